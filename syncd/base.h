@@ -1,0 +1,116 @@
+#ifndef SYNCD_BASE_H
+#define SYNCD_BASE_H
+
+/*
+ * The base: what both nodes last agreed on, per container, message and file.
+ *
+ * Three layers, each read through to the one below:
+ *   sent    what was sent and not acknowledged (origin's view: "was" of the next transaction)
+ *   agreed  acknowledged or applied since the last checkpoint, in memory
+ *   disk    LMDB, as of the last checkpoint: never ahead of the store on disk
+ *
+ * The driver calls only base_acked(), base_forget_sent(), base_digest(). The rest is for the
+ * modules beside it.
+ */
+
+#include "state.h"
+#include "maildir/name.h"
+
+/* The peer has this transaction (RACT_ACKED): it is now in the agreed base. */
+int base_acked(struct state *st, const Mfp__Txn *txn);
+/* The epoch ended: what was sent and not acknowledged is not agreed, and marks remember it. */
+void base_forget_sent(struct state *st);
+/* Digest of a container's agreed base, the same on both nodes when the bases are; all zero when
+ * there is none. Does not depend on the order in which the base was made. */
+int base_digest(struct state *st, const struct mailfs_id *dir, uint8_t digest[STATE_DIGEST]);
+/* The same of the directory tree. */
+int base_tree_digest(struct state *st, uint8_t digest[STATE_DIGEST]);
+
+/* ---- for the modules ------------------------------------------------------------------- */
+
+enum base_view { BASE_AGREED, BASE_SENT };
+
+/* sub MFP__SUB__SELF: not there. */
+struct base_msg {
+    uint8_t sub;
+    uint32_t uid;
+    char info[MAILDIR_NAME_MAX + 1]; /* after the ':', "" if none */
+    uint32_t mode, owner, group;
+    int64_t mtime_ns;
+    uint64_t size;
+};
+
+struct base_file {
+    uint32_t type; /* S_IFREG, S_IFLNK; 0: not there */
+    uint32_t mode, owner, group;
+    int64_t mtime_ns;
+    uint64_t size;
+    uint8_t sha256[32];
+    char *link; /* target of a symbolic link, malloc'ed; NULL */
+};
+
+struct base_dir {
+    struct mailfs_id parent;
+    char name[MAILDIR_NAME_MAX + 1];
+    uint32_t mode, owner, group;
+    uint8_t subdirs; /* bit MFP__SUB__NEW, _CUR, _TMP */
+    bool agreed;     /* the peer knows it too (false: only its place here is remembered) */
+    bool merged;     /* its contents have been agreed on once: the digest is valid */
+    struct io_handle handle; /* len 0: unknown */
+};
+
+struct base_uidlist {
+    uint32_t v, n;
+    char *header_ext; /* malloc'ed, or NULL */
+};
+
+/* All: 0, -ENOENT, or an error. *_put with a state that is "not there" removes. */
+int base_msg_get(struct state *st, enum base_view view, const struct mailfs_id *dir,
+                 const char *name, struct base_msg *out);
+int base_msg_put(struct state *st, enum base_view view, const struct mailfs_id *dir,
+                 const char *name, const struct base_msg *msg);
+int base_file_get(struct state *st, enum base_view view, const struct mailfs_id *dir,
+                  const char *name, struct base_file *out); /* base_file_clear() it */
+int base_file_put(struct state *st, enum base_view view, const struct mailfs_id *dir,
+                  const char *name, const struct base_file *file);
+void base_file_clear(struct base_file *file);
+int base_dir_get(struct state *st, const struct mailfs_id *dir, struct base_dir *out);
+int base_dir_put(struct state *st, const struct mailfs_id *dir, const struct base_dir *rec);
+/* The record and, with contents, all messages and files of the container. */
+int base_dir_del(struct state *st, const struct mailfs_id *dir);
+int base_uidlist_get(struct state *st, enum base_view view, const struct mailfs_id *dir,
+                     struct base_uidlist *out); /* free header_ext */
+int base_uidlist_put(struct state *st, enum base_view view, const struct mailfs_id *dir,
+                     const struct base_uidlist *rec);
+
+enum base_text { BASE_KEYWORDS = 'K', BASE_SUBS = 'S' };
+int base_text_get(struct state *st, enum base_view view, const struct mailfs_id *dir,
+                  enum base_text which, char **p, size_t *n); /* malloc'ed, NUL behind */
+int base_text_put(struct state *st, enum base_view view, const struct mailfs_id *dir,
+                  enum base_text which, const char *p, size_t n); /* p NULL: removes */
+
+/* Each of a container (agreed view), in no order. Non-zero from fn ends it and is returned. The
+ * records are a copy: fn may change the base. Memory: all of one container's records. */
+typedef int base_msg_fn(void *arg, const char *name, const struct base_msg *msg);
+typedef int base_file_fn(void *arg, const char *name, const struct base_file *file);
+typedef int base_dir_fn(void *arg, const struct mailfs_id *dir, const struct base_dir *rec);
+int base_each_msg(struct state *st, const struct mailfs_id *dir, base_msg_fn *fn, void *arg);
+int base_each_file(struct state *st, const struct mailfs_id *dir, base_file_fn *fn, void *arg);
+int base_each_dir(struct state *st, base_dir_fn *fn, void *arg); /* all containers but the root */
+
+/* Forgets all messages, files and texts of a container. */
+int base_wipe(struct state *st, const struct mailfs_id *dir);
+
+/* What a transaction makes of the base, and (SENT) that it is on its way. */
+int base_apply_txn(struct state *st, enum base_view view, const Mfp__Txn *txn);
+
+/* Which prepared content a message was added with, until the peer has it. */
+struct base_prep {
+    uint64_t incarnation, seq;
+};
+int base_prep_get(struct state *st, const struct mailfs_id *dir, const char *name,
+                  struct base_prep *out);
+int base_prep_put(struct state *st, const struct mailfs_id *dir, const char *name,
+                  const struct base_prep *prep); /* NULL removes */
+
+#endif

@@ -1,0 +1,48 @@
+#ifndef SYNCD_CONTENT_H
+#define SYNCD_CONTENT_H
+
+/*
+ * Which contents a transaction or a listing refers to, which of them are not here, and where to read
+ * one that the peer asks for.
+ */
+
+#include <sys/stat.h>
+
+#include "state.h"
+
+/* To be asked of the peer with Fetch, and staged with stage_begin_fetch() under the same names. */
+struct content_want {
+    struct mailfs_id dir;
+    int sub;    /* MFP__SUB__CUR with by_base: a message, wherever it is; SELF: a file */
+    char *name; /* base name or file name */
+    bool by_base;
+    uint64_t size; /* as announced; 0: unknown */
+};
+
+struct content_wants {
+    struct content_want *v;
+    size_t n;
+};
+void content_wants_free(struct content_wants *w); /* frees what it holds, leaves it empty */
+
+/*
+ * What of the transaction's contents is not here. Those that are here in some mailbox are pinned in
+ * the stage (a hard link), so that they stay until the transaction is applied. When a Fetch is
+ * answered with -ENOENT the peer has removed it since: tell content_gone(), the transaction that
+ * removes it follows.
+ */
+int content_missing(struct state *st, const Mfp__Txn *txn, struct content_wants *out);
+/* What of the peer's listing is not here (merge, seeding), by (container, base name or file). */
+int content_lacks(struct state *st, const Mfp__Listing *theirs, struct content_wants *out);
+/* The peer has it no more: the operation that refers to it is applied as if it were not there. */
+int content_gone(struct state *st, const struct content_want *w);
+
+/*
+ * For the peer's Fetch. *fd is open for reading (the caller closes), or -1 with *link (malloc'ed) for
+ * a symbolic link. by_base: name is a base name and sub is ignored unless SELF. -ENOENT, -EINVAL,
+ * -EACCES: a path that is never sent.
+ */
+int content_open(struct state *st, const struct mailfs_id *dir, int sub, const char *name,
+                 bool by_base, int *fd, struct stat *sb, char **link);
+
+#endif

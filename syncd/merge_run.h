@@ -1,0 +1,26 @@
+#ifndef SYNCD_MERGE_RUN_H
+#define SYNCD_MERGE_RUN_H
+
+/* Carries out the merge of a mailbox, and of the tree, on this node's store and base. */
+
+#include "state.h"
+
+/*
+ * mine: scanned frozen; theirs: the peer's frozen listing, its contents staged (content_lacks()).
+ * The result is put into the store and the base; digest is the base's afterwards, the same at the
+ * peer. Messages to be removed are moved to STORE/.mailfs/kept/ until merge_caught_up(). What lost
+ * against a newer version is kept there for good, and reported in the log.
+ * -ENODATA: a content lacks (it appeared between the listings): put the merge off.
+ */
+int merge_mailbox_run(struct state *st, const struct mailfs_id *dir, const Mfp__Listing *mine,
+                      const Mfp__Listing *theirs, uint8_t digest[STATE_DIGEST],
+                      struct invals *inval);
+
+/* Nothing is left to merge: removals kept back are carried out. */
+int merge_caught_up(struct state *st);
+
+/* The same for the tree. Contents of removed containers go to .mailfs/kept/ likewise. */
+int tree_merge_run(struct state *st, const Mfp__Tree *mine, const Mfp__Tree *theirs,
+                   uint8_t digest[STATE_DIGEST], struct invals *inval);
+
+#endif

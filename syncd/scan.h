@@ -1,0 +1,26 @@
+#ifndef SYNCD_SCAN_H
+#define SYNCD_SCAN_H
+
+/* What a container, or the tree, holds now against the base. */
+
+#include "state.h"
+
+/*
+ * full: everything, else what differs from the agreed base. The caller sets round and frozen in
+ * *out. A container that is not in the store gives a listing with `gone`. Memory: the listing, and
+ * the names of the container.
+ */
+int scan_mailbox(struct state *st, const struct mailfs_id *dir, bool full, Mfp__Listing **out);
+
+/* Containers that are marked or whose parent is marked, and all above them; full: all. Gives ids to
+ * containers without one, and new ones to copies. digest: the base's, as base_tree_digest(). */
+int tree_scan(struct state *st, bool full, Mfp__Tree **out, uint8_t digest[STATE_DIGEST]);
+
+/* Which containers to merge: marked ones with their base digests, or (full) all. malloc'ed. */
+struct scan_mark {
+    struct mailfs_id dir;
+    uint8_t digest[STATE_DIGEST];
+};
+int scan_marks(struct state *st, bool full, struct scan_mark **marks, size_t *n);
+
+#endif

@@ -1,0 +1,52 @@
+#ifndef SYNCD_STAGE_H
+#define SYNCD_STAGE_H
+
+/*
+ * Contents that came from the peer and have no name in a mailbox yet: STORE/.mailfs/stage/.
+ *
+ * A prepared content is known by its prep id; a fetched one by (container, name) of what it is for:
+ * a base name for messages, a file name for sub SELF. The staged inode becomes the message: it has
+ * its owner, mode and mtime from the beginning.
+ *
+ *   p-<incarnation>-<seq>-<container>-<tmp name>      f-<container>-<hash of sub class and name>
+ *   t-<number>                                        being written
+ */
+
+#include "state.h"
+
+struct stage_prep {
+    uint64_t incarnation, seq;
+};
+
+struct stage_file; /* being written; one thread at a time */
+
+/* meta: owner, mode, mtime to be; may be NULL. -EINVAL: a name that may not be. -ENOSPC. */
+int stage_begin_prep(struct state *st, const struct stage_prep *prep, const struct mailfs_id *dir,
+                     const char *tmp_name, const Mfp__Meta *meta, struct stage_file **f);
+/* name: base name (sub NEW or CUR) or file name (SELF). symlink: content is its target, else NULL. */
+int stage_begin_fetch(struct state *st, const struct mailfs_id *dir, int sub, const char *name,
+                      const Mfp__Meta *meta, const char *symlink, struct stage_file **f);
+/* offset must be what was written so far (-EINVAL). */
+int stage_write(struct stage_file *f, uint64_t offset, const void *p, size_t n);
+/* durable: fsync of file and directory before 0. false (commit = memory, async): given its name
+ * only. f is gone, also on error. */
+int stage_commit(struct stage_file *f, bool durable);
+void stage_abandon(struct stage_file *f); /* NULL is allowed */
+
+bool stage_has_prep(struct state *st, const struct stage_prep *prep);
+/* Aborted by its origin. Something the journal refers to stays until the entry goes. */
+int stage_drop(struct state *st, const struct stage_prep *prep);
+
+/*
+ * The origin is gone: gives it a name in new/ of its mailbox (or in the nearest container that still
+ * is there), remembers what it was published as, marks the container with generation gen. 0; 1: not
+ * published: used by a transaction already, or aborted. iv may be NULL.
+ */
+int stage_publish(struct state *st, const struct stage_prep *prep, uint64_t gen,
+                  struct invals *iv);
+
+/* At the start, after the replay: every prepared content that nothing refers to, malloc'ed. The
+ * caller publishes each. Used ones and fragments have been dropped. */
+int stage_leftovers(struct state *st, struct stage_prep **preps, size_t *n);
+
+#endif
