@@ -1,0 +1,262 @@
+/*
+ * replica.h: the state machine of one link between two nodes.
+ *
+ * It decides; it does no I/O, knows no clock, no socket, no file and no Maildir.
+ * Local events, the peer's messages, ticks and completions go in; actions come out
+ * of a queue and are carried out by the driver (syncd, or tests/sim), in order.
+ * Contents (transactions, listings, trees) pass through as opaque payloads.
+ *
+ * One machine is used by one thread. Times are milliseconds of one monotonic clock.
+ * Memory: one record for each mailbox that is locked, wanted, changed, has something in
+ * flight, or whose token is not where it is by default; bounded by `max_*` below.
+ *
+ * The driver takes all actions out after every call. Messages arrive in the order in which
+ * they were sent, but for those of different mailboxes (TXN, TOKEN_*), which may overtake
+ * each other. A failed allocation of one of the small records ends the process: mailfs
+ * serves alone then, and nothing that was acknowledged depended on this memory.
+ *
+ * See docs/DESIGN.md for the rules, and the numbered invariants in replica_int.h.
+ */
+#ifndef MAILFS_REPLICA_H
+#define MAILFS_REPLICA_H
+
+#include "util/id.h"
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct replica;
+
+enum replica_state { REPLICA_NO_PEER, REPLICA_ALONE, REPLICA_CATCHING_UP, REPLICA_IN_SYNC };
+enum replica_commit { REPLICA_COMMIT_DISK, REPLICA_COMMIT_MEMORY, REPLICA_COMMIT_ASYNC };
+
+/* Something the machine carries but does not look into. Counted references. */
+struct replica_payload {
+    unsigned refs;
+    size_t size; /* bytes, for the bounds */
+    void (*free)(struct replica_payload *);
+    void *data; /* the driver's */
+};
+struct replica_payload *replica_payload_new(void *data, size_t size,
+                                            void (*free_data)(struct replica_payload *));
+struct replica_payload *replica_payload_ref(struct replica_payload *p);
+void replica_payload_unref(struct replica_payload *p); /* NULL is allowed */
+
+/* A prepared content: incarnation of the mailfs it came through, and its number there. */
+struct replica_prep {
+    uint64_t incarnation, seq;
+};
+
+struct replica_config {
+    const char *node; /* own name */
+    const char *peer; /* NULL: no peer configured, state NO_PEER for ever */
+    enum replica_commit commit;
+    bool had_contact; /* this store and this peer have had a common base */
+    uint64_t
+        timeout_ms; /* silence until the peer is gone; also the deadline of an acknowledgement */
+    uint64_t lock_wait_ms; /* how long open(L) waits for a token before BUSY (200) */
+    uint64_t
+        merge_wait_ms;  /* how long open(L) waits for a mailbox's merge before it is granted as if
+                             * alone (1000) */
+    uint64_t freeze_ms; /* how long a mailbox may stay frozen before the merge is put off (5000) */
+    unsigned merge_parallel; /* mailboxes merged at once (4) */
+    size_t max_unacked; /* transactions sent and not acknowledged, beyond which the link is given up
+                              * (65536) */
+};
+
+/* ---- messages between two machines ---------------------------------------------------- */
+
+enum replica_msg_kind {
+    RMSG_PING,
+    RMSG_PONG,
+    RMSG_PREPARE,     /* prep, payload: what the driver needs to send name and body */
+    RMSG_PREPARED_OK, /* prep, err */
+    RMSG_ABORT,       /* prep */
+    RMSG_TXN,         /* seq, dir, locked, preps/npreps, payload */
+    RMSG_TXN_ACK,     /* seq, err */
+    RMSG_TOKEN_REQ,   /* dir */
+    RMSG_TOKEN_GIVE,  /* dir */
+    RMSG_TREE,        /* payload, digest = base digest of the tree, full, round */
+    RMSG_TREE_MERGED, /* round, digest, err */
+    RMSG_MARKS,       /* marks/nmarks, more */
+    RMSG_MERGE_START, /* dir, round, full */
+    RMSG_LISTING,     /* dir, round, frozen, full, payload */
+    RMSG_STAGED,      /* dir, round */
+    RMSG_FREEZE,      /* dir, round */
+    RMSG_MERGED,      /* dir, round, digest, err */
+    RMSG_CANCEL,      /* dir, round */
+    RMSG_IN_SYNC,
+    RMSG_KINDS
+};
+
+#define REPLICA_DIGEST 32
+struct replica_mark {
+    struct mailfs_id dir;
+    uint8_t base_digest[REPLICA_DIGEST]; /* all zero: no valid base */
+    bool urgent;
+};
+
+struct replica_msg {
+    enum replica_msg_kind kind;
+    struct mailfs_id dir;
+    uint64_t seq;
+    uint32_t round;
+    int err; /* 0 or a negative errno */
+    bool full, frozen, locked, more;
+    struct replica_prep prep;
+    const struct replica_prep *preps; /* contents the transaction refers to */
+    size_t npreps;
+    const struct replica_mark *marks;
+    size_t nmarks;
+    uint8_t digest[REPLICA_DIGEST];
+    struct replica_payload *payload; /* borrowed by the callee; it takes its own reference */
+};
+
+/* ---- actions -------------------------------------------------------------------------- */
+
+enum replica_action_kind {
+    RACT_SEND,       /* msg */
+    RACT_DISCONNECT, /* reason: end this connection. The machine is alone already; what still comes of
+                      * this connection is refused, replica_disconnected() for it does nothing */
+    RACT_STATE,      /* state has changed */
+    RACT_GRANT, /* req, dir, raise: open(L) may go on; raise: put a gap before the next UID first */
+    RACT_BUSY,  /* req, dir: show a foreign lock and answer EEXIST */
+    RACT_TOKEN_HERE, /* dir: the lock shown after BUSY may go */
+    RACT_TOKEN_HINT, /* dir, held: for mailfs, for when syncd is not there; void when a new syncd greets it */
+    RACT_RELEASE, /* req, err: answer the waiting unlink of L, or fsync */
+    RACT_JOURNAL, /* seq, dir, payload: make it durable, contents included; then replica_journaled() */
+    RACT_APPLY,         /* seq, dir, payload: to the store; then replica_applied() */
+    RACT_ACKED,         /* seq, dir, payload: the peer has it: it is now in the common base */
+    RACT_PUBLISH,       /* prep: the origin is gone: give it a name in its mailbox */
+    RACT_UNPREPARE,     /* prep: aborted by the origin: drop the content */
+    RACT_TREE_SCAN,     /* then replica_tree_scanned() */
+    RACT_TREE_RESCAN,   /* bases differ: the same, in full */
+    RACT_TREE_MERGE,    /* payload: the peer's tree; then replica_tree_merged() */
+    RACT_LIST_MARKS,    /* then replica_marks() */
+    RACT_SCAN,          /* dir, round, frozen, full; then replica_scanned() */
+    RACT_STAGE,         /* dir, round, payload: the peer's listing: fetch the contents lacking; then
+                      * replica_staged() */
+    RACT_MERGE,         /* dir, round, payload: the peer's frozen listing; then replica_merged() */
+    RACT_MERGE_PUT_OFF, /* dir, round: forget the listings of this round */
+    RACT_CAUGHT_UP,     /* nothing is left to merge: removals kept back may be carried out */
+};
+
+/*
+ * When RACT_GRANT says raise, N, the next UID, is raised to the first multiple of 2^16 that is
+ * at least N + 2^16 and whose number (N >> 16) is odd (REPLICA_RAISE_ODD, the lower-named node)
+ * or even (REPLICA_RAISE_EVEN, the other). So neither meets the UIDs that the other gives
+ * meanwhile, whether that one holds the token or has raised, even several times. No uidlist yet:
+ * nothing to raise.
+ */
+enum replica_raise { REPLICA_RAISE_NONE, REPLICA_RAISE_ODD, REPLICA_RAISE_EVEN };
+#define REPLICA_RAISE_BLOCK UINT32_C(0x10000)
+uint32_t replica_raised_uid(uint32_t next, enum replica_raise raise);
+
+struct replica_action {
+    enum replica_action_kind kind;
+    struct mailfs_id dir;
+    uint64_t req, seq;
+    uint32_t round;
+    int err;
+    enum replica_raise raise;
+    bool held, frozen, full;
+    enum replica_state state;
+    struct replica_prep prep;
+    struct replica_payload *payload; /* a reference the caller owns */
+    struct replica_msg msg; /* SEND; its arrays and payload live until replica_action_done() */
+    const char *reason;
+};
+
+/* Takes the next action; false: none. Never calls back. */
+bool replica_next(struct replica *r, struct replica_action *out);
+/* Gives up what an action owns. */
+void replica_action_done(struct replica_action *a);
+
+/* ---- life ----------------------------------------------------------------------------- */
+
+/* NULL: no memory. The configuration's strings are copied. `now` starts the first wait for contact. */
+struct replica *replica_new(const struct replica_config *config, uint64_t now);
+void replica_free(struct replica *r);
+enum replica_state replica_state(const struct replica *r);
+
+/* ---- the link ------------------------------------------------------------------------- */
+
+void replica_connected(struct replica *r, uint64_t now);    /* after both Hello: a new epoch */
+void replica_disconnected(struct replica *r, uint64_t now); /* for whatever reason: alone */
+void replica_heard(struct replica *r, uint64_t now);        /* any byte of the peer's */
+/* A message of the peer's. -EPROTO: it makes no sense in this state; the caller ends the connection.
+ * -ENOTCONN: of a connection that has been given up. */
+int replica_receive(struct replica *r, uint64_t now, const struct replica_msg *m);
+void replica_tick(struct replica *r, uint64_t now);
+/* When replica_tick() should be called next, at the latest; UINT64_MAX: never. */
+uint64_t replica_deadline(const struct replica *r);
+
+/* ---- local events --------------------------------------------------------------------- */
+
+/* A process wants to create L of `dir`. Answered by GRANT or BUSY with `req`. */
+void replica_lock_open(struct replica *r, uint64_t now, uint64_t req, struct mailfs_id dir);
+/* The granted L exists now, or (ok false) could not be made or its caller is gone. */
+void replica_lock_opened(struct replica *r, uint64_t now, struct mailfs_id dir, bool ok);
+/* At (re)connection of mailfs: this L exists. Without: none does (mailfs is gone). */
+void replica_lock_exists(struct replica *r, uint64_t now, struct mailfs_id dir);
+void replica_locks_gone(struct replica *r, uint64_t now);
+/* U. payload: the transaction, NULL if nothing changed. req 0: nobody waits. Answered by RELEASE. */
+void replica_unlock(struct replica *r, uint64_t now, uint64_t req, struct mailfs_id dir,
+                    struct replica_payload *payload, const struct replica_prep *preps, size_t n);
+/* A change made outside any transaction; sent at once, not waited for. */
+void replica_act(struct replica *r, uint64_t now, struct mailfs_id dir,
+                 struct replica_payload *payload, const struct replica_prep *preps, size_t n);
+/* fsync of a file in tmp/. Answered by RELEASE. */
+void replica_prepare(struct replica *r, uint64_t now, uint64_t req, struct replica_prep prep,
+                     struct replica_payload *payload);
+void replica_abort(struct replica *r, uint64_t now, struct replica_prep prep);
+void replica_progress(struct replica *r, uint64_t now, uint64_t req); /* its body is moving */
+/* This mailbox was found different: merge it. */
+void replica_suspect(struct replica *r, uint64_t now, struct mailfs_id dir);
+
+/* ---- completions ----------------------------------------------------------------------
+ *
+ * Each JOURNAL, APPLY, TREE_SCAN, TREE_RESCAN, TREE_MERGE, LIST_MARKS, SCAN, STAGE and MERGE is
+ * answered exactly once, also after MERGE_PUT_OFF or the end of the connection: until then nothing
+ * that would collide with it is begun. `seq` of JOURNAL and APPLY is the machine's own number, never
+ * used twice in its life; only that of SEND and ACKED is the number on the wire.
+ */
+
+/* What the peer prepared here is durable (or, with an error, is not and has been dropped). */
+void replica_content_durable(struct replica *r, uint64_t now, struct replica_prep prep, int err);
+/* A merge here has given a name to what the peer had prepared: it is not to be published again. */
+void replica_prep_used(struct replica *r, struct replica_prep prep);
+/* In any order. err: refused (no room): acknowledged with the error, never applied. */
+void replica_journaled(struct replica *r, uint64_t now, uint64_t seq, int err);
+void replica_applied(struct replica *r, uint64_t now, uint64_t seq);
+/* At start: transactions of an earlier life, read from the journal, are being applied to dir;
+   L of dir waits until as many replica_replayed() have come. */
+void replica_replaying(struct replica *r, struct mailfs_id dir);
+void replica_replayed(struct replica *r, uint64_t now, struct mailfs_id dir);
+
+/* tree NULL: it cannot be read; the link is given up. */
+void replica_tree_scanned(struct replica *r, uint64_t now, struct replica_payload *tree,
+                          const uint8_t base_digest[REPLICA_DIGEST]);
+void replica_tree_merged(struct replica *r, uint64_t now, const uint8_t digest[REPLICA_DIGEST],
+                         int err);
+void replica_marks(struct replica *r, uint64_t now, const struct replica_mark *marks, size_t n);
+/* listing NULL: it could not be read; the round is given up, and tried again later. */
+void replica_scanned(struct replica *r, uint64_t now, struct mailfs_id dir, uint32_t round,
+                     struct replica_payload *listing);
+/* err: the same. -ESTALE: the listings show different bases and must be made in full; at once. */
+void replica_staged(struct replica *r, uint64_t now, struct mailfs_id dir, uint32_t round, int err);
+/* err, or a digest that is not the peer's: again, in full, with back-off. */
+void replica_merged(struct replica *r, uint64_t now, struct mailfs_id dir, uint32_t round,
+                    const uint8_t digest[REPLICA_DIGEST], int err);
+
+/* ---- looking in ----------------------------------------------------------------------- */
+
+struct replica_counts {
+    size_t unacked, unapplied, waiting, to_merge, tokens_here, tokens_there, prepared_there;
+    uint64_t oldest_unacked_at; /* ms; 0: none */
+};
+void replica_count(const struct replica *r, struct replica_counts *out);
+/* True when nothing of dir is in flight or to be merged: its mark may be cleared. */
+bool replica_is_settled(const struct replica *r, struct mailfs_id dir);
+
+#endif

@@ -1,0 +1,338 @@
+/*
+ * replica_int.h: what the files replica*.c share. Nobody else includes it but tests.
+ *
+ *   replica.c        life, state, looking in, the invariants' check
+ *   replica_queue.c  actions
+ *   replica_dir.c    the record of a mailbox, and settle(): all that can go on there goes on
+ *   replica_link.c   epoch: contact, its end, silence, dispatch of messages
+ *   replica_token.c  L and the token
+ *   replica_txn.c    transactions sent and received
+ *   replica_prep.c   prepared contents
+ *   replica_contact.c  tree, lists of marks, in-sync
+ *   replica_round.c  the merge of one mailbox
+ *
+ * Rules of the code: a public function sets r->now, changes what it has to, calls
+ * replica_settle() for the mailbox concerned, which may free the record, and ends with
+ * replica_pump(). Nothing goes alone in between: replica_lose() only notes the reason.
+ *
+ * Invariants, checked by replica_check():
+ *  I1  L granted with the token, the mailbox the same on both: the token is here.
+ *  I2  The token is here, or was asked for, never both.
+ *  I3  Nothing is being applied to a mailbox while L is granted or held there.
+ *  I4  While the merge is applied, or its frozen listing made, L is free.
+ *  I5  Not connected: nobody waits for the peer, nothing is unacknowledged, no round is open.
+ *  I6  Sent and not acknowledged: ascending in each mailbox; received: in the order received.
+ *  I7  to_merge is the number of records that are not the same; not more rounds than allowed.
+ *  I8  Nobody waits for an L that could be granted.
+ *  I9  in-sync: lists exchanged, tree merged, nothing to merge, the peer says the same.
+ *  I10 At most one application in a mailbox, and it is of the oldest transaction.
+ *  I11 A content of the peer's is claimed by a transaction that is not durable yet, and there is
+ *      such a content without a claim only while connected.
+ *  I12 What waits for the peer is in order of time (so that only the first need be looked at).
+ */
+#ifndef MAILFS_REPLICA_INT_H
+#define MAILFS_REPLICA_INT_H
+
+#include "replica/replica.h"
+
+#define uthash_fatal(msg) replica_no_memory()
+_Noreturn void replica_no_memory(void);
+#include <uthash.h>
+#include <utlist.h>
+
+#define REPLICA_MAX_DIRS (1u << 20)  /* records; a peer that makes more is refused */
+#define REPLICA_MAX_PREPS (1u << 16) /* contents prepared and not committed */
+#define REPLICA_BACKOFF_FIRST 1000
+#define REPLICA_BACKOFF_MOST 60000
+
+struct out {
+    struct replica_action action;
+    struct out *prev, *next;
+};
+
+/* A process that waits in open(L). */
+struct waiter {
+    uint64_t req, since;
+    struct waiter *prev, *next;
+};
+
+/* U or an fsync that waits for the peer. */
+struct request {
+    uint64_t req, at;
+    bool body; /* fsync */
+    UT_hash_handle hh;
+    struct request *prev, *next; /* by `at` */
+};
+
+/* Sent, not acknowledged; or held back while the mailbox is frozen (seq 0). */
+struct tx {
+    uint64_t seq, req, at;
+    struct dir *dir;
+    bool acked;
+    struct replica_payload *payload;
+    struct replica_prep *preps;
+    size_t npreps;
+    UT_hash_handle hh;
+    struct tx *prev, *next; /* of the mailbox */
+};
+
+/* Received, not applied. */
+struct rx {
+    uint64_t id, seq, epoch; /* id: ours; seq: on the wire */
+    struct dir *dir;
+    bool locked, journaled, acked, applying;
+    struct replica_payload *payload;
+    struct replica_prep *preps;
+    size_t npreps;
+    UT_hash_handle hh;
+    struct rx *prev, *next;
+};
+
+/* A content of the peer's here. */
+struct prep_in {
+    struct replica_prep prep;
+    bool durable;
+    struct rx *claim; /* a transaction that refers to it, received and not durable */
+    UT_hash_handle hh;
+};
+
+/* A content of ours there. */
+struct prep_out {
+    struct replica_prep prep;
+    uint64_t req;
+    UT_hash_handle hh;
+};
+
+struct unsent {
+    struct replica_prep prep;
+    struct unsent *next;
+};
+
+enum stage { STAGE_SAME, STAGE_CHANGED, STAGE_STAGING, STAGE_FROZEN, STAGE_MERGING };
+enum lock { LOCK_FREE, LOCK_GRANTED, LOCK_HELD };
+enum job { JOB_NONE, JOB_SCAN, JOB_SCAN_FROZEN, JOB_STAGE, JOB_MERGE };
+
+struct round {
+    uint32_t no;
+    bool full;
+    bool listed, staged, peer_staged, frozen_listed;
+    bool merged, peer_merged;
+    int err, peer_err;
+    uint8_t digest[REPLICA_DIGEST], peer_digest[REPLICA_DIGEST];
+    struct replica_payload *listing, *frozen; /* the peer's */
+    uint64_t frozen_at;
+};
+
+struct dir {
+    struct mailfs_id id;
+
+    enum lock lock;
+    bool lock_shared;   /* granted with the token, in this epoch */
+    bool raise_pending; /* granted with a gap: raised when L exists */
+    struct waiter *waiters;
+    bool busy;         /* BUSY was answered: TOKEN_HERE is owed */
+    uint64_t phase_at; /* waiting for L began anew */
+
+    bool mine;   /* the token is here, by the last that was known for certain */
+    bool raised; /* not mine, and the gap has been made since the last common state */
+    bool hinted; /* mailfs has been told that it is here */
+    bool req_sent, peer_wants;
+    bool fresh;          /* the token has come and served nobody yet */
+    uint64_t keep_until; /* until then it is kept for the one who was told BUSY */
+
+    struct tx *tx, *held;
+    struct rx *rx;
+    unsigned replaying;
+    struct unsent *unsent; /* contents there, of transactions not sent: dropped when merged */
+
+    enum stage stage;
+    bool listed, dirty; /* in a list of marks; locked as if alone while the lists were exchanged */
+    uint8_t own_base[REPLICA_DIGEST], peer_base[REPLICA_DIGEST];
+    bool own_listed, peer_listed;
+    bool need_full, again, urgent, urgent_told, waited, backing_off;
+    unsigned failures;
+    uint64_t retry_at;
+    struct round round;
+    enum job job;
+    uint32_t job_round;
+    bool job_dead; /* its round is over */
+
+    bool watched;
+    UT_hash_handle hh;
+    struct dir *prev, *next;             /* r->watch: has a timer */
+    struct dir *merge_prev, *merge_next; /* r->changed or r->backing_off */
+};
+
+enum tree_stage {
+    TREE_NONE,
+    TREE_SCAN,
+    TREE_WAIT,
+    TREE_MERGING,
+    TREE_WAIT_MERGED,
+    TREE_BACKOFF,
+    TREE_DONE
+};
+
+struct tree {
+    enum tree_stage stage;
+    uint32_t round;
+    bool full, peer_have, merged, peer_merged;
+    int err, peer_err;
+    uint8_t base[REPLICA_DIGEST], peer_base[REPLICA_DIGEST];
+    uint8_t digest[REPLICA_DIGEST], peer_digest[REPLICA_DIGEST];
+    struct replica_payload *peer;
+    unsigned failures;
+    uint64_t retry_at;
+};
+
+struct replica {
+    struct replica_config config; /* strings are ours */
+    bool lower, had_contact, default_mine;
+    uint64_t now;
+    enum replica_state state;
+    struct out *out;
+    const char *lost; /* why the link is to be given up at the end of this call */
+
+    uint64_t epoch;
+    bool connected;
+    uint64_t connected_at, heard_at, sent_at;
+    bool contact_waited;
+    uint64_t contact_until;
+
+    struct tree tree;
+    bool tree_job, marks_job;
+    uint64_t tree_job_epoch, marks_job_epoch;
+    bool marks_sent, marks_here, exchanged;
+    bool in_sync_sent, peer_in_sync;
+
+    struct dir *dirs, *watch, *changed, *backing_off;
+    size_t to_merge;
+    unsigned rounds;   /* open ones */
+    uint32_t round_no; /* coordinator: the last */
+    uint64_t next_retry;
+
+    uint64_t tx_seq, rx_id;
+    struct tx *tx;
+    struct rx *rx;
+    struct request *requests, *waiting;
+    struct prep_in *preps_in;
+    struct prep_out *preps_out;
+    size_t waiters;
+};
+
+/* replica_queue.c */
+void *replica_alloc(size_t size);
+struct replica_action *replica_emit(struct replica *r, enum replica_action_kind kind);
+struct replica_action *replica_emit_dir(struct replica *r, enum replica_action_kind kind,
+                                        const struct dir *d);
+struct replica_msg *replica_send(struct replica *r, enum replica_msg_kind kind);
+struct replica_msg *replica_send_dir(struct replica *r, enum replica_msg_kind kind,
+                                     const struct dir *d);
+void replica_release(struct replica *r, uint64_t req, int err);
+struct replica_prep *replica_preps_copy(const struct replica_prep *preps, size_t n);
+void replica_queue_clear(struct replica *r);
+
+/* replica_dir.c */
+struct dir *replica_dir_find(const struct replica *r, const struct mailfs_id *id);
+struct dir *replica_dir_get(struct replica *r, const struct mailfs_id *id);
+bool replica_dir_room(const struct replica *r, const struct mailfs_id *id); /* a peer's message */
+void replica_dir_free(struct replica *r, struct dir *d);
+void replica_settle(struct replica *r, struct dir *d);
+void replica_settle_all(struct replica *r);
+void replica_pump(struct replica *r);
+
+/* replica_link.c */
+void replica_lose(struct replica *r, const char *why);
+void replica_go_alone(struct replica *r);
+void replica_update_state(struct replica *r);
+
+/* replica_token.c */
+bool replica_token_can_lock(const struct replica *r, const struct dir *d);
+bool replica_token_grantable(const struct replica *r, const struct dir *d, const struct waiter *w);
+uint64_t replica_token_deadline(const struct replica *r, const struct dir *d);
+void replica_token_step(struct replica *r, struct dir *d);
+void replica_token_set(struct replica *r, struct dir *d, bool mine);
+void replica_token_alone(struct replica *r, struct dir *d);
+int replica_token_req(struct replica *r, const struct replica_msg *m);
+int replica_token_give(struct replica *r, const struct replica_msg *m);
+
+/* replica_txn.c */
+bool replica_txn_blocks(const struct replica *r, const struct dir *d);
+bool replica_txn_step(struct replica *r, struct dir *d);
+void replica_txn_flush_held(struct replica *r, struct dir *d);
+void replica_txn_alone(struct replica *r, struct dir *d);
+void replica_txn_free_all(struct replica *r, struct dir *d);
+int replica_txn_receive(struct replica *r, const struct replica_msg *m);
+int replica_txn_ack(struct replica *r, const struct replica_msg *m);
+void replica_request_add(struct replica *r, uint64_t req, bool body);
+void replica_request_end(struct replica *r, uint64_t req, int err);
+void replica_requests_end(struct replica *r, int err);
+
+/* replica_prep.c */
+void replica_prep_claim(struct replica *r, struct rx *rx);
+void replica_prep_consume(struct replica *r, struct rx *rx);
+void replica_prep_unclaim(struct replica *r, struct rx *rx);
+void replica_prep_sent(struct replica *r, const struct replica_prep *preps, size_t n);
+void replica_prep_unsent(struct replica *r, struct dir *d, const struct replica_prep *preps,
+                         size_t n);
+void replica_prep_drop_unsent(struct replica *r, struct dir *d, bool tell);
+void replica_prep_alone(struct replica *r);
+int replica_prep_receive(struct replica *r, const struct replica_msg *m);
+int replica_prep_ok(struct replica *r, const struct replica_msg *m);
+int replica_prep_abort(struct replica *r, const struct replica_msg *m);
+
+/* replica_contact.c */
+void replica_contact_begin(struct replica *r);
+void replica_contact_end(struct replica *r);
+void replica_contact_tick(struct replica *r);
+void replica_contact_check(struct replica *r);
+void replica_announce(struct replica *r, const struct dir *d, bool urgent);
+void replica_become_changed(struct replica *r, struct dir *d, bool full);
+void replica_suspect_dir(struct replica *r, struct dir *d);
+int replica_contact_tree(struct replica *r, const struct replica_msg *m);
+int replica_contact_tree_merged(struct replica *r, const struct replica_msg *m);
+int replica_contact_marks(struct replica *r, const struct replica_msg *m);
+int replica_contact_in_sync(struct replica *r, const struct replica_msg *m);
+
+/* replica_round.c */
+bool replica_round_open(const struct dir *d);
+bool replica_round_frozen(const struct dir *d);
+void replica_round_start_more(struct replica *r);
+bool replica_round_step(struct replica *r, struct dir *d);
+void replica_round_hurry(struct replica *r, struct dir *d);
+void replica_round_alone(struct replica *r, struct dir *d);
+void replica_round_unlist(struct replica *r, struct dir *d);
+void replica_round_free(struct dir *d);
+void replica_round_tick(struct replica *r);
+int replica_round_receive(struct replica *r, const struct replica_msg *m);
+
+/* replica.c: the first invariant that does not hold, or NULL. */
+const char *replica_check(const struct replica *r);
+
+/*
+ * Deliberate faults, so that the simulation can show that it would find them. Only in a build
+ * with -DREPLICA_MUTANTS; elsewhere the condition is constant.
+ */
+enum replica_mutant {
+    MUTANT_NONE,
+    MUTANT_NO_ACK_WAIT,     /* U returns before the peer has the transaction */
+    MUTANT_ACK_EARLY,       /* acknowledged before it is durable */
+    MUTANT_KEEP_TOKEN,      /* the token is given and kept */
+    MUTANT_NO_RAISE,        /* alone without the token: no gap */
+    MUTANT_EQUAL_RAISE,     /* both sides raise by the same */
+    MUTANT_GRANT_UNAPPLIED, /* L before what was received is applied */
+    MUTANT_NO_PUBLISH,      /* what a dead origin had prepared is forgotten */
+    MUTANT_FORGET_DIRTY,    /* locked while the lists are exchanged: not announced */
+    MUTANT_LOST_WAITER,     /* who waits is forgotten when the link ends */
+    MUTANT_NO_FREEZE,       /* L goes on while the merge is made */
+    MUTANT_NO_REQUEST,      /* the token is not asked for again */
+    MUTANT_COUNT
+};
+#ifdef REPLICA_MUTANTS
+extern enum replica_mutant replica_mutant;
+#define MUTANT(m) (replica_mutant == (m))
+#else
+#define MUTANT(m) false
+#endif
+
+#endif

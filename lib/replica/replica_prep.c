@@ -1,0 +1,204 @@
+/*
+ * replica_prep - contents made durable on the other side before they have a name
+ *
+ * Ours there: until a transaction refers to them, they are aborted, or the epoch ends. The peer's
+ * here: until a transaction that refers to them is durable, they are aborted, or the epoch ends,
+ * when those that are durable are published: their origin may be dead, and have promised them.
+ */
+#include "replica/replica_int.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+/* ---- the peer's, here ---- */
+
+static struct prep_in *in_find(const struct replica *r, const struct replica_prep *prep) {
+    struct prep_in *p;
+    HASH_FIND(hh, r->preps_in, prep, sizeof *prep, p);
+    return p;
+}
+
+static void in_free(struct replica *r, struct prep_in *p) {
+    HASH_DEL(r->preps_in, p);
+    free(p);
+}
+
+int replica_prep_receive(struct replica *r, const struct replica_msg *m) {
+    if (in_find(r, &m->prep) != NULL || HASH_COUNT(r->preps_in) >= REPLICA_MAX_PREPS)
+        return -EPROTO;
+    struct prep_in *p = replica_alloc(sizeof *p);
+    p->prep = m->prep;
+    HASH_ADD(hh, r->preps_in, prep, sizeof p->prep, p);
+    return 0;
+}
+
+void replica_content_durable(struct replica *r, uint64_t now, struct replica_prep prep, int err) {
+    r->now = now;
+    struct prep_in *p = in_find(r, &prep);
+    if (p == NULL || p->durable)
+        return;
+    if (r->connected) {
+        struct replica_msg *m = replica_send(r, RMSG_PREPARED_OK);
+        m->prep = prep;
+        m->err = err;
+    }
+    p->durable = err == 0;
+    if (err != 0 && p->claim == NULL)
+        in_free(r, p);
+    replica_pump(r);
+}
+
+int replica_prep_abort(struct replica *r, const struct replica_msg *m) {
+    struct prep_in *p = in_find(r, &m->prep);
+    if (p == NULL || p->claim != NULL)
+        return 0; /* used by the merge, or by a transaction: it has its name */
+    replica_emit(r, RACT_UNPREPARE)->prep = p->prep;
+    in_free(r, p);
+    return 0;
+}
+
+void replica_prep_used(struct replica *r, struct replica_prep prep) {
+    struct prep_in *p = in_find(r, &prep);
+    if (p != NULL && p->claim == NULL)
+        in_free(r, p);
+}
+
+void replica_prep_claim(struct replica *r, struct rx *x) {
+    for (size_t i = 0; i < x->npreps; i++) {
+        struct prep_in *p = in_find(r, &x->preps[i]);
+        if (p != NULL && p->claim == NULL)
+            p->claim = x;
+    }
+}
+
+void replica_prep_consume(struct replica *r, struct rx *x) {
+    for (size_t i = 0; i < x->npreps; i++) {
+        struct prep_in *p = in_find(r, &x->preps[i]);
+        if (p != NULL && p->claim == x)
+            in_free(r, p);
+    }
+}
+
+/* Its origin is gone: what is whole gets a name, the rest is nothing anybody promised. */
+static void orphan(struct replica *r, struct prep_in *p) {
+    if (!MUTANT(MUTANT_NO_PUBLISH) || !p->durable)
+        replica_emit(r, p->durable ? RACT_PUBLISH : RACT_UNPREPARE)->prep = p->prep;
+    in_free(r, p);
+}
+
+void replica_prep_unclaim(struct replica *r, struct rx *x) {
+    for (size_t i = 0; i < x->npreps; i++) {
+        struct prep_in *p = in_find(r, &x->preps[i]);
+        if (p == NULL || p->claim != x)
+            continue;
+        p->claim = NULL;
+        if (!r->connected || x->epoch != r->epoch)
+            orphan(r, p);
+    }
+}
+
+/* ---- ours, there ---- */
+
+static struct prep_out *out_find(const struct replica *r, const struct replica_prep *prep) {
+    struct prep_out *p;
+    HASH_FIND(hh, r->preps_out, prep, sizeof *prep, p);
+    return p;
+}
+
+static bool out_drop(struct replica *r, const struct replica_prep *prep) {
+    struct prep_out *p = out_find(r, prep);
+    if (p == NULL)
+        return false;
+    HASH_DEL(r->preps_out, p);
+    free(p);
+    return true;
+}
+
+void replica_prepare(struct replica *r, uint64_t now, uint64_t req, struct replica_prep prep,
+                     struct replica_payload *payload) {
+    r->now = now;
+    if (!r->connected || out_find(r, &prep) != NULL ||
+        HASH_COUNT(r->preps_out) >= REPLICA_MAX_PREPS) {
+        replica_release(r, req, 0);
+        return;
+    }
+    struct prep_out *p = replica_alloc(sizeof *p);
+    p->prep = prep;
+    HASH_ADD(hh, r->preps_out, prep, sizeof p->prep, p);
+    if (r->config.commit == REPLICA_COMMIT_ASYNC) {
+        replica_release(r, req, 0);
+    } else {
+        p->req = req;
+        replica_request_add(r, req, true);
+    }
+    struct replica_msg *m = replica_send(r, RMSG_PREPARE);
+    m->prep = prep;
+    m->payload = replica_payload_ref(payload);
+    replica_pump(r);
+}
+
+int replica_prep_ok(struct replica *r, const struct replica_msg *m) {
+    if (m->err != 0) {
+        replica_lose(r, "the peer cannot store a message");
+        return 0;
+    }
+    struct prep_out *p = out_find(r, &m->prep);
+    if (p == NULL || p->req == 0)
+        return 0; /* aborted meanwhile */
+    replica_request_end(r, p->req, 0);
+    p->req = 0;
+    return 0;
+}
+
+void replica_abort(struct replica *r, uint64_t now, struct replica_prep prep) {
+    r->now = now;
+    struct prep_out *p = out_find(r, &prep);
+    if (p == NULL)
+        return;
+    if (p->req != 0)
+        replica_request_end(r, p->req, 0);
+    replica_send(r, RMSG_ABORT)->prep = prep;
+    out_drop(r, &prep);
+    replica_pump(r);
+}
+
+void replica_prep_sent(struct replica *r, const struct replica_prep *preps, size_t n) {
+    for (size_t i = 0; i < n; i++)
+        out_drop(r, &preps[i]);
+}
+
+/* Named here in a transaction that is not sent: the peer keeps them until the merge has carried
+ * the names over, in case this node dies first. */
+void replica_prep_unsent(struct replica *r, struct dir *d, const struct replica_prep *preps,
+                         size_t n) {
+    for (size_t i = 0; i < n; i++) {
+        if (!out_drop(r, &preps[i]))
+            continue;
+        struct unsent *u = replica_alloc(sizeof *u);
+        u->prep = preps[i];
+        LL_PREPEND(d->unsent, u);
+    }
+}
+
+void replica_prep_drop_unsent(struct replica *r, struct dir *d, bool tell) {
+    while (d->unsent != NULL) {
+        struct unsent *u = d->unsent;
+        LL_DELETE(d->unsent, u);
+        if (tell)
+            replica_send(r, RMSG_ABORT)->prep = u->prep;
+        free(u);
+    }
+}
+
+void replica_prep_alone(struct replica *r) {
+    struct prep_out *o, *otmp;
+    HASH_ITER (hh, r->preps_out, o, otmp) {
+        HASH_DEL(r->preps_out, o);
+        free(o);
+    }
+    struct prep_in *p, *tmp;
+    HASH_ITER (hh, r->preps_in, p, tmp) {
+        if (p->claim == NULL)
+            orphan(r, p);
+    }
+}

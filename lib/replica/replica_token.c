@@ -1,0 +1,290 @@
+/*
+ * replica_token - who may take L, and where the token is
+ *
+ * `mine` is what was last known for certain: it is set when a token arrives, and at the
+ * lower-named node when the two sides are known to be the same and the other has said so; it is
+ * cleared before anything is sent that lets the other take it. So at no time do both have it,
+ * within an epoch or across its end; at some times neither has. Who takes L without it leaves a
+ * gap (enum replica_raise), once until the mailbox is the same on both again.
+ */
+#include "replica/replica_int.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+static uint64_t later(uint64_t a, uint64_t b) {
+    return a > b ? a : b;
+}
+
+uint32_t replica_raised_uid(uint32_t next, enum replica_raise raise) {
+    if (raise == REPLICA_RAISE_NONE)
+        return next;
+    uint64_t block = ((uint64_t)next + 2 * (uint64_t)REPLICA_RAISE_BLOCK - 1) / REPLICA_RAISE_BLOCK;
+    if ((block & 1) != (raise == REPLICA_RAISE_ODD))
+        block++;
+    uint64_t uid = block * REPLICA_RAISE_BLOCK;
+    return uid < UINT32_MAX ? (uint32_t)uid : next; /* used up: nothing better can be done */
+}
+
+void replica_token_set(struct replica *r, struct dir *d, bool mine) {
+    if (d->mine == mine)
+        return;
+    d->mine = mine;
+    d->fresh = d->hinted = false;
+    if (mine)
+        d->raised = false;
+    else
+        replica_emit_dir(r, RACT_TOKEN_HINT, d)->held = false;
+}
+
+/* The two are the same and nobody disputes the token. */
+static bool in_common(const struct replica *r, const struct dir *d) {
+    return r->connected && r->exchanged && d->stage == STAGE_SAME;
+}
+
+bool replica_token_can_lock(const struct replica *r, const struct dir *d) {
+    if (d->lock != LOCK_FREE)
+        return false;
+    if (!MUTANT(MUTANT_GRANT_UNAPPLIED) && replica_txn_blocks(r, d))
+        return false;
+    if (MUTANT(MUTANT_NO_FREEZE))
+        return true;
+    return !replica_round_frozen(d) && d->job != JOB_MERGE;
+}
+
+/* w NULL: somebody who was answered BUSY. */
+bool replica_token_grantable(const struct replica *r, const struct dir *d, const struct waiter *w) {
+    if (!replica_token_can_lock(r, d))
+        return false;
+    if (in_common(r, d))
+        return d->mine;
+    if (!r->connected)
+        return r->config.peer == NULL || r->contact_waited || !r->had_contact;
+    if (w == NULL || d->waited || r->now >= w->since + r->config.merge_wait_ms)
+        return true;
+    if (!r->exchanged)
+        return r->now >= r->connected_at + r->config.merge_wait_ms;
+    return r->now < d->retry_at;
+}
+
+/* Until when a waiter is kept waiting for what cannot be forced; then BUSY. */
+static uint64_t busy_at(const struct replica *r, const struct dir *d, const struct waiter *w) {
+    uint64_t wait = r->config.lock_wait_ms, since = later(w->since, d->phase_at);
+    if (!r->connected) {
+        if (!r->contact_waited && r->had_contact)
+            since = later(since, r->contact_until);
+        return since + wait;
+    }
+    uint64_t at = since + wait;
+    if (!in_common(r, d) && !replica_round_frozen(d))
+        at = later(at, w->since + r->config.merge_wait_ms + wait);
+    uint64_t most = later(w->since, r->connected_at) + r->config.timeout_ms;
+    return at < most ? at : most;
+}
+
+uint64_t replica_token_deadline(const struct replica *r, const struct dir *d) {
+    uint64_t t = UINT64_MAX;
+    const struct waiter *w;
+    DL_FOREACH (d->waiters, w) {
+        uint64_t at = busy_at(r, d, w), merged = w->since + r->config.merge_wait_ms;
+        if (r->connected && merged > r->now && merged < at)
+            at = merged;
+        merged = r->connected_at + r->config.merge_wait_ms;
+        if (r->connected && !r->exchanged && merged > r->now && merged < at)
+            at = merged;
+        if (at < t)
+            t = at;
+    }
+    if (d->peer_wants && d->mine && d->fresh && d->keep_until < t)
+        t = d->keep_until;
+    return t;
+}
+
+/* Somebody here locks without having asked the peer. */
+static enum replica_raise grant_alone(struct replica *r, struct dir *d) {
+    if (r->connected && r->exchanged) {
+        d->waited = true;
+    } else if (r->connected && !MUTANT(MUTANT_FORGET_DIRTY)) {
+        d->dirty = true;
+        if (r->marks_sent)
+            replica_announce(r, d, false);
+    }
+    if (r->config.peer == NULL || !r->had_contact || d->mine || d->raised ||
+        MUTANT(MUTANT_NO_RAISE))
+        return REPLICA_RAISE_NONE;
+    d->raise_pending = true;
+    return r->lower || MUTANT(MUTANT_EQUAL_RAISE) ? REPLICA_RAISE_ODD : REPLICA_RAISE_EVEN;
+}
+
+static void grant(struct replica *r, struct dir *d, struct waiter *w) {
+    enum replica_raise raise = REPLICA_RAISE_NONE;
+    d->lock_shared = in_common(r, d);
+    if (!d->lock_shared)
+        raise = grant_alone(r, d);
+    d->lock = LOCK_GRANTED;
+    if (d->lock_shared && !d->hinted) {
+        /* Not before: what came with the token must be in the store when mailfs relies on this. */
+        d->hinted = true;
+        replica_emit_dir(r, RACT_TOKEN_HINT, d)->held = true;
+    }
+    struct replica_action *a = replica_emit_dir(r, RACT_GRANT, d);
+    a->req = w->req;
+    a->raise = raise;
+    DL_DELETE(d->waiters, w);
+    r->waiters--;
+    free(w);
+}
+
+static void token_here(struct replica *r, struct dir *d) {
+    d->busy = false;
+    d->keep_until = r->now + 2 * r->config.lock_wait_ms;
+    replica_emit_dir(r, RACT_TOKEN_HERE, d);
+}
+
+static void answer_busy(struct replica *r, struct dir *d) {
+    struct waiter *w, *tmp;
+    DL_FOREACH_SAFE (d->waiters, w, tmp) {
+        if (r->now < busy_at(r, d, w))
+            continue;
+        replica_emit_dir(r, RACT_BUSY, d)->req = w->req;
+        DL_DELETE(d->waiters, w);
+        r->waiters--;
+        free(w);
+        d->busy = true;
+    }
+}
+
+/* The one who has just got the token serves one L first, or waits a moment for the poller. */
+static bool may_give(const struct replica *r, const struct dir *d) {
+    return in_common(r, d) && d->mine && d->peer_wants && d->lock == LOCK_FREE &&
+           (!d->fresh || r->now >= d->keep_until);
+}
+
+static void give(struct replica *r, struct dir *d) {
+    d->peer_wants = false;
+    if (!MUTANT(MUTANT_KEEP_TOKEN))
+        replica_token_set(r, d, false);
+    replica_send_dir(r, RMSG_TOKEN_GIVE, d);
+}
+
+static void ask(struct replica *r, struct dir *d) {
+    if (!in_common(r, d) || d->mine || d->req_sent)
+        return;
+    if (MUTANT(MUTANT_NO_REQUEST) && d->waiters == NULL)
+        return;
+    d->req_sent = true;
+    replica_send_dir(r, RMSG_TOKEN_REQ, d);
+}
+
+void replica_token_step(struct replica *r, struct dir *d) {
+    if (may_give(r, d))
+        give(r, d);
+    if (d->busy && replica_token_grantable(r, d, NULL))
+        token_here(r, d);
+    struct waiter *w, *tmp;
+    DL_FOREACH_SAFE (d->waiters, w, tmp) {
+        if (replica_token_grantable(r, d, w)) {
+            grant(r, d, w);
+            break;
+        }
+    }
+    answer_busy(r, d);
+    if (d->waiters != NULL || d->busy)
+        ask(r, d);
+}
+
+/* The end of the epoch. What L is held for now is no transaction of the next one either. */
+void replica_token_alone(struct replica *r, struct dir *d) {
+    d->req_sent = d->peer_wants = d->fresh = d->lock_shared = false;
+    d->keep_until = 0;
+    d->phase_at = r->now;
+}
+
+/* ---- local events ---- */
+
+void replica_lock_open(struct replica *r, uint64_t now, uint64_t req, struct mailfs_id dir) {
+    r->now = now;
+    struct dir *d = replica_dir_get(r, &dir);
+    struct waiter *w = replica_alloc(sizeof *w);
+    w->req = req;
+    w->since = now;
+    DL_APPEND(d->waiters, w);
+    r->waiters++;
+    if (r->connected && r->exchanged && d->stage != STAGE_SAME)
+        replica_round_hurry(r, d);
+    replica_settle(r, d);
+    replica_pump(r);
+}
+
+void replica_lock_opened(struct replica *r, uint64_t now, struct mailfs_id dir, bool ok) {
+    r->now = now;
+    struct dir *d = replica_dir_find(r, &dir);
+    if (d == NULL || d->lock != LOCK_GRANTED)
+        return;
+    d->lock = ok ? LOCK_HELD : LOCK_FREE;
+    if (ok && d->raise_pending && !d->mine)
+        d->raised = true;
+    d->raise_pending = false;
+    replica_settle(r, d);
+    replica_pump(r);
+}
+
+void replica_lock_exists(struct replica *r, uint64_t now, struct mailfs_id dir) {
+    r->now = now;
+    struct dir *d = replica_dir_get(r, &dir);
+    d->lock = LOCK_HELD;
+    d->lock_shared = false;
+    replica_suspect_dir(r, d);
+    replica_settle(r, d);
+    replica_pump(r);
+}
+
+/* mailfs is gone, with everybody who waited in it; of a transaction it was in the midst of
+ * nothing is known. */
+void replica_locks_gone(struct replica *r, uint64_t now) {
+    r->now = now;
+    replica_requests_end(r, 0);
+    struct dir *d, *tmp;
+    HASH_ITER (hh, r->dirs, d, tmp) {
+        struct waiter *w, *wtmp;
+        DL_FOREACH_SAFE (d->waiters, w, wtmp) {
+            DL_DELETE(d->waiters, w);
+            free(w);
+            r->waiters--;
+        }
+        d->busy = false;
+        if (d->lock != LOCK_FREE)
+            replica_suspect_dir(r, d);
+        d->lock = LOCK_FREE;
+        d->lock_shared = d->raise_pending = false;
+        replica_settle(r, d);
+    }
+    replica_pump(r);
+}
+
+/* ---- the peer ---- */
+
+int replica_token_req(struct replica *r, const struct replica_msg *m) {
+    if (!r->exchanged || !replica_dir_room(r, &m->dir))
+        return -EPROTO;
+    struct dir *d = replica_dir_get(r, &m->dir);
+    /* Not the same: it was asked before the peer heard so, and will be asked anew. */
+    if (d->stage == STAGE_SAME && d->mine)
+        d->peer_wants = true;
+    replica_settle(r, d);
+    return 0;
+}
+
+int replica_token_give(struct replica *r, const struct replica_msg *m) {
+    struct dir *d = replica_dir_find(r, &m->dir);
+    if (!r->exchanged || d == NULL || d->mine || d->stage == STAGE_MERGING)
+        return -EPROTO;
+    replica_token_set(r, d, true);
+    if (d->stage == STAGE_SAME) {
+        d->fresh = true;
+        d->keep_until = r->now + 2 * r->config.lock_wait_ms;
+    }
+    d->req_sent = false;
+    replica_settle(r, d);
+    return 0;
+}
