@@ -1,0 +1,71 @@
+#!/usr/bin/env python3
+"""b's disk is full: mail at a goes on, b refuses for now, and catches up when there is space."""
+
+import os
+import sys
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.realpath(__file__)), ".."))
+from lab import case, compare, mail, util  # noqa: E402
+
+
+SIZE = 48 << 20
+
+
+def small_disk(node):
+    """A file system of its own for this node's store."""
+    image = os.path.join(node.dir, "disk")
+    with open(image, "wb") as f:
+        f.truncate(SIZE)
+    util.run(["mkfs.ext4", "-q", "-F", "-m", "0", image])
+    util.run(["mount", "-o", "loop", image, node.store])
+    os.rmdir(os.path.join(node.store, "lost+found"))
+    os.chown(node.store, 5000, 5000)
+
+
+def fill(node):
+    ballast = os.path.join(node.store, "ballast")
+    with open(ballast, "wb", buffering=0) as f:
+        try:
+            while True:
+                f.write(b"x" * 65536)
+        except OSError:
+            pass
+    return ballast
+
+
+def deliver(t, user):
+    """Ten mails at a while b is full."""
+    times, ids = [], []
+    for _ in range(10):
+        start = util.now()
+        ids.append(t.a.deliver(user, mail.message("b is full", size=200000)))
+        times.append(util.now() - start)
+    t.figure("longest delivery at a %.1f s", max(times))
+    t.check(max(times) < 5, "a delivery at a took %.1f s", max(times))
+    t.check(len([x for x in times if x > 1]) <= 1, "a waited more than once: %s", times)
+    return ids
+
+
+def test(t):
+    t.needs_mailfs()
+    small_disk(t.b)
+    util.parallel(t.a.start, t.b.start)
+    t.pair.wait_in_sync()
+    user = t.pair.user("full")
+    ids = [t.a.deliver(user, mail.message(size=3000)) for _ in range(3)]
+    t.wait_equal(user)
+    ballast = fill(t.b)
+    ids += deliver(t, user)
+    status = t.b.status() or {}
+    t.figure("b: %s", status.get("last_error") or status.get("state"))
+    # b itself refuses for now, nothing bounces
+    reply = t.b.lmtp(user, mail.message("to the full one", size=200000))[0]
+    t.check(reply.startswith(("250", "4")), "b answers %s", reply)
+    os.unlink(ballast)
+    start = util.now()
+    t.pair.wait_in_sync(timeout=30)
+    compare.assert_has(t.wait_equal(user, timeout=25), ids)
+    t.figure("equal %.1f s after there was space", util.now() - start)
+
+
+case.main(test, own=True, start=False, postfix=False)

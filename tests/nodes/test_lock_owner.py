@@ -1,0 +1,42 @@
+#!/usr/bin/env python3
+"""A process dies holding the uidlist lock: neither node is stuck with it (DESIGN 8.13)."""
+
+import os
+import sys
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.realpath(__file__)), ".."))
+from lab import case, compare, locks, mail, util  # noqa: E402
+
+
+BOUND = 10
+
+
+def dies_on(t, owner, other):
+    user = t.pair.user("owner")
+    ids = [owner.deliver(user, mail.message()) for _ in range(3)]
+    t.wait_equal(user)
+    with locks.Holder(owner, user) as holder:
+        start = util.now()
+        holder.kill()
+    # Dovecot on the other node needs the lock to number and pick up this one
+    ids.append(other.deliver(user, mail.message("after the death")))
+    with other.imap(user, timeout=40) as client:
+        util.poll("%s shows 4 messages" % other.host, lambda: client.select()["exists"] == 4, 40)
+        client.store("1", "+FLAGS", "\\Flagged")
+    t.figure("%s served after %.1f s", other.host, util.now() - start)
+    t.check(util.now() - start < BOUND, "the token was stuck for %.1f s", util.now() - start)
+    start = util.now()
+    ids.append(owner.deliver(user, mail.message("at the owner's")))
+    view = t.wait_equal(user)
+    t.check(util.now() - start < BOUND, "%s took %.1f s", owner.host, util.now() - start)
+    compare.assert_has(view, ids, exactly=True)
+    t.check("\\Flagged" in view["folders"]["INBOX"][1][1][0], "the flag is lost")
+
+
+def test(t):
+    t.needs_mailfs()
+    dies_on(t, t.a, t.b)
+    dies_on(t, t.b, t.a)
+
+
+case.main(test)

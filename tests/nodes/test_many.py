@@ -1,0 +1,56 @@
+#!/usr/bin/env python3
+"""A folder of 20,000 messages: marked read at once on a, seen on b."""
+
+import os
+import sys
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.realpath(__file__)), ".."))
+from lab import case, mail, util  # noqa: E402
+
+
+COUNT = 20000
+FIRST = 125
+
+
+def fill(client):
+    """20,000 messages: a few appended, then copied within the folder until there are enough."""
+    client.create("Many")
+    for i in range(FIRST):
+        client.append("Many", mail.message("many %d" % i))
+    client.select("Many")
+    have = FIRST
+    while have < COUNT:
+        part = min(have, COUNT - have)
+        client.copy("1:%d" % part, "Many")
+        client.noop()
+        have += part
+    return client.select("Many")["exists"]
+
+
+def unseen(client):
+    client.noop()
+    return len(client.uids("UNSEEN"))
+
+
+def test(t):
+    user = t.pair.user("many")
+    with t.a.imap(user, timeout=50) as on_a, t.b.imap(user, timeout=50) as on_b:
+        start = util.now()
+        t.equal(fill(on_a), COUNT, "messages on a")
+        t.figure("filled in %.1f s", util.now() - start)
+        start = util.now()
+        util.poll("20,000 messages on b", lambda: "Many" in on_b.list() and
+                  on_b.select("Many")["exists"] == COUNT, 30)
+        t.figure("on b after %.1f s", util.now() - start)
+        util.poll("all unseen on b", lambda: unseen(on_b) == COUNT)
+        start = util.now()
+        on_a.store("1:*", "+FLAGS.SILENT", "\\Seen")
+        marked = util.now() - start
+        util.poll("no unseen left on b", lambda: unseen(on_b) == 0, 30)
+        t.figure("marked read in %.1f s, on b after %.1f s", marked, util.now() - start)
+        t.equal(on_a.uids(), list(range(1, COUNT + 1)), "UIDs on a")
+        t.equal(on_b.uids(), list(range(1, COUNT + 1)), "UIDs on b")
+    t.wait_equal(user, bodies=False, disk=False, timeout=20)
+
+
+case.main(test)
