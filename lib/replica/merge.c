@@ -1,0 +1,315 @@
+/*
+ * merge.c: the three-way merge of a mailbox
+ *
+ * Puts the two listings beside each other by name, has each message decided (merge_decide.c) and then
+ * all of them numbered (merge_number.c). The invariants M1 to M7 stand in those two files.
+ *
+ * Diagnostics: -EINVAL for listings that contradict themselves; they come from the peer and are not to
+ * be believed.
+ */
+#include "replica/merge.h"
+
+#include "maildir/name.h"
+#include "maildir/pool.h"
+#include "maildir/uidlist.h"
+#include "replica/merge_priv.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct memory {
+    struct maildir_pool pool; /* names of the second halves of splits */
+    struct merge_slot *slots;
+};
+
+static int compare_entries(const void *x, const void *y) {
+    const struct merge_entry *const *a = x, *const *b = y;
+
+    return strcmp((*a)->base, (*b)->base);
+}
+
+static bool uids_possible(const struct merge_entry *e) {
+    return (!e->is || e->now.uid <= MAILDIR_UID_MAX) && (!e->was || e->old.uid <= MAILDIR_UID_MAX);
+}
+
+/* The entries of a side by name; -EINVAL for a name that is there twice. */
+static int sort_side(const struct merge_side *s, const struct merge_entry ***out) {
+    const struct merge_entry **p;
+    size_t i;
+
+    *out = NULL;
+    if (!s->full && !s->base_valid)
+        return -EINVAL;
+    p = calloc(s->count + 1, sizeof *p);
+    if (!p)
+        return -ENOMEM;
+    *out = p;
+    for (i = 0; i < s->count; i++) {
+        p[i] = &s->entries[i];
+        if (!uids_possible(p[i]))
+            return -EINVAL;
+    }
+    if (s->count > 1)
+        qsort(p, s->count, sizeof *p, compare_entries);
+    for (i = 1; i < s->count; i++)
+        if (strcmp(p[i - 1]->base, p[i]->base) == 0)
+            return -EINVAL;
+    return 0;
+}
+
+static void start_view(const struct merge_side *s, struct merge_view *v) {
+    memset(v, 0, sizeof *v);
+    v->side = s;
+    v->v_now = s->validity;
+    v->v_old = s->base_validity ? s->base_validity : s->validity;
+}
+
+/* What a side knows of a message by its own entry. */
+static void view_of_entry(const struct merge_side *s, const struct merge_entry *e,
+                          struct merge_view *v) {
+    start_view(s, v);
+    v->was = e->was && s->base_valid;
+    v->is = e->is;
+    if (v->was)
+        v->old = e->old;
+    if (v->is)
+        v->now = e->now;
+}
+
+/* What a side s knows of a message it did not list: where its listing leaves out what is as in the
+ * common base, that is what the other, o, says of that base; otherwise nothing. */
+static void view_of_unlisted(const struct merge_side *s, const struct merge_side *o,
+                             const struct merge_entry *other, struct merge_view *v) {
+    start_view(s, v);
+    if (s->full || !other->was || !o->base_valid)
+        return;
+    v->was = v->is = true;
+    v->old = v->now = other->old;
+}
+
+/* One of ea, eb may be NULL. */
+static void join_item(const struct merge_side *a, const struct merge_entry *ea,
+                      const struct merge_side *b, const struct merge_entry *eb,
+                      struct merge_item *item, struct merge_slot *slot) {
+    struct merge_view va, vb;
+
+    item->a = ea;
+    item->b = eb;
+    if (ea) {
+        item->name = ea->base;
+        view_of_entry(a, ea, &va);
+    } else {
+        item->name = eb->base;
+        view_of_unlisted(a, b, eb, &va);
+    }
+    if (eb)
+        view_of_entry(b, eb, &vb);
+    else
+        view_of_unlisted(b, a, ea, &vb);
+    merge_decide(&va, &vb, item, slot);
+}
+
+static void join_sides(const struct merge_side *a, const struct merge_entry **pa,
+                       const struct merge_side *b, const struct merge_entry **pb,
+                       struct merge_result *r, struct merge_slot *slots) {
+    size_t i = 0, j = 0;
+
+    while (i < a->count || j < b->count) {
+        int c = i == a->count ? 1 : j == b->count ? -1 : strcmp(pa[i]->base, pb[j]->base);
+
+        join_item(a, c <= 0 ? pa[i] : NULL, b, c >= 0 ? pb[j] : NULL, &r->items[r->count],
+                  &slots[r->count]);
+        r->count++;
+        i += c <= 0;
+        j += c >= 0;
+    }
+}
+
+static int compare_items(const void *x, const void *y) {
+    const struct merge_item *a = x, *b = y;
+
+    return strcmp(a->name, b->name);
+}
+
+const struct merge_item *merge_result_find(const struct merge_result *r, const char *base) {
+    struct merge_item key = {.name = base};
+
+    if (r->count == 0)
+        return NULL;
+    return bsearch(&key, r->items, r->count, sizeof *r->items, compare_items);
+}
+
+/* "1700.M1.host,S=5" -> "1700.M1.host.mf0123456789abcdef,S=5" */
+static char *split_name(struct maildir_pool *pool, const char *name, uint64_t content) {
+    char buf[MAILDIR_NAME_MAX + 1];
+    const size_t extra = 3 + 16;
+    size_t len = strlen(name), head = strcspn(name, ","), tail = len - head;
+
+    if (tail > 100) {
+        tail = 0;
+        head = len;
+    }
+    if (head > MAILDIR_NAME_MAX - extra - tail)
+        head = MAILDIR_NAME_MAX - extra - tail;
+    snprintf(buf, sizeof buf, "%.*s.mf%016" PRIx64 "%.*s", (int)head, name, content, (int)tail,
+             name + len - tail);
+    return maildir_pool_strndup(pool, buf, strlen(buf));
+}
+
+/* The message that loses its name: it is at one side only, and goes to both. */
+static int add_half(const struct merge_item *it, const struct merge_slot *slot,
+                    struct merge_result *r, struct memory *mem, size_t at) {
+    bool from_a = it->content == 'b';
+    struct merge_item *half = &r->items[at];
+
+    memset(half, 0, sizeof *half);
+    half->state = from_a ? it->now_a : it->now_b;
+    half->name = split_name(&mem->pool, it->name, half->state.content);
+    if (!half->name)
+        return -ENOMEM;
+    half->split_from = it->name;
+    half->present = true;
+    half->content = from_a ? 'a' : 'b';
+    half->what = MERGE_SPLIT | MERGE_ADDED;
+    mem->slots[at] = *slot;
+    mem->slots[at].renumber = true;
+    mem->slots[at].from_a = mem->slots[at].from_b = false;
+    mem->slots[at].old_uid = half->state.uid;
+    half->state.uid = 0;
+    return 0;
+}
+
+struct pair {
+    struct merge_item item;
+    struct merge_slot slot;
+};
+
+static int compare_pairs(const void *x, const void *y) {
+    const struct pair *a = x, *b = y;
+
+    return strcmp(a->item.name, b->item.name);
+}
+
+/* Items and slots, which lie side by side, into the order of names. */
+static int resort(struct merge_result *r, struct merge_slot *slots) {
+    struct pair *p = calloc(r->count, sizeof *p);
+    size_t i;
+
+    if (!p)
+        return -ENOMEM;
+    for (i = 0; i < r->count; i++)
+        p[i] = (struct pair){r->items[i], slots[i]};
+    qsort(p, r->count, sizeof *p, compare_pairs);
+    for (i = 0; i < r->count; i++) {
+        r->items[i] = p[i].item;
+        slots[i] = p[i].slot;
+    }
+    free(p);
+    return 0;
+}
+
+static int split_items(struct merge_result *r, struct memory *mem) {
+    size_t i, n = r->count, at = r->count;
+
+    for (i = 0; i < n; i++) {
+        int err;
+
+        if (!(r->items[i].what & MERGE_SPLIT))
+            continue;
+        err = add_half(&r->items[i], &mem->slots[i], r, mem, at);
+        if (err)
+            return err;
+        /* a merge broken off half-way has left this name on a side: it is that message */
+        if (!merge_result_find(r, r->items[at].name))
+            at++;
+    }
+    if (at == n)
+        return 0;
+    r->count = at;
+    return resort(r, mem->slots);
+}
+
+static void count_side(bool at, const struct merge_state *now, const struct merge_item *it,
+                       size_t *added, size_t *removed, size_t *changed) {
+    *added += it->present && !at;
+    *removed += !it->present && at;
+    *changed += it->present && at && !merge_state_equal(now, &it->state);
+}
+
+static void count_stats(struct merge_result *r) {
+    struct merge_stats *s = &r->stats;
+    size_t i;
+
+    for (i = 0; i < r->count; i++) {
+        const struct merge_item *it = &r->items[i];
+
+        count_side(it->at_a, &it->now_a, it, &s->added_a, &s->removed_a, &s->changed_a);
+        count_side(it->at_b, &it->now_b, it, &s->added_b, &s->removed_b, &s->changed_b);
+        s->conflicts += (it->what & MERGE_CONFLICT) != 0;
+        s->renumbered += (it->what & MERGE_RENUMBERED) != 0;
+        s->split += it->split_from != NULL;
+    }
+}
+
+static int merge_sorted(const struct merge_side *a, const struct merge_entry **pa,
+                        const struct merge_side *b, const struct merge_entry **pb, uint32_t gap,
+                        struct merge_result *r) {
+    struct memory *mem = r->memory;
+    size_t most = a->count + b->count + (a->count < b->count ? a->count : b->count) + 1;
+    int err;
+
+    r->items = calloc(most, sizeof *r->items); /* each pair of a name may become two */
+    mem->slots = calloc(most, sizeof *mem->slots);
+    if (!r->items || !mem->slots)
+        return -ENOMEM;
+    join_sides(a, pa, b, pb, r, mem->slots);
+    err = split_items(r, mem);
+    if (!err)
+        err = merge_number(a, b, gap, r, mem->slots);
+    free(mem->slots);
+    mem->slots = NULL;
+    if (!err)
+        count_stats(r);
+    return err;
+}
+
+int merge_mailbox(const struct merge_side *a, const struct merge_side *b, uint32_t gap,
+                  struct merge_result **out) {
+    const struct merge_entry **pa = NULL, **pb = NULL;
+    struct merge_result *r = calloc(1, sizeof *r);
+    int err;
+
+    *out = NULL;
+    if (r)
+        r->memory = calloc(1, sizeof(struct memory));
+    err = r && r->memory ? sort_side(a, &pa) : -ENOMEM;
+    if (!err)
+        err = sort_side(b, &pb);
+    if (!err)
+        err = merge_sorted(a, pa, b, pb, gap, r);
+    free(pa);
+    free(pb);
+    if (err)
+        merge_result_free(r);
+    else
+        *out = r;
+    return err;
+}
+
+void merge_result_free(struct merge_result *r) {
+    struct memory *mem;
+
+    if (!r)
+        return;
+    mem = r->memory;
+    if (mem) {
+        maildir_pool_free(&mem->pool);
+        free(mem->slots);
+        free(mem);
+    }
+    free(r->items);
+    free(r);
+}

@@ -1,0 +1,238 @@
+/*
+ * merge_decide.c: the merge of one message
+ *
+ * M1. Symmetric: nothing here asks which side is a, but to name it in the answer.
+ * M2. A message is removed only where a valid base says that it was there, or that its UID was known
+ *     and it is not there.
+ * M3. A removal takes the incarnation it saw. One added anew lives.
+ *
+ * A name is the same incarnation of a message when the UIDs are equal, or one is not known. But a name
+ * that had a UID in its side's base and has none now was removed and added again: Dovecot never takes
+ * a UID away from a file that stays.
+ *
+ * Diagnostics: none.
+ */
+#include "replica/merge_priv.h"
+
+#include <string.h>
+
+static bool same_incarnation(uint32_t uid1, uint32_t v1, uint32_t uid2, uint32_t v2) {
+    return uid1 == 0 || uid2 == 0 || v1 != v2 || uid1 == uid2;
+}
+
+static bool comparable(uint32_t uid1, uint32_t v1, uint32_t uid2, uint32_t v2) {
+    return uid1 != 0 && uid2 != 0 && v1 == v2;
+}
+
+static bool readded(const struct merge_view *x) {
+    if (!x->was || !x->is)
+        return false;
+    if (x->old.uid != 0 && x->now.uid == 0 && x->side->validity != 0 && x->v_old == x->v_now)
+        return true;
+    return !same_incarnation(x->old.uid, x->v_old, x->now.uid, x->v_now);
+}
+
+static bool same_text(const char *x, const char *y) {
+    return strcmp(x ? x : "", y ? y : "") == 0;
+}
+
+/* Flags, keywords, info: what a client can change. */
+static bool same_marks(const struct merge_state *x, const struct merge_state *y) {
+    return maildir_set_equal(x->flags, y->flags) && maildir_set_equal(x->keywords, y->keywords) &&
+           same_text(x->info, y->info);
+}
+
+bool merge_state_equal(const struct merge_state *x, const struct merge_state *y) {
+    return x->uid == y->uid && x->in_cur == y->in_cur && same_marks(x, y);
+}
+
+static bool changed(const struct merge_view *x) {
+    return !x->was || readded(x) || !merge_state_equal(&x->old, &x->now);
+}
+
+/* Which side's base is the later common state? Bases follow one another, so what is in the later and
+ * not in the earlier was agreed upon in between. NULL: not known, or they are one and the same. */
+static const struct merge_view *later_base(const struct merge_view *a, const struct merge_view *b) {
+    const struct merge_side *sa = a->side, *sb = b->side;
+
+    if (!sa->base_valid || !sb->base_valid)
+        return NULL;
+    if (sa->base_version && sb->base_version && sa->base_version != sb->base_version)
+        return sa->base_version > sb->base_version ? a : b;
+    if (a->v_old != b->v_old || !sa->base_next || !sb->base_next || sa->base_next == sb->base_next)
+        return NULL;
+    return sa->base_next > sb->base_next ? a : b;
+}
+
+/* p has the message, q has not: did q remove this very one? */
+static bool removed_by_absent(const struct merge_view *p, const struct merge_view *q) {
+    const struct merge_view *later = later_base(p, q);
+    bool anew = readded(p) || (p->side->base_valid && !p->was && p->now.uid == 0);
+
+    if (q->was && q->old.uid != 0 && p->now.uid == 0 && later != q)
+        anew = true; /* q saw it numbered: what p has came after that */
+    if (q->was && same_incarnation(q->old.uid, q->v_old, p->now.uid, p->v_now))
+        return !anew;
+    if (q->was) /* q's base knew another: the later of the two is the one that counts */
+        return p->was && !anew && comparable(p->now.uid, p->v_now, q->old.uid, q->v_old) &&
+               p->now.uid < q->old.uid;
+    if (!p->was || anew || !q->side->base_valid)
+        return false;
+    /* Only p's base has it. Either q's is older and lacks what p got since, or q's is newer and the
+     * removal agreed upon. If that is not known, q's next UID tells. */
+    if (later)
+        return later == q;
+    if (q->side->base_next != 0 && comparable(p->now.uid, p->v_now, 1, q->v_old))
+        return p->now.uid < q->side->base_next;
+    return !changed(p);
+}
+
+/* Three ways between two texts; they merge no further. */
+static const char *merge_info(const struct merge_state *old_a, const struct merge_state *a,
+                              const struct merge_state *old_b, const struct merge_state *b) {
+    bool same_a = same_text(a->info, old_a->info), same_b = same_text(b->info, old_b->info);
+
+    if (same_a != same_b)
+        return same_a ? b->info : a->info;
+    return strcmp(a->info ? a->info : "", b->info ? b->info : "") > 0 ? a->info : b->info;
+}
+
+static void copy_marks(struct merge_state *to, const struct merge_state *from) {
+    to->flags = from->flags;
+    to->keywords = from->keywords;
+    to->info = from->info;
+}
+
+/* Where the bases agree, three ways; where not, what the side with the later one has. */
+static struct maildir_set merge_later(struct maildir_set base_a, struct maildir_set a,
+                                      struct maildir_set base_b, struct maildir_set b,
+                                      struct maildir_set later) {
+    struct maildir_set r = maildir_set_merge(base_a, a, base_b, b);
+    int i;
+
+    for (i = 0; i < 2; i++) {
+        uint64_t differ = base_a.w[i] ^ base_b.w[i];
+
+        r.w[i] = (r.w[i] & ~differ) | (later.w[i] & differ);
+    }
+    return r;
+}
+
+/* Both have it, it is one message, and neither is simply where the other came from. */
+static void mix_marks(const struct merge_state *oa, const struct merge_state *a,
+                      const struct merge_state *ob, const struct merge_state *b,
+                      const struct merge_state *later, struct merge_state *to) {
+    if (later) {
+        to->flags = merge_later(oa->flags, a->flags, ob->flags, b->flags, later->flags);
+        to->keywords =
+            merge_later(oa->keywords, a->keywords, ob->keywords, b->keywords, later->keywords);
+        to->info = same_text(oa->info, ob->info) ? merge_info(oa, a, ob, b) : later->info;
+    } else {
+        to->flags = maildir_set_merge(oa->flags, a->flags, ob->flags, b->flags);
+        to->keywords = maildir_set_merge(oa->keywords, a->keywords, ob->keywords, b->keywords);
+        to->info = merge_info(oa, a, ob, b);
+    }
+    if (to->info)
+        to->flags = to->keywords = (struct maildir_set){{0, 0}};
+}
+
+static void merge_marks(const struct merge_view *a, const struct merge_view *b,
+                        struct merge_item *item) {
+    static const struct merge_state none;
+    bool base_a = a->was && !readded(a), base_b = b->was && !readded(b);
+    const struct merge_state *oa = base_a ? &a->old : &none, *ob = base_b ? &b->old : &none;
+    const struct merge_view *later = later_base(a, b);
+    bool a_is_base = !later && base_b && same_marks(&a->now, ob);
+    bool b_is_base = !later && base_a && same_marks(&b->now, oa);
+
+    if (a_is_base && !b_is_base) {
+        copy_marks(&item->state, &b->now); /* b went on from where a is */
+        return;
+    }
+    if (b_is_base && !a_is_base) {
+        copy_marks(&item->state, &a->now);
+        return;
+    }
+    if (!same_marks(&a->now, &b->now) && !same_marks(&a->now, oa) && !same_marks(&b->now, ob))
+        item->what |= MERGE_CONFLICT;
+    mix_marks(oa, &a->now, ob, &b->now, later ? &later->now : NULL, &item->state);
+}
+
+/* Has x added the name anew, while y still has the incarnation that x removed? */
+static bool supersedes(const struct merge_view *x, const struct merge_view *y) {
+    return readded(x) && comparable(x->old.uid, x->v_old, y->now.uid, y->v_now) &&
+           x->old.uid == y->now.uid;
+}
+
+static bool contents_differ(const struct merge_view *a, const struct merge_view *b) {
+    return a->now.content != 0 && b->now.content != 0 && a->now.content != b->now.content;
+}
+
+static void take_whole(const struct merge_view *x, const struct merge_view *y, char side,
+                       struct merge_item *item) {
+    item->state = x->now;
+    item->content = contents_differ(x, y) ? side : 0;
+    if (y->was && changed(y))
+        item->what |= MERGE_CONFLICT;
+}
+
+static void decide_both(const struct merge_view *a, const struct merge_view *b,
+                        struct merge_item *item, struct merge_slot *slot) {
+    bool sup_a = supersedes(a, b), sup_b = supersedes(b, a);
+
+    item->present = true;
+    slot->from_a = slot->from_b = true;
+    if (sup_a != sup_b) {
+        take_whole(sup_a ? a : b, sup_a ? b : a, sup_a ? 'a' : 'b', item);
+        slot->from_a = sup_a;
+        slot->from_b = sup_b;
+        return;
+    }
+    if (contents_differ(a, b)) { /* the caller makes the other half */
+        bool a_stays = a->now.content > b->now.content;
+
+        item->what |= MERGE_SPLIT;
+        item->content = a_stays ? 'a' : 'b';
+        item->state = a_stays ? a->now : b->now;
+        slot->from_a = a_stays;
+        slot->from_b = !a_stays;
+        return;
+    }
+    item->state.in_cur = a->now.in_cur || b->now.in_cur;
+    item->state.content = a->now.content ? a->now.content : b->now.content;
+    merge_marks(a, b, item);
+}
+
+static void decide_lone(const struct merge_view *p, const struct merge_view *q, char side,
+                        struct merge_item *item, struct merge_slot *slot) {
+    if (removed_by_absent(p, q)) {
+        item->what |= MERGE_REMOVED;
+        if (p->was && changed(p))
+            item->what |= MERGE_CONFLICT;
+        return;
+    }
+    item->present = true;
+    item->what |= MERGE_ADDED;
+    item->content = side;
+    item->state = p->now;
+    slot->from_a = side == 'a';
+    slot->from_b = side == 'b';
+}
+
+void merge_decide(const struct merge_view *a, const struct merge_view *b, struct merge_item *item,
+                  struct merge_slot *slot) {
+    item->at_a = a->is;
+    item->at_b = b->is;
+    item->now_a = a->now;
+    item->now_b = b->now;
+    slot->v_a = a->v_now;
+    slot->v_b = b->v_now;
+    slot->old_uid = a->now.uid > b->now.uid ? a->now.uid : b->now.uid;
+    if (a->is && b->is)
+        decide_both(a, b, item, slot);
+    else if (a->is)
+        decide_lone(a, b, 'a', item, slot);
+    else if (b->is)
+        decide_lone(b, a, 'b', item, slot);
+    item->state.uid = 0; /* merge_number() */
+}

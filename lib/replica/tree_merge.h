@@ -1,0 +1,98 @@
+/*
+ * tree_merge.h: the three-way merge of the directory tree, by id.
+ *
+ * Directories (containers) keep their id when they are renamed, so what a side did to each can be
+ * told: made, moved, removed, other attributes. The two results are merged into one tree. Symmetric in
+ * the two sides; no I/O, no clock.
+ *
+ *   made on either side          there
+ *   moved on one side            moved; on both: higher `version`, then the greater (parent, name)
+ *   removed on one, unchanged on the other   gone; changed there: it lives
+ *   parent removed, child lives  the parent lives
+ *   two ids in one place         one directory: the one a base knows, then the lower id; the other
+ *                                becomes its alias
+ *   A moved below B, B below A   the move of the highest id in the circle is undone
+ *   no valid base on a side      nothing is removed
+ *
+ * Memory: about 400 bytes a listed directory. Errors: negative errno.
+ */
+#ifndef MAILFS_REPLICA_TREE_MERGE_H
+#define MAILFS_REPLICA_TREE_MERGE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "util/id.h"
+
+struct tree_place {
+    struct mailfs_id parent; /* all zero: the root */
+    const char *name;        /* the caller's until the result is freed */
+};
+
+struct tree_attr {
+    uint32_t mode, uid, gid;
+};
+
+struct tree_entry {
+    struct mailfs_id id;
+    bool was, is;
+    struct tree_place old, now;      /* if was; if is */
+    struct tree_attr old_attr, attr; /* if was; if is */
+    bool changed_inside; /* if is: something in it (not below its subdirectories) may differ from
+                          * the base, so a removal elsewhere must not take it */
+    uint64_t version;    /* decides between two moves of one directory; 0: unknown */
+};
+
+struct tree_side {
+    bool base_valid; /* false: every `was` is ignored */
+    bool full;       /* every directory is listed. Otherwise those that differ from the common base,
+                      * and in addition all their parents, old and new, up to the root; bases must
+                      * be valid and equal then. */
+    const struct tree_entry *entries; /* any order, each id once, not the root */
+    size_t count;
+};
+
+enum tree_what {
+    TREE_MADE = 1,      /* one side lacks it and gets it */
+    TREE_REMOVED = 2,   /* a side has it and it goes */
+    TREE_MOVED = 4,     /* a side has it elsewhere */
+    TREE_ATTR = 8,      /* a side has other attributes */
+    TREE_CONFLICT = 16, /* both moved it, or removed here and changed there */
+    TREE_REVIVED = 32,  /* removed by a side, lives for what is in it */
+    TREE_UNDONE = 64,   /* a move was undone to break a circle */
+};
+
+struct tree_item {
+    struct mailfs_id id;
+    const struct tree_entry *a, *b; /* NULL: not listed */
+    bool at_a, at_b;                /* there now (also where not listed) */
+    struct tree_place now_a, now_b; /* if so */
+    struct tree_attr attr_a, attr_b;
+    bool present;              /* in the result, under its own id */
+    bool aliased;              /* not present: its contents belong to alias_of */
+    struct mailfs_id alias_of; /* a present one */
+    struct tree_place place;   /* if present; the parent is a present one, or not listed, or the root */
+    struct tree_attr attr;
+    unsigned depth; /* if present: 1 below the root (or an unlisted one); parents come first when
+                     * applied by ascending depth */
+    unsigned what;
+};
+
+struct tree_stats {
+    size_t made, removed, moved, aliased, conflicts, revived, undone;
+};
+
+struct tree_result {
+    struct tree_item *items; /* ascending by id */
+    size_t count;
+    struct tree_stats stats;
+};
+
+/* Merges. The result borrows the names. 0; -EINVAL: an id twice on one side, the root's id, an entry
+ * that neither was nor is, a listing of differences without valid base; -ENOMEM. */
+int tree_merge(const struct tree_side *a, const struct tree_side *b, struct tree_result **out);
+void tree_result_free(struct tree_result *r); /* NULL is fine */
+const struct tree_item *tree_result_find(const struct tree_result *r, const struct mailfs_id *id);
+
+#endif
