@@ -1,0 +1,14 @@
+#ifndef MAILFS_UTIL_CLOCK_H
+#define MAILFS_UTIL_CLOCK_H
+
+/* Time that only grows (CLOCK_MONOTONIC); its zero means nothing. Any thread. */
+
+#include <stdint.h>
+
+uint64_t clock_ms(void);
+uint64_t clock_us(void);
+
+/* Wall time (CLOCK_REALTIME), for what a person reads or a file is stamped with. It can jump. */
+uint64_t clock_wall_ns(void);
+
+#endif

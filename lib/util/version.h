@@ -1,0 +1,6 @@
+#ifndef MAILFS_UTIL_VERSION_H
+#define MAILFS_UTIL_VERSION_H
+
+#define MAILFS_VERSION "0.1.0"
+
+#endif
