@@ -1,0 +1,90 @@
+/*
+ * cmd_status - mailfsctl status, wait
+ *
+ * Diagnostics: exit code 1 when a mailfs-syncd does not answer; 3 when the state waited for has not
+ * come in time, with the state there is.
+ */
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+
+#include "commands.h"
+#include "query.h"
+#include "screen.h"
+#include "util/clock.h"
+
+#define POLL_MS 100
+
+int command_status(const struct ctl_args *args) {
+    const int style =
+        JSON_C_TO_STRING_PRETTY | JSON_C_TO_STRING_SPACED | JSON_C_TO_STRING_NOSLASHESCAPE;
+    bool answered;
+    json_object *doc = query_status(args->conf, args->only, &answered);
+
+    if (!doc) {
+        fprintf(stderr, "mailfsctl: out of memory\n");
+        return CTL_FAILED;
+    }
+    if (args->json)
+        printf("%s\n", json_object_to_json_string_ext(doc, style));
+    else
+        screen_print(stdout, doc, time(NULL));
+    json_object_put(doc);
+    return answered ? CTL_DONE : CTL_FAILED;
+}
+
+/* The first volume that is in another state, described in text; false: all are in this one. */
+static bool find_other(const json_object *doc, const char *state, char *text, size_t size) {
+    json_object *list = NULL;
+
+    json_object_object_get_ex(doc, "volumes", &list);
+    for (size_t i = 0; list && i < json_object_array_length(list); i++) {
+        json_object *v = json_object_array_get_idx(list, i);
+        const char *has = query_string(v, "state"), *name = query_string(v, "name");
+        const char *error = query_string(v, "last_error");
+
+        if (has && strcmp(has, state) == 0)
+            continue;
+        snprintf(text, size, "volume %s is %s%s%s", name ? name : "?", has ? has : "unknown",
+                 error ? "; last error: " : "", error ? error : "");
+        return true;
+    }
+    return false;
+}
+
+static bool is_state(const char *s) {
+    static const char *const states[] = {"in-sync", "alone", "catching-up", "no-peer"};
+
+    for (size_t i = 0; s && i < sizeof(states) / sizeof(states[0]); i++)
+        if (strcmp(s, states[i]) == 0)
+            return true;
+    return false;
+}
+
+/* syncd is asked again and again: it may not even run yet. */
+int command_wait(const struct ctl_args *args) {
+    const struct timespec pause = {.tv_nsec = POLL_MS * 1000000L};
+    uint64_t begin = clock_ms();
+    char text[1024] = "";
+
+    if (!is_state(args->operand)) {
+        fprintf(stderr, "mailfsctl: wait: STATE is in-sync, alone, catching-up or no-peer\n");
+        return CTL_USAGE;
+    }
+    for (;;) {
+        bool answered, other = true;
+        json_object *doc = query_status(args->conf, args->only, &answered);
+
+        if (doc)
+            other = find_other(doc, args->operand, text, sizeof(text));
+        json_object_put(doc);
+        if (!other)
+            return CTL_DONE;
+        if (args->timeout >= 0 && (double)(clock_ms() - begin) >= args->timeout * 1000) {
+            fprintf(stderr, "mailfsctl: not %s within %g s: %s\n", args->operand, args->timeout,
+                    text);
+            return CTL_TIMED_OUT;
+        }
+        nanosleep(&pause, NULL);
+    }
+}

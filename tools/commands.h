@@ -1,0 +1,31 @@
+#ifndef TOOLS_COMMANDS_H
+#define TOOLS_COMMANDS_H
+
+/* The commands of mailfsctl(8). Each prints its result and returns the program's exit code. */
+
+#include <stdbool.h>
+
+#include "conf/conf.h"
+
+enum exit_code {
+    CTL_DONE = 0,
+    CTL_FAILED = 1,
+    CTL_USAGE = 2, /* usage or configuration */
+    CTL_TIMED_OUT = 3,
+};
+
+struct ctl_args {
+    const struct conf *conf;
+    const struct conf_volume *only; /* by -V; NULL: all */
+    const char *operand;            /* the STATE of wait */
+    bool json;
+    double timeout; /* seconds; below 0: without end */
+};
+
+int command_init(const struct ctl_args *args);
+int command_fingerprint(const struct ctl_args *args);
+int command_status(const struct ctl_args *args);
+int command_wait(const struct ctl_args *args);
+int command_check_config(const struct ctl_args *args);
+
+#endif

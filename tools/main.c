@@ -1,0 +1,173 @@
+/*
+ * mailfsctl - look after a pair
+ *
+ *	mailfsctl [-c FILE] [-V VOLUME] COMMAND
+ *
+ * See mailfsctl(8).
+ *
+ * Diagnostics: errors to stderr. Exit codes: 0 done, 1 failed, 2 usage or configuration (with
+ * file:line), 3 timed out.
+ */
+#include <errno.h>
+#include <getopt.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "commands.h"
+#include "util/version.h"
+
+static const char usage_text[] =
+    "usage: mailfsctl [-c FILE] [-V VOLUME] COMMAND\n"
+    "\n"
+    "  init                        make key and certificate, print what the peer has to know\n"
+    "  fingerprint                 print this node's fingerprint\n"
+    "  status [--json]             how things are\n"
+    "  wait STATE [--timeout S]    until in-sync, alone, catching-up or no-peer\n"
+    "  check-config                read the configuration and say what is wrong with it\n"
+    "\n"
+    "  -c, --config FILE           instead of " CONF_DEFAULT_PATH "\n"
+    "  -V, --volume NAME           this volume only\n"
+    "  -h, --help;  --version\n"
+    "\n"
+    "Exit codes: 0 done, 1 failed, 2 usage or configuration, 3 timed out.\n";
+
+struct command {
+    const char *name;
+    int (*run)(const struct ctl_args *args);
+    bool operand, json, timeout; /* what it takes */
+};
+
+static const struct command commands[] = {
+    {"init", command_init, false, false, false},
+    {"fingerprint", command_fingerprint, false, false, false},
+    {"status", command_status, false, true, false},
+    {"wait", command_wait, true, false, true},
+    {"check-config", command_check_config, false, false, false},
+};
+
+static int usage(const char *what, const char *which) {
+    fprintf(stderr, "mailfsctl: %s%s%s\n%s", what, which ? ": " : "", which ? which : "",
+            usage_text);
+    return CTL_USAGE;
+}
+
+static const struct command *find_command(const char *name) {
+    for (size_t i = 0; i < sizeof(commands) / sizeof(commands[0]); i++)
+        if (strcmp(commands[i].name, name) == 0)
+            return &commands[i];
+    return NULL;
+}
+
+static bool parse_seconds(const char *text, double *out) {
+    char *end;
+
+    errno = 0;
+    *out = strtod(text, &end);
+    return end != text && *end == '\0' && errno == 0 && isfinite(*out) && *out >= 0;
+}
+
+struct options {
+    const char *config, *volume;
+    struct ctl_args args;
+    bool has_timeout;
+};
+
+/* -1: go on; otherwise the exit code. */
+static int parse_options(int argc, char **argv, struct options *o) {
+    static const struct option longs[] = {
+        {"config", required_argument, NULL, 'c'}, {"volume", required_argument, NULL, 'V'},
+        {"json", no_argument, NULL, 'j'},         {"timeout", required_argument, NULL, 't'},
+        {"help", no_argument, NULL, 'h'},         {"version", no_argument, NULL, 'v'},
+        {NULL, 0, NULL, 0},
+    };
+    int c;
+
+    while ((c = getopt_long(argc, argv, "c:V:h", longs, NULL)) != -1) {
+        switch (c) {
+        case 'c':
+            o->config = optarg;
+            break;
+        case 'V':
+            o->volume = optarg;
+            break;
+        case 'j':
+            o->args.json = true;
+            break;
+        case 't':
+            if (!parse_seconds(optarg, &o->args.timeout))
+                return usage("--timeout takes a number of seconds", optarg);
+            o->has_timeout = true;
+            break;
+        case 'h':
+            printf("%s", usage_text);
+            return CTL_DONE;
+        case 'v':
+            printf("mailfsctl %s\n", MAILFS_VERSION);
+            return CTL_DONE;
+        default:
+            fputs(usage_text, stderr);
+            return CTL_USAGE;
+        }
+    }
+    return -1;
+}
+
+/* The command and its operand. -1: go on. */
+static int parse_command(int argc, char **argv, struct options *o, const struct command **cmd) {
+    int n = argc - optind;
+
+    if (n < 1)
+        return usage("a command is missing", NULL);
+    *cmd = find_command(argv[optind]);
+    if (!*cmd)
+        return usage("unknown command", argv[optind]);
+    if ((*cmd)->operand && n >= 2)
+        o->args.operand = argv[optind + 1];
+    if (n != ((*cmd)->operand ? 2 : 1))
+        return usage((*cmd)->operand ? "exactly one STATE, please" : "too many arguments",
+                     (*cmd)->name);
+    if (o->args.json && !(*cmd)->json)
+        return usage("--json is for status", NULL);
+    if (o->has_timeout && !(*cmd)->timeout)
+        return usage("--timeout is for wait", NULL);
+    return -1;
+}
+
+/* With the configuration read: the volume, and off. */
+static int run(const struct command *cmd, struct options *o, const struct conf *conf) {
+    char err[CONF_ERR_MAX];
+
+    o->args.conf = conf;
+    if (o->volume) {
+        o->args.only = conf_volume_find(conf, o->volume, err);
+        if (!o->args.only) {
+            fprintf(stderr, "%s\n", err);
+            return CTL_USAGE;
+        }
+    }
+    return cmd->run(&o->args);
+}
+
+int main(int argc, char **argv) {
+    struct options o = {.args = {.timeout = -1}};
+    const struct command *cmd = NULL;
+    struct conf *conf = NULL;
+    char err[CONF_ERR_MAX];
+    int rc = parse_options(argc, argv, &o);
+
+    if (rc < 0)
+        rc = parse_command(argc, argv, &o, &cmd);
+    if (rc >= 0)
+        return rc;
+    if (conf_load(o.config, &conf, err) != 0) {
+        fprintf(stderr, "%s\n", err);
+        return CTL_USAGE;
+    }
+    rc = run(cmd, &o, conf);
+    conf_free(conf);
+    if (fflush(stdout) != 0 && rc == CTL_DONE)
+        rc = CTL_FAILED;
+    return rc;
+}

@@ -1,0 +1,181 @@
+/*
+ * screen - the status, for a person
+ *
+ *	node mx-a
+ *
+ *	volume mail: in-sync with mx-b for 2 h 13 min
+ *	  mount           /srv/mail
+ *	  not on mx-b     nothing
+ *	  tokens here     12 mailboxes
+ *	  last error      3 h 2 min ago: 10.77.0.2:7400: nothing heard from the peer for 3.0 s
+ *
+ * Diagnostics: none.
+ */
+#include "screen.h"
+
+#include <inttypes.h>
+#include <stdbool.h>
+#include <string.h>
+
+#include "human.h"
+#include "query.h"
+
+#define TEXT_MAX 1024
+#define LABEL_WIDTH 16
+
+/* A member of that name, whatever it is; NULL when there is none. */
+static json_object *get(const json_object *o, const char *key) {
+    json_object *v = NULL;
+
+    if (json_object_is_type(o, json_type_object))
+        json_object_object_get_ex(o, key, &v);
+    return v;
+}
+
+/* A member that is a number; false when it is not there. */
+static bool get_number(const json_object *o, const char *key, double *out) {
+    json_object *v = get(o, key);
+
+    if (!json_object_is_type(v, json_type_int) && !json_object_is_type(v, json_type_double))
+        return false;
+    *out = json_object_get_double(v);
+    return true;
+}
+
+static uint64_t get_count(const json_object *o, const char *key) {
+    double d = 0;
+
+    return get_number(o, key, &d) && d > 0 ? (uint64_t)d : 0;
+}
+
+static void print_label(FILE *out, const char *label) {
+    fprintf(out, "  %-*s", LABEL_WIDTH, label);
+}
+
+static void print_row(FILE *out, const char *label, const char *value) {
+    char text[TEXT_MAX];
+
+    print_label(out, label);
+    fprintf(out, "%s\n", human_text(value, text, sizeof(text)));
+}
+
+/* syncd could not be asked; its place is taken by the reason (query.h). */
+static bool is_unknown(const json_object *v) {
+    const char *state = query_string(v, "state");
+
+    return !state || strcmp(state, "unknown") == 0;
+}
+
+/* "volume mail: in-sync with mx-b for 2 h 13 min" */
+static void print_headline(FILE *out, const json_object *v, time_t now) {
+    const char *state = query_string(v, "state");
+    char name[TEXT_MAX], peer[TEXT_MAX], word[TEXT_MAX], duration[HUMAN_MAX];
+    double since;
+
+    human_text(query_string(v, "name"), name, sizeof(name));
+    human_text(query_string(v, "peer"), peer, sizeof(peer));
+    human_text(state ? state : "unknown", word, sizeof(word));
+    if (strcmp(word, "alone") == 0)
+        fprintf(out, "volume %s: ALONE, without %s", name, peer);
+    else if (peer[0] && !is_unknown(v))
+        fprintf(out, "volume %s: %s with %s", name, word, peer);
+    else
+        fprintf(out, "volume %s: %s", name, word);
+    if (get_number(v, "since", &since))
+        fprintf(out, " for %s", human_duration((double)now - since, duration));
+    fprintf(out, "\n");
+}
+
+/* What the peer does not have yet, and since when. */
+static void print_pending(FILE *out, const json_object *v, const char *peer) {
+    uint64_t messages = get_count(v, "pending_messages"), bytes = get_count(v, "pending_bytes");
+    const char *oldest = query_string(v, "oldest_pending");
+    char label[TEXT_MAX], count[HUMAN_MAX], size[HUMAN_MAX], age[HUMAN_MAX];
+    double lag = 0;
+    bool lags = get_number(v, "lag_seconds", &lag) && lag > 0;
+
+    snprintf(label, sizeof(label), "not on %.900s", peer);
+    print_label(out, strlen(label) < LABEL_WIDTH ? label : "not on peer");
+    if (!lags && messages == 0 && bytes == 0) {
+        fprintf(out, "nothing\n");
+        return;
+    }
+    fprintf(out, "%s, %s", human_count(messages, "message", "messages", count),
+            human_bytes(bytes, size));
+    if (lags)
+        fprintf(out, ", the oldest change for %s", human_duration(lag, age));
+    fprintf(out, "\n");
+    if (oldest && oldest[0])
+        print_row(out, "oldest", oldest);
+}
+
+static void print_error(FILE *out, const json_object *v, time_t now) {
+    const char *error = query_string(v, "last_error");
+    char text[TEXT_MAX], age[HUMAN_MAX];
+    double at;
+
+    if (!error || !error[0])
+        return;
+    print_label(out, is_unknown(v) ? "because" : "last error");
+    if (get_number(v, "last_error_at", &at))
+        fprintf(out, "%s ago: ", human_duration((double)now - at, age));
+    fprintf(out, "%s\n", human_text(error, text, sizeof(text)));
+}
+
+static void print_notes(FILE *out, const json_object *v) {
+    json_object *notes = get(v, "notes");
+
+    if (!json_object_is_type(notes, json_type_array))
+        return;
+    for (size_t i = 0; i < json_object_array_length(notes); i++) {
+        json_object *note = json_object_array_get_idx(notes, i);
+
+        if (json_object_is_type(note, json_type_string))
+            print_row(out, "note", json_object_get_string(note));
+    }
+}
+
+static void print_mount(FILE *out, const json_object *v) {
+    const char *mount = query_string(v, "mount");
+    json_object *connected = get(v, "mailfs_connected");
+    char text[TEXT_MAX];
+
+    if (!mount)
+        return;
+    print_label(out, "mount");
+    fprintf(out, "%s", human_text(mount, text, sizeof(text)));
+    if (json_object_is_type(connected, json_type_boolean) && !json_object_get_boolean(connected))
+        fprintf(out, " (mailfs is not running)");
+    fprintf(out, "\n");
+}
+
+static void print_volume(FILE *out, const json_object *v, time_t now) {
+    const char *peer = query_string(v, "peer");
+    char name[TEXT_MAX], count[HUMAN_MAX];
+    double n;
+
+    print_headline(out, v, now);
+    print_mount(out, v);
+    if (peer && !is_unknown(v)) {
+        print_pending(out, v, human_text(peer, name, sizeof(name)));
+        if (get_number(v, "mailboxes_to_merge", &n) && n > 0)
+            print_row(out, "to merge", human_count((uint64_t)n, "mailbox", "mailboxes", count));
+        if (get_number(v, "tokens_held", &n) && n >= 0)
+            print_row(out, "tokens here", human_count((uint64_t)n, "mailbox", "mailboxes", count));
+    }
+    print_notes(out, v);
+    print_error(out, v, now);
+}
+
+void screen_print(FILE *out, const json_object *doc, time_t now) {
+    json_object *list = get(doc, "volumes");
+    char text[TEXT_MAX];
+
+    fprintf(out, "node %s\n", human_text(query_string(doc, "node"), text, sizeof(text)));
+    if (!json_object_is_type(list, json_type_array))
+        return;
+    for (size_t i = 0; i < json_object_array_length(list); i++) {
+        fprintf(out, "\n");
+        print_volume(out, json_object_array_get_idx(list, i), now);
+    }
+}
