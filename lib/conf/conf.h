@@ -1,0 +1,83 @@
+#ifndef MAILFS_CONF_CONF_H
+#define MAILFS_CONF_CONF_H
+
+/*
+ * The configuration file (mailfs.conf(5)), read by libconfuse and checked whole: what conf_load()
+ * returns needs no further check. Read-only afterwards, so any thread may look at it.
+ */
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define CONF_DEFAULT_PATH "/etc/mailfs/mailfs.conf"
+#define CONF_NAME_MAX 64 /* node, volume and peer names: letters, digits, - _ . */
+#define CONF_VOLUMES_MAX 64
+#define CONF_FINGERPRINT_BYTES 32
+#define CONF_ERR_MAX 512
+
+enum conf_commit {
+    CONF_COMMIT_DISK,   /* the peer's disk has it before we answer */
+    CONF_COMMIT_MEMORY, /* the peer has it */
+    CONF_COMMIT_ASYNC,  /* it is on its way */
+};
+
+struct conf_addr {
+    char host[64]; /* numeric IPv4, numeric IPv6 without brackets, or a host name; "" or * : any */
+    uint16_t port;
+};
+
+struct conf_peer {
+    char *name;
+    struct conf_addr address;
+    uint8_t fingerprint[CONF_FINGERPRINT_BYTES]; /* SHA-256 of the peer's certificate (DER) */
+    unsigned timeout_ms;                         /* 1000 .. 300000 */
+};
+
+struct conf_volume {
+    char *name;
+    char *store; /* absolute, no trailing slash, no "." or ".." in it; the same for mount, state */
+    char *mount;
+    char *state;
+    bool has_listen; /* false only without a peer */
+    struct conf_addr listen;
+    enum conf_commit commit;
+    struct conf_peer *peer; /* NULL: none, the volume serves alone (state no-peer) */
+};
+
+struct conf {
+    char *path;
+    char *node;
+    struct conf_volume *volumes;
+    size_t n_volumes; /* >= 1 */
+};
+
+/*
+ * 0 and *conf to be freed by conf_free(); or -errno (-ENOENT and the like of the file, -EINVAL for
+ * its content) and err = "FILE:LINE: what is wrong, and what to do". path NULL: the default.
+ */
+int conf_load(const char *path, struct conf **conf, char err[CONF_ERR_MAX]);
+
+/* The same from memory; name stands for the file in messages. */
+int conf_parse(const char *name, const char *text, struct conf **conf, char err[CONF_ERR_MAX]);
+
+void conf_free(struct conf *conf); /* NULL is allowed */
+
+/* name NULL: the only volume there is. NULL, and err, when it is unknown or must be named. */
+const struct conf_volume *conf_volume_find(const struct conf *conf, const char *name,
+                                           char err[CONF_ERR_MAX]);
+
+const char *conf_commit_name(enum conf_commit commit);
+
+/* "SHA256:" and 32 bytes in hex (colons between them allowed) or base64. 0 or -EINVAL. */
+int conf_fingerprint_parse(const char *s, uint8_t fp[CONF_FINGERPRINT_BYTES]);
+
+/* As mailfsctl fingerprint prints it: "SHA256:" and 43 characters of base64. */
+#define CONF_FINGERPRINT_TEXT 52
+void conf_fingerprint_format(const uint8_t fp[CONF_FINGERPRINT_BYTES],
+                             char s[CONF_FINGERPRINT_TEXT]);
+
+/* "host:port", "[v6]:port", "*:port", ":port". 0 or -EINVAL. */
+int conf_addr_parse(const char *s, struct conf_addr *addr);
+
+#endif

@@ -1,0 +1,186 @@
+/*
+ * checkpoint - clears the marks of what both nodes have on disk
+ *
+ * In this order, since each step relies on the one before:
+ *   1. NewGen to mailfs; from its answer on, marks are made anew. Its acts under the older ones have
+ *      all been read by then, since packets come in order.
+ *   2. A barrier: what was being collected is known to the machine. Then the older marks are read.
+ *   3. Those of them that the machine calls settled, in the state in-sync, may go.
+ *   4. state_checkpoint(): syncfs, one commit.
+ * Without mailfs nobody says what it does under the old generation, so no mark is cleared; alone or
+ * catching up neither, but base and journal are written all the same.
+ *
+ * Diagnostics: a failed checkpoint is logged by the disk side, and tried again.
+ */
+#include "checkpoint.h"
+
+#include <stdlib.h>
+
+#include <event2/event.h>
+
+#include "contact.h"
+#include "driver.h"
+#include "front.h"
+#include "mem.h"
+#include "util/clock.h"
+#include "util/log.h"
+#include "volume.h"
+
+enum step { IDLE, GENERATION, MARKS, WRITING };
+
+struct checkpoint {
+    struct volume *v;
+    struct event *timer;
+    enum step step;
+    bool stopping;
+    bool last; /* began after checkpoint_stop() */
+    uint64_t stop_by;
+    uint64_t written; /* v->changes as of the last one */
+    uint64_t began;   /* the same, of the one under way */
+    uint64_t gen;     /* marks below go; 0: none */
+    struct state_mark *marks;
+    size_t n_marks;
+    struct mailfs_id *settled;
+    size_t n_settled;
+    int err;
+};
+
+static void arm(struct checkpoint *c, unsigned ms) {
+    struct timeval tv = {.tv_sec = ms / 1000, .tv_usec = (suseconds_t)(ms % 1000) * 1000};
+    evtimer_add(c->timer, &tv);
+}
+
+static void finish(struct checkpoint *c) {
+    free(c->marks);
+    free(c->settled);
+    c->marks = NULL;
+    c->settled = NULL;
+    c->n_marks = c->n_settled = 0;
+    c->step = IDLE;
+    if (c->stopping && c->last)
+        volume_stopped(c->v);
+    else
+        arm(c, c->stopping ? 0 : CHECKPOINT_MS);
+}
+
+static void write_run(void *arg) {
+    struct checkpoint *c = arg;
+    c->err = state_checkpoint(c->v->state, c->gen, c->settled, c->n_settled);
+}
+
+static void write_done(void *arg) {
+    struct checkpoint *c = arg;
+    if (c->err == 0)
+        c->written = c->began;
+    else
+        volume_error(c->v, "checkpoint: %s", log_strerror(c->err));
+    log_debug("volume %s: checkpoint, %zu of %zu marks cleared", c->v->cv->name, c->n_settled,
+              c->n_marks);
+    finish(c);
+}
+
+static bool may_clear(const struct volume *v, const struct mailfs_id *dir) {
+    return replica_is_settled(v->machine, *dir) && jobs_of(v->jobs, dir) == 0;
+}
+
+static void marks_run(void *arg) {
+    struct checkpoint *c = arg;
+    c->err = state_marks(c->v->state, c->gen, &c->marks, &c->n_marks);
+}
+
+static void marks_done(void *arg) {
+    struct checkpoint *c = arg;
+    struct volume *v = c->v;
+    bool in_sync = replica_state(v->machine) == REPLICA_IN_SYNC;
+    c->settled = mem_new((c->n_marks + 1) * sizeof *c->settled);
+    for (size_t i = 0; c->err == 0 && in_sync && i < c->n_marks; i++) {
+        if (may_clear(v, &c->marks[i].dir))
+            c->settled[c->n_settled++] = c->marks[i].dir;
+    }
+    c->step = WRITING;
+    if (workq_submit(v->engine->disk, WORKQ_NO_LANE, write_run, write_done, c) != 0)
+        mem_out("a timer or the work queue");
+}
+
+static void read_marks(struct checkpoint *c) {
+    c->step = MARKS;
+    c->began = c->v->changes;
+    jobs_barrier(c->v->jobs, c->gen > 0 ? marks_run : NULL, marks_done, c);
+}
+
+static void gen_reached(struct volume *v, uint64_t gen) {
+    struct checkpoint *c = v->checkpoint;
+    if (c->step != GENERATION)
+        return;
+    c->gen = gen;
+    evtimer_del(c->timer);
+    read_marks(c);
+}
+
+static void start(struct checkpoint *c) {
+    struct volume *v = c->v;
+    bool clears = replica_state(v->machine) == REPLICA_IN_SYNC;
+    c->gen = 0;
+    c->err = 0;
+    c->last = c->stopping;
+    c->step = GENERATION;
+    if (clears && front_new_gen(v->front, front_gen(v->front) + 1, gen_reached))
+        arm(c, CHECKPOINT_STOP_MS); /* for a mailfs that does not answer */
+    else
+        read_marks(c);
+}
+
+/* A clean stop: the peer's acknowledgements first, if they come soon. */
+static bool wait_more(struct checkpoint *c) {
+    struct replica_counts n;
+    replica_count(c->v->machine, &n);
+    bool busy = n.unacked + n.unapplied > 0 || jobs_pending(c->v->jobs) > 0;
+    return busy && contact_is_up(c->v) && clock_ms() < c->stop_by;
+}
+
+static void timer(evutil_socket_t fd, short what, void *arg) {
+    struct checkpoint *c = arg;
+    struct volume *v = c->v;
+    if (c->step == GENERATION) {
+        read_marks(c); /* no answer: no marks are cleared */
+    } else if (c->step != IDLE) {
+        return; /* finish() goes on */
+    } else if (c->stopping) {
+        if (wait_more(c))
+            arm(c, 10);
+        else
+            start(c);
+    } else if (v->changes != c->written) {
+        start(c);
+    } else {
+        arm(c, CHECKPOINT_MS);
+    }
+}
+
+void checkpoint_stop(struct checkpoint *c) {
+    if (c->stopping)
+        return;
+    c->stopping = true;
+    c->stop_by = clock_ms() + CHECKPOINT_STOP_MS;
+    if (c->step == IDLE)
+        arm(c, 0);
+}
+
+struct checkpoint *checkpoint_new(struct volume *v) {
+    struct checkpoint *c = mem_new(sizeof *c);
+    c->v = v;
+    c->timer = evtimer_new(v->engine->evb, timer, c);
+    if (c->timer == NULL)
+        mem_out("a timer or the work queue");
+    arm(c, CHECKPOINT_MS);
+    return c;
+}
+
+void checkpoint_free(struct checkpoint *c) {
+    if (c == NULL)
+        return;
+    event_free(c->timer);
+    free(c->marks);
+    free(c->settled);
+    free(c);
+}

@@ -1,0 +1,27 @@
+#ifndef SYNCD_CHECKPOINT_H
+#define SYNCD_CHECKPOINT_H
+
+/*
+ * Now and then: a new generation of marks, then store and base to disk, then the old marks of all
+ * that is settled are cleared. At a clean stop once more, and nothing is left to compare.
+ *
+ * Loop thread only.
+ */
+
+#include <stdbool.h>
+
+#define CHECKPOINT_MS 10000
+#define CHECKPOINT_DIRTY_BYTES (32u * 1024u * 1024u)
+/* A clean stop waits so long for mailfs's answer and the peer's acknowledgements. */
+#define CHECKPOINT_STOP_MS 3000
+
+struct volume;
+struct checkpoint;
+
+struct checkpoint *checkpoint_new(struct volume *v);
+void checkpoint_free(struct checkpoint *c);
+
+/* The clean stop: a last checkpoint; then volume_stopped(). */
+void checkpoint_stop(struct checkpoint *c);
+
+#endif

@@ -1,0 +1,459 @@
+/*
+ * contact - meet the peer, and agree that it is the right one
+ *
+ * A connection that TLS has accepted (the peer's certificate is the pinned one) is a candidate until
+ * both Hello have been exchanged. One connection is current; a newer good one replaces it, since the
+ * peer would not dial if it still had the old one. Nobody but the lower-named node dials. With equal
+ * names both do, so that somebody is told what is wrong.
+ *
+ * A refusal is said in a Bye before the connection is closed, and shown in `status` on both nodes;
+ * what only a person can repair is tried again at a slower pace.
+ *
+ * Diagnostics: each new reason why there is no connection, once (volume_error).
+ */
+#include "contact.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <event2/event.h>
+#include <utlist.h>
+
+#include "driver.h"
+#include "link_peer.h"
+#include "mem.h"
+#include "net/link.h"
+#include "net/listener.h"
+#include "net/tls.h"
+#include "util/log.h"
+#include "util/str.h"
+#include "volume.h"
+#include "wire/check.h"
+#include "xfer.h"
+
+#define BACKOFF_MIN_MS 50
+#define BACKOFF_MAX_MS 1000
+#define BACKOFF_SLOW_MS 5000 /* something that a person must repair */
+#define HELLO_MS 5000
+#define BYE_MS 1000
+#define CANDIDATES_MAX 4
+#define PROTOCOL 1
+
+struct conn {
+    struct volume *v;
+    struct link *link;
+    struct event *deadline; /* for the peer's Hello */
+    bool closing;           /* Bye is said: only its end is awaited */
+    struct conn *next, *prev;
+};
+
+struct contact {
+    struct volume *v;
+    struct tls_context *tls;
+    struct listener *listener;
+    struct link_options options;
+    struct cert_fingerprint pin;
+    struct conn *current;
+    struct conn *others; /* dialling, candidates, closing */
+    struct event *dial;
+    unsigned backoff_ms;
+    bool slow;
+    bool started;
+    unsigned seed;
+};
+
+static void dial_later(struct contact *c);
+static void conn_hello(struct conn *conn, const Mfp__Hello *hello);
+
+static const struct conf_peer *peer_of(const struct contact *c) {
+    return c->v->cv->peer;
+}
+
+static bool dials(const struct contact *c) {
+    return strcmp(c->v->conf->node, peer_of(c)->name) <= 0;
+}
+
+/* ---- connections -------------------------------------------------------------------------- */
+
+static struct conn *conn_new(struct contact *c) {
+    struct conn *conn = mem_new(sizeof *conn);
+    conn->v = c->v;
+    DL_APPEND(c->others, conn);
+    return conn;
+}
+
+static void conn_free(struct conn *conn) {
+    struct contact *c = conn->v->contact;
+    if (c->current == conn)
+        c->current = NULL;
+    else
+        DL_DELETE(c->others, conn);
+    link_free(conn->link);
+    if (conn->deadline != NULL)
+        event_free(conn->deadline);
+    free(conn);
+}
+
+static void hello_overdue(evutil_socket_t fd, short what, void *arg) {
+    struct conn *conn = arg;
+    struct contact *c = conn->v->contact;
+    volume_error(conn->v, "peer %s at %s: connected, but said no Hello within %d s",
+                 peer_of(c)->name, link_name(conn->link), HELLO_MS / 1000);
+    conn_free(conn);
+    dial_later(c);
+}
+
+static int conn_send(struct conn *conn, const Mfp__Frame *frame) {
+    uint8_t buf[4096];
+    size_t n = mfp__frame__get_packed_size(frame);
+    if (n > sizeof buf)
+        return -EMSGSIZE;
+    mfp__frame__pack(frame, buf);
+    return link_send(conn->link, buf, n);
+}
+
+static void conn_bye(struct conn *conn, const char *reason) {
+    Mfp__Bye bye = MFP__BYE__INIT;
+    Mfp__Frame frame = MFP__FRAME__INIT;
+    bye.reason = (char *)(uintptr_t)reason;
+    frame.m_case = MFP__FRAME__M_BYE;
+    frame.bye = &bye;
+    conn_send(conn, &frame);
+    conn->closing = true;
+    if (conn->deadline != NULL)
+        evtimer_del(conn->deadline);
+    link_close(conn->link, BYE_MS);
+}
+
+static void conn_say_hello(struct conn *conn) {
+    struct volume *v = conn->v;
+    Mfp__Hello hello = MFP__HELLO__INIT;
+    Mfp__Frame frame = MFP__FRAME__INIT;
+    hello.version_min = hello.version = PROTOCOL;
+    hello.node = v->conf->node;
+    hello.volume = v->cv->name;
+    hello.incarnation = v->incarnation;
+    hello.store_id = (ProtobufCBinaryData){sizeof v->start.store_id, v->start.store_id};
+    hello.fresh = !v->had_contact;
+    frame.m_case = MFP__FRAME__M_HELLO;
+    frame.hello = &hello;
+    conn_send(conn, &frame); /* if it fails, the link says so soon */
+}
+
+static void conn_up(struct link *l, void *arg) {
+    struct conn *conn = arg;
+    struct timeval tv = {.tv_sec = HELLO_MS / 1000};
+    conn->deadline = evtimer_new(conn->v->engine->evb, hello_overdue, conn);
+    if (conn->deadline == NULL)
+        mem_out("a timer");
+    evtimer_add(conn->deadline, &tv);
+    conn_say_hello(conn);
+}
+
+static void refuse_frame(struct conn *conn, const char *why) {
+    struct contact *c = conn->v->contact;
+    volume_error(conn->v, "peer %s: %s: ending the connection", peer_of(c)->name, why);
+    if (c->current == conn) {
+        contact_drop(conn->v, why, true);
+        return;
+    }
+    c->slow = true;
+    conn_free(conn);
+    dial_later(c);
+}
+
+static void conn_first_frame(struct conn *conn, const uint8_t *data, size_t len) {
+    struct contact *c = conn->v->contact;
+    const char *why = "its first message is not a Hello";
+    Mfp__Frame *frame = mfp__frame__unpack(NULL, len, data);
+    if (frame != NULL && frame->m_case == MFP__FRAME__M_BYE) {
+        volume_error(conn->v, "peer %s refuses: %s", peer_of(c)->name, frame->bye->reason);
+        c->slow = true;
+        conn_free(conn);
+        dial_later(c);
+    } else if (frame != NULL && frame->m_case == MFP__FRAME__M_HELLO &&
+               wire_check_frame(frame, &why) == 0) {
+        conn_hello(conn, frame->hello);
+    } else {
+        refuse_frame(conn, why);
+    }
+    if (frame != NULL)
+        mfp__frame__free_unpacked(frame, NULL);
+}
+
+static void conn_frame(struct link *l, const uint8_t *data, size_t len, void *arg) {
+    struct conn *conn = arg;
+    struct volume *v = conn->v;
+    const char *why = NULL;
+    if (conn->closing)
+        return;
+    if (v->contact->current != conn) {
+        conn_first_frame(conn, data, len);
+        return;
+    }
+    replica_heard(v->machine, volume_now());
+    int r = peer_receive(v->peer, data, len, &why);
+    if (r == -EPROTO && v->contact->current == conn)
+        refuse_frame(conn, why != NULL ? why : "a message that makes no sense now");
+    driver_pump(v);
+}
+
+static void conn_writable(struct link *l, void *arg) {
+    struct conn *conn = arg;
+    if (conn->v->contact->current == conn)
+        xfer_writable(conn->v->xfers);
+}
+
+static bool needs_a_person(enum link_reason reason) {
+    return reason == LINK_WRONG_PEER || reason == LINK_NOT_TRUSTED || reason == LINK_VERSION ||
+           reason == LINK_NO_CERTIFICATE || reason == LINK_GARBAGE;
+}
+
+static void conn_down(struct link *l, enum link_reason reason, const char *text, void *arg) {
+    struct conn *conn = arg;
+    struct volume *v = conn->v;
+    struct contact *c = v->contact;
+    bool was_current = c->current == conn;
+    if (!conn->closing && !v->stopping)
+        volume_error(v, "peer %s: %s", peer_of(c)->name, text);
+    c->slow = c->slow || needs_a_person(reason);
+    if (was_current) {
+        contact_drop(v, NULL, true);
+        driver_pump(v);
+        return;
+    }
+    conn_free(conn);
+    dial_later(c);
+}
+
+static const struct link_callbacks conn_callbacks = {
+    .on_up = conn_up, .on_frame = conn_frame, .on_writable = conn_writable, .on_down = conn_down};
+
+/* ---- dialling ----------------------------------------------------------------------------- */
+
+/* Half of the time is chance, so that two that failed together do not try together for ever. */
+static unsigned next_delay(struct contact *c) {
+    unsigned ms = c->slow ? BACKOFF_SLOW_MS : c->backoff_ms;
+    c->backoff_ms = c->backoff_ms * 2 > BACKOFF_MAX_MS ? BACKOFF_MAX_MS : c->backoff_ms * 2;
+    c->slow = false;
+    return ms / 2 + (unsigned)rand_r(&c->seed) % (ms / 2 + 1);
+}
+
+static void dial_later(struct contact *c) {
+    if (!c->started || c->v->stopping || c->current != NULL || !dials(c) || c->dial == NULL ||
+        evtimer_pending(c->dial, NULL))
+        return;
+    unsigned ms = next_delay(c);
+    struct timeval tv = {.tv_sec = ms / 1000, .tv_usec = (suseconds_t)(ms % 1000) * 1000};
+    evtimer_add(c->dial, &tv);
+}
+
+static void dial_now(evutil_socket_t fd, short what, void *arg) {
+    struct contact *c = arg;
+    struct addr to;
+    if (c->current != NULL || c->v->stopping)
+        return;
+    int r = str_copy(to.host, sizeof to.host, peer_of(c)->address.host);
+    to.port = peer_of(c)->address.port;
+    struct conn *conn = conn_new(c);
+    if (r == 0)
+        r = link_dial(c->v->engine->evb, &to, &c->options, &conn_callbacks, conn, &conn->link);
+    if (r == 0)
+        return;
+    volume_error(c->v, "cannot dial %s: %s", peer_of(c)->name, log_strerror(r));
+    conn_free(conn);
+    dial_later(c);
+}
+
+/* ---- Hello -------------------------------------------------------------------------------- */
+
+/* What is wrong with this peer, in words meant for the administrators of both nodes; 0: nothing. */
+static int hello_check(const struct volume *v, const Mfp__Hello *h, char *why, size_t size) {
+    const char *node = v->conf->node;
+    if (h->version_min > PROTOCOL || h->version < PROTOCOL)
+        return snprintf(why, size, "version: %s speaks protocol %u to %u, %s speaks %d", h->node,
+                        h->version_min, h->version, node, PROTOCOL);
+    if (memcmp(h->store_id.data, v->start.store_id, sizeof v->start.store_id) == 0)
+        return snprintf(why, size,
+                        "both nodes have the same store id: the store was copied with its "
+                        "`.mailfs`, or %s talks to itself",
+                        node);
+    if (strcmp(h->node, node) == 0)
+        return snprintf(why, size,
+                        "both nodes are called \"%s\": give one of them another `node` name", node);
+    if (strcmp(h->node, v->cv->peer->name) != 0)
+        return snprintf(why, size, "%s expected a peer called \"%s\", this one is called \"%s\"",
+                        node, v->cv->peer->name, h->node);
+    if (strcmp(h->volume, v->cv->name) != 0)
+        return snprintf(why, size, "volume \"%s\" of %s met volume \"%s\" of %s", v->cv->name, node,
+                        h->volume, h->node);
+    return 0;
+}
+
+static void conn_established(struct conn *conn, const Mfp__Hello *hello) {
+    struct volume *v = conn->v;
+    struct contact *c = v->contact;
+    if (c->current != NULL)
+        contact_drop(v, "replaced by a newer connection", true);
+    DL_DELETE(c->others, conn);
+    c->current = conn;
+    if (conn->deadline != NULL)
+        evtimer_del(conn->deadline);
+    if (c->dial != NULL)
+        evtimer_del(c->dial);
+    c->backoff_ms = BACKOFF_MIN_MS;
+    log_info("volume %s: connected with %s at %s%s", v->cv->name, hello->node,
+             link_name(conn->link), hello->fresh ? " (it has had no contact yet)" : "");
+    peer_reset(v->peer);
+    replica_connected(v->machine, volume_now());
+}
+
+static void conn_hello(struct conn *conn, const Mfp__Hello *hello) {
+    struct volume *v = conn->v;
+    struct contact *c = v->contact;
+    char why[VOLUME_ERROR_MAX];
+    if (hello_check(v, hello, why, sizeof why) != 0) {
+        volume_error(v, "peer %s refused: %s", peer_of(c)->name, why);
+        c->slow = true;
+        conn_bye(conn, why);
+        return;
+    }
+    if (!v->ready || v->stopping) {
+        conn_free(conn); /* it comes again */
+        dial_later(c);
+        return;
+    }
+    conn_established(conn, hello);
+    driver_pump(v);
+}
+
+static void accepted(struct link *l, void *arg) {
+    struct contact *c = arg;
+    struct conn *conn;
+    unsigned n;
+    DL_COUNT(c->others, conn, n);
+    if (n >= CANDIDATES_MAX || !c->started || c->v->stopping) {
+        link_free(l);
+        return;
+    }
+    conn = conn_new(c);
+    conn->link = l;
+    link_set_callbacks(l, &conn_callbacks, conn);
+    conn_up(l, conn);
+}
+
+static void handshake_failed(enum link_reason reason, const char *text, void *arg) {
+    struct contact *c = arg;
+    if (c->current == NULL && needs_a_person(reason) && reason != LINK_GARBAGE)
+        volume_error(c->v, "refused a connection: %s", text);
+}
+
+/* ---- opening and closing ------------------------------------------------------------------ */
+
+static int listen_open(struct contact *c, char *err, size_t errsize) {
+    const struct conf_addr *at = &c->v->cv->listen;
+    struct addr addr = {.port = at->port};
+    int r = str_copy(addr.host, sizeof addr.host, at->host);
+    if (r == 0)
+        r = listener_open(c->v->engine->evb, &addr, &c->options, accepted, handshake_failed, c,
+                          &c->listener, err, errsize);
+    return r;
+}
+
+int contact_open(struct volume *v, char *err, size_t errsize) {
+    struct contact *c = mem_new(sizeof *c);
+    v->contact = c;
+    c->v = v;
+    c->backoff_ms = BACKOFF_MIN_MS;
+    c->seed = (unsigned)v->incarnation;
+    if (v->cv->peer == NULL)
+        return 0;
+    int r = tls_open(v->cv->state, &c->tls, err, errsize);
+    if (r != 0)
+        return r;
+    memcpy(c->pin.sha256, v->cv->peer->fingerprint, sizeof c->pin.sha256);
+    c->options = (struct link_options){
+        .tls = c->tls, .pins = &c->pin, .n_pins = 1, .silence_ms = v->cv->peer->timeout_ms};
+    c->dial = evtimer_new(v->engine->evb, dial_now, c);
+    if (c->dial == NULL)
+        return -ENOMEM;
+    return v->cv->has_listen ? listen_open(c, err, errsize) : 0;
+}
+
+void contact_start(struct volume *v) {
+    struct contact *c = v->contact;
+    c->started = true;
+    if (v->cv->peer != NULL && dials(c))
+        dial_now(-1, 0, c);
+}
+
+void contact_drop(struct volume *v, const char *reason, bool tell_machine) {
+    struct contact *c = v->contact;
+    struct conn *conn = c->current;
+    if (conn == NULL)
+        return;
+    c->current = NULL;
+    DL_APPEND(c->others, conn);
+    if (reason != NULL && link_is_up(conn->link))
+        conn_bye(conn, reason);
+    else
+        conn_free(conn);
+    peer_reset(v->peer);
+    if (tell_machine)
+        replica_disconnected(v->machine, volume_now());
+    xfer_disconnected(v->xfers);
+    driver_disconnected(v);
+    dial_later(c);
+}
+
+void contact_stop(struct volume *v, const char *reason) {
+    struct contact *c = v->contact;
+    if (c->listener != NULL)
+        listener_close(c->listener);
+    c->listener = NULL;
+    c->started = false;
+    contact_drop(v, reason, true);
+}
+
+void contact_close(struct volume *v) {
+    struct contact *c = v->contact;
+    if (c == NULL)
+        return;
+    if (c->current != NULL)
+        conn_free(c->current);
+    while (c->others != NULL)
+        conn_free(c->others);
+    if (c->listener != NULL)
+        listener_close(c->listener);
+    if (c->dial != NULL)
+        event_free(c->dial);
+    tls_close(c->tls);
+    free(c);
+    v->contact = NULL;
+}
+
+/* ---- using it ----------------------------------------------------------------------------- */
+
+bool contact_is_up(const struct volume *v) {
+    return v->contact != NULL && v->contact->current != NULL;
+}
+
+int contact_send(struct volume *v, const void *data, size_t len) {
+    return contact_is_up(v) ? link_send(v->contact->current->link, data, len) : -ENOTCONN;
+}
+
+int contact_send_bulk(struct volume *v, const void *data, size_t len) {
+    return contact_is_up(v) ? link_send_bulk(v->contact->current->link, data, len) : -ENOTCONN;
+}
+
+void contact_read(struct volume *v, bool on) {
+    if (contact_is_up(v))
+        link_read(v->contact->current->link, on);
+}
+
+unsigned contact_quiet_ms(const struct volume *v) {
+    return contact_is_up(v) ? link_quiet_ms(v->contact->current->link) : UINT_MAX;
+}

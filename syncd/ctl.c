@@ -1,0 +1,140 @@
+/*
+ * ctl - answers mailfsctl
+ *
+ * A client may ask several times on one connection; an idle one is closed after a minute.
+ *
+ * Diagnostics: an unknown request is answered with {"error": …}.
+ */
+#include "ctl.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <event2/event.h>
+#include <utlist.h>
+
+#include "mem.h"
+#include "net/local.h"
+#include "status.h"
+#include "util/log.h"
+#include "util/str.h"
+#include "volume.h"
+
+#define IDLE_S 60
+
+struct client {
+    struct ctl *ctl;
+    int fd;
+    struct event *ev;
+    struct client *next, *prev;
+};
+
+struct ctl {
+    struct volume *v;
+    int fd;
+    struct event *ev;
+    struct client *clients;
+    unsigned n;
+};
+
+static void client_free(struct client *c) {
+    DL_DELETE(c->ctl->clients, c);
+    c->ctl->n--;
+    event_free(c->ev);
+    close(c->fd);
+    free(c);
+}
+
+static int answer(struct client *c, const char *request) {
+    char peer[STATUS_TEXT_MAX], listen[STATUS_TEXT_MAX], error[STATUS_TEXT_MAX];
+    struct status s;
+    char *text;
+    if (strcmp(request, "status") == 0) {
+        status_collect(c->ctl->v, &s, peer, listen, error);
+        text = status_format(&s);
+    } else {
+        text = strdup("{\"error\":\"unknown request\"}");
+    }
+    int r = text == NULL ? -ENOMEM : local_send(c->fd, text, strlen(text), -1);
+    free(text);
+    return r;
+}
+
+static void readable(evutil_socket_t fd, short what, void *arg) {
+    struct client *c = arg;
+    char request[256];
+    ssize_t n = (what & EV_TIMEOUT) ? 0 : local_recv(fd, request, sizeof request - 1, NULL);
+    if (n == -EAGAIN || n == -EINTR)
+        return;
+    if (n > 0) {
+        request[n] = '\0';
+        request[strcspn(request, "\r\n")] = '\0';
+        n = answer(c, request) == 0 ? 1 : -EPIPE;
+    }
+    if (n <= 0)
+        client_free(c);
+}
+
+static void acceptable(evutil_socket_t fd, short what, void *arg) {
+    struct ctl *ctl = arg;
+    struct timeval tv = {.tv_sec = IDLE_S};
+    int conn = local_accept(ctl->fd, NULL);
+    if (conn < 0)
+        return;
+    if (ctl->n >= CTL_CLIENTS_MAX)
+        client_free(ctl->clients);
+    struct client *c = mem_new(sizeof *c);
+    c->ctl = ctl;
+    c->fd = conn;
+    c->ev = event_new(ctl->v->engine->evb, conn, EV_READ | EV_PERSIST, readable, c);
+    if (c->ev == NULL)
+        mem_out("an event");
+    event_add(c->ev, &tv);
+    DL_APPEND(ctl->clients, c);
+    ctl->n++;
+}
+
+static int ctl_path(const struct volume *v, char path[4096]) {
+    return str_printf(path, 4096, "%s/ctl.sock", v->cv->state);
+}
+
+int ctl_open(struct volume *v, char *err, size_t errsize) {
+    char path[4096] = "";
+    struct ctl *ctl = mem_new(sizeof *ctl);
+    v->ctl = ctl;
+    ctl->v = v;
+    ctl->fd = -1;
+    int r = ctl_path(v, path);
+    if (r == 0)
+        r = ctl->fd = local_listen(path);
+    if (r < 0) {
+        snprintf(err, errsize, "%s: %s", path, log_strerror(r));
+        return r;
+    }
+    ctl->ev = event_new(v->engine->evb, ctl->fd, EV_READ | EV_PERSIST, acceptable, ctl);
+    if (ctl->ev == NULL)
+        return -ENOMEM;
+    event_add(ctl->ev, NULL);
+    return 0;
+}
+
+void ctl_close(struct volume *v) {
+    struct ctl *ctl = v->ctl;
+    char path[4096];
+    if (ctl == NULL)
+        return;
+    while (ctl->clients != NULL)
+        client_free(ctl->clients);
+    if (ctl->ev != NULL)
+        event_free(ctl->ev);
+    if (ctl->fd >= 0) {
+        close(ctl->fd);
+        if (ctl_path(v, path) == 0)
+            unlink(path);
+    }
+    free(ctl);
+    v->ctl = NULL;
+}

@@ -1,0 +1,352 @@
+/*
+ * driver - the machine's actions carried out
+ *
+ * Diagnostics: every change of state; why a connection was given up.
+ */
+#include "driver.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <event2/event.h>
+
+#include "apply.h"
+#include "base.h"
+#include "contact.h"
+#include "driver_journal.h"
+#include "driver_merge.h"
+#include "front.h"
+#include "journal.h"
+#include "link_peer.h"
+#include "load.h"
+#include "mem.h"
+#include "stage.h"
+#include "util/clock.h"
+#include "util/log.h"
+#include "volume.h"
+#include "xfer.h"
+
+#define TICK_MAX_MS 3600000
+
+static const char *const state_words[] = {"no-peer", "alone", "catching-up", "in-sync"};
+
+bool driver_txn_is_tree(const Mfp__Txn *txn) {
+    for (size_t i = 0; i < txn->n_ops; i++) {
+        Mfp__Op__OpCase what = txn->ops[i]->op_case;
+        if (what == MFP__OP__OP_DIR_MAKE || what == MFP__OP__OP_DIR_MOVE ||
+            what == MFP__OP__OP_DIR_REMOVE)
+            return true;
+    }
+    return false;
+}
+
+/* ---- apply -------------------------------------------------------------------------------------- */
+
+struct apply {
+    struct volume *v;
+    struct mailfs_id dir;
+    uint64_t seq, journal_id;
+    bool replay;
+    struct replica_payload *payload;
+    struct apply_result result;
+    int err;
+};
+
+static void apply_run(void *arg) {
+    struct apply *a = arg;
+    a->err = apply_txn(a->v->state, load_of(a->payload)->txn, a->journal_id, a->replay, &a->result);
+}
+
+static void apply_done(void *arg) {
+    struct apply *a = arg;
+    struct volume *v = a->v;
+    v->changes++;
+    front_invalidate(v->front, &a->result.inval);
+    if (a->replay)
+        replica_replayed(v->machine, volume_now(), a->dir);
+    else
+        replica_applied(v->machine, volume_now(), a->seq);
+    driver_pump(v);
+    if (a->err != 0 || a->result.suspect)
+        replica_suspect(v->machine, volume_now(), a->dir);
+    apply_result_free(&a->result);
+    replica_payload_unref(a->payload);
+    free(a);
+    driver_pump(v);
+}
+
+static void apply_submit(struct volume *v, struct apply init) {
+    struct apply *a = mem_copy(&init, sizeof init);
+    a->v = v;
+    if (driver_txn_is_tree(load_of(a->payload)->txn))
+        jobs_barrier(v->jobs, apply_run, apply_done, a);
+    else
+        jobs_run(v->jobs, &a->dir, apply_run, apply_done, a);
+}
+
+static void act_apply(struct volume *v, const struct replica_action *a) {
+    apply_submit(v, (struct apply){.dir = a->dir,
+                                   .seq = a->seq,
+                                   .journal_id = load_of(a->payload)->journal_id,
+                                   .payload = replica_payload_ref(a->payload)});
+}
+
+/* ---- base --------------------------------------------------------------------------------------- */
+
+struct acked {
+    struct volume *v;
+    struct replica_payload *payload;
+};
+
+static void acked_run(void *arg) {
+    struct acked *a = arg;
+    base_acked(a->v->state, load_of(a->payload)->txn); /* an error is logged there */
+}
+
+static void acked_done(void *arg) {
+    struct acked *a = arg;
+    a->v->changes++;
+    replica_payload_unref(a->payload);
+    free(a);
+}
+
+static void act_acked(struct volume *v, const struct replica_action *action) {
+    if (action->payload == NULL)
+        return;
+    struct acked *a = mem_new(sizeof *a);
+    a->v = v;
+    a->payload = replica_payload_ref(action->payload);
+    if (driver_txn_is_tree(load_of(a->payload)->txn))
+        jobs_barrier(v->jobs, acked_run, acked_done, a);
+    else
+        jobs_run(v->jobs, &action->dir, acked_run, acked_done, a);
+}
+
+static void forget_run(void *arg) {
+    struct volume *v = arg;
+    base_forget_sent(v->state);
+}
+
+void driver_disconnected(struct volume *v) {
+    jobs_barrier(v->jobs, forget_run, NULL, v);
+    journaler_wake(v->journaler);
+}
+
+/* ---- contents the peer had prepared ---------------------------------------------------------------- */
+
+struct prep_job {
+    struct volume *v;
+    struct stage_prep prep;
+    uint64_t gen;
+    struct invals inval;
+};
+
+static void drop_run(void *arg) {
+    struct prep_job *p = arg;
+    stage_drop(p->v->state, &p->prep);
+}
+
+static void publish_run(void *arg) {
+    struct prep_job *p = arg;
+    stage_publish(p->v->state, &p->prep, p->gen, &p->inval);
+}
+
+static void prep_done(void *arg) {
+    struct prep_job *p = arg;
+    p->v->changes++;
+    front_invalidate(p->v->front, &p->inval);
+    invals_free(&p->inval);
+    free(p);
+}
+
+static void prep_submit(struct volume *v, struct replica_prep prep, bool publish) {
+    struct prep_job *p = mem_new(sizeof *p);
+    p->v = v;
+    p->prep = (struct stage_prep){prep.incarnation, prep.seq};
+    p->gen = front_gen(v->front);
+    if (publish)
+        jobs_barrier(v->jobs, publish_run, prep_done, p); /* its mailbox is known on disk only */
+    else if (workq_submit(v->engine->io, WORKQ_NO_LANE, drop_run, prep_done, p) != 0)
+        mem_out("work queue");
+}
+
+/* ---- replay --------------------------------------------------------------------------------------- */
+
+struct leftovers {
+    struct volume *v;
+    struct stage_prep *preps;
+    size_t n;
+};
+
+static void leftovers_run(void *arg) {
+    struct leftovers *l = arg;
+    if (stage_leftovers(l->v->state, &l->preps, &l->n) != 0)
+        l->n = 0;
+}
+
+static void leftovers_done(void *arg) {
+    struct leftovers *l = arg;
+    struct volume *v = l->v;
+    for (size_t i = 0; i < l->n; i++)
+        prep_submit(v, (struct replica_prep){l->preps[i].incarnation, l->preps[i].seq}, true);
+    if (l->n > 0)
+        log_info("volume %s: %zu prepared messages of an earlier life", v->cv->name, l->n);
+    free(l->preps);
+    free(l);
+    v->ready = true;
+    if (!v->stopping)
+        contact_start(v);
+    driver_pump(v);
+}
+
+static int replay_one(void *arg, uint64_t id, Mfp__Txn *txn) {
+    struct volume *v = arg;
+    struct apply a = {.journal_id = id, .replay = true};
+    if (txn->dir.len != sizeof a.dir) {
+        mfp__txn__free_unpacked(txn, NULL);
+        return -EUCLEAN;
+    }
+    memcpy(a.dir.b, txn->dir.data, sizeof a.dir);
+    a.payload = load_txn(txn);
+    replica_replaying(v->machine, a.dir);
+    apply_submit(v, a);
+    return 0;
+}
+
+int driver_replay(struct volume *v) {
+    int r = journal_replay(v->state, replay_one, v);
+    if (r != 0)
+        return r;
+    if (v->start.journal > 0)
+        log_info("volume %s: %zu transactions to apply from the journal", v->cv->name,
+                 v->start.journal);
+    struct leftovers *l = mem_new(sizeof *l);
+    l->v = v;
+    jobs_barrier(v->jobs, leftovers_run, leftovers_done, l);
+    return 0;
+}
+
+/* ---- actions -------------------------------------------------------------------------------------- */
+
+static void act_send(struct volume *v, const struct replica_action *a) {
+    int r = peer_send_msg(v->peer, &a->msg);
+    if (r == 0 || r == -ENOTCONN)
+        return;
+    volume_error(v, "cannot send to the peer: %s", log_strerror(r));
+    contact_drop(v, "it cannot send", true);
+}
+
+static void act_state(struct volume *v, const struct replica_action *a) {
+    v->since_wall_ns = clock_wall_ns();
+    log_info("volume %s: %s", v->cv->name, state_words[a->state]);
+}
+
+static void act_disconnect(struct volume *v, const struct replica_action *a) {
+    const char *why = a->reason != NULL ? a->reason : "given up";
+    volume_error(v, "peer %s: %s", v->cv->peer->name, why);
+    contact_drop(v, why, false);
+}
+
+static void act_unprepare(struct volume *v, const struct replica_action *a) {
+    if (!xfer_cancel(v->xfers, &a->prep))
+        prep_submit(v, a->prep, false);
+}
+
+static void carry_out(struct volume *v, const struct replica_action *a) {
+    switch (a->kind) {
+    case RACT_SEND:
+        act_send(v, a);
+        break;
+    case RACT_DISCONNECT:
+        act_disconnect(v, a);
+        break;
+    case RACT_STATE:
+        act_state(v, a);
+        break;
+    case RACT_GRANT:
+        front_grant(v->front, a->req, 0, (uint32_t)a->raise);
+        break;
+    case RACT_BUSY:
+        front_grant(v->front, a->req, -EEXIST, 0);
+        break;
+    case RACT_TOKEN_HERE:
+        front_token_here(v->front, &a->dir);
+        break;
+    case RACT_TOKEN_HINT:
+        front_token_hint(v->front, &a->dir, a->held);
+        break;
+    case RACT_RELEASE:
+        if (a->req != 0)
+            front_release(v->front, a->req, a->err);
+        break;
+    case RACT_JOURNAL:
+        journaler_add(v->journaler, a->seq, &a->dir, a->payload);
+        break;
+    case RACT_APPLY:
+        act_apply(v, a);
+        break;
+    case RACT_ACKED:
+        act_acked(v, a);
+        break;
+    case RACT_PUBLISH:
+        prep_submit(v, a->prep, true);
+        break;
+    case RACT_UNPREPARE:
+        act_unprepare(v, a);
+        break;
+    default:
+        if (!merges_action(v->merges, a))
+            log_error("volume %s: unknown action %d", v->cv->name, (int)a->kind);
+        break;
+    }
+}
+
+/* ---- the pump ------------------------------------------------------------------------------------- */
+
+static void tick_arm(struct volume *v) {
+    uint64_t now = volume_now(), at = replica_deadline(v->machine);
+    if (at == v->tick_at && evtimer_pending(v->tick, NULL))
+        return;
+    uint64_t ms = at <= now ? 0 : at - now;
+    if (ms > TICK_MAX_MS)
+        ms = TICK_MAX_MS;
+    struct timeval tv = {.tv_sec = (time_t)(ms / 1000), .tv_usec = (suseconds_t)(ms % 1000) * 1000};
+    v->tick_at = at;
+    evtimer_add(v->tick, &tv);
+}
+
+void driver_pump(struct volume *v) {
+    struct replica_action a;
+    if (v->pumping || v->machine == NULL || v->tick == NULL)
+        return;
+    v->pumping = true;
+    while (replica_next(v->machine, &a)) {
+        carry_out(v, &a);
+        replica_action_done(&a);
+    }
+    v->pumping = false;
+    front_resume(v->front);
+    tick_arm(v);
+}
+
+static void tick(evutil_socket_t fd, short what, void *arg) {
+    struct volume *v = arg;
+    uint64_t now = volume_now();
+    if (contact_is_up(v)) /* part of a long frame counts as well */
+        replica_heard(v->machine, now - contact_quiet_ms(v));
+    replica_tick(v->machine, now);
+    driver_pump(v);
+}
+
+int driver_open(struct volume *v) {
+    v->tick = evtimer_new(v->engine->evb, tick, v);
+    v->since_wall_ns = clock_wall_ns();
+    return v->tick == NULL ? -ENOMEM : 0;
+}
+
+void driver_close(struct volume *v) {
+    if (v->tick != NULL)
+        event_free(v->tick);
+    v->tick = NULL;
+}

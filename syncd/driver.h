@@ -1,0 +1,32 @@
+#ifndef SYNCD_DRIVER_H
+#define SYNCD_DRIVER_H
+
+/*
+ * Drives the machine: carries out what it decides.
+ *
+ * driver_pump() takes all actions out and carries them out, then sets the timer for the machine's
+ * next tick. To be called after every input; a call from within is not nested: the outer one goes on
+ * until nothing is left. Loop thread only.
+ */
+
+#include <stdbool.h>
+
+#include "replica/replica.h"
+#include "wire/peer.pb-c.h"
+
+struct volume;
+
+int driver_open(struct volume *v);
+void driver_close(struct volume *v);
+void driver_pump(struct volume *v);
+
+/* The connection has ended (contact.c): what was sent and not acknowledged is not agreed. */
+void driver_disconnected(struct volume *v);
+
+/* Applies the journal of an earlier life; then publishes what nobody took; then contact_start(). */
+int driver_replay(struct volume *v);
+
+/* Does a transaction change the directory tree? Then its order to other containers matters. */
+bool driver_txn_is_tree(const Mfp__Txn *txn);
+
+#endif

@@ -1,0 +1,267 @@
+/*
+ * driver_journal - from RACT_JOURNAL to replica_journaled()
+ *
+ * An entry waits for the contents that are on their way (bulk frames may come after the transaction that
+ * names them), asks the disk side what is missing, fetches that, and is then ready. The list is in
+ * order of arrival, and entries leave it from its head only: what a later transaction builds upon is
+ * always in the journal before it.
+ *
+ * Diagnostics: a refused transaction (no room) is logged by the journal, and refused to the peer.
+ */
+#include "driver_journal.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <utlist.h>
+
+#include "content.h"
+#include "driver.h"
+#include "journal.h"
+#include "load.h"
+#include "mem.h"
+#include "util/bytes.h"
+#include "volume.h"
+#include "xfer.h"
+
+#define LANE_JOURNAL UINT64_C(0x6a6f75726e616c00)
+#define LANE_CONTENT UINT64_C(0x636f6e74656e7400)
+#define BATCH_MAX 256
+
+enum stage_of { WAITS, CHECKING, FETCHING, READY, REFUSED };
+
+struct entry {
+    struct entry *next, *prev;
+    struct journaler *j;
+    uint64_t seq;
+    struct mailfs_id dir;
+    struct replica_payload *payload;
+    enum stage_of at;
+    int err;
+    struct content_wants wants;
+};
+
+struct journaler {
+    struct volume *v;
+    struct entry *list;
+    struct entry *batch; /* being committed */
+    bool committing, advancing, again;
+    size_t one_by_one; /* a batch failed: so many entries go alone */
+    struct journal_entry *args;
+    size_t n_args;
+    int err;
+};
+
+static void advance(struct journaler *j);
+
+static const Mfp__Txn *txn_of(const struct entry *e) {
+    return load_of(e->payload)->txn;
+}
+
+static void entry_free(struct entry *e) {
+    content_wants_free(&e->wants);
+    replica_payload_unref(e->payload);
+    free(e);
+}
+
+/* ---- contents --------------------------------------------------------------------------------- */
+
+static bool contents_on_their_way(const struct entry *e) {
+    const Mfp__Txn *txn = txn_of(e);
+    for (size_t i = 0; i < txn->n_ops; i++) {
+        const Mfp__Op *op = txn->ops[i];
+        if (op->op_case != MFP__OP__OP_MSG || op->msg->source == NULL ||
+            op->msg->source->prepared == NULL)
+            continue;
+        const Mfp__PrepId *id = op->msg->source->prepared;
+        struct replica_prep prep = {id->incarnation, id->seq};
+        if (xfer_receiving(e->j->v->xfers, &prep))
+            return true;
+    }
+    return false;
+}
+
+static void fetched(void *arg, int err) {
+    struct entry *e = arg;
+    e->at = err == 0 ? READY : REFUSED;
+    e->err = err;
+    advance(e->j);
+}
+
+static void check_run(void *arg) {
+    struct entry *e = arg;
+    e->err = content_missing(e->j->v->state, txn_of(e), &e->wants);
+}
+
+static void check_done(void *arg) {
+    struct entry *e = arg;
+    struct volume *v = e->j->v;
+    if (e->err == 0 && e->wants.n > 0) {
+        e->at = FETCHING;
+        xfer_fetch(v->xfers, &e->wants, fetched, e);
+    } else {
+        e->at = e->err == 0 ? READY : REFUSED;
+        advance(e->j);
+    }
+    driver_pump(v);
+}
+
+/* Only these can refer to a content that is not in the transaction itself. */
+static bool may_lack(const Mfp__Txn *txn) {
+    for (size_t i = 0; i < txn->n_ops; i++) {
+        const Mfp__Op *op = txn->ops[i];
+        if (op->op_case == MFP__OP__OP_MSG || op->op_case == MFP__OP__OP_FILE)
+            return true;
+    }
+    return false;
+}
+
+static void entry_check(struct entry *e) {
+    struct volume *v = e->j->v;
+    if (!may_lack(txn_of(e))) {
+        e->at = READY;
+        return;
+    }
+    e->at = CHECKING;
+    uint64_t lane = bytes_get_u64(e->dir.b) ^ LANE_CONTENT;
+    if (workq_submit(v->engine->io, lane, check_run, check_done, e) != 0)
+        mem_out("work queue");
+}
+
+/* ---- commit ----------------------------------------------------------------------------------- */
+
+static void commit_run(void *arg) {
+    struct journaler *j = arg;
+    j->err = journal_append(j->v->state, j->args, j->n_args);
+}
+
+/* The batch back to the head of the list, to go one by one. */
+static void commit_again(struct journaler *j) {
+    struct entry *all = j->batch;
+    j->batch = NULL;
+    DL_CONCAT(all, j->list);
+    j->list = all;
+    j->one_by_one = j->n_args;
+}
+
+static void commit_answer(struct journaler *j) {
+    struct volume *v = j->v;
+    for (size_t i = 0; j->batch != NULL; i++) {
+        struct entry *e = j->batch;
+        DL_DELETE(j->batch, e);
+        load_of(e->payload)->journal_id = j->args[i].id;
+        v->changes++;
+        replica_journaled(v->machine, volume_now(), e->seq, j->err);
+        driver_pump(v);
+        entry_free(e);
+    }
+}
+
+static void commit_done(void *arg) {
+    struct journaler *j = arg;
+    struct volume *v = j->v;
+    if (j->err != 0 && j->n_args > 1)
+        commit_again(j);
+    else
+        commit_answer(j);
+    j->committing = false;
+    free(j->args);
+    j->args = NULL;
+    advance(j);
+    driver_pump(v);
+}
+
+/* Moves the ready ones at the head to the batch. */
+static size_t take_batch(struct journaler *j) {
+    size_t n = 0, max = j->one_by_one > 0 ? 1 : BATCH_MAX;
+    while (j->list != NULL && j->list->at == READY && n < max) {
+        struct entry *e = j->list;
+        DL_DELETE(j->list, e);
+        DL_APPEND(j->batch, e);
+        n++;
+    }
+    if (j->one_by_one > 0 && n > 0)
+        j->one_by_one--;
+    return n;
+}
+
+static void commit(struct journaler *j) {
+    size_t n = take_batch(j), i = 0;
+    if (n == 0)
+        return;
+    struct entry *e;
+    j->args = mem_new(n * sizeof *j->args);
+    j->n_args = n;
+    DL_FOREACH(j->batch, e) {
+        j->args[i++].txn = txn_of(e);
+    }
+    j->committing = true;
+    if (workq_submit(j->v->engine->io, LANE_JOURNAL ^ (uintptr_t)j, commit_run, commit_done, j) !=
+        0)
+        mem_out("work queue");
+}
+
+/* ---- the list --------------------------------------------------------------------------------- */
+
+static void advance_once(struct journaler *j) {
+    struct entry *e;
+    DL_FOREACH(j->list, e) {
+        if (e->at == WAITS && !contents_on_their_way(e))
+            entry_check(e);
+    }
+    while (j->list != NULL && j->list->at == REFUSED) {
+        e = j->list;
+        DL_DELETE(j->list, e);
+        replica_journaled(j->v->machine, volume_now(), e->seq, e->err);
+        driver_pump(j->v);
+        entry_free(e);
+    }
+    if (!j->committing)
+        commit(j);
+}
+
+/* What the machine is told may add entries: not nested, but once more. */
+static void advance(struct journaler *j) {
+    j->again = true;
+    if (j->advancing)
+        return;
+    j->advancing = true;
+    while (j->again) {
+        j->again = false;
+        advance_once(j);
+    }
+    j->advancing = false;
+}
+
+void journaler_add(struct journaler *j, uint64_t seq, const struct mailfs_id *dir,
+                   struct replica_payload *payload) {
+    struct entry *e = mem_new(sizeof *e);
+    e->j = j;
+    e->seq = seq;
+    e->dir = *dir;
+    e->payload = replica_payload_ref(payload);
+    DL_APPEND(j->list, e);
+    advance(j);
+}
+
+void journaler_wake(struct journaler *j) {
+    advance(j);
+}
+
+struct journaler *journaler_new(struct volume *v) {
+    struct journaler *j = mem_new(sizeof *j);
+    j->v = v;
+    return j;
+}
+
+void journaler_free(struct journaler *j) {
+    if (j == NULL)
+        return;
+    while (j->list != NULL) {
+        struct entry *e = j->list;
+        DL_DELETE(j->list, e);
+        entry_free(e);
+    }
+    free(j);
+}

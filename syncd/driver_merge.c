@@ -1,0 +1,358 @@
+/*
+ * driver_merge - the actions of contact: TREE_*, LIST_MARKS, SCAN, STAGE, MERGE, CAUGHT_UP
+ *
+ * Each is one job whose arguments are kept in a struct step, and is answered exactly once.
+ *
+ * Diagnostics: a merge that fails is logged by the disk side, and tried again by the machine.
+ */
+#include "driver_merge.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <uthash.h>
+
+#include "content.h"
+#include "driver.h"
+#include "front.h"
+#include "load.h"
+#include "mem.h"
+#include "merge_run.h"
+#include "scan.h"
+#include "util/log.h"
+#include "volume.h"
+#include "xfer.h"
+
+/* Our latest listing of a mailbox that is being merged. */
+struct own {
+    struct mailfs_id dir;
+    struct replica_payload *listing;
+    UT_hash_handle hh;
+};
+
+struct merges {
+    struct volume *v;
+    struct own *own;
+    struct replica_payload *tree;
+    bool tree_full;
+};
+
+struct step {
+    struct volume *v;
+    struct mailfs_id dir;
+    uint32_t round;
+    bool full, frozen;
+    struct replica_payload *mine, *theirs;
+    /* results */
+    int err;
+    uint8_t digest[STATE_DIGEST];
+    Mfp__Listing *listing;
+    Mfp__Tree *tree;
+    struct scan_mark *marks;
+    size_t n_marks;
+    struct content_wants wants;
+    struct invals inval;
+};
+
+static struct step *step_new(struct merges *m, const struct replica_action *a) {
+    struct step *s = mem_new(sizeof *s);
+    s->v = m->v;
+    s->dir = a->dir;
+    s->round = a->round;
+    s->full = a->full;
+    s->frozen = a->frozen;
+    if (a->payload != NULL)
+        s->theirs = replica_payload_ref(a->payload);
+    return s;
+}
+
+static void step_free(struct step *s) {
+    struct volume *v = s->v;
+    replica_payload_unref(s->mine);
+    replica_payload_unref(s->theirs);
+    content_wants_free(&s->wants);
+    invals_free(&s->inval);
+    free(s->marks);
+    free(s);
+    driver_pump(v);
+}
+
+/* ---- own listings ------------------------------------------------------------------------------ */
+
+static struct own *own_find(struct merges *m, const struct mailfs_id *dir) {
+    struct own *o;
+    HASH_FIND(hh, m->own, dir, sizeof *dir, o);
+    return o;
+}
+
+static void own_forget(struct merges *m, const struct mailfs_id *dir) {
+    struct own *o = own_find(m, dir);
+    if (o == NULL)
+        return;
+    HASH_DEL(m->own, o);
+    replica_payload_unref(o->listing);
+    free(o);
+}
+
+static void own_keep(struct merges *m, const struct mailfs_id *dir,
+                     struct replica_payload *listing) {
+    own_forget(m, dir);
+    struct own *o = mem_new(sizeof *o);
+    o->dir = *dir;
+    o->listing = replica_payload_ref(listing);
+    HASH_ADD(hh, m->own, dir, sizeof o->dir, o);
+}
+
+static struct replica_payload *own_ref(struct merges *m, const struct mailfs_id *dir) {
+    struct own *o = own_find(m, dir);
+    return o == NULL ? NULL : replica_payload_ref(o->listing);
+}
+
+/* Listings of differences can be compared only if they are to the same base. */
+static bool bases_differ(const struct step *s) {
+    if (s->mine == NULL || s->theirs == NULL)
+        return false;
+    const Mfp__Listing *a = load_of(s->mine)->listing, *b = load_of(s->theirs)->listing;
+    if (a->full && b->full)
+        return false;
+    return a->full != b->full || a->base_digest.len != b->base_digest.len ||
+           memcmp(a->base_digest.data, b->base_digest.data, a->base_digest.len) != 0;
+}
+
+/* ---- the tree ---------------------------------------------------------------------------------- */
+
+static void tree_scan_run(void *arg) {
+    struct step *s = arg;
+    s->err = tree_scan(s->v->state, s->full, &s->tree, s->digest);
+}
+
+static void tree_scan_done(void *arg) {
+    struct step *s = arg;
+    struct merges *m = s->v->merges;
+    if (s->err != 0) {
+        volume_error(s->v, "the directory tree cannot be read: %s", log_strerror(s->err));
+        s->tree = mem_new(sizeof *s->tree);
+        mfp__tree__init(s->tree);
+    }
+    m->tree_full = s->full;
+    s->tree->full = s->full;
+    replica_payload_unref(m->tree);
+    m->tree = load_tree(s->tree);
+    replica_tree_scanned(s->v->machine, volume_now(), m->tree, s->digest);
+    step_free(s);
+}
+
+static void tree_merge_run_job(void *arg) {
+    struct step *s = arg;
+    if (s->mine == NULL || s->theirs == NULL)
+        s->err = -EPROTO;
+    else
+        s->err = tree_merge_run(s->v->state, load_of(s->mine)->tree, load_of(s->theirs)->tree,
+                                s->digest, &s->inval);
+}
+
+static void tree_merge_done(void *arg) {
+    struct step *s = arg;
+    front_invalidate(s->v->front, &s->inval);
+    s->v->changes++;
+    if (s->err != 0)
+        volume_error(s->v, "the directory trees cannot be merged: %s", log_strerror(s->err));
+    replica_tree_merged(s->v->machine, volume_now(), s->digest, s->err);
+    step_free(s);
+}
+
+/* ---- marks ------------------------------------------------------------------------------------- */
+
+static void marks_run(void *arg) {
+    struct step *s = arg;
+    s->err = scan_marks(s->v->state, s->full, &s->marks, &s->n_marks);
+}
+
+static void marks_done(void *arg) {
+    struct step *s = arg;
+    struct replica_mark *marks = mem_new((s->n_marks + 1) * sizeof *marks);
+    for (size_t i = 0; i < s->n_marks; i++) {
+        marks[i].dir = s->marks[i].dir;
+        memcpy(marks[i].base_digest, s->marks[i].digest, sizeof marks[i].base_digest);
+    }
+    if (s->err != 0)
+        volume_error(s->v, "the marks cannot be read: %s", log_strerror(s->err));
+    replica_marks(s->v->machine, volume_now(), marks, s->n_marks);
+    free(marks);
+    step_free(s);
+}
+
+/* ---- mailboxes --------------------------------------------------------------------------------- */
+
+static void scan_run(void *arg) {
+    struct step *s = arg;
+    s->err = scan_mailbox(s->v->state, &s->dir, s->full, &s->listing);
+}
+
+static void scan_done(void *arg) {
+    struct step *s = arg;
+    struct replica_payload *p = NULL;
+    if (s->err == 0) {
+        s->listing->round = s->round;
+        s->listing->frozen = s->frozen;
+        p = load_listing(s->listing);
+        own_keep(s->v->merges, &s->dir, p);
+    }
+    replica_scanned(s->v->machine, volume_now(), s->dir, s->round, p);
+    replica_payload_unref(p);
+    step_free(s);
+}
+
+static void stage_answer(void *arg, int err) {
+    struct step *s = arg;
+    replica_staged(s->v->machine, volume_now(), s->dir, s->round, err);
+    step_free(s);
+}
+
+static void stage_run(void *arg) {
+    struct step *s = arg;
+    if (bases_differ(s))
+        s->err = -ESTALE;
+    else
+        s->err = content_lacks(s->v->state, load_of(s->theirs)->listing, &s->wants);
+}
+
+static void stage_done(void *arg) {
+    struct step *s = arg;
+    if (s->err != 0 || s->wants.n == 0)
+        stage_answer(s, s->err);
+    else
+        xfer_fetch(s->v->xfers, &s->wants, stage_answer, s);
+}
+
+static void merge_run(void *arg) {
+    struct step *s = arg;
+    if (s->mine == NULL || s->theirs == NULL)
+        s->err = -EAGAIN;
+    else if (bases_differ(s))
+        s->err = -ESTALE;
+    else
+        s->err = merge_mailbox_run(s->v->state, &s->dir, load_of(s->mine)->listing,
+                                   load_of(s->theirs)->listing, s->digest, &s->inval);
+}
+
+/* What the peer had prepared here and lists by name is not to be published under another. */
+static void preps_used(struct step *s) {
+    const Mfp__Listing *l = load_of(s->theirs)->listing;
+    for (size_t i = 0; i < l->n_msgs; i++) {
+        const Mfp__PrepId *id = l->msgs[i]->prepared;
+        if (id != NULL)
+            replica_prep_used(s->v->machine, (struct replica_prep){id->incarnation, id->seq});
+    }
+}
+
+static bool both_changed(const struct step *s) {
+    const Mfp__Listing *a = load_of(s->mine)->listing, *b = load_of(s->theirs)->listing;
+    return !a->full && !b->full && a->n_msgs + a->n_files > 0 && b->n_msgs + b->n_files > 0;
+}
+
+static void merge_done(void *arg) {
+    struct step *s = arg;
+    if (s->err == 0) {
+        s->v->merged++;
+        s->v->conflicts += both_changed(s) ? 1 : 0;
+        s->v->changes++;
+        preps_used(s);
+    }
+    front_invalidate(s->v->front, &s->inval);
+    own_forget(s->v->merges, &s->dir);
+    replica_merged(s->v->machine, volume_now(), s->dir, s->round, s->digest, s->err);
+    step_free(s);
+}
+
+/* ---- in sync ----------------------------------------------------------------------------------- */
+
+static void caught_up_run(void *arg) {
+    struct step *s = arg;
+    s->err = merge_caught_up(s->v->state);
+    if (s->err == 0 && !s->v->had_contact)
+        s->err = state_set_contact(s->v->state, true);
+}
+
+static void caught_up_done(void *arg) {
+    struct step *s = arg;
+    if (s->err == 0)
+        s->v->had_contact = true;
+    s->v->changes++;
+    step_free(s);
+}
+
+/* ---- dispatch ---------------------------------------------------------------------------------- */
+
+static void on_tree(struct merges *m, const struct replica_action *a) {
+    struct step *s = step_new(m, a);
+    if (a->kind == RACT_TREE_MERGE) {
+        s->mine = m->tree == NULL ? NULL : replica_payload_ref(m->tree);
+        jobs_barrier(m->v->jobs, tree_merge_run_job, tree_merge_done, s);
+        return;
+    }
+    s->full = a->kind == RACT_TREE_RESCAN;
+    jobs_barrier(m->v->jobs, tree_scan_run, tree_scan_done, s);
+}
+
+static void on_list_marks(struct merges *m, const struct replica_action *a) {
+    struct step *s = step_new(m, a);
+    s->full = m->tree_full || !m->v->had_contact;
+    jobs_run(m->v->jobs, &mailfs_id_root, marks_run, marks_done, s);
+}
+
+static void on_mailbox(struct merges *m, const struct replica_action *a) {
+    struct step *s = step_new(m, a);
+    if (a->kind == RACT_SCAN) {
+        jobs_run(m->v->jobs, &a->dir, scan_run, scan_done, s);
+        return;
+    }
+    s->mine = own_ref(m, &a->dir);
+    if (a->kind == RACT_STAGE)
+        jobs_run(m->v->jobs, &a->dir, stage_run, stage_done, s);
+    else
+        jobs_run(m->v->jobs, &a->dir, merge_run, merge_done, s);
+}
+
+bool merges_action(struct merges *m, const struct replica_action *a) {
+    switch (a->kind) {
+    case RACT_TREE_SCAN:
+    case RACT_TREE_RESCAN:
+    case RACT_TREE_MERGE:
+        on_tree(m, a);
+        return true;
+    case RACT_LIST_MARKS:
+        on_list_marks(m, a);
+        return true;
+    case RACT_SCAN:
+    case RACT_STAGE:
+    case RACT_MERGE:
+        on_mailbox(m, a);
+        return true;
+    case RACT_MERGE_PUT_OFF:
+        own_forget(m, &a->dir);
+        return true;
+    case RACT_CAUGHT_UP:
+        jobs_barrier(m->v->jobs, caught_up_run, caught_up_done, step_new(m, a));
+        return true;
+    default:
+        return false;
+    }
+}
+
+struct merges *merges_new(struct volume *v) {
+    struct merges *m = mem_new(sizeof *m);
+    m->v = v;
+    return m;
+}
+
+void merges_free(struct merges *m) {
+    if (m == NULL)
+        return;
+    struct own *o, *tmp;
+    HASH_ITER(hh, m->own, o, tmp)
+    own_forget(m, &o->dir);
+    replica_payload_unref(m->tree);
+    free(m);
+}

@@ -1,0 +1,24 @@
+#ifndef SYNCD_DRIVER_MERGE_H
+#define SYNCD_DRIVER_MERGE_H
+
+/*
+ * Contact: tree, marks, listings and merges, each in a worker. Keeps the own listings of the rounds
+ * under way, since a merge needs both.
+ *
+ * Loop thread only.
+ */
+
+#include <stdbool.h>
+
+#include "replica/replica.h"
+
+struct volume;
+struct merges;
+
+struct merges *merges_new(struct volume *v);
+void merges_free(struct merges *m);
+
+/* Carries out one of the actions of contact; false: it is none of these. */
+bool merges_action(struct merges *m, const struct replica_action *a);
+
+#endif

@@ -1,0 +1,206 @@
+/*
+ * front - the connection with mailfs
+ *
+ * Diagnostics: who connects and goes, and packets that make no sense.
+ */
+#include "front.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include <event2/event.h>
+#include <utlist.h>
+
+#include "driver.h"
+#include "front_private.h"
+#include "mem.h"
+#include "net/local.h"
+#include "txn.h"
+#include "util/log.h"
+#include "util/str.h"
+#include "volume.h"
+
+/* Packets taken in one go, before others get their turn. */
+#define BURST 64
+/* Disk jobs waiting beyond which mailfs is not read. */
+#define BUSY_JOBS 20000
+
+#define REQ_BITS 48
+#define REQ_MASK ((UINT64_C(1) << REQ_BITS) - 1)
+
+uint64_t front_req(const struct front *f, uint64_t req) {
+    return ((uint64_t)f->conn_no << REQ_BITS) | (req & REQ_MASK);
+}
+
+static void queue_free(struct front *f) {
+    struct front_packet *p, *tmp;
+    DL_FOREACH_SAFE(f->queue, p, tmp) {
+        DL_DELETE(f->queue, p);
+        free(p);
+    }
+    f->queued = 0;
+}
+
+static void conn_close(struct front *f) {
+    if (f->read != NULL)
+        event_free(f->read);
+    if (f->write != NULL)
+        event_free(f->write);
+    f->read = f->write = NULL;
+    f->write_armed = false;
+    if (f->fd >= 0)
+        close(f->fd);
+    f->fd = -1;
+    f->hello = false;
+    f->gen_done = NULL;
+    queue_free(f);
+}
+
+void front_disconnect(struct front *f) {
+    struct volume *v = f->v;
+    if (f->fd < 0)
+        return;
+    log_info("volume %s: mailfs %d is gone", v->cv->name, (int)f->pid);
+    conn_close(f);
+    txns_abandon(v->txns);
+    replica_locks_gone(v->machine, volume_now());
+    driver_pump(v);
+}
+
+/* 1: a packet was handled; 0: no more for now; negative: close. */
+static int read_one(struct front *f) {
+    static uint8_t buf[LOCAL_PACKET_MAX];
+    int passed = -1;
+    ssize_t n = local_recv(f->fd, buf, sizeof buf, &passed);
+    if (n == -EAGAIN || n == -EINTR)
+        return 0;
+    if (n <= 0)
+        return n == 0 ? -ECONNRESET : (int)n;
+    Mfl__ToSyncd *m = mfl__to_syncd__unpack(NULL, (size_t)n, buf);
+    int r = m == NULL ? -EPROTO : front_receive(f, &m, &passed);
+    if (m != NULL)
+        mfl__to_syncd__free_unpacked(m, NULL);
+    if (passed >= 0)
+        close(passed);
+    return r < 0 ? r : 1;
+}
+
+static void readable(evutil_socket_t fd, short what, void *arg) {
+    struct front *f = arg;
+    struct volume *v = f->v;
+    int r = 1;
+    for (unsigned i = 0; i < BURST && r > 0 && f->fd >= 0; i++) {
+        r = read_one(f);
+        driver_pump(v); /* the machine wants its actions taken out after every call */
+    }
+    if (r < 0 && f->fd >= 0) {
+        if (r != -ECONNRESET)
+            volume_error(v, "mailfs said something that makes no sense (%s): connection closed",
+                         log_strerror(r));
+        front_disconnect(f);
+    } else if (f->fd >= 0 && jobs_pending(v->jobs) > BUSY_JOBS) {
+        f->paused = true;
+        event_del(f->read);
+    }
+}
+
+void front_resume(struct front *f) {
+    if (f == NULL || f->fd < 0 || !f->paused || jobs_pending(f->v->jobs) > BUSY_JOBS / 2)
+        return;
+    f->paused = false;
+    event_add(f->read, NULL);
+}
+
+static void writable(evutil_socket_t fd, short what, void *arg) {
+    struct front *f = arg;
+    f->write_armed = false;
+    front_flush(f);
+}
+
+static void acceptable(evutil_socket_t fd, short what, void *arg) {
+    struct front *f = arg;
+    struct event_base *evb = f->v->engine->evb;
+    pid_t pid = 0;
+    int conn = local_accept(f->listen_fd, &pid);
+    if (conn < 0) {
+        if (conn == -EACCES)
+            log_warn_limited("volume %s: pid %d may not connect as mailfs", f->v->cv->name,
+                             (int)pid);
+        return;
+    }
+    front_disconnect(f);
+    f->fd = conn;
+    f->pid = pid;
+    f->conn_no++;
+    f->paused = false;
+    f->read = event_new(evb, conn, EV_READ | EV_PERSIST, readable, f);
+    f->write = event_new(evb, conn, EV_WRITE, writable, f);
+    if (f->read == NULL || f->write == NULL)
+        mem_out("an event");
+    event_add(f->read, NULL);
+}
+
+int front_open(struct volume *v, char *err, size_t errsize) {
+    char path[4096] = "";
+    struct front *f = mem_new(sizeof *f);
+    v->front = f;
+    f->v = v;
+    f->fd = -1;
+    f->listen_fd = -1;
+    int r = state_mark_gen(v->state, &f->gen);
+    if (f->gen == 0)
+        f->gen = 1;
+    if (r == 0)
+        r = str_printf(path, sizeof path, "%s/syncd.sock", v->cv->state);
+    if (r == 0)
+        r = f->listen_fd = local_listen(path);
+    if (r < 0) {
+        snprintf(err, errsize, "%s: %s", path, log_strerror(r));
+        return r;
+    }
+    f->accept = event_new(v->engine->evb, f->listen_fd, EV_READ | EV_PERSIST, acceptable, f);
+    if (f->accept == NULL)
+        return -ENOMEM;
+    event_add(f->accept, NULL);
+    return 0;
+}
+
+void front_stop(struct volume *v) {
+    struct front *f = v->front;
+    if (f->accept != NULL)
+        event_free(f->accept);
+    f->accept = NULL;
+    front_disconnect(f);
+}
+
+void front_close(struct volume *v) {
+    struct front *f = v->front;
+    char path[4096];
+    if (f == NULL)
+        return;
+    conn_close(f);
+    if (f->accept != NULL)
+        event_free(f->accept);
+    if (f->listen_fd >= 0) {
+        close(f->listen_fd);
+        if (str_printf(path, sizeof path, "%s/syncd.sock", v->cv->state) == 0)
+            unlink(path);
+    }
+    struct front_stale *s, *tmp;
+    HASH_ITER(hh, f->stale, s, tmp) {
+        HASH_DEL(f->stale, s);
+        free(s);
+    }
+    free(f);
+    v->front = NULL;
+}
+
+bool front_is_connected(const struct front *f) {
+    return f != NULL && f->fd >= 0 && f->hello;
+}
+
+uint64_t front_gen(const struct front *f) {
+    return f->gen;
+}

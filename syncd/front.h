@@ -1,0 +1,51 @@
+#ifndef SYNCD_FRONT_H
+#define SYNCD_FRONT_H
+
+/*
+ * The mailfs of the volume: STATE/syncd.sock, the packets of local.proto both ways.
+ *
+ * One mailfs at a time; a new connection replaces the old one. Its request numbers are kept apart
+ * from those of an earlier connection by a number of the connection in the upper bits.
+ *
+ * What mailfs is told to forget while none is connected is remembered by container (at most
+ * FRONT_STALE_MAX) and told in whole at its Hello.
+ *
+ * Loop thread only.
+ */
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "state.h"
+
+#define FRONT_STALE_MAX 65536
+/* Packets to mailfs that wait for it to read: beyond, the connection is given up. */
+#define FRONT_QUEUE_MAX (64u * 1024u * 1024u)
+
+struct volume;
+struct front;
+
+int front_open(struct volume *v, char *err, size_t errsize);
+/* No mailfs is let in any more; the present one's connection is closed. */
+void front_stop(struct volume *v);
+void front_close(struct volume *v);
+
+bool front_is_connected(const struct front *f);
+/* Reads on when the disks have caught up. */
+void front_resume(struct front *f);
+
+/* Answers and news; nothing happens when that mailfs is gone. req: as the machine has it. */
+void front_grant(struct front *f, uint64_t req, int err, uint32_t raise);
+void front_release(struct front *f, uint64_t req, int err);
+void front_token_here(struct front *f, const struct mailfs_id *dir);
+void front_token_hint(struct front *f, const struct mailfs_id *dir, bool held);
+void front_invalidate(struct front *f, const struct invals *iv);
+
+/* Asks for marks of a new generation; done is called when mailfs has reached it. False: no mailfs. */
+typedef void front_gen_fn(struct volume *v, uint64_t gen);
+bool front_new_gen(struct front *f, uint64_t gen, front_gen_fn *done);
+/* The generation marks carry now. */
+uint64_t front_gen(const struct front *f);
+
+#endif

@@ -1,0 +1,51 @@
+#ifndef SYNCD_FRONT_PRIVATE_H
+#define SYNCD_FRONT_PRIVATE_H
+
+/* What front.c, front_recv.c and front_send.c share. Nobody else includes this. */
+
+#include <sys/types.h>
+#include <uthash.h>
+
+#include "front.h"
+#include "wire/local.pb-c.h"
+
+struct event;
+
+struct front_packet {
+    struct front_packet *next, *prev;
+    size_t len;
+    uint8_t data[];
+};
+
+/* A container whose caches are stale while no mailfs is there to be told. */
+struct front_stale {
+    struct mailfs_id dir;
+    UT_hash_handle hh;
+};
+
+struct front {
+    struct volume *v;
+    int listen_fd, fd;
+    struct event *accept, *read, *write;
+    pid_t pid;
+    uint16_t conn_no; /* upper bits of the machine's request numbers */
+    bool hello;       /* has been said on this connection */
+    bool paused, write_armed;
+    uint64_t gen;
+    front_gen_fn *gen_done;
+    struct front_packet *queue;
+    size_t queued;
+    uint64_t inval_seq;
+    struct front_stale *stale;
+};
+
+/* One packet from mailfs; m may be taken (then *m is NULL). 0, or -EPROTO: close. */
+int front_receive(struct front *f, Mfl__ToSyncd **m, int *passed_fd);
+void front_send(struct front *f, const Mfl__ToMailfs *m);
+void front_flush(struct front *f);
+void front_tell_stale(struct front *f);
+void front_disconnect(struct front *f);
+/* The machine's number of a request of this connection. */
+uint64_t front_req(const struct front *f, uint64_t req);
+
+#endif

@@ -1,0 +1,35 @@
+#ifndef SYNCD_JOBS_H
+#define SYNCD_JOBS_H
+
+/*
+ * Disk work of one volume, ordered by container: jobs of one container run one after the other in the
+ * order given, those of different ones side by side; a barrier runs alone, after all before it and
+ * before all behind it (what changes the tree). done() runs in the loop thread.
+ *
+ * Loop thread only.
+ */
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "util/id.h"
+#include "util/workq.h"
+
+struct jobs;
+
+/* The work queue is shared by the volumes; salt tells their lanes apart. */
+struct jobs *jobs_new(struct workq *wq, uint64_t salt);
+/* All jobs must have been delivered. NULL is allowed. */
+void jobs_free(struct jobs *jobs);
+
+/* run may be NULL: only done(), in its turn. done may be NULL. */
+void jobs_run(struct jobs *jobs, const struct mailfs_id *dir, workq_fn *run, workq_fn *done,
+              void *arg);
+void jobs_barrier(struct jobs *jobs, workq_fn *run, workq_fn *done, void *arg);
+
+/* Jobs of this container not delivered yet. */
+unsigned jobs_of(const struct jobs *jobs, const struct mailfs_id *dir);
+size_t jobs_pending(const struct jobs *jobs);
+
+#endif

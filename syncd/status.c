@@ -1,0 +1,115 @@
+/*
+ * status - what `mailfsctl status` is told
+ *
+ * Diagnostics: none.
+ */
+#include "status.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <json-c/json.h>
+
+static void put(struct json_object *o, const char *key, struct json_object *value) {
+    json_object_object_add(o, key, value);
+}
+
+static void put_int(struct json_object *o, const char *key, uint64_t n) {
+    put(o, key, json_object_new_int64(n > INT64_MAX ? INT64_MAX : (int64_t)n));
+}
+
+/* NULL and "" are null. */
+static void put_text(struct json_object *o, const char *key, const char *s) {
+    put(o, key, s == NULL || *s == '\0' ? NULL : json_object_new_string(s));
+}
+
+/* Seconds with three digits: a person reads them, a script compares them. */
+static void put_seconds(struct json_object *o, const char *key, double s) {
+    char text[48];
+    snprintf(text, sizeof text, "%.3f", s);
+    put(o, key, json_object_new_double_s(s, text));
+}
+
+double status_age(uint64_t now_ns, uint64_t then_ns) {
+    return then_ns == 0 || then_ns >= now_ns ? 0 : (double)(now_ns - then_ns) / 1e9;
+}
+
+static void put_notes(struct json_object *o, const struct status *s) {
+    struct json_object *notes = json_object_new_array();
+    char text[160];
+    if (s->to_merge > 0) {
+        snprintf(text, sizeof text, "%" PRIu64 " mailboxes are still to be compared", s->to_merge);
+        json_object_array_add(notes, json_object_new_string(text));
+    }
+    if (s->conflicts > 0) {
+        snprintf(text, sizeof text,
+                 "%" PRIu64 " mailboxes had been changed on both sides and were merged",
+                 s->conflicts);
+        json_object_array_add(notes, json_object_new_string(text));
+    }
+    if (!s->mailfs_connected)
+        json_object_array_add(notes, json_object_new_string("mailfs is not running"));
+    if (s->store_error != NULL && *s->store_error != '\0')
+        json_object_array_add(notes, json_object_new_string(s->store_error));
+    put(o, "notes", notes);
+}
+
+static void put_pending(struct json_object *o, const struct status *s) {
+    put_seconds(o, "lag_seconds", status_age(s->now_wall_ns, s->oldest_wall_ns));
+    put_int(o, "pending_messages", s->pending_messages);
+    put_int(o, "pending_bytes", s->pending_bytes);
+    put_int(o, "pending_transactions", s->pending_transactions);
+    put_int(o, "oldest_pending_at", s->oldest_wall_ns / 1000000000);
+    put_int(o, "mailboxes_to_merge", s->to_merge);
+    put_int(o, "mailboxes_merged", s->merged);
+    put_int(o, "conflicts", s->conflicts);
+    put_int(o, "unapplied", s->unapplied);
+    put_int(o, "journal", s->journal);
+}
+
+static struct json_object *volume_object(const struct status *s) {
+    struct json_object *o = json_object_new_object();
+    put_text(o, "name", s->name);
+    put_text(o, "state", s->state);
+    put_text(o, "peer", s->peer);
+    put_text(o, "peer_address", s->peer_address);
+    put_text(o, "listen", s->listen);
+    put_text(o, "mount", s->mount);
+    put_text(o, "commit", s->commit);
+    put_int(o, "since", s->since_wall_ns / 1000000000);
+    put_pending(o, s);
+    put_int(o, "tokens_held", s->tokens_here);
+    put_int(o, "tokens_total", s->tokens_here + s->tokens_there);
+    put_int(o, "waiting", s->waiting);
+    put(o, "mailfs_connected", json_object_new_boolean(s->mailfs_connected));
+    put(o, "link_up", json_object_new_boolean(s->link_up));
+    if (s->rtt_us > 0)
+        put_seconds(o, "round_trip_ms", (double)s->rtt_us / 1000);
+    else
+        put(o, "round_trip_ms", NULL);
+    put_text(o, "last_error", s->last_error);
+    put(o, "last_error_at",
+        s->last_error_wall_ns == 0
+            ? NULL
+            : json_object_new_int64((int64_t)(s->last_error_wall_ns / 1000000000)));
+    put_notes(o, s);
+    return o;
+}
+
+char *status_format(const struct status *s) {
+    struct json_object *doc = json_object_new_object();
+    struct json_object *volumes = json_object_new_array();
+    if (doc == NULL || volumes == NULL)
+        return NULL;
+    put_text(doc, "node", s->node);
+    put_text(doc, "version", s->version);
+    json_object_array_add(volumes, volume_object(s));
+    put(doc, "volumes", volumes);
+    const char *text = json_object_to_json_string_ext(doc, JSON_C_TO_STRING_PLAIN |
+                                                               JSON_C_TO_STRING_NOSLASHESCAPE);
+    char *copy = text == NULL ? NULL : strdup(text);
+    json_object_put(doc);
+    return copy;
+}

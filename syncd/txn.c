@@ -1,0 +1,286 @@
+/*
+ * txn - acts gathered into transactions, and collected in workers
+ *
+ * Diagnostics: a collection that fails is logged by the disk side; the mailbox is merged then.
+ */
+#include "txn.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <uthash.h>
+
+#include "collect.h"
+#include "driver.h"
+#include "load.h"
+#include "mem.h"
+#include "volume.h"
+#include "wire/check.h"
+
+/* Acts in order. The packets they came in are kept, as they own the memory. */
+struct acts {
+    Mfl__ToSyncd **packets;
+    Mfl__Act **acts;
+    size_t n, room;
+};
+
+/* The owner of L of this container has done something. */
+struct open_txn {
+    struct mailfs_id dir;
+    struct acts acts;
+    bool overflow;
+    UT_hash_handle hh;
+};
+
+struct txns {
+    struct volume *v;
+    struct open_txn *open;
+};
+
+struct collect {
+    struct volume *v;
+    struct mailfs_id dir;
+    struct acts acts;
+    bool unlock, alone, suspect;
+    bool unlocked; /* the machine has been told already */
+    uint64_t req;
+    /* results */
+    int err;
+    Mfp__Txn *txn;
+    struct stage_prep *preps;
+    size_t n_preps;
+};
+
+static void acts_add(struct acts *a, Mfl__ToSyncd *m) {
+    if (a->n == a->room) {
+        size_t room = a->room == 0 ? 4 : a->room * 2;
+        Mfl__ToSyncd **packets = realloc(a->packets, room * sizeof *packets);
+        Mfl__Act **acts = realloc(a->acts, room * sizeof *acts);
+        if (packets == NULL || acts == NULL)
+            mem_out("acts");
+        a->packets = packets;
+        a->acts = acts;
+        a->room = room;
+    }
+    a->packets[a->n] = m;
+    a->acts[a->n++] = m->act;
+}
+
+static void acts_free(struct acts *a) {
+    for (size_t i = 0; i < a->n; i++)
+        mfl__to_syncd__free_unpacked(a->packets[i], NULL);
+    free(a->packets);
+    free(a->acts);
+    *a = (struct acts){0};
+}
+
+static bool act_is_tree(const Mfl__Act *act) {
+    return act->what_case == MFL__ACT__WHAT_DIR_MAKE ||
+           act->what_case == MFL__ACT__WHAT_DIR_MOVE || act->what_case == MFL__ACT__WHAT_DIR_REMOVE;
+}
+
+static bool acts_are_tree(const struct acts *a) {
+    for (size_t i = 0; i < a->n; i++)
+        if (act_is_tree(a->acts[i]))
+            return true;
+    return false;
+}
+
+static bool nobody_to_tell(const struct volume *v) {
+    enum replica_state s = replica_state(v->machine);
+    return s == REPLICA_NO_PEER || s == REPLICA_ALONE;
+}
+
+/* ---- collecting -------------------------------------------------------------------------------- */
+
+static void collect_run(void *arg) {
+    struct collect *c = arg;
+    Mfl__Act *const *acts = c->acts.acts;
+    if (c->alone)
+        c->err = collect_alone(c->v->state, &c->dir, acts, c->acts.n);
+    else
+        c->err = collect_txn(c->v->state, &c->dir, acts, c->acts.n, c->unlock, &c->txn, &c->preps,
+                             &c->n_preps);
+}
+
+static void collect_give(struct collect *c) {
+    struct replica *machine = c->v->machine;
+    struct replica_payload *p = c->txn != NULL ? load_txn(c->txn) : NULL;
+    struct replica_prep *preps = mem_new((c->n_preps + 1) * sizeof *preps);
+    for (size_t i = 0; i < c->n_preps; i++)
+        preps[i] = (struct replica_prep){c->preps[i].incarnation, c->preps[i].seq};
+    if (c->unlock && !c->unlocked)
+        replica_unlock(machine, volume_now(), c->req, c->dir, p, preps, c->n_preps);
+    else if (!c->unlock && p != NULL)
+        replica_act(machine, volume_now(), c->dir, p, preps, c->n_preps);
+    free(preps);
+    replica_payload_unref(p);
+}
+
+static void collect_done(void *arg) {
+    struct collect *c = arg;
+    struct volume *v = c->v;
+    v->changes++;
+    collect_give(c);
+    driver_pump(v);
+    if (c->err != 0 || c->suspect)
+        replica_suspect(v->machine, volume_now(), c->dir);
+    acts_free(&c->acts);
+    free(c->preps);
+    free(c);
+    driver_pump(v);
+}
+
+static void collect_submit(struct collect *c) {
+    struct jobs *jobs = c->v->jobs;
+    if (acts_are_tree(&c->acts))
+        jobs_barrier(jobs, collect_run, collect_done, c);
+    else
+        jobs_run(jobs, &c->dir, collect_run, collect_done, c);
+}
+
+static struct collect *collect_new(struct txns *t, const struct mailfs_id *dir) {
+    struct collect *c = mem_new(sizeof *c);
+    c->v = t->v;
+    c->dir = *dir;
+    c->alone = nobody_to_tell(t->v);
+    return c;
+}
+
+/* ---- from mailfs -------------------------------------------------------------------------------- */
+
+static struct open_txn *open_find(const struct txns *t, const struct mailfs_id *dir) {
+    struct open_txn *o;
+    HASH_FIND(hh, t->open, dir, sizeof *dir, o);
+    return o;
+}
+
+static void open_free(struct txns *t, struct open_txn *o) {
+    HASH_DEL(t->open, o);
+    acts_free(&o->acts);
+    free(o);
+}
+
+static void open_add(struct txns *t, const struct mailfs_id *dir, Mfl__ToSyncd *m) {
+    struct open_txn *o = open_find(t, dir);
+    if (o == NULL) {
+        o = mem_new(sizeof *o);
+        o->dir = *dir;
+        HASH_ADD(hh, t->open, dir, sizeof o->dir, o);
+    }
+    if (o->acts.n >= TXN_ACTS_MAX) {
+        o->overflow = true;
+        mfl__to_syncd__free_unpacked(m, NULL);
+        return;
+    }
+    acts_add(&o->acts, m);
+}
+
+static int act_check(const Mfl__Act *a, struct mailfs_id *dir) {
+    struct mailfs_id id;
+    int r = wire_id(&a->dir, dir);
+    if (r != 0)
+        return r;
+    switch (a->what_case) {
+    case MFL__ACT__WHAT__NOT_SET:
+        return -EPROTO;
+    case MFL__ACT__WHAT_DIR_MAKE:
+        return wire_id(&a->dir_make->id, &id);
+    case MFL__ACT__WHAT_DIR_REMOVE:
+        return wire_id(&a->dir_remove->id, &id);
+    case MFL__ACT__WHAT_DIR_MOVE:
+        r = wire_id(&a->dir_move->id, &id);
+        return r != 0 ? r : wire_id(&a->dir_move->new_parent, &id);
+    default:
+        return 0;
+    }
+}
+
+int txns_act(struct txns *t, Mfl__ToSyncd **m) {
+    struct mailfs_id dir;
+    if (act_check((*m)->act, &dir) != 0)
+        return -EPROTO;
+    if ((*m)->act->in_txn) {
+        open_add(t, &dir, *m);
+    } else {
+        struct collect *c = collect_new(t, &dir);
+        acts_add(&c->acts, *m);
+        collect_submit(c);
+    }
+    *m = NULL;
+    return 0;
+}
+
+void txns_unlock(struct txns *t, uint64_t req, const struct mailfs_id *dir) {
+    struct collect *c = collect_new(t, dir);
+    struct open_txn *o = open_find(t, dir);
+    c->unlock = true;
+    c->req = req;
+    if (o != NULL) {
+        c->acts = o->acts;
+        c->suspect = o->overflow;
+        o->acts = (struct acts){0};
+        open_free(t, o);
+    }
+    if (c->alone) { /* nobody waits for the disk then */
+        c->unlocked = true;
+        replica_unlock(t->v->machine, volume_now(), req, *dir, NULL, NULL, 0);
+    }
+    collect_submit(c);
+}
+
+struct lock_open {
+    struct volume *v;
+    struct mailfs_id dir;
+    uint64_t req;
+};
+
+static void lock_open_done(void *arg) {
+    struct lock_open *l = arg;
+    struct volume *v = l->v;
+    replica_lock_open(v->machine, volume_now(), l->req, l->dir);
+    free(l);
+    driver_pump(v);
+}
+
+/* Behind what is still being collected of the container: the U before it, for one. */
+void txns_lock_open(struct txns *t, uint64_t req, const struct mailfs_id *dir) {
+    struct volume *v = t->v;
+    if (nobody_to_tell(v) || jobs_of(v->jobs, dir) == 0) {
+        replica_lock_open(v->machine, volume_now(), req, *dir);
+        return;
+    }
+    struct lock_open *l = mem_new(sizeof *l);
+    *l = (struct lock_open){.v = v, .dir = *dir, .req = req};
+    jobs_run(v->jobs, dir, NULL, lock_open_done, l);
+}
+
+void txns_abandon(struct txns *t) {
+    struct open_txn *o, *tmp;
+    HASH_ITER(hh, t->open, o, tmp) {
+        replica_suspect(t->v->machine, volume_now(), o->dir);
+        driver_pump(t->v);
+        open_free(t, o);
+    }
+}
+
+size_t txns_open_acts(const struct txns *t, const struct mailfs_id *dir) {
+    const struct open_txn *o = open_find(t, dir);
+    return o == NULL ? 0 : o->acts.n;
+}
+
+struct txns *txns_new(struct volume *v) {
+    struct txns *t = mem_new(sizeof *t);
+    t->v = v;
+    return t;
+}
+
+void txns_free(struct txns *t) {
+    if (t == NULL)
+        return;
+    struct open_txn *o, *tmp;
+    HASH_ITER(hh, t->open, o, tmp)
+    open_free(t, o);
+    free(t);
+}

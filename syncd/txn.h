@@ -1,0 +1,38 @@
+#ifndef SYNCD_TXN_H
+#define SYNCD_TXN_H
+
+/*
+ * What mailfs tells of one container becomes transactions for the machine: acts of the owner of L are
+ * kept until U, others go at once. Collecting (what exactly changed) is disk work and is done in
+ * the container's lane, so the order of the acts stays.
+ *
+ * While there is nobody to send to, nothing is kept: the marks remember what changed.
+ *
+ * Loop thread only.
+ */
+
+#include <stddef.h>
+
+#include "util/id.h"
+#include "wire/local.pb-c.h"
+
+/* Acts of one transaction; a client that does more between L and U gets its mailbox merged instead. */
+#define TXN_ACTS_MAX 1000000
+
+struct volume;
+struct txns;
+
+struct txns *txns_new(struct volume *v);
+void txns_free(struct txns *t);
+
+/* m holds an Act, and is taken. 0 or -EPROTO. */
+int txns_act(struct txns *t, Mfl__ToSyncd **m);
+void txns_lock_open(struct txns *t, uint64_t req, const struct mailfs_id *dir);
+/* U; req 0: nobody waits. */
+void txns_unlock(struct txns *t, uint64_t req, const struct mailfs_id *dir);
+/* mailfs is gone: what its open transactions did is found by a merge. */
+void txns_abandon(struct txns *t);
+/* Acts kept for an open transaction of dir. */
+size_t txns_open_acts(const struct txns *t, const struct mailfs_id *dir);
+
+#endif

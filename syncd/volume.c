@@ -1,0 +1,274 @@
+/*
+ * volume - the life of one volume: opened in this order, closed in the other
+ *
+ *   lock file, state on disk, machine, connections, replay of the journal
+ *
+ * Diagnostics: what is wrong at the start goes to the caller in a sentence. volume_error() logs what
+ * `status` shows as the last error.
+ */
+#include "volume.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <event2/event.h>
+
+#include "checkpoint.h"
+#include "contact.h"
+#include "ctl.h"
+#include "driver.h"
+#include "driver_journal.h"
+#include "driver_merge.h"
+#include "front.h"
+#include "link_peer.h"
+#include "mem.h"
+#include "pending.h"
+#include "txn.h"
+#include "util/bytes.h"
+#include "util/clock.h"
+#include "util/log.h"
+#include "util/str.h"
+#include "xfer.h"
+
+/* As the machine wants them, see lib/replica/replica.h. */
+#define LOCK_WAIT_MS 200
+#define MERGE_WAIT_MS 1000
+#define FREEZE_MS 5000
+#define MERGE_PARALLEL 4
+#define MAX_UNACKED 65536
+
+/* The same sentence again is logged after this time only. */
+#define ERROR_AGAIN_NS (UINT64_C(60) * 1000000000)
+
+uint64_t volume_now(void) {
+    return clock_ms();
+}
+
+void volume_error(struct volume *v, const char *fmt, ...) {
+    char text[VOLUME_ERROR_MAX];
+    va_list ap;
+    va_start(ap, fmt);
+    vsnprintf(text, sizeof text, fmt, ap);
+    va_end(ap);
+    uint64_t now = clock_wall_ns();
+    bool again = strcmp(text, v->last_error) == 0 && now - v->last_error_wall_ns < ERROR_AGAIN_NS;
+    if (again) {
+        log_debug("volume %s: %s", v->cv->name, text);
+        return;
+    }
+    memcpy(v->last_error, text, sizeof text);
+    v->last_error_wall_ns = now;
+    log_warn("volume %s: %s", v->cv->name, text);
+}
+
+/* ---- opening ------------------------------------------------------------------------------------- */
+
+/* Held until the process ends, whatever ends it. */
+static int lock_take(struct volume *v, char *err, size_t errsize) {
+    char path[4096], pid[32];
+    int r = str_printf(path, sizeof path, "%s/syncd.pid", v->cv->state);
+    if (r != 0)
+        return r;
+    v->lock_fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    if (v->lock_fd < 0 || flock(v->lock_fd, LOCK_EX | LOCK_NB) != 0) {
+        r = -errno;
+        snprintf(err, errsize,
+                 r == -EWOULDBLOCK ? "%s: another mailfs-syncd serves volume %s"
+                                   : "%s: cannot be locked (volume %s)",
+                 path, v->cv->name);
+        return r == -EWOULDBLOCK ? -EADDRINUSE : r;
+    }
+    int n = snprintf(pid, sizeof pid, "%d\n", (int)getpid());
+    if (ftruncate(v->lock_fd, 0) != 0 || write(v->lock_fd, pid, (size_t)n) != n)
+        log_warn("%s: %s", path, log_strerror(errno)); /* for people only */
+    return 0;
+}
+
+static int dir_check(const char *path, const char *what, char *err, size_t errsize) {
+    struct stat sb;
+    int r = stat(path, &sb) != 0 ? -errno : S_ISDIR(sb.st_mode) ? 0 : -ENOTDIR;
+    if (r != 0)
+        snprintf(err, errsize, "%s: %s: %s", what, path, log_strerror(r));
+    return r;
+}
+
+static int state_begin(struct volume *v, char *err, size_t errsize) {
+    struct state_config sc = {.store = v->cv->store,
+                              .dir = v->cv->state,
+                              .node = v->conf->node,
+                              .peer = v->cv->peer != NULL ? v->cv->peer->name : NULL};
+    int r = state_open(&sc, &v->state, &v->start);
+    if (r != 0) {
+        snprintf(err, errsize, "volume %s: cannot open store %s with state %s: %s", v->cv->name,
+                 v->cv->store, v->cv->state, log_strerror(r));
+        return r;
+    }
+    v->had_contact = v->start.had_contact;
+    if (v->start.lost)
+        volume_error(v, "store and state do not belong together: everything is compared anew");
+    return 0;
+}
+
+static enum replica_commit commit_of(enum conf_commit c) {
+    return c == CONF_COMMIT_DISK     ? REPLICA_COMMIT_DISK
+           : c == CONF_COMMIT_MEMORY ? REPLICA_COMMIT_MEMORY
+                                     : REPLICA_COMMIT_ASYNC;
+}
+
+static int machine_begin(struct volume *v) {
+    struct replica_config rc = {.node = v->conf->node,
+                                .commit = commit_of(v->cv->commit),
+                                .had_contact = v->had_contact,
+                                .timeout_ms = 3000,
+                                .lock_wait_ms = LOCK_WAIT_MS,
+                                .merge_wait_ms = MERGE_WAIT_MS,
+                                .freeze_ms = FREEZE_MS,
+                                .merge_parallel = MERGE_PARALLEL,
+                                .max_unacked = MAX_UNACKED};
+    if (v->cv->peer != NULL) {
+        rc.peer = v->cv->peer->name;
+        rc.timeout_ms = v->cv->peer->timeout_ms;
+    }
+    v->machine = replica_new(&rc, volume_now());
+    return v->machine == NULL ? -ENOMEM : 0;
+}
+
+static void modules_begin(struct volume *v) {
+    struct mailfs_id salt = {{0}};
+    if (mailfs_id_new(&salt) != 0)
+        mem_out("random numbers");
+    v->incarnation = bytes_get_u64(salt.b);
+    v->jobs = jobs_new(v->engine->disk, bytes_get_u64(salt.b + 8));
+    v->peer = peer_new(v);
+    v->txns = txns_new(v);
+    v->xfers = xfers_new(v);
+    v->journaler = journaler_new(v);
+    v->merges = merges_new(v);
+}
+
+/* How much the peer lacks of what was done in an earlier life, for status. */
+struct recount {
+    struct volume *v;
+    struct mailfs_id dir;
+};
+
+static void recount_run(void *arg) {
+    struct recount *rc = arg;
+    pending_rescan(rc->v->state, &rc->dir);
+}
+
+static void recount_done(void *arg) {
+    free(arg);
+}
+
+static void recount_begin(struct volume *v) {
+    struct state_mark *marks = NULL;
+    size_t n = 0;
+    if (v->cv->peer == NULL || state_marks(v->state, UINT64_MAX, &marks, &n) != 0)
+        return;
+    for (size_t i = 0; i < n; i++) {
+        struct recount *rc = mem_new(sizeof *rc);
+        *rc = (struct recount){v, marks[i].dir};
+        jobs_run(v->jobs, &rc->dir, recount_run, recount_done, rc);
+    }
+    free(marks);
+}
+
+static int sockets_begin(struct volume *v, char *err, size_t errsize) {
+    int r = driver_open(v);
+    if (r == 0)
+        r = contact_open(v, err, errsize);
+    if (r == 0)
+        r = front_open(v, err, errsize);
+    if (r == 0)
+        r = ctl_open(v, err, errsize);
+    return r;
+}
+
+int volume_open(struct engine *engine, const struct conf_volume *cv, struct volume **out, char *err,
+                size_t errsize) {
+    struct volume *v = mem_new(sizeof *v);
+    *out = v;
+    v->engine = engine;
+    v->conf = engine->conf;
+    v->cv = cv;
+    v->lock_fd = -1;
+    snprintf(err, errsize, "volume %s: cannot be opened", cv->name);
+    int r = dir_check(cv->state, "state", err, errsize);
+    if (r == 0)
+        r = dir_check(cv->store, "store", err, errsize);
+    if (r == 0)
+        r = lock_take(v, err, errsize);
+    if (r == 0)
+        r = state_begin(v, err, errsize);
+    if (r == 0)
+        r = machine_begin(v);
+    if (r != 0)
+        return r;
+    modules_begin(v);
+    r = sockets_begin(v, err, errsize);
+    if (r == 0)
+        r = driver_replay(v);
+    if (r != 0)
+        return r;
+    recount_begin(v);
+    v->checkpoint = checkpoint_new(v);
+    driver_pump(v);
+    return 0;
+}
+
+/* ---- closing ------------------------------------------------------------------------------------- */
+
+void volume_stop(struct volume *v) {
+    if (v->stopping)
+        return;
+    v->stopping = true;
+    v->engine->closing++;
+    checkpoint_stop(v->checkpoint);
+}
+
+void volume_stopped(struct volume *v) {
+    contact_stop(v, "a clean stop");
+    driver_pump(v);
+    if (--v->engine->closing == 0)
+        event_base_loopbreak(v->engine->evb);
+}
+
+void volume_quiet(struct volume *v) {
+    if (v == NULL || v->jobs == NULL)
+        return;
+    v->stopping = true;
+    driver_close(v); /* from here on the machine is no longer asked what to do */
+    ctl_close(v);
+    if (v->checkpoint != NULL)
+        checkpoint_free(v->checkpoint);
+    v->checkpoint = NULL;
+}
+
+void volume_close(struct volume *v) {
+    if (v == NULL)
+        return;
+    if (v->jobs != NULL) {
+        contact_close(v);
+        front_close(v);
+        merges_free(v->merges);
+        journaler_free(v->journaler);
+        xfers_free(v->xfers);
+        txns_free(v->txns);
+        peer_free(v->peer);
+        jobs_free(v->jobs);
+    }
+    if (v->machine != NULL)
+        replica_free(v->machine);
+    state_close(v->state);
+    if (v->lock_fd >= 0)
+        close(v->lock_fd);
+    free(v);
+}

@@ -1,0 +1,91 @@
+#ifndef SYNCD_VOLUME_H
+#define SYNCD_VOLUME_H
+
+/*
+ * One volume: its machine, its disk state, its link, its mailfs. What the driver's modules share.
+ *
+ * Everything here belongs to the loop thread. After each input into the machine the caller runs
+ * driver_pump(); all modules' entry points called by libevent or the work queues do so themselves.
+ */
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "conf/conf.h"
+#include "replica/replica.h"
+#include "jobs.h"
+#include "state.h"
+
+#define VOLUME_ERROR_MAX 512
+
+struct event;
+struct event_base;
+
+/* What the volumes share. */
+struct engine {
+    const struct conf *conf;
+    struct event_base *evb;
+    struct workq *disk; /* container jobs, see jobs.h */
+    struct workq *io;   /* what somebody waits for: journal, stage, reading for the peer */
+    struct volume **volumes;
+    size_t n_volumes;
+    unsigned closing; /* volumes on their way to a clean stop */
+};
+
+struct volume {
+    struct engine *engine;
+    const struct conf *conf;
+    const struct conf_volume *cv;
+    uint64_t incarnation;
+
+    struct state *state;
+    struct state_start start;
+    struct replica *machine;
+    struct jobs *jobs;
+
+    struct contact *contact;       /* contact.h */
+    struct peer *peer;             /* link_peer.h */
+    struct front *front;           /* front.h */
+    struct txns *txns;             /* txn.h */
+    struct xfers *xfers;           /* xfer.h */
+    struct journaler *journaler;   /* driver_journal.h */
+    struct merges *merges;         /* driver_merge.h */
+    struct checkpoint *checkpoint; /* checkpoint.h */
+    struct ctl *ctl;               /* ctl.h */
+    int lock_fd;
+
+    struct event *tick;
+    uint64_t tick_at;
+    bool pumping;
+    bool ready; /* the journal of an earlier life is applied: the peer may come */
+    bool stopping;
+
+    uint64_t changes;       /* counts what a checkpoint would have to write */
+    uint64_t since_wall_ns; /* of the present state */
+    uint64_t merged, conflicts;
+    char last_error[VOLUME_ERROR_MAX];
+    uint64_t last_error_wall_ns;
+    bool had_contact;
+};
+
+/*
+ * Opens state, sockets and machine, and starts the replay. 0, or a negative errno with a sentence in
+ * err: -EADDRINUSE also when another syncd serves this volume. On an error *out may have to be closed.
+ */
+int volume_open(struct engine *engine, const struct conf_volume *cv, struct volume **out, char *err,
+                size_t errsize);
+
+/* A clean stop begins; engine->closing counts it. When it is through, volume_close() may follow. */
+void volume_stop(struct volume *v);
+void volume_stopped(struct volume *v); /* by checkpoint.c */
+/* In two steps: what makes events first, then, with both work queues drained, the rest. */
+void volume_quiet(struct volume *v);
+void volume_close(struct volume *v);
+
+/* Something an administrator should know: into the log (not the same line again and again) and status. */
+void volume_error(struct volume *v, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+
+/* Monotonic milliseconds: what the machine gets. */
+uint64_t volume_now(void);
+
+#endif

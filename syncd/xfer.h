@@ -1,0 +1,58 @@
+#ifndef SYNCD_XFER_H
+#define SYNCD_XFER_H
+
+/*
+ * Contents on their way: prepared ones both ways, and those one side fetches from the other.
+ *
+ * Outgoing files are read as the link has room, a part at a time, in turn; nothing of a file is in
+ * memory but the link's queue. Incoming parts wait for the disk in memory, at most XFER_IN_MAX for
+ * all together (then the link is not read).
+ *
+ * Loop thread only.
+ */
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "content.h"
+#include "replica/replica.h"
+#include "wire/peer.pb-c.h"
+
+#define XFER_PART (128u * 1024u)
+#define XFER_IN_MAX (32u * 1024u * 1024u)
+#define XFER_FETCHES_MAX 16 /* asked of the peer at a time */
+
+struct volume;
+struct xfers;
+
+struct xfers *xfers_new(struct volume *v);
+void xfers_free(struct xfers *x);
+
+/* The link has room again; the connection has ended. */
+void xfer_writable(struct xfers *x);
+void xfer_disconnected(struct xfers *x);
+
+/* The body that follows a Prepare just sent. */
+void xfer_send_prepared(struct xfers *x, const struct replica_prep *prep,
+                        struct replica_payload *file);
+void xfer_send_aborted(struct xfers *x, const struct replica_prep *prep);
+
+/* From the peer. body's data may be taken out of it. 0 or -EPROTO. */
+void xfer_receive_prepare(struct xfers *x, const Mfp__Prepare *prepare);
+int xfer_receive_body(struct xfers *x, Mfp__Body *body);
+void xfer_receive_fetch(struct xfers *x, const Mfp__Fetch *fetch);
+
+/* Is this content being received? When one has been, journaler_wake() is called. */
+bool xfer_receiving(const struct xfers *x, const struct replica_prep *prep);
+/* Aborted by its origin while it was being received. False: it was not. */
+bool xfer_cancel(struct xfers *x, const struct replica_prep *prep);
+
+/*
+ * Asks the peer for all of wants (taken over) and stages them. What the peer has no more is told to
+ * the disk side (content_gone). Then fn, never from within: 0, or the first error; -ENOTCONN when
+ * the connection ended.
+ */
+typedef void xfer_fetched_fn(void *arg, int err);
+void xfer_fetch(struct xfers *x, struct content_wants *wants, xfer_fetched_fn *fn, void *arg);
+
+#endif

@@ -1,0 +1,161 @@
+/*
+ * xfer_fetch - contents asked of the peer
+ *
+ * At most XFER_FETCHES_MAX are asked for at a time; the rest wait in order.
+ *
+ * Diagnostics: none; the group's owner gets the first error.
+ */
+#include "xfer.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+#include <utlist.h>
+
+#include "contact.h"
+#include "driver.h"
+#include "link_peer.h"
+#include "mem.h"
+#include "volume.h"
+#include "wire/check.h"
+#include "xfer_private.h"
+
+struct xfers *xfers_new(struct volume *v) {
+    struct xfers *x = mem_new(sizeof *x);
+    x->v = v;
+    x->next_id = 1;
+    return x;
+}
+
+void xfers_free(struct xfers *x) {
+    free(x);
+}
+
+static void group_part_done(struct fetch_group *g, int err) {
+    if (g->err == 0)
+        g->err = err;
+    if (--g->left > 0)
+        return;
+    g->fn(g->arg, g->err);
+    free(g);
+}
+
+static void fetch_free(struct fetch *f) {
+    struct fetch_group *g = f->group;
+    int err = f->err;
+    free(f->want.name);
+    free(f);
+    group_part_done(g, err);
+}
+
+static void fetch_ask(struct xfers *x, struct fetch *f) {
+    Mfp__Frame frame = MFP__FRAME__INIT;
+    Mfp__Fetch fetch = MFP__FETCH__INIT;
+    f->id = x->next_id++;
+    fetch.xfer = f->id;
+    fetch.dir = wire_bytes_of(&f->want.dir);
+    fetch.sub = (Mfp__Sub)f->want.sub;
+    fetch.name = f->want.name;
+    fetch.by_base = f->want.by_base;
+    frame.m_case = MFP__FRAME__M_FETCH;
+    frame.fetch = &fetch;
+    peer_send_frame(x->v->peer, &frame, false); /* fails only when the connection is ending */
+}
+
+static void fetch_more(struct xfers *x) {
+    while (x->queued != NULL && x->n_asked < XFER_FETCHES_MAX) {
+        struct fetch *f = x->queued;
+        DL_DELETE(x->queued, f);
+        DL_APPEND(x->asked, f);
+        x->n_asked++;
+        fetch_ask(x, f);
+    }
+}
+
+static void gone_run(void *arg) {
+    struct fetch *f = arg;
+    f->err = content_gone(f->group->x->v->state, &f->want);
+}
+
+static void gone_done(void *arg) {
+    struct fetch *f = arg;
+    struct volume *v = f->group->x->v;
+    fetch_free(f);
+    driver_pump(v);
+}
+
+void xfer_fetch_done(struct xfers *x, struct fetch *f, int err) {
+    DL_DELETE(x->asked, f);
+    x->n_asked--;
+    f->err = err;
+    if (err == -ENOENT)
+        jobs_run(x->v->jobs, &f->want.dir, gone_run, gone_done, f);
+    else
+        fetch_free(f);
+    fetch_more(x);
+}
+
+struct fetch *xfer_fetch_find(struct xfers *x, uint64_t id) {
+    struct fetch *f;
+    DL_FOREACH(x->asked, f) {
+        if (f->id == id)
+            return f;
+    }
+    return NULL;
+}
+
+static void nothing_to_do(void *arg) {
+    struct fetch_group *g = arg;
+    struct volume *v = g->x->v;
+    g->left = 1;
+    group_part_done(g, 0);
+    driver_pump(v);
+}
+
+static void fetch_add(struct xfers *x, struct fetch_group *g, struct content_want *want) {
+    struct fetch *f = mem_new(sizeof *f);
+    f->group = g;
+    f->want = *want;
+    want->name = NULL;
+    DL_APPEND(x->queued, f);
+}
+
+void xfer_fetch(struct xfers *x, struct content_wants *wants, xfer_fetched_fn *fn, void *arg) {
+    struct fetch_group *g = mem_new(sizeof *g);
+    *g = (struct fetch_group){.x = x, .left = wants->n, .fn = fn, .arg = arg};
+    if (!contact_is_up(x->v) && wants->n > 0)
+        g->err = -ENOTCONN;
+    if (wants->n == 0 || g->err != 0) {
+        content_wants_free(wants);
+        jobs_run(x->v->jobs, &mailfs_id_root, NULL, nothing_to_do, g);
+        return;
+    }
+    for (size_t i = 0; i < wants->n; i++)
+        fetch_add(x, g, &wants->v[i]);
+    content_wants_free(wants);
+    fetch_more(x);
+}
+
+static void fail_all(struct fetch **list) {
+    while (*list != NULL) {
+        struct fetch *f = *list;
+        DL_DELETE(*list, f);
+        f->err = -ENOTCONN;
+        fetch_free(f);
+    }
+}
+
+void xfer_fetch_disconnected(struct xfers *x) {
+    struct fetch *asked = x->asked, *queued = x->queued;
+    x->asked = x->queued = NULL; /* the owners may ask again at once */
+    x->n_asked = 0;
+    fail_all(&asked);
+    fail_all(&queued);
+}
+
+void xfer_disconnected(struct xfers *x) {
+    x->epoch++;
+    xfer_out_disconnected(x);
+    xfer_in_disconnected(x);
+    xfer_fetch_disconnected(x);
+}

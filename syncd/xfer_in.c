@@ -1,0 +1,248 @@
+/*
+ * xfer_in - contents from the peer into the stage
+ *
+ * What has arrived of a content while its last piece was being written goes to a worker in one job; a
+ * small message is one job from file to fsync.
+ *
+ * A content is reported as durable exactly once, or as failed; one that was whole when the
+ * connection ended is completed all the same, since the origin may be dead.
+ *
+ * Diagnostics: a disk error is logged by the stage, and refused to the peer.
+ */
+#include "xfer.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+#include <utlist.h>
+
+#include "contact.h"
+#include "driver.h"
+#include "driver_journal.h"
+#include "mem.h"
+#include "volume.h"
+#include "wire/check.h"
+#include "xfer_private.h"
+
+static void in_submit(struct xfer_in *in);
+
+static void chunks_free(struct xfers *x, struct xfer_chunk **chunks) {
+    struct xfer_chunk *c, *tmp;
+    DL_FOREACH_SAFE(*chunks, c, tmp) {
+        DL_DELETE(*chunks, c);
+        x->in_bytes -= c->len;
+        free(c->data);
+        free(c);
+    }
+    if (x->paused && x->in_bytes < XFER_IN_MAX / 2) {
+        x->paused = false;
+        contact_read(x->v, true);
+    }
+}
+
+static void in_free(struct xfer_in *in) {
+    struct xfers *x = in->x;
+    DL_DELETE(x->in, in);
+    chunks_free(x, &in->chunks);
+    chunks_free(x, &in->work);
+    stage_abandon(in->file);
+    if (in->meta != NULL)
+        mfp__meta__free_unpacked(in->meta, NULL);
+    free(in->symlink);
+    free(in->name);
+    free(in);
+}
+
+static struct xfer_in *in_find(const struct xfers *x, Mfp__Body__Kind kind, uint64_t id) {
+    struct xfer_in *in;
+    DL_FOREACH(x->in, in) {
+        if (in->kind == kind && in->id == id && !in->dead)
+            return in;
+    }
+    return NULL;
+}
+
+static Mfp__Meta *meta_copy(const Mfp__Meta *from) {
+    if (from == NULL)
+        return NULL;
+    Mfp__Meta *m = mem_copy(from, sizeof *from);
+    m->base.n_unknown_fields = 0;
+    m->base.unknown_fields = NULL;
+    return m;
+}
+
+/* ---- the worker ------------------------------------------------------------------------------- */
+
+static int in_begin(struct xfer_in *in) {
+    struct state *st = in->x->v->state;
+    struct stage_prep prep = {in->prep.incarnation, in->prep.seq};
+    if (in->kind == MFP__BODY__KIND__PREPARE)
+        return stage_begin_prep(st, &prep, &in->dir, in->name, in->meta, &in->file);
+    return stage_begin_fetch(st, &in->dir, in->sub, in->name, in->meta, in->symlink, &in->file);
+}
+
+static void in_run(void *arg) {
+    struct xfer_in *in = arg;
+    struct xfer_chunk *c;
+    if (in->err == 0 && !in->begun) {
+        in->err = in_begin(in);
+        in->begun = in->err == 0;
+        if (in->err != 0)
+            in->file = NULL;
+    }
+    DL_FOREACH(in->work, c) {
+        if (in->err == 0)
+            in->err = stage_write(in->file, c->offset, c->data, c->len);
+    }
+    if (in->work_end && in->err == 0) {
+        in->err = stage_commit(in->file, in->durable);
+        in->file = NULL;
+    } else if (in->err != 0) {
+        stage_abandon(in->file);
+        in->file = NULL;
+    }
+}
+
+static void in_finish(struct xfer_in *in) {
+    struct volume *v = in->x->v;
+    struct replica_prep prep = in->prep;
+    int err = in->dead && !in->work_end ? -ENOTCONN : in->err;
+    struct fetch *fetch = in->fetch;
+    bool prepare = in->kind == MFP__BODY__KIND__PREPARE;
+    in_free(in);
+    if (prepare) {
+        replica_content_durable(v->machine, volume_now(), prep, err);
+        journaler_wake(v->journaler);
+    } else if (fetch != NULL) {
+        xfer_fetch_done(v->xfers, fetch, err);
+    }
+    driver_pump(v);
+}
+
+static void in_done(void *arg) {
+    struct xfer_in *in = arg;
+    in->working = false;
+    chunks_free(in->x, &in->work);
+    if (in->work_end || in->dead)
+        in_finish(in);
+    else if (in->chunks != NULL || in->end)
+        in_submit(in);
+}
+
+static void in_submit(struct xfer_in *in) {
+    in->working = true;
+    in->work = in->chunks;
+    in->work_end = in->end;
+    in->chunks = NULL;
+    if (in->err == 0)
+        in->err = in->peer_err;
+    if (workq_submit(in->x->v->engine->io, WORKQ_NO_LANE, in_run, in_done, in) != 0)
+        mem_out("work queue");
+}
+
+/* ---- from the peer ---------------------------------------------------------------------------- */
+
+static struct xfer_in *in_new(struct xfers *x, Mfp__Body__Kind kind, uint64_t id) {
+    struct xfer_in *in = mem_new(sizeof *in);
+    in->x = x;
+    in->kind = kind;
+    in->id = id;
+    in->durable = kind == MFP__BODY__KIND__FETCH || x->v->cv->commit == CONF_COMMIT_DISK;
+    DL_APPEND(x->in, in);
+    return in;
+}
+
+static void in_kill(struct xfer_in *in) {
+    in->dead = true;
+    in->fetch = NULL;
+    if (!in->working)
+        in_finish(in);
+}
+
+void xfer_receive_prepare(struct xfers *x, const Mfp__Prepare *prepare) {
+    struct xfer_in *old = in_find(x, MFP__BODY__KIND__PREPARE, prepare->id->seq);
+    if (old != NULL && !old->end)
+        in_kill(old); /* of a mailfs that is no more */
+    struct xfer_in *in = in_new(x, MFP__BODY__KIND__PREPARE, prepare->id->seq);
+    in->prep = (struct replica_prep){prepare->id->incarnation, prepare->id->seq};
+    in->name = mem_strdup(prepare->tmp_name);
+    in->meta = meta_copy(prepare->meta);
+    wire_id(&prepare->dir, &in->dir);
+}
+
+static struct xfer_in *in_of_fetch(struct xfers *x, const Mfp__Body *body) {
+    struct fetch *f = xfer_fetch_find(x, body->id);
+    if (f == NULL)
+        return NULL;
+    struct xfer_in *in = in_new(x, MFP__BODY__KIND__FETCH, body->id);
+    in->fetch = f;
+    in->dir = f->want.dir;
+    in->sub = f->want.sub;
+    in->name = mem_strdup(f->want.name);
+    in->meta = meta_copy(body->meta);
+    if (body->symlink[0] != '\0')
+        in->symlink = mem_strdup(body->symlink);
+    return in;
+}
+
+static void in_append(struct xfer_in *in, Mfp__Body *body) {
+    if (body->data.len == 0)
+        return;
+    struct xfers *x = in->x;
+    struct xfer_chunk *c = mem_new(sizeof *c);
+    c->offset = body->offset;
+    c->len = body->data.len;
+    c->data = body->data.data;
+    body->data = (ProtobufCBinaryData){0, NULL};
+    x->in_bytes += c->len;
+    DL_APPEND(in->chunks, c);
+    if (!x->paused && x->in_bytes > XFER_IN_MAX) {
+        x->paused = true;
+        contact_read(x->v, false);
+    }
+}
+
+int xfer_receive_body(struct xfers *x, Mfp__Body *body) {
+    struct xfer_in *in = in_find(x, body->kind, body->id);
+    if (in == NULL && body->kind == MFP__BODY__KIND__FETCH)
+        in = in_of_fetch(x, body);
+    if (in == NULL || in->end)
+        return 0; /* aborted meanwhile */
+    if (body->err != 0)
+        in->peer_err = body->err > 0 && body->err < 4096 ? -body->err : -EIO;
+    in_append(in, body);
+    in->end = body->end || body->err != 0;
+    if (!in->working)
+        in_submit(in);
+    return 0;
+}
+
+bool xfer_receiving(const struct xfers *x, const struct replica_prep *prep) {
+    const struct xfer_in *in = in_find(x, MFP__BODY__KIND__PREPARE, prep->seq);
+    return in != NULL && in->prep.incarnation == prep->incarnation;
+}
+
+bool xfer_cancel(struct xfers *x, const struct replica_prep *prep) {
+    struct xfer_in *in = in_find(x, MFP__BODY__KIND__PREPARE, prep->seq);
+    if (in == NULL || in->prep.incarnation != prep->incarnation || in->end)
+        return false;
+    in_kill(in);
+    return true;
+}
+
+/* One that ends with the connection: what is fetched, and what is not here in whole. */
+static struct xfer_in *in_lost(struct xfers *x) {
+    struct xfer_in *in;
+    DL_FOREACH(x->in, in) {
+        if (!in->dead && (in->kind == MFP__BODY__KIND__FETCH || !in->end))
+            return in;
+    }
+    return NULL;
+}
+
+void xfer_in_disconnected(struct xfers *x) {
+    struct xfer_in *in;
+    while ((in = in_lost(x)) != NULL) /* from the start each time: one may end others */
+        in_kill(in);
+    x->paused = false;
+}

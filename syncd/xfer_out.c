@@ -1,0 +1,204 @@
+/*
+ * xfer_out - files to the peer
+ *
+ * The files take turns, a part each, so a large one does not hold up the small ones behind it.
+ * Reading happens in the loop thread: what is being sent was written a moment ago.
+ *
+ * Diagnostics: a file that cannot be read ends as an error at the peer, who says so.
+ */
+#include "xfer.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <utlist.h>
+
+#include "contact.h"
+#include "link_peer.h"
+#include "load.h"
+#include "mem.h"
+#include "volume.h"
+#include "wire/check.h"
+#include "xfer_private.h"
+
+static void out_free(struct xfers *x, struct xfer_out *o) {
+    DL_DELETE(x->out, o);
+    if (o->file != NULL)
+        replica_payload_unref(o->file);
+    else if (o->fd >= 0)
+        close(o->fd);
+    free(o->symlink);
+    free(o);
+}
+
+/* Reads the next part; its length, or -EIO when the file has become shorter. */
+static ssize_t out_read(const struct xfer_out *o, uint8_t *buf) {
+    uint64_t left = o->size - o->offset;
+    size_t want = left < XFER_PART ? (size_t)left : XFER_PART;
+    size_t have = 0;
+    while (have < want) {
+        ssize_t n = pread(o->fd, buf + have, want - have, (off_t)(o->offset + have));
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n <= 0)
+            return n < 0 ? -errno : -EIO;
+        have += (size_t)n;
+    }
+    return (ssize_t)have;
+}
+
+static void out_progress(struct xfers *x, const struct xfer_out *o) {
+    const struct load *l = load_of(o->file);
+    if (l != NULL)
+        replica_progress(x->v->machine, volume_now(), l->req);
+}
+
+static void out_fill(const struct xfer_out *o, Mfp__Body *body, uint8_t *buf) {
+    ssize_t n = o->err == 0 && o->fd >= 0 ? out_read(o, buf) : 0;
+    body->kind = o->kind;
+    body->id = o->id;
+    body->offset = o->offset;
+    body->err = o->err != 0 ? -o->err : n < 0 ? (int)-n : 0;
+    body->data = (ProtobufCBinaryData){n > 0 ? (size_t)n : 0, buf};
+    body->end = body->err != 0 || o->offset + body->data.len >= o->size;
+    if (o->begun || o->kind != MFP__BODY__KIND__FETCH)
+        return;
+    body->meta = (Mfp__Meta *)(uintptr_t)&o->meta;
+    if (o->symlink != NULL)
+        body->symlink = o->symlink;
+}
+
+/* Sends one part. 1: it was the last. */
+static int out_part(struct xfers *x, struct xfer_out *o) {
+    static uint8_t buf[XFER_PART];
+    Mfp__Frame frame = MFP__FRAME__INIT;
+    Mfp__Body body = MFP__BODY__INIT;
+    out_fill(o, &body, buf);
+    frame.m_case = MFP__FRAME__M_BODY;
+    frame.body = &body;
+    int r = peer_send_frame(x->v->peer, &frame, true);
+    if (r != 0)
+        return r;
+    o->begun = true;
+    o->offset += body.data.len;
+    out_progress(x, o);
+    return body.end ? 1 : 0;
+}
+
+void xfer_writable(struct xfers *x) {
+    while (x->out != NULL) {
+        struct xfer_out *o = x->out;
+        int r = out_part(x, o);
+        if (r < 0)
+            return; /* full: called again; down: all is dropped soon */
+        if (r == 1) {
+            out_free(x, o);
+        } else if (o->next != NULL) {
+            DL_DELETE(x->out, o);
+            DL_APPEND(x->out, o);
+        }
+    }
+}
+
+static struct xfer_out *out_new(struct xfers *x, Mfp__Body__Kind kind, uint64_t id) {
+    struct xfer_out *o = mem_new(sizeof *o);
+    o->kind = kind;
+    o->id = id;
+    o->fd = -1;
+    mfp__meta__init(&o->meta);
+    DL_APPEND(x->out, o);
+    return o;
+}
+
+void xfer_send_prepared(struct xfers *x, const struct replica_prep *prep,
+                        struct replica_payload *file) {
+    struct load *l = load_of(file);
+    struct xfer_out *o = out_new(x, MFP__BODY__KIND__PREPARE, prep->seq);
+    o->prep = *prep;
+    o->file = replica_payload_ref(file);
+    o->fd = l->fd;
+    o->size = l->size;
+    xfer_writable(x);
+}
+
+void xfer_send_aborted(struct xfers *x, const struct replica_prep *prep) {
+    struct xfer_out *o, *tmp;
+    DL_FOREACH_SAFE(x->out, o, tmp) {
+        if (o->file != NULL && o->prep.seq == prep->seq &&
+            o->prep.incarnation == prep->incarnation)
+            out_free(x, o);
+    }
+}
+
+/* ---- for the peer's Fetch --------------------------------------------------------------------- */
+
+struct serve {
+    struct xfers *x;
+    uint64_t epoch, id;
+    struct mailfs_id dir;
+    int sub;
+    char *name;
+    bool by_base;
+    int err, fd;
+    struct stat sb;
+    char *link;
+};
+
+static void serve_run(void *arg) {
+    struct serve *s = arg;
+    s->err = content_open(s->x->v->state, &s->dir, s->sub, s->name, s->by_base, &s->fd, &s->sb,
+                          &s->link);
+}
+
+static void serve_meta(Mfp__Meta *m, const struct stat *sb) {
+    m->mode = sb->st_mode;
+    m->uid = sb->st_uid;
+    m->gid = sb->st_gid;
+    m->mtime_ns = (int64_t)sb->st_mtim.tv_sec * 1000000000 + sb->st_mtim.tv_nsec;
+    m->size = (uint64_t)sb->st_size;
+}
+
+static void serve_send(struct serve *s) {
+    struct xfer_out *o = out_new(s->x, MFP__BODY__KIND__FETCH, s->id);
+    o->err = s->err;
+    if (s->err == 0) {
+        o->fd = s->fd;
+        o->symlink = s->link;
+        o->size = s->fd >= 0 ? (uint64_t)s->sb.st_size : 0;
+        serve_meta(&o->meta, &s->sb);
+    }
+    xfer_writable(s->x);
+}
+
+static void serve_done(void *arg) {
+    struct serve *s = arg;
+    if (s->epoch == s->x->epoch) {
+        serve_send(s);
+    } else if (s->err == 0) {
+        if (s->fd >= 0)
+            close(s->fd);
+        free(s->link);
+    }
+    free(s->name);
+    free(s);
+}
+
+void xfer_receive_fetch(struct xfers *x, const Mfp__Fetch *fetch) {
+    struct serve *s = mem_new(sizeof *s);
+    s->x = x;
+    s->epoch = x->epoch;
+    s->id = fetch->xfer;
+    s->sub = (int)fetch->sub;
+    s->by_base = fetch->by_base;
+    s->fd = -1;
+    s->name = mem_strdup(fetch->name);
+    wire_id(&fetch->dir, &s->dir);
+    jobs_run(x->v->jobs, &s->dir, serve_run, serve_done, s);
+}
+
+void xfer_out_disconnected(struct xfers *x) {
+    while (x->out != NULL)
+        out_free(x, x->out);
+}
