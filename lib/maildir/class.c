@@ -1,8 +1,8 @@
 /*
  * class.c: what a path is
  *
- * One table of names for containers; new/, cur/ and tmp/ have rules of their own. Decisions that are
- * not obvious:
+ * One table of names for containers; new/, cur/ and tmp/ have rules of their own. Decisions that
+ * are not obvious:
  *
  * - Names that begin with '.' in new/ and cur/ are seen by no Maildir reader (maildir-sync.c skips
  *   them): node-local, the poke among them.

@@ -1,8 +1,8 @@
 /*
  * class.h: what a path is, by its name and the kind of directory it is in.
  *
- * The names are those of stock Dovecot 2.3 and 2.4, of Postfix, and our own. Pure functions of their
- * arguments.
+ * The names are those of stock Dovecot 2.3 and 2.4, of Postfix, and our own. Pure functions of
+ * their arguments.
  */
 #ifndef MAILDIR_CLASS_H
 #define MAILDIR_CLASS_H
@@ -40,18 +40,18 @@ enum maildir_class {
     MAILDIR_OTHER,    /* everything else: whole files, newest wins */
 };
 
-#define MAILDIR_POKE_NAME ".mailfs-poke"
+#define MAILDIR_POKE_NAME     ".mailfs-poke"
 #define MAILDIR_INTERNAL_NAME ".mailfs"
 
 /*
- * The class of the entry `name` (len bytes, one component) of a directory of kind `dir`. Whether the
- * entry is a file or a directory is the caller's to look at: a file called "cur" is SUBDIR_CUR here
- * as well, and a directory below cur/ is MESSAGE.
+ * The class of the entry `name` (len bytes, one component) of a directory of kind `dir`. Whether
+ * the entry is a file or a directory is the caller's to look at: a file called "cur" is SUBDIR_CUR
+ * here as well, and a directory below cur/ is MESSAGE.
  */
 enum maildir_class maildir_class_of(enum maildir_dir dir, const char *name, size_t len);
 
-/* The kind of the directory `name` inside a directory of kind `parent`: new, cur, tmp of a container,
- * everything else a container. Directories within tmp/ are tmp as well (never sent). */
+/* The kind of the directory `name` inside a directory of kind `parent`: new, cur, tmp of a
+ * container, everything else a container. Directories within tmp/ are tmp as well (never sent). */
 enum maildir_dir maildir_dir_of(enum maildir_dir parent, const char *name, size_t len);
 
 /* Is what has this class never sent to the peer? (Locks, tmp, node-local, uidlist.tmp, maildirsize,

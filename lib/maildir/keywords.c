@@ -1,8 +1,8 @@
 /*
  * keywords.c: the table of keyword names
  *
- * An array of names by index. Reading forgives what Dovecot forgives, counted in *ignored. The merge
- * of two tables is in keywords_merge.c.
+ * An array of names by index. Reading forgives what Dovecot forgives, counted in *ignored. The
+ * merge of two tables is in keywords_merge.c.
  *
  * Diagnostics: none are logged.
  */

@@ -20,7 +20,7 @@
 #include "maildir/name.h"
 #include "maildir/set.h"
 
-#define MAILDIR_KEYWORDS_MAX 1024u /* indexes 0..1023 */
+#define MAILDIR_KEYWORDS_MAX    1024u /* indexes 0..1023 */
 #define MAILDIR_KEYWORD_LEN_MAX 1024u
 
 struct maildir_keywords;
@@ -51,8 +51,8 @@ int maildir_keywords_put(struct maildir_keywords *kw, unsigned int i, const char
 /* Index of the name, given the lowest free one if it has none. -ENOSPC. */
 int maildir_keywords_add(struct maildir_keywords *kw, const char *name);
 
-/* Letters of `used` (bit i: 'a' + i) that have no name get "unknown-<i>", which is what Dovecot would
- * write. 0 or -ENOMEM/-EEXIST. */
+/* Letters of `used` (bit i: 'a' + i) that have no name get "unknown-<i>", which is what Dovecot
+ * would write. 0 or -ENOMEM/-EEXIST. */
 int maildir_keywords_name_unknown(struct maildir_keywords *kw, uint32_t used);
 
 /* What an index of one table is in the merged one; -1 for a free index. */
@@ -61,11 +61,11 @@ struct maildir_keywords_remap {
 };
 
 /*
- * One table out of two, by name. A name keeps its letter where both agree or nobody else wants it; of
- * two names for one letter the lesser (by bytes) has it and the other gets the lowest free one; a
- * name with two letters gets the lower that is free. Indexes from 26 on are for names that no letter
- * is left for: they cannot stand in file names. Swapping a and b gives the same table. ra and rb say
- * where the letters of a and b went. 0, -ENOSPC, -ENOMEM.
+ * One table out of two, by name. A name keeps its letter where both agree or nobody else wants it;
+ * of two names for one letter the lesser (by bytes) has it and the other gets the lowest free one;
+ * a name with two letters gets the lower that is free. Indexes from 26 on are for names that no
+ * letter is left for: they cannot stand in file names. Swapping a and b gives the same table. ra
+ * and rb say where the letters of a and b went. 0, -ENOSPC, -ENOMEM.
  */
 int maildir_keywords_merge(const struct maildir_keywords *a, const struct maildir_keywords *b,
                            struct maildir_keywords **out, struct maildir_keywords_remap *ra,

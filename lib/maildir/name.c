@@ -5,8 +5,8 @@
  * came from elsewhere may be used at all.
  *
  * Diagnostics: none are logged; -EINVAL and -ENAMETOOLONG tell the caller. What is odd but legal
- * (flags in another order, flags twice, an info that is not "2,") is not an error: Dovecot and others
- * leave such names alone, too.
+ * (flags in another order, flags twice, an info that is not "2,") is not an error: Dovecot and
+ * others leave such names alone, too.
  */
 #include "maildir/name.h"
 

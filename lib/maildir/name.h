@@ -21,7 +21,7 @@
 #include "maildir/set.h"
 
 #define MAILDIR_NAME_MAX 255 /* NAME_MAX: bytes, without the NUL */
-#define MAILDIR_LETTERS 26   /* keywords that a file name can carry */
+#define MAILDIR_LETTERS  26  /* keywords that a file name can carry */
 
 /* A parsed name. It points into the string it was made from, which must outlive it. */
 struct maildir_name {
@@ -63,9 +63,9 @@ size_t maildir_name_base_len(const char *name, size_t len);
 bool maildir_name_same_base(const char *a, const char *b);
 
 /*
- * Write the name of a message with this state to buf, NUL-terminated, flags and letters in canonical
- * order: "base:2,FSab". In new/ a message without any is "base" alone (in_cur false). flags may hold
- * any printable ASCII except ',' ':' '/' and letters a..z; others are left out.
+ * Write the name of a message with this state to buf, NUL-terminated, flags and letters in
+ * canonical order: "base:2,FSab". In new/ a message without any is "base" alone (in_cur false).
+ * flags may hold any printable ASCII except ',' ':' '/' and letters a..z; others are left out.
  * Returns the length, or -ENAMETOOLONG if it exceeds MAILDIR_NAME_MAX or cap.
  */
 int maildir_name_format(char *buf, size_t cap, const char *base, size_t base_len, bool in_cur,

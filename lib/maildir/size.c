@@ -1,8 +1,8 @@
 /*
  * size.c: maildirsize
  *
- * Diagnostics: none; a file that does not read as one is -EBADMSG, and the right thing to do then is
- * nothing: Dovecot counts anew.
+ * Diagnostics: none; a file that does not read as one is -EBADMSG, and the right thing to do then
+ * is nothing: Dovecot counts anew.
  */
 #include "maildir/size.h"
 

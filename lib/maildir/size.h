@@ -5,8 +5,8 @@
  *	15000 3             bytes and messages
  *	-3000 -1            differences, appended with O_APPEND
  *
- * Each node keeps its own; what the peer delivers or removes is one more line. See quota-maildir.c in
- * Dovecot. Pure functions; negative errno.
+ * Each node keeps its own; what the peer delivers or removes is one more line. See quota-maildir.c
+ *in Dovecot. Pure functions; negative errno.
  */
 #ifndef MAILDIR_SIZE_H
 #define MAILDIR_SIZE_H
@@ -14,7 +14,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define MAILDIR_SIZE_NAME "maildirsize"
+#define MAILDIR_SIZE_NAME     "maildirsize"
 #define MAILDIR_SIZE_LINE_MAX 48 /* room for any line with its NUL */
 
 struct maildir_size {

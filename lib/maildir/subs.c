@@ -1,8 +1,8 @@
 /*
  * subs.c: the subscriptions file as a set of lines
  *
- * Order is kept in an array; membership is a hash by line. Differences and the three-way merge are in
- * subs_merge.c.
+ * Order is kept in an array; membership is a hash by line. Differences and the three-way merge are
+ * in subs_merge.c.
  *
  * Diagnostics: none are logged.
  */

@@ -5,8 +5,8 @@
  * writes the parts of a name separated by tabs (subscription-file.c). Lines are opaque here but for
  * that. Order is kept, since people look at it; it means nothing.
  *
- * Memory: one copy of the text and about 80 bytes a line; at most MAILDIR_SUBS_TEXT_MAX bytes of text.
- * No I/O. Errors are negative errno.
+ * Memory: one copy of the text and about 80 bytes a line; at most MAILDIR_SUBS_TEXT_MAX bytes of
+ * text. No I/O. Errors are negative errno.
  */
 #ifndef MAILDIR_SUBS_H
 #define MAILDIR_SUBS_H
@@ -31,8 +31,8 @@ size_t maildir_subs_count(const struct maildir_subs *s);
 const char *maildir_subs_at(const struct maildir_subs *s, size_t i);
 bool maildir_subs_has(const struct maildir_subs *s, const char *line);
 
-/* Idempotent: 1 changed, 0 was so already, -EINVAL for an impossible line, -ENOMEM. Added lines go to
- * the end. */
+/* Idempotent: 1 changed, 0 was so already, -EINVAL for an impossible line, -ENOMEM. Added lines go
+ * to the end. */
 int maildir_subs_add(struct maildir_subs *s, const char *line);
 int maildir_subs_remove(struct maildir_subs *s, const char *line);
 
@@ -40,8 +40,8 @@ int maildir_subs_remove(struct maildir_subs *s, const char *line);
 int maildir_subs_upgrade(struct maildir_subs *s, char sep);
 
 /* What changed: lines of `new_set` that `old_set` lacks, and the reverse, as two fresh sets (free
- * both). old_set or new_set may be NULL: empty. Versions must be equal or one set empty, else -EINVAL
- * (upgrade first). */
+ * both). old_set or new_set may be NULL: empty. Versions must be equal or one set empty, else
+ * -EINVAL (upgrade first). */
 int maildir_subs_diff(const struct maildir_subs *old_set, const struct maildir_subs *new_set,
                       struct maildir_subs **added, struct maildir_subs **removed);
 
@@ -51,9 +51,9 @@ int maildir_subs_apply(struct maildir_subs *s, const struct maildir_subs *added,
 
 /*
  * Three-way merge; base NULL: union. A line is in iff it is in both, or only in one and not in the
- * base (added there). Lines of the base keep their order, the others follow in byte order: swapping a
- * and b gives the same text. a and b may be NULL (no file). The result has the higher version of the
- * two; lines of a version 1 side are translated with sep.
+ * base (added there). Lines of the base keep their order, the others follow in byte order: swapping
+ * a and b gives the same text. a and b may be NULL (no file). The result has the higher version of
+ * the two; lines of a version 1 side are translated with sep.
  */
 int maildir_subs_merge(const struct maildir_subs *base, const struct maildir_subs *a,
                        const struct maildir_subs *b, char sep, struct maildir_subs **out);

@@ -142,8 +142,8 @@ static int merge_same_version(const struct maildir_subs *base, const struct mail
 
     for (i = 0; i < base->count; i++) {
         const char *line = base->lines[i]->text;
-        int r = maildir_subs_has(a, line) && maildir_subs_has(b, line) ? maildir_subs_add(to, line)
-                                                                       : 0;
+        int r =
+            maildir_subs_has(a, line) && maildir_subs_has(b, line) ? maildir_subs_add(to, line) : 0;
 
         if (r < 0)
             return r;

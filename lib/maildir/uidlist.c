@@ -1,12 +1,12 @@
 /*
  * uidlist.c: the list of UIDs of a mailbox
  *
- * Keeps the records sorted by UID and indexed by base name. Reading is in uidlist_parse.c, taking over
- * what the peer sent in uidlist_merge.c.
+ * Keeps the records sorted by UID and indexed by base name. Reading is in uidlist_parse.c, taking
+ * over what the peer sent in uidlist_merge.c.
  *
  * Diagnostics: none are logged. -EEXIST from put and merge means that a UID would have come to name
- * another message; the caller must treat that as a serious disagreement, since clients would be shown
- * wrong bodies.
+ * another message; the caller must treat that as a serious disagreement, since clients would be
+ * shown wrong bodies.
  */
 #include "maildir/uidlist.h"
 
@@ -151,8 +151,8 @@ void maildir_uidlist_raise_next(struct maildir_uidlist *list, uint32_t gap) {
         list->header_next = next > MAILDIR_UID_MAX ? next : MAILDIR_UID_MAX;
 }
 
-/* Fields separated by single spaces, each beginning with a letter of which key_ok approves, no control
- * characters. */
+/* Fields separated by single spaces, each beginning with a letter of which key_ok approves, no
+ * control characters. */
 static bool fields_ok(const char *p, size_t len, bool (*key_ok)(char)) {
     bool at_key = true;
     size_t i;

@@ -21,7 +21,7 @@
 #include <stdint.h>
 
 #define MAILDIR_UIDLIST_TEXT_MAX (UINT32_C(1) << 30)
-#define MAILDIR_UID_MAX (UINT32_MAX - 1) /* Dovecot: uid < (uint32_t)-1 */
+#define MAILDIR_UID_MAX          (UINT32_MAX - 1) /* Dovecot: uid < (uint32_t)-1 */
 
 struct maildir_uidlist;
 
@@ -90,8 +90,8 @@ void maildir_uidlist_raise_next_to(struct maildir_uidlist *list, uint32_t n);
 void maildir_uidlist_raise_next(struct maildir_uidlist *list, uint32_t gap);
 void maildir_uidlist_set_validity(struct maildir_uidlist *list, uint32_t v);
 
-/* Add a record, or replace the one with that base. ext may be NULL. -EEXIST if the UID names another
- * base; -EINVAL for a bad UID, base or ext. */
+/* Add a record, or replace the one with that base. ext may be NULL. -EEXIST if the UID names
+ * another base; -EINVAL for a bad UID, base or ext. */
 int maildir_uidlist_put(struct maildir_uidlist *list, uint32_t uid, const char *ext,
                         const char *base);
 

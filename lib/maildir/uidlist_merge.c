@@ -2,9 +2,9 @@
  * uidlist_merge.c: taking over records that the peer sent
  *
  * The ordinary transaction only adds records above all known ones. Then the list grows in place and
- * the bytes to append to the file are the answer, so that Dovecot's open descriptors see a file that
- * grew. Everything else builds the list anew, aside, and changes places with it at the end: an error
- * leaves the list as it was.
+ * the bytes to append to the file are the answer, so that Dovecot's open descriptors see a file
+ * that grew. Everything else builds the list anew, aside, and changes places with it at the end: an
+ * error leaves the list as it was.
  *
  * Diagnostics: -EEXIST, a UID that names two messages: see uidlist.c.
  */
@@ -191,8 +191,8 @@ static const struct maildir_uidrec *update_find_uid(const struct maildir_uidlist
     return lo < u->count && u->recs[lo].uid == uid ? &u->recs[lo] : NULL;
 }
 
-/* The records of the update that the list lacks or has under a lower UID: a list of its own, so that
- * asking for one is a lookup. */
+/* The records of the update that the list lacks or has under a lower UID: a list of its own, so
+ * that asking for one is a lookup. */
 static int collect_moved(const struct maildir_uidlist *l, const struct maildir_uidlist_update *u,
                          struct maildir_uidlist *moved) {
     size_t i;

@@ -1,13 +1,13 @@
 /*
  * uidlist_parse.c: reading dovecot-uidlist
  *
- * Refuses what Dovecot would call corrupted, since Dovecot deletes such a file and numbers the mailbox
- * anew: better to stop here and say in which line. A line without its '\n' is one that is being
- * appended at this moment.
+ * Refuses what Dovecot would call corrupted, since Dovecot deletes such a file and numbers the
+ * mailbox anew: better to stop here and say in which line. A line without its '\n' is one that is
+ * being appended at this moment.
  *
  * Diagnostics, in report->what: "bad header", "header without V or N", "no whole header",
- * "unsupported version", "bad UID", "UIDs do not ascend", "UID beyond N" (version 1), "bad extension
- * field", "bad file name", "NUL in the file".
+ * "unsupported version", "bad UID", "UIDs do not ascend", "UID beyond N" (version 1), "bad
+ * extension field", "bad file name", "NUL in the file".
  */
 #include "maildir/uidlist.h"
 

@@ -12,7 +12,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define MAILDIR_UIDVALIDITY_NAME "dovecot-uidvalidity"
+#define MAILDIR_UIDVALIDITY_NAME     "dovecot-uidvalidity"
 #define MAILDIR_UIDVALIDITY_NAME_MAX 32 /* room for the longest with its NUL */
 
 /* The value in the name "dovecot-uidvalidity.XXXXXXXX": 0, or -EINVAL if the name is not of that

@@ -1,11 +1,11 @@
 /*
  * merge.c: the three-way merge of a mailbox
  *
- * Puts the two listings beside each other by name, has each message decided (merge_decide.c) and then
- * all of them numbered (merge_number.c). The invariants M1 to M7 stand in those two files.
+ * Puts the two listings beside each other by name, has each message decided (merge_decide.c) and
+ * then all of them numbered (merge_number.c). The invariants M1 to M7 stand in those two files.
  *
- * Diagnostics: -EINVAL for listings that contradict themselves; they come from the peer and are not to
- * be believed.
+ * Diagnostics: -EINVAL for listings that contradict themselves; they come from the peer and are not
+ * to be believed.
  */
 #include "replica/merge.h"
 

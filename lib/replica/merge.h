@@ -2,14 +2,14 @@
  * merge.h: the three-way merge of one mailbox.
  *
  * What is on two nodes, and what each of them holds to be the last common state (its base), becomes
- * one result. The same whichever node computes it: merge_mailbox(a, b) and merge_mailbox(b, a) differ
- * only in what is called a and b. The two bases may differ, since a node that crashed comes back with
- * an older one. No I/O, no clock, no global state.
+ * one result. The same whichever node computes it: merge_mailbox(a, b) and merge_mailbox(b, a)
+ * differ only in what is called a and b. The two bases may differ, since a node that crashed comes
+ * back with an older one. No I/O, no clock, no global state.
  *
- * Rules, in docs/DESIGN.md: union of what was added; removed on either side is removed unless it was
- * added anew on the other; flags and keywords one by one, each side's change applied; nothing is
- * removed where a base is missing. A UID is never bound to another message than the one it named on
- * either side (numbered M1 to M7 in merge_decide.c and merge_number.c).
+ * Rules, in docs/DESIGN.md: union of what was added; removed on either side is removed unless it
+ * was added anew on the other; flags and keywords one by one, each side's change applied; nothing
+ * is removed where a base is missing. A UID is never bound to another message than the one it named
+ * on either side (numbered M1 to M7 in merge_decide.c and merge_number.c).
  *
  * Memory: about 400 bytes a listed message. Errors: negative errno.
  */
@@ -97,10 +97,10 @@ struct merge_result {
 };
 
 /*
- * Merges. The result borrows names and infos from the sides' entries. gap retires that many UIDs more
- * above all those known (0: none), for merges after both nodes may have lost what they had shown.
- * 0; -EINVAL: a name twice on one side, a UID that cannot be, a listing of differences without valid
- * base; -EOVERFLOW: UIDs are used up; -ENOMEM.
+ * Merges. The result borrows names and infos from the sides' entries. gap retires that many UIDs
+ * more above all those known (0: none), for merges after both nodes may have lost what they had
+ * shown. 0; -EINVAL: a name twice on one side, a UID that cannot be, a listing of differences
+ * without valid base; -EOVERFLOW: UIDs are used up; -ENOMEM.
  */
 int merge_mailbox(const struct merge_side *a, const struct merge_side *b, uint32_t gap,
                   struct merge_result **out);

@@ -2,13 +2,12 @@
  * merge_decide.c: the merge of one message
  *
  * M1. Symmetric: nothing here asks which side is a, but to name it in the answer.
- * M2. A message is removed only where a valid base says that it was there, or that its UID was known
- *     and it is not there.
- * M3. A removal takes the incarnation it saw. One added anew lives.
+ * M2. A message is removed only where a valid base says that it was there, or that its UID was
+ * known and it is not there. M3. A removal takes the incarnation it saw. One added anew lives.
  *
- * A name is the same incarnation of a message when the UIDs are equal, or one is not known. But a name
- * that had a UID in its side's base and has none now was removed and added again: Dovecot never takes
- * a UID away from a file that stays.
+ * A name is the same incarnation of a message when the UIDs are equal, or one is not known. But a
+ * name that had a UID in its side's base and has none now was removed and added again: Dovecot
+ * never takes a UID away from a file that stays.
  *
  * Diagnostics: none.
  */
@@ -50,8 +49,9 @@ static bool changed(const struct merge_view *x) {
     return !x->was || readded(x) || !merge_state_equal(&x->old, &x->now);
 }
 
-/* Which side's base is the later common state? Bases follow one another, so what is in the later and
- * not in the earlier was agreed upon in between. NULL: not known, or they are one and the same. */
+/* Which side's base is the later common state? Bases follow one another, so what is in the later
+ * and not in the earlier was agreed upon in between. NULL: not known, or they are one and the same.
+ */
 static const struct merge_view *later_base(const struct merge_view *a, const struct merge_view *b) {
     const struct merge_side *sa = a->side, *sb = b->side;
 

@@ -1,11 +1,11 @@
 /*
  * merge_number.c: which UID each message of a merged mailbox has
  *
- * M4. A message keeps UID u iff on each side u is bound to this very message there, or u >= that side's
- *     effective next UID: so u never named another message on either side, shown or not.
- * M5. No two messages have one UID.
- * M6. New UIDs lie above every UID either side knows of, in the order of (old UID, base name).
- * M7. The higher UIDVALIDITY is the result's; UIDs of the lower one mean nothing.
+ * M4. A message keeps UID u iff on each side u is bound to this very message there, or u >= that
+ * side's effective next UID: so u never named another message on either side, shown or not. M5. No
+ * two messages have one UID. M6. New UIDs lie above every UID either side knows of, in the order of
+ * (old UID, base name). M7. The higher UIDVALIDITY is the result's; UIDs of the lower one mean
+ * nothing.
  *
  * Diagnostics: -EOVERFLOW when there are no UIDs left.
  */

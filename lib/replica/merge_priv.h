@@ -20,8 +20,8 @@ struct merge_slot {
     uint32_t v_a, v_b;
 };
 
-/* Decide presence, state and content of one item from both views: everything but its UID. Fills item
- * and slot. */
+/* Decide presence, state and content of one item from both views: everything but its UID. Fills
+ * item and slot. */
 void merge_decide(const struct merge_view *a, const struct merge_view *b, struct merge_item *item,
                   struct merge_slot *slot);
 

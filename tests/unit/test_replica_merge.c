@@ -1,0 +1,386 @@
+/*
+ * test_replica_merge - the three-way merge of a mailbox, case by case
+ *
+ * Each case is one message name "m" in a mailbox: what a and b hold it to have been, what it is
+ * there, and what becomes of it. Every case is merged both ways round. What holds for all mailboxes
+ * is in test_replica_merge_random.c.
+ */
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "maildir/name.h"
+#include "replica/merge.h"
+
+#define LEN(a) (sizeof(a) / sizeof((a)[0]))
+
+/* "12 cur FS" or "0 new"; "" is absent. */
+static bool state_of(const char *text, struct merge_state *s) {
+    char where[8], flags[32] = "";
+
+    memset(s, 0, sizeof *s);
+    if (!*text)
+        return false;
+    assert_true(sscanf(text, "%u %7s %31s", &s->uid, where, flags) >= 2);
+    s->in_cur = strcmp(where, "cur") == 0;
+    assert_int_equal(maildir_flags_parse(flags, strlen(flags), &s->flags), 0);
+    return true;
+}
+
+struct one {
+    struct merge_entry entry;
+    struct merge_side side;
+};
+
+/* base NULL: this side's base is not valid. */
+static void make_side(struct one *o, const char *base, const char *now, uint32_t next,
+                      uint32_t base_next) {
+    memset(o, 0, sizeof *o);
+    o->entry.base = "m";
+    o->entry.was = state_of(base ? base : "", &o->entry.old);
+    o->entry.is = state_of(now, &o->entry.now);
+    o->side = (struct merge_side){.base_valid = base != NULL,
+                                  .full = true,
+                                  .validity = 9,
+                                  .next = next,
+                                  .base_next = base_next,
+                                  .entries = &o->entry,
+                                  .count = o->entry.was || o->entry.is};
+}
+
+static const struct {
+    const char *base_a, *a, *base_b, *b, *want; /* "" is absent */
+    uint32_t next_a, next_b, base_next_a, base_next_b;
+    const char *why;
+} cases[] = {
+    {"5 cur", "5 cur", "5 cur", "5 cur", "5 cur", 10, 10, 0, 0, "nothing"},
+    {"5 cur", "5 cur S", "5 cur", "5 cur F", "5 cur FS", 10, 10, 0, 0, "each set one"},
+    {"5 cur S", "5 cur", "5 cur S", "5 cur FS", "5 cur F", 10, 10, 0, 0, "one cleared, one set"},
+    {"5 new", "5 cur", "5 new", "5 new F", "5 cur F", 10, 10, 0, 0, "picked up and flagged"},
+    {"5 cur", "", "5 cur", "5 cur S", "", 10, 10, 0, 0, "expunge beats flags"},
+    {"5 cur", "5 cur", "5 cur", "", "", 10, 10, 0, 0, "expunged there"},
+    {"5 cur", "", "5 cur", "", "", 10, 10, 0, 0, "expunged on both"},
+    {"", "12 cur", "", "", "12 cur", 13, 10, 0, 0, "added: the other never used 12"},
+    {"", "10 cur", "", "", "11 cur", 11, 11, 0, 0, "added: 10 was used there, for another"},
+    {"", "0 new", "", "", "0 new", 11, 11, 0, 0, "added without a UID"},
+    {"", "0 new", "", "10 cur", "10 cur", 10, 11, 0, 0, "numbered there"},
+    {"", "0 new", "", "10 cur", "12 cur", 12, 11, 0, 0, "numbered there, but 10 was used here"},
+    {"", "10 cur", "", "10 cur S", "10 cur S", 11, 11, 0, 0, "same number on both"},
+    {"", "10 cur", "", "12 cur", "12 cur", 11, 13, 0, 0, "12 is free on a"},
+    {"", "10 cur", "", "12 cur", "14 cur", 14, 13, 0, 0, "neither is free on the other"},
+    {"5 cur", "10 cur S", "5 cur", "", "10 cur S", 11, 10, 0, 0, "removed there, added anew here"},
+    {"5 cur", "10 cur S", "5 cur", "5 cur F", "10 cur S", 11, 10, 0, 0,
+     "added anew, flagged there"},
+    {"5 cur", "10 cur S", "5 cur", "5 cur F", "12 cur S", 11, 12, 0, 0, "the same, 10 used there"},
+    {"5 cur", "10 cur S", "5 cur", "11 cur F", "11 cur FS", 11, 12, 0, 0, "added anew on both"},
+    {"5 cur", "10 cur S", "5 cur", "11 cur F", "12 cur FS", 12, 12, 0, 0, "the same, 11 used"},
+    {"5 cur", "0 new", "5 cur", "", "0 new", 10, 10, 0, 0, "came back, not numbered yet"},
+    {"5 cur S", "0 new", "5 cur S", "5 cur S", "10 new", 10, 10, 0, 0, "came back, old one there"},
+    /* bases that differ: one node crashed and has an older one */
+    {"5 cur S", "5 cur S", "5 cur", "5 cur", "5 cur S", 10, 10, 0, 0, "b lost the setting of S"},
+    {"5 cur", "5 cur", "5 cur S", "5 cur S", "5 cur S", 10, 10, 0, 0, "swapped: set wins"},
+    {"5 cur", "5 cur FS", "5 cur FS", "5 cur F", "5 cur F", 10, 10, 0, 0, "a is where b started"},
+    {"5 cur", "5 cur S", "5 cur S", "5 cur", "5 cur S", 10, 10, 0, 0, "each is the other's base"},
+    {"5 cur", "5 cur", "", "", "", 10, 10, 0, 0, "the removal had been agreed"},
+    {"5 cur", "5 cur", "", "", "", 10, 10, 10, 10, "the same, known by N"},
+    {"5 cur", "5 cur S", "", "", "", 10, 10, 10, 10, "the same, flagged since"},
+    {"5 cur", "5 cur S", "", "", "5 cur S", 10, 5, 0, 0, "flagged, and b may never have had it"},
+    {"5 cur", "5 cur", "", "", "5 cur", 10, 5, 10, 5, "b's base is older than the message"},
+    {"", "5 cur", "7 cur", "", "8 cur", 6, 5, 0, 0, "b removed a later one: a's is an addition"},
+    {"5 cur", "5 cur", "7 cur", "", "", 8, 8, 0, 0, "b's base is later, and b removed that"},
+    {"7 cur", "7 cur", "5 cur", "", "8 cur", 8, 8, 0, 0, "b removed an earlier one"},
+    /* no base: union */
+    {NULL, "5 cur", "", "", "5 cur", 6, 1, 0, 0, "a has no base"},
+    {"", "", NULL, "5 cur", "5 cur", 1, 6, 0, 0, "b has no base"},
+    {NULL, "5 cur S", NULL, "5 cur F", "5 cur FS", 6, 6, 0, 0, "neither has"},
+    {NULL, "5 cur S", NULL, "7 cur F", "9 cur FS", 9, 9, 0, 0, "neither has, other numbers"},
+    {"5 cur", "5 cur", NULL, "", "5 cur", 6, 1, 0, 0, "b empty and without base: it is given all"},
+};
+
+static void check(const struct merge_side *a, const struct merge_side *b, const char *want,
+                  const char *why) {
+    struct merge_result *r;
+    struct merge_state state, none = {0};
+    const struct merge_item *it;
+    bool present = state_of(want, &state);
+
+    assert_int_equal(merge_mailbox(a, b, 0, &r), 0);
+    it = merge_result_find(r, "m");
+    if (it ? it->present != present : present)
+        fail_msg("%s: should be %s", why, present ? "there" : "gone");
+    if (present && !merge_state_equal(&it->state, &state))
+        fail_msg("%s: uid %u%s, should be %s", why, it->state.uid, it->state.in_cur ? " cur" : "",
+                 want);
+    if (it && !present)
+        assert_true(merge_state_equal(&it->state, &none));
+    assert_true(r->next >= a->next && r->next >= b->next);
+    assert_true(!present || r->next > state.uid);
+    assert_int_equal(r->validity, 9);
+    merge_result_free(r);
+}
+
+static void test_cases(void **state) {
+    size_t i;
+
+    for (i = 0; i < LEN(cases); i++) {
+        struct one a, b;
+
+        make_side(&a, cases[i].base_a, cases[i].a, cases[i].next_a, cases[i].base_next_a);
+        make_side(&b, cases[i].base_b, cases[i].b, cases[i].next_b, cases[i].base_next_b);
+        check(&a.side, &b.side, cases[i].want, cases[i].why);
+        check(&b.side, &a.side, cases[i].want, cases[i].why);
+    }
+}
+
+/* With base_version, the later base decides where the two differ. */
+static void test_later_base_wins(void **state) {
+    struct one a, b;
+
+    make_side(&a, "5 cur", "5 cur", 10, 0); /* a cleared S; agreed; b crashed back */
+    make_side(&b, "5 cur S", "5 cur S", 10, 0);
+    a.side.base_version = 8;
+    b.side.base_version = 7;
+    check(&a.side, &b.side, "5 cur", "S was cleared by agreement");
+    check(&b.side, &a.side, "5 cur", "S was cleared by agreement");
+    make_side(&b, "5 cur S", "5 cur FS", 10, 0); /* but what b did since stays */
+    b.side.base_version = 7;
+    check(&a.side, &b.side, "5 cur F", "F is b's own");
+}
+
+/* A listing of differences leaves out what is as in the common base. */
+static void test_diff_listing(void **state) {
+    struct one a, b;
+    struct merge_result *r;
+    const struct merge_item *it;
+
+    make_side(&a, "5 cur", "5 cur S", 10, 10);
+    make_side(&b, "5 cur", "5 cur", 10, 10);
+    a.side.full = b.side.full = false;
+    b.side.count = 0;
+    check(&a.side, &b.side, "5 cur S", "unlisted is unchanged");
+    check(&b.side, &a.side, "5 cur S", "unlisted is unchanged");
+    assert_int_equal(merge_mailbox(&a.side, &b.side, 0, &r), 0);
+    it = merge_result_find(r, "m");
+    assert_true(it->at_b);
+    assert_int_equal(it->now_b.uid, 5);
+    assert_true(maildir_set_empty(it->now_b.flags));
+    assert_null(it->b);
+    assert_int_equal(r->stats.changed_b, 1);
+    assert_int_equal(r->stats.changed_a, 0);
+    merge_result_free(r);
+
+    make_side(&a, "5 cur", "", 10, 10);
+    a.side.full = false;
+    check(&a.side, &b.side, "", "expunged");
+    make_side(&a, "", "10 cur", 11, 10);
+    a.side.full = false;
+    check(&a.side, &b.side, "10 cur", "unlisted is absent when the base has none");
+    make_side(&a, "0 new", "12 cur", 13, 10);
+    a.side.full = false;
+    check(&a.side, &b.side, "12 cur", "numbered here");
+}
+
+static void test_refused(void **state) {
+    struct merge_entry twice[2] = {{.base = "m", .is = true}, {.base = "m", .is = true}};
+    struct merge_entry huge = {.base = "m", .is = true, .now.uid = UINT32_MAX};
+    struct merge_side s = {.full = true, .entries = twice, .count = 2}, empty = {.full = true};
+    struct merge_side bad = {.full = false, .base_valid = false};
+    struct merge_result *r;
+
+    assert_int_equal(merge_mailbox(&s, &empty, 0, &r), -EINVAL);
+    assert_int_equal(merge_mailbox(&empty, &s, 0, &r), -EINVAL);
+    assert_int_equal(merge_mailbox(&bad, &empty, 0, &r), -EINVAL);
+    s.entries = &huge;
+    s.count = 1;
+    assert_int_equal(merge_mailbox(&s, &empty, 0, &r), -EINVAL);
+    assert_int_equal(merge_mailbox(&empty, &empty, UINT32_MAX, &r), -EOVERFLOW);
+    assert_int_equal(merge_mailbox(&empty, &empty, 0, &r), 0);
+    assert_int_equal(r->count, 0);
+    assert_int_equal(r->validity, 0);
+    assert_null(merge_result_find(r, "m"));
+    merge_result_free(r);
+}
+
+/* Two messages that got one UID while apart: both get new ones, in one order. */
+static void test_same_uid_two_messages(void **state) {
+    struct merge_entry ea = {.base = "x", .is = true, .now = {.uid = 10}};
+    struct merge_entry eb = {.base = "y", .is = true, .now = {.uid = 10}};
+    struct merge_side a = {
+        .base_valid = true, .full = true, .validity = 9, .next = 11, .entries = &ea, .count = 1};
+    struct merge_side b = {
+        .base_valid = true, .full = true, .validity = 9, .next = 11, .entries = &eb, .count = 1};
+    struct merge_result *r;
+
+    assert_int_equal(merge_mailbox(&a, &b, 0, &r), 0);
+    assert_int_equal(merge_result_find(r, "x")->state.uid, 11);
+    assert_int_equal(merge_result_find(r, "y")->state.uid, 12);
+    assert_int_equal(r->next, 13);
+    assert_int_equal(r->stats.renumbered, 2);
+    assert_int_equal(r->stats.added_a, 1);
+    merge_result_free(r);
+    assert_int_equal(merge_mailbox(&a, &b, 100, &r), 0);
+    assert_int_equal(merge_result_find(r, "x")->state.uid, 111);
+    merge_result_free(r);
+}
+
+/* A damaged list names two messages by one UID: neither keeps it. */
+static void test_twins_on_one_side(void **state) {
+    struct merge_entry e[2] = {{.base = "x", .is = true, .now = {.uid = 10}},
+                               {.base = "y", .is = true, .now = {.uid = 10}}};
+    struct merge_side a = {.full = true, .validity = 9, .next = 3, .entries = e, .count = 2};
+    struct merge_side b = {.full = true};
+    struct merge_result *r;
+
+    assert_int_equal(merge_mailbox(&a, &b, 0, &r), 0);
+    assert_int_equal(merge_result_find(r, "x")->state.uid, 11);
+    assert_int_equal(merge_result_find(r, "y")->state.uid, 12);
+    merge_result_free(r);
+}
+
+static void test_higher_validity_wins(void **state) {
+    struct merge_entry ea[2] = {{.base = "both", .is = true, .now = {.uid = 2}},
+                                {.base = "only-a", .is = true, .now = {.uid = 3}}};
+    struct merge_entry eb[3] = {{.base = "both", .is = true, .now = {.uid = 70}},
+                                {.base = "only-b", .is = true, .now = {.uid = 71}},
+                                {.base = "unnumbered", .is = true}};
+    struct merge_side a = {.full = true, .validity = 9, .next = 4, .entries = ea, .count = 2};
+    struct merge_side b = {.full = true, .validity = 8, .next = 90, .entries = eb, .count = 3};
+    struct merge_result *r;
+
+    assert_int_equal(merge_mailbox(&b, &a, 0, &r), 0);
+    assert_int_equal(r->validity, 9);
+    assert_int_equal(merge_result_find(r, "both")->state.uid, 2);
+    assert_int_equal(merge_result_find(r, "only-a")->state.uid, 3);
+    assert_int_equal(merge_result_find(r, "only-b")->state.uid, 4);
+    assert_int_equal(merge_result_find(r, "unnumbered")->state.uid, 0);
+    assert_int_equal(r->next, 5);
+    merge_result_free(r);
+}
+
+/* A side without uidlist has no UIDs to defend. */
+static void test_no_list_on_a_side(void **state) {
+    struct merge_entry e = {.base = "m", .is = true, .now = {.uid = 2}};
+    struct merge_side a = {.full = true, .validity = 9, .next = 3, .entries = &e, .count = 1};
+    struct merge_side b = {.full = true};
+    struct merge_result *r;
+
+    assert_int_equal(merge_mailbox(&a, &b, 0, &r), 0);
+    assert_int_equal(merge_result_find(r, "m")->state.uid, 2);
+    assert_int_equal(r->validity, 9);
+    assert_int_equal(r->next, 3);
+    merge_result_free(r);
+}
+
+static void test_keywords_and_info(void **state) {
+    struct one a, b;
+    struct merge_result *r;
+    const struct merge_item *it;
+
+    make_side(&a, "5 cur", "5 cur", 10, 10);
+    make_side(&b, "5 cur", "5 cur", 10, 10);
+    maildir_set_add(&a.entry.now.keywords, 0);
+    maildir_set_add(&b.entry.now.keywords, 100);
+    assert_int_equal(merge_mailbox(&a.side, &b.side, 0, &r), 0);
+    it = merge_result_find(r, "m");
+    assert_true(maildir_set_has(it->state.keywords, 0) && maildir_set_has(it->state.keywords, 100));
+    assert_true(it->what & MERGE_CONFLICT);
+    merge_result_free(r);
+    a.entry.now.info = "1,verbatim";
+    assert_int_equal(merge_mailbox(&a.side, &b.side, 0, &r), 0);
+    it = merge_result_find(r, "m");
+    assert_string_equal(it->state.info, "1,verbatim");
+    assert_true(maildir_set_empty(it->state.keywords));
+    merge_result_free(r);
+}
+
+/* One name, two contents: two messages, and neither content is lost. */
+static void test_split(void **state) {
+    struct one a, b;
+    struct merge_result *r, *again;
+    const struct merge_item *it, *half;
+    struct merge_entry after[2];
+
+    make_side(&a, "", "10 cur S", 11, 10);
+    make_side(&b, "", "10 cur F", 11, 10);
+    a.entry.base = b.entry.base = "m,S=7";
+    a.entry.now.content = 0xaa;
+    b.entry.now.content = 0xbb;
+    assert_int_equal(merge_mailbox(&a.side, &b.side, 0, &r), 0);
+    assert_int_equal(r->count, 2);
+    it = merge_result_find(r, "m,S=7");
+    half = merge_result_find(r, "m.mf00000000000000aa,S=7");
+    assert_non_null(half);
+    assert_int_equal(it->content, 'b');
+    assert_int_equal(half->content, 'a');
+    assert_string_equal(half->split_from, "m,S=7");
+    assert_true(maildir_set_has(it->state.flags, 'F') && !maildir_set_has(it->state.flags, 'S'));
+    assert_true(maildir_set_has(half->state.flags, 'S'));
+    assert_int_not_equal(it->state.uid, half->state.uid);
+    assert_int_not_equal(half->state.uid, 10);
+    assert_int_equal(r->stats.split, 1);
+
+    /* broken off after a was done: the same result again */
+    after[0] = (struct merge_entry){.base = it->name, .is = true, .now = it->state};
+    after[1] = (struct merge_entry){.base = half->name, .is = true, .now = half->state};
+    a.side.entries = after;
+    a.side.count = 2;
+    a.side.next = r->next;
+    assert_int_equal(merge_mailbox(&a.side, &b.side, 0, &again), 0);
+    assert_int_equal(again->count, 2);
+    assert_int_equal(merge_result_find(again, "m,S=7")->state.uid, it->state.uid);
+    assert_int_equal(merge_result_find(again, half->name)->state.uid, half->state.uid);
+    merge_result_free(again);
+    merge_result_free(r);
+}
+
+static void test_long_split_name(void **state) {
+    char name[256];
+    struct one a, b;
+    struct merge_result *r;
+
+    memset(name, 'n', 255);
+    name[255] = '\0';
+    make_side(&a, "", "10 cur", 11, 10);
+    make_side(&b, "", "10 cur", 11, 10);
+    a.entry.base = b.entry.base = name;
+    a.entry.now.content = 1;
+    b.entry.now.content = 2;
+    assert_int_equal(merge_mailbox(&a.side, &b.side, 0, &r), 0);
+    assert_int_equal(r->count, 2);
+    assert_int_equal(strlen(r->items[0].name), 255);
+    assert_int_equal(maildir_name_check(r->items[0].name, 255, MAILDIR_NAME_BASE), 0);
+    merge_result_free(r);
+}
+
+static void test_uids_run_out(void **state) {
+    struct one a, b;
+    struct merge_result *r;
+
+    make_side(&a, "", "4294967294 cur", UINT32_MAX, 0);
+    make_side(&b, "", "", UINT32_MAX, 0);
+    assert_int_equal(merge_mailbox(&a.side, &b.side, 0, &r), -EOVERFLOW);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_cases),
+        cmocka_unit_test(test_later_base_wins),
+        cmocka_unit_test(test_diff_listing),
+        cmocka_unit_test(test_refused),
+        cmocka_unit_test(test_same_uid_two_messages),
+        cmocka_unit_test(test_twins_on_one_side),
+        cmocka_unit_test(test_higher_validity_wins),
+        cmocka_unit_test(test_no_list_on_a_side),
+        cmocka_unit_test(test_keywords_and_info),
+        cmocka_unit_test(test_split),
+        cmocka_unit_test(test_long_split_name),
+        cmocka_unit_test(test_uids_run_out),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
