@@ -1,0 +1,55 @@
+#ifndef MAILFS_FILE_H
+#define MAILFS_FILE_H
+
+/*
+ * Open files: one for each OPEN or CREATE, holding a descriptor of the store's file opened with the
+ * caller's flags (O_APPEND too, since the kernel's idea of the size may be old).
+ *
+ * A file that travels as a whole (control files, sieve scripts, a message written in place) is
+ * *dirty* from the first write until syncd has been told: at release, at U, or when the owner of L
+ * dies.
+ */
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "inode.h"
+
+struct spot;
+
+struct file {
+    struct file *prev, *next; /* of in->files */
+    struct inode *in;         /* a reference */
+    int fd;
+    int refs;
+    int flags;
+    pid_t pid;    /* thread that opened it */
+    bool tracked; /* writes make it dirty */
+    bool dirty;
+    struct inode *dirty_in; /* the container it is dirty in, a reference */
+    struct file *dprev, *dnext;
+};
+
+/* Takes over fd; references in. at: where it was opened, or NULL if that is not known. */
+struct file *file_new(struct inode *in, int fd, int flags, pid_t pid, const struct spot *at);
+void file_unref(struct file *f);
+int file_fd(const struct file *f);
+
+/* Any open file of in, with a reference, or NULL. */
+struct file *file_borrow(struct inode *in);
+
+/* Within a change of its container: it differs from what was told. */
+void file_dirty(struct file *f, struct inode *container);
+
+/* Takes it off its list: was it dirty? */
+bool file_clean(struct file *f);
+
+/* The next dirty file of this container, taken off the list, with a reference; NULL: none is left. */
+struct file *file_next_dirty(struct dir *container);
+bool file_dir_is_dirty(struct dir *container);
+
+/* in has got a new name: do writes to its open files count from now on? */
+void file_retrack(struct inode *in, const struct spot *at);
+
+#endif

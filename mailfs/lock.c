@@ -1,0 +1,480 @@
+/*
+ * lock - L and its owner
+ *
+ * A container's L is a struct lock_l from the question to syncd until it is gone; it holds a
+ * reference to the container, so that the kernel's forgetting does not end it. Who moves it to a
+ * state that ends it (GOING) frees it. Blocking work is done in upcall_queue(), in a lane per
+ * container. One lock, `locks`, for all states; held for pointer work only; taken inside the
+ * connection's.
+ *
+ * Diagnostics: info: an owner of L died; a lock left behind was removed. warning: L refused because
+ * the UID list could not be raised.
+ */
+#include "lock.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+#include <utlist.h>
+
+#include "cred.h"
+#include "event.h"
+#include "file.h"
+#include "io/io.h"
+#include "lock_int.h"
+#include "notify.h"
+#include "owner.h"
+#include "raise.h"
+#include "util/log.h"
+#include "util/str.h"
+#include "util/workq.h"
+#include "watch.h"
+
+enum l_state { WANTED, GRANTED, HELD, GOING, SHOWN };
+
+struct lock_l {
+    struct lock_l *prev, *next;
+    struct inode *cont; /* a reference */
+    enum l_state state;
+    uint64_t serial; /* tells it from a later L of the same container */
+    /* The request that waits. */
+    fuse_req_t req;
+    bool is_mknod;
+    mode_t mode;
+    struct fuse_file_info fi;
+    struct fuse_ctx ctx;
+    /* Its answer. */
+    bool alone;
+    int err;
+    uint32_t raise;
+    char holder[256];
+    /* The owner. */
+    pid_t owner;           /* process; 0: not known */
+    uint64_t watch;        /* token; 0: not watched */
+    struct owner_end *end; /* the watch's argument */
+};
+
+/* The end of an owner. Not the lock_l itself, which may be gone when it is heard. */
+struct owner_end {
+    struct inode *cont; /* a reference */
+    uint64_t serial;
+};
+
+static pthread_mutex_t locks = PTHREAD_MUTEX_INITIALIZER;
+static struct lock_l *all;
+static uint64_t last_serial;
+
+/* --- states ---------------------------------------------------------------------------------------- */
+
+static struct lock_l *l_new(struct inode *cont, fuse_req_t req) {
+    struct lock_l *l = calloc(1, sizeof *l);
+    if (l == NULL)
+        return NULL;
+    l->cont = cont;
+    l->req = req;
+    l->ctx = *fuse_req_ctx(req);
+    inode_ref(cont);
+    pthread_mutex_lock(&locks);
+    l->serial = ++last_serial;
+    DL_APPEND(all, l);
+    cont->dir->lock = l;
+    pthread_mutex_unlock(&locks);
+    return l;
+}
+
+static void owner_end_free(struct owner_end *e) {
+    inode_unref(e->cont, 1);
+    free(e);
+}
+
+static void l_free(struct lock_l *l) {
+    pthread_mutex_lock(&locks);
+    DL_DELETE(all, l);
+    if (l->cont->dir->lock == l)
+        l->cont->dir->lock = NULL;
+    pthread_mutex_unlock(&locks);
+    if (l->watch != 0 && watch_cancel(l->watch))
+        owner_end_free(l->end);
+    inode_unref(l->cont, 1);
+    free(l);
+}
+
+static void l_set(struct lock_l *l, enum l_state s) {
+    pthread_mutex_lock(&locks);
+    l->state = s;
+    pthread_mutex_unlock(&locks);
+}
+
+/*
+ * The L of this container if it is in state `from` (and the one of that serial, unless 0), which it
+ * leaves for GOING: the caller's alone from then on. req: the request that is to wait, or NULL.
+ */
+static struct lock_l *l_claim(struct dir *d, enum l_state from, uint64_t serial, fuse_req_t req) {
+    pthread_mutex_lock(&locks);
+    struct lock_l *l = d->lock;
+    if (l == NULL || l->state != from || (serial != 0 && l->serial != serial)) {
+        l = NULL;
+    } else {
+        l->state = GOING;
+        l->req = req;
+    }
+    pthread_mutex_unlock(&locks);
+    return l;
+}
+
+/* arg to be freed by fn; a container's jobs come one after the other. */
+static void submit(const struct inode *cont, workq_fn *fn, void *arg) {
+    if (workq_submit(upcall_queue(), (uint64_t)(uintptr_t)cont, fn, NULL, arg) != 0)
+        fn(arg); /* no memory: here and now, then */
+}
+
+static int l_unlink(struct inode *cont) {
+    names_begin(cont);
+    int r = io_unlink(cont->dir->fd, LOCK_L_NAME);
+    names_end(cont);
+    return r;
+}
+
+/* L ends without anybody who waits for it. */
+static void l_end_quietly(struct lock_l *l) {
+    struct inode *cont = l->cont;
+    inode_ref(cont);
+    event_written_all(cont->dir);
+    lock_tell_died(&cont->dir->id);
+    l_unlink(cont);
+    l_free(l);
+    notify_name(cont, LOCK_L_NAME);
+    inode_unref(cont, 1);
+}
+
+/* --- the owner's end --------------------------------------------------------------------------------- */
+
+static void run_owner_ended(void *arg) {
+    struct owner_end *e = arg;
+    struct lock_l *l = l_claim(e->cont->dir, HELD, e->serial, NULL);
+    if (l != NULL) {
+        log_info("process %d ended holding a mailbox's lock: removed", (int)l->owner);
+        l_end_quietly(l);
+    }
+    owner_end_free(e);
+}
+
+static void owner_ended(void *arg) {
+    const struct owner_end *e = arg;
+    submit(e->cont, run_owner_ended, arg);
+}
+
+/* From its success on the owner's end can free l at any time. -ESRCH: the caller is gone. */
+static int watch_owner(struct lock_l *l) {
+    if (l->ctx.pid == 0)
+        return 0; /* of another pid namespace: what it leaves, Dovecot's own rules must clear */
+    if (l->owner == 0)
+        return -ESRCH;
+    int fd = (int)syscall(SYS_pidfd_open, l->owner, 0);
+    if (fd < 0)
+        return errno == ESRCH ? -ESRCH : 0;
+    struct owner_end *e = calloc(1, sizeof *e);
+    if (e == NULL) {
+        close(fd);
+        return 0;
+    }
+    e->cont = l->cont;
+    e->serial = l->serial;
+    inode_ref(e->cont);
+    l->end = e;
+    if (watch_process(fd, owner_ended, e, &l->watch) != 0) {
+        close(fd);
+        owner_end_free(e);
+    }
+    return 0;
+}
+
+/* --- creating ------------------------------------------------------------------------------------------ */
+
+/* The request gets its reply, and this L never was. */
+static void give_up(struct lock_l *l, int err, bool was_granted) {
+    fuse_req_t req = l->req;
+    if (was_granted)
+        lock_tell_opened(&l->cont->dir->id, false);
+    l_free(l);
+    fuse_reply_err(req, err);
+}
+
+static int create_file(const struct lock_l *l, mode_t mode, int flags) {
+    names_begin(l->cont);
+    cred_take(l->ctx.uid, l->ctx.gid);
+    int fd = openat(l->cont->dir->fd, LOCK_L_NAME,
+                    (flags & O_ACCMODE) | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, mode);
+    int r = fd < 0 ? -errno : fd;
+    cred_back();
+    names_end(l->cont);
+    return r;
+}
+
+/* A lock of the peer's, for Dovecot to see and to wait for. */
+static void show(struct lock_l *l) {
+    int fd = create_file(l, 0644, O_WRONLY);
+    int r = fd < 0 ? fd : io_write_all(fd, l->holder, strlen(l->holder));
+    if (fd >= 0)
+        close(fd);
+    if (r != 0) {
+        if (fd >= 0)
+            l_unlink(l->cont);
+        give_up(l, r == -EEXIST ? EEXIST : EAGAIN, false);
+        return;
+    }
+    fuse_req_t req = l->req;
+    l->req = NULL;
+    l_set(l, SHOWN);
+    fuse_reply_err(req, EEXIST);
+}
+
+/* 1: raised; 0: nothing to do; or an error. */
+static int raise_if_due(const struct lock_l *l) {
+    const struct mailfs_id *id = &l->cont->dir->id;
+    uint32_t raise = l->raise;
+    if (l->alone)
+        raise = lock_raise_is_due(id) ? raise_alone() : 0;
+    int r = raise != 0 ? raise_next_uid(l->cont, raise) : 0;
+    if (r < 0)
+        log_warn("the UID list of a mailbox cannot be raised, its lock is refused: %s",
+                 log_strerror(r));
+    else if (l->alone && raise != 0)
+        lock_raise_was_done(id);
+    return r;
+}
+
+/* Replies; -errno: nobody took it. */
+static int reply_created(const struct lock_l *was, struct inode *in, const struct stat *st,
+                         struct file *f) {
+    struct fuse_entry_param e;
+    struct fuse_file_info fi = was->fi;
+    struct spot at;
+    spot_make(&at, was->cont, LOCK_L_NAME);
+    entry_fill(&e, in, st, &at);
+    spot_done(&at);
+    fi.fh = (uint64_t)(uintptr_t)f;
+    return was->is_mknod ? fuse_reply_entry(was->req, &e) : fuse_reply_create(was->req, &e, &fi);
+}
+
+/* The file is there, and its inode: now it is L. */
+static void created(struct lock_l *l, struct inode *in, const struct stat *st, struct file *f,
+                    bool raised) {
+    struct lock_l was = *l; /* l can go as soon as its owner is watched */
+    inode_ref(was.cont);
+    l->owner = owner_process(l->ctx.pid);
+    l_set(l, HELD);
+    lock_tell_opened(&was.cont->dir->id, true);
+    if (raised)
+        event_uidlist_raised(was.cont);
+    int r = watch_owner(l);
+    if (r == 0)
+        r = reply_created(&was, in, st, f);
+    else
+        fuse_reply_err(was.req, EINTR);
+    if (r != 0) {
+        if (f != NULL)
+            file_unref(f);
+        inode_unref(in, 1);
+        l = l_claim(was.cont->dir, HELD, was.serial, NULL);
+        if (l != NULL)
+            l_end_quietly(l);
+    }
+    inode_unref(was.cont, 1);
+}
+
+static void create_granted(struct lock_l *l) {
+    struct inode *in = NULL;
+    struct stat st;
+    struct file *f = NULL;
+    int raised = raise_if_due(l);
+    if (raised < 0) {
+        give_up(l, EAGAIN, true);
+        return;
+    }
+    int fd = create_file(l, l->mode, l->fi.flags);
+    int r = fd < 0 ? fd : inode_from_fd(fd, l->cont, LOCK_L_NAME, &in, &st);
+    if (r == 0 && !l->is_mknod) {
+        f = file_new(in, fd, l->fi.flags, l->ctx.pid, NULL);
+        r = f == NULL ? -ENOMEM : 0;
+    } else if (r == 0) {
+        close(fd);
+    }
+    if (r == 0) {
+        created(l, in, &st, f, raised > 0);
+        return;
+    }
+    inode_unref(in, 1);
+    if (fd >= 0) {
+        close(fd);
+        l_unlink(l->cont);
+    }
+    give_up(l, -r, true);
+}
+
+static void run_create(void *arg) {
+    struct lock_l *l = arg;
+    if (l->alone || l->err == 0)
+        create_granted(l);
+    else if (l->err == EEXIST)
+        show(l);
+    else
+        give_up(l, l->err, false);
+}
+
+static void on_grant(void *arg, const struct upcall_answer *a, bool now) {
+    struct lock_l *l = arg;
+    l->alone = a->alone;
+    l->err = a->err;
+    l->raise = a->raise;
+    if (a->holder == NULL || str_copy(l->holder, sizeof l->holder, a->holder) != 0)
+        l->holder[0] = '\0';
+    if (a->alone || a->err == 0)
+        l_set(l, GRANTED); /* a Hello from now on must name it */
+    if (!now)
+        submit(l->cont, run_create, l);
+}
+
+/* An L that is in our books and not in the store: somebody removed it in another way. */
+static void forget_vanished(struct inode *cont) {
+    struct lock_l *l = l_claim(cont->dir, HELD, 0, NULL);
+    if (l != NULL)
+        l_end_quietly(l);
+    l = l_claim(cont->dir, SHOWN, 0, NULL);
+    if (l != NULL)
+        l_free(l);
+}
+
+void lock_create(fuse_req_t req, struct inode *dir, mode_t mode, const struct fuse_file_info *fi) {
+    struct stat st;
+    if (fstatat(dir->dir->fd, LOCK_L_NAME, &st, AT_SYMLINK_NOFOLLOW) == 0) {
+        fuse_reply_err(req, EEXIST);
+        return;
+    }
+    if (change_mark_alone(dir->dir) != 0) {
+        fuse_reply_err(req, EAGAIN);
+        return;
+    }
+    forget_vanished(dir);
+    struct lock_l *l = l_new(dir, req);
+    if (l == NULL) {
+        fuse_reply_err(req, ENOMEM);
+        return;
+    }
+    l->mode = mode;
+    l->is_mknod = fi == NULL;
+    if (fi != NULL)
+        l->fi = *fi;
+    else
+        l->fi.flags = O_WRONLY;
+    if (!lock_ask_open(&dir->dir->id, l->ctx.pid, on_grant, l))
+        run_create(l);
+}
+
+/* --- removing -------------------------------------------------------------------------------------------- */
+
+static void run_unlink(void *arg) {
+    struct lock_l *l = arg;
+    fuse_req_t req = l->req;
+    l_unlink(l->cont);
+    l_free(l);
+    fuse_reply_err(req, 0); /* whatever happened: Dovecot ignores it, and U must not be an error */
+}
+
+static void on_release(void *arg, const struct upcall_answer *a, bool now) {
+    const struct lock_l *l = arg;
+    if (!now)
+        submit(l->cont, run_unlink, arg);
+}
+
+void lock_unlink(fuse_req_t req, struct inode *dir) {
+    struct lock_l *l = l_claim(dir->dir, HELD, 0, req);
+    if (l != NULL) {
+        event_written_all(dir->dir);
+        if (!lock_ask_unlock(&dir->dir->id, on_release, l))
+            run_unlink(l);
+        return;
+    }
+    l = l_claim(dir->dir, SHOWN, 0, NULL);
+    if (l != NULL)
+        l_free(l);
+    reply_result(req, l_unlink(dir));
+}
+
+/* --- locks shown ----------------------------------------------------------------------------------------- */
+
+static void run_unshow(void *arg) {
+    struct inode *cont = arg;
+    struct lock_l *l = l_claim(cont->dir, SHOWN, 0, NULL);
+    if (l != NULL) {
+        l_unlink(cont);
+        l_free(l);
+        notify_name(cont, LOCK_L_NAME);
+    }
+    inode_unref(cont, 1);
+}
+
+void lock_token_here(const struct mailfs_id *id) {
+    struct inode *cont = dir_by_id(id);
+    if (cont != NULL)
+        submit(cont, run_unshow, cont);
+}
+
+void lock_forget_shown(void) {
+    struct lock_l *l;
+    pthread_mutex_lock(&locks);
+    DL_FOREACH(all, l) {
+        if (l->state != SHOWN)
+            continue;
+        inode_ref(l->cont);
+        if (workq_submit(upcall_queue(), (uint64_t)(uintptr_t)l->cont, run_unshow, NULL, l->cont) !=
+            0)
+            inode_unref(l->cont, 1); /* goes stale by Dovecot's own rules */
+    }
+    pthread_mutex_unlock(&locks);
+}
+
+/* --- looking ----------------------------------------------------------------------------------------------- */
+
+bool lock_is_held(struct dir *container) {
+    pthread_mutex_lock(&locks);
+    const struct lock_l *l = container->lock;
+    bool held = l != NULL && (l->state == HELD || l->state == GOING);
+    pthread_mutex_unlock(&locks);
+    return held;
+}
+
+bool lock_is_owner(struct dir *container, pid_t tid) {
+    pthread_mutex_lock(&locks);
+    const struct lock_l *l = container->lock;
+    bool held = l != NULL && (l->state == HELD || l->state == GOING);
+    pid_t owner = held ? l->owner : 0, opener = held ? l->ctx.pid : -1;
+    pthread_mutex_unlock(&locks);
+    if (!held || tid == owner || tid == opener)
+        return held;
+    return owner != 0 && owner_process(tid) == owner;
+}
+
+struct mailfs_id *lock_held_ids(size_t *n) {
+    struct lock_l *l;
+    size_t count = 0;
+    pthread_mutex_lock(&locks);
+    DL_COUNT(all, l, count);
+    struct mailfs_id *ids = calloc(count + 1, sizeof *ids);
+    *n = 0;
+    DL_FOREACH(all, l) {
+        if (ids != NULL && (l->state == HELD || l->state == GRANTED))
+            ids[(*n)++] = l->cont->dir->id;
+    }
+    pthread_mutex_unlock(&locks);
+    return ids;
+}
+
+void lock_left_behind(struct dir *d) {
+    if (io_unlink(d->fd, LOCK_L_NAME) == 0)
+        log_info("removed a mailbox's lock that was left behind by a mailfs that is gone");
+}

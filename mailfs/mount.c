@@ -1,0 +1,205 @@
+/*
+ * mount - store, state directory and mount point, before and after
+ *
+ * Files: STATE/mailfs.lock is locked (flock(2)) while a mailfs runs; STATE/mailfs.unclean exists from
+ * its start until its clean stop.
+ *
+ * Diagnostics: error: each reason not to start. warning: a stale mount was taken away; the mount point
+ * can be written by others than root while nothing is mounted.
+ */
+#include "mount.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+#include <sys/xattr.h>
+#include <unistd.h>
+
+#include "io/file.h"
+#include "io/io.h"
+#include "maildir/class.h"
+#include "util/log.h"
+#include "util/str.h"
+#include "vol.h"
+
+#define UNCLEAN "mailfs.unclean"
+
+static int state_fd = -1;
+
+/* --- the store --------------------------------------------------------------------------------------- */
+
+static int refuse(int err, const char *what, const char *path, const char *advice) {
+    log_error("%s %s: %s%s%s", what, path, log_strerror(err), advice[0] != '\0' ? "; " : "",
+              advice);
+    return err;
+}
+
+/* Ids are kept in extended attributes. */
+static int check_xattrs(int fd, const char *path) {
+    static const char probe[] = "user.mailfs.probe";
+    if (fsetxattr(fd, probe, "1", 1, 0) == 0 && fremovexattr(fd, probe) == 0)
+        return 0;
+    return refuse(-errno, "store", path, "its file system must take user extended attributes");
+}
+
+int mount_open_store(void) {
+    const char *path = vol.conf_volume->store;
+    vol.store_fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (vol.store_fd < 0)
+        return refuse(-errno, "store", path, "create it, owned by the user of the mail");
+    int r = io_mkdir(vol.store_fd, MAILDIR_INTERNAL_NAME, 0700);
+    if (r != 0 && r != -EEXIST)
+        return refuse(r, "store", path, "");
+    vol.internal_fd =
+        io_open_beneath(vol.store_fd, MAILDIR_INTERNAL_NAME, O_RDONLY | O_DIRECTORY, 0);
+    if (vol.internal_fd < 0)
+        return refuse(vol.internal_fd, "store", path, "its .mailfs cannot be opened");
+    return check_xattrs(vol.internal_fd, path);
+}
+
+/* --- the state directory ------------------------------------------------------------------------------ */
+
+static int take_lock(const char *path) {
+    int fd = io_open(state_fd, "mailfs.lock", O_RDWR | O_CREAT, 0600);
+    if (fd < 0)
+        return refuse(fd, "state", path, "");
+    if (flock(fd, LOCK_EX | LOCK_NB) != 0) {
+        close(fd);
+        log_error("another mailfs serves this volume (it holds %s/mailfs.lock)", path);
+        return -EBUSY;
+    }
+    return 0; /* held until the process ends */
+}
+
+int mount_take_state(void) {
+    const char *path = vol.conf_volume->state;
+    int r = io_mkdirs(path, 0700);
+    if (r == 0)
+        r = state_fd = io_open(AT_FDCWD, path, O_RDONLY | O_DIRECTORY, 0);
+    if (r >= 0)
+        r = io_fchmod(state_fd, 0700);
+    if (r < 0)
+        return refuse(r, "state", path, "");
+    r = take_lock(path);
+    if (r != 0)
+        return r;
+    int fd = io_open(state_fd, UNCLEAN, O_WRONLY | O_CREAT | O_EXCL, 0600);
+    vol.clean = fd >= 0;
+    if (fd >= 0)
+        close(fd);
+    else if (fd != -EEXIST)
+        return refuse(fd, "state", path, "");
+    return io_fsync(state_fd);
+}
+
+void mount_leave_state(void) {
+    if (io_unlink(state_fd, UNCLEAN) == 0)
+        io_fsync(state_fd);
+}
+
+/* --- the mount point ------------------------------------------------------------------------------------ */
+
+/* mountinfo(5) writes a space as \040 and so on. */
+static void unescape(char *s) {
+    char *to = s;
+    for (; *s != '\0'; s++) {
+        unsigned c;
+        if (*s == '\\' && sscanf(s + 1, "%3o", &c) == 1) {
+            *to++ = (char)c;
+            s += 3;
+        } else {
+            *to++ = *s;
+        }
+    }
+    *to = '\0';
+}
+
+/* Is a file system mounted at path? type gets its name. */
+static bool mounted_at(const char *path, char *type, size_t size) {
+    char line[8192], at[4096], kind[128];
+    bool found = false;
+    FILE *f = fopen("/proc/self/mountinfo", "re");
+    if (f == NULL)
+        return false;
+    while (fgets(line, sizeof line, f) != NULL) {
+        const char *dash = strstr(line, " - ");
+        if (dash == NULL || sscanf(line, "%*s %*s %*s %*s %4095s", at) != 1 ||
+            sscanf(dash, " - %127s", kind) != 1)
+            continue;
+        unescape(at);
+        if (strcmp(at, path) == 0) {
+            found = true;
+            str_copy(type, size, kind);
+        }
+    }
+    fclose(f);
+    return found;
+}
+
+/* A mailfs that was killed leaves its mount behind, which answers nothing but this. */
+static int take_stale_away(const char *path) {
+    struct stat st;
+    while (stat(path, &st) != 0 && (errno == ENOTCONN || errno == ECONNABORTED)) {
+        if (umount2(path, MNT_DETACH) != 0)
+            return refuse(-errno, "stale mount at", path, "unmount it");
+        log_warn("took away the stale mount at %s, left by a mailfs that died", path);
+    }
+    return 0;
+}
+
+static int check_empty(const char *path) {
+    DIR *d = opendir(path);
+    bool empty = true;
+    if (d == NULL)
+        return refuse(-errno, "mount point", path, "");
+    for (const struct dirent *e; empty && (e = readdir(d)) != NULL;)
+        empty = strcmp(e->d_name, ".") == 0 || strcmp(e->d_name, "..") == 0;
+    closedir(d);
+    if (empty)
+        return 0;
+    log_error(
+        "mount point %s is not empty: mail may have been delivered into it while mailfs was not "
+        "running. Move what it holds away, start mailfs, then deliver or copy it again "
+        "through the mount",
+        path);
+    return -ENOTEMPTY;
+}
+
+static int check_directory(const char *path) {
+    struct stat st, store;
+    if (stat(path, &st) != 0)
+        return refuse(-errno, "mount point", path, "create it, empty, owned by root, mode 0755");
+    if (!S_ISDIR(st.st_mode))
+        return refuse(-ENOTDIR, "mount point", path, "");
+    if (fstat(vol.store_fd, &store) == 0 && store.st_dev == st.st_dev &&
+        store.st_ino == st.st_ino) {
+        log_error("mount point %s is the store itself: it needs a directory of its own", path);
+        return -EINVAL;
+    }
+    if (st.st_uid != 0 || st.st_mode & (S_IWGRP | S_IWOTH))
+        log_warn(
+            "mount point %s can be written by others than root: mail could be delivered into it "
+            "while mailfs is not running; chown root and chmod 0755 it",
+            path);
+    return 0;
+}
+
+int mount_check_point(void) {
+    const char *path = vol.conf_volume->mount;
+    char type[128];
+    int r = take_stale_away(path);
+    if (r != 0)
+        return r;
+    if (mounted_at(path, type, sizeof type) && strncmp(type, "fuse.mailfs", 11) == 0) {
+        log_error("%s is mounted already (%s): unmount it first", path, type);
+        return -EBUSY;
+    }
+    r = check_directory(path);
+    return r != 0 ? r : check_empty(path);
+}

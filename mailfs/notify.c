@@ -1,0 +1,207 @@
+/*
+ * notify - invalidations of the kernel's caches
+ *
+ * The order for what syncd changed (dovecot-postfix.md, 7): contents, then names, old before new,
+ * then the directories' attributes, since an invalidation of a name that is not cached invalidates nothing;
+ * then the poke.
+ *
+ * Diagnostics: error: the queue is full.
+ */
+#include "notify.h"
+
+#include "vol.h"
+
+#include <errno.h>
+#include <fuse_lowlevel.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "dir.h"
+#include "poke.h"
+#include "upcall.h"
+#include "util/log.h"
+#include "util/str.h"
+#include "util/workq.h"
+#include "watch.h"
+#include "wire/check.h"
+#include "wire/codec.h"
+
+enum { THREADS = 16, JOBS = 65536 };
+
+static struct workq *queue;
+
+int notify_init(void) {
+    int r = workq_new(THREADS, JOBS, &queue);
+    return r != 0 ? r : watch_queue(queue);
+}
+
+/* --- single ones ------------------------------------------------------------------------------------ */
+
+struct one {
+    struct inode *in;        /* a reference */
+    char name[NAME_MAX + 1]; /* "": the content of in */
+};
+
+static void inval_content(struct inode *in) {
+    fuse_lowlevel_notify_inval_inode(vol.se, inode_id(in), 0, 0);
+}
+
+static void inval_attr(struct inode *in) {
+    fuse_lowlevel_notify_inval_inode(vol.se, inode_id(in), -1, 0);
+}
+
+static void inval_name(struct inode *dir, const char *name) {
+    fuse_lowlevel_notify_inval_entry(vol.se, inode_id(dir), name, strlen(name));
+}
+
+static void run_one(void *arg) {
+    struct one *o = arg;
+    if (o->name[0] != '\0')
+        inval_name(o->in, o->name);
+    else
+        inval_content(o->in);
+    inode_unref(o->in, 1);
+    free(o);
+}
+
+static void submit_one(struct inode *in, const char *name) {
+    struct one *o = calloc(1, sizeof *o);
+    if (o == NULL)
+        return;
+    o->in = in;
+    str_copy(o->name, sizeof o->name, name);
+    inode_ref(in);
+    if (workq_submit(queue, (uint64_t)(uintptr_t)in, run_one, NULL, o) != 0) {
+        log_error_limited("too many invalidations wait: one is dropped");
+        inode_unref(in, 1);
+        free(o);
+    }
+}
+
+void notify_content(struct inode *in) {
+    submit_one(in, "");
+}
+
+void notify_name(struct inode *dir, const char *name) {
+    submit_one(dir, name);
+}
+
+/* --- what syncd changed ------------------------------------------------------------------------------ */
+
+static enum maildir_dir kind_of(Mfl__Sub sub) {
+    switch (sub) {
+    case MFL__SUB__NEW:
+        return MAILDIR_DIR_NEW;
+    case MFL__SUB__CUR:
+        return MAILDIR_DIR_CUR;
+    case MFL__SUB__TMP:
+        return MAILDIR_DIR_TMP;
+    default:
+        return MAILDIR_DIR_CONTAINER;
+    }
+}
+
+/* The inode that has this name in the store now, if we know it. */
+static struct inode *known_at(const struct inode *dir, const char *name) {
+    struct stat st;
+    if (fstatat(dir->dir->fd, name, &st, AT_SYMLINK_NOFOLLOW) != 0)
+        return NULL;
+    return inode_find(st.st_dev, st.st_ino);
+}
+
+static void contents(struct inode *cont, const Mfl__Invalidate *v) {
+    for (size_t i = 0; i < v->n_names; i++) {
+        const Mfl__Changed *c = v->names[i];
+        struct inode *dir = c->content ? dir_part(cont, kind_of(c->sub)) : NULL;
+        struct inode *in = dir != NULL && c->name[0] != '\0' ? known_at(dir, c->name) : NULL;
+        if (in != NULL)
+            inval_content(in);
+        inode_unref(in, 1);
+        inode_unref(dir, 1);
+    }
+}
+
+/* A message's old name may be in new/ while its new one is in cur/: both parts are looked at. */
+static void name_everywhere(struct inode *cont, Mfl__Sub sub, const char *name) {
+    if (name[0] == '\0')
+        return;
+    struct inode *dir = dir_part(cont, kind_of(sub));
+    if (dir != NULL)
+        inval_name(dir, name);
+    inode_unref(dir, 1);
+    if (sub == MFL__SUB__CUR)
+        name_everywhere(cont, MFL__SUB__NEW, name);
+}
+
+static void names(struct inode *cont, const Mfl__Invalidate *v) {
+    for (size_t i = 0; i < v->n_names; i++)
+        name_everywhere(cont, v->names[i]->sub, v->names[i]->old_name);
+    for (size_t i = 0; i < v->n_names; i++)
+        name_everywhere(cont, v->names[i]->sub, v->names[i]->name);
+}
+
+static void inval_child(struct inode *in, const char *name, void *dir) {
+    if (in->dir == NULL)
+        inval_content(in);
+    inval_name(dir, name);
+}
+
+static void part_all(struct inode *cont, enum maildir_dir kind, bool everything) {
+    struct inode *dir = dir_part(cont, kind);
+    if (dir == NULL)
+        return;
+    if (everything)
+        inode_each_child(dir, inval_child, dir);
+    inval_attr(dir);
+    inode_unref(dir, 1);
+}
+
+static void poke_part(struct inode *cont, enum maildir_dir kind) {
+    struct inode *dir = dir_part(cont, kind);
+    if (dir != NULL)
+        poke(dir);
+    inode_unref(dir, 1);
+}
+
+static void invalidate(struct inode *cont, const Mfl__Invalidate *v) {
+    contents(cont, v);
+    names(cont, v);
+    part_all(cont, MAILDIR_DIR_NEW, v->all);
+    part_all(cont, MAILDIR_DIR_CUR, v->all);
+    part_all(cont, MAILDIR_DIR_CONTAINER, v->all);
+    if (v->poke_new)
+        poke_part(cont, MAILDIR_DIR_NEW);
+    if (v->poke_cur)
+        poke_part(cont, MAILDIR_DIR_CUR);
+}
+
+static void tell_invalidated(uint64_t seq) {
+    Mfl__Invalidated done = MFL__INVALIDATED__INIT;
+    Mfl__ToSyncd m = MFL__TO_SYNCD__INIT;
+    done.seq = seq;
+    m.m_case = MFL__TO_SYNCD__M_INVALIDATED;
+    m.invalidated = &done;
+    upcall_tell(&m);
+}
+
+static void run_invalidate(void *arg) {
+    Mfl__ToMailfs *m = arg;
+    struct mailfs_id id;
+    struct inode *cont = wire_id(&m->invalidate->dir, &id) == 0 ? dir_by_id(&id) : NULL;
+    if (cont != NULL)
+        invalidate(cont, m->invalidate);
+    inode_unref(cont, 1);
+    tell_invalidated(m->invalidate->seq);
+    wire_to_mailfs_free(m);
+}
+
+/* A lane per container: its invalidations keep their order. */
+void notify_invalidate(Mfl__ToMailfs *m) {
+    uint64_t lane;
+    memcpy(&lane, m->invalidate->dir.data, sizeof lane);
+    if (workq_submit(queue, lane, run_invalidate, NULL, m) != 0) {
+        log_error("too many invalidations wait: one is dropped");
+        wire_to_mailfs_free(m);
+    }
+}

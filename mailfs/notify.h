@@ -1,0 +1,26 @@
+#ifndef MAILFS_NOTIFY_H
+#define MAILFS_NOTIFY_H
+
+/*
+ * Telling the kernel what to forget. Always from threads of its own: these calls wait for locks that
+ * a request which waits for us may hold; one mailbox's waiting does not keep another's from running.
+ * Nothing here fails or blocks the caller.
+ */
+
+#include <stdbool.h>
+
+#include "inode.h"
+#include "wire/local.pb-c.h"
+
+int notify_init(void);
+
+/* The content of an inode. */
+void notify_content(struct inode *in);
+
+/* A name in a directory. */
+void notify_name(struct inode *dir, const char *name);
+
+/* What syncd changed in the store: answered by Invalidated. Takes the message over. */
+void notify_invalidate(Mfl__ToMailfs *m);
+
+#endif

@@ -1,0 +1,215 @@
+/*
+ * ops - the table of callbacks, each with its counter
+ *
+ * What is not here: flush (nothing needs it: the kernel stops asking after one ENOSYS), locks and
+ * flock (the kernel keeps them itself), access (default_permissions), readdirplus (it gains nothing
+ * where names outlive a listing), ioctl, poll, bmap.
+ *
+ * Diagnostics: none.
+ */
+#include "ops.h"
+
+#include "req.h"
+#include "stats.h"
+
+static void count_lookup(fuse_req_t req, fuse_ino_t parent, const char *name) {
+    stats_count(STATS_LOOKUP);
+    op_lookup(req, parent, name);
+}
+
+static void count_forget(fuse_req_t req, fuse_ino_t ino, uint64_t n) {
+    stats_count(STATS_FORGET);
+    op_forget(req, ino, n);
+}
+
+static void count_forget_multi(fuse_req_t req, size_t count, struct fuse_forget_data *forgets) {
+    stats_count(STATS_FORGET);
+    op_forget_multi(req, count, forgets);
+}
+
+static void count_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi) {
+    stats_count(STATS_GETATTR);
+    op_getattr(req, ino, fi);
+}
+
+static void count_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *attr, int valid,
+                          struct fuse_file_info *fi) {
+    stats_count(STATS_SETATTR);
+    op_setattr(req, ino, attr, valid, fi);
+}
+
+static void count_readlink(fuse_req_t req, fuse_ino_t ino) {
+    stats_count(STATS_READLINK);
+    op_readlink(req, ino);
+}
+
+static void count_mknod(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode,
+                        dev_t rdev) {
+    stats_count(STATS_MKNOD);
+    op_mknod(req, parent, name, mode, rdev);
+}
+
+static void count_mkdir(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode) {
+    stats_count(STATS_MKDIR);
+    op_mkdir(req, parent, name, mode);
+}
+
+static void count_unlink(fuse_req_t req, fuse_ino_t parent, const char *name) {
+    stats_count(STATS_UNLINK);
+    op_unlink(req, parent, name);
+}
+
+static void count_rmdir(fuse_req_t req, fuse_ino_t parent, const char *name) {
+    stats_count(STATS_RMDIR);
+    op_rmdir(req, parent, name);
+}
+
+static void count_symlink(fuse_req_t req, const char *target, fuse_ino_t parent, const char *name) {
+    stats_count(STATS_SYMLINK);
+    op_symlink(req, target, parent, name);
+}
+
+static void count_rename(fuse_req_t req, fuse_ino_t parent, const char *name, fuse_ino_t newparent,
+                         const char *newname, unsigned flags) {
+    stats_count(STATS_RENAME);
+    op_rename(req, parent, name, newparent, newname, flags);
+}
+
+static void count_link(fuse_req_t req, fuse_ino_t ino, fuse_ino_t parent, const char *name) {
+    stats_count(STATS_LINK);
+    op_link(req, ino, parent, name);
+}
+
+static void count_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi) {
+    stats_count(STATS_OPEN);
+    op_open(req, ino, fi);
+}
+
+static void count_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
+                       struct fuse_file_info *fi) {
+    stats_count(STATS_READ);
+    op_read(req, ino, size, off, fi);
+}
+
+static void count_write(fuse_req_t req, fuse_ino_t ino, const char *buf, size_t size, off_t off,
+                        struct fuse_file_info *fi) {
+    stats_count(STATS_WRITE);
+    op_write(req, ino, buf, size, off, fi);
+}
+
+static void count_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi) {
+    stats_count(STATS_RELEASE);
+    op_release(req, ino, fi);
+}
+
+static void count_fsync(fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse_file_info *fi) {
+    stats_count(STATS_FSYNC);
+    op_fsync(req, ino, datasync, fi);
+}
+
+static void count_opendir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi) {
+    stats_count(STATS_OPENDIR);
+    op_opendir(req, ino, fi);
+}
+
+static void count_readdir(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
+                          struct fuse_file_info *fi) {
+    stats_count(STATS_READDIR);
+    op_readdir(req, ino, size, off, fi);
+}
+
+static void count_releasedir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi) {
+    stats_count(STATS_RELEASEDIR);
+    op_releasedir(req, ino, fi);
+}
+
+static void count_fsyncdir(fuse_req_t req, fuse_ino_t ino, int datasync,
+                           struct fuse_file_info *fi) {
+    stats_count(STATS_FSYNCDIR);
+    op_fsyncdir(req, ino, datasync, fi);
+}
+
+static void count_statfs(fuse_req_t req, fuse_ino_t ino) {
+    stats_count(STATS_STATFS);
+    op_statfs(req, ino);
+}
+
+static void count_setxattr(fuse_req_t req, fuse_ino_t ino, const char *name, const char *value,
+                           size_t size, int flags) {
+    stats_count(STATS_SETXATTR);
+    op_setxattr(req, ino, name, value, size, flags);
+}
+
+static void count_getxattr(fuse_req_t req, fuse_ino_t ino, const char *name, size_t size) {
+    stats_count(STATS_GETXATTR);
+    op_getxattr(req, ino, name, size);
+}
+
+static void count_listxattr(fuse_req_t req, fuse_ino_t ino, size_t size) {
+    stats_count(STATS_LISTXATTR);
+    op_listxattr(req, ino, size);
+}
+
+static void count_removexattr(fuse_req_t req, fuse_ino_t ino, const char *name) {
+    stats_count(STATS_REMOVEXATTR);
+    op_removexattr(req, ino, name);
+}
+
+static void count_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode,
+                         struct fuse_file_info *fi) {
+    stats_count(STATS_CREATE);
+    op_create(req, parent, name, mode, fi);
+}
+
+static void count_fallocate(fuse_req_t req, fuse_ino_t ino, int mode, off_t off, off_t len,
+                            struct fuse_file_info *fi) {
+    stats_count(STATS_FALLOCATE);
+    op_fallocate(req, ino, mode, off, len, fi);
+}
+
+static void count_copy_file_range(fuse_req_t req, fuse_ino_t in, off_t in_off,
+                                  struct fuse_file_info *in_fi, fuse_ino_t out, off_t out_off,
+                                  struct fuse_file_info *out_fi, size_t len, int flags) {
+    stats_count(STATS_COPY);
+    op_copy_file_range(req, in, in_off, in_fi, out, out_off, out_fi, len, flags);
+}
+
+static void count_lseek(fuse_req_t req, fuse_ino_t ino, off_t off, int whence,
+                        struct fuse_file_info *fi) {
+    stats_count(STATS_LSEEK);
+    op_lseek(req, ino, off, whence, fi);
+}
+
+const struct fuse_lowlevel_ops ops_table = {
+    .lookup = count_lookup,
+    .forget = count_forget,
+    .forget_multi = count_forget_multi,
+    .getattr = count_getattr,
+    .setattr = count_setattr,
+    .readlink = count_readlink,
+    .mknod = count_mknod,
+    .mkdir = count_mkdir,
+    .unlink = count_unlink,
+    .rmdir = count_rmdir,
+    .symlink = count_symlink,
+    .rename = count_rename,
+    .link = count_link,
+    .open = count_open,
+    .read = count_read,
+    .write = count_write,
+    .release = count_release,
+    .fsync = count_fsync,
+    .opendir = count_opendir,
+    .readdir = count_readdir,
+    .releasedir = count_releasedir,
+    .fsyncdir = count_fsyncdir,
+    .statfs = count_statfs,
+    .setxattr = count_setxattr,
+    .getxattr = count_getxattr,
+    .listxattr = count_listxattr,
+    .removexattr = count_removexattr,
+    .create = count_create,
+    .fallocate = count_fallocate,
+    .copy_file_range = count_copy_file_range,
+    .lseek = count_lseek,
+};

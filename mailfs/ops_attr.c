@@ -1,0 +1,125 @@
+/*
+ * ops_attr - attributes: stat, and what changes them
+ *
+ * Diagnostics: none; errors are replied.
+ */
+#include "req.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "event.h"
+#include "file.h"
+#include "io/io.h"
+#include "prepare.h"
+
+static void reply_stat(fuse_req_t req, int r, struct inode *in, const struct stat *st) {
+    if (r != 0)
+        fuse_reply_err(req, -r);
+    else
+        fuse_reply_attr(req, st, lifetime_attr(in));
+}
+
+void op_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi) {
+    struct inode *in = inode_of(ino);
+    struct stat st;
+    int r;
+    if (fi != NULL && in->dir == NULL)
+        r = fstat(file_fd((struct file *)(uintptr_t)fi->fh), &st) == 0 ? 0 : -errno;
+    else
+        r = inode_stat(in, &st);
+    reply_stat(req, r, in, &st);
+}
+
+/* fchmod(2) does not take O_PATH descriptors; their link in /proc does it. */
+static int set_mode(const struct inode_fd *f, mode_t mode) {
+    char link[40];
+    if (!f->own)
+        return io_fchmod(f->fd, mode);
+    snprintf(link, sizeof link, "/proc/self/fd/%d", f->fd);
+    return chmod(link, mode) == 0 ? 0 : -errno;
+}
+
+static int set_owner(const struct inode_fd *f, const struct stat *attr, int valid) {
+    uid_t uid = valid & FUSE_SET_ATTR_UID ? attr->st_uid : (uid_t)-1;
+    gid_t gid = valid & FUSE_SET_ATTR_GID ? attr->st_gid : (gid_t)-1;
+    return fchownat(f->fd, "", uid, gid, AT_EMPTY_PATH) == 0 ? 0 : -errno;
+}
+
+static struct timespec one_time(int valid, int set, int now, struct timespec t) {
+    if (valid & now)
+        return (struct timespec){0, UTIME_NOW};
+    return valid & set ? t : (struct timespec){0, UTIME_OMIT};
+}
+
+static int set_times(const struct inode_fd *f, const struct stat *attr, int valid) {
+    struct timespec ts[2] = {
+        one_time(valid, FUSE_SET_ATTR_ATIME, FUSE_SET_ATTR_ATIME_NOW, attr->st_atim),
+        one_time(valid, FUSE_SET_ATTR_MTIME, FUSE_SET_ATTR_MTIME_NOW, attr->st_mtim),
+    };
+    return utimensat(f->fd, "", ts, AT_EMPTY_PATH) == 0 ? 0 : -errno;
+}
+
+static int set_size(struct inode *in, const struct file *open, off_t size) {
+    if (open != NULL && (open->flags & O_ACCMODE) != O_RDONLY)
+        return io_ftruncate(file_fd(open), size);
+    int fd = inode_open(in, O_WRONLY | O_NONBLOCK);
+    if (fd < 0)
+        return fd;
+    int r = io_ftruncate(fd, size);
+    close(fd);
+    return r;
+}
+
+#define ANY_TIME                                                                                   \
+    (FUSE_SET_ATTR_ATIME | FUSE_SET_ATTR_MTIME | FUSE_SET_ATTR_ATIME_NOW | FUSE_SET_ATTR_MTIME_NOW)
+
+/* The size first, since that clears set-id bits and sets times. */
+static int set_all(struct inode *in, const struct file *open, const struct stat *attr, int valid,
+                   struct stat *st) {
+    struct inode_fd f;
+    int r = 0;
+    if (valid & FUSE_SET_ATTR_SIZE)
+        r = set_size(in, open, attr->st_size);
+    if (r != 0)
+        return r;
+    r = inode_fd(in, &f);
+    if (r == 0 && valid & (FUSE_SET_ATTR_UID | FUSE_SET_ATTR_GID))
+        r = set_owner(&f, attr, valid);
+    if (r == 0 && valid & FUSE_SET_ATTR_MODE)
+        r = set_mode(&f, attr->st_mode & 07777);
+    if (r == 0 && valid & ANY_TIME)
+        r = set_times(&f, attr, valid);
+    if (r == 0)
+        r = fstat(f.fd, st) == 0 ? 0 : -errno;
+    inode_fd_done(&f);
+    return r;
+}
+
+void op_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *attr, int valid,
+                struct fuse_file_info *fi) {
+    struct inode *in = inode_of(ino);
+    const struct file *open =
+        fi != NULL && in->dir == NULL ? (struct file *)(uintptr_t)fi->fh : NULL;
+    struct stat st;
+    struct place place;
+    struct spot at;
+    bool placed = inode_place_get(in, &place);
+    if (placed)
+        spot_make(&at, place.parent, place.name);
+    change_begin1(placed ? &at : NULL);
+    if (valid & FUSE_SET_ATTR_SIZE)
+        prepare_spoiled(in);
+    int r = set_all(in, open, attr, valid, &st);
+    if (r == 0 && placed)
+        event_attr(&at, in, &st, req_pid(req));
+    change_end();
+    reply_stat(req, r, in, &st);
+    if (placed) {
+        spot_done(&at);
+        place_done(&place);
+    }
+}

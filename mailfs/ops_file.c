@@ -1,0 +1,187 @@
+/*
+ * ops_file - open files: create, open, sync, close
+ *
+ * Diagnostics: none; errors are replied.
+ */
+#include "req.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <unistd.h>
+
+#include "cred.h"
+#include "event.h"
+#include "file.h"
+#include "io/io.h"
+#include "lock.h"
+#include "prepare.h"
+
+/* What of open(2)'s flags means something on the store: O_DIRECT is the kernel's affair. */
+#define BACKING_FLAGS (O_ACCMODE | O_APPEND | O_TRUNC | O_SYNC | O_DSYNC | O_NOATIME | O_NONBLOCK)
+
+/* mode_strip_sgid() of the kernel's vfs, which our capabilities would let pass. */
+static mode_t mode_of_new(fuse_req_t req, const struct inode *dir, mode_t mode) {
+    enum { GROUPS = 256 };
+    const struct fuse_ctx *ctx = fuse_req_ctx(req);
+    struct stat st;
+    gid_t groups[GROUPS];
+    if ((mode & (S_ISGID | S_IXGRP)) != (S_ISGID | S_IXGRP) || ctx->uid == 0)
+        return mode;
+    if (fstat(dir->dir->fd, &st) != 0 || !(st.st_mode & S_ISGID) || st.st_gid == ctx->gid)
+        return mode;
+    int n = fuse_req_getgroups(req, GROUPS, groups);
+    for (int i = 0; i < n && i < GROUPS; i++)
+        if (groups[i] == st.st_gid)
+            return mode;
+    return mode & ~(mode_t)S_ISGID;
+}
+
+static int create_in_store(fuse_req_t req, const struct spot *at, mode_t mode, int flags) {
+    const struct fuse_ctx *ctx = fuse_req_ctx(req);
+    mode = mode_of_new(req, at->dir, mode);
+    names_begin(at->dir);
+    cred_take(ctx->uid, ctx->gid);
+    int fd = openat(at->dir->dir->fd, at->name,
+                    (flags & (BACKING_FLAGS | O_EXCL)) | O_CREAT | O_NOFOLLOW | O_CLOEXEC, mode);
+    int r = fd < 0 ? -errno : fd;
+    cred_back();
+    names_end(at->dir);
+    return r;
+}
+
+/* The new file counts as written: its being there has to be told even if nothing is written. */
+static int create(fuse_req_t req, const struct spot *at, mode_t mode, int flags, struct inode **in,
+                  struct stat *st, struct file **f) {
+    int fd = create_in_store(req, at, mode, flags);
+    if (fd < 0)
+        return fd;
+    int r = inode_from_fd(fd, at->dir, at->name, in, st);
+    if (r != 0) {
+        close(fd);
+        return r;
+    }
+    *f = file_new(*in, fd, flags, req_pid(req), at);
+    if (*f == NULL) {
+        close(fd);
+        inode_unref(*in, 1);
+        return -ENOMEM;
+    }
+    if ((*f)->tracked)
+        file_dirty(*f, at->w.cont);
+    else
+        event_appeared(at, *in, st, req_pid(req));
+    return 0;
+}
+
+static void reply_created(fuse_req_t req, const struct spot *at, struct inode *in,
+                          const struct stat *st, struct file *f, struct fuse_file_info *fi) {
+    struct fuse_entry_param e;
+    fi->fh = (uint64_t)(uintptr_t)f;
+    entry_fill(&e, in, st, at);
+    if (fuse_reply_create(req, &e, fi) != 0) {
+        file_unref(f);
+        inode_unref(in, 1);
+    }
+}
+
+void op_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode,
+               struct fuse_file_info *fi) {
+    struct inode *dir = inode_of(parent), *in;
+    struct spot at;
+    struct stat st;
+    struct file *f;
+    spot_make(&at, dir, name);
+    if (spot_hidden(&at) || at.class == MAILDIR_POKE) {
+        fuse_reply_err(req, EPERM);
+    } else if (at.class == MAILDIR_LOCK_L && !at.w.local) {
+        lock_create(req, dir, mode, fi);
+    } else {
+        change_begin1(&at);
+        int r = create(req, &at, mode, fi->flags, &in, &st, &f);
+        change_end();
+        if (r != 0)
+            fuse_reply_err(req, -r);
+        else
+            reply_created(req, &at, in, &st, f, fi);
+    }
+    spot_done(&at);
+}
+
+/* at: NULL if no place of it is known. */
+static int open_backing(fuse_req_t req, struct inode *in, const struct spot *at, int flags,
+                        struct file **out) {
+    int fd = inode_open(in, flags & BACKING_FLAGS);
+    if (fd < 0)
+        return fd;
+    struct file *f = file_new(in, fd, flags, req_pid(req), at);
+    if (f == NULL) {
+        close(fd);
+        return -ENOMEM;
+    }
+    if (flags & O_TRUNC) {
+        prepare_spoiled(in);
+        if (f->tracked)
+            file_dirty(f, at->w.cont);
+    }
+    *out = f;
+    return 0;
+}
+
+/* Messages are immutable: their pages stay. */
+static bool keeps_cache(const struct spot *at, int flags) {
+    return at != NULL && at->class == MAILDIR_MESSAGE && (flags & O_ACCMODE) == O_RDONLY;
+}
+
+void op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi) {
+    struct inode *in = inode_of(ino);
+    struct place place;
+    struct spot at;
+    struct file *f;
+    bool placed = inode_place_get(in, &place);
+    bool writes = (fi->flags & O_ACCMODE) != O_RDONLY || fi->flags & O_TRUNC;
+    if (placed)
+        spot_make(&at, place.parent, place.name);
+    if (writes)
+        change_begin1(placed ? &at : NULL);
+    int r = in->made_up ? -EPERM : open_backing(req, in, placed ? &at : NULL, fi->flags, &f);
+    if (writes)
+        change_end();
+    if (r == 0) {
+        fi->fh = (uint64_t)(uintptr_t)f;
+        fi->keep_cache = keeps_cache(placed ? &at : NULL, fi->flags);
+        if (fuse_reply_open(req, fi) != 0)
+            file_unref(f);
+    } else {
+        fuse_reply_err(req, -r);
+    }
+    if (placed) {
+        spot_done(&at);
+        place_done(&place);
+    }
+}
+
+void op_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi) {
+    struct file *f = (struct file *)(uintptr_t)fi->fh;
+    event_written(f);
+    file_unref(f);
+    fuse_reply_err(req, 0);
+}
+
+void op_fsync(fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse_file_info *fi) {
+    struct file *f = (struct file *)(uintptr_t)fi->fh;
+    struct place place;
+    struct spot at;
+    bool placed = inode_place_get(f->in, &place);
+    if (placed)
+        spot_make(&at, place.parent, place.name);
+    bool message = placed && at.w.kind == MAILDIR_DIR_TMP && !at.w.local &&
+                   f->in->type == S_IFREG && (f->flags & O_ACCMODE) != O_RDONLY;
+    if (message)
+        prepare_fsync(req, f, &at, datasync);
+    else
+        reply_result(req, datasync ? io_fdatasync(f->fd) : io_fsync(f->fd));
+    if (placed) {
+        spot_done(&at);
+        place_done(&place);
+    }
+}

@@ -1,0 +1,211 @@
+/*
+ * ops_name - making and removing names (renaming: ops_rename.c)
+ *
+ * Diagnostics: none; errors are replied.
+ */
+#include "req.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "cred.h"
+#include "dir.h"
+#include "event.h"
+#include "io/io.h"
+#include "lock.h"
+#include "poke.h"
+#include "prepare.h"
+
+/* --- making ---------------------------------------------------------------------------------------- */
+
+struct making {
+    mode_t mode;
+    dev_t rdev;
+    const char *target; /* a symbolic link's */
+};
+
+static int make_in_store(fuse_req_t req, const struct spot *at, const struct making *m) {
+    const struct fuse_ctx *ctx = fuse_req_ctx(req);
+    int dirfd = at->dir->dir->fd, r;
+    names_begin(at->dir);
+    cred_take(ctx->uid, ctx->gid);
+    if (m->target != NULL)
+        r = io_symlink(m->target, dirfd, at->name);
+    else if (S_ISDIR(m->mode))
+        r = io_mkdir(dirfd, at->name, m->mode & 07777);
+    else
+        r = io_mknod(dirfd, at->name, m->mode, m->rdev);
+    cred_back();
+    names_end(at->dir);
+    return r;
+}
+
+static void make(fuse_req_t req, const struct spot *at, const struct making *m) {
+    struct inode *in = NULL;
+    struct stat st;
+    change_begin1(at);
+    int r = make_in_store(req, at, m);
+    if (r == 0)
+        r = inode_lookup(at->dir, at->name, &in, &st);
+    if (r == 0 && in->dir != NULL)
+        event_dir_made(at, in, &st, req_pid(req));
+    else if (r == 0)
+        event_appeared(at, in, &st, req_pid(req));
+    change_end();
+    reply_entry(req, r, in, &st, at);
+}
+
+static bool refused(fuse_req_t req, const struct spot *at) {
+    if (!spot_hidden(at) && at->class != MAILDIR_POKE)
+        return false;
+    fuse_reply_err(req, EPERM);
+    return true;
+}
+
+/* The poke's file exists in the kernel only. */
+static void make_poke(fuse_req_t req, const struct spot *at) {
+    struct inode *in = inode_made_up();
+    struct stat st;
+    int r = in == NULL ? -ENOMEM : inode_stat(in, &st);
+    reply_entry(req, r, in, &st, at);
+}
+
+void op_mknod(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode, dev_t rdev) {
+    struct inode *dir = inode_of(parent);
+    struct spot at;
+    struct making m = {.mode = mode, .rdev = rdev};
+    spot_make(&at, dir, name);
+    if (at.class == MAILDIR_POKE && poke_is_mine(req_pid(req)))
+        make_poke(req, &at);
+    else if (refused(req, &at))
+        ;
+    else if (at.class == MAILDIR_LOCK_L && !at.w.local && S_ISREG(mode))
+        lock_create(req, dir, mode, NULL);
+    else
+        make(req, &at, &m);
+    spot_done(&at);
+}
+
+void op_mkdir(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode) {
+    struct spot at;
+    struct making m = {.mode = S_IFDIR | (mode & 07777)};
+    spot_make(&at, inode_of(parent), name);
+    if (!refused(req, &at))
+        make(req, &at, &m);
+    spot_done(&at);
+}
+
+void op_symlink(fuse_req_t req, const char *target, fuse_ino_t parent, const char *name) {
+    struct spot at;
+    struct making m = {.target = target};
+    spot_make(&at, inode_of(parent), name);
+    if (!refused(req, &at))
+        make(req, &at, &m);
+    spot_done(&at);
+}
+
+static int link_in_store(struct inode *in, const struct spot *at) {
+    struct inode_fd f;
+    int r = inode_fd(in, &f);
+    if (r == 0) {
+        names_begin(at->dir);
+        r = io_link_fd(f.fd, at->dir->dir->fd, at->name);
+        names_end(at->dir);
+    }
+    inode_fd_done(&f);
+    return r;
+}
+
+/* The same inode, so that the kernel sees the links as one file. */
+void op_link(fuse_req_t req, fuse_ino_t ino, fuse_ino_t parent, const char *name) {
+    struct inode *in = inode_of(ino);
+    struct spot at;
+    struct stat st;
+    spot_make(&at, inode_of(parent), name);
+    if (at.class == MAILDIR_LOCK_L && !at.w.local) {
+        fuse_reply_err(req, EPERM); /* L needs a token: only by O_EXCL */
+    } else if (!refused(req, &at)) {
+        change_begin1(&at);
+        int r = link_in_store(in, &at);
+        if (r == 0)
+            r = inode_stat(in, &st);
+        if (r == 0) {
+            event_appeared(&at, in, &st, req_pid(req));
+            inode_place_set(in, at.dir, name);
+            inode_ref(in);
+        }
+        change_end();
+        reply_entry(req, r, in, &st, &at);
+    }
+    spot_done(&at);
+}
+
+/* --- removing ---------------------------------------------------------------------------------------- */
+
+static void unlink_known(const struct spot *at, const struct stat *st) {
+    struct inode *in = inode_find(st->st_dev, st->st_ino);
+    if (in == NULL)
+        return;
+    inode_place_drop(in, at->dir, at->name);
+    if (st->st_nlink <= 1)
+        prepare_dropped(in);
+    inode_unref(in, 1);
+}
+
+static int unlink_in_store(const struct spot *at, struct stat *st) {
+    int dirfd = at->dir->dir->fd;
+    names_begin(at->dir);
+    int r = fstatat(dirfd, at->name, st, AT_SYMLINK_NOFOLLOW) == 0 ? 0 : -errno;
+    if (r == 0)
+        r = io_unlink(dirfd, at->name);
+    names_end(at->dir);
+    return r;
+}
+
+void op_unlink(fuse_req_t req, fuse_ino_t parent, const char *name) {
+    struct inode *dir = inode_of(parent);
+    struct spot at;
+    struct stat st;
+    spot_make(&at, dir, name);
+    if (at.class == MAILDIR_POKE && poke_is_mine(req_pid(req))) {
+        fuse_reply_err(req, 0);
+    } else if (spot_hidden(&at)) {
+        fuse_reply_err(req, ENOENT);
+    } else if (at.class == MAILDIR_LOCK_L && !at.w.local) {
+        lock_unlink(req, dir);
+    } else {
+        change_begin1(&at);
+        int r = unlink_in_store(&at, &st);
+        if (r == 0) {
+            event_gone(&at, st.st_mode, req_pid(req));
+            unlink_known(&at, &st);
+        }
+        change_end();
+        reply_result(req, r);
+    }
+    spot_done(&at);
+}
+
+void op_rmdir(fuse_req_t req, fuse_ino_t parent, const char *name) {
+    struct inode *dir = inode_of(parent), *in = NULL;
+    struct spot at;
+    struct stat st;
+    spot_make(&at, dir, name);
+    change_begin1(&at);
+    int r = spot_hidden(&at) ? -ENOENT : inode_lookup(dir, name, &in, &st);
+    if (r == 0) {
+        names_begin(dir);
+        r = io_rmdir(dir->dir->fd, name);
+        names_end(dir);
+        if (r == 0 && in->dir != NULL) {
+            event_dir_gone(&at, in, req_pid(req));
+            dir_removed(in);
+        }
+        inode_unref(in, 1);
+    }
+    change_end();
+    reply_result(req, r);
+    spot_done(&at);
+}

@@ -1,0 +1,127 @@
+/*
+ * ops_rename - rename(2) in all its forms
+ *
+ * Never waits for the peer: the kernel may hold the whole mount's rename lock meanwhile.
+ *
+ * Diagnostics: none; errors are replied.
+ */
+#include "req.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <sys/stat.h>
+
+#include "dir.h"
+#include "event.h"
+#include "file.h"
+#include "io/io.h"
+#include "notify.h"
+#include "prepare.h"
+
+struct renaming {
+    const struct spot *from, *to;
+    unsigned flags;
+    pid_t pid;
+    struct stat victim; /* what had the new name; st_ino 0: nothing */
+    bool no_op;         /* both are links to one file: rename(2) does nothing then */
+};
+
+static int rename_in_store(struct renaming *r) {
+    int fromfd = r->from->dir->dir->fd, tofd = r->to->dir->dir->fd;
+    struct stat src;
+    names_begin(r->from->dir);
+    names_begin(r->to->dir);
+    int e = fstatat(fromfd, r->from->name, &src, AT_SYMLINK_NOFOLLOW) == 0 ? 0 : -errno;
+    if (fstatat(tofd, r->to->name, &r->victim, AT_SYMLINK_NOFOLLOW) != 0)
+        r->victim.st_ino = 0;
+    if (e == 0)
+        e = io_rename(fromfd, r->from->name, tofd, r->to->name, r->flags);
+    r->no_op = e == 0 && r->victim.st_ino == src.st_ino && r->victim.st_dev == src.st_dev;
+    names_end(r->to->dir);
+    names_end(r->from->dir);
+    return e;
+}
+
+/* The inode that lost its last name, or one of them. */
+static void victim_gone(const struct renaming *r) {
+    struct inode *in =
+        r->victim.st_ino == 0 ? NULL : inode_find(r->victim.st_dev, r->victim.st_ino);
+    if (in == NULL)
+        return;
+    if (in->dir != NULL) {
+        event_dir_gone(r->to, in, r->pid);
+        dir_removed(in);
+    } else {
+        inode_place_drop(in, r->to->dir, r->to->name);
+        if (r->victim.st_nlink <= 1)
+            prepare_dropped(in);
+    }
+    inode_unref(in, 1);
+}
+
+/* The kernel moves a name with the lifetime it had under the old one. */
+static void end_lifetime(struct inode *in, const struct spot *to) {
+    if (in->dir != NULL || in->no_cache || !maildir_class_is_volatile(to->class))
+        return;
+    in->no_cache = true;
+    notify_name(to->dir, to->name);
+}
+
+/* What stood at `from` stands at `to` now. */
+static void one_renamed(const struct renaming *r, const struct spot *from, const struct spot *to) {
+    struct stat st;
+    struct inode *in = NULL;
+    if (fstatat(to->dir->dir->fd, to->name, &st, AT_SYMLINK_NOFOLLOW) != 0)
+        return;
+    /* The old place first: the lookup below then sets the new one, whatever their kinds. */
+    struct inode *known = inode_find(st.st_dev, st.st_ino);
+    if (known != NULL && known->dir == NULL)
+        inode_place_drop(known, from->dir, from->name);
+    if (inode_lookup(to->dir, to->name, &in, &st) == 0) {
+        if (in->dir != NULL)
+            event_dir_renamed(from, to, in, &st, r->pid);
+        else
+            event_renamed(from, to, in, &st, r->pid);
+        file_retrack(in, to);
+        end_lifetime(in, to);
+        inode_unref(in, 1);
+    }
+    if (known != NULL)
+        inode_unref(known, 1);
+}
+
+static int do_rename(struct renaming *r) {
+    const struct spot *spots[2] = {r->from, r->to};
+    change_begin(spots, 2);
+    int e = rename_in_store(r);
+    if (e == 0 && !r->no_op) {
+        if (!(r->flags & RENAME_EXCHANGE))
+            victim_gone(r);
+        one_renamed(r, r->from, r->to);
+        if (r->flags & RENAME_EXCHANGE)
+            one_renamed(r, r->to, r->from);
+    }
+    change_end();
+    return e;
+}
+
+void op_rename(fuse_req_t req, fuse_ino_t parent, const char *name, fuse_ino_t newparent,
+               const char *newname, unsigned flags) {
+    struct spot from, to;
+    int e;
+    spot_make(&from, inode_of(parent), name);
+    spot_make(&to, inode_of(newparent), newname);
+    struct renaming r = {.from = &from, .to = &to, .flags = flags, .pid = req_pid(req)};
+    if (spot_hidden(&from) || from.class == MAILDIR_POKE)
+        e = -ENOENT;
+    else if (spot_hidden(&to) || to.class == MAILDIR_POKE)
+        e = -EPERM;
+    else if (to.class == MAILDIR_LOCK_L && !to.w.local)
+        e = -EPERM; /* L needs a token: only by O_EXCL */
+    else
+        e = do_rename(&r);
+    reply_result(req, e);
+    spot_done(&to);
+    spot_done(&from);
+}

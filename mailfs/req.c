@@ -1,0 +1,58 @@
+/*
+ * req - what the callbacks have in common: replies, lifetimes, the lock of a directory's names
+ *
+ * Diagnostics: none.
+ */
+#include "req.h"
+
+#include "dir.h"
+
+double lifetime_attr(const struct inode *in) {
+    if (in->made_up || in->no_cache)
+        return 0;
+    if (in->dir != NULL)
+        return in->dir->kind == MAILDIR_DIR_TMP ? LIFETIME_LONG : 0;
+    return LIFETIME_LONG;
+}
+
+void entry_fill(struct fuse_entry_param *e, struct inode *in, const struct stat *st,
+                const struct spot *at) {
+    bool no_cache = maildir_class_is_volatile(at->class) || at->class == MAILDIR_POKE;
+    if (in->dir == NULL)
+        in->no_cache = no_cache;
+    *e = (struct fuse_entry_param){
+        .ino = inode_id(in),
+        .generation = in->generation,
+        .attr = *st,
+        .attr_timeout = lifetime_attr(in),
+        .entry_timeout = no_cache ? 0 : LIFETIME_LONG,
+    };
+}
+
+void reply_entry(fuse_req_t req, int r, struct inode *in, const struct stat *st,
+                 const struct spot *at) {
+    struct fuse_entry_param e;
+    if (r != 0) {
+        fuse_reply_err(req, -r);
+        return;
+    }
+    entry_fill(&e, in, st, at);
+    if (fuse_reply_entry(req, &e) != 0)
+        inode_unref(in, 1); /* interrupted: the kernel has not taken it */
+}
+
+void reply_result(fuse_req_t req, int r) {
+    fuse_reply_err(req, -r);
+}
+
+pid_t req_pid(fuse_req_t req) {
+    return fuse_req_ctx(req)->pid;
+}
+
+void names_begin(struct inode *dir) {
+    pthread_rwlock_rdlock(&dir->dir->names);
+}
+
+void names_end(struct inode *dir) {
+    pthread_rwlock_unlock(&dir->dir->names);
+}

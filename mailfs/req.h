@@ -1,0 +1,95 @@
+#ifndef MAILFS_REQ_H
+#define MAILFS_REQ_H
+
+/* Helpers of the callbacks, and their prototypes. */
+
+#include "vol.h"
+
+#include <fuse_lowlevel.h>
+
+#include "change.h"
+#include "inode.h"
+
+/*
+ * Lifetimes. Long for what changes only through us, or with an invalidation by us; none for what
+ * Dovecot trusts and what is replaced below the mount while the mailbox directory is locked in the
+ * kernel. Names that are not there are never cached.
+ */
+#define LIFETIME_LONG 3600.0
+
+double lifetime_attr(const struct inode *in);
+
+/* The reference the caller holds becomes the kernel's. */
+void entry_fill(struct fuse_entry_param *e, struct inode *in, const struct stat *st,
+                const struct spot *at);
+
+/* r == 0: replies with the entry, giving it the reference to in; else with the error. */
+void reply_entry(fuse_req_t req, int r, struct inode *in, const struct stat *st,
+                 const struct spot *at);
+
+/* r: 0 or -errno */
+void reply_result(fuse_req_t req, int r);
+
+/* The calling thread. */
+pid_t req_pid(fuse_req_t req);
+
+/* Shared by all who change the names of a directory, and by nobody who lists it. */
+void names_begin(struct inode *dir);
+void names_end(struct inode *dir);
+
+/* ---- ops_lookup.c */
+void op_lookup(fuse_req_t req, fuse_ino_t parent, const char *name);
+void op_forget(fuse_req_t req, fuse_ino_t ino, uint64_t n);
+void op_forget_multi(fuse_req_t req, size_t count, struct fuse_forget_data *forgets);
+void op_readlink(fuse_req_t req, fuse_ino_t ino);
+void op_statfs(fuse_req_t req, fuse_ino_t ino);
+
+/* ---- ops_attr.c */
+void op_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi);
+void op_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *attr, int valid,
+                struct fuse_file_info *fi);
+
+/* ---- ops_xattr.c */
+void op_setxattr(fuse_req_t req, fuse_ino_t ino, const char *name, const char *value, size_t size,
+                 int flags);
+void op_getxattr(fuse_req_t req, fuse_ino_t ino, const char *name, size_t size);
+void op_listxattr(fuse_req_t req, fuse_ino_t ino, size_t size);
+void op_removexattr(fuse_req_t req, fuse_ino_t ino, const char *name);
+
+/* ---- ops_file.c */
+void op_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode,
+               struct fuse_file_info *fi);
+void op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi);
+void op_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi);
+void op_fsync(fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse_file_info *fi);
+
+/* ---- ops_data.c */
+void op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, struct fuse_file_info *fi);
+void op_write(fuse_req_t req, fuse_ino_t ino, const char *buf, size_t size, off_t off,
+              struct fuse_file_info *fi);
+void op_fallocate(fuse_req_t req, fuse_ino_t ino, int mode, off_t off, off_t len,
+                  struct fuse_file_info *fi);
+void op_copy_file_range(fuse_req_t req, fuse_ino_t in, off_t in_off, struct fuse_file_info *in_fi,
+                        fuse_ino_t out, off_t out_off, struct fuse_file_info *out_fi, size_t len,
+                        int flags);
+void op_lseek(fuse_req_t req, fuse_ino_t ino, off_t off, int whence, struct fuse_file_info *fi);
+
+/* ---- ops_dir.c */
+void op_opendir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi);
+void op_readdir(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, struct fuse_file_info *fi);
+void op_releasedir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi);
+void op_fsyncdir(fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse_file_info *fi);
+
+/* ---- ops_name.c */
+void op_mknod(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode, dev_t rdev);
+void op_mkdir(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode);
+void op_symlink(fuse_req_t req, const char *target, fuse_ino_t parent, const char *name);
+void op_link(fuse_req_t req, fuse_ino_t ino, fuse_ino_t parent, const char *name);
+void op_unlink(fuse_req_t req, fuse_ino_t parent, const char *name);
+void op_rmdir(fuse_req_t req, fuse_ino_t parent, const char *name);
+
+/* ---- ops_rename.c */
+void op_rename(fuse_req_t req, fuse_ino_t parent, const char *name, fuse_ino_t newparent,
+               const char *newname, unsigned flags);
+
+#endif

@@ -1,0 +1,383 @@
+/*
+ * upcall - the connection to syncd: what goes out, and who waits (receiving: upcall_recv.c)
+ *
+ * Two threads: one dials (STATE/syncd.sock, again every DIAL_MS) and receives, one sends. One lock.
+ *
+ * Diagnostics: info: connected. warning: lost; there is none; the queue is full. error: an event that
+ * cannot be packed.
+ */
+#include "upcall.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <sys/eventfd.h>
+#include <sys/socket.h>
+#include <unistd.h>
+#include <uthash.h>
+#include <utlist.h>
+
+#include "change.h"
+#include "lock.h"
+#include "net/local.h"
+#include "upcall_int.h"
+#include "util/clock.h"
+#include "util/log.h"
+#include "util/str.h"
+#include "util/workq.h"
+#include "vol.h"
+#include "watch.h"
+#include "wire/check.h"
+#include "wire/codec.h"
+
+enum { DIAL_MS = 100, STORE_THREADS = 8, STORE_JOBS = 65536 };
+
+struct packet {
+    struct packet *prev, *next;
+    int fd;
+    size_t len;
+    uint8_t data[];
+};
+
+struct question {
+    uint64_t number;
+    upcall_fn *fn;
+    void *arg;
+    UT_hash_handle hh;
+};
+
+/* HOPING: none was there yet, and what is asked waits for it until `hope_until`. */
+enum state { HOPING, DOWN, UP };
+
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+static pthread_cond_t work = PTHREAD_COND_INITIALIZER; /* for the sender */
+static pthread_cond_t idle = PTHREAD_COND_INITIALIZER; /* the sender has let go of the socket */
+static enum state state = DOWN;
+static uint64_t hope_until;
+static bool stopping, sending;
+static int conn = -1, stop_fd = -1;
+static struct packet *queue;
+static size_t queued, queued_bytes;
+static uint32_t dropped; /* packets syncd will never see, not reported yet */
+static uint64_t next_seq = 1;
+static struct question *questions;
+static _Atomic uint64_t last_number;
+static char socket_path[4096];
+static pthread_t receiver_thread, sender_thread;
+static struct workq *store_queue;
+
+/* --- the queue: under the lock ------------------------------------------------------------------- */
+
+static void packet_free(struct packet *p) {
+    if (p->fd >= 0)
+        close(p->fd);
+    free(p);
+}
+
+/* NULL: it cannot be packed, or no memory. fd is the packet's then, else the caller's. */
+static struct packet *packet_make(const Mfl__ToSyncd *m, int fd) {
+    Mfl__ToSyncd numbered = *m;
+    size_t room = mfl__to_syncd__get_packed_size(m) + 16; /* and the number */
+    struct packet *p = malloc(sizeof *p + room);
+    if (p == NULL)
+        return NULL;
+    numbered.seq = next_seq++;
+    ssize_t n = wire_to_syncd_pack(&numbered, p->data, room);
+    if (n < 0) {
+        log_error_limited("an event for syncd cannot be packed (%s): %s", wire_to_syncd_kind(m),
+                          log_strerror((int)n));
+        free(p);
+        return NULL;
+    }
+    p->len = (size_t)n;
+    p->fd = fd;
+    return p;
+}
+
+static void queue_add(struct packet *p) {
+    DL_APPEND(queue, p);
+    queued++;
+    queued_bytes += p->len;
+    pthread_cond_signal(&work);
+}
+
+static void queue_add_lost(void) {
+    Mfl__Lost lost = MFL__LOST__INIT;
+    Mfl__ToSyncd m = MFL__TO_SYNCD__INIT;
+    lost.dropped = dropped;
+    m.m_case = MFL__TO_SYNCD__M_LOST;
+    m.lost = &lost;
+    struct packet *p = packet_make(&m, -1);
+    if (p != NULL) {
+        queue_add(p);
+        dropped = 0;
+    }
+}
+
+/* false: dropped; fd is the caller's then. */
+static bool queue_put(const Mfl__ToSyncd *m, int fd) {
+    if (state == DOWN) {
+        dropped++;
+        return false;
+    }
+    if (queued >= UPCALL_QUEUE_PACKETS || queued_bytes >= UPCALL_QUEUE_BYTES) {
+        if (dropped++ == 0)
+            log_warn("syncd does not keep up: events dropped, mailboxes will be compared anew");
+        return false;
+    }
+    if (state == UP && dropped > 0)
+        queue_add_lost();
+    struct packet *p = packet_make(m, fd);
+    if (p == NULL) {
+        dropped++;
+        return false;
+    }
+    queue_add(p);
+    return true;
+}
+
+static void queue_drop(void) {
+    struct packet *p, *next;
+    DL_FOREACH_SAFE(queue, p, next) {
+        DL_DELETE(queue, p);
+        packet_free(p);
+        dropped++;
+    }
+    queued = 0;
+    queued_bytes = 0;
+}
+
+static void questions_release(void) {
+    static const struct upcall_answer alone = {.alone = true};
+    struct question *q, *next;
+    HASH_ITER(hh, questions, q, next) {
+        HASH_DEL(questions, q);
+        q->fn(q->arg, &alone, false);
+        free(q);
+    }
+}
+
+/* --- telling and asking ------------------------------------------------------------------------------ */
+
+void upcall_tell(const Mfl__ToSyncd *m) {
+    pthread_mutex_lock(&lock);
+    queue_put(m, -1);
+    pthread_mutex_unlock(&lock);
+}
+
+uint64_t upcall_number(void) {
+    return atomic_fetch_add(&last_number, 1) + 1;
+}
+
+bool upcall_ask(const Mfl__ToSyncd *m, uint64_t number, int fd, upcall_fn *fn, void *arg) {
+    static const struct upcall_answer alone = {.alone = true};
+    struct question *q = calloc(1, sizeof *q);
+    pthread_mutex_lock(&lock);
+    bool asked = q != NULL && vol.has_peer && queue_put(m, fd);
+    if (asked) {
+        *q = (struct question){.number = number, .fn = fn, .arg = arg};
+        HASH_ADD(hh, questions, number, sizeof q->number, q);
+    } else {
+        fn(arg, &alone, true);
+    }
+    pthread_mutex_unlock(&lock);
+    if (!asked) {
+        free(q);
+        if (fd >= 0)
+            close(fd);
+    }
+    return asked;
+}
+
+void upcall_answered(uint64_t number, const struct upcall_answer *a) {
+    struct question *q;
+    pthread_mutex_lock(&lock);
+    HASH_FIND(hh, questions, &number, sizeof number, q);
+    if (q != NULL) {
+        HASH_DEL(questions, q);
+        q->fn(q->arg, a, false);
+        free(q);
+    }
+    pthread_mutex_unlock(&lock);
+}
+
+struct workq *upcall_queue(void) {
+    return store_queue;
+}
+
+/* --- the connection ------------------------------------------------------------------------------------ */
+
+/* Goes before everything that waits in the queue. Under the lock, so that what it says of L's is true. */
+static int queue_hello(void) {
+    Mfl__Hello hello = MFL__HELLO__INIT;
+    Mfl__ToSyncd m = MFL__TO_SYNCD__INIT;
+    size_t n;
+    struct mailfs_id *held = lock_held_ids(&n);
+    ProtobufCBinaryData *ids = calloc(n + 1, sizeof *ids);
+    if (ids == NULL) {
+        free(held);
+        return -ENOMEM;
+    }
+    for (size_t i = 0; i < n; i++)
+        ids[i] = wire_bytes_of(&held[i]);
+    hello.version = 1;
+    hello.volume = vol.conf_volume->name;
+    hello.incarnation = vol.incarnation;
+    hello.pid = getpid();
+    hello.n_locked = n;
+    hello.locked = ids;
+    hello.mark_gen = change_generation();
+    hello.clean = vol.clean;
+    m.m_case = MFL__TO_SYNCD__M_HELLO;
+    m.hello = &hello;
+    struct packet *p = packet_make(&m, -1);
+    free(ids);
+    free(held);
+    if (p == NULL)
+        return -ENOMEM;
+    DL_PREPEND(queue, p);
+    queued++;
+    queued_bytes += p->len;
+    return 0;
+}
+
+static bool connection_begin(int fd) {
+    pthread_mutex_lock(&lock);
+    bool ok = !stopping && queue_hello() == 0;
+    if (ok) {
+        conn = fd;
+        state = UP;
+        lock_forget_hints();
+        if (dropped > 0)
+            queue_add_lost();
+        pthread_cond_signal(&work);
+    }
+    pthread_mutex_unlock(&lock);
+    return ok;
+}
+
+/* All that waits is answered at once: mail goes on without the peer. Under the lock. */
+static void go_down(void) {
+    state = DOWN;
+    queue_drop();
+    questions_release();
+}
+
+static void connection_end(int fd) {
+    shutdown(fd, SHUT_RDWR);
+    pthread_mutex_lock(&lock);
+    conn = -1;
+    go_down();
+    while (sending)
+        pthread_cond_wait(&idle, &lock);
+    bool say = !stopping;
+    pthread_mutex_unlock(&lock);
+    close(fd);
+    lock_forget_shown();
+    if (say)
+        log_warn("connection to syncd lost: serving alone, changes are remembered");
+}
+
+static void give_up_hope(void) {
+    pthread_mutex_lock(&lock);
+    if (state == HOPING && clock_ms() >= hope_until) {
+        log_warn("no syncd: serving alone, changes are remembered");
+        go_down();
+    }
+    pthread_mutex_unlock(&lock);
+}
+
+/* false: mailfs stops. */
+static bool wait_a_little(void) {
+    struct pollfd p = {.fd = stop_fd, .events = POLLIN};
+    return poll(&p, 1, DIAL_MS) == 0;
+}
+
+static void *receiver(void *arg) {
+    do {
+        int fd = local_connect(socket_path);
+        if (fd < 0) {
+            give_up_hope();
+            continue;
+        }
+        if (connection_begin(fd)) {
+            log_info("connected to syncd");
+            upcall_receive(fd);
+            connection_end(fd);
+        } else {
+            close(fd);
+        }
+    } while (wait_a_little());
+    return NULL;
+}
+
+static struct packet *queue_take(void) {
+    struct packet *p = queue;
+    DL_DELETE(queue, p);
+    queued--;
+    queued_bytes -= p->len;
+    return p;
+}
+
+static void *sender(void *arg) {
+    pthread_mutex_lock(&lock);
+    while (!stopping) {
+        if (state != UP || queue == NULL) {
+            pthread_cond_wait(&work, &lock);
+            continue;
+        }
+        struct packet *p = queue_take();
+        int fd = conn;
+        sending = true;
+        pthread_mutex_unlock(&lock);
+        int r = local_send(fd, p->data, p->len, p->fd);
+        if (r != 0)
+            shutdown(fd, SHUT_RDWR); /* the receiver sees the end */
+        packet_free(p);
+        pthread_mutex_lock(&lock);
+        if (r != 0)
+            dropped++;
+        sending = false;
+        pthread_cond_signal(&idle);
+    }
+    pthread_mutex_unlock(&lock);
+    return NULL;
+}
+
+int upcall_init(const char *state_dir) {
+    int r = str_printf(socket_path, sizeof socket_path, "%s/syncd.sock", state_dir);
+    if (r == 0)
+        r = workq_new(STORE_THREADS, STORE_JOBS, &store_queue);
+    if (r == 0)
+        r = watch_queue(store_queue);
+    if (r != 0)
+        return r;
+    stop_fd = eventfd(0, EFD_CLOEXEC);
+    if (stop_fd < 0)
+        return -errno;
+    if (vol.has_peer) {
+        state = HOPING;
+        hope_until = clock_ms() + vol.conf_volume->peer->timeout_ms;
+    }
+    r = pthread_create(&receiver_thread, NULL, receiver, NULL);
+    if (r == 0)
+        r = pthread_create(&sender_thread, NULL, sender, NULL);
+    return -r;
+}
+
+void upcall_stop(void) {
+    uint64_t one = 1;
+    pthread_mutex_lock(&lock);
+    stopping = true;
+    ssize_t ignored = write(stop_fd, &one, sizeof one);
+    (void)ignored;
+    if (conn >= 0)
+        shutdown(conn, SHUT_RDWR);
+    go_down();
+    pthread_cond_broadcast(&work);
+    pthread_mutex_unlock(&lock);
+    pthread_join(receiver_thread, NULL);
+    pthread_join(sender_thread, NULL);
+}

@@ -1,0 +1,14 @@
+#ifndef MAILFS_UPCALL_INT_H
+#define MAILFS_UPCALL_INT_H
+
+/* What upcall.c and upcall_recv.c share. */
+
+#include "upcall.h"
+
+/* Dispatches what comes until the connection ends or syncd sends nonsense. */
+void upcall_receive(int fd);
+
+/* An answer has come; one that nobody waits for any more is dropped. */
+void upcall_answered(uint64_t number, const struct upcall_answer *a);
+
+#endif

@@ -1,0 +1,28 @@
+#ifndef MAILFS_VOL_H
+#define MAILFS_VOL_H
+
+/* What every part of this program may look at: set before the first request, constant afterwards. */
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "conf/conf.h"
+
+#define FUSE_USE_VERSION 312
+
+struct fuse_session;
+
+struct vol {
+    const struct conf *conf;
+    const struct conf_volume *conf_volume;
+    int store_fd;         /* the store's root, O_RDONLY */
+    int internal_fd;      /* STORE/.mailfs, hidden in the mount */
+    uint64_t incarnation; /* random, of this process */
+    bool has_peer;
+    bool clean; /* the mailfs before this one stopped cleanly */
+    struct fuse_session *se;
+};
+
+extern struct vol vol;
+
+#endif
