@@ -23,7 +23,7 @@ enum conf_commit {
 };
 
 struct conf_addr {
-    char host[64]; /* numeric IPv4, numeric IPv6 without brackets, or a host name; "" or * : any */
+    char host[256]; /* name or numeric address, without brackets; "*": any (only to listen) */
     uint16_t port;
 };
 
@@ -69,15 +69,13 @@ const struct conf_volume *conf_volume_find(const struct conf *conf, const char *
 
 const char *conf_commit_name(enum conf_commit commit);
 
-/* "SHA256:" and 32 bytes in hex (colons between them allowed) or base64. 0 or -EINVAL. */
+/* "SHA256:" and 43 characters of base64, as `mailfsctl fingerprint` prints it. 0 or -EINVAL. */
 int conf_fingerprint_parse(const char *s, uint8_t fp[CONF_FINGERPRINT_BYTES]);
 
-/* As mailfsctl fingerprint prints it: "SHA256:" and 43 characters of base64. */
-#define CONF_FINGERPRINT_TEXT 52
-void conf_fingerprint_format(const uint8_t fp[CONF_FINGERPRINT_BYTES],
-                             char s[CONF_FINGERPRINT_TEXT]);
+/* "host:port", "[v6]:port", "*:port". 0, or -EINVAL and *why = what is wrong (static text). */
+int conf_addr_parse(const char *s, struct conf_addr *addr, const char **why);
 
-/* "host:port", "[v6]:port", "*:port", ":port". 0 or -EINVAL. */
-int conf_addr_parse(const char *s, struct conf_addr *addr);
+/* Is inner the same as outer, or below it? Both as conf_load() leaves paths: no "//", "." or "..". */
+bool conf_path_within(const char *outer, const char *inner);
 
 #endif
