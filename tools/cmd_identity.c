@@ -14,7 +14,7 @@
 #include "net/cert.h"
 #include "util/str.h"
 
-#define ERR_MAX 4608
+#define ERR_MAX    4608
 #define USUAL_PORT 7400
 
 static bool is_meant(const struct ctl_args *a, const struct conf_volume *v) {
@@ -109,7 +109,8 @@ int command_init(const struct ctl_args *args) {
     return rc;
 }
 
-/* ---- fingerprint ------------------------------------------------------------------------------ */
+/* ---- fingerprint ------------------------------------------------------------------------------
+ */
 
 int command_fingerprint(const struct ctl_args *args) {
     bool named = !args->only && args->conf->n_volumes > 1;

@@ -10,8 +10,8 @@
 #include <string.h>
 
 #define MINUTE 60u
-#define HOUR (60u * MINUTE)
-#define DAY (24u * HOUR)
+#define HOUR   (60u * MINUTE)
+#define DAY    (24u * HOUR)
 
 char *human_duration(double seconds, char buf[HUMAN_MAX]) {
     uint64_t s;

@@ -11,7 +11,7 @@
 
 #include "conf/conf.h"
 
-#define QUERY_SOCKET "ctl.sock" /* in the volume's state directory */
+#define QUERY_SOCKET     "ctl.sock" /* in the volume's state directory */
 #define QUERY_TIMEOUT_MS 5000
 
 /*

@@ -20,7 +20,7 @@
 #include "human.h"
 #include "query.h"
 
-#define TEXT_MAX 1024
+#define TEXT_MAX    1024
 #define LABEL_WIDTH 16
 
 /* A member of that name, whatever it is; NULL when there is none. */

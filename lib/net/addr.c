@@ -45,9 +45,8 @@ void addr_format_socket(const struct sockaddr *sa, socklen_t len, char out[ADDR_
 
 /* getaddrinfo with our hints; a code of gai_strerror(3). */
 static int look_up(const struct addr *a, int flags, struct addrinfo **out) {
-    struct addrinfo hints = {.ai_family = AF_UNSPEC,
-                             .ai_socktype = SOCK_STREAM,
-                             .ai_flags = flags | AI_NUMERICSERV};
+    struct addrinfo hints = {
+        .ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM, .ai_flags = flags | AI_NUMERICSERV};
     bool any = !a->host[0] || strcmp(a->host, "*") == 0;
     char port[8];
 

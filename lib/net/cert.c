@@ -27,7 +27,7 @@
 #include <openssl/rand.h>
 #include <openssl/x509.h>
 
-#define PREFIX "SHA256:"
+#define PREFIX     "SHA256:"
 #define PREFIX_LEN 7
 #define BASE64_LEN 43 /* of 32 bytes, without the '=' */
 

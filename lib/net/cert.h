@@ -18,11 +18,11 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define CERT_KEY_FILE "key.pem"
+#define CERT_KEY_FILE  "key.pem"
 #define CERT_CERT_FILE "cert.pem"
 
 #define CERT_FINGERPRINT_BYTES 32
-#define CERT_FINGERPRINT_TEXT 51 /* "SHA256:", 43 characters, NUL */
+#define CERT_FINGERPRINT_TEXT  51 /* "SHA256:", 43 characters, NUL */
 
 struct cert_fingerprint {
     uint8_t sha256[CERT_FINGERPRINT_BYTES];

@@ -20,8 +20,8 @@
 #include <openssl/ssl.h>
 
 /* Reasons that OpenSSL gives to alerts received: 1000 + number (RFC 8446, section 6). */
-#define ALERT(n) (SSL_AD_REASON_OFFSET + (n))
-#define ALERT_CERTIFICATE_REQUIRED 116
+#define ALERT(n)                      (SSL_AD_REASON_OFFSET + (n))
+#define ALERT_CERTIFICATE_REQUIRED    116
 #define ALERT_NO_APPLICATION_PROTOCOL 120
 
 #define SAY(...) snprintf(text, size, __VA_ARGS__)

@@ -392,8 +392,8 @@ static void handshake_done(struct link *l) {
 
     l->last_rx = clock_ms();
     if (rc == -EPROTO) {
-        snprintf(l->text, sizeof(l->text),
-                 "%s: other protocol version: the peer does not speak %s", l->name, TLS_ALPN);
+        snprintf(l->text, sizeof(l->text), "%s: other protocol version: the peer does not speak %s",
+                 l->name, TLS_ALPN);
         link_fail(l, LINK_VERSION);
     } else if (rc != 0) {
         snprintf(l->text, sizeof(l->text), "%s: the peer showed no acceptable certificate",

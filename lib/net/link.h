@@ -34,10 +34,10 @@
 struct event_base;
 struct link;
 
-#define LINK_FRAME_MAX (1024u * 1024u)         /* one frame, without its length */
-#define LINK_BULK_INFLIGHT (256u * 1024u)      /* bulk bytes handed to TLS at a time, or one frame */
-#define LINK_BULK_MAX (2u * 1024u * 1024u)     /* bulk bytes queued before -EAGAIN */
-#define LINK_CONTROL_MAX (32u * 1024u * 1024u) /* control bytes queued before -ENOBUFS */
+#define LINK_FRAME_MAX     (1024u * 1024u) /* one frame, without its length */
+#define LINK_BULK_INFLIGHT (256u * 1024u)  /* bulk bytes handed to TLS at a time, or one frame */
+#define LINK_BULK_MAX      (2u * 1024u * 1024u)  /* bulk bytes queued before -EAGAIN */
+#define LINK_CONTROL_MAX   (32u * 1024u * 1024u) /* control bytes queued before -ENOBUFS */
 
 enum link_reason {
     LINK_CLOSED,         /* the peer closed the connection */

@@ -278,6 +278,7 @@ static int check_merged(const Mfp__Merged *m, const char **why) {
 static int check_hello(const Mfp__Hello *h, const char **why) {
     REQUIRE(h->store_id.len == MAILFS_ID_BYTES, "a store id that is not 16 bytes");
     REQUIRE(strlen(h->node) <= NODE_MAX && strlen(h->volume) <= NODE_MAX, "a name too long");
+    REQUIRE(h->node[0] != '\0' && h->volume[0] != '\0', "no name of the node or the volume");
     return 0;
 }
 

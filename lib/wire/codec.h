@@ -5,9 +5,9 @@
  * Messages to bytes and back. What these functions return has been checked in full (check.h); what
  * they refuse is explained in words. Pure; any thread.
  *
- * Unpacking takes at most WIRE_UNPACK_FIXED + WIRE_UNPACK_FACTOR * len bytes of memory, whatever the
- * sender made of its len bytes (an empty element of a list costs it 2 bytes and us some 100). It is
- * plain malloc'ed memory: protobuf-c's functions may be used on it with its own allocator.
+ * Unpacking takes at most WIRE_UNPACK_FIXED + WIRE_UNPACK_FACTOR * len bytes of memory, whatever
+ * the sender made of its len bytes (an empty element of a list costs it 2 bytes and us some 100).
+ * It is plain malloc'ed memory: protobuf-c's functions may be used on it with its own allocator.
  *
  * Versions: fields that are not known here are dropped, so that a newer peer may send more. A whole
  * message kind that is not known is -ENOTSUP: the receiver cannot know what it leaves out.
@@ -24,7 +24,7 @@
 #define WIRE_FRAME_MAX (1024u * 1024u) /* as LINK_FRAME_MAX; tests/unit compares the two */
 #define WIRE_LOCAL_MAX (128u * 1024u)  /* as LOCAL_PACKET_MAX */
 
-#define WIRE_UNPACK_FIXED (64u * 1024u)
+#define WIRE_UNPACK_FIXED  (64u * 1024u)
 #define WIRE_UNPACK_FACTOR 32u
 
 /*
@@ -35,8 +35,8 @@ int wire_frame_pack(const Mfp__Frame *frame, uint8_t **out, size_t *len);
 
 /*
  * 0 and a frame to be freed with wire_frame_free(); or with a sentence in why: -EPROTO malformed or
- * refused by the check, -ENOTSUP unknown kind, -EMSGSIZE above WIRE_FRAME_MAX, -ENOMEM out of memory
- * or over the budget.
+ * refused by the check, -ENOTSUP unknown kind, -EMSGSIZE above WIRE_FRAME_MAX, -ENOMEM out of
+ * memory or over the budget.
  */
 int wire_frame_unpack(const uint8_t *data, size_t len, Mfp__Frame **out, char *why, size_t size);
 void wire_frame_free(Mfp__Frame *frame); /* NULL is allowed */

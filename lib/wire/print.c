@@ -16,7 +16,7 @@
 
 #define LIST_SHOWN 4
 #define TEXT_SHOWN 80
-#define DOTS "..."
+#define DOTS       "..."
 
 struct line {
     char *buf;

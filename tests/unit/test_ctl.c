@@ -25,18 +25,21 @@
 static char dir[64], sock[128];
 static struct conf *conf;
 
-/* ---- figures ------------------------------------------------------------------------------------ */
+/* ---- figures ------------------------------------------------------------------------------------
+ */
 
 static void test_durations(void **state) {
     static const struct {
         double seconds;
         const char *text;
     } cases[] = {
-        {-5, "0 s"},         {0, "0 s"},         {0.04, "0 s"},
-        {0.4, "0.4 s"},      {9.9, "9.9 s"},     {9.96, "9 s"},
-        {119, "119 s"},      {120, "2 min"},     {3599, "59 min"},
-        {3600, "1 h 0 min"}, {8000, "2 h 13 min"}, {86400, "1 d 0 h"},
-        {273600, "3 d 4 h"}, {1e300, "11574074074 d 1 h"},
+        {-5, "0 s"},          {0, "0 s"},
+        {0.04, "0 s"},        {0.4, "0.4 s"},
+        {9.9, "9.9 s"},       {9.96, "9 s"},
+        {119, "119 s"},       {120, "2 min"},
+        {3599, "59 min"},     {3600, "1 h 0 min"},
+        {8000, "2 h 13 min"}, {86400, "1 d 0 h"},
+        {273600, "3 d 4 h"},  {1e300, "11574074074 d 1 h"},
     };
     char buf[HUMAN_MAX];
 
@@ -63,7 +66,8 @@ static void test_bytes_and_counts(void **state) {
     assert_string_equal(human_text("abcdef", buf, 4), "abc");
 }
 
-/* ---- the screen ----------------------------------------------------------------------------------- */
+/* ---- the screen
+ * ----------------------------------------------------------------------------------- */
 
 static void shows(const char *json, const char *expected) {
     json_object *doc = json_tokener_parse(json);
@@ -80,7 +84,8 @@ static void shows(const char *json, const char *expected) {
 }
 
 static void test_in_sync(void **state) {
-    shows("{\"node\":\"mx-a\",\"volumes\":[{\"name\":\"mail\",\"state\":\"in-sync\",\"peer\":\"mx-b\","
+    shows("{\"node\":\"mx-a\",\"volumes\":[{\"name\":\"mail\",\"state\":\"in-sync\",\"peer\":\"mx-"
+          "b\","
           "\"since\":92000,\"lag_seconds\":0,\"pending_messages\":0,\"pending_bytes\":0,"
           "\"tokens_held\":12,\"mount\":\"/srv/mail\",\"mailfs_connected\":true,"
           "\"last_error\":\"10.77.0.2:7400: silent\",\"last_error_at\":99000}]}",
@@ -94,20 +99,21 @@ static void test_in_sync(void **state) {
 }
 
 static void test_alone(void **state) {
-    shows("{\"node\":\"mx-a\",\"volumes\":[{\"name\":\"mail\",\"state\":\"alone\",\"peer\":\"mx-b\","
-          "\"since\":99700,\"lag_seconds\":250.4,\"pending_messages\":1204,"
-          "\"pending_bytes\":35328,\"oldest_pending\":\"user1/1700.M1\",\"tokens_held\":1,"
-          "\"mailboxes_to_merge\":3,\"mount\":\"/srv/mail\",\"mailfs_connected\":false,"
-          "\"notes\":[\"3 mailboxes were changed on both nodes\"],\"last_error\":null}]}",
-          "node mx-a\n"
-          "\n"
-          "volume mail: ALONE, without mx-b for 5 min\n"
-          "  mount           /srv/mail (mailfs is not running)\n"
-          "  not on mx-b     1,204 messages, 34.5 KiB, the oldest change for 4 min\n"
-          "  oldest          user1/1700.M1\n"
-          "  to merge        3 mailboxes\n"
-          "  tokens here     1 mailbox\n"
-          "  note            3 mailboxes were changed on both nodes\n");
+    shows(
+        "{\"node\":\"mx-a\",\"volumes\":[{\"name\":\"mail\",\"state\":\"alone\",\"peer\":\"mx-b\","
+        "\"since\":99700,\"lag_seconds\":250.4,\"pending_messages\":1204,"
+        "\"pending_bytes\":35328,\"oldest_pending\":\"user1/1700.M1\",\"tokens_held\":1,"
+        "\"mailboxes_to_merge\":3,\"mount\":\"/srv/mail\",\"mailfs_connected\":false,"
+        "\"notes\":[\"3 mailboxes were changed on both nodes\"],\"last_error\":null}]}",
+        "node mx-a\n"
+        "\n"
+        "volume mail: ALONE, without mx-b for 5 min\n"
+        "  mount           /srv/mail (mailfs is not running)\n"
+        "  not on mx-b     1,204 messages, 34.5 KiB, the oldest change for 4 min\n"
+        "  oldest          user1/1700.M1\n"
+        "  to merge        3 mailboxes\n"
+        "  tokens here     1 mailbox\n"
+        "  note            3 mailboxes were changed on both nodes\n");
 }
 
 static void test_no_peer_and_two_volumes(void **state) {
@@ -126,7 +132,8 @@ static void test_odd_documents(void **state) {
     shows("{}", "node \n");
     shows("[1]", "node \n");
     shows("{\"node\":5,\"volumes\":{}}", "node \n");
-    shows("{\"node\":\"n\",\"volumes\":[null,7]}", "node n\n\nvolume : unknown\n\nvolume : unknown\n");
+    shows("{\"node\":\"n\",\"volumes\":[null,7]}",
+          "node n\n\nvolume : unknown\n\nvolume : unknown\n");
     shows("{\"node\":\"n\",\"volumes\":[{\"name\":\"a\\nvolume b: in-sync\",\"state\":\"alone\","
           "\"peer\":\"\\u001b[31m\",\"since\":\"x\",\"lag_seconds\":[],\"notes\":[1,{}]}]}",
           "node n\n"
@@ -135,7 +142,8 @@ static void test_odd_documents(void **state) {
           "  not on ?[31m    nothing\n");
 }
 
-/* ---- asking ------------------------------------------------------------------------------------- */
+/* ---- asking -------------------------------------------------------------------------------------
+ */
 
 struct fake {
     int listener;
@@ -220,8 +228,12 @@ static void test_no_answer(void **state) {
 }
 
 static void test_bad_answers(void **state) {
-    static const char *const bad[] = {"hello", "{", "[]", "{\"volumes\":[]}",
-                                      "{\"volumes\":[{\"name\":\"mali\"}]}", "{\"volumes\":[1]}"};
+    static const char *const bad[] = {"hello",
+                                      "{",
+                                      "[]",
+                                      "{\"volumes\":[]}",
+                                      "{\"volumes\":[{\"name\":\"mali\"}]}",
+                                      "{\"volumes\":[1]}"};
     bool answered;
     json_object *doc;
 
@@ -233,7 +245,8 @@ static void test_bad_answers(void **state) {
     expect_unknown(doc, answered, "reset");
 }
 
-/* ---- the suite ------------------------------------------------------------------------------------- */
+/* ---- the suite
+ * ------------------------------------------------------------------------------------- */
 
 static int setup(void **state) {
     char text[1024], err[CONF_ERR_MAX];
@@ -242,11 +255,12 @@ static int setup(void **state) {
     if (!mkdtemp(dir))
         return -1;
     snprintf(sock, sizeof(sock), "%s/" QUERY_SOCKET, dir);
-    snprintf(text, sizeof(text),
-             "node = \"mx-a\"\nvolume \"mail\" {\n store = \"/a\"\n mount = \"/b\"\n state = \"%s\"\n"
-             " listen = \"127.0.0.1:1\"\n peer \"mx-b\" {\n address = \"127.0.0.1:2\"\n"
-             " fingerprint = \"" FP "\"\n }\n}\n",
-             dir);
+    snprintf(
+        text, sizeof(text),
+        "node = \"mx-a\"\nvolume \"mail\" {\n store = \"/a\"\n mount = \"/b\"\n state = \"%s\"\n"
+        " listen = \"127.0.0.1:1\"\n peer \"mx-b\" {\n address = \"127.0.0.1:2\"\n"
+        " fingerprint = \"" FP "\"\n }\n}\n",
+        dir);
     if (conf_parse("f", text, &conf, err) != 0) {
         print_error("%s\n", err);
         return -1;

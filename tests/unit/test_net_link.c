@@ -637,7 +637,7 @@ static int make_nodes(void **state) {
 }
 
 static int remove_nodes(void **state) {
-    char path[128];
+    char path[256];
 
     for (int i = 0; i < 3; i++) {
         tls_close(tls[i]);

@@ -141,7 +141,8 @@ static void test_descriptor_passed(void **state) {
 /* Somebody who sends many descriptors at once, to fill our table. */
 static void send_fds(int sockfd, int fd, size_t n) {
     char control[CMSG_SPACE(32 * sizeof(int))] = {0};
-    struct iovec iov = {.iov_base = "x", .iov_len = 1};
+    char byte = 'x';
+    struct iovec iov = {.iov_base = &byte, .iov_len = 1};
     struct msghdr msg = {.msg_iov = &iov,
                          .msg_iovlen = 1,
                          .msg_control = control,

@@ -20,8 +20,11 @@ static struct mailfs_id dir_id = {{1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14
 static char why[256];
 
 #define DIR wire_bytes_of(&dir_id)
+/* protobuf-c's strings are not const, though packing changes nothing. */
+#define S(literal) ((char *)(uintptr_t)(literal))
 
-/* ---- helpers ---------------------------------------------------------------------------------- */
+/* ---- helpers ----------------------------------------------------------------------------------
+ */
 
 /* Pack, unpack, and see that the same comes out. */
 static void round_trip(const Mfp__Frame *f) {
@@ -66,7 +69,8 @@ static void refused(const Mfp__Frame *f, const char *word) {
     frame.m_case = MFP__FRAME__M_##KIND;                                                           \
     frame.kind = (p)
 
-/* ---- the peer's protocol ------------------------------------------------------------------------ */
+/* ---- the peer's protocol ------------------------------------------------------------------------
+ */
 
 static void test_limits_agree(void **state) {
     assert_int_equal(WIRE_FRAME_MAX, LINK_FRAME_MAX);
@@ -78,15 +82,15 @@ static void test_hello(void **state) {
     FRAME(hello, HELLO, &m);
 
     m.version_min = m.version = 1;
-    m.node = "mx-a";
-    m.volume = "mail";
+    m.node = S("mx-a");
+    m.volume = S("mail");
     m.incarnation = UINT64_MAX;
     m.store_id = DIR;
     round_trip(&frame);
     m.store_id.len = 15;
     refused(&frame, "16 bytes");
     m.store_id.len = 16;
-    m.node = "";
+    m.node = S("");
     refused(&frame, "name");
 }
 
@@ -103,33 +107,33 @@ static void test_txn(void **state) {
     Mfp__Op op[5] = {MFP__OP__INIT, MFP__OP__INIT, MFP__OP__INIT, MFP__OP__INIT, MFP__OP__INIT};
     Mfp__Op *ops[] = {&op[0], &op[1], &op[2], &op[3], &op[4]};
     Mfp__Txn txn = MFP__TXN__INIT;
-    char *bases[] = {"1.M1.h", "2.M2.h"};
+    char *bases[] = {S("1.M1.h"), S("2.M2.h")};
     FRAME(txn, TXN, &txn);
 
     was.sub = MFP__SUB__NEW;
     now.sub = MFP__SUB__CUR;
-    now.info = "2,FS";
+    now.info = S("2,FS");
     now.uid = 17;
-    msg.bname = "1700000000.M1P2.host,S=10";
+    msg.bname = S("1700000000.M1P2.host,S=10");
     msg.old = &was;
     msg.now = &now;
     rec.uid = 17;
     rec.bname = msg.bname;
-    rec.ext = "W10";
+    rec.ext = S("W10");
     uidlist.v = 5;
     uidlist.n = 18;
     uidlist.recs = recs;
     uidlist.n_recs = 1;
-    file.name = ".dovecot.sieve";
+    file.name = S(".dovecot.sieve");
     file.now = &file_now;
     file_now.type = 0120000;
-    file_now.symlink = "sieve/main.sieve";
+    file_now.symlink = S("sieve/main.sieve");
     move.id = DIR;
     move.new_parent = DIR;
-    move.old_name = ".Old";
-    move.name = ".New";
+    move.old_name = S(".Old");
+    move.name = S(".New");
     gone.id = DIR;
-    gone.name = ".Gone";
+    gone.name = S(".Gone");
     gone.bases = bases;
     gone.n_bases = 2;
     op[0].op_case = MFP__OP__OP_MSG;
@@ -149,39 +153,39 @@ static void test_txn(void **state) {
     txn.end = true;
     round_trip(&frame);
 
-    msg.bname = "../../etc/passwd";
+    msg.bname = S("../../etc/passwd");
     refused(&frame, "base name");
-    msg.bname = "a:2,S"; /* a name, but no base name */
+    msg.bname = S("a:2,S"); /* a name, but no base name */
     refused(&frame, "base name");
-    msg.bname = "1.M1.h";
-    now.info = "2,S/../x";
+    msg.bname = S("1.M1.h");
+    now.info = S("2,S/../x");
     refused(&frame, "flags");
-    now.info = "2,S";
+    now.info = S("2,S");
     now.sub = MFP__SUB__TMP;
     refused(&frame, "new nor in cur");
     now.sub = MFP__SUB__CUR;
     rec.uid = 0;
     refused(&frame, "UIDs");
     rec.uid = 17;
-    rec.ext = "W1\n18 :forged";
+    rec.ext = S("W1\n18 :forged");
     refused(&frame, "line");
-    rec.ext = "";
-    file.name = "a/b";
+    rec.ext = S("");
+    file.name = S("a/b");
     refused(&frame, "name");
-    file.name = ".mailfs";
+    file.name = S(".mailfs");
     refused(&frame, "ours");
-    file.name = "..";
+    file.name = S("..");
     refused(&frame, "name");
-    file.name = "x";
+    file.name = S("x");
     file.now = NULL;
     refused(&frame, "state");
     file.now = &file_now;
     move.new_parent.len = 4;
     refused(&frame, "16 bytes");
     move.new_parent.len = 16;
-    bases[1] = "";
+    bases[1] = S("");
     refused(&frame, "base name");
-    bases[1] = "x";
+    bases[1] = S("x");
     op[4].op_case = MFP__OP__OP__NOT_SET;
     refused(&frame, "operation");
     op[4].op_case = MFP__OP__OP_DIR_REMOVE;
@@ -198,8 +202,8 @@ static void test_uids_ascend(void **state) {
 
     a.uid = 7;
     b.uid = 8;
-    a.bname = "1.a";
-    b.bname = "1.b";
+    a.bname = S("1.a");
+    b.bname = S("1.b");
     l.dir = DIR;
     l.recs = recs;
     l.n_recs = 2;
@@ -260,7 +264,8 @@ static void test_memory_is_bounded(void **state) {
     free(bytes);
 }
 
-/* ---- other versions, and garbage ------------------------------------------------------------------ */
+/* ---- other versions, and garbage
+ * ------------------------------------------------------------------ */
 
 static void test_unknown_field_is_dropped(void **state) {
     Mfp__TokenReq m = MFP__TOKEN_REQ__INIT;
@@ -317,7 +322,7 @@ static void test_cut_frame(void **state) {
     id.incarnation = id.seq = 1;
     m.id = &id;
     m.dir = DIR;
-    m.tmp_name = "1.M1P1.host";
+    m.tmp_name = S("1.M1P1.host");
     bytes = raw(&frame, &len);
     for (size_t n = 0; n < len; n++) {
         Mfp__Frame *back = NULL;
@@ -330,7 +335,8 @@ static void test_cut_frame(void **state) {
     free(bytes);
 }
 
-/* ---- mailfs and syncd ------------------------------------------------------------------------------ */
+/* ---- mailfs and syncd
+ * ------------------------------------------------------------------------------ */
 
 static void test_local_round_trip(void **state) {
     uint8_t buf[1024];
@@ -341,7 +347,7 @@ static void test_local_round_trip(void **state) {
     ssize_t n;
 
     add.sub = MFL__SUB__NEW;
-    add.name = "1.M1P1.host,S=3";
+    add.name = S("1.M1P1.host,S=3");
     act.dir = DIR;
     act.what_case = MFL__ACT__WHAT_ADD;
     act.add = &add;
@@ -356,9 +362,9 @@ static void test_local_round_trip(void **state) {
     assert_string_equal(wire_to_syncd_kind(back), "act");
     wire_to_syncd_free(back);
     assert_int_equal(wire_to_syncd_pack(&m, buf, 10), -EMSGSIZE);
-    add.name = "x/y";
+    add.name = S("x/y");
     assert_int_equal(wire_to_syncd_pack(&m, buf, sizeof(buf)), -EPROTO);
-    add.name = "x";
+    add.name = S("x");
     add.sub = MFL__SUB__TMP;
     assert_int_equal(wire_to_syncd_pack(&m, buf, sizeof(buf)), -EPROTO);
     add.sub = MFL__SUB__CUR;
@@ -376,7 +382,7 @@ static void test_local_answers(void **state) {
     inval.dir = DIR;
     inval.names = names;
     inval.n_names = 1;
-    changed.name = "dovecot-uidlist";
+    changed.name = S("dovecot-uidlist");
     changed.content = true;
     m.m_case = MFL__TO_MAILFS__M_INVALIDATE;
     m.invalidate = &inval;
@@ -389,14 +395,15 @@ static void test_local_answers(void **state) {
     inval.moved_id = (ProtobufCBinaryData){3, dir_id.b};
     assert_int_equal(wire_to_mailfs_pack(&m, buf, sizeof(buf)), -EPROTO);
     inval.moved_id.len = 0;
-    changed.old_name = "..";
+    changed.old_name = S("..");
     assert_int_equal(wire_to_mailfs_pack(&m, buf, sizeof(buf)), -EPROTO);
     assert_int_equal(
         wire_to_mailfs_unpack((const uint8_t *)"\xa2\x06\x00", 3, &back, why, sizeof(why)),
         -ENOTSUP);
 }
 
-/* ---- printing ---------------------------------------------------------------------------------- */
+/* ---- printing ----------------------------------------------------------------------------------
+ */
 
 static void test_print(void **state) {
     Mfp__MsgState now = MFP__MSG_STATE__INIT;
@@ -407,9 +414,9 @@ static void test_print(void **state) {
     FRAME(txn, TXN, &txn);
 
     now.sub = MFP__SUB__CUR;
-    now.info = "2,S";
+    now.info = S("2,S");
     now.uid = 7;
-    msg.bname = "1.M2\n.h";
+    msg.bname = S("1.M2\n.h");
     msg.now = &now;
     op.op_case = MFP__OP__OP_MSG;
     op.msg = &msg;
