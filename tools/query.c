@@ -71,8 +71,8 @@ static json_object *pick_volume(json_object *answer, const char *name) {
 
 /* A volume of which nothing is known but why. */
 static json_object *unknown_volume(const struct conf_volume *v, const char *error) {
-    static const char *const nulls[] = {"since",         "lag_seconds",    "pending_messages",
-                                        "pending_bytes", "oldest_pending", "tokens_held"};
+    static const char *const nulls[] = {"since",         "lag_seconds",       "pending_messages",
+                                        "pending_bytes", "oldest_pending_at", "tokens_held"};
     json_object *o = json_object_new_object();
 
     if (!o)

@@ -5,6 +5,7 @@
  *
  *	volume mail: in-sync with mx-b for 2 h 13 min
  *	  mount           /srv/mail
+ *	  link            10.77.0.2:7400, round trip 0.4 ms
  *	  not on mx-b     nothing
  *	  tokens here     12 mailboxes
  *	  last error      3 h 2 min ago: 10.77.0.2:7400: nothing heard from the peer for 3.0 s
@@ -86,10 +87,9 @@ static void print_headline(FILE *out, const json_object *v, time_t now) {
     fprintf(out, "\n");
 }
 
-/* What the peer does not have yet, and since when. */
+/* "not on mx-b     12 messages, 34.5 KiB, the oldest change for 4 min" */
 static void print_pending(FILE *out, const json_object *v, const char *peer) {
     uint64_t messages = get_count(v, "pending_messages"), bytes = get_count(v, "pending_bytes");
-    const char *oldest = query_string(v, "oldest_pending");
     char label[TEXT_MAX], count[HUMAN_MAX], size[HUMAN_MAX], age[HUMAN_MAX];
     double lag = 0;
     bool lags = get_number(v, "lag_seconds", &lag) && lag > 0;
@@ -105,8 +105,20 @@ static void print_pending(FILE *out, const json_object *v, const char *peer) {
     if (lags)
         fprintf(out, ", the oldest change for %s", human_duration(lag, age));
     fprintf(out, "\n");
-    if (oldest && oldest[0])
-        print_row(out, "oldest", oldest);
+}
+
+static void print_link(FILE *out, const json_object *v) {
+    const char *address = query_string(v, "peer_address");
+    char text[TEXT_MAX];
+    double ms;
+
+    if (!address || !json_object_get_boolean(get(v, "link_up")))
+        return;
+    print_label(out, "link");
+    fprintf(out, "%s", human_text(address, text, sizeof(text)));
+    if (get_number(v, "round_trip_ms", &ms))
+        fprintf(out, ", round trip %.1f ms", ms);
+    fprintf(out, "\n");
 }
 
 static void print_error(FILE *out, const json_object *v, time_t now) {
@@ -135,31 +147,17 @@ static void print_notes(FILE *out, const json_object *v) {
     }
 }
 
-static void print_mount(FILE *out, const json_object *v) {
-    const char *mount = query_string(v, "mount");
-    json_object *connected = get(v, "mailfs_connected");
-    char text[TEXT_MAX];
-
-    if (!mount)
-        return;
-    print_label(out, "mount");
-    fprintf(out, "%s", human_text(mount, text, sizeof(text)));
-    if (json_object_is_type(connected, json_type_boolean) && !json_object_get_boolean(connected))
-        fprintf(out, " (mailfs is not running)");
-    fprintf(out, "\n");
-}
-
 static void print_volume(FILE *out, const json_object *v, time_t now) {
-    const char *peer = query_string(v, "peer");
+    const char *peer = query_string(v, "peer"), *mount = query_string(v, "mount");
     char name[TEXT_MAX], count[HUMAN_MAX];
     double n;
 
     print_headline(out, v, now);
-    print_mount(out, v);
+    if (mount)
+        print_row(out, "mount", mount);
     if (peer && !is_unknown(v)) {
+        print_link(out, v);
         print_pending(out, v, human_text(peer, name, sizeof(name)));
-        if (get_number(v, "mailboxes_to_merge", &n) && n > 0)
-            print_row(out, "to merge", human_count((uint64_t)n, "mailbox", "mailboxes", count));
         if (get_number(v, "tokens_held", &n) && n >= 0)
             print_row(out, "tokens here", human_count((uint64_t)n, "mailbox", "mailboxes", count));
     }

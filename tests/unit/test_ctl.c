@@ -87,12 +87,14 @@ static void test_in_sync(void **state) {
     shows("{\"node\":\"mx-a\",\"volumes\":[{\"name\":\"mail\",\"state\":\"in-sync\",\"peer\":\"mx-"
           "b\","
           "\"since\":92000,\"lag_seconds\":0,\"pending_messages\":0,\"pending_bytes\":0,"
-          "\"tokens_held\":12,\"mount\":\"/srv/mail\",\"mailfs_connected\":true,"
+          "\"tokens_held\":12,\"mount\":\"/srv/mail\",\"peer_address\":\"10.77.0.2:7400\","
+          "\"link_up\":true,\"round_trip_ms\":0.412,"
           "\"last_error\":\"10.77.0.2:7400: silent\",\"last_error_at\":99000}]}",
           "node mx-a\n"
           "\n"
           "volume mail: in-sync with mx-b for 2 h 13 min\n"
           "  mount           /srv/mail\n"
+          "  link            10.77.0.2:7400, round trip 0.4 ms\n"
           "  not on mx-b     nothing\n"
           "  tokens here     12 mailboxes\n"
           "  last error      16 min ago: 10.77.0.2:7400: silent\n");
@@ -102,16 +104,14 @@ static void test_alone(void **state) {
     shows(
         "{\"node\":\"mx-a\",\"volumes\":[{\"name\":\"mail\",\"state\":\"alone\",\"peer\":\"mx-b\","
         "\"since\":99700,\"lag_seconds\":250.4,\"pending_messages\":1204,"
-        "\"pending_bytes\":35328,\"oldest_pending\":\"user1/1700.M1\",\"tokens_held\":1,"
-        "\"mailboxes_to_merge\":3,\"mount\":\"/srv/mail\",\"mailfs_connected\":false,"
+        "\"pending_bytes\":35328,\"tokens_held\":1,\"mount\":\"/srv/mail\","
+        "\"peer_address\":\"10.77.0.2:7400\",\"link_up\":false,\"round_trip_ms\":null,"
         "\"notes\":[\"3 mailboxes were changed on both nodes\"],\"last_error\":null}]}",
         "node mx-a\n"
         "\n"
         "volume mail: ALONE, without mx-b for 5 min\n"
-        "  mount           /srv/mail (mailfs is not running)\n"
+        "  mount           /srv/mail\n"
         "  not on mx-b     1,204 messages, 34.5 KiB, the oldest change for 4 min\n"
-        "  oldest          user1/1700.M1\n"
-        "  to merge        3 mailboxes\n"
         "  tokens here     1 mailbox\n"
         "  note            3 mailboxes were changed on both nodes\n");
 }
