@@ -2,8 +2,8 @@
  * tree_merge.h: the three-way merge of the directory tree, by id.
  *
  * Directories (containers) keep their id when they are renamed, so what a side did to each can be
- * told: made, moved, removed, other attributes. The two results are merged into one tree. Symmetric in
- * the two sides; no I/O, no clock.
+ * told: made, moved, removed, other attributes. The two results are merged into one tree. Symmetric
+ * in the two sides; no I/O, no clock.
  *
  *   made on either side          there
  *   moved on one side            moved; on both: higher `version`, then the greater (parent, name)
@@ -13,6 +13,8 @@
  *                                becomes its alias
  *   A moved below B, B below A   the move of the highest id in the circle is undone
  *   no valid base on a side      nothing is removed
+ *   bases that differ            nothing is removed that only one base knows, and where both say
+ * they did nothing the side with the later base is right
  *
  * Memory: about 400 bytes a listed directory. Errors: negative errno.
  */
@@ -49,6 +51,7 @@ struct tree_side {
     bool full;       /* every directory is listed. Otherwise those that differ from the common base,
                       * and in addition all their parents, old and new, up to the root; bases must
                       * be valid and equal then. */
+    uint64_t base_version; /* which of two different bases is the later: the higher. 0: unknown */
     const struct tree_entry *entries; /* any order, each id once, not the root */
     size_t count;
 };
@@ -72,7 +75,8 @@ struct tree_item {
     bool present;              /* in the result, under its own id */
     bool aliased;              /* not present: its contents belong to alias_of */
     struct mailfs_id alias_of; /* a present one */
-    struct tree_place place;   /* if present; the parent is a present one, or not listed, or the root */
+    struct tree_place
+        place; /* if present; the parent is a present one, or not listed, or the root */
     struct tree_attr attr;
     unsigned depth; /* if present: 1 below the root (or an unlisted one); parents come first when
                      * applied by ascending depth */
@@ -89,8 +93,8 @@ struct tree_result {
     struct tree_stats stats;
 };
 
-/* Merges. The result borrows the names. 0; -EINVAL: an id twice on one side, the root's id, an entry
- * that neither was nor is, a listing of differences without valid base; -ENOMEM. */
+/* Merges. The result borrows the names. 0; -EINVAL: an id twice on one side, the root's id, an
+ * entry that neither was nor is, a listing of differences without valid base; -ENOMEM. */
 int tree_merge(const struct tree_side *a, const struct tree_side *b, struct tree_result **out);
 void tree_result_free(struct tree_result *r); /* NULL is fine */
 const struct tree_item *tree_result_find(const struct tree_result *r, const struct mailfs_id *id);

@@ -1,0 +1,116 @@
+/*
+ * tree_decide.c: the merge of one directory
+ *
+ * T1. Symmetric: which side is called a makes no difference.
+ * T2. A directory goes only if a valid base says that it was on both sides, one has it no more, and
+ * the other did nothing to it nor in it.
+ *
+ * Diagnostics: none.
+ */
+#include "replica/tree_priv.h"
+
+#include <string.h>
+
+int tree_place_cmp(const struct tree_place *x, const struct tree_place *y) {
+    int c = mailfs_id_cmp(&x->parent, &y->parent);
+
+    return c ? c : strcmp(x->name, y->name);
+}
+
+static bool same_place(const struct tree_place *x, const struct tree_place *y) {
+    return tree_place_cmp(x, y) == 0;
+}
+
+/* Whose base is the later common state; NULL: not known, or they are one. */
+static const struct tree_view *later_base(const struct tree_view *a, const struct tree_view *b) {
+    if (!a->valid || !b->valid || !a->base_version || !b->base_version ||
+        a->base_version == b->base_version)
+        return NULL;
+    return a->base_version > b->base_version ? a : b;
+}
+
+/* p has it, q has not: did q remove what p has? */
+static bool removed_by_absent(const struct tree_view *p, const struct tree_view *q) {
+    if (p->changed_inside || !p->valid || !q->valid)
+        return false;
+    if (!q->was) /* removed by agreement, or made since q's base: only the later base can tell */
+        return p->was && same_place(&p->now, &p->old) && later_base(p, q) == q;
+    return same_place(&p->now, &q->old) || (p->was && same_place(&p->now, &p->old));
+}
+
+/* Two moves of one directory. */
+static const struct tree_place *choose_move(const struct tree_view *a, const struct tree_view *b) {
+    if (a->version != b->version)
+        return a->version > b->version ? &a->now : &b->now;
+    return tree_place_cmp(&a->now, &b->now) > 0 ? &a->now : &b->now;
+}
+
+static void merge_place(const struct tree_view *a, const struct tree_view *b,
+                        struct tree_item *it) {
+    bool moved_a = !a->was || !same_place(&a->now, &a->old);
+    bool moved_b = !b->was || !same_place(&b->now, &b->old);
+    bool a_is_base = b->was && same_place(&a->now, &b->old);
+    bool b_is_base = a->was && same_place(&b->now, &a->old);
+
+    if (same_place(&a->now, &b->now)) {
+        it->place = a->now;
+    } else if (moved_a != moved_b) {
+        it->place = moved_a ? a->now : b->now;
+    } else if (a_is_base != b_is_base) { /* one is where the other started from */
+        it->place = a_is_base ? b->now : a->now;
+    } else if (!moved_a && later_base(a, b)) {
+        it->place = later_base(a, b)->now;
+    } else {
+        it->place = *choose_move(a, b);
+        it->what |= TREE_CONFLICT;
+    }
+}
+
+static uint32_t merge_number(bool base_a, uint32_t old_a, uint32_t a, bool base_b, uint32_t old_b,
+                             uint32_t b) {
+    bool changed_a = !base_a || a != old_a, changed_b = !base_b || b != old_b;
+
+    if (changed_a != changed_b)
+        return changed_a ? a : b;
+    return a > b ? a : b;
+}
+
+static void merge_attr(const struct tree_view *a, const struct tree_view *b, struct tree_attr *to) {
+    to->mode = merge_number(a->was, a->old_attr.mode, a->attr.mode, b->was, b->old_attr.mode,
+                            b->attr.mode);
+    to->uid =
+        merge_number(a->was, a->old_attr.uid, a->attr.uid, b->was, b->old_attr.uid, b->attr.uid);
+    to->gid =
+        merge_number(a->was, a->old_attr.gid, a->attr.gid, b->was, b->old_attr.gid, b->attr.gid);
+}
+
+static void decide_lone(const struct tree_view *p, const struct tree_view *q,
+                        struct tree_item *it) {
+    if (removed_by_absent(p, q))
+        return;
+    it->present = true;
+    it->place = p->now;
+    it->attr = p->attr;
+    if (q->was)
+        it->what |= TREE_CONFLICT | TREE_REVIVED;
+}
+
+void tree_decide(const struct tree_slot *slot, struct tree_item *it) {
+    const struct tree_view *a = &slot->a, *b = &slot->b;
+
+    it->at_a = a->is;
+    it->at_b = b->is;
+    it->now_a = a->now;
+    it->now_b = b->now;
+    it->attr_a = a->attr;
+    it->attr_b = b->attr;
+    if (a->is && b->is) {
+        it->present = true;
+        merge_place(a, b, it);
+        merge_attr(a, b, &it->attr);
+    } else if (a->is) {
+        decide_lone(a, b, it);
+    } else if (b->is) {
+        decide_lone(b, a, it);
+    }
+}

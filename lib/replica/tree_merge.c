@@ -1,0 +1,209 @@
+/*
+ * tree_merge.c: the three-way merge of the directory tree
+ *
+ * Puts the two listings beside each other by id, has each directory decided (tree_decide.c), then
+ * makes a tree of them (tree_shape.c). The invariants T1 to T6 stand in those two files.
+ *
+ * Diagnostics: -EINVAL for listings that contradict themselves.
+ */
+#include "replica/tree_merge.h"
+
+#include "replica/tree_priv.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+static int compare_entries(const void *x, const void *y) {
+    const struct tree_entry *const *a = x, *const *b = y;
+
+    return mailfs_id_cmp(&(*a)->id, &(*b)->id);
+}
+
+static bool entry_ok(const struct tree_entry *e) {
+    return !mailfs_id_is_root(&e->id) && (e->was || e->is) && (!e->was || e->old.name) &&
+           (!e->is || e->now.name);
+}
+
+/* The entries of a side by id; -EINVAL for one that cannot be. */
+static int sort_side(const struct tree_side *s, const struct tree_entry ***out) {
+    const struct tree_entry **p;
+    size_t i;
+
+    *out = NULL;
+    if (!s->full && !s->base_valid)
+        return -EINVAL;
+    p = calloc(s->count + 1, sizeof *p);
+    if (!p)
+        return -ENOMEM;
+    *out = p;
+    for (i = 0; i < s->count; i++) {
+        p[i] = &s->entries[i];
+        if (!entry_ok(p[i]))
+            return -EINVAL;
+    }
+    if (s->count > 1)
+        qsort(p, s->count, sizeof *p, compare_entries);
+    for (i = 1; i < s->count; i++)
+        if (mailfs_id_equal(&p[i - 1]->id, &p[i]->id))
+            return -EINVAL;
+    return 0;
+}
+
+static void view_of_entry(const struct tree_side *s, const struct tree_entry *e,
+                          struct tree_view *v) {
+    memset(v, 0, sizeof *v);
+    v->valid = s->base_valid;
+    v->base_version = s->base_version;
+    v->was = e->was && s->base_valid;
+    v->is = e->is;
+    v->changed_inside = e->is && e->changed_inside;
+    v->version = e->version;
+    if (v->was) {
+        v->old = e->old;
+        v->old_attr = e->old_attr;
+    }
+    if (v->is) {
+        v->now = e->now;
+        v->attr = e->attr;
+    }
+}
+
+/* Not listed by s: as in the common base, if its listing leaves that out; otherwise it is not
+ * there. */
+static void view_of_unlisted(const struct tree_side *s, const struct tree_side *o,
+                             const struct tree_entry *other, struct tree_view *v) {
+    memset(v, 0, sizeof *v);
+    v->valid = s->base_valid;
+    v->base_version = s->base_version;
+    if (s->full || !other->was || !o->base_valid)
+        return;
+    v->was = v->is = true;
+    v->old = v->now = other->old;
+    v->old_attr = v->attr = other->old_attr;
+}
+
+/* One of ea, eb may be NULL. */
+static void join_item(const struct tree_side *a, const struct tree_entry *ea,
+                      const struct tree_side *b, const struct tree_entry *eb, struct tree_item *it,
+                      struct tree_slot *slot) {
+    it->a = ea;
+    it->b = eb;
+    if (ea) {
+        it->id = ea->id;
+        view_of_entry(a, ea, &slot->a);
+    } else {
+        it->id = eb->id;
+        view_of_unlisted(a, b, eb, &slot->a);
+    }
+    if (eb)
+        view_of_entry(b, eb, &slot->b);
+    else
+        view_of_unlisted(b, a, ea, &slot->b);
+    tree_decide(slot, it);
+}
+
+static void join_sides(const struct tree_side *a, const struct tree_entry **pa,
+                       const struct tree_side *b, const struct tree_entry **pb,
+                       struct tree_work *w) {
+    size_t i = 0, j = 0;
+
+    while (i < a->count || j < b->count) {
+        int c = i == a->count ? 1 : j == b->count ? -1 : mailfs_id_cmp(&pa[i]->id, &pb[j]->id);
+
+        join_item(a, c <= 0 ? pa[i] : NULL, b, c >= 0 ? pb[j] : NULL, &w->items[w->count],
+                  &w->slots[w->count]);
+        w->count++;
+        i += c <= 0;
+        j += c >= 0;
+    }
+}
+
+static bool same_attr(const struct tree_attr *x, const struct tree_attr *y) {
+    return x->mode == y->mode && x->uid == y->uid && x->gid == y->gid;
+}
+
+/* What the two sides have to do about an item, now that the tree is made. */
+static void mark_item(struct tree_item *it) {
+    if (!it->present) {
+        if (!it->aliased && (it->at_a || it->at_b))
+            it->what |= TREE_REMOVED;
+        return;
+    }
+    if (!it->at_a || !it->at_b)
+        it->what |= TREE_MADE;
+    if ((it->at_a && tree_place_cmp(&it->now_a, &it->place) != 0) ||
+        (it->at_b && tree_place_cmp(&it->now_b, &it->place) != 0))
+        it->what |= TREE_MOVED;
+    if ((it->at_a && !same_attr(&it->attr_a, &it->attr)) ||
+        (it->at_b && !same_attr(&it->attr_b, &it->attr)))
+        it->what |= TREE_ATTR;
+}
+
+static void count_item(const struct tree_item *it, struct tree_stats *s) {
+    s->made += (it->what & TREE_MADE) != 0;
+    s->removed += (it->what & TREE_REMOVED) != 0;
+    s->moved += (it->what & TREE_MOVED) != 0;
+    s->conflicts += (it->what & TREE_CONFLICT) != 0;
+    s->revived += (it->what & TREE_REVIVED) != 0;
+    s->undone += (it->what & TREE_UNDONE) != 0;
+    s->aliased += it->aliased;
+}
+
+static int merge_sorted(const struct tree_side *a, const struct tree_entry **pa,
+                        const struct tree_side *b, const struct tree_entry **pb,
+                        struct tree_result *r) {
+    struct tree_work w = {0};
+    size_t i;
+    int err;
+
+    r->items = w.items = calloc(a->count + b->count + 1, sizeof *w.items);
+    w.slots = calloc(a->count + b->count + 1, sizeof *w.slots);
+    if (!w.items || !w.slots) {
+        free(w.slots);
+        return -ENOMEM;
+    }
+    join_sides(a, pa, b, pb, &w);
+    r->count = w.count;
+    err = tree_shape(&w);
+    for (i = 0; !err && i < r->count; i++) {
+        mark_item(&r->items[i]);
+        count_item(&r->items[i], &r->stats);
+    }
+    free(w.slots);
+    return err;
+}
+
+int tree_merge(const struct tree_side *a, const struct tree_side *b, struct tree_result **out) {
+    const struct tree_entry **pa = NULL, **pb = NULL;
+    struct tree_result *r = calloc(1, sizeof *r);
+    int err;
+
+    *out = NULL;
+    err = r ? sort_side(a, &pa) : -ENOMEM;
+    if (!err)
+        err = sort_side(b, &pb);
+    if (!err)
+        err = merge_sorted(a, pa, b, pb, r);
+    free(pa);
+    free(pb);
+    if (err)
+        tree_result_free(r);
+    else
+        *out = r;
+    return err;
+}
+
+void tree_result_free(struct tree_result *r) {
+    if (!r)
+        return;
+    free(r->items);
+    free(r);
+}
+
+const struct tree_item *tree_result_find(const struct tree_result *r, const struct mailfs_id *id) {
+    struct tree_work w = {.items = r->items, .count = r->count};
+    size_t i = tree_work_find(&w, id);
+
+    return i < r->count ? &r->items[i] : NULL;
+}
