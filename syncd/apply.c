@@ -1,0 +1,140 @@
+/*
+ * apply: a journalled transaction to the store.
+ *
+ * Order: keyword table before the letters, messages before their records, records before removals
+ * (a record whose file is missing, or a letter without a name, would be seen by Dovecot).
+ *
+ * Diagnostics: each operation that could not be applied, with the container; a container that is in
+ * another state than the peer thought (it will be merged) at level info.
+ */
+#include "apply.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "apply_int.h"
+#include "journal.h"
+#include "util/log.h"
+#include "wire/check.h"
+
+void apply_result_free(struct apply_result *r) {
+    invals_free(&r->inval);
+    memset(r, 0, sizeof(*r));
+}
+
+void apply_suspect(struct apply *a, const char *why, const char *name) {
+    char path[256];
+
+    log_info("%s: %s%s%s; the container will be compared",
+             state_path(a->st, &a->dir, path, sizeof(path)), why, name ? ": " : "",
+             name ? name : "");
+    a->out->suspect = true;
+}
+
+enum phase { KEYWORDS, PRESENT, UIDLIST, REMOVED, FILES, DIRS, PHASES };
+
+static enum phase phase_of(const Mfp__Op *op) {
+    switch (op->op_case) {
+    case MFP__OP__OP_KEYWORDS:
+        return KEYWORDS;
+    case MFP__OP__OP_MSG:
+        return op->msg->now && op->msg->now->sub != MFP__SUB__SELF ? PRESENT : REMOVED;
+    case MFP__OP__OP_UIDLIST:
+        return UIDLIST;
+    case MFP__OP__OP_LINES:
+    case MFP__OP__OP_FILE:
+        return FILES;
+    default:
+        return DIRS;
+    }
+}
+
+static int apply_op(struct apply *a, const Mfp__Op *op) {
+    switch (op->op_case) {
+    case MFP__OP__OP_KEYWORDS:
+        return apply_keywords(a, op->keywords);
+    case MFP__OP__OP_MSG:
+        return phase_of(op) == PRESENT ? apply_msg_present(a, op->msg)
+                                       : apply_msg_remove(a, op->msg);
+    case MFP__OP__OP_UIDLIST:
+        return apply_uidlist(a, op->uidlist);
+    case MFP__OP__OP_LINES:
+        return apply_lines(a, op->lines);
+    case MFP__OP__OP_FILE:
+        return apply_file(a, op->file);
+    case MFP__OP__OP_DIR_MAKE:
+        return apply_dir_make(a, op->dir_make);
+    case MFP__OP__OP_DIR_MOVE:
+        return apply_dir_move(a, op->dir_move);
+    case MFP__OP__OP_DIR_REMOVE:
+        return apply_dir_remove(a, op->dir_remove);
+    case MFP__OP__OP_SUBDIR:
+        return apply_subdir(a, op->subdir);
+    default:
+        return 0;
+    }
+}
+
+/* Errors after which trying again later makes sense: the transaction stays in the journal. */
+static bool is_transient(int err) {
+    return err == -ENOSPC || err == -EDQUOT || err == -EIO || err == -ENOMEM || err == -EROFS;
+}
+
+static int apply_all(struct apply *a, const Mfp__Txn *txn) {
+    int phase, r, first = 0;
+    size_t i;
+
+    for (phase = 0; phase < PHASES; phase++) {
+        for (i = 0; i < txn->n_ops; i++) {
+            if ((int)phase_of(txn->ops[i]) != phase)
+                continue;
+            r = apply_op(a, txn->ops[i]);
+            if (r >= 0)
+                continue;
+            state_fail(a->st, r, &a->dir, "cannot apply what the peer did");
+            a->out->suspect = true;
+            if (first == 0 || is_transient(r))
+                first = r;
+            if (is_transient(r))
+                return first;
+        }
+    }
+    r = apply_maildirsize(a);
+    return first ? first : r;
+}
+
+static int apply_open(struct apply *a, const Mfp__Txn *txn) {
+    int r = wire_id(&txn->dir, &a->dir);
+
+    if (r == 0)
+        r = store_dir_open(a->st, &a->dir, &a->d);
+    if (r == -ENOENT)
+        apply_suspect(a, "the container is not here", NULL);
+    return r;
+}
+
+int apply_txn(struct state *st, const Mfp__Txn *txn, uint64_t journal_id, bool replay,
+              struct apply_result *out) {
+    struct apply a = {.st = st, .replay = replay, .out = out};
+    int r;
+
+    memset(out, 0, sizeof(*out));
+    a.d = (struct store_dir){.fd = {-1, -1, -1, -1}};
+    r = apply_open(&a, txn);
+    if (r == 0)
+        r = apply_all(&a, txn);
+    else if (r == -ENOENT)
+        r = 0;
+    if (!is_transient(r)) {
+        int r2 = base_apply_txn(st, BASE_AGREED, txn);
+        if (r2 < 0)
+            r = state_fail(st, r2, &a.dir, "applied, but the base cannot follow");
+        if (journal_id && !is_transient(r))
+            journal_applied(st, journal_id);
+    }
+    if (a.has_ix)
+        index_free(&a.ix);
+    store_dir_close(&a.d);
+    return r;
+}

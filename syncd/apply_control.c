@@ -1,0 +1,318 @@
+/*
+ * apply_control: keyword table, uidlist, subscriptions, maildirsize.
+ *
+ * The uidlist is what Dovecot must never see wrong: it only grows, N never goes down, no UID is bound
+ * again. Records that only add to the end are appended to the file in place (while the file is as it
+ * was when last looked at, without reading it); anything else is a new inode with a time it never had.
+ *
+ * No diagnostics but of apply.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "apply_int.h"
+#include "io/file.h"
+#include "io/io.h"
+#include "maildir/keywords.h"
+#include "maildir/size.h"
+#include "maildir/subs.h"
+#include "maildir/uidlist.h"
+#include "util/buf.h"
+#include "util/clock.h"
+
+#define UIDLIST "dovecot-uidlist"
+#define KEYWORDS "dovecot-keywords"
+#define SUBSCRIPTIONS "subscriptions"
+#define KEYWORDS_FILE_MAX (1u << 20)
+
+/* ---- control files ---------------------------------------------------------------------------------- */
+
+int apply_write_control(struct apply *a, const char *name, const char *text, size_t n) {
+    struct io_file_attr attr = {.set_owner = geteuid() == 0, .set_mtime = 1};
+    uint64_t now = clock_wall_ns();
+    struct stat sb;
+    int r;
+
+    attr.mtime.tv_sec = (time_t)(now / 1000000000u);
+    attr.mtime.tv_nsec = (long)(now % 1000000000u);
+    if (fstatat(a->d.fd[0], name, &sb, AT_SYMLINK_NOFOLLOW) == 0 && S_ISREG(sb.st_mode)) {
+        /* Dovecot compares some of them by whole seconds. */
+        if (attr.mtime.tv_sec <= sb.st_mtim.tv_sec)
+            attr.mtime.tv_sec = sb.st_mtim.tv_sec + 1;
+        attr.mode = sb.st_mode & 07777;
+    } else {
+        if (fstat(a->d.fd[0], &sb) < 0)
+            return -errno;
+        attr.mode = sb.st_mode & 0666;
+    }
+    attr.uid = sb.st_uid;
+    attr.gid = sb.st_gid;
+    r = io_file_replace_at(a->d.fd[0], name, text, n, &attr);
+    if (r == 0)
+        inval_add(&a->out->inval, &a->dir, MFL__SUB__SELF, name, name, true);
+    return r;
+}
+
+/* Does the first table say nothing that the second does not say alike? */
+static bool keywords_within(const char *text, size_t n, const char *all, size_t nall) {
+    struct maildir_keywords *some = NULL, *whole = NULL;
+    bool within = false;
+    unsigned i;
+
+    if (maildir_keywords_parse(text, n, &some, NULL) == 0 &&
+        maildir_keywords_parse(all, nall, &whole, NULL) == 0) {
+        within = true;
+        for (i = 0; within && i < maildir_keywords_end(some); i++) {
+            const char *name = maildir_keywords_at(some, i);
+            if (name && maildir_keywords_find(whole, name) != (int)i)
+                within = false;
+        }
+    }
+    maildir_keywords_free(some);
+    maildir_keywords_free(whole);
+    return within;
+}
+
+int apply_keywords(struct apply *a, const Mfp__OpKeywords *op) {
+    const char *text = op->content.len ? (const char *)op->content.data : "";
+    char *have = NULL;
+    size_t n = 0;
+    int r = io_file_read_at(a->d.fd[0], KEYWORDS, KEYWORDS_FILE_MAX, &have, &n, NULL);
+    bool later;
+
+    if (r < 0 && r != -ENOENT)
+        return r;
+    if (r == 0 && n == op->content.len && memcmp(have, text, n) == 0) {
+        free(have);
+        return 0;
+    }
+    /* Applied again after later ones: the table here says all that, and more. */
+    later = a->replay && r == 0 && keywords_within(text, op->content.len, have, n);
+    if (r == 0 && !later && !keywords_within(have, n, text, op->content.len))
+        apply_suspect(a, "keywords were named on both sides", NULL);
+    free(have);
+    return later ? 0 : apply_write_control(a, KEYWORDS, text, op->content.len);
+}
+
+/* ---- uidlist ------------------------------------------------------------------------------------------ */
+
+static void note_written(struct apply *a, const struct maildir_uidlist *list) {
+    struct stat sb;
+
+    if (fstatat(a->d.fd[0], UIDLIST, &sb, AT_SYMLINK_NOFOLLOW) == 0)
+        collect_note_uidlist(a->st, &a->dir, &sb, sb.st_size, maildir_uidlist_validity(list),
+                             maildir_uidlist_next(list));
+}
+
+int apply_write_uidlist(struct apply *a, struct maildir_uidlist *list) {
+    char *text;
+    size_t n;
+    int r = maildir_uidlist_format(list, &text, &n);
+
+    if (r == 0)
+        r = apply_write_control(a, UIDLIST, text, n);
+    if (r == 0)
+        note_written(a, list);
+    free(text);
+    return r;
+}
+
+static int append_text(struct apply *a, const char *text, size_t n) {
+    int fd = io_open_beneath(a->d.fd[0], UIDLIST, O_WRONLY | O_APPEND | O_NONBLOCK, 0), r;
+
+    if (fd < 0)
+        return fd;
+    r = io_write_all(fd, text, n);
+    close(fd);
+    if (r == 0)
+        inval_add(&a->out->inval, &a->dir, MFL__SUB__SELF, UIDLIST, UIDLIST, true);
+    return r;
+}
+
+static int update_of(const Mfp__OpUidlist *op, struct maildir_uidlist_update *u) {
+    struct maildir_uidrec *recs = calloc(op->n_recs + 1, sizeof(*recs));
+    size_t i;
+
+    if (!recs)
+        return -ENOMEM;
+    for (i = 0; i < op->n_recs; i++) {
+        recs[i].uid = op->recs[i]->uid;
+        recs[i].ext = op->recs[i]->ext ? op->recs[i]->ext : "";
+        recs[i].base = op->recs[i]->bname;
+    }
+    memset(u, 0, sizeof(*u));
+    u->validity = op->v;
+    u->next = op->n;
+    u->header_rest = op->header_ext && *op->header_ext ? op->header_ext : NULL;
+    u->recs = recs;
+    u->count = op->n_recs;
+    return 0;
+}
+
+/* The file is as it was last seen, and all the records come after its end: their lines. 1: not so. */
+static int append_blind(struct apply *a, const Mfp__OpUidlist *op) {
+    struct stat sb;
+    struct buf b;
+    uint32_t v, n;
+    size_t i;
+    int r;
+
+    if (op->n_recs == 0 || (op->header_ext && *op->header_ext) ||
+        fstatat(a->d.fd[0], UIDLIST, &sb, AT_SYMLINK_NOFOLLOW) < 0 ||
+        !collect_note_matches(a->st, &a->dir, &sb, &v, &n) || v != op->v)
+        return 1;
+    if (op->recs[0]->uid < n || op->n > op->recs[op->n_recs - 1]->uid + 1)
+        return 1;
+    buf_init(&b, 64u << 20);
+    for (i = 0; i < op->n_recs; i++) {
+        const Mfp__UidRec *rec = op->recs[i];
+        struct base_msg msg;
+        /* A base that had a UID is bound anew: that needs the whole list. */
+        if (base_msg_get(a->st, BASE_SENT, &a->dir, rec->bname, &msg) == 0 && msg.uid)
+            break;
+        buf_printf(&b, "%u %s%s:%s\n", rec->uid, rec->ext, *rec->ext ? " " : "", rec->bname);
+    }
+    r = i < op->n_recs ? 1 : buf_error(&b);
+    if (r == 0)
+        r = append_text(a, b.p, b.len);
+    buf_free(&b);
+    if (r == 0 && fstatat(a->d.fd[0], UIDLIST, &sb, AT_SYMLINK_NOFOLLOW) == 0)
+        collect_note_uidlist(a->st, &a->dir, &sb, sb.st_size, op->v,
+                             op->recs[op->n_recs - 1]->uid + 1);
+    return r;
+}
+
+static int read_list(struct apply *a, const Mfp__OpUidlist *op, struct maildir_uidlist **list) {
+    char *text;
+    size_t n;
+    int r = io_file_read_at(a->d.fd[0], UIDLIST, MAILDIR_UIDLIST_TEXT_MAX, &text, &n, NULL);
+
+    if (r == 0) {
+        r = maildir_uidlist_parse(text, n, list, NULL);
+        free(text);
+    }
+    if (r == -ENOENT || r == -ENODATA)
+        return maildir_uidlist_new(op->v, 1, NULL, list) == 0 ? 1 : -ENOMEM;
+    return r;
+}
+
+int apply_uidlist(struct apply *a, const Mfp__OpUidlist *op) {
+    struct maildir_uidlist_result res = {.change = MAILDIR_UIDLIST_SAME};
+    struct maildir_uidlist_update up;
+    struct maildir_uidlist *list = NULL;
+    int r = append_blind(a, op), fresh;
+
+    if (r <= 0)
+        return r;
+    fresh = r = read_list(a, op, &list);
+    if (r >= 0)
+        r = update_of(op, &up);
+    if (r == 0) {
+        r = maildir_uidlist_merge(list, &up, &res);
+        free((void *)up.recs);
+    }
+    if (r == -EEXIST || r == -ESTALE) {
+        apply_suspect(a, "the uidlist does not fit the peer's", NULL);
+        r = 0;
+    } else if (r == 0 && (fresh || res.change == MAILDIR_UIDLIST_REWRITE)) {
+        r = apply_write_uidlist(a, list);
+    } else if (r == 0 && res.change == MAILDIR_UIDLIST_APPEND) {
+        r = append_text(a, res.append, res.append_len);
+        if (r == 0)
+            note_written(a, list);
+    }
+    free(res.append);
+    maildir_uidlist_free(list);
+    return r;
+}
+
+/* ---- subscriptions -------------------------------------------------------------------------------------- */
+
+static int lines_change(struct maildir_subs *s, const Mfp__OpLines *op) {
+    size_t i;
+    int changed = 0, r = 0;
+
+    for (i = 0; r >= 0 && i < op->n_removed; i++) {
+        r = maildir_subs_remove(s, op->removed[i]);
+        changed |= r > 0;
+    }
+    for (i = 0; r >= 0 && i < op->n_added; i++) {
+        r = maildir_subs_add(s, op->added[i]);
+        changed |= r > 0;
+    }
+    return r < 0 ? r : changed;
+}
+
+int apply_lines(struct apply *a, const Mfp__OpLines *op) {
+    struct maildir_subs *s = NULL;
+    char *text = NULL, *out = NULL;
+    size_t n;
+    int r;
+
+    if (strcmp(op->name, SUBSCRIPTIONS) != 0)
+        return -EINVAL;
+    r = io_file_read_at(a->d.fd[0], SUBSCRIPTIONS, MAILDIR_SUBS_TEXT_MAX, &text, &n, NULL);
+    if (r == 0 && n)
+        r = maildir_subs_parse(text, n, &s);
+    else if (r == 0 || r == -ENOENT)
+        r = maildir_subs_new(op->version == 2 ? 2 : 1, &s);
+    free(text);
+    if (r < 0)
+        return r;
+    if (op->version == 2 && maildir_subs_version(s) == 1)
+        maildir_subs_upgrade(s, '.');
+    r = lines_change(s, op);
+    if (r > 0) {
+        r = maildir_subs_format(s, &out, &n);
+        if (r == 0)
+            r = apply_write_control(a, SUBSCRIPTIONS, out, n);
+    }
+    free(out);
+    maildir_subs_free(s);
+    return r;
+}
+
+/* ---- maildirsize ------------------------------------------------------------------------------------------ */
+
+/* Of this container, or of the nearest above it that has one (Maildir++: the user's INBOX). */
+static int size_file(struct apply *a, struct mailfs_id *where) {
+    struct base_dir rec;
+    struct store_dir d;
+    int depth, fd;
+
+    *where = a->dir;
+    for (depth = 0; depth < 8; depth++) {
+        if (store_dir_open(a->st, where, &d) < 0)
+            return -ENOENT;
+        fd = io_open_beneath(d.fd[0], MAILDIR_SIZE_NAME, O_WRONLY | O_APPEND | O_NONBLOCK, 0);
+        store_dir_close(&d);
+        if (fd != -ENOENT)
+            return fd;
+        if (mailfs_id_is_root(where) || base_dir_get(a->st, where, &rec) < 0)
+            return -ENOENT;
+        *where = rec.parent;
+    }
+    return -ENOENT;
+}
+
+int apply_maildirsize(struct apply *a) {
+    char line[MAILDIR_SIZE_LINE_MAX];
+    struct mailfs_id where;
+    int n, fd, r;
+
+    if (a->size_count == 0 && a->size_bytes == 0)
+        return 0;
+    fd = size_file(a, &where);
+    if (fd < 0)
+        return fd == -ENOENT ? 0 : fd;
+    n = maildir_size_format(line, sizeof(line), a->size_bytes, a->size_count);
+    r = n < 0 ? n : io_write_all(fd, line, (size_t)n);
+    close(fd);
+    if (r == 0)
+        inval_add(&a->out->inval, &where, MFL__SUB__SELF, MAILDIR_SIZE_NAME, MAILDIR_SIZE_NAME,
+                  true);
+    return r;
+}

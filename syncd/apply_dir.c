@@ -1,0 +1,399 @@
+/*
+ * apply_dir: containers made, moved and removed by the peer.
+ *
+ * A container is made out of sight, with its id, and then given its name; it is removed by moving it
+ * out of sight first. So whoever looks sees all of it or nothing, and a crash leaves only what lies
+ * in .mailfs/trash.
+ *
+ * Diagnostics: a directory that the peer removed and that lives on, since it holds what the peer did
+ * not know of; two directories made under one name.
+ */
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "apply_int.h"
+#include "io/dirid.h"
+#include "io/io.h"
+#include "maildir/class.h"
+#include "util/log.h"
+#include "util/str.h"
+#include "wire/check.h"
+
+#define DIR_FLAGS (O_RDONLY | O_DIRECTORY | O_NOFOLLOW)
+
+#ifndef RENAME_NOREPLACE
+#define RENAME_NOREPLACE 1
+#endif
+
+static void suspect_also(struct apply *a, const struct mailfs_id *id) {
+    struct apply_result *o = a->out;
+
+    if (o->n_also < sizeof(o->also) / sizeof(*o->also))
+        o->also[o->n_also++] = *id;
+}
+
+/* ---- helpers, also of the tree's merge -------------------------------------------------------------- */
+
+int apply_place_of(struct state *st, int fd, struct mailfs_id *parent, int *parent_fd,
+                   char name[MAILDIR_NAME_MAX + 1]) {
+    char link[64], path[4096], *slash;
+    struct stat sb;
+    ssize_t n;
+    int up, r;
+
+    snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
+    n = readlink(link, path, sizeof(path) - 1);
+    if (n < 0)
+        return -errno;
+    path[n] = '\0';
+    slash = strrchr(path, '/');
+    if (!slash || str_copy(name, MAILDIR_NAME_MAX + 1, slash + 1) < 0)
+        return -ENAMETOOLONG;
+    up = openat(fd, "..", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (up < 0)
+        return -errno;
+    r = fstat(up, &sb) < 0 ? -errno : 0;
+    if (r == 0 && sb.st_ino == st->root_ino && sb.st_dev == st->dev)
+        *parent = mailfs_id_root;
+    else if (r == 0)
+        r = io_dirid_get(up, parent);
+    if (r < 0 || !parent_fd)
+        close(up);
+    else
+        *parent_fd = up;
+    return r;
+}
+
+static int set_attr(int fd, uint32_t mode, uint32_t uid, uint32_t gid) {
+    int r = geteuid() == 0 ? io_fchown(fd, uid, gid) : 0;
+
+    return r == 0 ? io_fchmod(fd, mode & 07777) : r;
+}
+
+int apply_make_container(struct state *st, int parent, const char *name,
+                         const struct mailfs_id *id, uint32_t mode, uint32_t uid, uint32_t gid,
+                         bool has_meta) {
+    char temp[MAILFS_ID_HEX + 8], hex[MAILFS_ID_HEX];
+    int r, fd;
+
+    snprintf(temp, sizeof(temp), "make-%s", mailfs_id_format(id, hex));
+    r = io_mkdir(st->trash, temp, 0700);
+    if (r < 0 && r != -EEXIST)
+        return r;
+    fd = io_open_beneath(st->trash, temp, DIR_FLAGS, 0);
+    if (fd < 0)
+        return fd;
+    r = io_dirid_replace(fd, id);
+    if (r == 0 && has_meta)
+        r = set_attr(fd, mode, uid, gid);
+    if (r == 0)
+        r = io_rename(st->trash, temp, parent, name, RENAME_NOREPLACE);
+    close(fd);
+    if (r < 0)
+        io_rmdir(st->trash, temp);
+    return r;
+}
+
+static int remove_below(int fd, int depth);
+
+struct below {
+    int fd, depth;
+};
+
+static int remove_name(void *arg, const char *name, unsigned char type) {
+    struct below *b = arg;
+    int fd, r;
+
+    if (type != DT_DIR) {
+        r = io_unlink(b->fd, name);
+        return r == -ENOENT ? 0 : r;
+    }
+    fd = io_open_beneath(b->fd, name, DIR_FLAGS, 0);
+    if (fd < 0)
+        return fd;
+    r = remove_below(fd, b->depth + 1);
+    close(fd);
+    return r == 0 ? io_rmdir(b->fd, name) : r;
+}
+
+static int remove_below(int fd, int depth) {
+    struct below b = {fd, depth};
+
+    return depth > 64 ? -ELOOP : store_each_name(fd, remove_name, &b);
+}
+
+int apply_remove_tree(struct state *st, int parent, const char *name) {
+    char temp[MAILFS_ID_HEX + 8], hex[MAILFS_ID_HEX];
+    struct mailfs_id id;
+    int r = mailfs_id_new(&id), fd;
+
+    if (r < 0)
+        return r;
+    snprintf(temp, sizeof(temp), "gone-%s", mailfs_id_format(&id, hex));
+    r = io_rename(parent, name, st->trash, temp, RENAME_NOREPLACE);
+    if (r < 0)
+        return r;
+    fd = io_open_beneath(st->trash, temp, DIR_FLAGS, 0);
+    if (fd < 0)
+        return fd;
+    r = remove_below(fd, 0);
+    close(fd);
+    return r == 0 ? io_rmdir(st->trash, temp) : r;
+}
+
+/* ---- made --------------------------------------------------------------------------------------------- */
+
+/* After the base has the place: the handle too, so that the id leads there. */
+static int remember(struct apply *a, const struct mailfs_id *id, const char *name,
+                    const Mfp__Meta *meta) {
+    struct base_dir rec;
+    int fd, r = base_dir_get(a->st, id, &rec);
+
+    if (r < 0 && r != -ENOENT)
+        return r;
+    if (r == -ENOENT)
+        memset(&rec, 0, sizeof(rec));
+    rec.parent = a->dir;
+    if (str_copy(rec.name, sizeof(rec.name), name) < 0)
+        return -EINVAL;
+    if (meta) {
+        rec.mode = meta->mode;
+        rec.owner = meta->uid;
+        rec.group = meta->gid;
+    }
+    fd = io_open_beneath(a->d.fd[0], name, DIR_FLAGS, 0);
+    if (fd < 0)
+        return fd;
+    r = io_handle_get_fd(fd, &rec.handle);
+    close(fd);
+    return r == 0 ? base_dir_put(a->st, id, &rec) : r;
+}
+
+/* Both made a directory of this name: the lower id is that of both, and its contents are compared. */
+static int join(struct apply *a, const char *name, const struct mailfs_id *theirs) {
+    int fd = io_open_beneath(a->d.fd[0], name, DIR_FLAGS, 0), r;
+    struct mailfs_id mine;
+
+    if (fd < 0)
+        return fd;
+    r = io_dirid_ensure(fd, &mine);
+    if (r == 0 && !mailfs_id_equal(&mine, theirs)) {
+        log_info("%s: made on both nodes", name);
+        if (mailfs_id_cmp(theirs, &mine) < 0) {
+            r = io_dirid_replace(fd, theirs);
+            if (r == 0)
+                r = base_dir_del(a->st, &mine);
+            mine = *theirs;
+        }
+        suspect_also(a, &mine);
+        inval_moved(&a->out->inval, &a->dir, &mine, name, name);
+    }
+    close(fd);
+    return r;
+}
+
+static int update_attr(struct store_dir *d, const Mfp__Meta *meta) {
+    struct stat sb;
+
+    if (!meta || fstat(d->fd[0], &sb) < 0)
+        return 0;
+    if ((sb.st_mode & 07777) == (meta->mode & 07777) && sb.st_uid == meta->uid &&
+        sb.st_gid == meta->gid)
+        return 0;
+    return set_attr(d->fd[0], meta->mode, meta->uid, meta->gid);
+}
+
+int apply_dir_make(struct apply *a, const Mfp__OpDirMake *op) {
+    struct mailfs_id id;
+    struct store_dir d;
+    int r = wire_id(&op->id, &id);
+
+    if (r < 0 || mailfs_id_is_root(&id) ||
+        maildir_name_check(op->name, strlen(op->name), MAILDIR_NAME_COMPONENT) < 0 ||
+        maildir_class_is_local(maildir_class_of(MAILDIR_DIR_CONTAINER, op->name,
+                                                strlen(op->name))))
+        return -EINVAL;
+    r = store_dir_open(a->st, &id, &d);
+    if (r == 0) {
+        r = update_attr(&d, op->meta);
+        store_dir_close(&d);
+        return r;
+    }
+    if (r != -ENOENT)
+        return r;
+    r = apply_make_container(a->st, a->d.fd[0], op->name, &id, op->meta ? op->meta->mode : 0700,
+                             op->meta ? op->meta->uid : 0, op->meta ? op->meta->gid : 0,
+                             op->meta != NULL);
+    if (r == -EEXIST || r == -ENOTEMPTY)
+        return join(a, op->name, &id);
+    if (r == 0)
+        r = remember(a, &id, op->name, op->meta);
+    if (r == 0)
+        inval_moved(&a->out->inval, &a->dir, &id, NULL, op->name);
+    return r;
+}
+
+/* ---- moved --------------------------------------------------------------------------------------------- */
+
+int apply_dir_move(struct apply *a, const Mfp__OpDirMove *op) {
+    char name[MAILDIR_NAME_MAX + 1];
+    struct mailfs_id id, to_id, from_id;
+    struct store_dir d, to;
+    int from = -1, r = wire_id(&op->id, &id);
+
+    if (r == 0)
+        r = wire_id(&op->new_parent, &to_id);
+    if (r < 0 || maildir_name_check(op->name, strlen(op->name), MAILDIR_NAME_COMPONENT) < 0)
+        return -EINVAL;
+    r = store_dir_open(a->st, &id, &d);
+    if (r < 0) {
+        apply_suspect(a, "a directory the peer moved is not here", op->name);
+        return r == -ENOENT ? 0 : r;
+    }
+    r = store_dir_open(a->st, &to_id, &to);
+    if (r == 0)
+        r = apply_place_of(a->st, d.fd[0], &from_id, &from, name);
+    if (r == 0 && !(mailfs_id_equal(&from_id, &to_id) && strcmp(name, op->name) == 0)) {
+        r = io_rename(from, name, to.fd[0], op->name, RENAME_NOREPLACE);
+        if (r == 0) {
+            inval_moved(&a->out->inval, &from_id, &id, name, NULL);
+            inval_moved(&a->out->inval, &to_id, &id, NULL, op->name);
+        }
+    }
+    if (from >= 0)
+        close(from);
+    store_dir_close(&to);
+    store_dir_close(&d);
+    if (r == -EEXIST || r == -ENOENT || r == -ENOTEMPTY || r == -EINVAL) {
+        apply_suspect(a, "a directory cannot be moved as the peer did", op->name);
+        suspect_also(a, &id);
+        return 0;
+    }
+    return r;
+}
+
+/* ---- removed -------------------------------------------------------------------------------------------- */
+
+struct holds {
+    const Mfp__OpDirRemove *op;
+    const char *what;
+};
+
+static int holds_name(void *arg, const char *name, unsigned char type) {
+    struct holds *h = arg;
+
+    if (type != DT_DIR || maildir_dir_of(MAILDIR_DIR_CONTAINER, name, strlen(name)) !=
+                              MAILDIR_DIR_CONTAINER)
+        return 0;
+    if (maildir_class_is_local(maildir_class_of(MAILDIR_DIR_CONTAINER, name, strlen(name))))
+        return 0;
+    h->what = "a directory";
+    return 1;
+}
+
+struct base_set {
+    UT_hash_handle hh;
+    const char *base;
+};
+
+/* What it holds that the peer did not know of when it removed it: NULL: nothing. */
+static int holds_more(struct apply *a, struct store_dir *d, const Mfp__OpDirRemove *op,
+                      const char **what) {
+    struct base_set *set = calloc(op->n_bases + 1, sizeof(*set)), *all = NULL, *s;
+    struct holds h = {op, NULL};
+    struct index ix = {NULL};
+    struct index_msg *m, *tmp;
+    size_t i;
+    int r = set ? index_read(a->st, d, &ix) : -ENOMEM;
+
+    for (i = 0; r == 0 && i < op->n_bases; i++) {
+        set[i].base = op->bases[i];
+        HASH_FIND(hh, all, op->bases[i], strlen(op->bases[i]), s);
+        if (!s)
+            HASH_ADD_KEYPTR(hh, all, set[i].base, strlen(set[i].base), &set[i]);
+    }
+    HASH_ITER(hh, ix.msgs, m, tmp) {
+        HASH_FIND(hh, all, m->name, m->base_len, s);
+        if (!s)
+            h.what = "a message";
+    }
+    if (r == 0 && !h.what)
+        r = store_each_name(d->fd[0], holds_name, &h);
+    *what = h.what;
+    HASH_CLEAR(hh, all);
+    index_free(&ix);
+    free(set);
+    return r < 0 ? r : 0;
+}
+
+static int remove_now(struct apply *a, struct store_dir *d, const struct mailfs_id *id) {
+    char name[MAILDIR_NAME_MAX + 1];
+    struct mailfs_id parent;
+    int from = -1, r = apply_place_of(a->st, d->fd[0], &parent, &from, name);
+
+    if (r == 0)
+        r = apply_remove_tree(a->st, from, name);
+    if (from >= 0)
+        close(from);
+    if (r == 0)
+        inval_moved(&a->out->inval, &parent, id, name, NULL);
+    return r;
+}
+
+int apply_dir_remove(struct apply *a, const Mfp__OpDirRemove *op) {
+    char path[256];
+    struct mailfs_id id;
+    struct store_dir d;
+    const char *what;
+    uint64_t gen;
+    int r = wire_id(&op->id, &id);
+
+    if (r < 0 || mailfs_id_is_root(&id))
+        return -EINVAL;
+    r = store_dir_open(a->st, &id, &d);
+    if (r == -ENOENT)
+        return base_dir_del(a->st, &id);
+    if (r < 0)
+        return r;
+    r = holds_more(a, &d, op, &what);
+    if (r == 0 && what) {
+        log_warn("%s: removed on the other node, but holds %s it did not know: it is kept",
+                 state_path(a->st, &id, path, sizeof(path)), what);
+        r = state_mark_gen(a->st, &gen);
+        if (r == 0)
+            r = state_mark(a->st, &id, gen);
+        suspect_also(a, &id);
+        a->out->suspect = true;
+    } else if (r == 0) {
+        r = remove_now(a, &d, &id);
+    }
+    store_dir_close(&d);
+    return r == 0 ? base_dir_del(a->st, &id) : r;
+}
+
+int apply_subdir(struct apply *a, const Mfp__OpSubDir *op) {
+    static const char *const names[] = {"", "new", "cur", "tmp"};
+    int fd, r = 0;
+
+    if (op->sub != MFP__SUB__NEW && op->sub != MFP__SUB__CUR && op->sub != MFP__SUB__TMP)
+        return -EINVAL;
+    if (op->removed) {
+        r = io_rmdir(a->d.fd[0], names[op->sub]);
+        if (r == -ENOTEMPTY || r == -EEXIST)
+            apply_suspect(a, "not empty", names[op->sub]);
+    } else {
+        fd = store_sub_open(a->st, &a->d, (int)op->sub, true);
+        if (fd < 0)
+            return fd;
+        if (op->meta)
+            r = set_attr(fd, op->meta->mode, op->meta->uid, op->meta->gid);
+    }
+    if (r == 0)
+        inval_moved(&a->out->inval, &a->dir, &a->dir, names[op->sub], names[op->sub]);
+    return r == -ENOENT || r == -ENOTEMPTY || r == -EEXIST ? 0 : r;
+}

@@ -1,0 +1,146 @@
+/*
+ * apply_file: whole files that are no messages: sieve scripts, symbolic links, ACLs.
+ *
+ * A file is replaced by a new inode, so that whoever has it open keeps what it opened. No
+ * diagnostics but of apply.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "apply_int.h"
+#include "files.h"
+#include "io/file.h"
+#include "io/io.h"
+#include "maildir/class.h"
+#include "maildir/uidvalidity.h"
+
+#define TEMP ".mailfs-put"
+
+static struct timespec ns_to_ts(int64_t ns) {
+    struct timespec ts = {ns / 1000000000, ns % 1000000000};
+
+    if (ts.tv_nsec < 0) {
+        ts.tv_nsec += 1000000000;
+        ts.tv_sec--;
+    }
+    return ts;
+}
+
+/* TEMP in the container has the right kind and content: attributes, then the name. */
+static int finish(struct apply *a, const char *name, const struct base_file *now) {
+    struct timespec ts[2];
+    int dir = a->d.fd[0], r = 0, fd;
+
+    ts[0] = ts[1] = ns_to_ts(now->mtime_ns);
+    if (geteuid() == 0)
+        r = io_chown(dir, TEMP, now->owner, now->group);
+    if (r == 0 && S_ISREG(now->type)) {
+        fd = io_open_beneath(dir, TEMP, O_RDONLY, 0);
+        r = fd < 0 ? fd : io_fchmod(fd, now->mode & 07777);
+        if (fd >= 0)
+            close(fd);
+    }
+    if (r == 0)
+        r = io_utimens(dir, TEMP, ts);
+    if (r == 0)
+        r = io_rename(dir, TEMP, dir, name, 0);
+    if (r < 0)
+        io_unlink(dir, TEMP);
+    return r;
+}
+
+static int put_inline(struct apply *a, const char *name, const struct base_file *now,
+                      const char *content, size_t n) {
+    struct io_file_attr attr = {.mode = now->mode & 07777,
+                                .uid = now->owner,
+                                .gid = now->group,
+                                .set_owner = geteuid() == 0,
+                                .set_mtime = 1,
+                                .mtime = ns_to_ts(now->mtime_ns)};
+
+    return io_file_replace_at(a->d.fd[0], name, content, n, &attr);
+}
+
+static int put_staged(struct apply *a, const char *name, const struct base_file *now) {
+    char key[STAGE_NAME_MAX], file[STAGE_NAME_MAX];
+    int r;
+
+    stage_fetch_name(&a->dir, MFP__SUB__SELF, name, key);
+    r = stage_lookup(a->st, key, file);
+    if (r == -ESTALE)
+        return 0; /* the peer has it no more */
+    if (r < 0)
+        return r;
+    io_unlink(a->d.fd[0], TEMP);
+    r = io_link(a->st->stage, file, a->d.fd[0], TEMP);
+    return r < 0 ? r : finish(a, name, now);
+}
+
+int apply_put_file(struct apply *a, const char *name, const struct base_file *now,
+                   const char *content, size_t n, bool has_content) {
+    int r;
+
+    if (now->type == 0) {
+        r = io_unlink(a->d.fd[0], name);
+        r = r == -ENOENT ? 0 : r;
+    } else if (S_ISLNK(now->type)) {
+        io_unlink(a->d.fd[0], TEMP);
+        r = now->link ? io_symlink(now->link, a->d.fd[0], TEMP) : -EINVAL;
+        if (r == 0)
+            r = finish(a, name, now);
+    } else if (S_ISREG(now->type)) {
+        r = has_content ? put_inline(a, name, now, content, n) : put_staged(a, name, now);
+    } else {
+        r = -EINVAL;
+    }
+    if (r == 0)
+        inval_add(&a->out->inval, &a->dir, MFL__SUB__SELF, name, name, true);
+    return r;
+}
+
+/* dovecot-uidvalidity: each side counts on from the highest it has seen. */
+static bool validity_is_lower(struct apply *a, const char *name, const Mfp__OpFile *op) {
+    uint32_t here, theirs;
+    char *text;
+    size_t n;
+    bool lower;
+
+    if (strcmp(name, MAILDIR_UIDVALIDITY_NAME) != 0 || !op->has_content ||
+        maildir_uidvalidity_parse((char *)op->content.data, op->content.len, &theirs) < 0 ||
+        io_file_read_at(a->d.fd[0], name, 64, &text, &n, NULL) < 0)
+        return false;
+    lower = maildir_uidvalidity_parse(text, n, &here) == 0 && theirs < here;
+    free(text);
+    return lower;
+}
+
+int apply_file(struct apply *a, const Mfp__OpFile *op) {
+    struct base_file now, old, cur;
+    enum maildir_class cl;
+    bool done, clean;
+    int r;
+
+    cl = maildir_class_of(MAILDIR_DIR_CONTAINER, op->name, strlen(op->name));
+    if (maildir_name_check(op->name, strlen(op->name), MAILDIR_NAME_COMPONENT) < 0 ||
+        maildir_class_is_local(cl))
+        return -EPERM;
+    files_from_state(op->now, &now);
+    files_from_state(op->old, &old);
+    r = files_read(a->d.fd[0], op->name, &cur, NULL, NULL);
+    if (r < 0)
+        return r;
+    done = files_same(&cur, &now) && cur.mtime_ns == now.mtime_ns;
+    clean = files_same(&cur, &now) || files_same(&cur, &old) || a->replay;
+    base_file_clear(&cur);
+    if (done || validity_is_lower(a, op->name, op))
+        return 0;
+    if (!clean && cl != MAILDIR_UIDVALIDITY) {
+        apply_suspect(a, "a file was changed on both sides", op->name);
+        return 0;
+    }
+    return apply_put_file(a, op->name, &now, (const char *)op->content.data, op->content.len,
+                          op->has_content);
+}

@@ -1,0 +1,63 @@
+#ifndef SYNCD_APPLY_INT_H
+#define SYNCD_APPLY_INT_H
+
+/* Shared by the parts of apply, and with merge_run. */
+
+#include "apply.h"
+#include "base.h"
+#include "index.h"
+#include "state_int.h"
+#include "store.h"
+
+struct apply {
+    struct state *st;
+    struct mailfs_id dir;
+    struct store_dir d;
+    bool replay;
+    struct index ix;
+    bool has_ix;
+    int64_t size_bytes, size_count; /* for maildirsize */
+    struct apply_result *out;
+};
+
+void apply_suspect(struct apply *a, const char *why, const char *name);
+
+/* apply_msg.c */
+int apply_msg_present(struct apply *a, const Mfp__OpMsg *op);
+int apply_msg_remove(struct apply *a, const Mfp__OpMsg *op);
+int apply_set_meta(struct state *st, int dirfd, const char *name, const Mfp__Meta *meta);
+
+/* apply_control.c */
+int apply_keywords(struct apply *a, const Mfp__OpKeywords *op);
+int apply_uidlist(struct apply *a, const Mfp__OpUidlist *op);
+int apply_lines(struct apply *a, const Mfp__OpLines *op);
+int apply_maildirsize(struct apply *a);
+/* A control file becomes this text: a new inode, owner and mode of the old one (or of the
+ * container), a time in a later second than any it had. */
+int apply_write_control(struct apply *a, const char *name, const char *text, size_t n);
+/* The uidlist is rewritten, or (append not NULL) grows. Notes its state for collect. */
+struct maildir_uidlist;
+int apply_write_uidlist(struct apply *a, struct maildir_uidlist *list);
+
+/* apply_file.c */
+int apply_file(struct apply *a, const Mfp__OpFile *op);
+/* name becomes this state; content NULL: from the stage. */
+int apply_put_file(struct apply *a, const char *name, const struct base_file *now,
+                   const char *content, size_t n, bool has_content);
+
+/* apply_dir.c */
+int apply_dir_make(struct apply *a, const Mfp__OpDirMake *op);
+int apply_dir_move(struct apply *a, const Mfp__OpDirMove *op);
+int apply_dir_remove(struct apply *a, const Mfp__OpDirRemove *op);
+int apply_subdir(struct apply *a, const Mfp__OpSubDir *op);
+/* Makes a container with this id, out of sight, and gives it its name. -EEXIST. */
+int apply_make_container(struct state *st, int parent, const char *name,
+                         const struct mailfs_id *id, uint32_t mode, uint32_t uid, uint32_t gid,
+                         bool has_meta);
+/* Removes a directory and all below it, out of sight. */
+int apply_remove_tree(struct state *st, int parent, const char *name);
+/* Where an open container is: its parent's id and its name. */
+int apply_place_of(struct state *st, int fd, struct mailfs_id *parent, int *parent_fd,
+                   char name[MAILDIR_NAME_MAX + 1]);
+
+#endif

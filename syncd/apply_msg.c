@@ -1,0 +1,334 @@
+/*
+ * apply_msg: one message's operation to the store.
+ *
+ * Where the message is now is looked for under the names it can have (before, after, as the base or
+ * our own transactions on their way say); only then are the directories read, once a transaction.
+ * Flags are applied as the difference between before and after, so that what was done here meanwhile
+ * is not undone; if there was such a thing the container is suspect.
+ *
+ * No diagnostics but of apply.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "apply_int.h"
+#include "io/io.h"
+#include "maildir/name.h"
+#include "stage.h"
+#include "util/str.h"
+
+/* A state as it stands in the store. */
+struct place {
+    int sub; /* MFP__SUB__SELF: not there */
+    char name[MAILDIR_NAME_MAX + 1];
+};
+
+static int place_of(const char *base, const Mfp__MsgState *s, struct place *p) {
+    p->sub = s ? (int)s->sub : MFP__SUB__SELF;
+    p->name[0] = '\0';
+    if (p->sub == MFP__SUB__SELF)
+        return 0;
+    if (!s->info || !*s->info)
+        return str_copy(p->name, sizeof(p->name), base);
+    return maildir_name_format_info(p->name, sizeof(p->name), base, strlen(base), s->info,
+                                    strlen(s->info)) < 0
+               ? -ENAMETOOLONG
+               : 0;
+}
+
+static bool place_same(const struct place *a, const struct place *b) {
+    return a->sub == b->sub && strcmp(a->name, b->name) == 0;
+}
+
+static bool is_there(struct apply *a, const struct place *p) {
+    struct stat sb;
+    int fd;
+
+    if (p->sub == MFP__SUB__SELF)
+        return false;
+    fd = store_sub_open(a->st, &a->d, p->sub, false);
+    return fd >= 0 && fstatat(fd, p->name, &sb, AT_SYMLINK_NOFOLLOW) == 0 && S_ISREG(sb.st_mode);
+}
+
+static bool by_view(struct apply *a, enum base_view view, const char *base, struct place *p) {
+    struct base_msg m;
+    Mfp__MsgState s = MFP__MSG_STATE__INIT;
+
+    if (base_msg_get(a->st, view, &a->dir, base, &m) < 0)
+        return false;
+    s.sub = (Mfp__Sub)m.sub;
+    s.info = m.info;
+    return place_of(base, &s, p) == 0 && is_there(a, p);
+}
+
+static int by_index(struct apply *a, const char *base, struct place *p) {
+    struct index_msg *m;
+    int r;
+
+    p->sub = MFP__SUB__SELF;
+    if (!a->has_ix) {
+        r = index_read(a->st, &a->d, &a->ix);
+        if (r < 0)
+            return r;
+        a->has_ix = true;
+    }
+    m = index_find(&a->ix, base);
+    if (!m)
+        return 0;
+    p->sub = m->sub;
+    str_copy(p->name, sizeof(p->name), m->name);
+    if (is_there(a, p))
+        return 0;
+    /* The index is older than something done meanwhile: once more. */
+    index_free(&a->ix);
+    a->has_ix = false;
+    return by_index(a, base, p);
+}
+
+/* Where the message is; cur->sub SELF: nowhere. */
+static int find(struct apply *a, const char *base, const struct place *old,
+                const struct place *now, struct place *cur) {
+    *cur = *now;
+    if (is_there(a, now))
+        return 0;
+    *cur = *old;
+    if (is_there(a, old) || by_view(a, BASE_SENT, base, cur) ||
+        by_view(a, BASE_AGREED, base, cur))
+        return 0;
+    cur->sub = MFP__SUB__SELF;
+    /* Added for the first time: it cannot be here under a name we do not know. */
+    if (!a->replay && old->sub == MFP__SUB__SELF)
+        return 0;
+    return by_index(a, base, cur);
+}
+
+static bool meta_differs(const struct stat *sb, const Mfp__Meta *m) {
+    return (sb->st_mode & 07777) != (m->mode & 07777) || sb->st_uid != m->uid ||
+           sb->st_gid != m->gid ||
+           (int64_t)sb->st_mtim.tv_sec * 1000000000 + sb->st_mtim.tv_nsec != m->mtime_ns;
+}
+
+int apply_set_meta(struct state *st, int dirfd, const char *name, const Mfp__Meta *m) {
+    struct timespec ts[2];
+    struct stat sb;
+    int fd, r = 0;
+
+    if (fstatat(dirfd, name, &sb, AT_SYMLINK_NOFOLLOW) < 0)
+        return -errno;
+    if (!m || !meta_differs(&sb, m) || !S_ISREG(sb.st_mode))
+        return 0;
+    if (geteuid() == 0 && (sb.st_uid != m->uid || sb.st_gid != m->gid))
+        r = io_chown(dirfd, name, m->uid, m->gid);
+    fd = r == 0 ? io_open_beneath(dirfd, name, O_RDONLY | O_NONBLOCK, 0) : r;
+    if (fd < 0)
+        return fd;
+    r = io_fchmod(fd, m->mode & 07777);
+    ts[0].tv_sec = ts[1].tv_sec = (time_t)(m->mtime_ns / 1000000000);
+    ts[0].tv_nsec = ts[1].tv_nsec = (long)(m->mtime_ns % 1000000000);
+    if (ts[0].tv_nsec < 0) {
+        ts[0].tv_nsec = ts[1].tv_nsec += 1000000000;
+        ts[0].tv_sec = ts[1].tv_sec -= 1;
+    }
+    if (r == 0)
+        r = io_utimens(dirfd, name, ts);
+    close(fd);
+    return r;
+}
+
+static void changed(struct apply *a, const struct place *from, const struct place *to) {
+    struct invals *iv = &a->out->inval;
+
+    if (from->sub == to->sub) {
+        inval_add(iv, &a->dir, to->sub, from->name, to->name, false);
+    } else {
+        if (from->sub)
+            inval_add(iv, &a->dir, from->sub, from->name, NULL, false);
+        if (to->sub)
+            inval_add(iv, &a->dir, to->sub, NULL, to->name, false);
+    }
+    if (from->sub)
+        inval_poke(iv, &a->dir, from->sub);
+    if (to->sub)
+        inval_poke(iv, &a->dir, to->sub);
+    if (a->has_ix && to->sub)
+        index_set(&a->ix, to->name, to->sub);
+}
+
+/* ---- added ----------------------------------------------------------------------------------------- */
+
+/* It lies in new/ already, under the name it got when its origin was gone. */
+static int take_published(struct apply *a, const Mfp__PrepId *prep, const struct place *now) {
+    char name[STAGE_NAME_MAX], found[MAILDIR_NAME_MAX + 1];
+    struct mailfs_id dir;
+    struct store_dir d;
+    struct place from = {.sub = MFP__SUB__SELF}, none = {.sub = MFP__SUB__SELF};
+    int r = stage_published(a->st, prep->incarnation, prep->seq, &dir, name), sub, to;
+
+    if (r < 0)
+        return r;
+    r = store_dir_open(a->st, &dir, &d);
+    if (r == 0)
+        r = store_msg_find(a->st, &d, name, name, &sub, found);
+    to = r == 0 ? store_sub_open(a->st, &a->d, now->sub, true) : r;
+    if (to >= 0) {
+        r = io_rename(d.fd[sub], found, to, now->name, 0);
+        from.sub = sub;
+        str_copy(from.name, sizeof(from.name), found);
+    }
+    store_dir_close(&d);
+    /* Removed meanwhile by somebody who read it: it stays removed. */
+    if (r == -ENOENT)
+        return stage_unpublish(a->st, prep->incarnation, prep->seq);
+    if (r < 0)
+        return r;
+    if (mailfs_id_equal(&dir, &a->dir)) {
+        changed(a, &from, now);
+    } else {
+        inval_add(&a->out->inval, &dir, from.sub, from.name, NULL, false);
+        inval_poke(&a->out->inval, &dir, from.sub);
+        changed(a, &none, now);
+    }
+    return stage_unpublish(a->st, prep->incarnation, prep->seq);
+}
+
+static int add_new(struct apply *a, const Mfp__OpMsg *op, const struct place *now) {
+    char file[STAGE_NAME_MAX];
+    struct place none = {.sub = MFP__SUB__SELF};
+    int r, fd;
+
+    if (op->source && op->source->prepared) {
+        r = take_published(a, op->source->prepared, now);
+        if (r != -ENOENT)
+            return r;
+    }
+    r = content_item(a->st, &a->dir, op, file);
+    if (r == -ESTALE)
+        return 0; /* removed at the origin since; that comes too */
+    if (r == -ENOENT) {
+        apply_suspect(a, "a message's content is not here", op->bname);
+        return 0;
+    }
+    fd = store_sub_open(a->st, &a->d, now->sub, true);
+    if (fd < 0)
+        return fd;
+    if (op->meta)
+        r = apply_set_meta(a->st, a->st->stage, file, op->meta);
+    if (r == 0)
+        r = io_link(a->st->stage, file, fd, now->name);
+    if (r == -EEXIST)
+        return 0;
+    if (r < 0)
+        return r;
+    a->size_count++;
+    a->size_bytes += op->meta ? (int64_t)op->meta->size : 0;
+    changed(a, &none, now);
+    return 0;
+}
+
+/* ---- changed ------------------------------------------------------------------------------------------ */
+
+static struct maildir_set set_delta(struct maildir_set cur, struct maildir_set old,
+                                    struct maildir_set now) {
+    return maildir_set_union(maildir_set_minus(cur, maildir_set_minus(old, now)),
+                             maildir_set_minus(now, old));
+}
+
+/* What the difference between old and now makes of cur. */
+static int merge_delta(const char *base, const struct place *old, const struct place *now,
+                       const struct place *cur, struct place *out) {
+    struct maildir_name o, n, c;
+    struct maildir_set none = {{0, 0}};
+    uint32_t letters;
+    bool has_old = old->sub != MFP__SUB__SELF;
+
+    *out = *now;
+    if (maildir_name_parse(now->name, strlen(now->name), &n) < 0 ||
+        maildir_name_parse(cur->name, strlen(cur->name), &c) < 0 ||
+        (has_old && maildir_name_parse(old->name, strlen(old->name), &o) < 0))
+        return -EINVAL;
+    if (!n.standard || !c.standard || (has_old && !o.standard))
+        return 0;
+    out->sub = now->sub == MFP__SUB__CUR || cur->sub == MFP__SUB__CUR ? MFP__SUB__CUR : now->sub;
+    letters = (c.keywords & ~((has_old ? o.keywords : 0) & ~n.keywords)) |
+              (n.keywords & ~(has_old ? o.keywords : 0));
+    return maildir_name_format(out->name, sizeof(out->name), base, strlen(base),
+                               out->sub == MFP__SUB__CUR,
+                               set_delta(c.flags, has_old ? o.flags : none, n.flags),
+                               letters) < 0
+               ? -EINVAL
+               : 0;
+}
+
+static int move_to(struct apply *a, const struct place *cur, const struct place *to) {
+    int from = store_sub_open(a->st, &a->d, cur->sub, false);
+    int fd = store_sub_open(a->st, &a->d, to->sub, true), r;
+
+    if (from < 0 || fd < 0)
+        return from < 0 ? from : fd;
+    r = io_rename(from, cur->name, fd, to->name, 0);
+    if (r == 0)
+        changed(a, cur, to);
+    return r;
+}
+
+int apply_msg_present(struct apply *a, const Mfp__OpMsg *op) {
+    struct place old, now, cur, to;
+    int r = place_of(op->bname, op->old, &old), fd;
+
+    if (r == 0)
+        r = place_of(op->bname, op->now, &now);
+    if (r == 0)
+        r = find(a, op->bname, &old, &now, &cur);
+    if (r < 0)
+        return r;
+    if (cur.sub == MFP__SUB__SELF) {
+        if (old.sub == MFP__SUB__SELF)
+            return add_new(a, op, &now);
+        apply_suspect(a, "a message the peer changed is not here", op->bname);
+        return 0;
+    }
+    to = now;
+    if (!place_same(&cur, &now) && !place_same(&cur, &old)) {
+        r = merge_delta(op->bname, &old, &now, &cur, &to);
+        if (r < 0)
+            return r;
+        if (!place_same(&cur, &to))
+            apply_suspect(a, "a message was changed on both sides", op->bname);
+    }
+    if (!place_same(&cur, &to))
+        r = move_to(a, &cur, &to);
+    if (r == 0 && op->meta) {
+        fd = store_sub_open(a->st, &a->d, to.sub, false);
+        r = fd < 0 ? fd : apply_set_meta(a->st, fd, to.name, op->meta);
+    }
+    return r;
+}
+
+int apply_msg_remove(struct apply *a, const Mfp__OpMsg *op) {
+    struct place old, now = {.sub = MFP__SUB__SELF}, cur;
+    struct stat sb;
+    int r = place_of(op->bname, op->old, &old), fd;
+
+    if (r == 0)
+        r = find(a, op->bname, &old, &now, &cur);
+    if (r < 0 || cur.sub == MFP__SUB__SELF)
+        return r;
+    fd = store_sub_open(a->st, &a->d, cur.sub, false);
+    if (fd < 0)
+        return fd;
+    if (fstatat(fd, cur.name, &sb, AT_SYMLINK_NOFOLLOW) < 0)
+        sb.st_size = 0;
+    r = io_unlink(fd, cur.name);
+    if (r == -ENOENT)
+        return 0;
+    if (r < 0)
+        return r;
+    a->size_count--;
+    a->size_bytes -= sb.st_size;
+    changed(a, &cur, &now);
+    if (a->has_ix)
+        index_remove(&a->ix, op->bname);
+    return 0;
+}

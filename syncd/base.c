@@ -1,0 +1,544 @@
+/*
+ * base: what both nodes last agreed on; encoding of the keys, and the digests.
+ *
+ * Keys (values in base_codec.h; numbers big-endian):
+ *   cont   id + kind: 'T' place, 'U' uidlist (V 4, N 4, rest of the header), 'K' keywords,
+ *          'S' subscriptions, 'D' sum of digests
+ *   msgs   id + base name      files  id + name      prepof  id + base name
+ *
+ * 'D' is the sum (mod 2^256) of one SHA-256 for each message and file, so that it does not depend
+ * on the order of changes and costs O(1) each. It exists for the agreed view only.
+ *
+ * Diagnostics: none here, errors are returned.
+ */
+#include "base.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base_codec.h"
+#include "io/hash.h"
+#include "maildir/subs.h"
+#include "state_int.h"
+#include "util/bytes.h"
+
+#define KEY_MAX (MAILFS_ID_BYTES + MAILDIR_NAME_MAX + 1)
+
+static enum kv_view kv_view_of(enum base_view v) {
+    return v == BASE_SENT ? KV_SENT : KV_AGREED;
+}
+
+static int name_key(uint8_t key[KEY_MAX], const struct mailfs_id *dir, const char *name) {
+    size_t n = strlen(name);
+
+    if (n == 0 || n > MAILDIR_NAME_MAX)
+        return -EINVAL;
+    memcpy(key, dir->b, MAILFS_ID_BYTES);
+    memcpy(key + MAILFS_ID_BYTES, name, n);
+    return (int)(MAILFS_ID_BYTES + n);
+}
+
+static size_t kind_key(uint8_t key[KEY_MAX], const struct mailfs_id *dir, char kind) {
+    memcpy(key, dir->b, MAILFS_ID_BYTES);
+    key[MAILFS_ID_BYTES] = (uint8_t)kind;
+    return MAILFS_ID_BYTES + 1;
+}
+
+/* ---- the sum of digests ---------------------------------------------------------------------- */
+
+/* a += b or a -= b, as numbers of 256 bits (big-endian). */
+static void sum_add(uint8_t a[STATE_DIGEST], const uint8_t b[STATE_DIGEST], bool minus) {
+    int carry = minus ? 1 : 0, i;
+
+    for (i = STATE_DIGEST - 1; i >= 0; i--) {
+        carry += a[i] + (minus ? 255 - b[i] : b[i]);
+        a[i] = (uint8_t)carry;
+        carry >>= 8;
+    }
+}
+
+static int sum_change(struct state *st, const struct mailfs_id *dir, const uint8_t *minus,
+                      const uint8_t *plus) {
+    uint8_t key[KEY_MAX], sum[STATE_DIGEST] = {0};
+    size_t nkey = kind_key(key, dir, 'D'), n;
+    void *val;
+    int r = kv_get(st, KV_AGREED, T_CONT, key, nkey, &val, &n);
+
+    if (r < 0 && r != -ENOENT)
+        return r;
+    if (r == 0 && n == STATE_DIGEST)
+        memcpy(sum, val, n);
+    free(val);
+    if (minus)
+        sum_add(sum, minus, true);
+    if (plus)
+        sum_add(sum, plus, false);
+    return kv_put(st, KV_AGREED, T_CONT, key, nkey, sum, sizeof(sum));
+}
+
+/* What a record adds to the sum. Only what the two nodes have alike: no mtimes. */
+static int record_hash(enum table t, const char *name, const void *val, size_t n,
+                       uint8_t out[STATE_DIGEST]) {
+    struct buf b;
+    int r;
+
+    buf_init(&b, 64u << 10);
+    buf_add_char(&b, t == T_MSGS ? 'M' : 'F');
+    buf_append(&b, name, strlen(name) + 1);
+    if (t == T_MSGS)
+        base_msg_identity(val, n, &b);
+    else
+        base_file_identity(val, n, &b);
+    r = buf_error(&b);
+    if (r == 0)
+        r = io_hash(b.p, b.len, out);
+    buf_free(&b);
+    return r;
+}
+
+/* Puts a message or a file (val NULL: removes); in the agreed view the sum follows. */
+static int record_put(struct state *st, enum base_view view, enum table t,
+                      const struct mailfs_id *dir, const char *name, const void *val, size_t n) {
+    uint8_t key[KEY_MAX], minus[STATE_DIGEST], plus[STATE_DIGEST];
+    int nkey = name_key(key, dir, name), r;
+    bool had;
+    void *old;
+    size_t nold;
+
+    if (nkey < 0)
+        return nkey;
+    if (view == BASE_SENT)
+        return kv_put(st, KV_SENT, t, key, (size_t)nkey, val, n);
+    r = kv_get(st, KV_AGREED, t, key, (size_t)nkey, &old, &nold);
+    if (r < 0 && r != -ENOENT)
+        return r;
+    had = r == 0;
+    r = had ? record_hash(t, name, old, nold, minus) : 0;
+    free(old);
+    if (r == 0 && val)
+        r = record_hash(t, name, val, n, plus);
+    if (r == 0 && (had || val))
+        r = kv_put(st, KV_AGREED, t, key, (size_t)nkey, val, n);
+    if (r == 0 && (had || val))
+        r = sum_change(st, dir, had ? minus : NULL, val ? plus : NULL);
+    return r;
+}
+
+static int record_get(struct state *st, enum base_view view, enum table t,
+                      const struct mailfs_id *dir, const char *name, void **val, size_t *n) {
+    uint8_t key[KEY_MAX];
+    int nkey = name_key(key, dir, name);
+
+    *val = NULL;
+    if (nkey < 0)
+        return nkey;
+    return kv_get(st, kv_view_of(view), t, key, (size_t)nkey, val, n);
+}
+
+/* ---- messages, files ------------------------------------------------------------------------- */
+
+int base_msg_get(struct state *st, enum base_view view, const struct mailfs_id *dir,
+                 const char *name, struct base_msg *out) {
+    void *val;
+    size_t n;
+    int r = record_get(st, view, T_MSGS, dir, name, &val, &n);
+
+    if (r == 0)
+        r = base_msg_decode(val, n, out);
+    else
+        memset(out, 0, sizeof(*out));
+    free(val);
+    return r;
+}
+
+int base_msg_put(struct state *st, enum base_view view, const struct mailfs_id *dir,
+                 const char *name, const struct base_msg *msg) {
+    struct buf b;
+    int r;
+
+    if (msg->sub == MFP__SUB__SELF)
+        return record_put(st, view, T_MSGS, dir, name, NULL, 0);
+    buf_init(&b, 1024);
+    r = base_msg_encode(msg, &b);
+    if (r == 0)
+        r = record_put(st, view, T_MSGS, dir, name, b.p, b.len);
+    buf_free(&b);
+    return r;
+}
+
+void base_file_clear(struct base_file *file) {
+    free(file->link);
+    memset(file, 0, sizeof(*file));
+}
+
+int base_file_get(struct state *st, enum base_view view, const struct mailfs_id *dir,
+                  const char *name, struct base_file *out) {
+    void *val;
+    size_t n;
+    int r = record_get(st, view, T_FILES, dir, name, &val, &n);
+
+    memset(out, 0, sizeof(*out));
+    if (r == 0)
+        r = base_file_decode(val, n, out);
+    free(val);
+    return r;
+}
+
+int base_file_put(struct state *st, enum base_view view, const struct mailfs_id *dir,
+                  const char *name, const struct base_file *file) {
+    struct buf b;
+    int r;
+
+    if (file->type == 0)
+        return record_put(st, view, T_FILES, dir, name, NULL, 0);
+    buf_init(&b, 8192);
+    r = base_file_encode(file, &b);
+    if (r == 0)
+        r = record_put(st, view, T_FILES, dir, name, b.p, b.len);
+    buf_free(&b);
+    return r;
+}
+
+/* ---- containers ------------------------------------------------------------------------------- */
+
+int base_dir_get(struct state *st, const struct mailfs_id *dir, struct base_dir *out) {
+    uint8_t key[KEY_MAX];
+    size_t nkey = kind_key(key, dir, 'T'), n;
+    void *val;
+    int r = kv_get(st, KV_AGREED, T_CONT, key, nkey, &val, &n);
+
+    if (r == 0)
+        r = base_dir_decode(val, n, out);
+    free(val);
+    return r;
+}
+
+int base_dir_put(struct state *st, const struct mailfs_id *dir, const struct base_dir *rec) {
+    uint8_t key[KEY_MAX];
+    size_t nkey = kind_key(key, dir, 'T');
+    struct buf b;
+    int r;
+
+    buf_init(&b, 1024);
+    r = base_dir_encode(rec, &b);
+    if (r == 0)
+        r = kv_put(st, KV_AGREED, T_CONT, key, nkey, b.p, b.len);
+    buf_free(&b);
+    return r;
+}
+
+struct wipe {
+    struct state *st;
+    enum table t;
+};
+
+static int wipe_one(void *arg, const uint8_t *key, size_t nkey, const void *val, size_t n) {
+    struct wipe *w = arg;
+
+    /* The place of a container outlives its contents. */
+    if (w->t == T_CONT && key[MAILFS_ID_BYTES] == 'T')
+        return 0;
+    return kv_put(w->st, KV_AGREED, w->t, key, nkey, NULL, 0);
+}
+
+int base_wipe(struct state *st, const struct mailfs_id *dir) {
+    static const enum table all[] = {T_CONT, T_MSGS, T_FILES, T_PREPOF};
+    size_t i;
+    int r = 0;
+
+    for (i = 0; r == 0 && i < sizeof(all) / sizeof(*all); i++) {
+        struct wipe w = {st, all[i]};
+        r = kv_each(st, all[i], dir, wipe_one, &w);
+    }
+    return r;
+}
+
+int base_dir_del(struct state *st, const struct mailfs_id *dir) {
+    uint8_t key[KEY_MAX];
+    size_t nkey = kind_key(key, dir, 'T');
+    int r = base_wipe(st, dir);
+
+    return r == 0 ? kv_put(st, KV_AGREED, T_CONT, key, nkey, NULL, 0) : r;
+}
+
+int base_uidlist_get(struct state *st, enum base_view view, const struct mailfs_id *dir,
+                     struct base_uidlist *out) {
+    uint8_t key[KEY_MAX];
+    size_t nkey = kind_key(key, dir, 'U'), n;
+    void *val;
+    int r = kv_get(st, kv_view_of(view), T_CONT, key, nkey, &val, &n);
+
+    memset(out, 0, sizeof(*out));
+    if (r == 0 && n < 8)
+        r = -EUCLEAN;
+    if (r == 0) {
+        out->v = bytes_get_u32(val);
+        out->n = bytes_get_u32((uint8_t *)val + 4);
+        out->header_ext = strdup((char *)val + 8); /* kv_get puts a NUL behind */
+        if (!out->header_ext)
+            r = -ENOMEM;
+    }
+    free(val);
+    return r;
+}
+
+int base_uidlist_put(struct state *st, enum base_view view, const struct mailfs_id *dir,
+                     const struct base_uidlist *rec) {
+    uint8_t key[KEY_MAX], head[8];
+    size_t nkey = kind_key(key, dir, 'U');
+    struct buf b;
+    int r;
+
+    buf_init(&b, 8192);
+    bytes_put_u32(head, rec->v);
+    bytes_put_u32(head + 4, rec->n);
+    buf_append(&b, head, sizeof(head));
+    buf_add_str(&b, rec->header_ext ? rec->header_ext : "");
+    r = buf_error(&b);
+    if (r == 0)
+        r = kv_put(st, kv_view_of(view), T_CONT, key, nkey, b.p, b.len);
+    buf_free(&b);
+    return r;
+}
+
+int base_text_get(struct state *st, enum base_view view, const struct mailfs_id *dir,
+                  enum base_text which, char **p, size_t *n) {
+    uint8_t key[KEY_MAX];
+    size_t nkey = kind_key(key, dir, (char)which);
+    void *val;
+    int r = kv_get(st, kv_view_of(view), T_CONT, key, nkey, &val, n);
+
+    *p = val;
+    return r;
+}
+
+int base_text_put(struct state *st, enum base_view view, const struct mailfs_id *dir,
+                  enum base_text which, const char *p, size_t n) {
+    uint8_t key[KEY_MAX];
+    size_t nkey = kind_key(key, dir, (char)which);
+
+    return kv_put(st, kv_view_of(view), T_CONT, key, nkey, p, n);
+}
+
+int base_prep_get(struct state *st, const struct mailfs_id *dir, const char *name,
+                  struct base_prep *out) {
+    void *val;
+    size_t n;
+    int r = record_get(st, BASE_AGREED, T_PREPOF, dir, name, &val, &n);
+
+    if (r == 0 && n != 16)
+        r = -EUCLEAN;
+    if (r == 0) {
+        out->incarnation = bytes_get_u64(val);
+        out->seq = bytes_get_u64((uint8_t *)val + 8);
+    }
+    free(val);
+    return r;
+}
+
+int base_prep_put(struct state *st, const struct mailfs_id *dir, const char *name,
+                  const struct base_prep *prep) {
+    uint8_t key[KEY_MAX], val[16];
+    int nkey = name_key(key, dir, name);
+
+    if (nkey < 0)
+        return nkey;
+    if (prep) {
+        bytes_put_u64(val, prep->incarnation);
+        bytes_put_u64(val + 8, prep->seq);
+    }
+    return kv_put(st, KV_AGREED, T_PREPOF, key, (size_t)nkey, prep ? val : NULL, sizeof(val));
+}
+
+/* ---- each -------------------------------------------------------------------------------------- */
+
+struct each {
+    base_msg_fn *msg;
+    base_file_fn *file;
+    base_dir_fn *dir;
+    void *arg;
+};
+
+static int each_name(const uint8_t *key, size_t nkey, char name[MAILDIR_NAME_MAX + 1]) {
+    size_t n = nkey - MAILFS_ID_BYTES;
+
+    if (nkey <= MAILFS_ID_BYTES || n > MAILDIR_NAME_MAX)
+        return -EUCLEAN;
+    memcpy(name, key + MAILFS_ID_BYTES, n);
+    name[n] = '\0';
+    return 0;
+}
+
+static int each_msg(void *arg, const uint8_t *key, size_t nkey, const void *val, size_t n) {
+    struct each *e = arg;
+    char name[MAILDIR_NAME_MAX + 1];
+    struct base_msg msg;
+    int r = each_name(key, nkey, name);
+
+    if (r == 0)
+        r = base_msg_decode(val, n, &msg);
+    return r == 0 ? e->msg(e->arg, name, &msg) : r;
+}
+
+static int each_file(void *arg, const uint8_t *key, size_t nkey, const void *val, size_t n) {
+    struct each *e = arg;
+    char name[MAILDIR_NAME_MAX + 1];
+    struct base_file file = {0};
+    int r = each_name(key, nkey, name);
+
+    if (r == 0)
+        r = base_file_decode(val, n, &file);
+    if (r == 0)
+        r = e->file(e->arg, name, &file);
+    base_file_clear(&file);
+    return r;
+}
+
+static int each_dir(void *arg, const uint8_t *key, size_t nkey, const void *val, size_t n) {
+    struct each *e = arg;
+    struct mailfs_id id;
+    struct base_dir rec;
+    int r;
+
+    if (nkey != MAILFS_ID_BYTES + 1 || key[MAILFS_ID_BYTES] != 'T')
+        return 0;
+    memcpy(id.b, key, MAILFS_ID_BYTES);
+    if (mailfs_id_is_root(&id))
+        return 0;
+    r = base_dir_decode(val, n, &rec);
+    return r == 0 ? e->dir(e->arg, &id, &rec) : r;
+}
+
+int base_each_msg(struct state *st, const struct mailfs_id *dir, base_msg_fn *fn, void *arg) {
+    struct each e = {.msg = fn, .arg = arg};
+    return kv_each(st, T_MSGS, dir, each_msg, &e);
+}
+
+int base_each_file(struct state *st, const struct mailfs_id *dir, base_file_fn *fn, void *arg) {
+    struct each e = {.file = fn, .arg = arg};
+    return kv_each(st, T_FILES, dir, each_file, &e);
+}
+
+int base_each_dir(struct state *st, base_dir_fn *fn, void *arg) {
+    struct each e = {.dir = fn, .arg = arg};
+    return kv_each(st, T_CONT, NULL, each_dir, &e);
+}
+
+/* ---- digests ------------------------------------------------------------------------------------ */
+
+/* Lines of the subscriptions: their order means nothing. */
+static int subs_sum(const char *text, size_t n, uint8_t sum[STATE_DIGEST]) {
+    struct maildir_subs *s;
+    uint8_t h[STATE_DIGEST];
+    size_t i;
+    int r = maildir_subs_parse(text, n, &s);
+
+    if (r < 0)
+        return io_hash(text, n, sum);
+    for (i = 0; r == 0 && i < maildir_subs_count(s); i++) {
+        const char *line = maildir_subs_at(s, i);
+        r = io_hash(line, strlen(line), h);
+        if (r == 0)
+            sum_add(sum, h, false);
+    }
+    maildir_subs_free(s);
+    return r;
+}
+
+static int digest_texts(struct state *st, const struct mailfs_id *dir, struct buf *b) {
+    uint8_t h[STATE_DIGEST];
+    char *text;
+    size_t n;
+    int r = base_text_get(st, BASE_AGREED, dir, BASE_KEYWORDS, &text, &n);
+
+    memset(h, 0, sizeof(h));
+    if (r == 0 && n)
+        r = io_hash(text, n, h);
+    free(text);
+    if (r < 0 && r != -ENOENT)
+        return r;
+    buf_append(b, h, sizeof(h));
+    memset(h, 0, sizeof(h));
+    r = base_text_get(st, BASE_AGREED, dir, BASE_SUBS, &text, &n);
+    if (r == 0 && n)
+        r = subs_sum(text, n, h);
+    free(text);
+    if (r < 0 && r != -ENOENT)
+        return r;
+    return buf_append(b, h, sizeof(h));
+}
+
+static int digest_sum(struct state *st, const struct mailfs_id *dir, struct buf *b) {
+    static const uint8_t zero[STATE_DIGEST];
+    uint8_t key[KEY_MAX];
+    size_t nkey = kind_key(key, dir, 'D'), n;
+    void *val;
+    int r = kv_get(st, KV_AGREED, T_CONT, key, nkey, &val, &n);
+
+    if (r < 0 && r != -ENOENT)
+        return r;
+    r = buf_append(b, r == 0 && n == STATE_DIGEST ? val : zero, STATE_DIGEST);
+    free(val);
+    return r;
+}
+
+static int digest_uidlist(struct state *st, const struct mailfs_id *dir, struct buf *b) {
+    struct base_uidlist ul;
+    uint8_t head[8];
+    int r = base_uidlist_get(st, BASE_AGREED, dir, &ul);
+
+    if (r < 0 && r != -ENOENT)
+        return r;
+    bytes_put_u32(head, ul.v);
+    bytes_put_u32(head + 4, ul.n);
+    free(ul.header_ext);
+    return buf_append(b, head, sizeof(head));
+}
+
+int base_digest(struct state *st, const struct mailfs_id *dir, uint8_t digest[STATE_DIGEST]) {
+    struct base_dir rec;
+    struct buf b;
+    int r = base_dir_get(st, dir, &rec);
+
+    memset(digest, 0, STATE_DIGEST);
+    if (r == -ENOENT || (r == 0 && !rec.merged))
+        return 0;
+    buf_init(&b, 1024);
+    if (r == 0)
+        r = digest_sum(st, dir, &b);
+    if (r == 0)
+        r = digest_uidlist(st, dir, &b);
+    if (r == 0)
+        r = digest_texts(st, dir, &b);
+    if (r == 0)
+        r = io_hash(b.p, b.len, digest);
+    buf_free(&b);
+    return r;
+}
+
+static int tree_sum(void *arg, const struct mailfs_id *id, const struct base_dir *rec) {
+    uint8_t h[STATE_DIGEST], text[2 * MAILFS_ID_BYTES + MAILDIR_NAME_MAX];
+    size_t n = strlen(rec->name);
+    int r;
+
+    if (!rec->agreed)
+        return 0;
+    memcpy(text, id->b, MAILFS_ID_BYTES);
+    memcpy(text + MAILFS_ID_BYTES, rec->parent.b, MAILFS_ID_BYTES);
+    memcpy(text + 2 * (size_t)MAILFS_ID_BYTES, rec->name, n);
+    r = io_hash(text, 2 * (size_t)MAILFS_ID_BYTES + n, h);
+    if (r == 0)
+        sum_add(arg, h, false);
+    return r;
+}
+
+int base_tree_digest(struct state *st, uint8_t digest[STATE_DIGEST]) {
+    static const uint8_t one[STATE_DIGEST] = {[STATE_DIGEST - 1] = 1};
+
+    memset(digest, 0, STATE_DIGEST);
+    if (!st->had_contact)
+        return 0;
+    sum_add(digest, one, false); /* an agreed empty tree is not "none" */
+    return base_each_dir(st, tree_sum, digest);
+}

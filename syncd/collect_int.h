@@ -1,0 +1,54 @@
+#ifndef SYNCD_COLLECT_INT_H
+#define SYNCD_COLLECT_INT_H
+
+/* Shared by the parts of collect. */
+
+#include <uthash.h>
+
+#include "base.h"
+#include "collect.h"
+#include "store.h"
+
+/* What happened to one message (by base name) in this transaction. */
+struct change {
+    UT_hash_handle hh;
+    struct base_msg was, is;
+    bool touched;              /* its attributes changed */
+    const Mfl__Source *source; /* of the last Add; NULL: none told */
+    char base[];
+};
+
+/* A file to look at. */
+struct named {
+    UT_hash_handle hh;
+    char name[];
+};
+
+struct collect {
+    struct state *st;
+    const struct mailfs_id *dir;
+    bool telling; /* there is a peer to be told */
+    bool locked;
+    struct store_dir d; /* fd[0] -1: not open, or not there */
+    struct change *changes;
+    struct named *files;
+    bool uidlist, keywords, subs; /* to be looked at */
+    Mfp__Txn *txn;
+};
+
+/* collect_msg.c */
+int collect_note_add(struct collect *c, const Mfl__Add *a);
+int collect_note_move(struct collect *c, const Mfl__Move *m);
+int collect_note_remove(struct collect *c, const Mfl__Remove *rm);
+int collect_note_touch(struct collect *c, int sub, const char *name);
+int collect_tell_changes(struct collect *c, bool removals);
+
+/* collect_control.c: append operations to the transaction */
+int collect_uidlist(struct collect *c);
+int collect_keywords(struct collect *c);
+int collect_subs(struct collect *c);
+
+/* collect_dir.c */
+int collect_dir_act(struct collect *c, const Mfl__Act *act);
+
+#endif

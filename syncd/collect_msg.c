@@ -1,0 +1,235 @@
+/*
+ * collect_msg: events on messages, folded into one change for each.
+ *
+ * "Was" is what the peer will have when everything on its way has arrived (the base's view SENT).
+ * No diagnostics but of collect.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "build.h"
+#include "collect_int.h"
+#include "maildir/name.h"
+#include "pending.h"
+#include "state_int.h"
+#include "util/str.h"
+#include "wire/check.h"
+
+static struct change *change_get(struct collect *c, const char *base) {
+    size_t n = strlen(base);
+    struct change *ch;
+    int r;
+
+    HASH_FIND_STR(c->changes, base, ch);
+    if (ch)
+        return ch;
+    ch = calloc(1, sizeof(*ch) + n + 1);
+    if (!ch)
+        return NULL;
+    memcpy(ch->base, base, n + 1);
+    r = base_msg_get(c->st, BASE_SENT, c->dir, base, &ch->was);
+    if (r < 0 && r != -ENOENT) {
+        free(ch);
+        return NULL;
+    }
+    ch->is = ch->was;
+    HASH_ADD_STR(c->changes, base, ch);
+    return ch;
+}
+
+/* The change of the message with this name; *info is what follows the ':'. NULL: a name that no
+ * Maildir reader looks at. */
+static struct change *change_of_name(struct collect *c, const char *name, const char **info) {
+    char base[MAILDIR_NAME_MAX + 1];
+    size_t n = maildir_name_base_len(name, strlen(name));
+
+    if (maildir_name_check(name, strlen(name), MAILDIR_NAME_MESSAGE) < 0)
+        return NULL;
+    str_copyn(base, sizeof(base), name, n);
+    *info = name[n] == ':' ? name + n + 1 : "";
+    return change_get(c, base);
+}
+
+static void set_place(struct change *ch, int sub, const char *info) {
+    ch->is.sub = (uint8_t)sub;
+    str_copy(ch->is.info, sizeof(ch->is.info), info);
+}
+
+/* Attributes as they are in the store. */
+static bool fill_meta(struct collect *c, struct change *ch, int sub, const char *name) {
+    struct stat sb;
+    int fd = c->d.fd[0] >= 0 ? store_sub_open(c->st, &c->d, sub, false) : -1;
+
+    if (fd < 0 || fstatat(fd, name, &sb, AT_SYMLINK_NOFOLLOW) < 0)
+        return false;
+    ch->is.mode = sb.st_mode & 07777;
+    ch->is.owner = sb.st_uid;
+    ch->is.group = sb.st_gid;
+    ch->is.mtime_ns = (int64_t)sb.st_mtim.tv_sec * 1000000000 + sb.st_mtim.tv_nsec;
+    ch->is.size = (uint64_t)sb.st_size;
+    return true;
+}
+
+static void set_meta(struct change *ch, const Mfl__Meta *m) {
+    ch->is.mode = m->mode & 07777;
+    ch->is.owner = m->uid;
+    ch->is.group = m->gid;
+    ch->is.mtime_ns = m->mtime_ns;
+    ch->is.size = m->size;
+}
+
+int collect_note_add(struct collect *c, const Mfl__Add *a) {
+    const char *info;
+    struct change *ch = change_of_name(c, a->name, &info);
+    struct base_prep prep;
+
+    if (!ch)
+        return 0;
+    if (ch->is.sub == MFP__SUB__SELF)
+        ch->is.uid = 0; /* moved out and in again: not the message that had the UID */
+    set_place(ch, (int)a->sub, info);
+    if (a->meta)
+        set_meta(ch, a->meta);
+    else
+        fill_meta(c, ch, (int)a->sub, a->name);
+    if (ch->was.sub == MFP__SUB__SELF) {
+        ch->source = a->source;
+        pending_add(c->st, c->dir, ch->base, ch->is.size);
+    }
+    if (a->source && a->source->prepared) {
+        prep.incarnation = a->source->prepared->incarnation;
+        prep.seq = a->source->prepared->seq;
+        return base_prep_put(c->st, c->dir, ch->base, &prep);
+    }
+    return 0;
+}
+
+static bool is_at(const struct change *ch, int sub, const char *info) {
+    return ch->is.sub == sub && strcmp(ch->is.info, info) == 0;
+}
+
+int collect_note_remove(struct collect *c, const Mfl__Remove *rm) {
+    char name[MAILDIR_NAME_MAX + 1];
+    const char *info;
+    struct change *ch = change_of_name(c, rm->name, &info);
+    int sub;
+
+    if (!ch)
+        return 0;
+    /* One of two names of a message (linked to cur, then removed from new): the other remains. */
+    if (ch->is.sub != MFP__SUB__SELF && !is_at(ch, (int)rm->sub, info) && c->d.fd[0] >= 0 &&
+        store_msg_find(c->st, &c->d, ch->base, NULL, &sub, name) == 0) {
+        size_t n = maildir_name_base_len(name, strlen(name));
+        set_place(ch, sub, name[n] ? name + n + 1 : "");
+        return 0;
+    }
+    ch->is.sub = MFP__SUB__SELF;
+    pending_del(c->st, c->dir, ch->base);
+    return 0;
+}
+
+int collect_note_move(struct collect *c, const Mfl__Move *m) {
+    const char *info, *old_info;
+    struct change *ch, *old;
+
+    old = change_of_name(c, m->old_name, &old_info);
+    ch = change_of_name(c, m->name, &info);
+    if (old && old != ch) { /* another base name: another message to everybody else */
+        if (ch) {
+            ch->is = old->is;
+            ch->is.uid = 0;
+        }
+        old->is.sub = MFP__SUB__SELF;
+    }
+    if (!ch)
+        return 0;
+    set_place(ch, (int)m->sub, info);
+    if (ch->was.sub == MFP__SUB__SELF && ch->is.mode == 0)
+        fill_meta(c, ch, (int)m->sub, m->name); /* never told of: the peer will fetch it */
+    return 0;
+}
+
+int collect_note_touch(struct collect *c, int sub, const char *name) {
+    const char *info;
+    struct change *ch = change_of_name(c, name, &info);
+
+    if (ch && fill_meta(c, ch, sub, name))
+        ch->touched = true;
+    return 0;
+}
+
+/* ---- telling --------------------------------------------------------------------------------------- */
+
+/* The name of a message elsewhere that the origin made a hard link of. */
+static int build_link(const Mfl__Source *s, Mfp__Source *out) {
+    char base[MAILDIR_NAME_MAX + 1];
+    struct mailfs_id id;
+    size_t n = maildir_name_base_len(s->link_name, strlen(s->link_name));
+
+    if (wire_id(&s->link_dir, &id) < 0 ||
+        (s->link_sub != MFL__SUB__NEW && s->link_sub != MFL__SUB__CUR) ||
+        str_copyn(base, sizeof(base), s->link_name, n) < 0 ||
+        maildir_name_check(base, n, MAILDIR_NAME_BASE) < 0)
+        return 0;
+    out->bname = build_str(base);
+    return out->bname ? build_id(&out->dir, &id) : -ENOMEM;
+}
+
+static int build_source(const struct change *ch, Mfp__OpMsg *op) {
+    const Mfl__Source *s = ch->source;
+    Mfp__Source *out;
+
+    if (!s || (!s->prepared && s->link_dir.len == 0))
+        return 0;
+    out = malloc(sizeof(*out));
+    if (!out)
+        return -ENOMEM;
+    mfp__source__init(out);
+    op->source = out;
+    if (s->prepared && !(out->prepared = build_prep(s->prepared->incarnation, s->prepared->seq)))
+        return -ENOMEM;
+    return build_link(s, out);
+}
+
+static bool unchanged(const struct change *ch) {
+    return ch->was.sub == ch->is.sub &&
+           (ch->was.sub == MFP__SUB__SELF || strcmp(ch->was.info, ch->is.info) == 0) &&
+           !ch->touched;
+}
+
+static int tell_change(struct collect *c, const struct change *ch) {
+    bool added = ch->was.sub == MFP__SUB__SELF;
+    Mfp__Op *op;
+    int r1, r2;
+
+    if (unchanged(ch))
+        return 0;
+    op = build_op(c->txn, MFP__OP__OP_MSG);
+    if (!op || !(op->msg->bname = build_str(ch->base)))
+        return -ENOMEM;
+    op->msg->old = build_msg_state(&ch->was, &r1);
+    op->msg->now = build_msg_state(&ch->is, &r2);
+    if (r1 < 0 || r2 < 0)
+        return -ENOMEM;
+    if (!op->msg->now || (!added && !ch->touched))
+        return 0;
+    op->msg->meta = build_msg_meta(&ch->is);
+    if (!op->msg->meta)
+        return -ENOMEM;
+    return added ? build_source(ch, op->msg) : 0;
+}
+
+int collect_tell_changes(struct collect *c, bool removals) {
+    struct change *ch, *tmp;
+    int r = 0;
+
+    HASH_ITER(hh, c->changes, ch, tmp) {
+        if ((ch->is.sub == MFP__SUB__SELF) == removals)
+            r = tell_change(c, ch);
+        if (r < 0)
+            return r;
+    }
+    return 0;
+}

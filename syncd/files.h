@@ -1,0 +1,21 @@
+#ifndef SYNCD_FILES_H
+#define SYNCD_FILES_H
+
+/* The state of a file that is no message: as it is in the store, and as the peer told it. */
+
+#include "base.h"
+
+#define FILES_INLINE_MAX (64u << 10) /* contents up to this travel inside the operation */
+
+/*
+ * What `name` in a container is now: *out (base_file_clear() it), type 0 if it is not there or of a
+ * kind that is not replicated. With content (may be NULL), a regular file of at most
+ * FILES_INLINE_MAX is read too: malloc'ed, NULL if it is larger.
+ */
+int files_read(int dirfd, const char *name, struct base_file *out, char **content, size_t *n);
+
+/* Nothing to tell between the two (times do not count). */
+bool files_same(const struct base_file *a, const struct base_file *b);
+void files_from_state(const Mfp__FileState *s, struct base_file *out); /* link is borrowed */
+
+#endif

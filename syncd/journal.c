@@ -1,0 +1,312 @@
+/*
+ * journal: received transactions, acknowledged, not yet applied and synced.
+ *
+ * Table `journal` of the base's environment: number 8 (big-endian) -> packed Txn. In memory a record
+ * of each, with the contents it holds in the stage: about 100 bytes.
+ *
+ * Diagnostics: errors of writing; an entry that cannot be read at the start is left out, loudly.
+ */
+#include "journal.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "content.h"
+#include "io/io.h"
+#include "state_int.h"
+#include "util/bytes.h"
+#include "util/log.h"
+
+/* ---- the table in memory ---------------------------------------------------------------------------- */
+
+static void entry_free(struct state *st, struct jentry *e) {
+    HASH_DEL(st->journal, e);
+    content_keys_free(e->names, e->n_names);
+    free(e);
+}
+
+void journal_free(struct state *st) {
+    struct jentry *e, *tmp;
+
+    HASH_ITER(hh, st->journal, e, tmp) {
+        entry_free(st, e);
+    }
+}
+
+void journal_forget(struct state *st, struct jentry *e) {
+    entry_free(st, e);
+}
+
+/* Notes an entry and takes references of its contents. */
+static int entry_note(struct state *st, uint64_t id, const Mfp__Txn *txn) {
+    struct jentry *e = calloc(1, sizeof(*e));
+    size_t i;
+    int r;
+
+    if (!e)
+        return -ENOMEM;
+    e->id = id;
+    r = content_keys(st, txn, &e->names, &e->n_names);
+    if (r < 0) {
+        free(e);
+        return r;
+    }
+    state_lock(st);
+    for (i = 0; i < e->n_names; i++) {
+        struct stage_item *it = stage_find(st, e->names[i]);
+        if (!it)
+            continue;
+        it->refs++;
+        it->used = true;
+    }
+    HASH_ADD(hh, st->journal, id, sizeof(e->id), e);
+    if (id >= st->journal_next)
+        st->journal_next = id + 1;
+    state_unlock(st);
+    return 0;
+}
+
+static void entry_undo(struct state *st, uint64_t id) {
+    struct jentry *e;
+    size_t i;
+
+    state_lock(st);
+    HASH_FIND(hh, st->journal, &id, sizeof(id), e);
+    for (i = 0; e && i < e->n_names; i++) {
+        struct stage_item *it = stage_find(st, e->names[i]);
+        if (it && it->refs)
+            it->refs--;
+        if (it && it->refs == 0)
+            it->used = false;
+    }
+    if (e)
+        entry_free(st, e);
+    state_unlock(st);
+}
+
+void journal_applied(struct state *st, uint64_t id) {
+    struct jentry *e;
+
+    state_lock(st);
+    HASH_FIND(hh, st->journal, &id, sizeof(id), e);
+    if (e)
+        e->applied = true;
+    state_unlock(st);
+}
+
+size_t journal_waiting(struct state *st) {
+    struct jentry *e, *tmp;
+    size_t n = 0;
+
+    state_lock(st);
+    HASH_ITER(hh, st->journal, e, tmp) {
+        n += !e->applied;
+    }
+    state_unlock(st);
+    return n;
+}
+
+int journal_take_applied(struct state *st, struct jentry ***v, size_t *n) {
+    struct jentry *e, *tmp;
+
+    *n = 0;
+    *v = calloc(HASH_COUNT(st->journal) + 1, sizeof(**v));
+    if (!*v)
+        return -ENOMEM;
+    HASH_ITER(hh, st->journal, e, tmp) {
+        if (e->applied)
+            (*v)[(*n)++] = e;
+    }
+    return 0;
+}
+
+int journal_delete(struct db_txn *txn, uint64_t id) {
+    uint8_t key[8];
+    int r;
+
+    bytes_put_u64(key, id);
+    r = db_del(txn, T_JOURNAL, key, sizeof(key));
+    return r == -ENOENT ? 0 : r;
+}
+
+/* ---- appending --------------------------------------------------------------------------------------- */
+
+struct packed {
+    uint64_t id;
+    uint8_t *p;
+    size_t n;
+};
+
+struct batch {
+    struct packed *v;
+    size_t n;
+};
+
+static int write_batch(struct db_txn *txn, void *arg) {
+    struct batch *b = arg;
+    uint8_t key[8];
+    size_t i;
+    int r = 0;
+
+    for (i = 0; r == 0 && i < b->n; i++) {
+        bytes_put_u64(key, b->v[i].id);
+        r = db_put(txn, T_JOURNAL, key, sizeof(key), b->v[i].p, b->v[i].n);
+    }
+    return r;
+}
+
+/* Everything it refers to must be in the stage: linked there by content_missing(), or fetched. */
+static int contents_there(struct state *st, const Mfp__Txn *txn) {
+    char **keys;
+    size_t n, i;
+    int r = content_keys(st, txn, &keys, &n);
+
+    if (r < 0)
+        return r;
+    state_lock(st);
+    for (i = 0; r == 0 && i < n; i++) {
+        if (!stage_find(st, keys[i]))
+            r = -ENODATA;
+    }
+    state_unlock(st);
+    content_keys_free(keys, n);
+    return r;
+}
+
+static int sync_stage(struct state *st) {
+    bool dirty;
+    int r;
+
+    state_lock(st);
+    dirty = st->stage_dirty;
+    st->stage_dirty = false;
+    state_unlock(st);
+    r = dirty ? io_fsync(st->stage) : 0;
+    if (r < 0) {
+        state_lock(st);
+        st->stage_dirty = true;
+        state_unlock(st);
+    }
+    return r;
+}
+
+static int prepare(struct state *st, struct journal_entry *entries, struct packed *v, size_t n) {
+    size_t i;
+    int r = 0;
+
+    for (i = 0; r == 0 && i < n; i++) {
+        r = contents_there(st, entries[i].txn);
+        if (r < 0)
+            break;
+        v[i].n = mfp__txn__get_packed_size(entries[i].txn);
+        v[i].p = malloc(v[i].n ? v[i].n : 1);
+        if (!v[i].p)
+            return -ENOMEM;
+        mfp__txn__pack(entries[i].txn, v[i].p);
+        state_lock(st);
+        v[i].id = entries[i].id = st->journal_next++;
+        state_unlock(st);
+        r = entry_note(st, v[i].id, entries[i].txn);
+    }
+    return r;
+}
+
+int journal_append(struct state *st, struct journal_entry *entries, size_t n) {
+    struct batch b = {calloc(n ? n : 1, sizeof(*b.v)), n};
+    size_t i;
+    int r = b.v ? prepare(st, entries, b.v, n) : -ENOMEM;
+
+    if (r == 0)
+        r = sync_stage(st);
+    if (r == 0)
+        r = db_update(st->db, write_batch, &b);
+    for (i = 0; b.v && i < n; i++) {
+        if (r < 0 && b.v[i].id)
+            entry_undo(st, b.v[i].id);
+        free(b.v[i].p);
+    }
+    free(b.v);
+    return r < 0 && r != -ENODATA ? state_fail(st, r, NULL, "cannot write the journal") : r;
+}
+
+/* ---- start -------------------------------------------------------------------------------------------- */
+
+struct list {
+    struct packed *v;
+    size_t n, cap;
+};
+
+static int list_add(struct list *l, const struct db_val *key, const struct db_val *val) {
+    struct packed *v = l->v;
+
+    if (l->n == l->cap) {
+        size_t cap = l->cap ? 2 * l->cap : 64;
+        v = realloc(l->v, cap * sizeof(*v));
+        if (!v)
+            return -ENOMEM;
+        l->v = v;
+        l->cap = cap;
+    }
+    v += l->n;
+    v->id = key->n == 8 ? bytes_get_u64(key->p) : 0;
+    v->n = val->n;
+    v->p = malloc(val->n ? val->n : 1);
+    if (!v->p)
+        return -ENOMEM;
+    memcpy(v->p, val->p, val->n);
+    l->n++;
+    return 0;
+}
+
+static int read_all(struct db_txn *txn, void *arg) {
+    struct db_iter it;
+    int r;
+
+    for (r = db_iter_first(txn, T_JOURNAL, NULL, 0, &it); r == 0; r = db_iter_next(&it)) {
+        r = list_add(arg, &it.key, &it.val);
+        if (r < 0)
+            break;
+    }
+    db_iter_end(&it);
+    return r == -ENOENT ? 0 : r;
+}
+
+/* Each entry unpacked, in order. Memory: the whole journal. */
+static int each_entry(struct state *st, journal_fn *fn, void *arg) {
+    struct list l = {0};
+    size_t i;
+    int r = db_view(st->db, read_all, &l);
+
+    for (i = 0; r == 0 && i < l.n; i++) {
+        Mfp__Txn *txn = mfp__txn__unpack(NULL, l.v[i].n, l.v[i].p);
+        if (!txn) {
+            log_error("journal: entry %llu cannot be read and is left out",
+                      (unsigned long long)l.v[i].id);
+            continue;
+        }
+        r = fn(arg, l.v[i].id, txn);
+    }
+    for (i = 0; i < l.n; i++)
+        free(l.v[i].p);
+    free(l.v);
+    return r;
+}
+
+static int load_one(void *arg, uint64_t id, Mfp__Txn *txn) {
+    int r = entry_note(arg, id, txn);
+
+    mfp__txn__free_unpacked(txn, NULL);
+    return r;
+}
+
+int journal_load(struct state *st) {
+    st->journal_next = 1;
+    return each_entry(st, load_one, st);
+}
+
+int journal_replay(struct state *st, journal_fn *fn, void *arg) {
+    int r = each_entry(st, fn, arg);
+
+    return r < 0 ? state_fail(st, r, NULL, "cannot read the journal") : r;
+}

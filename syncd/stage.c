@@ -1,0 +1,354 @@
+/*
+ * stage: contents from the peer that have no name in a mailbox yet. See stage.h for the names.
+ *
+ * A content is complete when it has its p- or f- name; t- files are fragments, removed at a start.
+ * What a journal entry refers to is kept until the entry is gone (refs). This file writes and finds
+ * them; stage_publish.c gives names to what nobody committed and cleans up.
+ *
+ * Diagnostics: errors of writing, with the container.
+ */
+#include "stage.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "io/hash.h"
+#include "io/io.h"
+#include "state_int.h"
+#include "store.h"
+#include "util/str.h"
+
+#define PREP_KEY_LEN 35 /* p-, 16 digits, -, 16 digits */
+#define PREP_HEAD (PREP_KEY_LEN + 1 + 32 + 1)
+#define PREP_TMP_MAX (MAILDIR_NAME_MAX - PREP_HEAD)
+
+struct stage_file {
+    struct state *st;
+    struct mailfs_id dir;
+    int fd; /* -1: a symbolic link */
+    uint64_t written;
+    char temp[32];
+    char file[STAGE_NAME_MAX];
+    char key[STAGE_NAME_MAX];
+    bool has_meta;
+    uint32_t mode, uid, gid;
+    int64_t mtime_ns;
+};
+
+void stage_prep_key(uint64_t incarnation, uint64_t seq, char out[STAGE_NAME_MAX]) {
+    snprintf(out, STAGE_NAME_MAX, "p-%016" PRIx64 "-%016" PRIx64, incarnation, seq);
+}
+
+void stage_fetch_name(const struct mailfs_id *dir, int sub, const char *name,
+                      char out[STAGE_NAME_MAX]) {
+    char text[MAILDIR_NAME_MAX + 3], hex[MAILFS_ID_HEX], hash_hex[MAILFS_ID_HEX];
+    uint8_t hash[IO_HASH_BYTES] = {0};
+    struct mailfs_id half;
+
+    snprintf(text, sizeof(text), "%c%.*s", sub == MFP__SUB__SELF ? 's' : 'm', MAILDIR_NAME_MAX,
+             name);
+    io_hash(text, strlen(text), hash);
+    memcpy(half.b, hash, sizeof(half.b));
+    snprintf(out, STAGE_NAME_MAX, "f-%s-%s", mailfs_id_format(dir, hex),
+             mailfs_id_format(&half, hash_hex));
+}
+
+/* ---- the table of items ------------------------------------------------------------------------- */
+
+struct stage_item *stage_find(struct state *st, const char *key) {
+    struct stage_item *it;
+
+    HASH_FIND_STR(st->items, key, it);
+    return it;
+}
+
+void stage_item_free(struct state *st, struct stage_item *it) {
+    HASH_DEL(st->items, it);
+    free(it->file);
+    free(it->tmp_name);
+    free(it);
+}
+
+/* The parts of a prepared content's file name. */
+static bool parse_prep(struct stage_item *it, const char *file) {
+    char hex[MAILFS_ID_HEX];
+
+    if (strlen(file) <= PREP_HEAD ||
+        sscanf(file, "p-%16" SCNx64 "-%16" SCNx64, &it->incarnation, &it->seq) != 2 ||
+        str_copyn(hex, sizeof(hex), file + PREP_KEY_LEN + 1, 32) < 0 ||
+        mailfs_id_parse(hex, &it->dir) < 0)
+        return false;
+    it->is_prep = true;
+    it->tmp_name = strdup(file + PREP_HEAD);
+    return it->tmp_name != NULL;
+}
+
+/* Under the mutex. NULL: no memory, or no such name. */
+static struct stage_item *item_add(struct state *st, const char *file) {
+    bool prep = str_starts(file, "p-");
+    size_t nkey = prep ? PREP_KEY_LEN : strlen(file);
+    struct stage_item *it = calloc(1, sizeof(*it) + nkey + 1);
+
+    if (!it)
+        return NULL;
+    if ((prep && !parse_prep(it, file)) || !(it->file = strdup(file))) {
+        free(it->tmp_name);
+        free(it);
+        return NULL;
+    }
+    memcpy(it->key, file, nkey);
+    HASH_ADD_STR(st->items, key, it);
+    return it;
+}
+
+int stage_lookup(struct state *st, const char *key, char file[STAGE_NAME_MAX]) {
+    struct stage_item *it;
+    int r = -ENOENT;
+
+    state_lock(st);
+    it = stage_find(st, key);
+    if (it)
+        r = it->gone ? -ESTALE : str_copy(file, STAGE_NAME_MAX, it->file);
+    state_unlock(st);
+    return r;
+}
+
+bool stage_has_prep(struct state *st, const struct stage_prep *prep) {
+    char key[STAGE_NAME_MAX], file[STAGE_NAME_MAX];
+
+    stage_prep_key(prep->incarnation, prep->seq, key);
+    return stage_lookup(st, key, file) == 0;
+}
+
+static int note_item(struct state *st, const char *key, const char *file, bool gone) {
+    struct stage_item *it;
+
+    state_lock(st);
+    it = stage_find(st, key);
+    if (!it)
+        it = item_add(st, file);
+    if (it)
+        it->gone = gone;
+    state_unlock(st);
+    return it ? 0 : -ENOMEM;
+}
+
+int stage_note_gone(struct state *st, const char *file) {
+    return note_item(st, file, file, true);
+}
+
+void stage_taken(struct state *st, const char *key) {
+    struct stage_item *it;
+
+    state_lock(st);
+    it = stage_find(st, key);
+    if (it && it->refs == 0)
+        stage_item_free(st, it);
+    state_unlock(st);
+}
+
+static int load_name(void *arg, const char *name, unsigned char type) {
+    struct state *st = arg;
+
+    if ((str_starts(name, "p-") || str_starts(name, "f-")) && item_add(st, name))
+        return 0;
+    return io_unlink(st->stage, name);
+}
+
+int stage_load(struct state *st) {
+    int r;
+
+    state_lock(st);
+    r = store_each_name(st->stage, load_name, st);
+    state_unlock(st);
+    return r;
+}
+
+void stage_free(struct state *st) {
+    struct stage_item *it, *tmp;
+
+    HASH_ITER(hh, st->items, it, tmp) {
+        stage_item_free(st, it);
+    }
+}
+
+/* ---- writing ---------------------------------------------------------------------------------------- */
+
+static struct stage_file *file_new(struct state *st, const struct mailfs_id *dir,
+                                   const Mfp__Meta *meta) {
+    struct stage_file *f = calloc(1, sizeof(*f));
+    uint64_t n;
+
+    if (!f)
+        return NULL;
+    f->st = st;
+    f->dir = *dir;
+    f->fd = -1;
+    if (meta) {
+        f->has_meta = true;
+        f->mode = meta->mode & 07777;
+        f->uid = meta->uid;
+        f->gid = meta->gid;
+        f->mtime_ns = meta->mtime_ns;
+    }
+    state_lock(st);
+    n = ++st->stage_number;
+    state_unlock(st);
+    snprintf(f->temp, sizeof(f->temp), "t-%" PRIu64, n);
+    return f;
+}
+
+static int begin(struct stage_file *f, const char *symlink, struct stage_file **out) {
+    struct state *st = f->st;
+    int r;
+
+    if (symlink)
+        r = io_symlink(symlink, st->stage, f->temp);
+    else
+        r = f->fd = io_open_beneath(st->stage, f->temp, O_RDWR | O_CREAT | O_EXCL, 0600);
+    if (r < 0) {
+        state_fail(st, r, &f->dir, "cannot stage a content");
+        free(f);
+        return r;
+    }
+    *out = f;
+    return 0;
+}
+
+int stage_begin_prep(struct state *st, const struct stage_prep *prep, const struct mailfs_id *dir,
+                     const char *tmp_name, const Mfp__Meta *meta, struct stage_file **out) {
+    char hex[MAILFS_ID_HEX];
+    struct stage_file *f;
+    size_t n = strlen(tmp_name);
+
+    if (maildir_name_check(tmp_name, n, MAILDIR_NAME_COMPONENT) < 0)
+        return -EINVAL;
+    f = file_new(st, dir, meta);
+    if (!f)
+        return -ENOMEM;
+    /* A name that is too long loses its end: it is only what a message is published as. */
+    if (n > PREP_TMP_MAX)
+        n = PREP_TMP_MAX;
+    stage_prep_key(prep->incarnation, prep->seq, f->key);
+    snprintf(f->file, sizeof(f->file), "%.40s-%s-%.*s", f->key, mailfs_id_format(dir, hex),
+             (int)n, tmp_name);
+    return begin(f, NULL, out);
+}
+
+int stage_begin_fetch(struct state *st, const struct mailfs_id *dir, int sub, const char *name,
+                      const Mfp__Meta *meta, const char *symlink, struct stage_file **out) {
+    struct stage_file *f;
+
+    if (maildir_name_check(name, strlen(name), MAILDIR_NAME_COMPONENT) < 0)
+        return -EINVAL;
+    f = file_new(st, dir, meta);
+    if (!f)
+        return -ENOMEM;
+    stage_fetch_name(dir, sub, name, f->file);
+    memcpy(f->key, f->file, sizeof(f->key));
+    return begin(f, symlink && *symlink ? symlink : NULL, out);
+}
+
+int stage_write(struct stage_file *f, uint64_t offset, const void *p, size_t n) {
+    int r;
+
+    if (offset != f->written || (n && f->fd < 0))
+        return -EINVAL;
+    r = n ? io_pwrite_all(f->fd, p, n, (off_t)offset) : 0;
+    if (r < 0)
+        return state_fail(f->st, r, &f->dir, "cannot write to the stage");
+    f->written += n;
+    return 0;
+}
+
+void stage_abandon(struct stage_file *f) {
+    if (!f)
+        return;
+    if (f->fd >= 0)
+        close(f->fd);
+    io_unlink(f->st->stage, f->temp);
+    free(f);
+}
+
+static struct timespec ns_to_ts(int64_t ns) {
+    struct timespec ts = {ns / 1000000000, ns % 1000000000};
+
+    if (ts.tv_nsec < 0) {
+        ts.tv_nsec += 1000000000;
+        ts.tv_sec--;
+    }
+    return ts;
+}
+
+static int set_meta(struct stage_file *f) {
+    struct timespec ts[2];
+    int dir = f->st->stage, r = 0;
+
+    if (!f->has_meta)
+        return 0;
+    ts[0] = ts[1] = ns_to_ts(f->mtime_ns);
+    if (geteuid() == 0)
+        r = io_chown(dir, f->temp, f->uid, f->gid);
+    if (r == 0 && f->fd >= 0)
+        r = io_fchmod(f->fd, f->mode);
+    if (r == 0)
+        r = io_utimens(dir, f->temp, ts);
+    return r;
+}
+
+int stage_commit(struct stage_file *f, bool durable) {
+    struct state *st = f->st;
+    int r = set_meta(f);
+
+    if (r == 0 && durable && f->fd >= 0)
+        r = io_fsync(f->fd);
+    if (r == 0)
+        r = io_rename(st->stage, f->temp, st->stage, f->file, 0);
+    if (r < 0) {
+        state_fail(st, r, &f->dir, "cannot stage a content");
+        stage_abandon(f);
+        return r;
+    }
+    r = durable ? io_fsync(st->stage) : 0;
+    if (r == 0)
+        r = note_item(st, f->key, f->file, false);
+    if (r < 0)
+        state_fail(st, r, &f->dir, "cannot stage a content");
+    if (f->fd >= 0)
+        close(f->fd);
+    free(f);
+    return r;
+}
+
+int stage_pin(struct state *st, int fd, const char *file) {
+    int r = io_link_fd(fd, st->stage, file);
+
+    if (r < 0 && r != -EEXIST)
+        return r;
+    r = note_item(st, file, file, false);
+    state_lock(st);
+    st->stage_dirty = true;
+    state_unlock(st);
+    return r;
+}
+
+int stage_drop(struct state *st, const struct stage_prep *prep) {
+    char key[STAGE_NAME_MAX];
+    struct stage_item *it;
+    int r = 0;
+
+    stage_prep_key(prep->incarnation, prep->seq, key);
+    state_lock(st);
+    it = stage_find(st, key);
+    if (it && it->refs == 0 && !it->used) {
+        r = io_unlink(st->stage, it->file);
+        stage_item_free(st, it);
+    }
+    state_unlock(st);
+    return r == -ENOENT ? 0 : r;
+}

@@ -1,0 +1,304 @@
+/*
+ * stage_publish: prepared contents that their origin did not commit get a name in new/; what was used
+ * up is removed.
+ *
+ * A prepared content that a transaction used is noted in the base's table `preps` in the commit that
+ * removes the journal entry, before its file is removed: after a crash in between it is not taken for
+ * one that nobody committed. What was published is noted there before it can be seen, so that it is
+ * never published twice, and that the origin's transaction, when it comes after all, renames it.
+ *
+ * preps: incarnation 8, seq 8 -> 'U' (used up, the file goes) or 'P' container 16, name (published)
+ *
+ * Diagnostics: a message that could not be published, with the container.
+ */
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base.h"
+#include "io/io.h"
+#include "stage.h"
+#include "state_int.h"
+#include "store.h"
+#include "util/bytes.h"
+#include "util/str.h"
+
+static void prep_bytes(uint64_t incarnation, uint64_t seq, uint8_t key[16]) {
+    bytes_put_u64(key, incarnation);
+    bytes_put_u64(key + 8, seq);
+}
+
+struct prep_rec {
+    uint8_t key[16];
+    struct mailfs_id dir;
+    char name[STAGE_NAME_MAX];
+    bool del;
+};
+
+static int prep_write(struct db_txn *txn, void *arg) {
+    struct prep_rec *p = arg;
+    uint8_t val[1 + MAILFS_ID_BYTES + STAGE_NAME_MAX];
+    size_t n = strlen(p->name);
+    int r;
+
+    if (p->del) {
+        r = db_del(txn, T_PREPS, p->key, sizeof(p->key));
+        return r == -ENOENT ? 0 : r;
+    }
+    val[0] = 'P';
+    memcpy(val + 1, p->dir.b, MAILFS_ID_BYTES);
+    memcpy(val + 1 + MAILFS_ID_BYTES, p->name, n);
+    return db_put(txn, T_PREPS, p->key, sizeof(p->key), val, 1 + MAILFS_ID_BYTES + n);
+}
+
+static int prep_read(struct db_txn *txn, void *arg) {
+    struct prep_rec *p = arg;
+    struct db_val v;
+    int r = db_get(txn, T_PREPS, p->key, sizeof(p->key), &v);
+    const uint8_t *b = v.p;
+
+    if (r < 0)
+        return r;
+    if (v.n < 2 + MAILFS_ID_BYTES || b[0] != 'P')
+        return -ENOENT;
+    memcpy(p->dir.b, b + 1, MAILFS_ID_BYTES);
+    return str_copyn(p->name, sizeof(p->name), (const char *)b + 1 + MAILFS_ID_BYTES,
+                     v.n - 1 - MAILFS_ID_BYTES);
+}
+
+int stage_published(struct state *st, uint64_t incarnation, uint64_t seq, struct mailfs_id *dir,
+                    char name[STAGE_NAME_MAX]) {
+    struct prep_rec p = {.name = ""};
+    int r;
+
+    prep_bytes(incarnation, seq, p.key);
+    r = db_view(st->db, prep_read, &p);
+    if (r < 0)
+        return r;
+    *dir = p.dir;
+    return str_copy(name, STAGE_NAME_MAX, p.name);
+}
+
+int stage_unpublish(struct state *st, uint64_t incarnation, uint64_t seq) {
+    struct prep_rec p = {.del = true};
+
+    prep_bytes(incarnation, seq, p.key);
+    return db_update(st->db, prep_write, &p);
+}
+
+/* ---- publishing ----------------------------------------------------------------------------------- */
+
+/* The mailbox, or the nearest container above it that has a new/. */
+static int publish_dir(struct state *st, struct mailfs_id id, struct store_dir *d) {
+    struct base_dir rec;
+    int depth, r;
+
+    for (depth = 0; depth < 64; depth++) {
+        r = store_dir_open(st, &id, d);
+        if (r == 0 && store_sub_open(st, d, MFP__SUB__NEW, false) >= 0)
+            return 0;
+        store_dir_close(d);
+        if (mailfs_id_is_root(&id) || base_dir_get(st, &id, &rec) < 0)
+            return -ENOENT;
+        id = rec.parent;
+    }
+    return -ENOENT;
+}
+
+static int publish_in(struct state *st, struct store_dir *d, const struct stage_prep *prep,
+                      const char *file, const char *tmp_name, uint64_t gen) {
+    struct prep_rec rec = {.dir = d->id};
+    int r = str_copy(rec.name, sizeof(rec.name), tmp_name);
+
+    prep_bytes(prep->incarnation, prep->seq, rec.key);
+    if (r == 0)
+        r = state_mark(st, &d->id, gen);
+    if (r == 0)
+        r = db_update(st->db, prep_write, &rec);
+    if (r == 0)
+        r = io_link(st->stage, file, d->fd[MFP__SUB__NEW], tmp_name);
+    if (r == -EEXIST)
+        r = 0;
+    if (r == 0)
+        r = io_fsync(d->fd[MFP__SUB__NEW]);
+    if (r == 0)
+        r = io_unlink(st->stage, file);
+    return r;
+}
+
+/* Reserves the item. 0; 1: nothing to publish. */
+static int publish_take(struct state *st, const char *key, struct mailfs_id *dir,
+                        char file[STAGE_NAME_MAX], char tmp[STAGE_NAME_MAX]) {
+    struct stage_item *it;
+    int r = 1;
+
+    state_lock(st);
+    it = stage_find(st, key);
+    if (it && it->is_prep && it->refs == 0 && !it->used && !it->gone) {
+        *dir = it->dir;
+        r = str_copy(file, STAGE_NAME_MAX, it->file);
+        /* A name that no Maildir reader would look at is made one that it does. */
+        if (r == 0)
+            r = str_printf(tmp, STAGE_NAME_MAX, "%s%s", *it->tmp_name == '.' ? "m" : "",
+                           it->tmp_name);
+        it->used = true;
+    }
+    state_unlock(st);
+    return r;
+}
+
+static void publish_done(struct state *st, const char *key, bool ok) {
+    struct stage_item *it;
+
+    state_lock(st);
+    it = stage_find(st, key);
+    if (it && ok)
+        stage_item_free(st, it);
+    else if (it)
+        it->used = false;
+    state_unlock(st);
+}
+
+int stage_publish(struct state *st, const struct stage_prep *prep, uint64_t gen,
+                  struct invals *iv) {
+    char key[STAGE_NAME_MAX], file[STAGE_NAME_MAX], tmp[STAGE_NAME_MAX];
+    struct mailfs_id dir;
+    struct store_dir d;
+    int r;
+
+    stage_prep_key(prep->incarnation, prep->seq, key);
+    r = publish_take(st, key, &dir, file, tmp);
+    if (r)
+        return r;
+    r = publish_dir(st, dir, &d);
+    if (r == 0)
+        r = publish_in(st, &d, prep, file, tmp, gen);
+    publish_done(st, key, r == 0);
+    if (r == 0) {
+        inval_add(iv, &d.id, MFL__SUB__NEW, NULL, tmp, false);
+        inval_poke(iv, &d.id, MFL__SUB__NEW);
+    }
+    store_dir_close(&d);
+    return r < 0 ? state_fail(st, r, &dir, "cannot publish a prepared message") : 0;
+}
+
+/* ---- start, checkpoint ------------------------------------------------------------------------------- */
+
+/* The item a record of `preps` is about. Under the mutex. */
+static struct stage_item *item_of(struct state *st, const struct db_val *k) {
+    char key[STAGE_NAME_MAX];
+
+    if (k->n != 16)
+        return NULL;
+    stage_prep_key(bytes_get_u64(k->p), bytes_get_u64((const uint8_t *)k->p + 8), key);
+    return stage_find(st, key);
+}
+
+static bool is_used(const struct db_val *v) {
+    return v->n && *(const uint8_t *)v->p == 'U';
+}
+
+/* After a crash: what was used up is not there to be published. (What was about to be published may
+ * have to be done once more: it is not marked.) */
+static int sweep_used(struct db_txn *txn, void *arg) {
+    struct state *st = arg;
+    struct stage_item *item;
+    struct db_iter it;
+    int r;
+
+    for (r = db_iter_first(txn, T_PREPS, NULL, 0, &it); r == 0; r = db_iter_next(&it)) {
+        item = item_of(st, &it.key);
+        if (item && item->refs == 0 && is_used(&it.val))
+            item->used = true;
+    }
+    db_iter_end(&it);
+    return r == -ENOENT ? 0 : r;
+}
+
+int stage_leftovers(struct state *st, struct stage_prep **preps, size_t *n) {
+    struct stage_item *it, *tmp;
+    struct stage_prep *v;
+    size_t k = 0;
+    int r;
+
+    *preps = NULL;
+    *n = 0;
+    state_lock(st);
+    r = db_view(st->db, sweep_used, st);
+    v = calloc(HASH_COUNT(st->items) + 1, sizeof(*v));
+    HASH_ITER(hh, st->items, it, tmp) {
+        if (r < 0 || !v || it->refs)
+            continue;
+        if (it->is_prep && !it->used) {
+            v[k].incarnation = it->incarnation;
+            v[k++].seq = it->seq;
+        } else {
+            io_unlink(st->stage, it->file);
+            stage_item_free(st, it);
+        }
+    }
+    state_unlock(st);
+    if (r < 0 || !v) {
+        free(v);
+        return state_fail(st, r < 0 ? r : -ENOMEM, NULL, "cannot read the stage");
+    }
+    *preps = v;
+    *n = k;
+    return 0;
+}
+
+/* Records of what was used up and whose file is gone (the sync before this commit made that sure). */
+static int drop_old_used(struct state *st, struct db_txn *txn) {
+    struct db_iter it;
+    bool there;
+    int r;
+
+    for (r = db_iter_first(txn, T_PREPS, NULL, 0, &it); r == 0; r = db_iter_next(&it)) {
+        if (!is_used(&it.val))
+            continue;
+        state_lock(st);
+        there = item_of(st, &it.key) != NULL;
+        state_unlock(st);
+        if (!there && (r = db_iter_del(&it)) < 0)
+            break;
+    }
+    db_iter_end(&it);
+    return r == -ENOENT ? 0 : r;
+}
+
+int stage_checkpoint_write(struct state *st, struct db_txn *txn, const struct jentry *const *v,
+                           size_t n) {
+    uint64_t inc, seq;
+    uint8_t key[16];
+    size_t i, j;
+    int r = drop_old_used(st, txn);
+
+    for (i = 0; i < n; i++) {
+        for (j = 0; r == 0 && j < v[i]->n_names; j++) {
+            if (sscanf(v[i]->names[j], "p-%16" SCNx64 "-%16" SCNx64, &inc, &seq) != 2)
+                continue;
+            prep_bytes(inc, seq, key);
+            r = db_put(txn, T_PREPS, key, sizeof(key), "U", 1);
+        }
+    }
+    return r;
+}
+
+void stage_checkpoint_done(struct state *st, const struct jentry *const *v, size_t n) {
+    size_t i, j;
+
+    state_lock(st);
+    for (i = 0; i < n; i++) {
+        for (j = 0; j < v[i]->n_names; j++) {
+            struct stage_item *it = stage_find(st, v[i]->names[j]);
+            if (!it || it->refs == 0 || --it->refs)
+                continue;
+            if (!it->gone)
+                io_unlink(st->stage, it->file);
+            stage_item_free(st, it);
+        }
+    }
+    state_unlock(st);
+}

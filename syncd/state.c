@@ -1,0 +1,467 @@
+/*
+ * state: opens what a volume keeps on disk, and makes checkpoints of it.
+ *
+ * STORE/.mailfs/id holds the store's id in 32 hex digits; the base has a copy. When the two differ
+ * (a store restored from a backup, a state directory of another store) the base is forgotten: then
+ * nothing is taken for removed, and the next contact compares everything.
+ *
+ * Diagnostics: errors of the store or state at the start; a lost base; every error the modules of
+ * the disk side find, with the container's path.
+ */
+#include "state.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base.h"
+#include "io/file.h"
+#include "io/io.h"
+#include "journal.h"
+#include "maildir/class.h"
+#include "state_int.h"
+#include "store.h"
+#include "util/log.h"
+#include "util/str.h"
+
+#define BASE_DB_BYTES ((size_t)256 << 30) /* address space: thousands of millions of messages */
+
+static const char *const table_names[T_END] = {"cont", "msgs",    "files", "prepof",
+                                               "meta", "journal", "preps"};
+
+/* ---- errors ---------------------------------------------------------------------------------- */
+
+int state_fail(struct state *st, int err, const struct mailfs_id *dir, const char *fmt, ...) {
+    char what[STATE_ERROR_MAX], path[128] = "", text[STATE_ERROR_MAX];
+    va_list ap;
+
+    va_start(ap, fmt);
+    vsnprintf(what, sizeof(what), fmt, ap);
+    va_end(ap);
+    if (dir)
+        state_path(st, dir, path, sizeof(path));
+    snprintf(text, sizeof(text), "%.90s%s%.90s: %.70s", path, dir ? ": " : "", what,
+             log_strerror(err));
+    log_error("%s", text);
+    state_lock(st);
+    memcpy(st->last_error, text, sizeof(text));
+    state_unlock(st);
+    return err;
+}
+
+void state_last_error(struct state *st, char *buf) {
+    state_lock(st);
+    memcpy(buf, st->last_error, STATE_ERROR_MAX);
+    state_unlock(st);
+}
+
+const char *state_path(struct state *st, const struct mailfs_id *dir, char *buf, size_t size) {
+    struct mailfs_id id = *dir;
+    struct base_dir rec;
+    char rest[1024] = "", next[1024];
+    int depth;
+
+    for (depth = 0; depth < 64 && !mailfs_id_is_root(&id); depth++) {
+        if (base_dir_get(st, &id, &rec) < 0) {
+            char hex[MAILFS_ID_HEX];
+            snprintf(next, sizeof(next), "[%s]%.900s", mailfs_id_format(&id, hex), rest);
+            memcpy(rest, next, sizeof(rest));
+            break;
+        }
+        snprintf(next, sizeof(next), "/%.255s%.700s", rec.name, rest);
+        memcpy(rest, next, sizeof(rest));
+        id = rec.parent;
+    }
+    snprintf(buf, size, "%s", *rest ? rest : "/");
+    return buf;
+}
+
+/* ---- meta -------------------------------------------------------------------------------------- */
+
+struct meta {
+    const char *key;
+    const void *val;
+    size_t n;
+    char out[256];
+    bool wipe;
+};
+
+static int meta_read(struct db_txn *txn, void *arg) {
+    struct meta *m = arg;
+    struct db_val v;
+    int r = db_get(txn, T_META, m->key, strlen(m->key), &v);
+
+    if (r == 0)
+        r = str_copyn(m->out, sizeof(m->out), v.p, v.n);
+    return r;
+}
+
+static int meta_write(struct db_txn *txn, void *arg) {
+    struct meta *m = arg;
+    unsigned t;
+    int r = 0;
+
+    for (t = 0; m->wipe && r == 0 && t < T_END; t++)
+        r = db_clear(txn, t);
+    return r == 0 ? db_put(txn, T_META, m->key, strlen(m->key), m->val, m->n) : r;
+}
+
+static int meta_get(struct state *st, const char *key, char out[256]) {
+    struct meta m = {.key = key};
+    int r = db_view(st->db, meta_read, &m);
+
+    memcpy(out, m.out, sizeof(m.out));
+    return r;
+}
+
+static int meta_put(struct state *st, const char *key, const char *val, bool wipe) {
+    struct meta m = {.key = key, .val = val, .n = strlen(val), .wipe = wipe};
+    return db_update(st->db, meta_write, &m);
+}
+
+int state_set_contact(struct state *st, bool had) {
+    int r = meta_put(st, "contact", had ? "1" : "0", false);
+
+    if (r < 0)
+        return state_fail(st, r, NULL, "state: cannot note the common base");
+    st->had_contact = had;
+    return 0;
+}
+
+/* ---- opening ------------------------------------------------------------------------------------ */
+
+static int open_own_dir(int parent, const char *name) {
+    int r = io_mkdir(parent, name, 0700);
+
+    if (r < 0 && r != -EEXIST)
+        return r;
+    return io_open_beneath(parent, name, O_RDONLY | O_DIRECTORY, 0);
+}
+
+static int open_store(struct state *st, const char *path) {
+    struct stat sb;
+
+    st->root = io_open(AT_FDCWD, path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW, 0);
+    if (st->root == -ELOOP || st->root == -ENOTDIR)
+        return -EXDEV;
+    if (st->root < 0)
+        return st->root;
+    if (fstat(st->root, &sb) < 0)
+        return -errno;
+    st->dev = sb.st_dev;
+    st->root_ino = sb.st_ino;
+    if ((st->own = open_own_dir(st->root, MAILDIR_INTERNAL_NAME)) < 0)
+        return st->own;
+    if ((st->stage = open_own_dir(st->own, "stage")) < 0)
+        return st->stage;
+    if ((st->kept = open_own_dir(st->own, "kept")) < 0)
+        return st->kept;
+    if ((st->trash = open_own_dir(st->own, "trash")) < 0)
+        return st->trash;
+    return 0;
+}
+
+static int open_databases(struct state *st, const char *dir) {
+    struct db_config conf = {.tables = table_names, .n_tables = T_END, .max_bytes = BASE_DB_BYTES};
+    char path[4096];
+    int r = marks_open(dir, &st->marks);
+
+    if (r == 0)
+        r = str_printf(path, sizeof(path), "%s/base", dir);
+    if (r == 0)
+        r = io_mkdirs(path, 0700);
+    if (r == 0)
+        r = db_open(path, &conf, &st->db);
+    return r;
+}
+
+/* The store's own id; made if there is none. */
+static int read_store_id(struct state *st, struct mailfs_id *id) {
+    char hex[MAILFS_ID_HEX], *text;
+    size_t n;
+    int r = io_file_read_at(st->own, "id", 256, &text, &n, NULL);
+
+    if (r == 0) {
+        text[n < 32 ? n : 32] = '\0';
+        r = mailfs_id_parse(text, id);
+        free(text);
+        if (r == 0)
+            return 0;
+    } else if (r != -ENOENT) {
+        return r;
+    }
+    r = mailfs_id_new(id);
+    if (r == 0)
+        r = io_file_replace_at(st->own, "id", mailfs_id_format(id, hex), 32, NULL);
+    return r;
+}
+
+/* Another peer than before, or the first: there is no common base with it. */
+static int check_peer(struct state *st) {
+    char peer[256], contact[256];
+    int r = meta_get(st, "peer", peer);
+
+    if (r < 0 && r != -ENOENT)
+        return r;
+    if (st->peer && (r == -ENOENT || strcmp(peer, st->peer) != 0)) {
+        r = meta_put(st, "contact", "0", false);
+        if (r == 0)
+            r = meta_put(st, "peer", st->peer, false);
+        if (r < 0)
+            return r;
+    }
+    r = meta_get(st, "contact", contact);
+    if (r < 0 && r != -ENOENT)
+        return r;
+    st->had_contact = r == 0 && strcmp(contact, "1") == 0;
+    return 0;
+}
+
+/* Do store, state and peer belong together? Otherwise the base is that of something else. */
+static int check_identity(struct state *st, struct state_start *start) {
+    char hex[MAILFS_ID_HEX], was[256];
+    struct mailfs_id id;
+    int r = read_store_id(st, &id);
+
+    if (r < 0)
+        return r;
+    memcpy(start->store_id, id.b, sizeof(id.b));
+    mailfs_id_format(&id, hex);
+    r = meta_get(st, "store_id", was);
+    if (r < 0 && r != -ENOENT)
+        return r;
+    start->lost = r == 0 && strcmp(was, hex) != 0;
+    if (start->lost)
+        log_warn("%s: this is not the store the state belongs to; everything will be compared",
+                 st->store_path);
+    if (r == -ENOENT || start->lost) {
+        r = meta_put(st, "store_id", hex, true);
+        if (r < 0)
+            return r;
+    }
+    r = check_peer(st);
+    start->had_contact = st->had_contact;
+    return r;
+}
+
+static int ensure_root(struct state *st) {
+    struct base_dir rec;
+    int r = base_dir_get(st, &mailfs_id_root, &rec);
+
+    if (r != -ENOENT)
+        return r;
+    memset(&rec, 0, sizeof(rec));
+    rec.agreed = true;
+    return base_dir_put(st, &mailfs_id_root, &rec);
+}
+
+static struct state *state_alloc(const struct state_config *conf) {
+    struct state *st = calloc(1, sizeof(*st));
+
+    if (!st)
+        return NULL;
+    st->root = st->own = st->stage = st->kept = st->trash = -1;
+    pthread_mutex_init(&st->mutex, NULL);
+    pthread_mutex_init(&st->checkpoint, NULL);
+    st->store_path = strdup(conf->store);
+    st->node = strdup(conf->node ? conf->node : "");
+    st->peer = conf->peer ? strdup(conf->peer) : NULL;
+    if (!st->store_path || !st->node || (conf->peer && !st->peer)) {
+        state_close(st);
+        return NULL;
+    }
+    return st;
+}
+
+int state_open(const struct state_config *conf, struct state **out, struct state_start *start) {
+    struct state *st = state_alloc(conf);
+    int r;
+
+    memset(start, 0, sizeof(*start));
+    if (!st)
+        return -ENOMEM;
+    r = open_store(st, conf->store);
+    if (r < 0) {
+        log_error("%s: %s", conf->store,
+                  r == -EXDEV ? "the store is no directory of its own" : log_strerror(r));
+        goto fail;
+    }
+    r = open_databases(st, conf->dir);
+    if (r == 0)
+        r = check_identity(st, start);
+    if (r == 0)
+        r = ensure_root(st);
+    if (r == 0)
+        r = stage_load(st);
+    if (r == 0)
+        r = journal_load(st);
+    if (r < 0) {
+        log_error("%s: cannot open the state: %s", conf->dir, log_strerror(r));
+        goto fail;
+    }
+    start->journal = HASH_COUNT(st->journal);
+    *out = st;
+    return 0;
+fail:
+    state_close(st);
+    return r;
+}
+
+static void close_fd(int fd) {
+    if (fd >= 0)
+        close(fd);
+}
+
+void state_close(struct state *st) {
+    if (!st)
+        return;
+    journal_free(st);
+    stage_free(st);
+    pending_free(st);
+    collect_forget_notes(st, NULL);
+    kv_layer_clear(&st->sent);
+    kv_layer_clear(&st->agreed);
+    kv_layer_clear(&st->frozen);
+    db_close(st->db);
+    marks_close(st->marks);
+    close_fd(st->trash);
+    close_fd(st->kept);
+    close_fd(st->stage);
+    close_fd(st->own);
+    close_fd(st->root);
+    pthread_mutex_destroy(&st->checkpoint);
+    pthread_mutex_destroy(&st->mutex);
+    free(st->store_path);
+    free(st->node);
+    free(st->peer);
+    free(st);
+}
+
+/* ---- checkpoint ----------------------------------------------------------------------------------- */
+
+struct commit {
+    struct state *st;
+    struct jentry **applied;
+    size_t n;
+};
+
+static int commit_all(struct db_txn *txn, void *arg) {
+    struct commit *c = arg;
+    size_t i;
+    int r = kv_layer_write(&c->st->frozen, txn);
+
+    for (i = 0; r == 0 && i < c->n; i++)
+        r = journal_delete(txn, c->applied[i]->id);
+    if (r == 0)
+        r = stage_checkpoint_write(c->st, txn, (const struct jentry *const *)c->applied, c->n);
+    return r;
+}
+
+static int checkpoint(struct state *st, struct commit *c) {
+    size_t i;
+    int r;
+
+    state_lock(st);
+    r = kv_layer_move(&st->frozen, &st->agreed);
+    if (r == 0)
+        r = journal_take_applied(st, &c->applied, &c->n);
+    state_unlock(st);
+    /* The store first: the base on disk must never say more than the store holds. */
+    if (r == 0)
+        r = io_syncfs(st->root);
+    if (r == 0)
+        r = db_update(st->db, commit_all, c);
+    if (r < 0)
+        return r;
+    state_lock(st);
+    kv_layer_clear(&st->frozen);
+    state_unlock(st);
+    stage_checkpoint_done(st, (const struct jentry *const *)c->applied, c->n);
+    state_lock(st);
+    for (i = 0; i < c->n; i++)
+        journal_forget(st, c->applied[i]);
+    state_unlock(st);
+    return 0;
+}
+
+int state_checkpoint(struct state *st, uint64_t gen, const struct mailfs_id *settled, size_t n) {
+    struct commit c = {.st = st};
+    int r;
+
+    pthread_mutex_lock(&st->checkpoint);
+    r = checkpoint(st, &c);
+    free(c.applied);
+    if (r == 0 && n && gen)
+        r = marks_clear(st->marks, settled, n, gen - 1);
+    pthread_mutex_unlock(&st->checkpoint);
+    return r < 0 ? state_fail(st, r, NULL, "checkpoint of the base") : 0;
+}
+
+size_t state_dirty_bytes(struct state *st) {
+    size_t n;
+
+    state_lock(st);
+    n = st->agreed.bytes + st->frozen.bytes;
+    state_unlock(st);
+    return n;
+}
+
+/* ---- marks ------------------------------------------------------------------------------------------ */
+
+struct mark_list {
+    struct state_mark *v;
+    size_t n, cap;
+    uint64_t below;
+};
+
+static int mark_add(const struct mark *m, void *arg) {
+    struct mark_list *l = arg;
+
+    if (m->gen >= l->below)
+        return 0;
+    if (l->n == l->cap) {
+        size_t cap = l->cap ? 2 * l->cap : 64;
+        struct state_mark *v = realloc(l->v, cap * sizeof(*v));
+        if (!v)
+            return -ENOMEM;
+        l->v = v;
+        l->cap = cap;
+    }
+    l->v[l->n].dir = m->dir;
+    l->v[l->n++].gen = m->gen;
+    return 0;
+}
+
+int state_marks(struct state *st, uint64_t below, struct state_mark **marks, size_t *n) {
+    struct mark_list l = {.below = below};
+    int r = marks_each(st->marks, mark_add, &l);
+
+    *marks = NULL;
+    *n = 0;
+    if (r < 0) {
+        free(l.v);
+        return state_fail(st, r, NULL, "cannot read the marks");
+    }
+    *marks = l.v;
+    *n = l.n;
+    return 0;
+}
+
+int state_mark(struct state *st, const struct mailfs_id *dir, uint64_t gen) {
+    struct mark m = {.dir = *dir, .gen = gen, .path = ""};
+    struct base_dir rec;
+    int r;
+
+    if (base_dir_get(st, dir, &rec) == 0)
+        m.handle = rec.handle;
+    r = marks_put(st->marks, &m, 1);
+    return r < 0 ? state_fail(st, r, dir, "cannot mark") : 0;
+}
+
+int state_mark_gen(struct state *st, uint64_t *gen) {
+    return marks_generation(st->marks, gen);
+}

@@ -1,0 +1,222 @@
+#ifndef SYNCD_STATE_INT_H
+#define SYNCD_STATE_INT_H
+
+/* What the modules of the disk side share and the driver does not see. */
+
+#include <pthread.h>
+#include <sys/stat.h>
+#include <sys/types.h>
+
+#include <uthash.h>
+
+#include "state.h"
+#include "io/db.h"
+#include "io/marks.h"
+#include "util/buf.h"
+
+/* Tables of STATE/base. The first KV_TABLES have keys that begin with a container's id and go
+ * through the layers in memory; the others are written directly. */
+enum table {
+    T_CONT,
+    T_MSGS,
+    T_FILES,
+    T_PREPOF,
+    KV_TABLES,
+    T_META = KV_TABLES,
+    T_JOURNAL,
+    T_PREPS,
+    T_END
+};
+
+struct kv_entry {
+    UT_hash_handle hh;
+    void *val; /* NULL: deleted */
+    size_t nval;
+    unsigned refs;    /* layer `sent`: transactions on their way that touch it */
+    bool transparent; /* holds only refs: look below */
+    size_t nkey;
+    uint8_t key[]; /* table, then the key */
+};
+
+struct kv_cont {
+    UT_hash_handle hh;
+    struct mailfs_id id;
+    struct kv_entry *entries;
+};
+
+struct kv_layer {
+    struct kv_cont *conts;
+    size_t bytes;
+};
+
+/* A journal entry not yet removed: contents it holds in the stage. */
+struct jentry {
+    UT_hash_handle hh;
+    uint64_t id;
+    bool applied;
+    char **names; /* of stage items */
+    size_t n_names;
+};
+
+/* A content in the stage. */
+struct stage_item {
+    UT_hash_handle hh;
+    char *file;    /* name in stage/; also of what is gone */
+    unsigned refs; /* journal entries */
+    bool used;     /* a journal entry referred to it */
+    bool gone;     /* the peer has it no more: there is no file */
+    bool is_prep;
+    uint64_t incarnation, seq;
+    struct mailfs_id dir;
+    char *tmp_name;
+    char key[]; /* "p-<incarnation>-<seq>" or the file's name */
+};
+
+/* The uidlist of a container as it was last looked at: all of it is in the sent view. */
+struct ulcache {
+    UT_hash_handle hh;
+    struct mailfs_id dir;
+    ino_t ino;
+    off_t size; /* up to the last whole line */
+    struct timespec mtime;
+    uint32_t v, n;
+    struct timespec kw_mtime; /* of dovecot-keywords */
+    ino_t kw_ino;
+};
+
+struct pend {
+    UT_hash_handle hh;
+    uint64_t bytes, wall_ns;
+    uint8_t key[]; /* id, base */
+};
+
+struct state {
+    pthread_mutex_t mutex;
+    pthread_mutex_t checkpoint; /* one at a time */
+    char *store_path, *node, *peer;
+    int root; /* O_RDONLY: also what file handles are opened with */
+    dev_t dev;
+    ino_t root_ino;
+    int own, stage, kept, trash; /* .mailfs and its directories */
+    struct db *db;
+    struct marks *marks;
+    struct kv_layer sent, agreed, frozen;
+    struct jentry *journal;
+    uint64_t journal_next;
+    struct stage_item *items;
+    bool stage_dirty; /* names in stage/ not yet fsynced */
+    uint64_t stage_number;
+    struct ulcache *uidlists;
+    struct pend *pending;
+    uint64_t pending_bytes, pending_count;
+    bool had_contact;
+    char last_error[STATE_ERROR_MAX];
+};
+
+static inline void state_lock(struct state *st) {
+    pthread_mutex_lock(&st->mutex);
+}
+
+static inline void state_unlock(struct state *st) {
+    pthread_mutex_unlock(&st->mutex);
+}
+
+/* Logs, keeps for state_last_error(), returns err. */
+int state_fail(struct state *st, int err, const struct mailfs_id *dir, const char *fmt, ...)
+    __attribute__((format(printf, 4, 5)));
+
+/* Adds to a list of invalidations (NULL: nowhere). Without memory the container becomes `all`. */
+struct inval *inval_of(struct invals *iv, const struct mailfs_id *dir);
+void inval_add(struct invals *iv, const struct mailfs_id *dir, int sub, const char *old_name,
+               const char *name, bool content);
+void inval_poke(struct invals *iv, const struct mailfs_id *dir, int sub);
+void inval_moved(struct invals *iv, const struct mailfs_id *dir, const struct mailfs_id *moved,
+                 const char *old_name, const char *name);
+
+void pending_free(struct state *st);
+
+/* ---- kv.c: sorted tables with layers in memory -------------------------------------------- */
+
+enum kv_view { KV_AGREED, KV_SENT };
+
+/* *val is malloc'ed with a NUL behind; free it. -ENOENT. */
+int kv_get(struct state *st, enum kv_view view, enum table t, const void *key, size_t nkey,
+           void **val, size_t *nval);
+/* val NULL: delete. Copies. */
+int kv_put(struct state *st, enum kv_view view, enum table t, const void *key, size_t nkey,
+           const void *val, size_t nval);
+/* Layer sent: one more, or one less, transaction touches this key. */
+int kv_touch(struct state *st, enum table t, const void *key, size_t nkey);
+void kv_untouch(struct state *st, enum table t, const void *key, size_t nkey);
+/* Agreed view, all keys of one container (id NULL: of all) in order; key without the table. */
+typedef int kv_fn(void *arg, const uint8_t *key, size_t nkey, const void *val, size_t nval);
+int kv_each(struct state *st, enum table t, const struct mailfs_id *id, kv_fn *fn, void *arg);
+void kv_layer_clear(struct kv_layer *l);
+/* Everything of `from` over `to`; from is empty then. */
+int kv_layer_move(struct kv_layer *to, struct kv_layer *from);
+/* Writes a layer into the database. */
+int kv_layer_write(const struct kv_layer *l, struct db_txn *txn);
+
+/* ---- stage.c, stage_store.c ------------------------------------------------------------------ */
+
+int stage_load(struct state *st); /* at open: what lies in stage/ */
+void stage_free(struct state *st);
+/* Name in stage/ of a fetched content. */
+#define STAGE_NAME_MAX 256
+void stage_fetch_name(const struct mailfs_id *dir, int sub, const char *name,
+                      char out[STAGE_NAME_MAX]);
+void stage_prep_key(uint64_t incarnation, uint64_t seq, char out[STAGE_NAME_MAX]);
+/* Under the mutex. NULL: not there. */
+struct stage_item *stage_find(struct state *st, const char *key);
+void stage_item_free(struct state *st, struct stage_item *it);
+/* Links an open file into the stage under a fetched content's name. */
+int stage_pin(struct state *st, int fd, const char *file);
+/* Notes that a content of this name will not come. */
+int stage_note_gone(struct state *st, const char *file);
+/* Forgets a fetched content whose file has been moved away. */
+void stage_taken(struct state *st, const char *key);
+/* Copies the item's file name. 0, -ENOENT, -ESTALE when gone. */
+int stage_lookup(struct state *st, const char *key, char file[STAGE_NAME_MAX]);
+/* What a prepared content was published as: 0 or -ENOENT. */
+int stage_published(struct state *st, uint64_t incarnation, uint64_t seq, struct mailfs_id *dir,
+                    char name[STAGE_NAME_MAX]);
+/* Forgets it: it has got its final name. */
+int stage_unpublish(struct state *st, uint64_t incarnation, uint64_t seq);
+/* In the checkpoint's commit: marks the items of these entries as used up. */
+int stage_checkpoint_write(struct state *st, struct db_txn *txn, const struct jentry *const *v,
+                           size_t n);
+/* After it: gives up their references and removes what nobody refers to. */
+void stage_checkpoint_done(struct state *st, const struct jentry *const *v, size_t n);
+
+/* ---- content.c ------------------------------------------------------------------------------ */
+
+/* Keys of the stage items a transaction needs, malloc'ed strings in a malloc'ed array. */
+int content_keys(struct state *st, const Mfp__Txn *txn, char ***keys, size_t *n);
+void content_keys_free(char **keys, size_t n);
+/* Does this operation bring a message that was not there? */
+bool content_op_adds(const Mfp__OpMsg *op);
+/* File name in stage/ of an added message: 0, -ENOENT, -ESTALE when the peer has it no more. */
+int content_item(struct state *st, const struct mailfs_id *dir, const Mfp__OpMsg *op,
+                 char file[STAGE_NAME_MAX]);
+
+/* ---- collect_control.c ---------------------------------------------------------------------- */
+
+/* The uidlist with this stat, up to size, is known to the peer (or came from it): next UID n. */
+void collect_note_uidlist(struct state *st, const struct mailfs_id *dir, const struct stat *sb,
+                          off_t size, uint32_t v, uint32_t n);
+/* Is the file as it was noted? */
+bool collect_note_matches(struct state *st, const struct mailfs_id *dir, const struct stat *sb,
+                          uint32_t *v, uint32_t *n);
+/* dir NULL: all. */
+void collect_forget_notes(struct state *st, const struct mailfs_id *dir);
+
+/* ---- journal.c ------------------------------------------------------------------------------ */
+
+int journal_load(struct state *st);
+void journal_free(struct state *st);
+/* Under the mutex: applied entries, malloc'ed array of pointers into the table. */
+int journal_take_applied(struct state *st, struct jentry ***v, size_t *n);
+int journal_delete(struct db_txn *txn, uint64_t id);
+void journal_forget(struct state *st, struct jentry *e);
+
+#endif
