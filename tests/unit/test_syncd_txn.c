@@ -1,0 +1,179 @@
+/* txn: what mailfs tells is gathered per container, and handed on in order. */
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "syncd/collect.h"
+#include "syncd/driver.h"
+#include "syncd/txn.h"
+#include "syncd/volume.h"
+
+/* ---- in place of the disk side and of the pump ---------------------------------------------------- */
+
+static char collected[4096];
+
+static int note(const struct mailfs_id *dir, Mfl__Act *const *acts, size_t n) {
+    char *end = collected + strlen(collected);
+    end += sprintf(end, "%u:", dir->b[0]);
+    for (size_t i = 0; i < n; i++)
+        end += sprintf(end, "%s%s", i > 0 ? "," : "", acts[i]->remove->name);
+    sprintf(end, ";");
+    return 0;
+}
+
+int collect_alone(struct state *st, const struct mailfs_id *dir, Mfl__Act *const *acts, size_t n) {
+    return note(dir, acts, n);
+}
+
+int collect_txn(struct state *st, const struct mailfs_id *dir, Mfl__Act *const *acts, size_t n,
+                bool locked, Mfp__Txn **txn, struct stage_prep **preps, size_t *n_preps) {
+    return note(dir, acts, n);
+}
+
+void driver_pump(struct volume *v) {
+}
+
+uint64_t volume_now(void) {
+    return 1000;
+}
+
+/* ---- a volume without peer, one worker so that order shows ---------------------------------------- */
+
+struct fixture {
+    struct volume v;
+    struct workq *wq;
+};
+
+static int setup(void **state) {
+    struct fixture *f = calloc(1, sizeof *f);
+    struct replica_config rc = {.node = "mx-a", .timeout_ms = 3000, .max_unacked = 100};
+    if (workq_new(1, 10000, &f->wq) != 0)
+        return -1;
+    f->v.machine = replica_new(&rc, 0);
+    f->v.jobs = jobs_new(f->wq, 1);
+    f->v.txns = txns_new(&f->v);
+    collected[0] = '\0';
+    *state = f;
+    return 0;
+}
+
+static void settle(struct fixture *f) {
+    struct replica_action a;
+    while (jobs_pending(f->v.jobs) > 0)
+        workq_drain(f->wq);
+    while (replica_next(f->v.machine, &a))
+        replica_action_done(&a);
+}
+
+static int teardown(void **state) {
+    struct fixture *f = *state;
+    settle(f);
+    txns_free(f->v.txns);
+    jobs_free(f->v.jobs);
+    replica_free(f->v.machine);
+    workq_free(f->wq);
+    free(f);
+    return 0;
+}
+
+static struct mailfs_id id_of(unsigned n) {
+    struct mailfs_id id = {{0}};
+    id.b[0] = (uint8_t)n;
+    return id;
+}
+
+/* A Remove of `name`, as it comes out of a packet. */
+static int act(struct fixture *f, unsigned dir, bool in_txn, const char *name, size_t idlen) {
+    struct mailfs_id id = id_of(dir);
+    Mfl__ToSyncd m = MFL__TO_SYNCD__INIT;
+    Mfl__Act a = MFL__ACT__INIT;
+    Mfl__Remove r = MFL__REMOVE__INIT;
+    uint8_t packet[1024];
+    r.name = (char *)(uintptr_t)name;
+    a.dir = (ProtobufCBinaryData){idlen, id.b};
+    a.in_txn = in_txn;
+    a.what_case = MFL__ACT__WHAT_REMOVE;
+    a.remove = &r;
+    m.m_case = MFL__TO_SYNCD__M_ACT;
+    m.act = &a;
+    Mfl__ToSyncd *copy = mfl__to_syncd__unpack(NULL, mfl__to_syncd__pack(&m, packet), packet);
+    int e = txns_act(f->v.txns, &copy);
+    if (copy != NULL)
+        mfl__to_syncd__free_unpacked(copy, NULL);
+    return e;
+}
+
+/* ---- tests ------------------------------------------------------------------------------------------ */
+
+static void kept_until_u(void **state) {
+    struct fixture *f = *state;
+    struct mailfs_id one = id_of(1), two = id_of(2);
+    act(f, 1, true, "a", 16);
+    act(f, 2, true, "x", 16);
+    act(f, 1, true, "b", 16);
+    settle(f);
+    assert_string_equal(collected, "");
+    assert_int_equal(txns_open_acts(f->v.txns, &one), 2);
+    txns_unlock(f->v.txns, 0, &one);
+    settle(f);
+    assert_string_equal(collected, "1:a,b;");
+    assert_int_equal(txns_open_acts(f->v.txns, &one), 0);
+    assert_int_equal(txns_open_acts(f->v.txns, &two), 1);
+}
+
+static void others_go_at_once_and_in_order(void **state) {
+    struct fixture *f = *state;
+    struct mailfs_id one = id_of(1);
+    act(f, 1, true, "in", 16);
+    act(f, 1, false, "out1", 16);
+    act(f, 1, false, "out2", 16);
+    txns_unlock(f->v.txns, 0, &one);
+    act(f, 1, false, "out3", 16);
+    settle(f);
+    assert_string_equal(collected, "1:out1;1:out2;1:in;1:out3;");
+}
+
+static void an_empty_transaction_is_looked_at(void **state) {
+    struct fixture *f = *state;
+    struct mailfs_id one = id_of(1);
+    txns_unlock(f->v.txns, 0, &one);
+    settle(f);
+    assert_string_equal(collected, "1:;");
+}
+
+static void mailfs_gone(void **state) {
+    struct fixture *f = *state;
+    struct mailfs_id one = id_of(1);
+    act(f, 1, true, "a", 16);
+    txns_abandon(f->v.txns);
+    assert_int_equal(txns_open_acts(f->v.txns, &one), 0);
+    settle(f);
+    assert_string_equal(collected, "");
+}
+
+static void nonsense_is_refused(void **state) {
+    struct fixture *f = *state;
+    assert_int_equal(act(f, 1, false, "a", 15), -EPROTO);
+    assert_int_equal(act(f, 1, true, "a", 0), -EPROTO);
+    settle(f);
+    assert_string_equal(collected, "");
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(kept_until_u, setup, teardown),
+        cmocka_unit_test_setup_teardown(others_go_at_once_and_in_order, setup, teardown),
+        cmocka_unit_test_setup_teardown(an_empty_transaction_is_looked_at, setup, teardown),
+        cmocka_unit_test_setup_teardown(mailfs_gone, setup, teardown),
+        cmocka_unit_test_setup_teardown(nonsense_is_refused, setup, teardown),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
