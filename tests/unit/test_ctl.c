@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -16,6 +17,7 @@
 
 #include "conf/conf.h"
 #include "net/local.h"
+#include "tools/commands.h"
 #include "tools/human.h"
 #include "tools/query.h"
 #include "tools/screen.h"
@@ -245,6 +247,134 @@ static void test_bad_answers(void **state) {
     expect_unknown(doc, answered, "reset");
 }
 
+/* ---- the commands -------------------------------------------------------------------------------
+ */
+
+/* Run one with its output caught; what it printed (stdout and stderr) is in said[]. */
+static char said[8192];
+
+static int run(int (*command)(const struct ctl_args *), const struct ctl_args *args) {
+    FILE *f = tmpfile();
+    int out = dup(1), err = dup(2), rc;
+    size_t n;
+
+    fflush(NULL);
+    dup2(fileno(f), 1);
+    dup2(fileno(f), 2);
+    rc = command(args);
+    fflush(NULL);
+    dup2(out, 1);
+    dup2(err, 2);
+    close(out);
+    close(err);
+    rewind(f);
+    n = fread(said, 1, sizeof(said) - 1, f);
+    said[n] = '\0';
+    fclose(f);
+    return rc;
+}
+
+static void says(const char *words) {
+    if (!strstr(said, words))
+        fail_msg("\"%s\" does not say \"%s\"", said, words);
+}
+
+/* A configuration whose state directory is dir/x/state, of a peer with that fingerprint or none. */
+static struct conf *make_conf(const char *peer_fp) {
+    char text[2048], err[CONF_ERR_MAX], peer[512] = "";
+    struct conf *c = NULL;
+
+    if (peer_fp)
+        snprintf(peer, sizeof(peer),
+                 " peer \"mx-b\" {\n address = \"127.0.0.1:2\"\n fingerprint = \"%s\"\n }\n",
+                 peer_fp);
+    snprintf(text, sizeof(text),
+             "node = \"mx-a\"\nvolume \"mail\" {\n store = \"/a\"\n mount = \"/b\"\n"
+             " state = \"%s/x/state\"\n listen = \"[fd00::1]:7401\"\n%s}\n",
+             dir, peer);
+    if (conf_parse("f", text, &c, err) != 0)
+        fail_msg("%s", err);
+    return c;
+}
+
+static void test_init(void **state) {
+    struct ctl_args args = {.conf = make_conf(NULL)};
+    char fingerprint[128], path[256];
+    struct conf *own;
+    struct stat st;
+
+    assert_int_equal(run(command_fingerprint, &args), CTL_FAILED);
+    says("mailfsctl init");
+    assert_int_equal(run(command_init, &args), CTL_DONE);
+    says("peer \"mx-a\" {");
+    says("address     = \"[fd00::1]:7401\"");
+    snprintf(path, sizeof(path), "%s/x/state", dir);
+    assert_int_equal(stat(path, &st), 0);
+    assert_int_equal(st.st_mode & 07777, 0700);
+    assert_int_equal(run(command_fingerprint, &args), CTL_DONE);
+    snprintf(fingerprint, sizeof(fingerprint), "%.*s", (int)strcspn(said, "\n"), said);
+    assert_int_equal(strlen(fingerprint), 50);
+    assert_int_equal(run(command_init, &args), CTL_DONE);
+    says("kept");
+    says(fingerprint);
+    /* one's own fingerprint in the peer's place */
+    assert_int_equal(run(command_check_config, &args), CTL_DONE);
+    says("f: ok");
+    own = make_conf(fingerprint);
+    assert_int_equal(run(command_check_config, &(struct ctl_args){.conf = own}), CTL_USAGE);
+    says("this node's own");
+    conf_free(own);
+    conf_free((struct conf *)(uintptr_t)args.conf);
+    snprintf(path, sizeof(path), "rm -r %s/x", dir);
+    assert_int_equal(system(path), 0);
+}
+
+static void test_init_fails_in_words(void **state) {
+    struct ctl_args args = {.conf = make_conf(NULL)};
+    char path[256];
+    FILE *f;
+
+    snprintf(path, sizeof(path), "%s/x", dir);
+    f = fopen(path, "w");
+    assert_non_null(f);
+    fclose(f);
+    assert_int_equal(run(command_init, &args), CTL_FAILED);
+    says(path);
+    unlink(path);
+    conf_free((struct conf *)(uintptr_t)args.conf);
+}
+
+static void test_wait(void **state) {
+    struct ctl_args args = {.conf = conf, .operand = "in-sync", .timeout = 0.05};
+    struct fake f = {.listener = -1,
+                     .answer = "{\"volumes\":[{\"name\":\"mail\",\"state\":\"in-sync\"}]}"};
+    pthread_t thread;
+
+    assert_int_equal(run(command_wait, &args), CTL_TIMED_OUT);
+    says("volume mail is unknown");
+    f.listener = local_listen(sock);
+    args.timeout = 10;
+    assert_int_equal(pthread_create(&thread, NULL, fake_syncd, &f), 0);
+    assert_int_equal(run(command_wait, &args), CTL_DONE);
+    pthread_join(thread, NULL);
+    close(f.listener);
+    args.operand = "asleep";
+    assert_int_equal(run(command_wait, &args), CTL_USAGE);
+}
+
+static void test_status_command(void **state) {
+    struct ctl_args args = {.conf = conf, .json = true};
+    json_object *doc;
+
+    assert_int_equal(run(command_status, &args), CTL_FAILED);
+    doc = json_tokener_parse(said); /* still a document */
+    assert_string_equal(query_string(volume_of(doc), "state"), "unknown");
+    json_object_put(doc);
+    args.json = false;
+    assert_int_equal(run(command_status, &args), CTL_FAILED);
+    says("mailfs-syncd is not running");
+}
+
 /* ---- the suite
  * ------------------------------------------------------------------------------------- */
 
@@ -287,6 +417,10 @@ int main(void) {
         T(test_answer),
         T(test_no_answer),
         T(test_bad_answers),
+        T(test_init),
+        T(test_init_fails_in_words),
+        T(test_wait),
+        T(test_status_command),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
