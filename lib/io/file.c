@@ -32,7 +32,7 @@ int io_file_is_temp(const char *name) {
 static int temp_create(int dir, char name[TEMP_NAME_MAX]) {
     uint64_t r;
     if (getrandom(&r, sizeof r, 0) != (ssize_t)sizeof r)
-        return -EAGAIN;
+        return -EIO;
     str_printf(name, TEMP_NAME_MAX, TEMP_PREFIX "%016llx", (unsigned long long)r);
     return io_open_beneath(dir, name, O_WRONLY | O_CREAT | O_EXCL, 0600);
 }
@@ -42,8 +42,8 @@ static int temp_fill(int fd, const void *p, size_t n, const struct io_file_attr 
     int r = io_pwrite_all(fd, p, n, 0);
     if (r == 0 && attr->set_owner)
         r = io_fchown(fd, attr->uid, attr->gid);
-    if (r == 0 && attr->mode != 0)
-        r = io_fchmod(fd, attr->mode);
+    if (r == 0) /* also for 0600: the umask may have taken from it */
+        r = io_fchmod(fd, attr->mode != 0 ? attr->mode & 07777 : 0600);
     if (r == 0 && attr->set_mtime)
         r = io_futimens(fd, (const struct timespec[2]){attr->mtime, attr->mtime});
     return r != 0 ? r : io_fsync(fd);
