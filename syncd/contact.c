@@ -62,6 +62,7 @@ struct contact {
     unsigned backoff_ms;
     bool slow;
     bool started;
+    bool quitting; /* volume_disconnected() is to be called when the last connection has ended */
     unsigned seed;
 };
 
@@ -95,6 +96,10 @@ static void conn_free(struct conn *conn) {
     if (conn->deadline != NULL)
         event_free(conn->deadline);
     free(conn);
+    if (c->quitting && c->current == NULL && c->others == NULL) {
+        c->quitting = false;
+        volume_disconnected(c->v);
+    }
 }
 
 static void hello_overdue(evutil_socket_t fd, short what, void *arg) {
@@ -348,7 +353,7 @@ static void accepted(struct link *l, void *arg) {
 static void handshake_failed(enum link_reason reason, const char *text, void *arg) {
     struct contact *c = arg;
     if (c->current == NULL && needs_a_person(reason) && reason != LINK_GARBAGE)
-        volume_error(c->v, "refused a connection: %s", text);
+        volume_remember(c->v, text); /* the listener has logged it */
 }
 
 /* ---- opening and closing ------------------------------------------------------------------ */
@@ -416,12 +421,21 @@ void contact_stop(struct volume *v, const char *reason) {
     c->listener = NULL;
     c->started = false;
     contact_drop(v, reason, true);
+    for (struct conn *conn = c->others, *next; conn != NULL; conn = next) {
+        next = conn->next;
+        if (!conn->closing)
+            conn_free(conn);
+    }
+    c->quitting = c->others != NULL;
+    if (!c->quitting)
+        volume_disconnected(v);
 }
 
 void contact_close(struct volume *v) {
     struct contact *c = v->contact;
     if (c == NULL)
         return;
+    c->quitting = false;
     if (c->current != NULL)
         conn_free(c->current);
     while (c->others != NULL)

@@ -51,6 +51,11 @@ uint64_t volume_now(void) {
     return clock_ms();
 }
 
+void volume_remember(struct volume *v, const char *text) {
+    snprintf(v->last_error, sizeof v->last_error, "%s", text);
+    v->last_error_wall_ns = clock_wall_ns();
+}
+
 void volume_error(struct volume *v, const char *fmt, ...) {
     char text[VOLUME_ERROR_MAX];
     va_list ap;
@@ -63,8 +68,7 @@ void volume_error(struct volume *v, const char *fmt, ...) {
         log_debug("volume %s: %s", v->cv->name, text);
         return;
     }
-    memcpy(v->last_error, text, sizeof text);
-    v->last_error_wall_ns = now;
+    volume_remember(v, text);
     log_warn("volume %s: %s", v->cv->name, text);
 }
 
@@ -235,8 +239,11 @@ void volume_stop(struct volume *v) {
 }
 
 void volume_stopped(struct volume *v) {
-    contact_stop(v, "a clean stop");
+    contact_stop(v, "it was stopped");
     driver_pump(v);
+}
+
+void volume_disconnected(struct volume *v) {
     if (--v->engine->closing == 0)
         event_base_loopbreak(v->engine->evb);
 }

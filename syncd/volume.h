@@ -77,13 +77,17 @@ int volume_open(struct engine *engine, const struct conf_volume *cv, struct volu
 
 /* A clean stop begins; engine->closing counts it. When it is through, volume_close() may follow. */
 void volume_stop(struct volume *v);
-void volume_stopped(struct volume *v); /* by checkpoint.c */
+void volume_stopped(struct volume *v);      /* by checkpoint.c: all is on disk */
+void volume_disconnected(struct volume *v); /* by contact.c: the peer knows */
 /* In two steps: what makes events first, then, with both work queues drained, the rest. */
 void volume_quiet(struct volume *v);
 void volume_close(struct volume *v);
 
 /* Something an administrator should know: into the log (not the same line again and again) and status. */
 void volume_error(struct volume *v, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+
+/* The same for what has been logged already. */
+void volume_remember(struct volume *v, const char *text);
 
 /* Monotonic milliseconds: what the machine gets. */
 uint64_t volume_now(void);
