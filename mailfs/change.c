@@ -1,8 +1,8 @@
 /*
  * change - marks before changes, and generations
  *
- * Marks wanted by several threads at once are written in one commit: the first one becomes the leader
- * and writes all that has gathered while the commit before was under way.
+ * Marks wanted by several threads at once are written in one commit: the first one becomes the
+ * leader and writes all that has gathered while the commit before was under way.
  *
  * Diagnostics: error: the marks cannot be written. Changes made meanwhile are known to a connected
  * syncd only.
@@ -25,7 +25,8 @@ static _Atomic uint64_t generation;
 /* Shared: a change is under way. Exclusive: a generation begins. */
 static pthread_rwlock_t changing;
 
-/* --- spots --------------------------------------------------------------------------------------- */
+/* --- spots ---------------------------------------------------------------------------------------
+ */
 
 void spot_make(struct spot *s, struct inode *dir, const char *name) {
     s->dir = dir;
@@ -43,7 +44,8 @@ bool spot_hidden(const struct spot *s) {
     return s->class == MAILDIR_INTERNAL;
 }
 
-/* --- group commit of marks ------------------------------------------------------------------------ */
+/* --- group commit of marks
+ * ------------------------------------------------------------------------ */
 
 struct wish {
     struct wish *next;
@@ -130,7 +132,8 @@ int change_mark(struct dir *d) {
     return w.result;
 }
 
-/* --- changes -------------------------------------------------------------------------------------- */
+/* --- changes
+ * -------------------------------------------------------------------------------------- */
 
 int change_begin(const struct spot *const *spots, size_t n) {
     int r = 0;

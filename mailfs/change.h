@@ -35,8 +35,8 @@ int change_init(const char *state_dir);
 void change_close(void);
 
 /*
- * Marks the containers of those spots that are sent; NULL entries are skipped. 0, or an error of the
- * marks, logged: the change may go on (it is told to syncd if syncd is there), but what can be
+ * Marks the containers of those spots that are sent; NULL entries are skipped. 0, or an error of
+ * the marks, logged: the change may go on (it is told to syncd if syncd is there), but what can be
  * refused should be, with EAGAIN. Even then change_end() must follow.
  */
 int change_begin(const struct spot *const *spots, size_t n);
@@ -54,8 +54,8 @@ int change_mark_alone(struct dir *container);
 uint64_t change_generation(void);
 
 /*
- * syncd begins a new generation: persists it and returns once no change of an older one is under way
- * and the containers with written, untold files are marked anew. Never from a request's thread.
+ * syncd begins a new generation: persists it and returns once no change of an older one is under
+ * way and the containers with written, untold files are marked anew. Never from a request's thread.
  */
 int change_new_generation(uint64_t gen);
 

@@ -1,8 +1,9 @@
 /*
  * cred - the caller's uid and gid for the file about to be made
  *
- * setfsuid(2) of a thread from 0 to a user normally drops the capabilities that override permissions;
- * SECBIT_NO_SETUID_FIXUP (capabilities(7)) keeps them. It is inherited by the threads made later.
+ * setfsuid(2) of a thread from 0 to a user normally drops the capabilities that override
+ * permissions; SECBIT_NO_SETUID_FIXUP (capabilities(7)) keeps them. It is inherited by the threads
+ * made later.
  *
  * Diagnostics: none; errors are returned.
  */

@@ -4,8 +4,8 @@
  * kind, local_name and part follow from a directory's place, and are guarded with it (inode.c's
  * places lock); the table of ids has a lock of its own, never held together with that one.
  *
- * Diagnostics: error: a directory that can be given no id is not replicated. warning: two directories
- * had the same id (a copy made below the mount): one got a new one.
+ * Diagnostics: error: a directory that can be given no id is not replicated. warning: two
+ * directories had the same id (a copy made below the mount): one got a new one.
  */
 #include "dir.h"
 
@@ -23,7 +23,8 @@
 static pthread_mutex_t ids = PTHREAD_MUTEX_INITIALIZER;
 static struct dir *by_id;
 
-/* --- ids ------------------------------------------------------------------------------------------ */
+/* --- ids
+ * ------------------------------------------------------------------------------------------ */
 
 static bool dir_is_linked(const struct dir *d) {
     struct stat st;
@@ -78,7 +79,8 @@ static void dir_identify(struct dir *d, const char *name) {
                   log_strerror(r));
 }
 
-/* --- kinds ---------------------------------------------------------------------------------------- */
+/* --- kinds
+ * ---------------------------------------------------------------------------------------- */
 
 /* Under the places' lock. */
 static void dir_leave_part(struct dir *d) {
@@ -176,7 +178,8 @@ void dir_free(struct dir *d) {
     free(d);
 }
 
-/* --- looking ---------------------------------------------------------------------------------------- */
+/* --- looking
+ * ---------------------------------------------------------------------------------------- */
 
 void dir_where(struct inode *dir, struct where *w) {
     inode_places_rdlock();

@@ -67,7 +67,8 @@ bool event_is_part(const struct spot *at) {
            at->class == MAILDIR_SUBDIR_TMP;
 }
 
-/* --- messages ------------------------------------------------------------------------------------------ */
+/* --- messages
+ * ------------------------------------------------------------------------------------------ */
 
 static bool is_message(const struct spot *at) {
     return at->sent && at->class == MAILDIR_MESSAGE;
@@ -141,7 +142,8 @@ static void tell_move(const struct spot *from, const struct spot *to, pid_t pid)
     event_tell(&act, &to->w, pid);
 }
 
-/* --- names -------------------------------------------------------------------------------------------- */
+/* --- names
+ * -------------------------------------------------------------------------------------------- */
 
 static void tell_file(const struct mailfs_id *id, const char *name, bool removed, bool in_txn) {
     Mfl__Act act = MFL__ACT__INIT;
@@ -187,7 +189,8 @@ void event_renamed(const struct spot *from, const struct spot *to, struct inode 
     }
 }
 
-/* --- attributes and contents ------------------------------------------------------------------------- */
+/* --- attributes and contents
+ * ------------------------------------------------------------------------- */
 
 static void attr_of_message(const struct spot *at, pid_t pid) {
     char name[NAME_MAX + 5];

@@ -4,8 +4,8 @@
 /*
  * What syncd is told of a change that has been made: the rules of local.proto's Act, by what the
  * names mean. Unless said otherwise all within the change (change.h), in the thread of the request,
- * before its reply. pid: the caller's thread, which decides whether it belongs to the transaction of
- * L. Nothing here fails or waits.
+ * before its reply. pid: the caller's thread, which decides whether it belongs to the transaction
+ * of L. Nothing here fails or waits.
  */
 
 #include <sys/stat.h>

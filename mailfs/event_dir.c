@@ -61,7 +61,8 @@ void event_dir_made(const struct spot *at, struct inode *in, const struct stat *
         tell_make(at, in, st, pid);
 }
 
-/* --- removing ---------------------------------------------------------------------------------------- */
+/* --- removing
+ * ---------------------------------------------------------------------------------------- */
 
 /* The base names that the directory's new/ and cur/ hold. */
 struct bases {
@@ -141,7 +142,8 @@ void event_dir_gone(const struct spot *at, struct inode *in, pid_t pid) {
         tell_remove(at, in, false, pid);
 }
 
-/* --- renaming ----------------------------------------------------------------------------------------- */
+/* --- renaming
+ * ----------------------------------------------------------------------------------------- */
 
 static void tell_move(const struct spot *from, const struct spot *to, struct inode *in, pid_t pid) {
     Mfl__Act act = MFL__ACT__INIT;

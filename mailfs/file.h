@@ -45,7 +45,8 @@ void file_dirty(struct file *f, struct inode *container);
 /* Takes it off its list: was it dirty? */
 bool file_clean(struct file *f);
 
-/* The next dirty file of this container, taken off the list, with a reference; NULL: none is left. */
+/* The next dirty file of this container, taken off the list, with a reference; NULL: none is left.
+ */
 struct file *file_next_dirty(struct dir *container);
 bool file_dir_is_dirty(struct dir *container);
 

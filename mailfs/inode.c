@@ -2,8 +2,8 @@
  * inode - the table of known inodes, their references and places
  *
  * Locks: `table` guards the hash and all reference counts; `places` guards parent and name of every
- * inode (and what dir.c derives from them). The table's may be taken while the places' is held, never
- * the other way round; neither is held over a system call.
+ * inode (and what dir.c derives from them). The table's may be taken while the places' is held,
+ * never the other way round; neither is held over a system call.
  *
  * Diagnostics: none; errors are returned.
  */
@@ -99,7 +99,8 @@ static struct inode *table_take(const struct stat *st, const struct io_handle *h
     return in;
 }
 
-/* --- life -------------------------------------------------------------------------------------- */
+/* --- life --------------------------------------------------------------------------------------
+ */
 
 struct inode *inode_root(void) {
     return root;
@@ -270,7 +271,8 @@ uint64_t inode_count(void) {
     return n;
 }
 
-/* --- descriptors ------------------------------------------------------------------------------- */
+/* --- descriptors -------------------------------------------------------------------------------
+ */
 
 int inode_open(struct inode *in, int flags) {
     return io_handle_open(mount_fd, &in->handle, flags);
@@ -315,7 +317,8 @@ int inode_stat(struct inode *in, struct stat *st) {
     return r;
 }
 
-/* --- places -------------------------------------------------------------------------------------- */
+/* --- places --------------------------------------------------------------------------------------
+ */
 
 void inode_places_lock(void) {
     pthread_rwlock_wrlock(&places);

@@ -4,11 +4,11 @@
 /*
  * The inodes the kernel (or we) hold on to. A node id of the FUSE protocol is a pointer to one.
  *
- * Nothing here pins an inode of the store, except directories, which keep a descriptor: other inodes
- * keep a file handle, so that the space of an expunged message is free when its last user closes it,
- * and memory is bounded by the kernel's own inode cache: sizeof(struct inode) is 136 bytes here, and
- * a name. An inode whose number was given to another file has another handle: it is a different
- * struct inode, and the old one answers ESTALE.
+ * Nothing here pins an inode of the store, except directories, which keep a descriptor: other
+ * inodes keep a file handle, so that the space of an expunged message is free when its last user
+ * closes it, and memory is bounded by the kernel's own inode cache: sizeof(struct inode) is 136
+ * bytes here, and a name. An inode whose number was given to another file has another handle: it is
+ * a different struct inode, and the old one answers ESTALE.
  *
  * "Place": the parent and the name under which it was last seen; for a file with several links, one
  * in new/ or cur/ rather than one in tmp/. A place can be out of date where the store was changed

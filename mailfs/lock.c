@@ -68,7 +68,8 @@ static pthread_mutex_t locks = PTHREAD_MUTEX_INITIALIZER;
 static struct lock_l *all;
 static uint64_t last_serial;
 
-/* --- states ---------------------------------------------------------------------------------------- */
+/* --- states
+ * ---------------------------------------------------------------------------------------- */
 
 static struct lock_l *l_new(struct inode *cont, fuse_req_t req) {
     struct lock_l *l = calloc(1, sizeof *l);
@@ -126,10 +127,34 @@ static struct lock_l *l_claim(struct dir *d, enum l_state from, uint64_t serial,
     return l;
 }
 
-/* arg to be freed by fn; a container's jobs come one after the other. */
+struct job {
+    workq_fn *fn;
+    void *arg;
+};
+
+static void *run_job(void *arg) {
+    struct job j = *(struct job *)arg;
+    free(arg);
+    j.fn(j.arg);
+    return NULL;
+}
+
+/* The queue is full: a thread of its own, since the caller may hold the connection's lock. */
+static void submit_somehow(workq_fn *fn, void *arg) {
+    pthread_t thread;
+    struct job *j = malloc(sizeof *j);
+    if (j != NULL)
+        *j = (struct job){fn, arg};
+    if (j != NULL && pthread_create(&thread, NULL, run_job, j) == 0)
+        pthread_detach(thread);
+    else
+        log_error("out of memory: a mailbox stays locked"); /* until mailfs is started anew */
+}
+
+/* A container's jobs come one after the other. */
 static void submit(const struct inode *cont, workq_fn *fn, void *arg) {
     if (workq_submit(upcall_queue(), (uint64_t)(uintptr_t)cont, fn, NULL, arg) != 0)
-        fn(arg); /* no memory: here and now, then */
+        submit_somehow(fn, arg);
 }
 
 static int l_unlink(struct inode *cont) {
@@ -151,7 +176,8 @@ static void l_end_quietly(struct lock_l *l) {
     inode_unref(cont, 1);
 }
 
-/* --- the owner's end --------------------------------------------------------------------------------- */
+/* --- the owner's end
+ * --------------------------------------------------------------------------------- */
 
 static void run_owner_ended(void *arg) {
     struct owner_end *e = arg;
@@ -193,7 +219,8 @@ static int watch_owner(struct lock_l *l) {
     return 0;
 }
 
-/* --- creating ------------------------------------------------------------------------------------------ */
+/* --- creating
+ * ------------------------------------------------------------------------------------------ */
 
 /* The request gets its reply, and this L never was. */
 static void give_up(struct lock_l *l, int err, bool was_granted) {
@@ -375,7 +402,8 @@ void lock_create(fuse_req_t req, struct inode *dir, mode_t mode, const struct fu
         run_create(l);
 }
 
-/* --- removing -------------------------------------------------------------------------------------------- */
+/* --- removing
+ * -------------------------------------------------------------------------------------------- */
 
 static void run_unlink(void *arg) {
     struct lock_l *l = arg;
@@ -405,7 +433,8 @@ void lock_unlink(fuse_req_t req, struct inode *dir) {
     reply_result(req, l_unlink(dir));
 }
 
-/* --- locks shown ----------------------------------------------------------------------------------------- */
+/* --- locks shown
+ * ----------------------------------------------------------------------------------------- */
 
 static void run_unshow(void *arg) {
     struct inode *cont = arg;
@@ -438,7 +467,9 @@ void lock_forget_shown(void) {
     pthread_mutex_unlock(&locks);
 }
 
-/* --- looking ----------------------------------------------------------------------------------------------- */
+/* --- looking
+ * -----------------------------------------------------------------------------------------------
+ */
 
 bool lock_is_held(struct dir *container) {
     pthread_mutex_lock(&locks);

@@ -5,8 +5,8 @@
  * L, dovecot-uidlist.lock: who may create it, who holds it, and when it goes (DESIGN, "Tokens").
  *
  * States of a container's L here: none; wanted (LockOpen asked, the reply deferred); granted (being
- * made); held (its owner is watched); going (U asked, the reply deferred); shown (a lock that stands
- * for the peer's).
+ * made); held (its owner is watched); going (U asked, the reply deferred); shown (a lock that
+ * stands for the peer's).
  */
 
 #include <stdbool.h>
@@ -29,8 +29,8 @@ bool lock_is_held(struct dir *container);
 bool lock_is_owner(struct dir *container, pid_t tid);
 
 /*
- * A container not known until now may have an L in the store: whoever made it did so through a mailfs
- * that is gone. Removes it.
+ * A container not known until now may have an L in the store: whoever made it did so through a
+ * mailfs that is gone. Removes it.
  */
 void lock_left_behind(struct dir *container);
 

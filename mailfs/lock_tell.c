@@ -1,8 +1,8 @@
 /*
  * lock_tell - what is said about L to syncd, and remembered for the time without it
  *
- * Memory: 72 bytes for each mailbox whose token was here or whose UID was raised since syncd was last
- * connected.
+ * Memory: 72 bytes for each mailbox whose token was here or whose UID was raised since syncd was
+ * last connected.
  *
  * Diagnostics: none.
  */
@@ -56,7 +56,8 @@ void lock_tell_died(const struct mailfs_id *dir) {
         upcall_tell(&m);
 }
 
-/* --- hints --------------------------------------------------------------------------------------- */
+/* --- hints ---------------------------------------------------------------------------------------
+ */
 
 struct hint {
     struct mailfs_id id;

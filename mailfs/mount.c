@@ -1,11 +1,11 @@
 /*
  * mount - store, state directory and mount point, before and after
  *
- * Files: STATE/mailfs.lock is locked (flock(2)) while a mailfs runs; STATE/mailfs.unclean exists from
- * its start until its clean stop.
+ * Files: STATE/mailfs.lock is locked (flock(2)) while a mailfs runs; STATE/mailfs.unclean exists
+ * from its start until its clean stop.
  *
- * Diagnostics: error: each reason not to start. warning: a stale mount was taken away; the mount point
- * can be written by others than root while nothing is mounted.
+ * Diagnostics: error: each reason not to start. warning: a stale mount was taken away; the mount
+ * point can be written by others than root while nothing is mounted.
  */
 #include "mount.h"
 
@@ -32,7 +32,8 @@
 
 static int state_fd = -1;
 
-/* --- the store --------------------------------------------------------------------------------------- */
+/* --- the store
+ * --------------------------------------------------------------------------------------- */
 
 static int refuse(int err, const char *what, const char *path, const char *advice) {
     log_error("%s %s: %s%s%s", what, path, log_strerror(err), advice[0] != '\0' ? "; " : "",
@@ -63,7 +64,8 @@ int mount_open_store(void) {
     return check_xattrs(vol.internal_fd, path);
 }
 
-/* --- the state directory ------------------------------------------------------------------------------ */
+/* --- the state directory
+ * ------------------------------------------------------------------------------ */
 
 static int take_lock(const char *path) {
     int fd = io_open(state_fd, "mailfs.lock", O_RDWR | O_CREAT, 0600);
@@ -103,7 +105,8 @@ void mount_leave_state(void) {
         io_fsync(state_fd);
 }
 
-/* --- the mount point ------------------------------------------------------------------------------------ */
+/* --- the mount point
+ * ------------------------------------------------------------------------------------ */
 
 /* mountinfo(5) writes a space as \040 and so on. */
 static void unescape(char *s) {

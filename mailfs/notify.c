@@ -2,8 +2,8 @@
  * notify - invalidations of the kernel's caches
  *
  * The order for what syncd changed (dovecot-postfix.md, 7): contents, then names, old before new,
- * then the directories' attributes, since an invalidation of a name that is not cached invalidates nothing;
- * then the poke.
+ * then the directories' attributes, since an invalidation of a name that is not cached invalidates
+ * nothing; then the poke.
  *
  * Diagnostics: error: the queue is full.
  */
@@ -36,7 +36,8 @@ int notify_init(void) {
     return r != 0 ? r : watch_queue(queue);
 }
 
-/* --- single ones ------------------------------------------------------------------------------------ */
+/* --- single ones
+ * ------------------------------------------------------------------------------------ */
 
 struct one {
     struct inode *in;        /* a reference */
@@ -87,7 +88,8 @@ void notify_name(struct inode *dir, const char *name) {
     submit_one(dir, name);
 }
 
-/* --- what syncd changed ------------------------------------------------------------------------------ */
+/* --- what syncd changed
+ * ------------------------------------------------------------------------------ */
 
 static enum maildir_dir kind_of(Mfl__Sub sub) {
     switch (sub) {

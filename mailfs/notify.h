@@ -2,9 +2,9 @@
 #define MAILFS_NOTIFY_H
 
 /*
- * Telling the kernel what to forget. Always from threads of its own: these calls wait for locks that
- * a request which waits for us may hold; one mailbox's waiting does not keep another's from running.
- * Nothing here fails or blocks the caller.
+ * Telling the kernel what to forget. Always from threads of its own: these calls wait for locks
+ * that a request which waits for us may hold; one mailbox's waiting does not keep another's from
+ * running. Nothing here fails or blocks the caller.
  */
 
 #include <stdbool.h>

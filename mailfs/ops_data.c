@@ -61,8 +61,8 @@ static void content_end(bool begun) {
 }
 
 /*
- * The kernel takes an appended line to stand at the end of the file that it knew. If the store's file
- * was longer (a line added below the mount), what it has cached is wrong.
+ * The kernel takes an appended line to stand at the end of the file that it knew. If the store's
+ * file was longer (a line added below the mount), what it has cached is wrong.
  */
 static void check_append(struct file *f, off_t off, ssize_t n) {
     struct stat st;

@@ -2,9 +2,10 @@
  * ops_dir - listing directories, and making them durable
  *
  * A listing is a snapshot, taken when reading begins (or begins anew at offset 0), while no name of
- * the directory changes through the mount: Dovecot takes a name that it does not see for an expunge.
- * What changes the store below the mount shows in the directory's times, and the snapshot is taken
- * again. It is kept as the kernel gave it (getdents64(2)); an entry's offset is its end in there.
+ * the directory changes through the mount: Dovecot takes a name that it does not see for an
+ * expunge. What changes the store below the mount shows in the directory's times, and the snapshot
+ * is taken again. It is kept as the kernel gave it (getdents64(2)); an entry's offset is its end in
+ * there.
  *
  * Memory: the directory's entries, per open directory, until it is closed.
  *

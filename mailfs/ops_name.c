@@ -18,7 +18,8 @@
 #include "poke.h"
 #include "prepare.h"
 
-/* --- making ---------------------------------------------------------------------------------------- */
+/* --- making
+ * ---------------------------------------------------------------------------------------- */
 
 struct making {
     mode_t mode;
@@ -142,7 +143,8 @@ void op_link(fuse_req_t req, fuse_ino_t ino, fuse_ino_t parent, const char *name
     spot_done(&at);
 }
 
-/* --- removing ---------------------------------------------------------------------------------------- */
+/* --- removing
+ * ---------------------------------------------------------------------------------------- */
 
 static void unlink_known(const struct spot *at, const struct stat *st) {
     struct inode *in = inode_find(st->st_dev, st->st_ino);

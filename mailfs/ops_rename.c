@@ -68,27 +68,31 @@ static void end_lifetime(struct inode *in, const struct spot *to) {
     notify_name(to->dir, to->name);
 }
 
+/* The event first: it may want the place that the inode had. */
+static void file_renamed(const struct renaming *r, const struct spot *from, const struct spot *to,
+                         struct inode *in, const struct stat *st) {
+    inode_place_drop(in, from->dir, from->name);
+    event_renamed(from, to, in, st, r->pid);
+    inode_place_set(in, to->dir, to->name);
+    file_retrack(in, to);
+    end_lifetime(in, to);
+}
+
 /* What stood at `from` stands at `to` now. */
 static void one_renamed(const struct renaming *r, const struct spot *from, const struct spot *to) {
     struct stat st;
     struct inode *in = NULL;
-    if (fstatat(to->dir->dir->fd, to->name, &st, AT_SYMLINK_NOFOLLOW) != 0)
-        return;
-    /* The old place first: the lookup below then sets the new one, whatever their kinds. */
-    struct inode *known = inode_find(st.st_dev, st.st_ino);
-    if (known != NULL && known->dir == NULL)
-        inode_place_drop(known, from->dir, from->name);
-    if (inode_lookup(to->dir, to->name, &in, &st) == 0) {
-        if (in->dir != NULL)
-            event_dir_renamed(from, to, in, &st, r->pid);
-        else
-            event_renamed(from, to, in, &st, r->pid);
-        file_retrack(in, to);
-        end_lifetime(in, to);
-        inode_unref(in, 1);
+    if (fstatat(to->dir->dir->fd, to->name, &st, AT_SYMLINK_NOFOLLOW) == 0)
+        in = inode_find(st.st_dev, st.st_ino);
+    if (in == NULL && inode_lookup(to->dir, to->name, &in, &st) != 0)
+        return; /* somebody below the mount was faster */
+    if (in->dir == NULL) {
+        file_renamed(r, from, to, in, &st);
+    } else {
+        dir_moved(in, to->dir, to->name);
+        event_dir_renamed(from, to, in, &st, r->pid);
     }
-    if (known != NULL)
-        inode_unref(known, 1);
+    inode_unref(in, 1);
 }
 
 static int do_rename(struct renaming *r) {

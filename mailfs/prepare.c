@@ -1,9 +1,9 @@
 /*
  * prepare - the fsync of a message in tmp/
  *
- * The reply waits for two things, the local fsync and syncd's Release, and is sent by whichever comes
- * last; no thread waits for the other. What is not EAGAIN would make Postfix bounce the mail (EIO,
- * EDQUOT) or is as good: so all errors of a message's fsync are EAGAIN.
+ * The reply waits for two things, the local fsync and syncd's Release, and is sent by whichever
+ * comes last; no thread waits for the other. What is not EAGAIN would make Postfix bounce the mail
+ * (EIO, EDQUOT) or is as good: so all errors of a message's fsync are EAGAIN.
  *
  * Diagnostics: error: a local fsync failed, with its true error.
  */
@@ -134,7 +134,8 @@ static void prep_never_sent(struct inode *in, uint64_t seq) {
         inode_unref(in, 1);
 }
 
-/* --- one fsync ----------------------------------------------------------------------------------- */
+/* --- one fsync -----------------------------------------------------------------------------------
+ */
 
 struct waiting {
     fuse_req_t req;

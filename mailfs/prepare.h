@@ -3,11 +3,11 @@
 
 /*
  * The fsync of a message in tmp/: its content goes to the peer while it goes to our own disk. An
- * inode whose content was prepared remembers the id, so that the names it gets in new/ and cur/ need
- * no content of their own.
+ * inode whose content was prepared remembers the id, so that the names it gets in new/ and cur/
+ * need no content of their own.
  *
- * Memory: 24 bytes an inode; one that was prepared and has got no name yet stays known until its name
- * in tmp/ is gone.
+ * Memory: 24 bytes an inode; one that was prepared and has got no name yet stays known until its
+ * name in tmp/ is gone.
  */
 
 #include <stdbool.h>

@@ -3,8 +3,8 @@
  *
  * Two threads: one dials (STATE/syncd.sock, again every DIAL_MS) and receives, one sends. One lock.
  *
- * Diagnostics: info: connected. warning: lost; there is none; the queue is full. error: an event that
- * cannot be packed.
+ * Diagnostics: info: connected. warning: lost; there is none; the queue is full. error: an event
+ * that cannot be packed.
  */
 #include "upcall.h"
 
@@ -68,7 +68,8 @@ static char socket_path[4096];
 static pthread_t receiver_thread, sender_thread;
 static struct workq *store_queue;
 
-/* --- the queue: under the lock ------------------------------------------------------------------- */
+/* --- the queue: under the lock -------------------------------------------------------------------
+ */
 
 static void packet_free(struct packet *p) {
     if (p->fd >= 0)
@@ -159,7 +160,8 @@ static void questions_release(void) {
     }
 }
 
-/* --- telling and asking ------------------------------------------------------------------------------ */
+/* --- telling and asking
+ * ------------------------------------------------------------------------------ */
 
 void upcall_tell(const Mfl__ToSyncd *m) {
     pthread_mutex_lock(&lock);
@@ -207,9 +209,11 @@ struct workq *upcall_queue(void) {
     return store_queue;
 }
 
-/* --- the connection ------------------------------------------------------------------------------------ */
+/* --- the connection
+ * ------------------------------------------------------------------------------------ */
 
-/* Goes before everything that waits in the queue. Under the lock, so that what it says of L's is true. */
+/* Goes before everything that waits in the queue. Under the lock, so that what it says of L's is
+ * true. */
 static int queue_hello(void) {
     Mfl__Hello hello = MFL__HELLO__INIT;
     Mfl__ToSyncd m = MFL__TO_SYNCD__INIT;

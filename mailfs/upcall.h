@@ -4,10 +4,10 @@
 /*
  * The connection to syncd: a queue of outgoing packets, and who waits for which answer.
  *
- * No function here waits for syncd. Packets leave in the order of the calls. Without syncd nothing is
- * queued: what changes then is known by the marks, and syncd is told that it missed something (Lost)
- * when it is back. Only at the start, while a first connection is still hoped for (the peer's
- * timeout, once), what is told and asked is kept for it.
+ * No function here waits for syncd. Packets leave in the order of the calls. Without syncd nothing
+ * is queued: what changes then is known by the marks, and syncd is told that it missed something
+ * (Lost) when it is back. Only at the start, while a first connection is still hoped for (the
+ * peer's timeout, once), what is told and asked is kept for it.
  *
  * Memory: at most UPCALL_QUEUE_PACKETS packets or UPCALL_QUEUE_BYTES; beyond that packets are
  * dropped, which Lost says, and questions are answered as if syncd was not there.
@@ -20,7 +20,7 @@
 #include "wire/local.pb-c.h"
 
 #define UPCALL_QUEUE_PACKETS 16384u
-#define UPCALL_QUEUE_BYTES (32u << 20)
+#define UPCALL_QUEUE_BYTES   (32u << 20)
 
 struct upcall_answer {
     bool alone;         /* syncd is not there: err, raise and holder say nothing */

@@ -1,7 +1,8 @@
 #ifndef MAILFS_VOL_H
 #define MAILFS_VOL_H
 
-/* What every part of this program may look at: set before the first request, constant afterwards. */
+/* What every part of this program may look at: set before the first request, constant afterwards.
+ */
 
 #include <stdbool.h>
 #include <stdint.h>

@@ -53,7 +53,8 @@ static int watch_add(const struct watched *what, uint64_t *token) {
     return r;
 }
 
-/* By descriptor, since the entry may have been cancelled after epoll_wait() saw it. Under the lock. */
+/* By descriptor, since the entry may have been cancelled after epoll_wait() saw it. Under the lock.
+ */
 static struct watched *watch_find(int fd) {
     struct watched *w;
     DL_FOREACH(all, w) {

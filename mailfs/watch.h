@@ -2,8 +2,8 @@
 #define MAILFS_WATCH_H
 
 /*
- * One thread that waits for what is no request: the end of a process that holds L, finished jobs of the
- * work queues, and SIGUSR1 (counters to the log).
+ * One thread that waits for what is no request: the end of a process that holds L, finished jobs of
+ * the work queues, and SIGUSR1 (counters to the log).
  */
 
 #include <stdbool.h>
@@ -18,8 +18,8 @@ int watch_init(void);
 int watch_queue(struct workq *wq);
 
 /*
- * fn(arg) is called once, in the watching thread, when the process of this pidfd ends; the descriptor
- * is the watch's then, too. 0 and a token (never 0), or -errno (fd still the caller's).
+ * fn(arg) is called once, in the watching thread, when the process of this pidfd ends; the
+ * descriptor is the watch's then, too. 0 and a token (never 0), or -errno (fd still the caller's).
  */
 int watch_process(int pidfd, void (*fn)(void *arg), void *arg, uint64_t *token);
 

@@ -19,9 +19,9 @@
 enum { TABLE_MARKS, TABLE_META };
 static const char *const tables[] = {"marks", "meta"};
 
-#define VERSION 1
-#define HEAD_BYTES 11 /* version, generation, handle length and type */
-#define VALUE_MAX (HEAD_BYTES + IO_HANDLE_MAX + MARKS_PATH_MAX)
+#define VERSION        1
+#define HEAD_BYTES     11 /* version, generation, handle length and type */
+#define VALUE_MAX      (HEAD_BYTES + IO_HANDLE_MAX + MARKS_PATH_MAX)
 #define KEY_GENERATION "generation"
 
 struct marks {

@@ -44,13 +44,14 @@ void marks_close(struct marks *m); /* NULL is allowed */
 
 /*
  * Durable when 0 is returned: all n of them in one commit. A mark that is there already under the
- * same or a higher generation stays as it is, and when that goes for all of them nothing is written.
+ * same or a higher generation stays as it is, and when that goes for all of them nothing is
+ * written.
  */
 int marks_put(struct marks *m, const struct mark *mark, size_t n);
 
 /*
- * Deletes those of gen <= upto; the others, marked anew meanwhile, stay. One commit; unknown ids are
- * fine.
+ * Deletes those of gen <= upto; the others, marked anew meanwhile, stay. One commit; unknown ids
+ * are fine.
  */
 int marks_clear(struct marks *m, const struct mailfs_id *dirs, size_t n, uint64_t upto);
 

@@ -1,0 +1,659 @@
+/*
+ * test_waits MAILFS [CASE...]: what mailfs tells syncd, and what waits for it, with a syncd that
+ * this program plays. Each case has a store, a mailfs and a process of its own. One line a case;
+ * ends 1 if any failed.
+ */
+#include "fake_syncd.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/inotify.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+enum { CASE_SECONDS = 30, A_WHILE_MS = 300, AT_ONCE_MS = 2000, PEER_TIMEOUT_S = 2 };
+
+static const char *mailfs;
+static char top[256];
+static pid_t daemon_pid;
+
+/* --- small things
+ * ------------------------------------------------------------------------------------ */
+
+static long now_ms(void) {
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return t.tv_sec * 1000L + t.tv_nsec / 1000000;
+}
+
+/* Below the mount; two at once. */
+static const char *in_mount(const char *name) {
+    static char buf[4][512];
+    static unsigned n;
+    char *p = buf[n++ % 4];
+    snprintf(p, sizeof buf[0], "%s/mount/%s", top, name);
+    return p;
+}
+
+static const char *in_store(const char *name) {
+    static char buf[512];
+    snprintf(buf, sizeof buf, "%s/store/%s", top, name);
+    return buf;
+}
+
+static bool exists(const char *path) {
+    struct stat st;
+    return lstat(path, &st) == 0;
+}
+
+static void put_file(const char *path, const char *text) {
+    int fd = open(path, O_WRONLY | O_CREAT | O_EXCL, 0600);
+    CHECK(fd >= 0);
+    CHECK(write(fd, text, strlen(text)) == (ssize_t)strlen(text));
+    CHECK(close(fd) == 0);
+}
+
+/* Something that may wait, done by a process of its own. */
+struct doing {
+    pid_t pid;
+    int end; /* readable when it is done */
+};
+
+static struct doing start(int (*fn)(const char *), const char *arg) {
+    struct doing d;
+    int fds[2];
+    CHECK(pipe2(fds, O_CLOEXEC) == 0);
+    d.pid = fork();
+    CHECK(d.pid >= 0);
+    if (d.pid == 0)
+        _exit(fn(arg));
+    close(fds[1]);
+    d.end = fds[0];
+    return d;
+}
+
+static bool done_within(const struct doing *d, int ms) {
+    struct pollfd p = {.fd = d->end, .events = POLLIN};
+    return poll(&p, 1, ms) == 1;
+}
+
+/* Its exit status: an errno. */
+static int finish(struct doing *d) {
+    int status;
+    CHECK(done_within(d, AT_ONCE_MS));
+    CHECK(waitpid(d->pid, &status, 0) == d->pid);
+    close(d->end);
+    return WIFEXITED(status) ? WEXITSTATUS(status) : 255;
+}
+
+static int do_lock(const char *box) {
+    char path[512];
+    snprintf(path, sizeof path, "%s/dovecot-uidlist.lock", box);
+    int fd = open(path, O_RDWR | O_CREAT | O_EXCL, 0600);
+    return fd < 0 ? errno : 0;
+}
+
+/* Takes L and goes on living, so that it stays. */
+static int do_lock_and_stay(const char *box) {
+    int r = do_lock(box);
+    if (r != 0)
+        return r;
+    close(STDIN_FILENO);
+    for (;;)
+        pause();
+}
+
+static int do_unlock(const char *box) {
+    char path[512];
+    snprintf(path, sizeof path, "%s/dovecot-uidlist.lock", box);
+    return unlink(path) == 0 ? 0 : errno;
+}
+
+static int do_fsync(const char *path) {
+    int fd = open(path, O_WRONLY | O_APPEND);
+    return fd < 0 || fsync(fd) != 0 ? errno : 0;
+}
+
+static int do_touch(const char *path) {
+    int fd = open(path, O_WRONLY | O_CREAT, 0600);
+    return fd < 0 || close(fd) != 0 ? errno : 0;
+}
+
+/* --- what packets say
+ * --------------------------------------------------------------------------------- */
+
+static const Mfl__Act *expect_act_at(int line, Mfl__Act__WhatCase kind) {
+    const Mfl__ToSyncd *m = fake_expect_at(__FILE__, line, MFL__TO_SYNCD__M_ACT);
+    if (m->act->what_case != kind) {
+        printf("# act %d was expected, not %d\n", (int)kind, (int)m->act->what_case);
+        fake_fail(__FILE__, line, "the wrong act");
+    }
+    return m->act;
+}
+#define expect_act(kind) expect_act_at(__LINE__, kind)
+
+static uint8_t dir_bytes[2][16];
+
+/* A mailbox and its id, kept in a numbered slot. */
+static ProtobufCBinaryData make_box(const char *name, int slot) {
+    static const char *const parts[] = {"cur", "new", "tmp"};
+    char path[600];
+    CHECK(mkdir(in_mount(name), 0700) == 0);
+    const Mfl__Act *a = expect_act(MFL__ACT__WHAT_DIR_MAKE);
+    CHECK(strcmp(a->dir_make->name, name) == 0);
+    CHECK(a->dir_make->id.len == 16 && a->dir_make->handle.len > 2);
+    memcpy(dir_bytes[slot], a->dir_make->id.data, 16);
+    for (int i = 0; i < 3; i++) {
+        snprintf(path, sizeof path, "%s/%s", in_mount(name), parts[i]);
+        CHECK(mkdir(path, 0700) == 0);
+        a = expect_act(MFL__ACT__WHAT_SUBDIR);
+        CHECK(!a->subdir->removed && memcmp(a->dir.data, dir_bytes[slot], 16) == 0);
+    }
+    return (ProtobufCBinaryData){16, dir_bytes[slot]};
+}
+
+/* A message of the mailbox, prepared and delivered by link, as Postfix does. */
+static void deliver(const char *box, const char *name) {
+    char tmp[600], new[600];
+    snprintf(tmp, sizeof tmp, "%s/tmp/%s", in_mount(box), name);
+    snprintf(new, sizeof new, "%s/new/%s", in_mount(box), name);
+    put_file(tmp, "text");
+    CHECK(rename(tmp, new) == 0);
+    const Mfl__Act *a = expect_act(MFL__ACT__WHAT_ADD);
+    CHECK(strcmp(a->add->name, name) == 0 && a->add->sub == MFL__SUB__NEW && !a->in_txn);
+}
+
+/* L of the mailbox is taken by a process that lives. */
+static struct doing hold(const char *box) {
+    struct doing d = start(do_lock_and_stay, in_mount(box));
+    const Mfl__ToSyncd *m = fake_expect(MFL__TO_SYNCD__M_LOCK_OPEN);
+    fake_grant(m->lock_open->req, 0, 0, "");
+    m = fake_expect(MFL__TO_SYNCD__M_LOCK_OPENED);
+    CHECK(m->lock_opened->ok);
+    return d;
+}
+
+static void end(struct doing *d) {
+    kill(d->pid, SIGKILL);
+    waitpid(d->pid, NULL, 0);
+    close(d->end);
+}
+
+static void nothing_comes(void) {
+    CHECK(fake_next(A_WHILE_MS, NULL) == NULL);
+}
+
+/* --- cases: all begin with a connected mailfs
+ * ---------------------------------------------------------- */
+
+/* A held L keeps nobody else waiting, in its own mailbox or another. */
+static void case_held_lock(void) {
+    make_box("a", 0);
+    make_box("b", 1);
+    deliver("a", "1.x");
+    struct doing l = start(do_lock, in_mount("a"));
+    uint64_t req = fake_expect(MFL__TO_SYNCD__M_LOCK_OPEN)->lock_open->req;
+    CHECK(!done_within(&l, A_WHILE_MS));
+    CHECK(rename(in_mount("a/new/1.x"), in_mount("a/cur/1.x:2,")) == 0);
+    expect_act(MFL__ACT__WHAT_MOVE);
+    deliver("b", "2.x");
+    CHECK(rename(in_mount("b/new/2.x"), in_mount("b/cur/2.x:2,S")) == 0);
+    expect_act(MFL__ACT__WHAT_MOVE);
+    CHECK(!exists(in_store("a/dovecot-uidlist.lock")));
+    fake_grant(req, 0, 0, "");
+    CHECK(finish(&l) == 0);
+    CHECK(fake_expect(MFL__TO_SYNCD__M_LOCK_OPENED)->lock_opened->ok);
+}
+
+/* U waits; what is told before it is what the owner wrote. Meanwhile a pick-up and a rename
+ * elsewhere. */
+static void case_unlock(void) {
+    make_box("a", 0);
+    make_box("b", 1);
+    deliver("a", "1.x");
+    CHECK(do_touch(in_mount("a/dovecot-uidlist")) == 0);
+    expect_act(MFL__ACT__WHAT_FILE);
+    struct doing owner = hold("a");
+    int list = open(in_mount("a/dovecot-uidlist"), O_WRONLY | O_APPEND);
+    CHECK(list >= 0 && write(list, "1 :1.x\n", 7) == 7);
+    nothing_comes();
+    struct doing u = start(do_unlock, in_mount("a"));
+    const Mfl__Act *a = expect_act(MFL__ACT__WHAT_FILE);
+    CHECK(a->in_txn && strcmp(a->file->name, "dovecot-uidlist") == 0);
+    const Mfl__ToSyncd *m = fake_expect(MFL__TO_SYNCD__M_UNLOCK);
+    uint64_t req = m->unlock->req;
+    CHECK(!m->unlock->owner_died);
+    CHECK(!done_within(&u, A_WHILE_MS));
+    CHECK(exists(in_store("a/dovecot-uidlist.lock")));
+    CHECK(rename(in_mount("a/new/1.x"), in_mount("a/cur/1.x:2,")) == 0);
+    CHECK(!expect_act(MFL__ACT__WHAT_MOVE)->in_txn);
+    deliver("b", "2.x");
+    fake_release(req, 0);
+    CHECK(finish(&u) == 0);
+    CHECK(!exists(in_store("a/dovecot-uidlist.lock")));
+    close(list);
+    end(&owner);
+    nothing_comes();
+}
+
+/* What the owner does is part of the transaction, what others do is not. */
+static int do_owner_acts(const char *box) {
+    char from[600], to[600];
+    int r = do_lock(box);
+    snprintf(from, sizeof from, "%s/new/1.x", box);
+    snprintf(to, sizeof to, "%s/cur/1.x:2,S", box);
+    if (r == 0 && rename(from, to) != 0)
+        r = errno;
+    if (r == 0 && unlink(to) != 0)
+        r = errno;
+    return r != 0 ? r : do_unlock(box);
+}
+
+static void case_in_txn(void) {
+    make_box("a", 0);
+    deliver("a", "1.x");
+    struct doing d = start(do_owner_acts, in_mount("a"));
+    fake_grant(fake_expect(MFL__TO_SYNCD__M_LOCK_OPEN)->lock_open->req, 0, 0, "");
+    fake_expect(MFL__TO_SYNCD__M_LOCK_OPENED);
+    const Mfl__Act *a = expect_act(MFL__ACT__WHAT_MOVE);
+    CHECK(a->in_txn && a->move->old_sub == MFL__SUB__NEW && a->move->sub == MFL__SUB__CUR);
+    CHECK(strcmp(a->move->name, "1.x:2,S") == 0);
+    a = expect_act(MFL__ACT__WHAT_REMOVE);
+    CHECK(a->in_txn && strcmp(a->remove->name, "1.x:2,S") == 0);
+    fake_release(fake_expect(MFL__TO_SYNCD__M_UNLOCK)->unlock->req, 0);
+    CHECK(finish(&d) == 0);
+}
+
+/* The fsync of a message waits for its content to be prepared; its names then refer to that. */
+static void case_prepare(void) {
+    char text[16];
+    int fd = -1;
+    make_box("a", 0);
+    make_box("b", 1);
+    put_file(in_mount("a/tmp/1.x"), "the content");
+    struct doing d = start(do_fsync, in_mount("a/tmp/1.x"));
+    const Mfl__ToSyncd *m = fake_next(AT_ONCE_MS, &fd);
+    CHECK(m != NULL && m->m_case == MFL__TO_SYNCD__M_PREPARE && fd >= 0);
+    CHECK(strcmp(m->prepare->tmp_name, "1.x") == 0 && m->prepare->meta->size == 11);
+    CHECK(pread(fd, text, sizeof text, 0) == 11 && memcmp(text, "the content", 11) == 0);
+    close(fd);
+    uint64_t req = m->prepare->req, seq = m->prepare->id->seq, inc = m->prepare->id->incarnation;
+    CHECK(!done_within(&d, A_WHILE_MS));
+    fake_release(req, 0);
+    CHECK(finish(&d) == 0);
+    CHECK(do_fsync(in_mount("a/tmp/1.x")) == 0); /* nothing new: nothing waits */
+    CHECK(link(in_mount("a/tmp/1.x"), in_mount("a/new/1.x")) == 0);
+    const Mfl__Act *a = expect_act(MFL__ACT__WHAT_ADD);
+    CHECK(a->add->source != NULL && a->add->source->prepared != NULL);
+    CHECK(a->add->source->prepared->seq == seq && a->add->source->prepared->incarnation == inc);
+    CHECK(unlink(in_mount("a/tmp/1.x")) == 0);
+    nothing_comes();
+    /* Another recipient, and a copy, by links of the message. */
+    CHECK(link(in_mount("a/new/1.x"), in_mount("b/tmp/y")) == 0);
+    CHECK(rename(in_mount("b/tmp/y"), in_mount("b/new/y")) == 0);
+    a = expect_act(MFL__ACT__WHAT_ADD);
+    CHECK(a->add->source->prepared != NULL && a->add->source->prepared->seq == seq);
+    CHECK(strcmp(a->add->source->link_name, "1.x") == 0);
+    CHECK(memcmp(a->add->source->link_dir.data, dir_bytes[0], 16) == 0);
+    CHECK(memcmp(a->dir.data, dir_bytes[1], 16) == 0);
+}
+
+/* Refused, changed, given up. */
+static void case_prepare_ends(void) {
+    make_box("a", 0);
+    put_file(in_mount("a/tmp/1.x"), "one");
+    struct doing d = start(do_fsync, in_mount("a/tmp/1.x"));
+    const Mfl__ToSyncd *m = fake_expect(MFL__TO_SYNCD__M_PREPARE);
+    uint64_t first = m->prepare->id->seq;
+    fake_release(m->prepare->req, EIO);
+    CHECK(finish(&d) == EAGAIN);
+    int fd = open(in_mount("a/tmp/1.x"), O_WRONLY | O_APPEND);
+    CHECK(fd >= 0 && write(fd, "two", 3) == 3);
+    close(fd);
+    d = start(do_fsync, in_mount("a/tmp/1.x"));
+    CHECK(fake_expect(MFL__TO_SYNCD__M_ABORT)->abort->id->seq == first);
+    m = fake_expect(MFL__TO_SYNCD__M_PREPARE);
+    uint64_t second = m->prepare->id->seq;
+    CHECK(second != first && m->prepare->meta->size == 6);
+    fake_release(m->prepare->req, 0);
+    CHECK(finish(&d) == 0);
+    CHECK(unlink(in_mount("a/tmp/1.x")) == 0);
+    CHECK(fake_expect(MFL__TO_SYNCD__M_ABORT)->abort->id->seq == second);
+    nothing_comes();
+}
+
+/* The peer has the token: a lock that bears its name, until the token is here. */
+static void case_busy(void) {
+    char text[64] = "";
+    ProtobufCBinaryData dir = make_box("a", 0);
+    struct doing l = start(do_lock, in_mount("a"));
+    fake_grant(fake_expect(MFL__TO_SYNCD__M_LOCK_OPEN)->lock_open->req, EEXIST, 0, "77:mx-b");
+    CHECK(finish(&l) == EEXIST);
+    int fd = open(in_mount("a/dovecot-uidlist.lock"), O_RDONLY);
+    CHECK(fd >= 0 && read(fd, text, sizeof text) == 7 && memcmp(text, "77:mx-b", 7) == 0);
+    close(fd);
+    CHECK(do_lock(in_mount("a")) == EEXIST);
+    nothing_comes();
+    fake_token_here(dir);
+    for (long until = now_ms() + AT_ONCE_MS; exists(in_mount("a/dovecot-uidlist.lock"));)
+        CHECK(now_ms() < until);
+    l = start(do_lock, in_mount("a"));
+    fake_grant(fake_expect(MFL__TO_SYNCD__M_LOCK_OPEN)->lock_open->req, 0, 0, "");
+    CHECK(finish(&l) == 0);
+    CHECK(fake_expect(MFL__TO_SYNCD__M_LOCK_OPENED)->lock_opened->ok);
+    CHECK(fake_expect(MFL__TO_SYNCD__M_UNLOCK)->unlock->owner_died); /* it has ended by now */
+}
+
+/* Invalidations of a mailbox whose L is waited for do not hold up another's, and come in the end.
+ */
+static void case_invalidate(void) {
+    ProtobufCBinaryData a = make_box("a", 0), b = make_box("b", 1);
+    deliver("a", "1.x");
+    deliver("b", "1.x");
+    CHECK(exists(in_mount("a/new/1.x")) && exists(in_mount("b/new/1.x")));
+    struct doing l = start(do_lock, in_mount("a"));
+    uint64_t req = fake_expect(MFL__TO_SYNCD__M_LOCK_OPEN)->lock_open->req;
+    put_file(in_store("a/subscriptions"), "x\n");
+    fake_invalidate(1, a, MFL__SUB__SELF, "", "subscriptions", true);
+    fake_invalidate(2, b, MFL__SUB__NEW, "1.x", "", true);
+    CHECK(unlink(in_store("b/new/1.x")) == 0);
+    CHECK(fake_expect(MFL__TO_SYNCD__M_INVALIDATED)->invalidated->seq == 2);
+    CHECK(!exists(in_mount("b/new/1.x")));
+    nothing_comes();
+    fake_grant(req, 0, 0, "");
+    CHECK(finish(&l) == 0);
+    bool opened = false, invalidated = false, died = false;
+    while (!opened || !invalidated || !died) {
+        const Mfl__ToSyncd *m = fake_next(AT_ONCE_MS, NULL);
+        CHECK(m != NULL);
+        opened |= m->m_case == MFL__TO_SYNCD__M_LOCK_OPENED;
+        died |= m->m_case == MFL__TO_SYNCD__M_UNLOCK && m->unlock->owner_died;
+        invalidated |= m->m_case == MFL__TO_SYNCD__M_INVALIDATED && m->invalidated->seq == 1;
+    }
+    CHECK(exists(in_mount("a/subscriptions")));
+}
+
+/* A rename below the mount is seen under both names, and wakes who watches. */
+static void case_poke(void) {
+    char events[4096];
+    ProtobufCBinaryData a = make_box("a", 0);
+    struct pollfd p = {.fd = inotify_init1(IN_CLOEXEC), .events = POLLIN};
+    deliver("a", "1.x");
+    CHECK(rename(in_mount("a/new/1.x"), in_mount("a/cur/1.x:2,")) == 0);
+    expect_act(MFL__ACT__WHAT_MOVE);
+    CHECK(exists(in_mount("a/cur/1.x:2,")));
+    CHECK(inotify_add_watch(p.fd, in_mount("a/cur"), IN_CREATE | IN_DELETE) >= 0);
+    char from[600];
+    snprintf(from, sizeof from, "%s", in_store("a/cur/1.x:2,"));
+    CHECK(rename(from, in_store("a/cur/1.x:2,S")) == 0);
+    fake_invalidate(5, a, MFL__SUB__CUR, "1.x:2,", "1.x:2,S", true);
+    CHECK(fake_expect(MFL__TO_SYNCD__M_INVALIDATED)->invalidated->seq == 5);
+    CHECK(poll(&p, 1, AT_ONCE_MS) == 1);
+    CHECK(read(p.fd, events, sizeof events) > 0);
+    CHECK(!exists(in_mount("a/cur/1.x:2,")));
+    CHECK(exists(in_mount("a/cur/1.x:2,S")));
+    close(p.fd);
+    nothing_comes();
+    CHECK(open(in_mount("a/cur/.mailfs-poke"), O_CREAT | O_WRONLY, 0600) < 0 && errno == EPERM);
+}
+
+/* The owner dies: its transaction ends, its lock goes. */
+static void case_owner_dies(void) {
+    make_box("a", 0);
+    struct doing owner = hold("a");
+    CHECK(exists(in_mount("a/dovecot-uidlist.lock")));
+    end(&owner);
+    const Mfl__ToSyncd *m = fake_expect(MFL__TO_SYNCD__M_UNLOCK);
+    CHECK(m->unlock->owner_died && memcmp(m->unlock->dir.data, dir_bytes[0], 16) == 0);
+    for (long until = now_ms() + AT_ONCE_MS; exists(in_mount("a/dovecot-uidlist.lock"));)
+        CHECK(now_ms() < until);
+}
+
+/* syncd dies: all that waits goes on at once; when it is back it hears what is held and what it
+ * missed. */
+static void case_syncd_dies(void) {
+    make_box("a", 0);
+    make_box("b", 1);
+    put_file(in_mount("a/tmp/1.x"), "x");
+    struct doing owner = hold("b");
+    struct doing f = start(do_fsync, in_mount("a/tmp/1.x"));
+    fake_expect(MFL__TO_SYNCD__M_PREPARE);
+    struct doing l = start(do_lock_and_stay, in_mount("a"));
+    fake_expect(MFL__TO_SYNCD__M_LOCK_OPEN);
+    long before = now_ms();
+    fake_stop();
+    CHECK(finish(&f) == 0);
+    while (!exists(in_store("a/dovecot-uidlist.lock")))
+        CHECK(now_ms() < before + AT_ONCE_MS);
+    CHECK(rename(in_mount("a/tmp/1.x"), in_mount("a/new/1.x")) == 0); /* nobody hears it */
+    CHECK(do_unlock(in_mount("b")) == 0);
+    char state[300];
+    snprintf(state, sizeof state, "%s/state", top);
+    fake_listen(state);
+    const Mfl__Hello *h = fake_welcome();
+    CHECK(h->n_locked == 1 && memcmp(h->locked[0].data, dir_bytes[0], 16) == 0);
+    CHECK(fake_expect(MFL__TO_SYNCD__M_LOST)->lost->dropped > 0);
+    end(&owner);
+    end(&l);
+    CHECK(fake_expect(MFL__TO_SYNCD__M_UNLOCK)->unlock->owner_died);
+}
+
+static void case_new_generation(void) {
+    fake_new_gen(9);
+    CHECK(fake_expect(MFL__TO_SYNCD__M_GEN_REACHED)->gen_reached->gen == 9);
+    make_box("a", 0);
+}
+
+/* Folders: made, renamed, moved, deleted as Dovecot does it. */
+static void case_folders(void) {
+    make_box("a", 0);
+    CHECK(rename(in_mount("a"), in_mount("b")) == 0);
+    const Mfl__Act *a = expect_act(MFL__ACT__WHAT_DIR_MOVE);
+    CHECK(memcmp(a->dir_move->id.data, dir_bytes[0], 16) == 0);
+    CHECK(strcmp(a->dir_move->old_name, "a") == 0 && strcmp(a->dir_move->name, "b") == 0);
+    deliver("b", "1.x");
+    CHECK(rename(in_mount("b"), in_mount("..DOVECOT-TRASHED")) == 0);
+    a = expect_act(MFL__ACT__WHAT_DIR_REMOVE);
+    CHECK(a->dir_remove->trashed && a->dir_remove->n_bases == 1);
+    CHECK(strcmp(a->dir_remove->bases[0], "1.x") == 0);
+    CHECK(unlink(in_mount("..DOVECOT-TRASHED/new/1.x")) == 0);
+    CHECK(rmdir(in_mount("..DOVECOT-TRASHED/new")) == 0);
+    CHECK(rmdir(in_mount("..DOVECOT-TRASHED/cur")) == 0);
+    CHECK(rmdir(in_mount("..DOVECOT-TRASHED/tmp")) == 0);
+    CHECK(rmdir(in_mount("..DOVECOT-TRASHED")) == 0);
+    nothing_comes();
+}
+
+/* Files that are not mail; what is local is not told. */
+static void case_files(void) {
+    make_box("a", 0);
+    put_file(in_mount("a/sieve"), "keep;");
+    const Mfl__Act *a = expect_act(MFL__ACT__WHAT_FILE);
+    CHECK(strcmp(a->file->name, "sieve") == 0 && !a->file->removed && !a->in_txn);
+    CHECK(chmod(in_mount("a/sieve"), 0640) == 0);
+    expect_act(MFL__ACT__WHAT_FILE);
+    CHECK(symlink("sieve", in_mount("a/active")) == 0);
+    expect_act(MFL__ACT__WHAT_FILE);
+    CHECK(rename(in_mount("a/sieve"), in_mount("a/sieve2")) == 0);
+    CHECK(!expect_act(MFL__ACT__WHAT_FILE)->file->removed);
+    a = expect_act(MFL__ACT__WHAT_FILE);
+    CHECK(a->file->removed && strcmp(a->file->name, "sieve") == 0);
+    put_file(in_mount("a/subscriptions.lock"), "x\n");
+    put_file(in_mount("a/maildirsize"), "x\n");
+    put_file(in_mount("a/dovecot.index.log"), "x\n");
+    put_file(in_mount("a/tmp/z"), "x\n");
+    CHECK(unlink(in_mount("a/tmp/z")) == 0);
+    nothing_comes();
+    CHECK(rename(in_mount("a/subscriptions.lock"), in_mount("a/subscriptions")) == 0);
+    a = expect_act(MFL__ACT__WHAT_FILE);
+    CHECK(strcmp(a->file->name, "subscriptions") == 0);
+    CHECK(open(in_mount(".mailfs"), O_RDONLY) < 0 && errno == ENOENT);
+    CHECK(mkdir(in_mount(".mailfs"), 0700) < 0 && errno == EPERM);
+    nothing_comes();
+}
+
+/* Raised before L is given, and told as part of the transaction. */
+static void case_raise(void) {
+    char text[256] = "";
+    make_box("a", 0);
+    put_file(in_mount("a/dovecot-uidlist"), "3 V1700000000 N5 G0123456789abcdef0123456789abcdef\n");
+    expect_act(MFL__ACT__WHAT_FILE);
+    struct doing l = start(do_lock_and_stay, in_mount("a"));
+    fake_grant(fake_expect(MFL__TO_SYNCD__M_LOCK_OPEN)->lock_open->req, 0, 1, "");
+    fake_expect(MFL__TO_SYNCD__M_LOCK_OPENED);
+    const Mfl__Act *a = expect_act(MFL__ACT__WHAT_FILE);
+    CHECK(a->in_txn && strcmp(a->file->name, "dovecot-uidlist") == 0);
+    int fd = open(in_mount("a/dovecot-uidlist"), O_RDONLY);
+    CHECK(fd >= 0 && read(fd, text, sizeof text - 1) > 0);
+    CHECK(strstr(text, " N196608 ") != NULL); /* the first odd block at least 2^16 above 5 */
+    close(fd);
+    end(&l);
+    CHECK(fake_expect(MFL__TO_SYNCD__M_UNLOCK)->unlock->owner_died);
+}
+
+struct wait_case {
+    const char *name;
+    void (*run)(void);
+};
+
+static const struct wait_case cases[] = {
+    {"held_lock", case_held_lock},
+    {"unlock", case_unlock},
+    {"in_txn", case_in_txn},
+    {"prepare", case_prepare},
+    {"prepare_ends", case_prepare_ends},
+    {"busy", case_busy},
+    {"invalidate", case_invalidate},
+    {"poke", case_poke},
+    {"owner_dies", case_owner_dies},
+    {"syncd_dies", case_syncd_dies},
+    {"new_generation", case_new_generation},
+    {"folders", case_folders},
+    {"files", case_files},
+    {"raise", case_raise},
+};
+
+/* --- around a case
+ * ----------------------------------------------------------------------------------------- */
+
+static void write_conf(const char *path) {
+    FILE *f = fopen(path, "w");
+    CHECK(f != NULL);
+    fprintf(
+        f,
+        "node = \"mx-a\"\nvolume \"mail\" {\n store = \"%s/store\"\n mount = \"%s/mount\"\n"
+        " state = \"%s/state\"\n listen = \"127.0.0.1:7999\"\n peer \"mx-b\" {\n"
+        "  address = \"127.0.0.1:7998\"\n  fingerprint = \"SHA256:%064d\"\n  timeout = %d\n }\n}\n",
+        top, top, top, 0, PEER_TIMEOUT_S);
+    CHECK(fclose(f) == 0);
+}
+
+static void start_mailfs(const char *conf) {
+    char log[300];
+    snprintf(log, sizeof log, "%s/mailfs.log", top);
+    daemon_pid = fork();
+    CHECK(daemon_pid >= 0);
+    if (daemon_pid == 0) {
+        int fd = open(log, O_WRONLY | O_CREAT | O_APPEND, 0600);
+        dup2(fd, STDERR_FILENO);
+        alarm(0);
+        execl(mailfs, mailfs, "-f", "-c", conf, (char *)NULL);
+        _exit(127);
+    }
+}
+
+static void await_mount(void) {
+    struct stat above, at;
+    CHECK(stat(top, &above) == 0);
+    for (long until = now_ms() + 5000; now_ms() < until;) {
+        if (stat(in_mount(""), &at) == 0 && at.st_dev != above.st_dev)
+            return;
+        CHECK(waitpid(daemon_pid, NULL, WNOHANG) == 0);
+        poll(NULL, 0, 5);
+    }
+    fake_fail(__FILE__, __LINE__, "no mount");
+}
+
+static void run_case(const struct wait_case *c) {
+    char conf[300], state[300];
+    snprintf(conf, sizeof conf, "%s/conf", top);
+    snprintf(state, sizeof state, "%s/state", top);
+    CHECK(mkdir(in_store(""), 0755) == 0 && mkdir(in_mount(""), 0755) == 0);
+    CHECK(mkdir(state, 0700) == 0);
+    write_conf(conf);
+    fake_listen(state);
+    start_mailfs(conf);
+    await_mount();
+    const Mfl__Hello *h = fake_welcome();
+    CHECK(h->version == 1 && strcmp(h->volume, "mail") == 0 && h->n_locked == 0 && h->clean);
+    c->run();
+    CHECK(kill(daemon_pid, SIGTERM) == 0);
+    int status;
+    CHECK(waitpid(daemon_pid, &status, 0) == daemon_pid);
+    CHECK(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+    _exit(0);
+}
+
+static void show_log(void) {
+    char line[1200];
+    snprintf(line, sizeof line, "%s/mailfs.log", top);
+    FILE *f = fopen(line, "r");
+    while (f != NULL && fgets(line, sizeof line, f) != NULL)
+        printf("# %s", line);
+    if (f != NULL)
+        fclose(f);
+}
+
+/* The case is a process group of its own, so that nothing of it outlives it. */
+static bool supervise(const struct wait_case *c) {
+    char command[400];
+    int status = 0;
+    snprintf(top, sizeof top, "/tmp/mailfs-waits-XXXXXX");
+    CHECK(mkdtemp(top) != NULL);
+    fflush(stdout);
+    pid_t pid = fork();
+    if (pid == 0) {
+        setpgid(0, 0);
+        alarm(CASE_SECONDS);
+        run_case(c);
+    }
+    waitpid(pid, &status, 0);
+    kill(-pid, SIGKILL);
+    bool ok = WIFEXITED(status) && WEXITSTATUS(status) == 0;
+    umount2(in_mount(""), MNT_DETACH);
+    if (!ok)
+        show_log();
+    snprintf(command, sizeof command, "rm -rf --one-file-system %s", top);
+    if (system(command) != 0)
+        printf("# %s is left\n", top);
+    return ok;
+}
+
+int main(int argc, char **argv) {
+    int failed = 0;
+    if (argc < 2) {
+        fprintf(stderr, "usage: test_waits MAILFS [CASE...]\n");
+        return 2;
+    }
+    mailfs = argv[1];
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        bool wanted = argc == 2;
+        for (int k = 2; k < argc; k++)
+            wanted |= strcmp(argv[k], cases[i].name) == 0;
+        if (!wanted)
+            continue;
+        bool ok = supervise(&cases[i]);
+        printf("%s waits.%s\n", ok ? "PASS" : "FAIL", cases[i].name);
+        failed += !ok;
+    }
+    return failed != 0;
+}
