@@ -32,6 +32,7 @@
 #include "util/str.h"
 #include "volume.h"
 #include "wire/check.h"
+#include "wire/codec.h"
 #include "xfer.h"
 
 #define BACKOFF_MIN_MS 50
@@ -173,20 +174,21 @@ static void refuse_frame(struct conn *conn, const char *why) {
 static void conn_first_frame(struct conn *conn, const uint8_t *data, size_t len) {
     struct contact *c = conn->v->contact;
     const char *why = "its first message is not a Hello";
-    Mfp__Frame *frame = mfp__frame__unpack(NULL, len, data);
+    char reason[256];
+    Mfp__Frame *frame = NULL;
+    if (wire_frame_unpack(data, len, &frame, reason, sizeof reason) != 0)
+        why = reason;
     if (frame != NULL && frame->m_case == MFP__FRAME__M_BYE) {
         volume_error(conn->v, "peer %s refuses: %s", peer_of(c)->name, frame->bye->reason);
         c->slow = true;
         conn_free(conn);
         dial_later(c);
-    } else if (frame != NULL && frame->m_case == MFP__FRAME__M_HELLO &&
-               wire_check_frame(frame, &why) == 0) {
+    } else if (frame != NULL && frame->m_case == MFP__FRAME__M_HELLO) {
         conn_hello(conn, frame->hello);
     } else {
         refuse_frame(conn, why);
     }
-    if (frame != NULL)
-        mfp__frame__free_unpacked(frame, NULL);
+    wire_frame_free(frame);
 }
 
 static void conn_frame(struct link *l, const uint8_t *data, size_t len, void *arg) {

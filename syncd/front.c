@@ -21,6 +21,7 @@
 #include "util/log.h"
 #include "util/str.h"
 #include "volume.h"
+#include "wire/codec.h"
 
 /* Packets taken in one go, before others get their turn. */
 #define BURST 64
@@ -78,10 +79,14 @@ static int read_one(struct front *f) {
         return 0;
     if (n <= 0)
         return n == 0 ? -ECONNRESET : (int)n;
-    Mfl__ToSyncd *m = mfl__to_syncd__unpack(NULL, (size_t)n, buf);
-    int r = m == NULL ? -EPROTO : front_receive(f, &m, &passed);
-    if (m != NULL)
-        mfl__to_syncd__free_unpacked(m, NULL);
+    Mfl__ToSyncd *m = NULL;
+    char why[256];
+    int r = wire_to_syncd_unpack(buf, (size_t)n, &m, why, sizeof why);
+    if (r == 0)
+        r = front_receive(f, &m, &passed);
+    else
+        log_warn_limited("volume %s: from mailfs: %s", f->v->cv->name, why);
+    wire_to_syncd_free(m);
     if (passed >= 0)
         close(passed);
     return r < 0 ? r : 1;

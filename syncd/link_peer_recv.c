@@ -19,6 +19,7 @@
 #include "util/clock.h"
 #include "volume.h"
 #include "wire/check.h"
+#include "wire/codec.h"
 #include "wire/parts.h"
 #include "xfer.h"
 
@@ -316,14 +317,13 @@ static int dispatch(struct peer *p, Mfp__Frame *f, size_t len) {
 }
 
 int peer_receive(struct peer *p, const uint8_t *data, size_t len, const char **why) {
-    Mfp__Frame *f = mfp__frame__unpack(NULL, len, data);
-    if (f == NULL) {
-        *why = "a message that cannot be read";
-        return -EPROTO;
-    }
-    int r = wire_check_frame(f, why);
+    static char reason[256]; /* the loop's thread only */
+    Mfp__Frame *f = NULL;
+    int r = wire_frame_unpack(data, len, &f, reason, sizeof reason);
     if (r == 0)
         r = dispatch(p, f, len);
-    mfp__frame__free_unpacked(f, NULL);
-    return r == -ENOMEM ? -EPROTO : r;
+    else
+        *why = reason;
+    wire_frame_free(f);
+    return r == -ENOMEM || r == -ENOTSUP || r == -EMSGSIZE ? -EPROTO : r;
 }
