@@ -1,0 +1,405 @@
+/*
+ * conf - the configuration file, by libconfuse
+ *
+ * Values are checked by libconfuse's validators while it parses, since only then it knows the line;
+ * what concerns a whole volume is checked at its end, what concerns several when all are read.
+ * libconfuse's scanner and our error text are global: one file at a time, under parse_lock.
+ *
+ * Diagnostics: the first error, as "FILE:LINE: what is wrong, and what to do".
+ */
+#include "conf/conf.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <confuse.h>
+
+#include "conf/internal.h"
+#include "io/file.h"
+#include "util/log.h"
+#include "util/str.h"
+
+enum { CONF_FILE_MAX = 1 << 20 };
+
+static pthread_mutex_t parse_lock = PTHREAD_MUTEX_INITIALIZER;
+static char *parse_err; /* CONF_ERR_MAX bytes of the caller */
+
+/* --- while libconfuse parses ------------------------------------------------------------------ */
+
+/* What to do about those of libconfuse's own errors that do not say it. */
+static const char *error_hint(const char *fmt) {
+    if (str_starts(fmt, "no such option"))
+        return "; see mailfs.conf(5) for the options there are";
+    if (str_starts(fmt, "found duplicate title"))
+        return "; two blocks have this name: give one of them another, or remove it";
+    return "";
+}
+
+__attribute__((format(printf, 2, 0))) static void on_error(cfg_t *cfg, const char *fmt,
+                                                           va_list ap) {
+    if (parse_err[0] != '\0') /* those that follow are consequences */
+        return;
+    char text[CONF_ERR_MAX];
+    vsnprintf(text, sizeof text, fmt, ap);
+    int n = snprintf(parse_err, CONF_ERR_MAX, "%s:%d: %s%s", cfg->filename, cfg->line, text,
+                     error_hint(fmt));
+    if (n >= CONF_ERR_MAX) /* a value may be as long as the file */
+        memcpy(parse_err + CONF_ERR_MAX - 4, "...", 4);
+    for (char *c = parse_err; *c != '\0'; c++) {
+        if ((unsigned char)*c < ' ' || *c == 0x7f)
+            *c = '?';
+    }
+}
+
+static int refuse(cfg_t *cfg, cfg_opt_t *opt, const char *value, const char *why) {
+    cfg_error(cfg, "%s = \"%s\": %s %s", opt->name, value, opt->name, why);
+    return -1;
+}
+
+static const char *last_str(cfg_opt_t *opt) {
+    const char *s = cfg_opt_getnstr(opt, cfg_opt_size(opt) - 1);
+    return s != NULL ? s : "";
+}
+
+static int on_node(cfg_t *cfg, cfg_opt_t *opt) {
+    const char *why;
+    return conf_check_name(last_str(opt), &why) == 0 ? 0 : refuse(cfg, opt, last_str(opt), why);
+}
+
+static int on_path(cfg_t *cfg, cfg_opt_t *opt) {
+    const char *why;
+    return conf_check_path(last_str(opt), &why) == 0 ? 0 : refuse(cfg, opt, last_str(opt), why);
+}
+
+static int on_listen(cfg_t *cfg, cfg_opt_t *opt) {
+    struct conf_addr addr;
+    const char *why;
+    int r = conf_addr_parse(last_str(opt), &addr, &why);
+    return r == 0 ? 0 : refuse(cfg, opt, last_str(opt), why);
+}
+
+static int on_address(cfg_t *cfg, cfg_opt_t *opt) {
+    struct conf_addr addr;
+    const char *why;
+    int r = conf_addr_parse(last_str(opt), &addr, &why);
+    if (r == 0 && strcmp(addr.host, "*") == 0) {
+        why = "must name the peer's address; '*' is only for 'listen'";
+        r = -EINVAL;
+    }
+    return r == 0 ? 0 : refuse(cfg, opt, last_str(opt), why);
+}
+
+static int on_commit(cfg_t *cfg, cfg_opt_t *opt) {
+    enum conf_commit commit;
+    int r = conf_commit_parse(last_str(opt), &commit);
+    return r == 0 ? 0 : refuse(cfg, opt, last_str(opt), "must be disk, memory or async");
+}
+
+static int on_fingerprint(cfg_t *cfg, cfg_opt_t *opt) {
+    uint8_t fp[CONF_FINGERPRINT_BYTES];
+    if (conf_fingerprint_parse(last_str(opt), fp) == 0)
+        return 0;
+    return refuse(cfg, opt, last_str(opt),
+                  "must be \"SHA256:\" and 43 characters, as 'mailfsctl fingerprint' prints it on "
+                  "the peer");
+}
+
+static int on_timeout(cfg_t *cfg, cfg_opt_t *opt) {
+    double s = cfg_opt_getnfloat(opt, cfg_opt_size(opt) - 1);
+    if (s >= 1 && s <= 300) /* so that a NaN is refused */
+        return 0;
+    cfg_error(cfg, "timeout = %g: timeout must be from 1 to 300 seconds", s);
+    return -1;
+}
+
+static int need(cfg_t *cfg, const char *block, const char *option) {
+    if (cfg_size(cfg, option) > 0 && cfg_getstr(cfg, option) != NULL)
+        return 0;
+    cfg_error(cfg, "%s \"%s\" has no '%s'; add it", block, cfg_title(cfg), option);
+    return -1;
+}
+
+/* At the end of a block: opt's last section is the new one. */
+static int on_peer(cfg_t *cfg, cfg_opt_t *opt) {
+    cfg_t *peer = cfg_opt_getnsec(opt, cfg_opt_size(opt) - 1);
+    const char *why;
+    if (conf_check_name(cfg_title(peer), &why) != 0) {
+        cfg_error(cfg, "peer \"%s\": the name %s", cfg_title(peer), why);
+        return -1;
+    }
+    if (cfg_opt_size(opt) > 1) {
+        cfg_error(cfg, "peer \"%s\" is a second peer; this version takes one peer per volume",
+                  cfg_title(peer));
+        return -1;
+    }
+    return need(peer, "peer", "address") != 0 ? -1 : need(peer, "peer", "fingerprint");
+}
+
+static int on_volume(cfg_t *cfg, cfg_opt_t *opt) {
+    cfg_t *volume = cfg_opt_getnsec(opt, cfg_opt_size(opt) - 1);
+    const char *why;
+    if (conf_check_name(cfg_title(volume), &why) != 0) {
+        cfg_error(cfg, "volume \"%s\": the name %s", cfg_title(volume), why);
+        return -1;
+    }
+    if (cfg_opt_size(opt) > CONF_VOLUMES_MAX) {
+        cfg_error(cfg, "more than %d volumes", CONF_VOLUMES_MAX);
+        return -1;
+    }
+    static const char *const needed[] = {"store", "mount", "state"};
+    for (size_t i = 0; i < 3; i++) {
+        if (need(volume, "volume", needed[i]) != 0)
+            return -1;
+    }
+    return 0;
+}
+
+/* --- from libconfuse's tree to ours ------------------------------------------------------------ */
+
+static int set_string(char **to, const char *s) {
+    *to = strdup(s);
+    return *to != NULL ? 0 : -ENOMEM;
+}
+
+static int set_path(char **to, const char *s) {
+    *to = conf_path_copy(s);
+    return *to != NULL ? 0 : -ENOMEM;
+}
+
+static int build_peer(cfg_t *cfg, struct conf_peer **out) {
+    const char *why;
+    struct conf_peer *p = calloc(1, sizeof *p);
+    if (p == NULL)
+        return -ENOMEM;
+    *out = p; /* conf_free()'s from here on */
+    p->timeout_ms = (unsigned)(cfg_getfloat(cfg, "timeout") * 1000);
+    int r = set_string(&p->name, cfg_title(cfg));
+    if (r == 0)
+        r = conf_addr_parse(cfg_getstr(cfg, "address"), &p->address, &why);
+    if (r == 0)
+        r = conf_fingerprint_parse(cfg_getstr(cfg, "fingerprint"), p->fingerprint);
+    return r;
+}
+
+static int build_volume(cfg_t *cfg, struct conf_volume *v) {
+    const char *why, *listen = cfg_getstr(cfg, "listen");
+    int r = set_string(&v->name, cfg_title(cfg));
+    if (r == 0)
+        r = set_path(&v->store, cfg_getstr(cfg, "store"));
+    if (r == 0)
+        r = set_path(&v->mount, cfg_getstr(cfg, "mount"));
+    if (r == 0)
+        r = set_path(&v->state, cfg_getstr(cfg, "state"));
+    if (r == 0)
+        r = conf_commit_parse(cfg_getstr(cfg, "commit"), &v->commit);
+    v->has_listen = listen != NULL;
+    if (r == 0 && listen != NULL)
+        r = conf_addr_parse(listen, &v->listen, &why);
+    if (r == 0 && cfg_size(cfg, "peer") > 0)
+        r = build_peer(cfg_getsec(cfg, "peer"), &v->peer);
+    return r;
+}
+
+static int build_node(cfg_t *cfg, struct conf *conf) {
+    const char *node = cfg_getstr(cfg, "node"), *why;
+    char host[CONF_NAME_MAX + 1];
+    if (node != NULL)
+        return set_string(&conf->node, node);
+    if (gethostname(host, sizeof host) != 0 || memchr(host, '\0', sizeof host) == NULL ||
+        conf_check_name(host, &why) != 0) {
+        cfg_error(cfg, "the host name is no node name; add node = \"NAME\"");
+        return -EINVAL;
+    }
+    return set_string(&conf->node, host);
+}
+
+/* The i-th, with itself and with those before it. */
+static int check_volume(cfg_t *cfg, const struct conf *conf, size_t i) {
+    char why[CONF_ERR_MAX] = "";
+    const struct conf_volume *v = &conf->volumes[i];
+    int r = conf_check_volume(conf, v, why, sizeof why);
+    for (size_t j = 0; r == 0 && j < i; j++)
+        r = conf_check_pair(&conf->volumes[j], v, why, sizeof why);
+    if (r != 0)
+        cfg_error(cfg, "%s", why);
+    return r;
+}
+
+static int build(cfg_t *cfg, struct conf *conf) {
+    size_t n = cfg_size(cfg, "volume");
+    if (n == 0) {
+        cfg_error(cfg, "no volume; add a block: volume \"NAME\" { store = ... }");
+        return -EINVAL;
+    }
+    int r = build_node(cfg, conf);
+    if (r != 0)
+        return r;
+    conf->volumes = calloc(n, sizeof *conf->volumes);
+    if (conf->volumes == NULL)
+        return -ENOMEM;
+    for (size_t i = 0; r == 0 && i < n; i++) {
+        cfg_t *volume = cfg_getnsec(cfg, "volume", (unsigned)i);
+        conf->n_volumes = i + 1;
+        r = build_volume(volume, &conf->volumes[i]);
+        if (r == 0)
+            r = check_volume(volume, conf, i);
+    }
+    return r;
+}
+
+static void set_validators(cfg_t *cfg) {
+    cfg_set_validate_func(cfg, "node", on_node);
+    cfg_set_validate_func(cfg, "volume", on_volume);
+    cfg_set_validate_func(cfg, "volume|store", on_path);
+    cfg_set_validate_func(cfg, "volume|mount", on_path);
+    cfg_set_validate_func(cfg, "volume|state", on_path);
+    cfg_set_validate_func(cfg, "volume|listen", on_listen);
+    cfg_set_validate_func(cfg, "volume|commit", on_commit);
+    cfg_set_validate_func(cfg, "volume|peer", on_peer);
+    cfg_set_validate_func(cfg, "volume|peer|address", on_address);
+    cfg_set_validate_func(cfg, "volume|peer|fingerprint", on_fingerprint);
+    cfg_set_validate_func(cfg, "volume|peer|timeout", on_timeout);
+}
+
+static int parse_locked(const char *name, FILE *in, int depth, struct conf *conf) {
+    cfg_opt_t peer[] = {
+        CFG_STR("address", NULL, CFGF_NONE),
+        CFG_STR("fingerprint", NULL, CFGF_NONE),
+        CFG_FLOAT("timeout", 3.0, CFGF_NONE),
+        CFG_END(),
+    };
+    cfg_opt_t volume[] = {
+        CFG_STR("store", NULL, CFGF_NONE),
+        CFG_STR("mount", NULL, CFGF_NONE),
+        CFG_STR("state", NULL, CFGF_NONE),
+        CFG_STR("listen", NULL, CFGF_NONE),
+        CFG_STR("commit", "disk", CFGF_NONE),
+        CFG_SEC("peer", peer, CFGF_MULTI | CFGF_TITLE | CFGF_NO_TITLE_DUPES),
+        CFG_END(),
+    };
+    cfg_opt_t root[] = {
+        CFG_STR("node", NULL, CFGF_NONE),
+        CFG_SEC("volume", volume, CFGF_MULTI | CFGF_TITLE | CFGF_NO_TITLE_DUPES),
+        CFG_END(),
+    };
+    cfg_t *cfg = cfg_init(root, CFGF_NONE);
+    if (cfg == NULL)
+        return -ENOMEM;
+    cfg_set_error_function(cfg, on_error);
+    set_validators(cfg);
+    cfg->filename = strdup(name); /* else libconfuse calls a stream "FILE" */
+    int r = cfg->filename != NULL ? 0 : -ENOMEM;
+    if (r == 0 && cfg_parse_fp(cfg, in) != CFG_SUCCESS)
+        r = -EINVAL;
+    if (r == 0 && depth > 0) {
+        cfg_error(cfg, "the file ends, but a block is not closed; add '}'");
+        r = -EINVAL;
+    }
+    if (r == 0)
+        r = build(cfg, conf);
+    cfg_free(cfg);
+    return r;
+}
+
+/* --- the calls ------------------------------------------------------------------------------- */
+
+/* Changes the text. */
+static int parse_text(const char *name, char *text, size_t n, struct conf **out, char *err) {
+    err[0] = '\0';
+    if (memchr(text, '\0', n) != NULL) {
+        snprintf(err, CONF_ERR_MAX, "%s:1: holds a zero byte: this is no text file", name);
+        return -EINVAL;
+    }
+    int depth = conf_blank_comments(text);
+    struct conf *conf = calloc(1, sizeof *conf);
+    FILE *in = conf != NULL ? fmemopen(text, n, "r") : NULL;
+    int r = in != NULL ? set_string(&conf->path, name) : -ENOMEM;
+    if (r == 0) {
+        pthread_mutex_lock(&parse_lock);
+        parse_err = err;
+        r = parse_locked(name, in, depth, conf);
+        parse_err = NULL;
+        pthread_mutex_unlock(&parse_lock);
+    }
+    if (in != NULL)
+        fclose(in);
+    if (r != 0) {
+        if (err[0] == '\0') /* memory; or libconfuse failed and did not say why */
+            snprintf(err, CONF_ERR_MAX, "%s: %s", name, log_strerror(r));
+        conf_free(conf);
+        return r;
+    }
+    *out = conf;
+    return 0;
+}
+
+int conf_parse(const char *name, const char *text, struct conf **conf, char err[CONF_ERR_MAX]) {
+    char *copy = strdup(text);
+    if (copy == NULL) {
+        snprintf(err, CONF_ERR_MAX, "%s: %s", name, log_strerror(-ENOMEM));
+        return -ENOMEM;
+    }
+    int r = parse_text(name, copy, strlen(copy), conf, err);
+    free(copy);
+    return r;
+}
+
+int conf_load(const char *path, struct conf **conf, char err[CONF_ERR_MAX]) {
+    char *text = NULL;
+    size_t n = 0;
+    if (path == NULL)
+        path = CONF_DEFAULT_PATH;
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    int r = fd < 0 ? -errno : io_file_read_fd(fd, CONF_FILE_MAX, &text, &n, NULL);
+    if (fd >= 0)
+        close(fd);
+    if (r != 0 || text == NULL) {
+        snprintf(err, CONF_ERR_MAX, "%s: cannot be read: %s", path, log_strerror(r));
+        return r;
+    }
+    r = parse_text(path, text, n, conf, err);
+    free(text);
+    return r;
+}
+
+void conf_free(struct conf *conf) {
+    if (conf == NULL)
+        return;
+    for (size_t i = 0; i < conf->n_volumes; i++) {
+        struct conf_volume *v = &conf->volumes[i];
+        free(v->name);
+        free(v->store);
+        free(v->mount);
+        free(v->state);
+        if (v->peer != NULL)
+            free(v->peer->name);
+        free(v->peer);
+    }
+    free(conf->volumes);
+    free(conf->node);
+    free(conf->path);
+    free(conf);
+}
+
+const struct conf_volume *conf_volume_find(const struct conf *conf, const char *name,
+                                           char err[CONF_ERR_MAX]) {
+    if (name == NULL) {
+        if (conf->n_volumes == 1)
+            return &conf->volumes[0];
+        snprintf(err, CONF_ERR_MAX, "%s: has %zu volumes; name the one that is meant", conf->path,
+                 conf->n_volumes);
+        return NULL;
+    }
+    for (size_t i = 0; i < conf->n_volumes; i++) {
+        if (strcmp(conf->volumes[i].name, name) == 0)
+            return &conf->volumes[i];
+    }
+    snprintf(err, CONF_ERR_MAX, "%s: has no volume \"%s\"", conf->path, name);
+    return NULL;
+}
