@@ -118,7 +118,6 @@ int link_dial(struct event_base *base, const struct addr *to, const struct link_
 
     if (!l)
         return opt->n_pins < 1 || opt->n_pins > LINK_PINS_MAX ? -EINVAL : -ENOMEM;
-    l->to = *to;
     addr_format(to, l->name);
     if (addr_numeric(to, &l->found[0]) == 0) {
         l->n_found = 1;

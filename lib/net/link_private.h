@@ -39,39 +39,40 @@ struct link {
     struct link_callbacks cb;
     void *arg;
     enum link_state state;
-    bool dialled;
-    bool paused;
-    bool freed;    /* by the caller, inside one of our callbacks */
     unsigned busy; /* callbacks running */
     unsigned silence_ms;
+    bool dialled;
+    bool paused;
+    bool freed;     /* by the caller, inside one of our callbacks */
+    bool bulk_full; /* somebody was told -EAGAIN */
     char name[ADDR_TEXT_MAX];
 
     struct tls_peer peer;
     struct cert_fingerprint pins[LINK_PINS_MAX];
 
     /* dialling */
-    struct addr to;
     struct addr_resolve *resolve;
     struct addr_socket found[ADDR_RESOLVE_MAX];
     size_t n_found, next_found;
-    int connect_fd;
     struct event *connect_event;
+    int connect_fd;
     int connect_error; /* of the last address tried */
 
     /* connected */
     struct bufferevent *bev;
     struct link_bulk *bulk_first, *bulk_last;
     size_t bulk_bytes;
-    bool bulk_full; /* somebody was told -EAGAIN */
     uint64_t last_rx, last_tick;
-    bool ended;             /* TLS or the socket has ended; to be reported by `resume` */
-    bool end_up;            /* the link was up then */
+
+    /* TLS or the socket has ended; to be reported by `resume` */
     unsigned long end_code; /* OpenSSL's error, or 0 and */
     int end_error;          /* errno, 0 = end of file */
+    bool ended;
+    bool end_up; /* the link was up then */
 
     struct event *deadline, *tick, *resume, *report;
     enum link_reason reason;
-    char text[768];
+    char text[764];
 };
 
 /* NULL: too many pins, none, or out of memory. */

@@ -3,10 +3,10 @@
  *	listener - accept peers, bound what strangers can cost
  *
  * DESCRIPTION
- *	Each accepted connection becomes a link in the list of the half-open
- *	until it is up (and handed on) or down (and freed). The list is bounded;
- *	the oldest gives way, because an honest handshake is over in two round
- *	trips, before sixteen newer connections can have come.
+ *	Each accepted connection becomes a link in one of a few slots until it is
+ *	up (and handed on) or down (and freed). When there is no free slot the
+ *	oldest gives way, because an honest handshake is over in two round trips,
+ *	before sixteen newer connections can have come.
  *
  * DIAGNOSTICS
  *	Warnings, rate limited: a handshake that failed, and why; too many open
@@ -19,7 +19,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/queue.h>
 #include <unistd.h>
 
 #include <event2/event.h>
@@ -31,9 +30,9 @@
 #define REST_MS 1000
 
 struct half_open {
-    TAILQ_ENTRY(half_open) entry;
     struct listener *ls;
-    struct link *link;
+    struct link *link; /* NULL: the slot is free */
+    uint64_t number;   /* of the connection: the lowest is the oldest */
 };
 
 struct listener {
@@ -45,16 +44,19 @@ struct listener {
     listener_cb *on_link;
     listener_failed_cb *on_failed;
     void *arg;
-    TAILQ_HEAD(, half_open) half_open; /* oldest first */
+    struct half_open half_open[LISTENER_HALF_OPEN];
     struct listener_stats stats;
     struct log_limit limit;
     char name[ADDR_TEXT_MAX];
 };
 
-static void forget(struct half_open *h) {
-    TAILQ_REMOVE(&h->ls->half_open, h, entry);
+/* Empty the slot; the link is the caller's now. */
+static struct link *forget(struct half_open *h) {
+    struct link *link = h->link;
+
+    h->link = NULL;
     h->ls->stats.half_open--;
-    free(h);
+    return link;
 }
 
 static void half_up(struct link *link, void *arg) {
@@ -96,41 +98,44 @@ static const struct link_callbacks half_open_callbacks = {
     .on_down = half_down,
 };
 
-static void displace_oldest(struct listener *ls) {
-    struct half_open *h = TAILQ_FIRST(&ls->half_open);
-    struct link *link = h->link;
+static void displace(struct half_open *h) {
+    struct link *link = forget(h);
     char text[ADDR_TEXT_MAX + 64];
 
     snprintf(text, sizeof(text), "%s: too many connections in the handshake", link_name(link));
-    forget(h);
-    ls->stats.displaced++;
-    failed(ls, LINK_TIMEOUT, text);
+    h->ls->stats.displaced++;
+    failed(h->ls, LINK_TIMEOUT, text);
     link_free(link);
+}
+
+/* A free slot, made so if need be. */
+static struct half_open *obtain_slot(struct listener *ls) {
+    struct half_open *oldest = &ls->half_open[0];
+
+    for (size_t i = 0; i < LISTENER_HALF_OPEN; i++) {
+        if (!ls->half_open[i].link)
+            return &ls->half_open[i];
+        if (ls->half_open[i].number < oldest->number)
+            oldest = &ls->half_open[i];
+    }
+    displace(oldest);
+    return oldest;
 }
 
 static void on_accept(struct evconnlistener *ev, evutil_socket_t fd, struct sockaddr *sa, int len,
                       void *arg) {
     struct listener *ls = arg;
-    struct half_open *h;
+    struct half_open *h = obtain_slot(ls);
 
     (void)ev;
     (void)sa;
     (void)len;
-    ls->stats.accepted++;
-    if (ls->stats.half_open >= LISTENER_HALF_OPEN)
-        displace_oldest(ls);
-    h = calloc(1, sizeof(*h));
-    if (!h) {
-        close(fd);
-        return;
-    }
     h->ls = ls;
-    if (link_accept(ls->base, fd, &ls->opt, &half_open_callbacks, h, &h->link) != 0) {
-        free(h);
-        return;
-    }
-    TAILQ_INSERT_TAIL(&ls->half_open, h, entry);
-    ls->stats.half_open++;
+    h->number = ls->stats.accepted++;
+    if (link_accept(ls->base, fd, &ls->opt, &half_open_callbacks, h, &h->link) == 0)
+        ls->stats.half_open++;
+    else
+        h->link = NULL;
 }
 
 /* Without descriptors accept(2) fails at once, for ever: rest, or the loop spins. */
@@ -207,7 +212,6 @@ int listener_open(struct event_base *base, const struct addr *at, const struct l
         snprintf(err, errsize, "out of memory");
         return -ENOMEM;
     }
-    TAILQ_INIT(&ls->half_open);
     ls->base = base;
     ls->on_link = on_link;
     ls->on_failed = on_failed;
@@ -228,16 +232,10 @@ int listener_open(struct event_base *base, const struct addr *at, const struct l
 }
 
 void listener_close(struct listener *ls) {
-    struct half_open *h;
-
     if (!ls)
         return;
-    while ((h = TAILQ_FIRST(&ls->half_open)) != NULL) {
-        struct link *link = h->link;
-
-        forget(h);
-        link_free(link);
-    }
+    for (size_t i = 0; i < LISTENER_HALF_OPEN; i++)
+        link_free(ls->half_open[i].link);
     if (ls->ev)
         evconnlistener_free(ls->ev);
     if (ls->rested)

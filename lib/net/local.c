@@ -37,7 +37,7 @@ static int make_address(const char *path, struct sockaddr_un *sun, int *dirfd) {
     memset(sun, 0, sizeof(*sun));
     sun->sun_family = AF_UNIX;
     if (strlen(path) < sizeof(sun->sun_path)) {
-        strcpy(sun->sun_path, path);
+        memcpy(sun->sun_path, path, strlen(path) + 1);
         return path[0] ? 0 : -EINVAL;
     }
     if (!slash || slash == path || (size_t)(slash - path) >= sizeof(dir) || strlen(slash) > 64)
