@@ -137,7 +137,6 @@ static int check_op_dir(const ProtobufCBinaryData *id, const char *name, const c
 }
 
 static int check_op_file(const Mfp__OpFile *op, const char **why) {
-    REQUIRE(op->now != NULL, "a file without a state");
     CHECK(check_file_name(op->name, why));
     CHECK(check_file_state(op->old, why));
     return check_file_state(op->now, why);
