@@ -26,6 +26,10 @@ void apply_result_free(struct apply_result *r) {
 void apply_suspect(struct apply *a, const char *why, const char *name) {
     char path[256];
 
+    /* Of an entry applied before, later ones have been too: what does not fit now did then. What
+     * was changed here since is marked. */
+    if (a->replay)
+        return;
     log_info("%s: %s%s%s; the container will be compared",
              state_path(a->st, &a->dir, path, sizeof(path)), why, name ? ": " : "",
              name ? name : "");

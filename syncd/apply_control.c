@@ -1,9 +1,10 @@
 /*
  * apply_control: keyword table, uidlist, subscriptions, maildirsize.
  *
- * The uidlist is what Dovecot must never see wrong: it only grows, N never goes down, no UID is bound
- * again. Records that only add to the end are appended to the file in place (while the file is as it
- * was when last looked at, without reading it); anything else is a new inode with a time it never had.
+ * The uidlist is what Dovecot must never see wrong: it only grows, N never goes down, no UID is
+ * bound again. Records that only add to the end are appended to the file in place (while the file
+ * is as it was when last looked at, without reading it); anything else is a new inode with a time
+ * it never had.
  *
  * No diagnostics but of apply.
  */
@@ -23,12 +24,13 @@
 #include "util/buf.h"
 #include "util/clock.h"
 
-#define UIDLIST "dovecot-uidlist"
-#define KEYWORDS "dovecot-keywords"
-#define SUBSCRIPTIONS "subscriptions"
+#define UIDLIST           "dovecot-uidlist"
+#define KEYWORDS          "dovecot-keywords"
+#define SUBSCRIPTIONS     "subscriptions"
 #define KEYWORDS_FILE_MAX (1u << 20)
 
-/* ---- control files ---------------------------------------------------------------------------------- */
+/* ---- control files
+ * ---------------------------------------------------------------------------------- */
 
 int apply_write_control(struct apply *a, const char *name, const char *text, size_t n) {
     struct io_file_attr attr = {.set_owner = geteuid() == 0, .set_mtime = 1};
@@ -97,7 +99,8 @@ int apply_keywords(struct apply *a, const Mfp__OpKeywords *op) {
     return later ? 0 : apply_write_control(a, KEYWORDS, text, op->content.len);
 }
 
-/* ---- uidlist ------------------------------------------------------------------------------------------ */
+/* ---- uidlist
+ * ------------------------------------------------------------------------------------------ */
 
 static void note_written(struct apply *a, const struct maildir_uidlist *list) {
     struct stat sb;
@@ -152,7 +155,8 @@ static int update_of(const Mfp__OpUidlist *op, struct maildir_uidlist_update *u)
     return 0;
 }
 
-/* The file is as it was last seen, and all the records come after its end: their lines. 1: not so. */
+/* The file is as it was last seen, and all the records come after its end: their lines. 1: not so.
+ */
 static int append_blind(struct apply *a, const Mfp__OpUidlist *op) {
     struct stat sb;
     struct buf b;
@@ -229,7 +233,8 @@ int apply_uidlist(struct apply *a, const Mfp__OpUidlist *op) {
     return r;
 }
 
-/* ---- subscriptions -------------------------------------------------------------------------------------- */
+/* ---- subscriptions
+ * -------------------------------------------------------------------------------------- */
 
 static int lines_change(struct maildir_subs *s, const Mfp__OpLines *op) {
     size_t i;
@@ -275,7 +280,8 @@ int apply_lines(struct apply *a, const Mfp__OpLines *op) {
     return r;
 }
 
-/* ---- maildirsize ------------------------------------------------------------------------------------------ */
+/* ---- maildirsize
+ * ------------------------------------------------------------------------------------------ */
 
 /* Of this container, or of the nearest above it that has one (Maildir++: the user's INBOX). */
 static int size_file(struct apply *a, struct mailfs_id *where) {

@@ -1,12 +1,12 @@
 /*
  * apply_dir: containers made, moved and removed by the peer.
  *
- * A container is made out of sight, with its id, and then given its name; it is removed by moving it
- * out of sight first. So whoever looks sees all of it or nothing, and a crash leaves only what lies
- * in .mailfs/trash.
+ * A container is made out of sight, with its id, and then given its name; it is removed by moving
+ * it out of sight first. So whoever looks sees all of it or nothing, and a crash leaves only what
+ * lies in .mailfs/trash.
  *
- * Diagnostics: a directory that the peer removed and that lives on, since it holds what the peer did
- * not know of; two directories made under one name.
+ * Diagnostics: a directory that the peer removed and that lives on, since it holds what the peer
+ * did not know of; two directories made under one name.
  */
 #include <dirent.h>
 #include <errno.h>
@@ -37,7 +37,8 @@ static void suspect_also(struct apply *a, const struct mailfs_id *id) {
         o->also[o->n_also++] = *id;
 }
 
-/* ---- helpers, also of the tree's merge -------------------------------------------------------------- */
+/* ---- helpers, also of the tree's merge
+ * -------------------------------------------------------------- */
 
 int apply_place_of(struct state *st, int fd, struct mailfs_id *parent, int *parent_fd,
                    char name[MAILDIR_NAME_MAX + 1]) {
@@ -75,9 +76,8 @@ static int set_attr(int fd, uint32_t mode, uint32_t uid, uint32_t gid) {
     return r == 0 ? io_fchmod(fd, mode & 07777) : r;
 }
 
-int apply_make_container(struct state *st, int parent, const char *name,
-                         const struct mailfs_id *id, uint32_t mode, uint32_t uid, uint32_t gid,
-                         bool has_meta) {
+int apply_make_container(struct state *st, int parent, const char *name, const struct mailfs_id *id,
+                         uint32_t mode, uint32_t uid, uint32_t gid, bool has_meta) {
     char temp[MAILFS_ID_HEX + 8], hex[MAILFS_ID_HEX];
     int r, fd;
 
@@ -146,7 +146,8 @@ int apply_remove_tree(struct state *st, int parent, const char *name) {
     return r == 0 ? io_rmdir(st->trash, temp) : r;
 }
 
-/* ---- made --------------------------------------------------------------------------------------------- */
+/* ---- made
+ * --------------------------------------------------------------------------------------------- */
 
 /* After the base has the place: the handle too, so that the id leads there. */
 static int remember(struct apply *a, const struct mailfs_id *id, const char *name,
@@ -174,7 +175,8 @@ static int remember(struct apply *a, const struct mailfs_id *id, const char *nam
     return r == 0 ? base_dir_put(a->st, id, &rec) : r;
 }
 
-/* Both made a directory of this name: the lower id is that of both, and its contents are compared. */
+/* Both made a directory of this name: the lower id is that of both, and its contents are compared.
+ */
 static int join(struct apply *a, const char *name, const struct mailfs_id *theirs) {
     int fd = io_open_beneath(a->d.fd[0], name, DIR_FLAGS, 0), r;
     struct mailfs_id mine;
@@ -215,8 +217,7 @@ int apply_dir_make(struct apply *a, const Mfp__OpDirMake *op) {
 
     if (r < 0 || mailfs_id_is_root(&id) ||
         maildir_name_check(op->name, strlen(op->name), MAILDIR_NAME_COMPONENT) < 0 ||
-        maildir_class_is_local(maildir_class_of(MAILDIR_DIR_CONTAINER, op->name,
-                                                strlen(op->name))))
+        maildir_class_is_local(maildir_class_of(MAILDIR_DIR_CONTAINER, op->name, strlen(op->name))))
         return -EINVAL;
     r = store_dir_open(a->st, &id, &d);
     if (r == 0) {
@@ -238,7 +239,8 @@ int apply_dir_make(struct apply *a, const Mfp__OpDirMake *op) {
     return r;
 }
 
-/* ---- moved --------------------------------------------------------------------------------------------- */
+/* ---- moved
+ * --------------------------------------------------------------------------------------------- */
 
 int apply_dir_move(struct apply *a, const Mfp__OpDirMove *op) {
     char name[MAILDIR_NAME_MAX + 1];
@@ -277,7 +279,8 @@ int apply_dir_move(struct apply *a, const Mfp__OpDirMove *op) {
     return r;
 }
 
-/* ---- removed -------------------------------------------------------------------------------------------- */
+/* ---- removed
+ * -------------------------------------------------------------------------------------------- */
 
 struct holds {
     const Mfp__OpDirRemove *op;
@@ -287,8 +290,8 @@ struct holds {
 static int holds_name(void *arg, const char *name, unsigned char type) {
     struct holds *h = arg;
 
-    if (type != DT_DIR || maildir_dir_of(MAILDIR_DIR_CONTAINER, name, strlen(name)) !=
-                              MAILDIR_DIR_CONTAINER)
+    if (type != DT_DIR ||
+        maildir_dir_of(MAILDIR_DIR_CONTAINER, name, strlen(name)) != MAILDIR_DIR_CONTAINER)
         return 0;
     if (maildir_class_is_local(maildir_class_of(MAILDIR_DIR_CONTAINER, name, strlen(name))))
         return 0;

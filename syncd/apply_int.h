@@ -51,9 +51,8 @@ int apply_dir_move(struct apply *a, const Mfp__OpDirMove *op);
 int apply_dir_remove(struct apply *a, const Mfp__OpDirRemove *op);
 int apply_subdir(struct apply *a, const Mfp__OpSubDir *op);
 /* Makes a container with this id, out of sight, and gives it its name. -EEXIST. */
-int apply_make_container(struct state *st, int parent, const char *name,
-                         const struct mailfs_id *id, uint32_t mode, uint32_t uid, uint32_t gid,
-                         bool has_meta);
+int apply_make_container(struct state *st, int parent, const char *name, const struct mailfs_id *id,
+                         uint32_t mode, uint32_t uid, uint32_t gid, bool has_meta);
 /* Removes a directory and all below it, out of sight. */
 int apply_remove_tree(struct state *st, int parent, const char *name);
 /* Where an open container is: its parent's id and its name. */

@@ -3,8 +3,8 @@
  *
  * Where the message is now is looked for under the names it can have (before, after, as the base or
  * our own transactions on their way say); only then are the directories read, once a transaction.
- * Flags are applied as the difference between before and after, so that what was done here meanwhile
- * is not undone; if there was such a thing the container is suspect.
+ * Flags are applied as the difference between before and after, so that what was done here
+ * meanwhile is not undone; if there was such a thing the container is suspect.
  *
  * No diagnostics but of apply.
  */
@@ -88,14 +88,13 @@ static int by_index(struct apply *a, const char *base, struct place *p) {
 }
 
 /* Where the message is; cur->sub SELF: nowhere. */
-static int find(struct apply *a, const char *base, const struct place *old,
-                const struct place *now, struct place *cur) {
+static int find(struct apply *a, const char *base, const struct place *old, const struct place *now,
+                struct place *cur) {
     *cur = *now;
     if (is_there(a, now))
         return 0;
     *cur = *old;
-    if (is_there(a, old) || by_view(a, BASE_SENT, base, cur) ||
-        by_view(a, BASE_AGREED, base, cur))
+    if (is_there(a, old) || by_view(a, BASE_SENT, base, cur) || by_view(a, BASE_AGREED, base, cur))
         return 0;
     cur->sub = MFP__SUB__SELF;
     /* Added for the first time: it cannot be here under a name we do not know. */
@@ -156,7 +155,8 @@ static void changed(struct apply *a, const struct place *from, const struct plac
         index_set(&a->ix, to->name, to->sub);
 }
 
-/* ---- added ----------------------------------------------------------------------------------------- */
+/* ---- added
+ * ----------------------------------------------------------------------------------------- */
 
 /* It lies in new/ already, under the name it got when its origin was gone. */
 static int take_published(struct apply *a, const Mfp__PrepId *prep, const struct place *now) {
@@ -227,7 +227,8 @@ static int add_new(struct apply *a, const Mfp__OpMsg *op, const struct place *no
     return 0;
 }
 
-/* ---- changed ------------------------------------------------------------------------------------------ */
+/* ---- changed
+ * ------------------------------------------------------------------------------------------ */
 
 static struct maildir_set set_delta(struct maildir_set cur, struct maildir_set old,
                                     struct maildir_set now) {
@@ -255,8 +256,7 @@ static int merge_delta(const char *base, const struct place *old, const struct p
               (n.keywords & ~(has_old ? o.keywords : 0));
     return maildir_name_format(out->name, sizeof(out->name), base, strlen(base),
                                out->sub == MFP__SUB__CUR,
-                               set_delta(c.flags, has_old ? o.flags : none, n.flags),
-                               letters) < 0
+                               set_delta(c.flags, has_old ? o.flags : none, n.flags), letters) < 0
                ? -EINVAL
                : 0;
 }

@@ -200,7 +200,8 @@ int base_file_put(struct state *st, enum base_view view, const struct mailfs_id 
     return r;
 }
 
-/* ---- containers ------------------------------------------------------------------------------- */
+/* ---- containers -------------------------------------------------------------------------------
+ */
 
 int base_dir_get(struct state *st, const struct mailfs_id *dir, struct base_dir *out) {
     uint8_t key[KEY_MAX];
@@ -351,7 +352,8 @@ int base_prep_put(struct state *st, const struct mailfs_id *dir, const char *nam
     return kv_put(st, KV_AGREED, T_PREPOF, key, (size_t)nkey, prep ? val : NULL, sizeof(val));
 }
 
-/* ---- each -------------------------------------------------------------------------------------- */
+/* ---- each --------------------------------------------------------------------------------------
+ */
 
 struct each {
     base_msg_fn *msg;
@@ -425,7 +427,8 @@ int base_each_dir(struct state *st, base_dir_fn *fn, void *arg) {
     return kv_each(st, T_CONT, NULL, each_dir, &e);
 }
 
-/* ---- digests ------------------------------------------------------------------------------------ */
+/* ---- digests ------------------------------------------------------------------------------------
+ */
 
 /* Lines of the subscriptions: their order means nothing. */
 static int subs_sum(const char *text, size_t n, uint8_t sum[STATE_DIGEST]) {

@@ -53,9 +53,9 @@ struct base_dir {
     struct mailfs_id parent;
     char name[MAILDIR_NAME_MAX + 1];
     uint32_t mode, owner, group;
-    uint8_t subdirs; /* bit MFP__SUB__NEW, _CUR, _TMP */
-    bool agreed;     /* the peer knows it too (false: only its place here is remembered) */
-    bool merged;     /* its contents have been agreed on once: the digest is valid */
+    uint8_t subdirs;         /* bit MFP__SUB__NEW, _CUR, _TMP */
+    bool agreed;             /* the peer knows it too (false: only its place here is remembered) */
+    bool merged;             /* its contents have been agreed on once: the digest is valid */
     struct io_handle handle; /* len 0: unknown */
 };
 

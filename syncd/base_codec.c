@@ -10,9 +10,9 @@
 #include "util/bytes.h"
 #include "util/str.h"
 
-#define MSG_HEAD 33
+#define MSG_HEAD  33
 #define FILE_HEAD 64
-#define DIR_HEAD (MAILFS_ID_BYTES + 14 + sizeof(struct io_handle))
+#define DIR_HEAD  (MAILFS_ID_BYTES + 14 + sizeof(struct io_handle))
 
 #define DIR_AGREED 1
 #define DIR_MERGED 2

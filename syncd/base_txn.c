@@ -1,9 +1,9 @@
 /*
  * base_txn: what a transaction makes of the base.
  *
- * The same function moves the base of the origin (when the transaction is acknowledged), that of the
- * receiver (when it is applied), and the origin's view of what is on its way. That is why both bases
- * stay equal as long as no transactions of the two nodes crossed.
+ * The same function moves the base of the origin (when the transaction is acknowledged), that of
+ * the receiver (when it is applied), and the origin's view of what is on its way. That is why both
+ * bases stay equal as long as no transactions of the two nodes crossed.
  *
  * Diagnostics: none here, errors are returned.
  */
@@ -179,7 +179,7 @@ static int do_subdir(const struct ctx *c, const Mfp__OpSubDir *op) {
     if (r < 0)
         return r == -ENOENT ? 0 : r;
     if (op->removed)
-        rec.subdirs &= (uint8_t)~(1u << op->sub);
+        rec.subdirs &= (uint8_t) ~(1u << op->sub);
     else
         rec.subdirs |= (uint8_t)(1u << op->sub);
     return base_dir_put(c->st, c->dir, &rec);
@@ -209,7 +209,8 @@ static int do_op(const struct ctx *c, const Mfp__Op *op) {
     }
 }
 
-/* ---- keys on their way --------------------------------------------------------------------------- */
+/* ---- keys on their way
+ * --------------------------------------------------------------------------- */
 
 static int touch_name(struct state *st, bool less, enum table t, const struct mailfs_id *dir,
                       const char *name) {
@@ -281,7 +282,8 @@ int base_apply_txn(struct state *st, enum base_view view, const Mfp__Txn *txn) {
     return r;
 }
 
-/* ---- the driver's -------------------------------------------------------------------------------- */
+/* ---- the driver's
+ * -------------------------------------------------------------------------------- */
 
 static int acked_op(struct state *st, const struct mailfs_id *dir, const Mfp__Op *op) {
     struct mailfs_id id;

@@ -140,8 +140,7 @@ Mfp__MsgState *build_msg_state(const struct base_msg *m, int *err) {
     return s;
 }
 
-static Mfp__Meta *meta(uint32_t mode, uint32_t uid, uint32_t gid, int64_t mtime_ns,
-                       uint64_t size) {
+static Mfp__Meta *meta(uint32_t mode, uint32_t uid, uint32_t gid, int64_t mtime_ns, uint64_t size) {
     Mfp__Meta *m = Mfp__Meta_new();
 
     if (!m)

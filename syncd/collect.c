@@ -4,8 +4,8 @@
  * The order of the operations is that of applying: keywords, messages, uidlist, removals, files,
  * directories.
  *
- * Diagnostics: what cannot be read from the store, with the container; nothing is sent then, and the
- * mark keeps it.
+ * Diagnostics: what cannot be read from the store, with the container; nothing is sent then, and
+ * the mark keeps it.
  */
 #include "collect.h"
 
@@ -24,7 +24,9 @@
 #include "state_int.h"
 #include "util/str.h"
 
-/* ---- files ------------------------------------------------------------------------------------------------ */
+/* ---- files
+ * ------------------------------------------------------------------------------------------------
+ */
 
 static int note_name(struct collect *c, const char *name) {
     size_t n = strlen(name);
@@ -137,7 +139,9 @@ static int tell_files(struct collect *c) {
     return r;
 }
 
-/* ---- all ------------------------------------------------------------------------------------------------------- */
+/* ---- all
+ * -------------------------------------------------------------------------------------------------------
+ */
 
 /* First pass; directories have their own, in their own order, last. */
 static int note_act(struct collect *c, const Mfl__Act *act) {

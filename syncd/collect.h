@@ -2,19 +2,20 @@
 #define SYNCD_COLLECT_H
 
 /*
- * The origin's side of a transaction: from what mailfs told of one container to what the peer is sent.
+ * The origin's side of a transaction: from what mailfs told of one container to what the peer is
+ * sent.
  */
 
 #include "state.h"
 #include "stage.h"
 
 /*
- * acts: the container's, in order (all of one transaction with locked, or one act or several outside
- * any). Looks at the control files too: records appended to the uidlist since it was last looked at,
- * the keyword table if it changed. Operations on one message become one.
- * *txn is NULL when nothing is to be told (only local files). The transaction is remembered as sent
- * until base_acked() or base_forget_sent(). Also keeps the table of containers (handles, places) up
- * to date, for ever. *preps: the contents it refers to, malloc'ed.
+ * acts: the container's, in order (all of one transaction with locked, or one act or several
+ * outside any). Looks at the control files too: records appended to the uidlist since it was last
+ * looked at, the keyword table if it changed. Operations on one message become one. *txn is NULL
+ * when nothing is to be told (only local files). The transaction is remembered as sent until
+ * base_acked() or base_forget_sent(). Also keeps the table of containers (handles, places) up to
+ * date, for ever. *preps: the contents it refers to, malloc'ed.
  */
 int collect_txn(struct state *st, const struct mailfs_id *dir, Mfl__Act *const *acts, size_t n,
                 bool locked, Mfp__Txn **txn, struct stage_prep **preps, size_t *n_preps);

@@ -2,9 +2,9 @@
  * collect_control: what changed in dovecot-uidlist, dovecot-keywords and subscriptions.
  *
  * Of the uidlist a note is kept per container (inode, size, time, V, next UID): while the file only
- * grows, only what was appended is read, so that a delivery costs the same in a mailbox of ten and of
- * a hundred thousand messages. After a rewrite all is read, and the records that the peer does not
- * have are sent.
+ * grows, only what was appended is read, so that a delivery costs the same in a mailbox of ten and
+ * of a hundred thousand messages. After a rewrite all is read, and the records that the peer does
+ * not have are sent.
  *
  * Diagnostics: a uidlist that Dovecot would call corrupted is logged and not sent.
  */
@@ -25,7 +25,8 @@
 
 #define KEYWORDS_FILE_MAX (1u << 20)
 
-/* ---- the note --------------------------------------------------------------------------------------- */
+/* ---- the note
+ * --------------------------------------------------------------------------------------- */
 
 static struct ulcache note_get(struct state *st, const struct mailfs_id *dir) {
     struct ulcache *u, copy;
@@ -99,9 +100,11 @@ void collect_forget_notes(struct state *st, const struct mailfs_id *dir) {
     state_unlock(st);
 }
 
-/* ---- uidlist ------------------------------------------------------------------------------------------ */
+/* ---- uidlist
+ * ------------------------------------------------------------------------------------------ */
 
-/* Is it news? A record is, when its message is here and the peer does not know it under this UID. */
+/* Is it news? A record is, when its message is here and the peer does not know it under this UID.
+ */
 static int is_news(struct collect *c, const struct maildir_uidrec *rec) {
     struct change *ch;
     struct base_msg msg;
@@ -248,7 +251,8 @@ int collect_uidlist(struct collect *c) {
     return r == -ENODATA ? 0 : r;
 }
 
-/* ---- keywords, subscriptions ------------------------------------------------------------------------------ */
+/* ---- keywords, subscriptions
+ * ------------------------------------------------------------------------------ */
 
 static int tell_keywords(struct collect *c, const char *text, size_t n) {
     char *known;

@@ -2,8 +2,8 @@
  * content: what transactions and listings refer to, and where it is.
  *
  * A message that a transaction adds comes from a prepared content, from a message that is here
- * already (the origin made a hard link), or is fetched. All three end as an item of the stage, which
- * the journal entry holds until the transaction has been applied and synced.
+ * already (the origin made a hard link), or is fetched. All three end as an item of the stage,
+ * which the journal entry holds until the transaction has been applied and synced.
  *
  * Diagnostics: none here, but of the stage.
  */
@@ -289,7 +289,8 @@ int content_item(struct state *st, const struct mailfs_id *dir, const Mfp__OpMsg
     return stage_lookup(st, key, file);
 }
 
-/* ---- listings --------------------------------------------------------------------------------------------- */
+/* ---- listings
+ * --------------------------------------------------------------------------------------------- */
 
 static int lacks_msg(struct state *st, const struct mailfs_id *dir, const struct index *ix,
                      const Mfp__BaseMsg *m, struct content_wants *out) {
@@ -364,7 +365,8 @@ int content_lacks(struct state *st, const Mfp__Listing *theirs, struct content_w
     return 0;
 }
 
-/* ---- for the peer ------------------------------------------------------------------------------------------- */
+/* ---- for the peer
+ * ------------------------------------------------------------------------------------------- */
 
 static int open_plain(int dirfd, const char *name, int *fd, struct stat *sb, char **link) {
     char target[4096];

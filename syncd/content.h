@@ -2,8 +2,8 @@
 #define SYNCD_CONTENT_H
 
 /*
- * Which contents a transaction or a listing refers to, which of them are not here, and where to read
- * one that the peer asks for.
+ * Which contents a transaction or a listing refers to, which of them are not here, and where to
+ * read one that the peer asks for.
  */
 
 #include <sys/stat.h>
@@ -38,9 +38,9 @@ int content_lacks(struct state *st, const Mfp__Listing *theirs, struct content_w
 int content_gone(struct state *st, const struct content_want *w);
 
 /*
- * For the peer's Fetch. *fd is open for reading (the caller closes), or -1 with *link (malloc'ed) for
- * a symbolic link. by_base: name is a base name and sub is ignored unless SELF. -ENOENT, -EINVAL,
- * -EACCES: a path that is never sent.
+ * For the peer's Fetch. *fd is open for reading (the caller closes), or -1 with *link (malloc'ed)
+ * for a symbolic link. by_base: name is a base name and sub is ignored unless SELF. -ENOENT,
+ * -EINVAL, -EACCES: a path that is never sent.
  */
 int content_open(struct state *st, const struct mailfs_id *dir, int sub, const char *name,
                  bool by_base, int *fd, struct stat *sb, char **link);

@@ -65,8 +65,7 @@ void inval_add(struct invals *iv, const struct mailfs_id *dir, int sub, const ch
 
     if (!v || v->all)
         return;
-    if (v->n_names >= INVAL_NAMES_MAX ||
-        !(n = realloc(v->names, (v->n_names + 1) * sizeof(*n)))) {
+    if (v->n_names >= INVAL_NAMES_MAX || !(n = realloc(v->names, (v->n_names + 1) * sizeof(*n)))) {
         all(v);
         return;
     }

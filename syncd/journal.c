@@ -1,8 +1,8 @@
 /*
  * journal: received transactions, acknowledged, not yet applied and synced.
  *
- * Table `journal` of the base's environment: number 8 (big-endian) -> packed Txn. In memory a record
- * of each, with the contents it holds in the stage: about 100 bytes.
+ * Table `journal` of the base's environment: number 8 (big-endian) -> packed Txn. In memory a
+ * record of each, with the contents it holds in the stage: about 100 bytes.
  *
  * Diagnostics: errors of writing; an entry that cannot be read at the start is left out, loudly.
  */
@@ -18,7 +18,8 @@
 #include "util/bytes.h"
 #include "util/log.h"
 
-/* ---- the table in memory ---------------------------------------------------------------------------- */
+/* ---- the table in memory
+ * ---------------------------------------------------------------------------- */
 
 static void entry_free(struct state *st, struct jentry *e) {
     HASH_DEL(st->journal, e);
@@ -130,7 +131,8 @@ int journal_delete(struct db_txn *txn, uint64_t id) {
     return r == -ENOENT ? 0 : r;
 }
 
-/* ---- appending --------------------------------------------------------------------------------------- */
+/* ---- appending
+ * --------------------------------------------------------------------------------------- */
 
 struct packed {
     uint64_t id;
@@ -230,7 +232,8 @@ int journal_append(struct state *st, struct journal_entry *entries, size_t n) {
     return r < 0 && r != -ENODATA ? state_fail(st, r, NULL, "cannot write the journal") : r;
 }
 
-/* ---- start -------------------------------------------------------------------------------------------- */
+/* ---- start
+ * -------------------------------------------------------------------------------------------- */
 
 struct list {
     struct packed *v;

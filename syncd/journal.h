@@ -3,7 +3,8 @@
 
 /*
  * The journal: transactions received and acknowledged, not yet applied and synced.
- * Kept in the base's LMDB environment; an entry leaves it in the checkpoint after journal_applied().
+ * Kept in the base's LMDB environment; an entry leaves it in the checkpoint after
+ * journal_applied().
  */
 
 #include "state.h"

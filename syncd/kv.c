@@ -53,8 +53,7 @@ static struct kv_cont *cont_make(struct kv_layer *l, const void *key) {
     return c;
 }
 
-static struct kv_entry *entry_make(struct kv_layer *l, enum table t, const void *key,
-                                   size_t nkey) {
+static struct kv_entry *entry_make(struct kv_layer *l, enum table t, const void *key, size_t nkey) {
     struct kv_entry *e = entry_find(l, t, key, nkey);
     struct kv_cont *c;
 
@@ -324,7 +323,8 @@ int kv_each(struct state *st, enum table t, const struct mailfs_id *id, kv_fn *f
     size_t i;
     int r;
 
-    /* The layers first: what a checkpoint moves to disk meanwhile is then seen twice, not missed. */
+    /* The layers first: what a checkpoint moves to disk meanwhile is then seen twice, not missed.
+     */
     state_lock(st);
     r = pairs_layer(&ps, &st->agreed, 0);
     if (r == 0)

@@ -24,7 +24,7 @@
 #include "util/str.h"
 
 #define PREP_KEY_LEN 35 /* p-, 16 digits, -, 16 digits */
-#define PREP_HEAD (PREP_KEY_LEN + 1 + 32 + 1)
+#define PREP_HEAD    (PREP_KEY_LEN + 1 + 32 + 1)
 #define PREP_TMP_MAX (MAILDIR_NAME_MAX - PREP_HEAD)
 
 struct stage_file {
@@ -58,7 +58,8 @@ void stage_fetch_name(const struct mailfs_id *dir, int sub, const char *name,
              mailfs_id_format(&half, hash_hex));
 }
 
-/* ---- the table of items ------------------------------------------------------------------------- */
+/* ---- the table of items -------------------------------------------------------------------------
+ */
 
 struct stage_item *stage_find(struct state *st, const char *key) {
     struct stage_item *it;
@@ -177,7 +178,8 @@ void stage_free(struct state *st) {
     }
 }
 
-/* ---- writing ---------------------------------------------------------------------------------------- */
+/* ---- writing
+ * ---------------------------------------------------------------------------------------- */
 
 static struct stage_file *file_new(struct state *st, const struct mailfs_id *dir,
                                    const Mfp__Meta *meta) {
@@ -235,8 +237,8 @@ int stage_begin_prep(struct state *st, const struct stage_prep *prep, const stru
     if (n > PREP_TMP_MAX)
         n = PREP_TMP_MAX;
     stage_prep_key(prep->incarnation, prep->seq, f->key);
-    snprintf(f->file, sizeof(f->file), "%.40s-%s-%.*s", f->key, mailfs_id_format(dir, hex),
-             (int)n, tmp_name);
+    snprintf(f->file, sizeof(f->file), "%.40s-%s-%.*s", f->key, mailfs_id_format(dir, hex), (int)n,
+             tmp_name);
     return begin(f, NULL, out);
 }
 

@@ -23,7 +23,8 @@ struct stage_file; /* being written; one thread at a time */
 /* meta: owner, mode, mtime to be; may be NULL. -EINVAL: a name that may not be. -ENOSPC. */
 int stage_begin_prep(struct state *st, const struct stage_prep *prep, const struct mailfs_id *dir,
                      const char *tmp_name, const Mfp__Meta *meta, struct stage_file **f);
-/* name: base name (sub NEW or CUR) or file name (SELF). symlink: content is its target, else NULL. */
+/* name: base name (sub NEW or CUR) or file name (SELF). symlink: content is its target, else NULL.
+ */
 int stage_begin_fetch(struct state *st, const struct mailfs_id *dir, int sub, const char *name,
                       const Mfp__Meta *meta, const char *symlink, struct stage_file **f);
 /* offset must be what was written so far (-EINVAL). */
@@ -38,12 +39,11 @@ bool stage_has_prep(struct state *st, const struct stage_prep *prep);
 int stage_drop(struct state *st, const struct stage_prep *prep);
 
 /*
- * The origin is gone: gives it a name in new/ of its mailbox (or in the nearest container that still
- * is there), remembers what it was published as, marks the container with generation gen. 0; 1: not
- * published: used by a transaction already, or aborted. iv may be NULL.
+ * The origin is gone: gives it a name in new/ of its mailbox (or in the nearest container that
+ * still is there), remembers what it was published as, marks the container with generation gen. 0;
+ * 1: not published: used by a transaction already, or aborted. iv may be NULL.
  */
-int stage_publish(struct state *st, const struct stage_prep *prep, uint64_t gen,
-                  struct invals *iv);
+int stage_publish(struct state *st, const struct stage_prep *prep, uint64_t gen, struct invals *iv);
 
 /* At the start, after the replay: every prepared content that nothing refers to, malloc'ed. The
  * caller publishes each. Used ones and fragments have been dropped. */

@@ -1,11 +1,12 @@
 /*
- * stage_publish: prepared contents that their origin did not commit get a name in new/; what was used
- * up is removed.
+ * stage_publish: prepared contents that their origin did not commit get a name in new/; what was
+ * used up is removed.
  *
- * A prepared content that a transaction used is noted in the base's table `preps` in the commit that
- * removes the journal entry, before its file is removed: after a crash in between it is not taken for
- * one that nobody committed. What was published is noted there before it can be seen, so that it is
- * never published twice, and that the origin's transaction, when it comes after all, renames it.
+ * A prepared content that a transaction used is noted in the base's table `preps` in the commit
+ * that removes the journal entry, before its file is removed: after a crash in between it is not
+ * taken for one that nobody committed. What was published is noted there before it can be seen, so
+ * that it is never published twice, and that the origin's transaction, when it comes after all,
+ * renames it.
  *
  * preps: incarnation 8, seq 8 -> 'U' (used up, the file goes) or 'P' container 16, name (published)
  *
@@ -88,7 +89,8 @@ int stage_unpublish(struct state *st, uint64_t incarnation, uint64_t seq) {
     return db_update(st->db, prep_write, &p);
 }
 
-/* ---- publishing ----------------------------------------------------------------------------------- */
+/* ---- publishing
+ * ----------------------------------------------------------------------------------- */
 
 /* The mailbox, or the nearest container above it that has a new/. */
 static int publish_dir(struct state *st, struct mailfs_id id, struct store_dir *d) {
@@ -184,7 +186,8 @@ int stage_publish(struct state *st, const struct stage_prep *prep, uint64_t gen,
     return r < 0 ? state_fail(st, r, &dir, "cannot publish a prepared message") : 0;
 }
 
-/* ---- start, checkpoint ------------------------------------------------------------------------------- */
+/* ---- start, checkpoint
+ * ------------------------------------------------------------------------------- */
 
 /* The item a record of `preps` is about. Under the mutex. */
 static struct stage_item *item_of(struct state *st, const struct db_val *k) {
@@ -249,7 +252,8 @@ int stage_leftovers(struct state *st, struct stage_prep **preps, size_t *n) {
     return 0;
 }
 
-/* Records of what was used up and whose file is gone (the sync before this commit made that sure). */
+/* Records of what was used up and whose file is gone (the sync before this commit made that sure).
+ */
 static int drop_old_used(struct state *st, struct db_txn *txn) {
     struct db_iter it;
     bool there;

@@ -30,7 +30,7 @@
 #include "wire/peer.pb-c.h"
 #include "wire/local.pb-c.h"
 
-#define STATE_DIGEST 32
+#define STATE_DIGEST    32
 #define STATE_ERROR_MAX 256
 
 struct state;
@@ -44,8 +44,9 @@ struct state_config {
 
 /* What was found at the start. */
 struct state_start {
-    uint8_t store_id[MAILFS_ID_BYTES]; /* of the store, made once, kept in the store and in the state */
-    bool had_contact;                  /* this store and this peer have had a common base */
+    uint8_t
+        store_id[MAILFS_ID_BYTES]; /* of the store, made once, kept in the store and in the state */
+    bool had_contact;              /* this store and this peer have had a common base */
     bool lost;      /* store and state do not belong together: the base was forgotten */
     size_t journal; /* transactions to apply again before their containers are served */
 };
@@ -58,7 +59,8 @@ struct state_start {
 int state_open(const struct state_config *conf, struct state **st, struct state_start *start);
 void state_close(struct state *st); /* NULL is allowed. What is not in a checkpoint is forgotten. */
 
-/* A merge of everything with this peer has been completed, or (false) begins from nothing. Durable. */
+/* A merge of everything with this peer has been completed, or (false) begins from nothing. Durable.
+ */
 int state_set_contact(struct state *st, bool had);
 
 /*

@@ -216,7 +216,8 @@ int store_sub_open(struct state *st, struct store_dir *d, int sub, bool make) {
     return r;
 }
 
-/* ---- names ---------------------------------------------------------------------------------------- */
+/* ---- names
+ * ---------------------------------------------------------------------------------------- */
 
 struct name_list {
     char *p; /* type, name, NUL, type, name, ... */
@@ -295,7 +296,8 @@ int store_each_name(int fd, store_name_fn *fn, void *arg) {
     return r;
 }
 
-/* ---- messages --------------------------------------------------------------------------------------- */
+/* ---- messages
+ * --------------------------------------------------------------------------------------- */
 
 static bool name_there(int fd, const char *name) {
     struct stat sb;

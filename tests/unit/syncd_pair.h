@@ -1,0 +1,95 @@
+#ifndef TESTS_SYNCD_PAIR_H
+#define TESTS_SYNCD_PAIR_H
+
+/*
+ * Two nodes' disk sides without network or mount: a store and a state each in a temporary
+ * directory, something that behaves like a mail client on the store, and the way of a transaction
+ * from one to the other. Everything fails the running cmocka test at the first error.
+ */
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "syncd/state.h"
+#include "syncd/apply.h"
+
+struct node {
+    char root[64]; /* temporary directory */
+    char store[96];
+    char state[96];
+    char name[16], peer[16];
+    struct state *st;
+    struct state_start start;
+};
+
+struct pair {
+    struct node a, b;
+};
+
+void pair_open(struct pair *p); /* no mailbox yet; had_contact is set on both */
+void pair_close(struct pair *p);
+void node_reopen(struct node *n); /* as after a crash: what is not in a checkpoint is forgotten */
+void node_replay(struct node *n); /* the journal, to the store */
+
+/* ---- a mail client, on the store of a node. rel is relative to the store. ---------------- */
+
+void fs_write(struct node *n, const char *rel, const char *text);
+void fs_append(struct node *n, const char *rel, const char *text);
+char *fs_read(struct node *n, const char *rel); /* malloc'ed, NULL if not there */
+bool fs_there(struct node *n, const char *rel);
+void fs_rename(struct node *n, const char *from, const char *to);
+void fs_unlink(struct node *n, const char *rel);
+void fs_symlink(struct node *n, const char *target, const char *rel);
+void fs_mkdir(struct node *n, const char *rel);
+void fs_link(struct node *n, const char *from, const char *to);
+struct mailfs_id fs_id(struct node *n, const char *rel); /* of a container; made if it has none */
+
+/* ---- what mailfs would have told ------------------------------------------------------------ */
+
+struct acts {
+    Mfl__Act *v[1024];
+    size_t n;
+};
+void act_add(struct node *n, struct acts *a, const char *mbox, int sub, const char *name,
+             uint64_t prep);
+void act_add_link(struct node *n, struct acts *a, const char *mbox, int sub, const char *name,
+                  const struct mailfs_id *from, int from_sub, const char *from_name);
+void act_move(struct acts *a, int old_sub, const char *old_name, int sub, const char *name);
+void act_remove(struct acts *a, int sub, const char *name);
+void act_file(struct acts *a, const char *name);
+void act_dir_make(struct node *n, struct acts *a, const char *parent, const char *name);
+void act_dir_move(struct acts *a, const struct mailfs_id *id, const char *old_name,
+                  const struct mailfs_id *parent, const char *name);
+void act_dir_remove(struct acts *a, const struct mailfs_id *id, const char *name,
+                    const char *const *bases, size_t n);
+void act_subdir(struct acts *a, int sub);
+void acts_free(struct acts *a);
+
+/* ---- the way of a transaction ------------------------------------------------------------------
+ */
+
+/* The content of a message as prepared by `from` at `to`. */
+void pair_prepare(struct node *from, struct node *to, const char *mbox, const char *tmp_name,
+                  const char *rel, uint64_t prep);
+/* collect; NULL: nothing to tell. */
+Mfp__Txn *node_collect(struct node *n, const struct mailfs_id *dir, struct acts *a, bool locked);
+/* Over the wire (packed and unpacked), contents fetched, journalled. Returns the journal's number.
+ */
+uint64_t node_receive(struct node *from, struct node *to, const Mfp__Txn *txn, Mfp__Txn **got);
+/* All of it: collect, receive, apply, acknowledge. Returns what apply said of being suspect. */
+bool pair_send(struct node *from, struct node *to, const struct mailfs_id *dir, struct acts *a,
+               bool locked);
+/* Fetches into the stage of `to` what a listing of `from` says and `to` lacks. */
+void pair_stage(struct node *from, struct node *to, const Mfp__Listing *listing);
+Mfp__Listing *listing_over_wire(const Mfp__Listing *l);
+Mfp__Tree *tree_over_wire(const Mfp__Tree *t);
+
+/* Makes a mailbox on `from` and tells `to`. */
+struct mailfs_id pair_mailbox(struct node *from, struct node *to, const char *parent,
+                              const char *name);
+
+/* Fails unless the two stores hold the same: names, contents, modes, mtimes, link targets, ids. */
+void pair_assert_equal(struct pair *p);
+
+#endif
