@@ -13,13 +13,16 @@
 
 #include <errno.h>
 #include <fuse_lowlevel.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "dir.h"
 #include "poke.h"
 #include "upcall.h"
+#include "util/clock.h"
 #include "util/log.h"
 #include "util/str.h"
 #include "util/workq.h"
@@ -30,10 +33,18 @@
 enum { THREADS = 16, JOBS = 65536 };
 
 static struct workq *queue;
+static _Atomic bool stopped; /* the session's descriptor is about to be closed */
 
 int notify_init(void) {
     int r = workq_new(THREADS, JOBS, &queue);
     return r != 0 ? r : watch_queue(queue);
+}
+
+void notify_stop(unsigned at_most_ms) {
+    uint64_t until = clock_ms() + at_most_ms;
+    atomic_store(&stopped, true);
+    while (workq_pending(queue) > 0 && clock_ms() < until)
+        usleep(1000);
 }
 
 /* --- single ones
@@ -45,15 +56,18 @@ struct one {
 };
 
 static void inval_content(struct inode *in) {
-    fuse_lowlevel_notify_inval_inode(vol.se, inode_id(in), 0, 0);
+    if (!atomic_load(&stopped))
+        fuse_lowlevel_notify_inval_inode(vol.se, inode_id(in), 0, 0);
 }
 
 static void inval_attr(struct inode *in) {
-    fuse_lowlevel_notify_inval_inode(vol.se, inode_id(in), -1, 0);
+    if (!atomic_load(&stopped))
+        fuse_lowlevel_notify_inval_inode(vol.se, inode_id(in), -1, 0);
 }
 
 static void inval_name(struct inode *dir, const char *name) {
-    fuse_lowlevel_notify_inval_entry(vol.se, inode_id(dir), name, strlen(name));
+    if (!atomic_load(&stopped))
+        fuse_lowlevel_notify_inval_entry(vol.se, inode_id(dir), name, strlen(name));
 }
 
 static void run_one(void *arg) {

@@ -14,6 +14,9 @@
 
 int notify_init(void);
 
+/* No call into the session is made any more after this; waits for those under way. */
+void notify_stop(unsigned at_most_ms);
+
 /* The content of an inode. */
 void notify_content(struct inode *in);
 

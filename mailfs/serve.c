@@ -170,6 +170,7 @@ static void settle(void) {
     uint64_t until = clock_ms() + AT_MOST_MS;
     while (workq_pending(upcall_queue()) > 0 && clock_ms() < until)
         usleep(1000);
+    notify_stop(AT_MOST_MS);
 }
 
 static int run_session(void) {
