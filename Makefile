@@ -182,10 +182,12 @@ $(foreach d,$(PROG_DIRS),$(eval $(call PROG_RULE,$(d))))
 
 # --- test programs --------------------------------------------------------------------------
 
-# Archives, so that a test takes in only what it refers to; the programs' own come first.
+# Archives, so that a test takes in only what it refers to; the folder's own comes first.
+test_ar = $(if $(call test_helpers,$(1)),$(BUILD)/lib/tests_$(1).a)
 define TEST_RULE
-$(BUILD)/tests/$(1)/%: $(BUILD)/obj/tests/$(1)/%.o $(call obj,$(call test_helpers,$(1))) \
-	$(PROG_AR) $(LIBS_A)
+$(BUILD)/lib/tests_$(1).a: $(call obj,$(call test_helpers,$(1)))
+	$$(ARCHIVE)
+$(BUILD)/tests/$(1)/%: $(BUILD)/obj/tests/$(1)/%.o $(call test_ar,$(1)) $(PROG_AR) $(LIBS_A)
 	$$(call say,LD,$$@)
 	$$(Q)mkdir -p $$(@D)
 	$$(Q)$$(CC) $$(ALL_LDFLAGS) -o $$@ $$^ $$(LIBS_test) $$(LIBS_mailfs) $$(LIBS_syncd) \
