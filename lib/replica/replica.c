@@ -36,21 +36,21 @@ struct replica *replica_new(const struct replica_config *config, uint64_t now) {
 
 static void free_tables(struct replica *r) {
     struct dir *d, *tmp;
-    HASH_ITER (hh, r->dirs, d, tmp) {
+    HASH_ITER(hh, r->dirs, d, tmp) {
         replica_dir_free(r, d);
     }
     struct request *q, *qtmp;
-    HASH_ITER (hh, r->requests, q, qtmp) {
+    HASH_ITER(hh, r->requests, q, qtmp) {
         HASH_DEL(r->requests, q);
         free(q);
     }
     struct prep_in *in, *itmp;
-    HASH_ITER (hh, r->preps_in, in, itmp) {
+    HASH_ITER(hh, r->preps_in, in, itmp) {
         HASH_DEL(r->preps_in, in);
         free(in);
     }
     struct prep_out *out, *otmp;
-    HASH_ITER (hh, r->preps_out, out, otmp) {
+    HASH_ITER(hh, r->preps_out, out, otmp) {
         HASH_DEL(r->preps_out, out);
         free(out);
     }
@@ -79,14 +79,14 @@ void replica_count(const struct replica *r, struct replica_counts *out) {
     out->to_merge = r->to_merge;
     out->prepared_there = HASH_COUNT(r->preps_out);
     const struct dir *d, *tmp;
-    HASH_ITER (hh, r->dirs, d, tmp) {
+    HASH_ITER(hh, r->dirs, d, tmp) {
         if (d->mine)
             out->tokens_here++;
         else
             out->tokens_there++;
     }
     const struct tx *t, *ttmp;
-    HASH_ITER (hh, r->tx, t, ttmp) {
+    HASH_ITER(hh, r->tx, t, ttmp) {
         if (!t->acked) { /* the hash keeps the order of sending */
             out->oldest_unacked_at = t->at;
             break;
@@ -114,11 +114,11 @@ bool replica_is_settled(const struct replica *r, struct mailfs_id dir) {
 
 static const char *check_order(const struct dir *d) {
     const struct tx *t;
-    DL_FOREACH (d->tx, t) {
+    DL_FOREACH(d->tx, t) {
         HOLDS(t->next == NULL || t->seq < t->next->seq, "I6: sent, ascending");
     }
     const struct rx *x;
-    DL_FOREACH (d->rx, x) {
+    DL_FOREACH(d->rx, x) {
         HOLDS(x->next == NULL || x->id < x->next->id, "I6: received, in order");
         HOLDS(!x->applying || (x == d->rx && x->journaled), "I10: one application, of the oldest");
     }
@@ -133,9 +133,12 @@ static const char *check_lock(const struct replica *r, const struct dir *d) {
     HOLDS(d->lock == LOCK_FREE || d->job == JOB_NONE || d->job == JOB_SCAN || d->job == JOB_STAGE ||
               (d->job == JOB_SCAN_FROZEN && d->job_dead),
           "I4: merged under L");
+    struct replica then = *r; /* what time alone makes possible is for the next tick */
+    then.now = r->ticked_at;
     const struct waiter *w;
-    DL_FOREACH (d->waiters, w) {
-        HOLDS(!replica_token_grantable(r, d, w), "I8: waits for an L that is free");
+    DL_FOREACH(d->waiters, w) {
+        HOLDS(!replica_token_grantable(r, d, w) || !replica_token_grantable(&then, d, w),
+              "I8: waits for an L that is free");
     }
     return NULL;
 }
@@ -146,7 +149,7 @@ static const char *check_alone(const struct replica *r) {
     HOLDS(r->waiting == NULL && HASH_COUNT(r->requests) == 0, "I5: alone, and somebody waits");
     HOLDS(HASH_COUNT(r->tx) == 0 && r->to_merge == 0 && r->rounds == 0, "I5: alone, and in flight");
     const struct prep_in *p, *tmp;
-    HASH_ITER (hh, r->preps_in, p, tmp) {
+    HASH_ITER(hh, r->preps_in, p, tmp) {
         HOLDS(p->claim != NULL, "I11: alone, and a content of the peer's waits");
     }
     return NULL;
@@ -155,7 +158,7 @@ static const char *check_alone(const struct replica *r) {
 static const char *check_dirs(const struct replica *r) {
     size_t to_merge = 0, rounds = 0;
     const struct dir *d, *tmp;
-    HASH_ITER (hh, r->dirs, d, tmp) {
+    HASH_ITER(hh, r->dirs, d, tmp) {
         const char *wrong = check_order(d);
         if (wrong == NULL)
             wrong = check_lock(r, d);
@@ -177,11 +180,11 @@ const char *replica_check(const struct replica *r) {
                                           r->tree.stage == TREE_DONE && r->peer_in_sync),
           "I9: in-sync");
     const struct request *q;
-    DL_FOREACH (r->waiting, q) {
+    DL_FOREACH(r->waiting, q) {
         HOLDS(q->next == NULL || q->at <= q->next->at, "I12: order of waiting");
     }
     const struct prep_in *p, *tmp;
-    HASH_ITER (hh, r->preps_in, p, tmp) {
+    HASH_ITER(hh, r->preps_in, p, tmp) {
         HOLDS(p->claim == NULL || !p->claim->journaled, "I11: claimed by what is durable");
     }
     return check_alone(r);

@@ -40,10 +40,10 @@ _Noreturn void replica_no_memory(void);
 #include <uthash.h>
 #include <utlist.h>
 
-#define REPLICA_MAX_DIRS (1u << 20)  /* records; a peer that makes more is refused */
-#define REPLICA_MAX_PREPS (1u << 16) /* contents prepared and not committed */
+#define REPLICA_MAX_DIRS      (1u << 20) /* records; a peer that makes more is refused */
+#define REPLICA_MAX_PREPS     (1u << 16) /* contents prepared and not committed */
 #define REPLICA_BACKOFF_FIRST 1000
-#define REPLICA_BACKOFF_MOST 60000
+#define REPLICA_BACKOFF_MOST  60000
 
 struct out {
     struct replica_action action;
@@ -188,7 +188,7 @@ struct tree {
 struct replica {
     struct replica_config config; /* strings are ours */
     bool lower, had_contact, default_mine;
-    uint64_t now;
+    uint64_t now, ticked_at;
     enum replica_state state;
     struct out *out;
     const char *lost; /* why the link is to be given up at the end of this call */

@@ -57,7 +57,7 @@ void replica_go_alone(struct replica *r) {
     if (!MUTANT(MUTANT_LOST_WAITER))
         replica_requests_end(r, 0);
     struct dir *d, *tmp;
-    HASH_ITER (hh, r->dirs, d, tmp) {
+    HASH_ITER(hh, r->dirs, d, tmp) {
         replica_round_alone(r, d);
         replica_txn_alone(r, d);
         replica_token_alone(r, d);
@@ -139,7 +139,7 @@ static void tick_link(struct replica *r) {
 }
 
 void replica_tick(struct replica *r, uint64_t now) {
-    r->now = now;
+    r->now = r->ticked_at = now;
     if (r->connected)
         tick_link(r);
     if (r->lost != NULL)
@@ -149,7 +149,7 @@ void replica_tick(struct replica *r, uint64_t now) {
     if (r->connected)
         replica_contact_tick(r);
     struct dir *d, *tmp;
-    DL_FOREACH_SAFE (r->watch, d, tmp) {
+    DL_FOREACH_SAFE(r->watch, d, tmp) {
         replica_settle(r, d);
     }
     replica_round_tick(r);
@@ -176,7 +176,7 @@ uint64_t replica_deadline(const struct replica *r) {
     if (!r->contact_waited)
         sooner(&t, r->contact_until);
     const struct dir *d;
-    DL_FOREACH (r->watch, d) {
+    DL_FOREACH(r->watch, d) {
         sooner(&t, replica_token_deadline(r, d));
         if (replica_round_frozen(d) && d->job != JOB_MERGE)
             sooner(&t, d->round.frozen_at + r->config.freeze_ms);

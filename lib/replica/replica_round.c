@@ -195,11 +195,7 @@ static bool step_frozen(struct replica *r, struct dir *d) {
     }
     if (n->frozen == NULL)
         return false;
-    /* From here on the mailbox may be what the other has, too: whatever was known of the token
-     * and of gaps is about the state before. */
     d->stage = STAGE_MERGING;
-    replica_token_set(r, d, false);
-    d->raised = false;
     job(r, d, JOB_MERGE, RACT_MERGE, n->frozen);
     n->frozen = NULL;
     return true;
@@ -249,6 +245,13 @@ static void answered_end(struct replica *r, struct dir *d) {
     replica_pump(r);
 }
 
+/* From here on the other may have merged, and numbered above what was the next UID here; whatever
+ * this side knew of the token and of gaps is about the state before. */
+static void forget_token(struct replica *r, struct dir *d) {
+    replica_token_set(r, d, false);
+    d->raised = false;
+}
+
 void replica_scanned(struct replica *r, uint64_t now, struct mailfs_id dir, uint32_t round,
                      struct replica_payload *listing) {
     r->now = now;
@@ -264,6 +267,8 @@ void replica_scanned(struct replica *r, uint64_t now, struct mailfs_id dir, uint
         m->full = d->round.full;
         m->payload = replica_payload_ref(listing);
         *(frozen ? &d->round.frozen_listed : &d->round.listed) = true;
+        if (frozen)
+            forget_token(r, d);
     }
     answered_end(r, d);
 }

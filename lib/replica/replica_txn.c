@@ -90,7 +90,7 @@ static void tx_send(struct replica *r, struct tx *t, bool locked) {
 
 void replica_txn_flush_held(struct replica *r, struct dir *d) {
     struct tx *t, *tmp;
-    DL_FOREACH_SAFE (d->held, t, tmp) {
+    DL_FOREACH_SAFE(d->held, t, tmp) {
         DL_DELETE(d->held, t);
         tx_send(r, t, false);
     }
@@ -185,12 +185,12 @@ int replica_txn_ack(struct replica *r, const struct replica_msg *m) {
 
 void replica_txn_alone(struct replica *r, struct dir *d) {
     struct tx *t, *tmp;
-    DL_FOREACH_SAFE (d->tx, t, tmp) {
+    DL_FOREACH_SAFE(d->tx, t, tmp) {
         DL_DELETE(d->tx, t);
         HASH_DEL(r->tx, t);
         tx_free(t);
     }
-    DL_FOREACH_SAFE (d->held, t, tmp) {
+    DL_FOREACH_SAFE(d->held, t, tmp) {
         DL_DELETE(d->held, t);
         tx_free(t);
     }
@@ -209,7 +209,7 @@ static void rx_free(struct replica *r, struct rx *x) {
 void replica_txn_free_all(struct replica *r, struct dir *d) {
     replica_txn_alone(r, d);
     struct rx *x, *tmp;
-    DL_FOREACH_SAFE (d->rx, x, tmp) {
+    DL_FOREACH_SAFE(d->rx, x, tmp) {
         rx_free(r, x);
     }
 }
@@ -256,11 +256,16 @@ static struct rx *rx_find(const struct replica *r, uint64_t id) {
     return x;
 }
 
-/* No room for it: the origin will go alone and keep it; here the mailbox lacks something, which
- * L must not be granted on top of as if the token had come with it. */
+/*
+ * No room for it: the origin will go alone and keep it; here the mailbox lacks something, which
+ * L must not be granted on top of as if the token had come with it. The token may be on its way
+ * behind it; so nothing more is taken of this connection.
+ */
 static void rx_refused(struct replica *r, struct rx *x, int err) {
     struct dir *d = x->dir;
     rx_ack(r, x, err);
+    if (x->epoch == r->epoch)
+        replica_lose(r, "a transaction of the peer's cannot be stored here");
     replica_prep_unclaim(r, x);
     if (x->locked && d->lock == LOCK_FREE)
         replica_token_set(r, d, false);
