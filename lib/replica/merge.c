@@ -25,20 +25,21 @@ struct memory {
     struct merge_slot *slots;
 };
 
-static int compare_entries(const void *x, const void *y) {
-    const struct merge_entry *const *a = x, *const *b = y;
+/* Of two positions in a side's entries. */
+static int compare_positions(const void *x, const void *y, void *entries) {
+    const size_t *i = x, *j = y;
+    const struct merge_entry *e = entries;
 
-    return strcmp((*a)->base, (*b)->base);
+    return strcmp(e[*i].base, e[*j].base);
 }
 
 static bool uids_possible(const struct merge_entry *e) {
     return (!e->is || e->now.uid <= MAILDIR_UID_MAX) && (!e->was || e->old.uid <= MAILDIR_UID_MAX);
 }
 
-/* The entries of a side by name; -EINVAL for a name that is there twice. */
-static int sort_side(const struct merge_side *s, const struct merge_entry ***out) {
-    const struct merge_entry **p;
-    size_t i;
+/* The positions of a side's entries by name; -EINVAL for a name that is there twice. */
+static int sort_side(const struct merge_side *s, size_t **out) {
+    size_t i, *p;
 
     *out = NULL;
     if (!s->full && !s->base_valid)
@@ -48,14 +49,14 @@ static int sort_side(const struct merge_side *s, const struct merge_entry ***out
         return -ENOMEM;
     *out = p;
     for (i = 0; i < s->count; i++) {
-        p[i] = &s->entries[i];
-        if (!uids_possible(p[i]))
+        p[i] = i;
+        if (!uids_possible(&s->entries[i]))
             return -EINVAL;
     }
     if (s->count > 1)
-        qsort(p, s->count, sizeof *p, compare_entries);
+        qsort_r(p, s->count, sizeof *p, compare_positions, (void *)s->entries);
     for (i = 1; i < s->count; i++)
-        if (strcmp(p[i - 1]->base, p[i]->base) == 0)
+        if (strcmp(s->entries[p[i - 1]].base, s->entries[p[i]].base) == 0)
             return -EINVAL;
     return 0;
 }
@@ -67,62 +68,46 @@ static void start_view(const struct merge_side *s, struct merge_view *v) {
     v->v_old = s->base_validity ? s->base_validity : s->validity;
 }
 
-/* What a side knows of a message by its own entry. */
-static void view_of_entry(const struct merge_side *s, const struct merge_entry *e,
-                          struct merge_view *v) {
+/* What a side s knows of a message: by its own entry, or, where its listing leaves out what is as
+ * in the common base, by what the other, o, says of that base (in `any`, an entry that there is).
+ */
+static void make_view(const struct merge_side *s, const struct merge_entry *own,
+                      const struct merge_side *o, const struct merge_entry *any,
+                      struct merge_view *v) {
     start_view(s, v);
-    v->was = e->was && s->base_valid;
-    v->is = e->is;
-    if (v->was)
-        v->old = e->old;
-    if (v->is)
-        v->now = e->now;
-}
-
-/* What a side s knows of a message it did not list: where its listing leaves out what is as in the
- * common base, that is what the other, o, says of that base; otherwise nothing. */
-static void view_of_unlisted(const struct merge_side *s, const struct merge_side *o,
-                             const struct merge_entry *other, struct merge_view *v) {
-    start_view(s, v);
-    if (s->full || !other->was || !o->base_valid)
-        return;
-    v->was = v->is = true;
-    v->old = v->now = other->old;
-}
-
-/* One of ea, eb may be NULL. */
-static void join_item(const struct merge_side *a, const struct merge_entry *ea,
-                      const struct merge_side *b, const struct merge_entry *eb,
-                      struct merge_item *item, struct merge_slot *slot) {
-    struct merge_view va, vb;
-
-    item->a = ea;
-    item->b = eb;
-    if (ea) {
-        item->name = ea->base;
-        view_of_entry(a, ea, &va);
-    } else {
-        item->name = eb->base;
-        view_of_unlisted(a, b, eb, &va);
+    if (own) {
+        v->was = own->was && s->base_valid;
+        v->is = own->is;
+        if (v->was)
+            v->old = own->old;
+        if (v->is)
+            v->now = own->now;
+    } else if (!s->full && any->was && o->base_valid) {
+        v->was = v->is = true;
+        v->old = v->now = any->old;
     }
-    if (eb)
-        view_of_entry(b, eb, &vb);
-    else
-        view_of_unlisted(b, a, ea, &vb);
-    merge_decide(&va, &vb, item, slot);
 }
 
-static void join_sides(const struct merge_side *a, const struct merge_entry **pa,
-                       const struct merge_side *b, const struct merge_entry **pb,
-                       struct merge_result *r, struct merge_slot *slots) {
+static void join_sides(const struct merge_side *a, const size_t *pa, const struct merge_side *b,
+                       const size_t *pb, struct merge_result *r, struct merge_slot *slots) {
     size_t i = 0, j = 0;
 
-    while (i < a->count || j < b->count) {
-        int c = i == a->count ? 1 : j == b->count ? -1 : strcmp(pa[i]->base, pb[j]->base);
+    for (;;) {
+        const struct merge_entry *ea = i < a->count ? &a->entries[pa[i]] : NULL;
+        const struct merge_entry *eb = j < b->count ? &b->entries[pb[j]] : NULL;
+        int c = !ea ? 1 : !eb ? -1 : strcmp(ea->base, eb->base);
+        const struct merge_entry *any = c <= 0 ? ea : eb;
+        struct merge_item *item = &r->items[r->count];
+        struct merge_view va, vb;
 
-        join_item(a, c <= 0 ? pa[i] : NULL, b, c >= 0 ? pb[j] : NULL, &r->items[r->count],
-                  &slots[r->count]);
-        r->count++;
+        if (!any)
+            return;
+        item->name = any->base;
+        item->a = c <= 0 ? ea : NULL;
+        item->b = c >= 0 ? eb : NULL;
+        make_view(a, item->a, b, any, &va);
+        make_view(b, item->b, a, any, &vb);
+        merge_decide(&va, &vb, item, &slots[r->count++]);
         i += c <= 0;
         j += c >= 0;
     }
@@ -254,9 +239,8 @@ static void count_stats(struct merge_result *r) {
     }
 }
 
-static int merge_sorted(const struct merge_side *a, const struct merge_entry **pa,
-                        const struct merge_side *b, const struct merge_entry **pb, uint32_t gap,
-                        struct merge_result *r) {
+static int merge_sorted(const struct merge_side *a, const size_t *pa, const struct merge_side *b,
+                        const size_t *pb, uint32_t gap, struct merge_result *r) {
     struct memory *mem = r->memory;
     size_t most = a->count + b->count + (a->count < b->count ? a->count : b->count) + 1;
     int err;
@@ -278,7 +262,7 @@ static int merge_sorted(const struct merge_side *a, const struct merge_entry **p
 
 int merge_mailbox(const struct merge_side *a, const struct merge_side *b, uint32_t gap,
                   struct merge_result **out) {
-    const struct merge_entry **pa = NULL, **pb = NULL;
+    size_t *pa = NULL, *pb = NULL;
     struct merge_result *r = calloc(1, sizeof *r);
     int err;
 

@@ -14,10 +14,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-static int compare_entries(const void *x, const void *y) {
-    const struct tree_entry *const *a = x, *const *b = y;
+/* Of two positions in a side's entries. */
+static int compare_positions(const void *x, const void *y, void *entries) {
+    const size_t *i = x, *j = y;
+    const struct tree_entry *e = entries;
 
-    return mailfs_id_cmp(&(*a)->id, &(*b)->id);
+    return mailfs_id_cmp(&e[*i].id, &e[*j].id);
 }
 
 static bool entry_ok(const struct tree_entry *e) {
@@ -25,10 +27,9 @@ static bool entry_ok(const struct tree_entry *e) {
            (!e->is || e->now.name);
 }
 
-/* The entries of a side by id; -EINVAL for one that cannot be. */
-static int sort_side(const struct tree_side *s, const struct tree_entry ***out) {
-    const struct tree_entry **p;
-    size_t i;
+/* The positions of a side's entries by id; -EINVAL for one that cannot be. */
+static int sort_side(const struct tree_side *s, size_t **out) {
+    size_t i, *p;
 
     *out = NULL;
     if (!s->full && !s->base_valid)
@@ -38,23 +39,20 @@ static int sort_side(const struct tree_side *s, const struct tree_entry ***out) 
         return -ENOMEM;
     *out = p;
     for (i = 0; i < s->count; i++) {
-        p[i] = &s->entries[i];
-        if (!entry_ok(p[i]))
+        p[i] = i;
+        if (!entry_ok(&s->entries[i]))
             return -EINVAL;
     }
     if (s->count > 1)
-        qsort(p, s->count, sizeof *p, compare_entries);
+        qsort_r(p, s->count, sizeof *p, compare_positions, (void *)s->entries);
     for (i = 1; i < s->count; i++)
-        if (mailfs_id_equal(&p[i - 1]->id, &p[i]->id))
+        if (mailfs_id_equal(&s->entries[p[i - 1]].id, &s->entries[p[i]].id))
             return -EINVAL;
     return 0;
 }
 
 static void view_of_entry(const struct tree_side *s, const struct tree_entry *e,
                           struct tree_view *v) {
-    memset(v, 0, sizeof *v);
-    v->valid = s->base_valid;
-    v->base_version = s->base_version;
     v->was = e->was && s->base_valid;
     v->is = e->is;
     v->changed_inside = e->is && e->changed_inside;
@@ -69,50 +67,44 @@ static void view_of_entry(const struct tree_side *s, const struct tree_entry *e,
     }
 }
 
-/* Not listed by s: as in the common base, if its listing leaves that out; otherwise it is not
- * there. */
-static void view_of_unlisted(const struct tree_side *s, const struct tree_side *o,
-                             const struct tree_entry *other, struct tree_view *v) {
+/* What a side s knows of a directory: by its own entry, or, where its listing leaves out what is as
+ * in the common base, by what the other, o, says of that base (in `any`, an entry that there is).
+ */
+static void make_view(const struct tree_side *s, const struct tree_entry *own,
+                      const struct tree_side *o, const struct tree_entry *any,
+                      struct tree_view *v) {
     memset(v, 0, sizeof *v);
     v->valid = s->base_valid;
     v->base_version = s->base_version;
-    if (s->full || !other->was || !o->base_valid)
-        return;
-    v->was = v->is = true;
-    v->old = v->now = other->old;
-    v->old_attr = v->attr = other->old_attr;
-}
-
-/* One of ea, eb may be NULL. */
-static void join_item(const struct tree_side *a, const struct tree_entry *ea,
-                      const struct tree_side *b, const struct tree_entry *eb, struct tree_item *it,
-                      struct tree_slot *slot) {
-    it->a = ea;
-    it->b = eb;
-    if (ea) {
-        it->id = ea->id;
-        view_of_entry(a, ea, &slot->a);
-    } else {
-        it->id = eb->id;
-        view_of_unlisted(a, b, eb, &slot->a);
+    if (own) {
+        view_of_entry(s, own, v);
+    } else if (!s->full && any->was && o->base_valid) {
+        v->was = v->is = true;
+        v->old = v->now = any->old;
+        v->old_attr = v->attr = any->old_attr;
     }
-    if (eb)
-        view_of_entry(b, eb, &slot->b);
-    else
-        view_of_unlisted(b, a, ea, &slot->b);
-    tree_decide(slot, it);
 }
 
-static void join_sides(const struct tree_side *a, const struct tree_entry **pa,
-                       const struct tree_side *b, const struct tree_entry **pb,
-                       struct tree_work *w) {
+static void join_sides(const struct tree_side *a, const size_t *pa, const struct tree_side *b,
+                       const size_t *pb, struct tree_work *w) {
     size_t i = 0, j = 0;
 
-    while (i < a->count || j < b->count) {
-        int c = i == a->count ? 1 : j == b->count ? -1 : mailfs_id_cmp(&pa[i]->id, &pb[j]->id);
+    for (;;) {
+        const struct tree_entry *ea = i < a->count ? &a->entries[pa[i]] : NULL;
+        const struct tree_entry *eb = j < b->count ? &b->entries[pb[j]] : NULL;
+        int c = !ea ? 1 : !eb ? -1 : mailfs_id_cmp(&ea->id, &eb->id);
+        const struct tree_entry *any = c <= 0 ? ea : eb;
+        struct tree_item *it = &w->items[w->count];
+        struct tree_slot *slot = &w->slots[w->count];
 
-        join_item(a, c <= 0 ? pa[i] : NULL, b, c >= 0 ? pb[j] : NULL, &w->items[w->count],
-                  &w->slots[w->count]);
+        if (!any)
+            return;
+        it->id = any->id;
+        it->a = c <= 0 ? ea : NULL;
+        it->b = c >= 0 ? eb : NULL;
+        make_view(a, it->a, b, any, &slot->a);
+        make_view(b, it->b, a, any, &slot->b);
+        tree_decide(slot, it);
         w->count++;
         i += c <= 0;
         j += c >= 0;
@@ -150,9 +142,8 @@ static void count_item(const struct tree_item *it, struct tree_stats *s) {
     s->aliased += it->aliased;
 }
 
-static int merge_sorted(const struct tree_side *a, const struct tree_entry **pa,
-                        const struct tree_side *b, const struct tree_entry **pb,
-                        struct tree_result *r) {
+static int merge_sorted(const struct tree_side *a, const size_t *pa, const struct tree_side *b,
+                        const size_t *pb, struct tree_result *r) {
     struct tree_work w = {0};
     size_t i;
     int err;
@@ -175,7 +166,7 @@ static int merge_sorted(const struct tree_side *a, const struct tree_entry **pa,
 }
 
 int tree_merge(const struct tree_side *a, const struct tree_side *b, struct tree_result **out) {
-    const struct tree_entry **pa = NULL, **pb = NULL;
+    size_t *pa = NULL, *pb = NULL;
     struct tree_result *r = calloc(1, sizeof *r);
     int err;
 
