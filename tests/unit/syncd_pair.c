@@ -476,7 +476,7 @@ struct mailfs_id pair_mailbox(struct node *from, struct node *to, const char *pa
     static const char *const subs[] = {"cur", "new", "tmp"};
     static const int nums[] = {MFL__SUB__CUR, MFL__SUB__NEW, MFL__SUB__TMP};
     struct acts a = {.n = 0};
-    char rel[400], sub[420];
+    char rel[390], sub[400];
     struct mailfs_id pid = fs_id(from, parent), id;
     size_t i;
 
