@@ -7,12 +7,23 @@
 
 #include "dir.h"
 
+static double lifetime_of_dir(const struct dir *d) {
+    switch (d->kind) {
+    case MAILDIR_DIR_CONTAINER:
+        return LIFETIME_CONTAINER;
+    case MAILDIR_DIR_TMP:
+        return LIFETIME_LONG;
+    case MAILDIR_DIR_NEW:
+    case MAILDIR_DIR_CUR:
+        break;
+    }
+    return 0;
+}
+
 double lifetime_attr(const struct inode *in) {
     if (in->made_up || in->no_cache)
         return 0;
-    if (in->dir != NULL)
-        return in->dir->kind == MAILDIR_DIR_TMP ? LIFETIME_LONG : 0;
-    return LIFETIME_LONG;
+    return in->dir != NULL ? lifetime_of_dir(in->dir) : LIFETIME_LONG;
 }
 
 void entry_fill(struct fuse_entry_param *e, struct inode *in, const struct stat *st,

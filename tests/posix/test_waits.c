@@ -552,8 +552,8 @@ static void write_conf(const char *path) {
         f,
         "node = \"mx-a\"\nvolume \"mail\" {\n store = \"%s/store\"\n mount = \"%s/mount\"\n"
         " state = \"%s/state\"\n listen = \"127.0.0.1:7999\"\n peer \"mx-b\" {\n"
-        "  address = \"127.0.0.1:7998\"\n  fingerprint = \"SHA256:%064d\"\n  timeout = %d\n }\n}\n",
-        top, top, top, 0, PEER_TIMEOUT_S);
+        "  address = \"127.0.0.1:7998\"\n  fingerprint = \"SHA256:%s\"\n  timeout = %d\n }\n}\n",
+        top, top, top, "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA", PEER_TIMEOUT_S);
     CHECK(fclose(f) == 0);
 }
 

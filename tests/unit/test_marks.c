@@ -133,13 +133,18 @@ static void test_generation(void **state) {
 
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
+static int scratch_fd;
+
 static int setup(void **state) {
-    *state = strdup(scratch_make());
-    return *state == NULL;
+    *state = malloc(SCRATCH_PATH);
+    if (*state == NULL)
+        return 1;
+    scratch_fd = scratch_make(*state);
+    return 0;
 }
 
 static int teardown(void **state) {
-    scratch_remove(*state);
+    scratch_remove(*state, scratch_fd);
     free(*state);
     return 0;
 }
