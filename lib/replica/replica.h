@@ -54,14 +54,13 @@ struct replica_config {
     bool had_contact; /* this store and this peer have had a common base */
     uint64_t
         timeout_ms; /* silence until the peer is gone; also the deadline of an acknowledgement */
-    uint64_t lock_wait_ms; /* how long open(L) waits for a token before BUSY (200) */
-    uint64_t
-        merge_wait_ms;  /* how long open(L) waits for a mailbox's merge before it is granted as if
-                             * alone (1000) */
+    uint64_t lock_wait_ms;  /* how long open(L) waits for a token before BUSY (200) */
+    uint64_t merge_wait_ms; /* how long open(L) waits for a mailbox's merge before it is granted as
+                             * if alone (1000) */
     uint64_t freeze_ms; /* how long a mailbox may stay frozen before the merge is put off (5000) */
     unsigned merge_parallel; /* mailboxes merged at once (4) */
     size_t max_unacked; /* transactions sent and not acknowledged, beyond which the link is given up
-                              * (65536) */
+                         * (65536) */
 };
 
 /* ---- messages between two machines ---------------------------------------------------- */
@@ -116,27 +115,31 @@ struct replica_msg {
 
 enum replica_action_kind {
     RACT_SEND,       /* msg */
-    RACT_DISCONNECT, /* reason: end this connection. The machine is alone already; what still comes of
-                      * this connection is refused, replica_disconnected() for it does nothing */
+    RACT_DISCONNECT, /* reason: end this connection. The machine is alone already; what still comes
+                      * of this connection is refused, replica_disconnected() for it does nothing */
     RACT_STATE,      /* state has changed */
     RACT_GRANT, /* req, dir, raise: open(L) may go on; raise: put a gap before the next UID first */
     RACT_BUSY,  /* req, dir: show a foreign lock and answer EEXIST */
     RACT_TOKEN_HERE, /* dir: the lock shown after BUSY may go */
-    RACT_TOKEN_HINT, /* dir, held: for mailfs, for when syncd is not there; void when a new syncd greets it */
-    RACT_RELEASE, /* req, err: answer the waiting unlink of L, or fsync */
-    RACT_JOURNAL, /* seq, dir, payload: make it durable, contents included; then replica_journaled() */
-    RACT_APPLY,         /* seq, dir, payload: to the store; then replica_applied() */
-    RACT_ACKED,         /* seq, dir, payload: the peer has it: it is now in the common base */
-    RACT_PUBLISH,       /* prep: the origin is gone: give it a name in its mailbox */
-    RACT_UNPREPARE,     /* prep: aborted by the origin: drop the content */
-    RACT_TREE_SCAN,     /* then replica_tree_scanned() */
-    RACT_TREE_RESCAN,   /* bases differ: the same, in full */
-    RACT_TREE_MERGE,    /* payload: the peer's tree; then replica_tree_merged() */
-    RACT_LIST_MARKS,    /* then replica_marks() */
-    RACT_SCAN,          /* dir, round, frozen, full; then replica_scanned() */
-    RACT_STAGE,         /* dir, round, payload: the peer's listing: fetch the contents lacking; then
-                      * replica_staged() */
-    RACT_MERGE,         /* dir, round, payload: the peer's frozen listing; then replica_merged() */
+    RACT_TOKEN_HINT, /* dir, held: for mailfs, for when syncd is not there; void when a new syncd
+                        greets it */
+    RACT_RELEASE,    /* req, err: answer the waiting unlink of L, or fsync */
+    RACT_JOURNAL, /* seq, dir, payload: make it durable, contents included; then replica_journaled()
+                   */
+    RACT_APPLY,   /* seq, dir, payload: to the store; then replica_applied() */
+    RACT_ACKED,   /* seq, dir, payload: the peer has it: it is now in the common base */
+    RACT_PUBLISH, /* prep: the origin is gone: give it a name in its mailbox */
+    RACT_UNPREPARE,   /* prep: aborted by the origin: drop the content */
+    RACT_TREE_SCAN,   /* then replica_tree_scanned() */
+    RACT_TREE_RESCAN, /* bases differ: the same, in full */
+    RACT_TREE_MERGE,  /* payload: the peer's tree; then replica_tree_merged() */
+    RACT_LIST_MARKS,  /* then replica_marks() */
+    RACT_SCAN,        /* dir, round, frozen, full; then replica_scanned() */
+    RACT_STAGE,       /* dir, round, payload: the peer's listing: fetch the contents lacking; then
+                       * replica_staged() */
+    RACT_MERGE,       /* dir, round, payload: the peer's frozen listing; then replica_merged() */
+    RACT_MERGE_DONE,  /* dir, round: the peer has the same result: it is the common base from now on
+                       */
     RACT_MERGE_PUT_OFF, /* dir, round: forget the listings of this round */
     RACT_CAUGHT_UP,     /* nothing is left to merge: removals kept back may be carried out */
 };
@@ -174,7 +177,8 @@ void replica_action_done(struct replica_action *a);
 
 /* ---- life ----------------------------------------------------------------------------- */
 
-/* NULL: no memory. The configuration's strings are copied. `now` starts the first wait for contact. */
+/* NULL: no memory. The configuration's strings are copied. `now` starts the first wait for contact.
+ */
 struct replica *replica_new(const struct replica_config *config, uint64_t now);
 void replica_free(struct replica *r);
 enum replica_state replica_state(const struct replica *r);
@@ -184,8 +188,8 @@ enum replica_state replica_state(const struct replica *r);
 void replica_connected(struct replica *r, uint64_t now);    /* after both Hello: a new epoch */
 void replica_disconnected(struct replica *r, uint64_t now); /* for whatever reason: alone */
 void replica_heard(struct replica *r, uint64_t now);        /* any byte of the peer's */
-/* A message of the peer's. -EPROTO: it makes no sense in this state; the caller ends the connection.
- * -ENOTCONN: of a connection that has been given up. */
+/* A message of the peer's. -EPROTO: it makes no sense in this state; the caller ends the
+ * connection. -ENOTCONN: of a connection that has been given up. */
 int replica_receive(struct replica *r, uint64_t now, const struct replica_msg *m);
 void replica_tick(struct replica *r, uint64_t now);
 /* When replica_tick() should be called next, at the latest; UINT64_MAX: never. */
@@ -200,7 +204,8 @@ void replica_lock_opened(struct replica *r, uint64_t now, struct mailfs_id dir, 
 /* At (re)connection of mailfs: this L exists. Without: none does (mailfs is gone). */
 void replica_lock_exists(struct replica *r, uint64_t now, struct mailfs_id dir);
 void replica_locks_gone(struct replica *r, uint64_t now);
-/* U. payload: the transaction, NULL if nothing changed. req 0: nobody waits. Answered by RELEASE. */
+/* U. payload: the transaction, NULL if nothing changed. req 0: nobody waits. Answered by RELEASE.
+ */
 void replica_unlock(struct replica *r, uint64_t now, uint64_t req, struct mailfs_id dir,
                     struct replica_payload *payload, const struct replica_prep *preps, size_t n);
 /* A change made outside any transaction; sent at once, not waited for. */
@@ -218,8 +223,8 @@ void replica_suspect(struct replica *r, uint64_t now, struct mailfs_id dir);
  *
  * Each JOURNAL, APPLY, TREE_SCAN, TREE_RESCAN, TREE_MERGE, LIST_MARKS, SCAN, STAGE and MERGE is
  * answered exactly once, also after MERGE_PUT_OFF or the end of the connection: until then nothing
- * that would collide with it is begun. `seq` of JOURNAL and APPLY is the machine's own number, never
- * used twice in its life; only that of SEND and ACKED is the number on the wire.
+ * that would collide with it is begun. `seq` of JOURNAL and APPLY is the machine's own number,
+ * never used twice in its life; only that of SEND and ACKED is the number on the wire.
  */
 
 /* What the peer prepared here is durable (or, with an error, is not and has been dropped). */

@@ -258,7 +258,7 @@ static void exchange(struct replica *r) {
     r->had_contact = true;
     r->default_mine = r->lower;
     struct dir *d, *tmp;
-    HASH_ITER (hh, r->dirs, d, tmp) {
+    HASH_ITER(hh, r->dirs, d, tmp) {
         exchange_one(r, d);
     }
     replica_settle_all(r);
@@ -267,7 +267,7 @@ static void exchange(struct replica *r) {
 static void send_marks(struct replica *r) {
     size_t n = 0, i = 0;
     struct dir *d, *tmp;
-    HASH_ITER (hh, r->dirs, d, tmp) {
+    HASH_ITER(hh, r->dirs, d, tmp) {
         if (d->lock != LOCK_FREE && !MUTANT(MUTANT_FORGET_DIRTY))
             d->dirty = true;
         if (!r->lower)
@@ -275,7 +275,7 @@ static void send_marks(struct replica *r) {
         n += d->own_listed || d->dirty;
     }
     struct replica_mark *marks = replica_alloc((n + 1) * sizeof *marks);
-    HASH_ITER (hh, r->dirs, d, tmp) {
+    HASH_ITER(hh, r->dirs, d, tmp) {
         if (!d->own_listed && !d->dirty)
             continue;
         marks[i].dir = d->id;

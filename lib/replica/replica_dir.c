@@ -32,7 +32,7 @@ bool replica_dir_room(const struct replica *r, const struct mailfs_id *id) {
 
 void replica_dir_free(struct replica *r, struct dir *d) {
     struct waiter *w, *tmp;
-    DL_FOREACH_SAFE (d->waiters, w, tmp) {
+    DL_FOREACH_SAFE(d->waiters, w, tmp) {
         free(w);
         r->waiters--;
     }
@@ -77,7 +77,7 @@ void replica_settle(struct replica *r, struct dir *d) {
 
 void replica_settle_all(struct replica *r) {
     struct dir *d, *tmp;
-    HASH_ITER (hh, r->dirs, d, tmp) {
+    HASH_ITER(hh, r->dirs, d, tmp) {
         replica_settle(r, d);
     }
 }

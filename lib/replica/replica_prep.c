@@ -192,12 +192,12 @@ void replica_prep_drop_unsent(struct replica *r, struct dir *d, bool tell) {
 
 void replica_prep_alone(struct replica *r) {
     struct prep_out *o, *otmp;
-    HASH_ITER (hh, r->preps_out, o, otmp) {
+    HASH_ITER(hh, r->preps_out, o, otmp) {
         HASH_DEL(r->preps_out, o);
         free(o);
     }
     struct prep_in *p, *tmp;
-    HASH_ITER (hh, r->preps_in, p, tmp) {
+    HASH_ITER(hh, r->preps_in, p, tmp) {
         if (p->claim == NULL)
             orphan(r, p);
     }

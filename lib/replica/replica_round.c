@@ -129,6 +129,7 @@ static void finish(struct replica *r, struct dir *d) {
         return;
     }
     bool again = d->again;
+    replica_emit_dir(r, RACT_MERGE_DONE, d)->round = n->no;
     replica_round_free(d);
     r->rounds--;
     r->to_merge--;

@@ -85,7 +85,7 @@ static uint64_t busy_at(const struct replica *r, const struct dir *d, const stru
 uint64_t replica_token_deadline(const struct replica *r, const struct dir *d) {
     uint64_t t = UINT64_MAX;
     const struct waiter *w;
-    DL_FOREACH (d->waiters, w) {
+    DL_FOREACH(d->waiters, w) {
         uint64_t at = busy_at(r, d, w), merged = w->since + r->config.merge_wait_ms;
         if (r->connected && merged > r->now && merged < at)
             at = merged;
@@ -143,7 +143,7 @@ static void token_here(struct replica *r, struct dir *d) {
 
 static void answer_busy(struct replica *r, struct dir *d) {
     struct waiter *w, *tmp;
-    DL_FOREACH_SAFE (d->waiters, w, tmp) {
+    DL_FOREACH_SAFE(d->waiters, w, tmp) {
         if (r->now < busy_at(r, d, w))
             continue;
         replica_emit_dir(r, RACT_BUSY, d)->req = w->req;
@@ -182,7 +182,7 @@ void replica_token_step(struct replica *r, struct dir *d) {
     if (d->busy && replica_token_grantable(r, d, NULL))
         token_here(r, d);
     struct waiter *w, *tmp;
-    DL_FOREACH_SAFE (d->waiters, w, tmp) {
+    DL_FOREACH_SAFE(d->waiters, w, tmp) {
         if (replica_token_grantable(r, d, w)) {
             grant(r, d, w);
             break;
@@ -245,9 +245,9 @@ void replica_locks_gone(struct replica *r, uint64_t now) {
     r->now = now;
     replica_requests_end(r, 0);
     struct dir *d, *tmp;
-    HASH_ITER (hh, r->dirs, d, tmp) {
+    HASH_ITER(hh, r->dirs, d, tmp) {
         struct waiter *w, *wtmp;
-        DL_FOREACH_SAFE (d->waiters, w, wtmp) {
+        DL_FOREACH_SAFE(d->waiters, w, wtmp) {
             DL_DELETE(d->waiters, w);
             free(w);
             r->waiters--;
