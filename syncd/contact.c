@@ -404,6 +404,8 @@ void contact_drop(struct volume *v, const char *reason, bool tell_machine) {
         return;
     c->current = NULL;
     DL_APPEND(c->others, conn);
+    log_info("volume %s: connection with %s ended%s%s", v->cv->name, peer_of(c)->name,
+             reason != NULL ? ": " : "", reason != NULL ? reason : "");
     if (reason != NULL && link_is_up(conn->link))
         conn_bye(conn, reason);
     else

@@ -143,14 +143,43 @@ static const char *hint_of(struct state *st, const struct mailfs_id *dir, const 
     return full_name(base, msg.info, out);
 }
 
+/* The source is itself a message not applied yet (copied twice in one transaction, say). */
+static int pin_staged(struct state *st, const struct mailfs_id *from, const char *base,
+                      const char *key) {
+    char have[STAGE_NAME_MAX], file[STAGE_NAME_MAX];
+    struct stage_item *it;
+    int fd, r;
+
+    stage_fetch_name(from, MFP__SUB__CUR, base, have);
+    state_lock(st);
+    it = stage_find(st, have);
+    r = it ? str_copy(file, sizeof(file), it->file) : -ENOENT;
+    state_unlock(st);
+    if (r < 0)
+        return -ENOENT;
+    fd = io_open_beneath(st->stage, file, O_RDONLY, 0);
+    r = fd < 0 ? fd : stage_pin(st, fd, key);
+    if (fd >= 0)
+        close(fd);
+    return r;
+}
+
+/* What the base does not know is not looked for in the directories: that would be a reading of all
+ * names for each message. It is fetched. */
 static int pin_source(struct state *st, const Mfp__Source *src, const char *key) {
-    char hint[MAILDIR_NAME_MAX + 1];
+    char buf[MAILDIR_NAME_MAX + 1];
     struct mailfs_id from;
+    const char *hint;
+    int r;
 
     if (!src || src->dir.len == 0 || wire_id(&src->dir, &from) < 0 ||
         maildir_name_check(src->bname, strlen(src->bname), MAILDIR_NAME_BASE) < 0)
         return -ENOENT;
-    return pin_message(st, &from, src->bname, hint_of(st, &from, src->bname, hint), key);
+    r = pin_staged(st, &from, src->bname, key);
+    if (r != -ENOENT)
+        return r;
+    hint = hint_of(st, &from, src->bname, buf);
+    return hint ? pin_message(st, &from, src->bname, hint, key) : -ENOENT;
 }
 
 /* It is here already: sent again in another epoch, or both delivered it. Directories are read only
@@ -292,11 +321,23 @@ int content_item(struct state *st, const struct mailfs_id *dir, const Mfp__OpMsg
 /* ---- listings
  * --------------------------------------------------------------------------------------------- */
 
-static int lacks_msg(struct state *st, const struct mailfs_id *dir, const struct index *ix,
+/* Is it here, and can it be the same message? One of another size is another message. */
+static bool have_msg(struct store_dir *d, const struct index *ix, const Mfp__BaseMsg *m) {
+    const struct index_msg *have = index_find(ix, m->bname);
+    struct stat sb;
+
+    if (!have || !m->meta || d->fd[have->sub] < 0 ||
+        fstatat(d->fd[have->sub], have->name, &sb, AT_SYMLINK_NOFOLLOW) < 0)
+        return have != NULL;
+    return (uint64_t)sb.st_size == m->meta->size;
+}
+
+static int lacks_msg(struct state *st, struct store_dir *d, const struct index *ix,
                      const Mfp__BaseMsg *m, struct content_wants *out) {
+    const struct mailfs_id *dir = &d->id;
     char key[STAGE_NAME_MAX];
 
-    if (!m->is || m->is->sub == MFP__SUB__SELF || index_find(ix, m->bname))
+    if (!m->is || m->is->sub == MFP__SUB__SELF || have_msg(d, ix, m))
         return 0;
     stage_fetch_name(dir, MFP__SUB__CUR, m->bname, key);
     if (staged(st, key) || is_published(st, m->prepared))
@@ -328,15 +369,15 @@ static int lacks_file(struct state *st, const struct mailfs_id *dir, const Mfp__
     return want(out, dir, MFP__SUB__SELF, f->name, f->is->meta ? f->is->meta->size : 0);
 }
 
-static int lacks_all(struct state *st, const struct mailfs_id *dir, const struct index *ix,
+static int lacks_all(struct state *st, struct store_dir *d, const struct index *ix,
                      const Mfp__Listing *l, struct content_wants *out) {
     size_t i;
     int r = 0;
 
     for (i = 0; r == 0 && i < l->n_msgs; i++)
-        r = lacks_msg(st, dir, ix, l->msgs[i], out);
+        r = lacks_msg(st, d, ix, l->msgs[i], out);
     for (i = 0; r == 0 && i < l->n_files; i++)
-        r = lacks_file(st, dir, l->files[i], out);
+        r = lacks_file(st, &d->id, l->files[i], out);
     return r;
 }
 
@@ -355,7 +396,7 @@ int content_lacks(struct state *st, const Mfp__Listing *theirs, struct content_w
     else if (r == -ENOENT)
         r = 0;
     if (r == 0)
-        r = lacks_all(st, &id, &ix, theirs, out);
+        r = lacks_all(st, &d, &ix, theirs, out);
     index_free(&ix);
     store_dir_close(&d);
     if (r < 0) {

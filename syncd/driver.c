@@ -47,7 +47,7 @@ struct apply {
     struct volume *v;
     struct mailfs_id dir;
     uint64_t seq, journal_id;
-    bool replay;
+    bool replay, early;
     struct replica_payload *payload;
     struct apply_result result;
     int err;
@@ -65,7 +65,7 @@ static void apply_done(void *arg) {
     front_invalidate(v->front, &a->result.inval);
     if (a->replay)
         replica_replayed(v->machine, volume_now(), a->dir);
-    else
+    else if (!a->early)
         replica_applied(v->machine, volume_now(), a->seq);
     driver_pump(v);
     if (a->err != 0 || a->result.suspect)
@@ -85,11 +85,54 @@ static void apply_submit(struct volume *v, struct apply init) {
         jobs_run(v->jobs, &a->dir, apply_run, apply_done, a);
 }
 
+struct applied {
+    struct volume *v;
+    uint64_t seq;
+};
+
+static void applied_done(void *arg) {
+    struct applied *a = arg;
+    struct volume *v = a->v;
+    replica_applied(v->machine, volume_now(), a->seq);
+    free(a);
+    driver_pump(v);
+}
+
 static void act_apply(struct volume *v, const struct replica_action *a) {
+    struct load *l = load_of(a->payload);
+    l->applying = true;
+    if (l->early) { /* behind that job */
+        struct applied *done = mem_new(sizeof *done);
+        *done = (struct applied){v, a->seq};
+        jobs_barrier(v->jobs, NULL, applied_done, done);
+        return;
+    }
     apply_submit(v, (struct apply){.dir = a->dir,
                                    .seq = a->seq,
-                                   .journal_id = load_of(a->payload)->journal_id,
+                                   .journal_id = l->journal_id,
                                    .payload = replica_payload_ref(a->payload)});
+}
+
+static bool may_be_early(const Mfp__Txn *txn) {
+    for (size_t i = 0; i < txn->n_ops; i++) {
+        Mfp__Op__OpCase what = txn->ops[i]->op_case;
+        if (what != MFP__OP__OP_DIR_MAKE && what != MFP__OP__OP_DIR_MOVE &&
+            what != MFP__OP__OP_SUBDIR)
+            return false;
+    }
+    return txn->n_ops > 0;
+}
+
+void driver_apply_early(struct volume *v, const struct mailfs_id *dir,
+                        struct replica_payload *payload) {
+    struct load *l = load_of(payload);
+    if (l->applying || !may_be_early(l->txn))
+        return;
+    l->early = l->applying = true;
+    apply_submit(v, (struct apply){.dir = *dir,
+                                   .early = true,
+                                   .journal_id = l->journal_id,
+                                   .payload = replica_payload_ref(payload)});
 }
 
 /* ---- base --------------------------------------------------------------------------------------- */

@@ -154,6 +154,8 @@ static void commit_answer(struct journaler *j) {
         v->changes++;
         replica_journaled(v->machine, volume_now(), e->seq, j->err);
         driver_pump(v);
+        if (j->err == 0)
+            driver_apply_early(v, &e->dir, e->payload);
         entry_free(e);
     }
 }

@@ -8,6 +8,8 @@
  * but for journal_id (loop thread).
  */
 
+#include <stdbool.h>
+
 #include "replica/replica.h"
 #include "wire/local.pb-c.h"
 #include "wire/peer.pb-c.h"
@@ -26,6 +28,8 @@ struct load {
     Mfl__ToSyncd *prepare; /* holds the Prepare */
     /* LOAD_TXN, received: its journal entry, once it has one */
     uint64_t journal_id;
+    bool applying; /* the machine has asked for it, or it was applied early */
+    bool early;
 };
 
 /* Take over what they are given. */
