@@ -41,11 +41,11 @@ struct inode {
     struct file *files; /* open ones */
     struct prep *prep;  /* its content was prepared, prepare.h */
     uint32_t generation;
-    uint16_t type; /* S_IFMT of the mode */
-    bool hashed;   /* in the table */
-    bool made_up;  /* the poke: not in the store */
-    bool changed;  /* written to since it was prepared */
-    bool no_cache; /* its class is one whose attributes have no lifetime */
+    uint16_t type;         /* S_IFMT of the mode */
+    bool hashed;           /* in the table */
+    bool made_up;          /* the poke: not in the store */
+    bool changed;          /* written to since it was prepared */
+    _Atomic bool no_cache; /* its class is one whose attributes have no lifetime */
 };
 
 struct place {

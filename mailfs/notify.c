@@ -180,7 +180,28 @@ static void poke_part(struct inode *cont, enum maildir_dir kind) {
     inode_unref(dir, 1);
 }
 
+/* A directory that syncd made, moved or removed: our idea of where it is must follow. */
+static void place_again(struct inode *cont, const Mfl__Invalidate *v) {
+    struct mailfs_id id;
+    struct inode *in = NULL;
+    struct stat st;
+    if (wire_id(&v->moved_id, &id) != 0)
+        return;
+    for (size_t i = 0; i < v->n_names; i++) {
+        const Mfl__Changed *c = v->names[i];
+        if (c->sub == MFL__SUB__SELF && c->name[0] != '\0' &&
+            inode_lookup(cont, c->name, &in, &st) == 0)
+            inode_unref(in, 1);
+    }
+    in = dir_by_id(&id);
+    if (in != NULL && fstat(in->dir->fd, &st) == 0 && st.st_nlink == 0)
+        dir_removed(in);
+    inode_unref(in, 1);
+}
+
 static void invalidate(struct inode *cont, const Mfl__Invalidate *v) {
+    if (v->moved_id.len > 0)
+        place_again(cont, v);
     contents(cont, v);
     names(cont, v);
     part_all(cont, MAILDIR_DIR_NEW, v->all);

@@ -30,16 +30,20 @@ struct renaming {
 static int rename_in_store(struct renaming *r) {
     int fromfd = r->from->dir->dir->fd, tofd = r->to->dir->dir->fd;
     struct stat src;
-    names_begin(r->from->dir);
-    names_begin(r->to->dir);
+    struct inode *first = r->from->dir < r->to->dir ? r->from->dir : r->to->dir;
+    struct inode *second = first == r->from->dir ? r->to->dir : r->from->dir;
+    names_begin(first);
+    if (second != first)
+        names_begin(second);
     int e = fstatat(fromfd, r->from->name, &src, AT_SYMLINK_NOFOLLOW) == 0 ? 0 : -errno;
     if (fstatat(tofd, r->to->name, &r->victim, AT_SYMLINK_NOFOLLOW) != 0)
         r->victim.st_ino = 0;
     if (e == 0)
         e = io_rename(fromfd, r->from->name, tofd, r->to->name, r->flags);
     r->no_op = e == 0 && r->victim.st_ino == src.st_ino && r->victim.st_dev == src.st_dev;
-    names_end(r->to->dir);
-    names_end(r->from->dir);
+    if (second != first)
+        names_end(second);
+    names_end(first);
     return e;
 }
 

@@ -11,14 +11,14 @@
 #include "inode.h"
 
 /*
- * Lifetimes. Long for what changes only through us, or with an invalidation by us. None for the files
- * that Dovecot trusts and that are replaced below the mount while the mailbox directory is locked in
- * the kernel. None for the attributes of new/ and cur/: a GETATTR that is under way during a rename
- * leaves a stale mtime in the kernel's cache, which Dovecot would take for "nothing has changed". Of
- * other directories nobody trusts the mtime that far, but each step of a path asks for their mode:
- * a second bounds the same race there. Names that are not there are never cached.
+ * Lifetimes. Long for what changes only through us, or with an invalidation by us. None for the
+ * files that Dovecot trusts and that are replaced below the mount while the mailbox directory is
+ * locked in the kernel. None for the attributes of new/ and cur/: a GETATTR that is under way
+ * during a rename leaves a stale mtime in the kernel's cache, which Dovecot would take for "nothing
+ * has changed". Of other directories nobody trusts the mtime that far, but each step of a path asks
+ * for their mode: a second bounds the same race there. Names that are not there are never cached.
  */
-#define LIFETIME_LONG 3600.0
+#define LIFETIME_LONG      3600.0
 #define LIFETIME_CONTAINER 1.0
 
 double lifetime_attr(const struct inode *in);
