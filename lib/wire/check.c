@@ -113,10 +113,12 @@ static int check_file_state(const Mfp__FileState *s, const char **why) {
     return 0;
 }
 
-static int check_recs(Mfp__UidRec *const *recs, size_t n, const char **why) {
+/* In an operation they ascend; in a listing they come in the order of the messages. */
+static int check_recs(Mfp__UidRec *const *recs, size_t n, bool ascending, const char **why) {
     uint32_t last = 0;
     for (size_t i = 0; i < n; i++) {
-        REQUIRE(recs[i]->uid > last, "UIDs that do not ascend");
+        REQUIRE(recs[i]->uid > 0, "a message without UID in the uidlist");
+        REQUIRE(!ascending || recs[i]->uid > last, "UIDs that do not ascend");
         last = recs[i]->uid;
         REQUIRE(strlen(recs[i]->ext) < EXT_MAX, "a uidlist record too long");
         CHECK(check_line(recs[i]->ext, why));
@@ -161,7 +163,7 @@ static int check_op(const Mfp__Op *op, const char **why) {
         return check_op_msg(op->msg, why);
     case MFP__OP__OP_UIDLIST:
         CHECK(check_line(op->uidlist->header_ext, why));
-        return check_recs(op->uidlist->recs, op->uidlist->n_recs, why);
+        return check_recs(op->uidlist->recs, op->uidlist->n_recs, true, why);
     case MFP__OP__OP_KEYWORDS:
         return 0;
     case MFP__OP__OP_LINES:
@@ -213,7 +215,7 @@ static int check_listing(const Mfp__Listing *l, const char **why) {
     CHECK(check_digest(&l->base_digest, why));
     CHECK(check_line(l->header_ext, why));
     CHECK(check_listed(l, why));
-    CHECK(check_recs(l->recs, l->n_recs, why));
+    CHECK(check_recs(l->recs, l->n_recs, false, why));
     CHECK(check_lines(l->subs, l->n_subs, why));
     CHECK(check_lines(l->subs_base, l->n_subs_base, why));
     for (size_t i = 0; i < l->n_subdirs; i++)
