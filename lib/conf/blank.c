@@ -1,9 +1,10 @@
 /*
  * blank - comments out of a configuration file, before libconfuse sees it
  *
- * libconfuse loses count of the lines in comments of several lines, and takes a file that ends inside a
- * block for a whole one. What is a comment here is what its lexer takes for one: "#" anywhere
- * outside of a string, "//" and C's only where a token may begin (store = /a//b is a path).
+ * libconfuse loses count of the lines in comments of several lines, and takes a file that ends
+ * inside a block for a whole one. What is a comment here is what its lexer takes for one: "#"
+ * anywhere outside of a string, "//" and C's only where a token may begin (store = /a//b is a
+ * path).
  *
  * Diagnostics: none.
  */

@@ -160,7 +160,7 @@ static int on_volume(cfg_t *cfg, cfg_opt_t *opt) {
     return 0;
 }
 
-/* --- from libconfuse's tree to ours ------------------------------------------------------------ */
+/* --- from libconfuse's tree to ours --------------------------------------------------------- */
 
 static int set_string(char **to, const char *s) {
     *to = strdup(s);

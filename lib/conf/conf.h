@@ -10,11 +10,11 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define CONF_DEFAULT_PATH "/etc/mailfs/mailfs.conf"
-#define CONF_NAME_MAX 64 /* node, volume and peer names: letters, digits, - _ . */
-#define CONF_VOLUMES_MAX 64
+#define CONF_DEFAULT_PATH      "/etc/mailfs/mailfs.conf"
+#define CONF_NAME_MAX          64 /* node, volume and peer names: letters, digits, - _ . */
+#define CONF_VOLUMES_MAX       64
 #define CONF_FINGERPRINT_BYTES 32
-#define CONF_ERR_MAX 512
+#define CONF_ERR_MAX           512
 
 enum conf_commit {
     CONF_COMMIT_DISK,   /* the peer's disk has it before we answer */
@@ -75,7 +75,9 @@ int conf_fingerprint_parse(const char *s, uint8_t fp[CONF_FINGERPRINT_BYTES]);
 /* "host:port", "[v6]:port", "*:port". 0, or -EINVAL and *why = what is wrong (static text). */
 int conf_addr_parse(const char *s, struct conf_addr *addr, const char **why);
 
-/* Is inner the same as outer, or below it? Both as conf_load() leaves paths: no "//", "." or "..". */
+/*
+ * Is inner the same as outer, or below it? Both as conf_load() leaves paths: no "//", "." or "..".
+ */
 bool conf_path_within(const char *outer, const char *inner);
 
 #endif

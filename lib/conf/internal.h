@@ -9,7 +9,8 @@
 
 /*
  * 0, or -EINVAL and *why a static text that completes "OPTION ..." ("must be ..."). A name has
- * 1 to 63 letters, digits, - _ . and begins with a letter or a digit, so that it is a good file name.
+ * 1 to 63 letters, digits, - _ . and begins with a letter or a digit, so that it is a good file
+ * name.
  */
 int conf_check_name(const char *s, const char **why);
 int conf_check_path(const char *s, const char **why);

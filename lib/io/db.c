@@ -22,7 +22,7 @@
 
 enum { DB_TABLES_MAX = 32, DB_READERS_MAX = 256 };
 #define DB_SIZE_FIRST ((size_t)16 << 20)
-#define DB_SIZE_MAX ((size_t)64 << 30)
+#define DB_SIZE_MAX   ((size_t)64 << 30)
 
 struct db {
     MDB_env *env;

@@ -11,8 +11,8 @@
  * Durability: when db_update() returns 0, the change survives a power cut; when it returns anything
  * else, none of it happened (after -EIO, of the final sync, the state after a power cut is either).
  *
- * The map starts at 16 MiB and doubles when it is full, up to max_bytes, then -ENOSPC. Growing means
- * that the transaction is aborted and its function is run again: see db_update().
+ * The map starts at 16 MiB and doubles when it is full, up to max_bytes, then -ENOSPC. Growing
+ * means that the transaction is aborted and its function is run again: see db_update().
  *
  * Processes: several may have the same directory open. Threads: a struct db may be used from any;
  * updates wait for each other (also between processes). Inside a callback, use only its txn: a
@@ -65,9 +65,11 @@ int db_count(struct db_txn *txn, unsigned table, uint64_t *n);
 
 /*
  * All keys that begin with prefix (n = 0: all), in order:
- *     for (r = db_iter_first(txn, T, pre, npre, &it); r == 0; r = db_iter_next(&it)) use(it.key, it.val);
- *     db_iter_end(&it);                       -- also after an error
- * ends with -ENOENT. db_iter_del() removes the current entry; go on with db_iter_next(). Other
+ *     for (r = db_iter_first(txn, T, pre, npre, &it); r == 0; r = db_iter_next(&it))
+ *         use(it.key, it.val);
+ *     db_iter_end(&it); -- also after an error
+ *
+ * It ends with -ENOENT. db_iter_del() removes the current entry; go on with db_iter_next(). Other
  * changes of the same table while iterating are not allowed.
  */
 struct db_iter {
@@ -81,7 +83,7 @@ struct db_iter {
 
 int db_iter_first(struct db_txn *txn, unsigned table, const void *prefix, size_t n,
                   struct db_iter *it);
-/* Starts at the first key >= from that still begins with the prefix (from itself begins with it). */
+/* Starts at the first key >= from that still begins with the prefix, as from itself does. */
 int db_iter_seek(struct db_txn *txn, unsigned table, const void *prefix, size_t n, const void *from,
                  size_t nfrom, struct db_iter *it);
 int db_iter_next(struct db_iter *it);

@@ -13,7 +13,9 @@
 
 #define IO_DIRID_XATTR "user.mailfs.id"
 
-/* fd: an open directory (not O_PATH). 0; -ENODATA: it has none; -EINVAL: not 16 bytes or all zero. */
+/*
+ * fd: an open directory (not O_PATH). 0; -ENODATA: it has none; -EINVAL: not 16 bytes or all zero.
+ */
 int io_dirid_get(int fd, struct mailfs_id *id);
 
 /* -EEXIST: there is one already. Durable with the next fsync of fd. -EOPNOTSUPP: mount option. */

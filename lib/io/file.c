@@ -28,7 +28,9 @@ int io_file_is_temp(const char *name) {
     return strlen(name) == TEMP_DIGITS && strspn(name, "0123456789abcdef") == TEMP_DIGITS;
 }
 
-/* 64 random bits: a name that is there already is an error like any other, not worth a second try. */
+/*
+ * 64 random bits: a name that is there already is an error like any other, not worth a second try.
+ */
 static int temp_create(int dir, char name[TEMP_NAME_MAX]) {
     uint64_t r;
     if (getrandom(&r, sizeof r, 0) != (ssize_t)sizeof r)
@@ -37,7 +39,10 @@ static int temp_create(int dir, char name[TEMP_NAME_MAX]) {
     return io_open_beneath(dir, name, O_WRONLY | O_CREAT | O_EXCL, 0600);
 }
 
-/* The owner before the mode, since chown(2) clears set-id bits; times last, since writing sets them. */
+/*
+ * The owner before the mode, since chown(2) clears set-id bits; times last, since writing sets
+ * them.
+ */
 static int temp_fill(int fd, const void *p, size_t n, const struct io_file_attr *attr) {
     int r = io_pwrite_all(fd, p, n, 0);
     if (r == 0 && attr->set_owner)

@@ -41,16 +41,19 @@ int io_file_replace_at(int dirfd, const char *name, const void *p, size_t n,
 int io_file_is_temp(const char *name);
 
 /*
- * The whole of a regular file: *p is malloc'ed, with a NUL behind its *n bytes; the caller frees it.
- * -EFBIG when it is longer than max, -ENOENT, -EISDIR or -EINVAL for what is no regular file, -ELOOP
- * for a symbolic link. st (may be NULL) is of the very file read.
+ * The whole of a regular file: *p is malloc'ed, with a NUL behind its *n bytes; the caller frees
+ * it. -EFBIG when it is longer than max, -ENOENT, -EISDIR or -EINVAL for what is no regular file,
+ * -ELOOP for a symbolic link. st (may be NULL) is of the very file read.
  */
 int io_file_read_at(int dirfd, const char *name, size_t max, char **p, size_t *n, struct stat *st);
 
 /* The same from an open descriptor, from offset 0, without moving its offset. */
 int io_file_read_fd(int fd, size_t max, char **p, size_t *n, struct stat *st);
 
-/* Makes every missing directory of an absolute path of the configuration, mode for each. 0 or -errno. */
+/*
+ * Makes every missing directory of an absolute path of the configuration, mode for each. 0 or
+ * -errno.
+ */
 int io_mkdirs(const char *path, mode_t mode);
 
 #endif

@@ -19,7 +19,10 @@ struct io_handle {
     uint8_t b[IO_HANDLE_MAX];
 };
 
-/* Of name in dirfd (a symbolic link itself). 0 or -errno; -EOPNOTSUPP: no handles on this filesystem. */
+/*
+ * Of name in dirfd (a symbolic link itself). 0 or -errno; -EOPNOTSUPP: no handles on this
+ * filesystem.
+ */
 int io_handle_get(int dirfd, const char *name, struct io_handle *h);
 int io_handle_get_fd(int fd, struct io_handle *h);
 

@@ -21,7 +21,9 @@ static int result(int r) {
     return r < 0 ? -errno : r;
 }
 
-/* openat2(2) refuses what open(2) ignores: flags it does not know, and a mode without a creation. */
+/*
+ * openat2(2) refuses what open(2) ignores: flags it does not know, and a mode without a creation.
+ */
 #define OPEN_FLAGS                                                                                 \
     (O_ACCMODE | O_CREAT | O_EXCL | O_NOCTTY | O_TRUNC | O_APPEND | O_NONBLOCK | O_SYNC |          \
      O_ASYNC | O_DIRECT | O_DIRECTORY | O_NOFOLLOW | O_NOATIME | O_CLOEXEC | O_PATH | O_TMPFILE)

@@ -10,10 +10,11 @@
  * thread, as the system calls. Each does what the system call of its name does; what differs is
  * said here.
  *
- * Names and paths that came over the wire, or that a mail user chose, are opened with io_open_beneath()
- * only: it neither leaves dirfd nor follows a symbolic link (openat2(2), RESOLVE_BENEATH |
- * RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS, so kernel >= 5.6). The other *at calls take a single
- * name beneath a directory opened that way; the last component of them is never followed.
+ * Names and paths that came over the wire, or that a mail user chose, are opened with
+ * io_open_beneath() only: it neither leaves dirfd nor follows a symbolic link (openat2(2),
+ * RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS, so kernel >= 5.6). The other *at
+ * calls take a single name beneath a directory opened that way; the last component of them is never
+ * followed.
  */
 
 #include <stddef.h>
@@ -51,13 +52,18 @@ struct io_ops {
 
 extern const struct io_ops io_ops_real;
 
-/* Replaces the table for the whole process; returns the former. Tests only, before threads start. */
+/*
+ * Replaces the table for the whole process; returns the former. Tests only, before threads start.
+ */
 const struct io_ops *io_ops_set(const struct io_ops *ops);
 
 /* A path from the configuration or one of our own making: symbolic links are followed. */
 int io_open(int dirfd, const char *path, int flags, mode_t mode);
 
-/* Anything else. -ELOOP for a symbolic link on the way, -EXDEV for an escape. path must be relative. */
+/*
+ * Anything else. -ELOOP for a symbolic link on the way, -EXDEV for an escape. path must be
+ * relative.
+ */
 int io_open_beneath(int dirfd, const char *path, int flags, mode_t mode);
 
 /* All n bytes or an error (some may have been written). -EIO where the kernel says 0. */
@@ -67,8 +73,10 @@ int io_write_all(int fd, const void *p, size_t n);
 /* One call; the count may be short. */
 ssize_t io_pwrite(int fd, const void *p, size_t n, off_t off);
 
-/* copy_file_range(2) where the filesystem has it, else through a buffer; all n bytes, or up to the
- * end of from when it is shorter: returns the number copied. */
+/*
+ * copy_file_range(2) where the filesystem has it, else through a buffer; all n bytes, or up to the
+ * end of from when it is shorter: returns the number copied.
+ */
 ssize_t io_copy_all(int from, off_t from_off, int to, off_t to_off, size_t n);
 
 int io_ftruncate(int fd, off_t size);

@@ -11,7 +11,7 @@
 #include <stdint.h>
 
 #define MAILFS_ID_BYTES 16
-#define MAILFS_ID_HEX 33 /* 32 lower-case digits and the final NUL */
+#define MAILFS_ID_HEX   33 /* 32 lower-case digits and the final NUL */
 
 struct mailfs_id {
     uint8_t b[MAILFS_ID_BYTES];

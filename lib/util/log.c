@@ -82,7 +82,9 @@ void log_msg(enum log_level level, const char *fmt, ...) {
     errno = saved;
 }
 
-/* May this line be shown? Then *hidden is how many before it were not, since the last that said so. */
+/*
+ * May this line be shown? Then *hidden is how many before it were not, since the last that said so.
+ */
 static bool log_limit_pass(struct log_limit *limit, unsigned *hidden) {
     uint64_t now = clock_ms();
     bool pass;

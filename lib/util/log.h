@@ -25,8 +25,8 @@ void log_set_level(enum log_level max);
 void log_msg(enum log_level level, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
 #define log_error(...) log_msg(LOG_LVL_ERROR, __VA_ARGS__)
-#define log_warn(...) log_msg(LOG_LVL_WARN, __VA_ARGS__)
-#define log_info(...) log_msg(LOG_LVL_INFO, __VA_ARGS__)
+#define log_warn(...)  log_msg(LOG_LVL_WARN, __VA_ARGS__)
+#define log_info(...)  log_msg(LOG_LVL_INFO, __VA_ARGS__)
 #define log_debug(...) log_msg(LOG_LVL_DEBUG, __VA_ARGS__)
 
 /*
@@ -35,7 +35,7 @@ void log_msg(enum log_level level, const char *fmt, ...) __attribute__((format(p
  * many were not.
  */
 #define LOG_LIMIT_BURST 5
-#define LOG_LIMIT_MS 10000
+#define LOG_LIMIT_MS    10000
 
 struct log_limit {
     uint64_t since_ms;

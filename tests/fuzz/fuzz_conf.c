@@ -1,5 +1,6 @@
 /*
- * fuzz_conf - the configuration parser on any bytes: a whole configuration, or one line that says why not
+ * fuzz_conf - the configuration parser on any bytes: a whole configuration, or one line that says
+ * why not
  */
 #include <stdint.h>
 #include <stdlib.h>
@@ -21,9 +22,9 @@ static void check_volume(const struct conf *conf, const struct conf_volume *v) {
     demand(!conf_path_within(v->store, v->mount) && !conf_path_within(v->mount, v->store));
     demand(!conf_path_within(v->store, v->state) && !conf_path_within(v->mount, v->state));
     demand(!v->has_listen || v->listen.port != 0);
-    demand(v->peer == NULL || (v->has_listen && v->peer->timeout_ms >= 1000 &&
-                               v->peer->timeout_ms <= 300000 && v->peer->address.port != 0 &&
-                               strcmp(v->peer->name, conf->node) != 0));
+    demand(v->peer == NULL ||
+           (v->has_listen && v->peer->timeout_ms >= 1000 && v->peer->timeout_ms <= 300000 &&
+            v->peer->address.port != 0 && strcmp(v->peer->name, conf->node) != 0));
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n) {

@@ -53,7 +53,7 @@ static struct {
     struct undo *undos;
 } f;
 
-/* --- counting ---------------------------------------------------------------------------------- */
+/* --- counting ------------------------------------------------------------------------------- */
 
 /* 0: do it; else the error of this step. */
 static int step(void) {
@@ -71,7 +71,7 @@ static bool tracking(void) {
     return f.kind == FAULT_CUT;
 }
 
-/* --- remembering ------------------------------------------------------------------------------- */
+/* --- remembering ---------------------------------------------------------------------------- */
 
 /* fd is opened anew: the caller's may be closed, and the file unlinked, when it is wanted. */
 static struct undo *remember(enum undo_kind kind, int fd, const char *name) {
@@ -194,13 +194,13 @@ static void undo(const struct undo *u) {
     assert(r >= 0);
 }
 
-/* --- the table --------------------------------------------------------------------------------- */
+/* --- the table ------------------------------------------------------------------------------ */
 
 /* Truncation is taken out of the opening, so that the old content can be remembered. */
 static int fault_open(int dirfd, const char *path, int flags, mode_t mode, uint64_t resolve) {
     bool tmpfile = (flags & O_TMPFILE) == O_TMPFILE;
-    bool creates =
-        tmpfile || ((flags & O_CREAT) != 0 && faccessat(dirfd, path, F_OK, AT_SYMLINK_NOFOLLOW) != 0);
+    bool creates = tmpfile || ((flags & O_CREAT) != 0 &&
+                               faccessat(dirfd, path, F_OK, AT_SYMLINK_NOFOLLOW) != 0);
     int r = creates || (flags & O_TRUNC) != 0 ? step() : 0;
     if (r != 0)
         return r;
@@ -415,7 +415,7 @@ static const struct io_ops fault_table = {
     .barrier = fault_barrier,
 };
 
-/* --- beginning and end ------------------------------------------------------------------------- */
+/* --- beginning and end ---------------------------------------------------------------------- */
 
 void fault_start(const char *grave, enum fault_kind kind, unsigned at, int error) {
     assert(f.undos == NULL);

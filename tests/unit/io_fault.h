@@ -3,26 +3,25 @@
 
 /*
  * A table of lib/io's operations (io/io.h) that does the real thing and counts, until step `at`
- * (from 0), where it fails, or where the machine dies. The usual loop runs an operation with at = 0,
- * 1, 2, ... until it gets through:
+ * (from 0), where it fails, or where the machine dies. The usual loop runs an operation with at =
+ * 0, 1, 2, ... until it gets through, and once more with the power cut right after it, when it has
+ * promised that all is durable:
  *
- *     for (unsigned at = 0;; at++) {
+ *     do {
  *         prepare();
- *         fault_start(grave, FAULT_CUT, at, 0);
+ *         fault_start(grave, FAULT_CUT, at++, 0);
  *         r = operation();
- *         cut = fault_happened();
+ *         io_barrier("the end");          -- the step at which to cut when r is 0
  *         fault_power_on();
- *         examine(r, cut);
- *         if (!cut)
- *             break;
- *     }
+ *         examine(r);
+ *     } while (r != 0);
  *
  * A step is anything that changes a disk: opening counts only when it creates or truncates. fsync
  * and the like are steps, too, and so is LMDB's commit (barrier), whose effect is not undone.
  *
  * After a cut, fault_power_on() takes back what was not synced: content (fsync of the file), names
- * (fsync of their directory), extended attributes (fsync of the file or directory). That is the worst
- * a POSIX file system may do; ext4 rarely does. Not taken back: modes, owners and times. Not
+ * (fsync of their directory), extended attributes (fsync of the file or directory). That is the
+ * worst a POSIX file system may do; ext4 rarely does. Not taken back: modes, owners and times. Not
  * supported, and asserted: renaming directories and RENAME_EXCHANGE while FAULT_CUT.
  *
  * One thread; the process's table is io_ops_real again after fault_power_on().

@@ -16,22 +16,21 @@
 #include "conf/conf.h"
 
 #define LEN(a) (sizeof(a) / sizeof((a)[0]))
-#define FP "SHA256:AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8" /* of the bytes 0, 1, ... 31 */
+#define FP     "SHA256:AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8" /* of the bytes 0, 1, ... 31 */
 
-static const char example[] =
-    "node = \"mx-a\"                      # default: the host name\n"
-    "volume \"mail\" {\n"
-    "    store  = \"/var/lib/mailfs/mail\"\n"
-    "    mount  = \"/srv//mail/\"\n"
-    "    state  = \"/var/lib/mailfs/state\"   # keys; 0700\n"
-    "    listen = \"10.77.0.1:7400\"\n"
-    "    commit = \"memory\"                # disk | memory | async\n"
-    "    peer \"mx-b\" {\n"
-    "        address     = \"[2001:db8::2]:7401\"\n"
-    "        fingerprint = \"" FP "\"\n"
-    "        timeout     = 2.5            # seconds\n"
-    "    }\n"
-    "}\n";
+static const char example[] = "node = \"mx-a\"                      # default: the host name\n"
+                              "volume \"mail\" {\n"
+                              "    store  = \"/var/lib/mailfs/mail\"\n"
+                              "    mount  = \"/srv//mail/\"\n"
+                              "    state  = \"/var/lib/mailfs/state\"   # keys; 0700\n"
+                              "    listen = \"10.77.0.1:7400\"\n"
+                              "    commit = \"memory\"                # disk | memory | async\n"
+                              "    peer \"mx-b\" {\n"
+                              "        address     = \"[2001:db8::2]:7401\"\n"
+                              "        fingerprint = \"" FP "\"\n"
+                              "        timeout     = 2.5            # seconds\n"
+                              "    }\n"
+                              "}\n";
 
 static void test_example(void **state) {
     struct conf *c = NULL;
@@ -65,10 +64,8 @@ static void test_example(void **state) {
 static void test_defaults(void **state) {
     struct conf *c = NULL;
     char err[CONF_ERR_MAX], host[65];
-    assert_int_equal(conf_parse("f",
-                                "volume \"v\" {\nstore = /a/s\nmount = /a/m\nstate = /a/t\n}",
-                                &c, err),
-                     0);
+    assert_int_equal(
+        conf_parse("f", "volume \"v\" {\nstore = /a/s\nmount = /a/m\nstate = /a/t\n}", &c, err), 0);
     assert_int_equal(gethostname(host, sizeof host), 0);
     assert_string_equal(c->node, host);
     assert_false(c->volumes[0].has_listen);
@@ -186,8 +183,7 @@ static const struct {
      V PATHS LISTEN PEER "timeout = 3s\n" END END},
     {8, "a second peer; this version takes one",
      V PATHS LISTEN PEER ADDR FPRINT END "peer c {\naddress = \"i:1\"\n" FPRINT END END},
-    {8, "peer \"a\" has the name of this node",
-     V PATHS LISTEN "peer a {\n" ADDR FPRINT END END},
+    {8, "peer \"a\" has the name of this node", V PATHS LISTEN "peer a {\n" ADDR FPRINT END END},
     {3, "commit must be disk, memory or async", V "commit = disc\n" END},
 };
 
@@ -210,8 +206,12 @@ static void test_refused(void **state) {
 
 /* After a file that ends inside a string or comment the scanner is at its beginning again. */
 static void test_nothing_is_left_behind(void **state) {
-    static const char *const broken[] = {"node = \"a", "node = 'a", "node = a /* ", "node = \"a\\",
-                                         "volume v { store = \"${HOME", "node = \"a\n\n\n"};
+    static const char *const broken[] = {"node = \"a",
+                                         "node = 'a",
+                                         "node = a /* ",
+                                         "node = \"a\\",
+                                         "volume v { store = \"${HOME",
+                                         "node = \"a\n\n\n"};
     for (size_t i = 0; i < LEN(broken); i++) {
         struct conf *c = NULL;
         char err[CONF_ERR_MAX] = "";
@@ -305,14 +305,10 @@ static void test_values(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_example),
-        cmocka_unit_test(test_defaults),
-        cmocka_unit_test(test_refused),
-        cmocka_unit_test(test_nothing_is_left_behind),
-        cmocka_unit_test(test_load),
-        cmocka_unit_test(test_comments),
-        cmocka_unit_test(test_long_value),
-        cmocka_unit_test(test_paths_within),
+        cmocka_unit_test(test_example),    cmocka_unit_test(test_defaults),
+        cmocka_unit_test(test_refused),    cmocka_unit_test(test_nothing_is_left_behind),
+        cmocka_unit_test(test_load),       cmocka_unit_test(test_comments),
+        cmocka_unit_test(test_long_value), cmocka_unit_test(test_paths_within),
         cmocka_unit_test(test_values),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -154,9 +154,8 @@ static int walk(struct db_txn *txn, void *arg) {
     struct db_iter it;
     size_t n = strlen(w->prefix);
     w->seen[0] = '\0';
-    int r = w->from == NULL
-                ? db_iter_first(txn, T_ONE, w->prefix, n, &it)
-                : db_iter_seek(txn, T_ONE, w->prefix, n, w->from, strlen(w->from), &it);
+    int r = w->from == NULL ? db_iter_first(txn, T_ONE, w->prefix, n, &it)
+                            : db_iter_seek(txn, T_ONE, w->prefix, n, w->from, strlen(w->from), &it);
     for (; r == 0; r = db_iter_next(&it)) {
         size_t used = strlen(w->seen);
         const char *key = it.key.p;

@@ -301,7 +301,8 @@ struct gate {
     int open, arrived;
 };
 
-#define GATE {PTHREAD_MUTEX_INITIALIZER, PTHREAD_COND_INITIALIZER, 0, 0}
+#define GATE                                                                                       \
+    { PTHREAD_MUTEX_INITIALIZER, PTHREAD_COND_INITIALIZER, 0, 0 }
 
 static void gate_run(void *arg) {
     struct gate *g = arg;
