@@ -62,7 +62,7 @@ static int apply_op(struct apply *a, const Mfp__Op *op) {
         return phase_of(op) == PRESENT ? apply_msg_present(a, op->msg)
                                        : apply_msg_remove(a, op->msg);
     case MFP__OP__OP_UIDLIST:
-        return apply_uidlist(a, op->uidlist);
+        return a->locked ? apply_uidlist(a, op->uidlist) : -EPROTO;
     case MFP__OP__OP_LINES:
         return apply_lines(a, op->lines);
     case MFP__OP__OP_FILE:
@@ -120,7 +120,7 @@ static int apply_open(struct apply *a, const Mfp__Txn *txn) {
 
 int apply_txn(struct state *st, const Mfp__Txn *txn, uint64_t journal_id, bool replay,
               struct apply_result *out) {
-    struct apply a = {.st = st, .replay = replay, .out = out};
+    struct apply a = {.st = st, .replay = replay, .out = out, .locked = txn->locked};
     int r;
 
     memset(out, 0, sizeof(*out));

@@ -135,23 +135,39 @@ static int append_text(struct apply *a, const char *text, size_t n) {
     return r;
 }
 
-static int update_of(const Mfp__OpUidlist *op, struct maildir_uidlist_update *u) {
+/* May this record be bound here? Only if it is already, or to a number nobody can have seen here. */
+static bool may_bind(struct maildir_uidlist *list, uint32_t next, const Mfp__UidRec *rec) {
+    const struct maildir_uidrec *have;
+
+    if (rec->uid >= next)
+        return true;
+    have = maildir_uidlist_find(list, rec->bname, strlen(rec->bname));
+    return have && have->uid == rec->uid;
+}
+
+static int update_of(struct apply *a, struct maildir_uidlist *list, const Mfp__OpUidlist *op,
+                     struct maildir_uidlist_update *u) {
     struct maildir_uidrec *recs = calloc(op->n_recs + 1, sizeof(*recs));
-    size_t i;
+    uint32_t next = op->v > maildir_uidlist_validity(list) ? 1 : maildir_uidlist_next(list);
+    size_t i, n = 0;
 
     if (!recs)
         return -ENOMEM;
     for (i = 0; i < op->n_recs; i++) {
-        recs[i].uid = op->recs[i]->uid;
-        recs[i].ext = op->recs[i]->ext ? op->recs[i]->ext : "";
-        recs[i].base = op->recs[i]->bname;
+        if (!may_bind(list, next, op->recs[i])) {
+            apply_suspect(a, "a UID that may have been seen here", op->recs[i]->bname);
+            continue;
+        }
+        recs[n].uid = op->recs[i]->uid;
+        recs[n].ext = op->recs[i]->ext ? op->recs[i]->ext : "";
+        recs[n++].base = op->recs[i]->bname;
     }
     memset(u, 0, sizeof(*u));
     u->validity = op->v;
     u->next = op->n;
     u->header_rest = op->header_ext && *op->header_ext ? op->header_ext : NULL;
     u->recs = recs;
-    u->count = op->n_recs;
+    u->count = n;
     return 0;
 }
 
@@ -213,7 +229,7 @@ int apply_uidlist(struct apply *a, const Mfp__OpUidlist *op) {
         return r;
     fresh = r = read_list(a, op, &list);
     if (r >= 0)
-        r = update_of(op, &up);
+        r = update_of(a, list, op, &up);
     if (r == 0) {
         r = maildir_uidlist_merge(list, &up, &res);
         free((void *)up.recs);

@@ -14,6 +14,7 @@ struct apply {
     struct mailfs_id dir;
     struct store_dir d;
     bool replay;
+    bool locked; /* the transaction was made under L: it may bind UIDs */
     struct index ix;
     bool has_ix;
     int64_t size_bytes, size_count; /* for maildirsize */

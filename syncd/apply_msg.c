@@ -273,6 +273,16 @@ static int move_to(struct apply *a, const struct place *cur, const struct place 
     return r;
 }
 
+/* Does the peer believe it has another UID than here? Nothing is bound by this operation, but
+ * somebody has to be told. */
+static void check_uid(struct apply *a, const Mfp__OpMsg *op) {
+    struct base_msg m;
+
+    if (op->old && op->old->uid && base_msg_get(a->st, BASE_SENT, &a->dir, op->bname, &m) == 0 &&
+        m.uid && m.uid != op->old->uid)
+        apply_suspect(a, "a message has another UID on the peer", op->bname);
+}
+
 int apply_msg_present(struct apply *a, const Mfp__OpMsg *op) {
     struct place old, now, cur, to;
     int r = place_of(op->bname, op->old, &old), fd;
@@ -289,6 +299,7 @@ int apply_msg_present(struct apply *a, const Mfp__OpMsg *op) {
         apply_suspect(a, "a message the peer changed is not here", op->bname);
         return 0;
     }
+    check_uid(a, op);
     to = now;
     if (!place_same(&cur, &now) && !place_same(&cur, &old)) {
         r = merge_delta(op->bname, &old, &now, &cur, &to);

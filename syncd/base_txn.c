@@ -25,6 +25,7 @@ struct ctx {
     struct state *st;
     enum base_view view;
     const struct mailfs_id *dir;
+    bool locked; /* made under L: may bind UIDs */
 };
 
 static int do_msg(const struct ctx *c, const Mfp__OpMsg *op) {
@@ -37,7 +38,7 @@ static int do_msg(const struct ctx *c, const Mfp__OpMsg *op) {
         if (r == 0)
             msg = old;
         msg.sub = (uint8_t)op->now->sub;
-        if (op->now->uid)
+        if (op->now->uid && c->locked)
             msg.uid = op->now->uid;
         if (str_copy(msg.info, sizeof(msg.info), op->now->info ? op->now->info : "") < 0)
             return -EINVAL;
@@ -241,7 +242,7 @@ static int touch_op(struct state *st, bool less, const struct mailfs_id *dir, co
     switch (op->op_case) {
     case MFP__OP__OP_MSG:
         return touch_name(st, less, T_MSGS, dir, op->msg->bname);
-    case MFP__OP__OP_UIDLIST:
+    case MFP__OP__OP_UIDLIST: /* (an unlocked one has none) */
         return touch_uidlist(st, less, dir, op->uidlist);
     case MFP__OP__OP_KEYWORDS:
         return touch_name(st, less, T_CONT, dir, "K");
@@ -267,7 +268,7 @@ static int touch_txn(struct state *st, bool less, const struct mailfs_id *dir,
 
 int base_apply_txn(struct state *st, enum base_view view, const Mfp__Txn *txn) {
     struct mailfs_id dir;
-    struct ctx c = {st, view, &dir};
+    struct ctx c = {st, view, &dir, txn->locked};
     size_t i;
     int r = wire_id(&txn->dir, &dir);
 
@@ -276,7 +277,7 @@ int base_apply_txn(struct state *st, enum base_view view, const Mfp__Txn *txn) {
     for (i = 0; r == 0 && i < txn->n_ops; i++)
         r = do_op(&c, txn->ops[i]);
     for (i = 0; r == 0 && i < txn->n_ops; i++) {
-        if (txn->ops[i]->op_case == MFP__OP__OP_UIDLIST)
+        if (txn->ops[i]->op_case == MFP__OP__OP_UIDLIST && txn->locked)
             r = do_uidlist(&c, txn->ops[i]->uidlist);
     }
     return r;

@@ -54,8 +54,7 @@ static int note_file(struct collect *c, const Mfl__File *f) {
     cl = maildir_class_of(MAILDIR_DIR_CONTAINER, f->name, n);
     switch (cl) {
     case MAILDIR_UIDLIST:
-        c->uidlist = true;
-        return 0;
+        return 0; /* looked at whenever L was held */
     case MAILDIR_KEYWORDS:
         c->keywords = true;
         return 0;
@@ -159,14 +158,15 @@ static int note_act(struct collect *c, const Mfl__Act *act) {
     }
 }
 
-/* The uidlist is looked at first (it gives the messages their UIDs), but comes after them. */
+/* The uidlist is looked at first (it gives the messages their UIDs), but comes after them. Only under
+ * L: an act outside it must not bind a UID, since both nodes may be numbering meanwhile. */
 static int tell_messages(struct collect *c) {
     Mfp__Txn *txn = c->txn;
     size_t at = txn->n_ops, i;
     Mfp__Op *ul;
     int r = 0;
 
-    if (c->d.fd[0] >= 0 && (c->locked || c->uidlist))
+    if (c->d.fd[0] >= 0 && c->locked)
         r = collect_uidlist(c);
     if (r == 0)
         r = collect_tell_changes(c, false);

@@ -32,7 +32,7 @@ struct collect {
     struct store_dir d; /* fd[0] -1: not open, or not there */
     struct change *changes;
     struct named *files;
-    bool uidlist, keywords, subs; /* to be looked at */
+    bool keywords, subs; /* to be looked at */
     Mfp__Txn *txn;
 };
 

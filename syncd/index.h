@@ -14,6 +14,7 @@ struct index_msg {
     UT_hash_handle hh;
     uint8_t sub;
     bool twice; /* another file has the same base: Dovecot will rename one of them */
+    bool seen;  /* the caller's */
     uint32_t base_len;
     char name[]; /* with info */
 };

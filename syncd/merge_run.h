@@ -16,6 +16,10 @@ int merge_mailbox_run(struct state *st, const struct mailfs_id *dir, const Mfp__
                       const Mfp__Listing *theirs, uint8_t digest[STATE_DIGEST],
                       struct invals *inval);
 
+/* RACT_MERGE_DONE: the result is the common base. RACT_MERGE_PUT_OFF: it will not be. */
+int merge_mailbox_done(struct state *st, const struct mailfs_id *dir);
+void merge_mailbox_forget(struct state *st, const struct mailfs_id *dir);
+
 /* Nothing is left to merge: removals kept back are carried out. */
 int merge_caught_up(struct state *st);
 

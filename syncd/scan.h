@@ -5,6 +5,9 @@
 
 #include "state.h"
 
+/* First of a listing's subs or subs_base: the file is of version 2 (lib/maildir/subs.h). */
+#define SCAN_SUBS_V2 "V\t2"
+
 /*
  * full: everything, else what differs from the agreed base. The caller sets round and frozen in
  * *out. A container that is not in the store gives a listing with `gone`. Memory: the listing, and

@@ -143,13 +143,15 @@ int stage_note_gone(struct state *st, const char *file) {
     return note_item(st, file, file, true);
 }
 
-void stage_taken(struct state *st, const char *key) {
+void stage_release(struct state *st, const char *key) {
     struct stage_item *it;
 
     state_lock(st);
     it = stage_find(st, key);
-    if (it && it->refs == 0)
+    if (it && it->refs == 0) {
+        io_unlink(st->stage, it->file);
         stage_item_free(st, it);
+    }
     state_unlock(st);
 }
 

@@ -173,8 +173,15 @@ void stage_item_free(struct state *st, struct stage_item *it);
 int stage_pin(struct state *st, int fd, const char *file);
 /* Notes that a content of this name will not come. */
 int stage_note_gone(struct state *st, const char *file);
-/* Forgets a fetched content whose file has been moved away. */
-void stage_taken(struct state *st, const char *key);
+/* Removes a content that has got its name, unless a journal entry refers to it. */
+void stage_release(struct state *st, const char *key);
+/* What was published in this container, by name; malloc'ed, sorted. */
+struct stage_pub {
+    char name[STAGE_NAME_MAX];
+    uint64_t incarnation, seq;
+};
+int stage_published_in(struct state *st, const struct mailfs_id *dir, struct stage_pub **v,
+                       size_t *n);
 /* Copies the item's file name. 0, -ENOENT, -ESTALE when gone. */
 int stage_lookup(struct state *st, const char *key, char file[STAGE_NAME_MAX]);
 /* What a prepared content was published as: 0 or -ENOENT. */

@@ -1,0 +1,357 @@
+/*
+ * merge_apply: the merged messages to the store and the base.
+ *
+ * Order as for a transaction: messages that come and change, uidlist, then removals. A removed
+ * message is moved to .mailfs/kept/, so that it is lost on no disk before everything that was added
+ * is on both (a move between mailboxes is a removal here and an addition there).
+ *
+ * No diagnostics but of merge_run.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base.h"
+#include "io/file.h"
+#include "io/io.h"
+#include "maildir/name.h"
+#include "maildir/uidlist.h"
+#include "merge_int.h"
+#include "pending.h"
+#include "stage.h"
+#include "util/str.h"
+
+int merge_name_of(const char *base, const struct merge_state *s, char out[MAILDIR_NAME_MAX + 1]) {
+    int r;
+
+    if (s->info)
+        r = maildir_name_format_info(out, MAILDIR_NAME_MAX + 1, base, strlen(base), s->info,
+                                     strlen(s->info));
+    else
+        r = maildir_name_format(out, MAILDIR_NAME_MAX + 1, base, strlen(base), s->in_cur, s->flags,
+                                maildir_keywords_to_letters(s->keywords));
+    return r < 0 ? r : 0;
+}
+
+static int sub_of(const struct merge_state *s) {
+    return s->in_cur ? MFP__SUB__CUR : MFP__SUB__NEW;
+}
+
+/* What the peer listed of an item, or of what it was split from. */
+static const Mfp__BaseMsg *their_msg(struct merge_run *m, const struct merge_item *it) {
+    const struct merge_item *from = it;
+
+    if (it->split_from)
+        from = merge_result_find(m->result, it->split_from);
+    return from && from->b ? m->theirs->msgs[from->b - m->et] : NULL;
+}
+
+static const Mfp__BaseMsg *my_msg(struct merge_run *m, const struct merge_item *it) {
+    return it->a ? m->mine->msgs[it->a - m->em] : NULL;
+}
+
+/* Does the result need the peer's content here? */
+static bool needs_theirs(const struct merge_item *it) {
+    if (!it->present)
+        return false;
+    if (it->split_from || it->content == 'b')
+        return it->content == 'b';
+    return !it->at_a;
+}
+
+/* The stage item it comes from. */
+static int staged_key(struct merge_run *m, const struct merge_item *it, char key[STAGE_NAME_MAX],
+                      char file[STAGE_NAME_MAX]) {
+    const Mfp__BaseMsg *b = their_msg(m, it);
+    int r;
+
+    stage_fetch_name(&m->a.dir, MFP__SUB__CUR, b ? b->bname : it->name, key);
+    r = stage_lookup(m->a.st, key, file);
+    if (r == 0 || !b || !b->prepared)
+        return r;
+    stage_prep_key(b->prepared->incarnation, b->prepared->seq, key);
+    return stage_lookup(m->a.st, key, file);
+}
+
+int merge_contents_ready(struct merge_run *m) {
+    char key[STAGE_NAME_MAX], file[STAGE_NAME_MAX];
+    size_t i;
+
+    for (i = 0; i < m->result->count; i++) {
+        const struct merge_item *it = &m->result->items[i];
+        /* It can have come by itself since (a transaction of both): then nothing is needed. */
+        if (needs_theirs(it) && staged_key(m, it, key, file) < 0 &&
+            (it->split_from || it->content || !index_find(&m->a.ix, it->name)))
+            return -ENODATA;
+    }
+    return 0;
+}
+
+/* ---- messages ------------------------------------------------------------------------------------------- */
+
+static void told(struct merge_run *m, int from_sub, const char *from, int sub, const char *name) {
+    struct invals *iv = &m->res.inval;
+
+    if (from_sub)
+        inval_add(iv, &m->a.dir, from_sub, from, NULL, false);
+    if (sub)
+        inval_add(iv, &m->a.dir, sub, NULL, name, false);
+    if (from_sub)
+        inval_poke(iv, &m->a.dir, from_sub);
+    if (sub)
+        inval_poke(iv, &m->a.dir, sub);
+}
+
+/* From the stage to its name. */
+static int place(struct merge_run *m, const struct merge_item *it) {
+    char key[STAGE_NAME_MAX], file[STAGE_NAME_MAX], name[MAILDIR_NAME_MAX + 1];
+    const Mfp__BaseMsg *b = their_msg(m, it);
+    int sub = sub_of(&it->state), fd, r = merge_name_of(it->name, &it->state, name);
+
+    if (r == 0)
+        r = staged_key(m, it, key, file);
+    if (r < 0)
+        return r == -ENOENT || r == -ESTALE ? -ENODATA : r;
+    fd = store_sub_open(m->a.st, &m->a.d, sub, true);
+    if (fd < 0)
+        return fd;
+    if (b && b->meta)
+        r = apply_set_meta(m->a.st, m->a.st->stage, file, b->meta);
+    if (r == 0)
+        r = io_link(m->a.st->stage, file, fd, name);
+    if (r < 0 && r != -EEXIST)
+        return r;
+    stage_release(m->a.st, key);
+    m->a.size_count++;
+    m->a.size_bytes += b && b->meta ? (int64_t)b->meta->size : 0;
+    told(m, 0, NULL, sub, name);
+    return index_set(&m->a.ix, name, sub);
+}
+
+/* The file `have` of ours becomes the item. */
+static int move(struct merge_run *m, const struct index_msg *have, const struct merge_item *it) {
+    char name[MAILDIR_NAME_MAX + 1], old[MAILDIR_NAME_MAX + 1];
+    int from_sub = have->sub, sub = sub_of(&it->state), from, to;
+    int r = merge_name_of(it->name, &it->state, name);
+
+    if (r < 0 || (from_sub == sub && strcmp(have->name, name) == 0))
+        return r;
+    str_copy(old, sizeof(old), have->name);
+    from = store_sub_open(m->a.st, &m->a.d, from_sub, false);
+    to = store_sub_open(m->a.st, &m->a.d, sub, true);
+    if (from < 0 || to < 0)
+        return from < 0 ? from : to;
+    r = io_rename(from, old, to, name, 0);
+    if (r < 0)
+        return r == -ENOENT ? 0 : r; /* removed meanwhile: that will be told */
+    told(m, from_sub, old, sub, name);
+    index_remove(&m->a.ix, it->split_from ? it->split_from : it->name);
+    return index_set(&m->a.ix, name, sub);
+}
+
+static int apply_present(struct merge_run *m, const struct merge_item *it) {
+    const char *base = it->split_from ? it->split_from : it->name;
+    const struct index_msg *have = index_find(&m->a.ix, base);
+
+    if (it->split_from)
+        return it->content == 'b' ? place(m, it) : have ? move(m, have, it) : 0;
+    if (have && it->content != 'b')
+        return move(m, have, it);
+    return place(m, it);
+}
+
+static int apply_absent(struct merge_run *m, const struct merge_item *it) {
+    const struct index_msg *have = index_find(&m->a.ix, it->name);
+    struct stat sb;
+    int fd, sub, r;
+
+    if (!have)
+        return 0;
+    sub = have->sub;
+    fd = store_sub_open(m->a.st, &m->a.d, sub, false);
+    if (fd < 0)
+        return fd;
+    if (fstatat(fd, have->name, &sb, AT_SYMLINK_NOFOLLOW) < 0)
+        return 0;
+    r = merge_keep(m->a.st, fd, have->name, 'r', true);
+    if (r < 0)
+        return r == -ENOENT ? 0 : r;
+    m->a.size_count--;
+    m->a.size_bytes -= sb.st_size;
+    told(m, sub, have->name, 0, NULL);
+    index_remove(&m->a.ix, it->name);
+    return 0;
+}
+
+/* Second halves of splits first: they leave their old name to the other content. */
+static int pass(struct merge_run *m, bool splits, bool present) {
+    size_t i;
+    int r = 0;
+
+    for (i = 0; r == 0 && i < m->result->count; i++) {
+        const struct merge_item *it = &m->result->items[i];
+        if ((it->split_from != NULL) != splits || it->present != present)
+            continue;
+        r = present ? apply_present(m, it) : apply_absent(m, it);
+    }
+    return r;
+}
+
+int merge_apply_msgs(struct merge_run *m) {
+    int r = pass(m, true, true);
+
+    if (r == 0)
+        r = pass(m, false, true);
+    if (r == 0)
+        r = merge_apply_uidlist(m);
+    if (r == 0)
+        r = pass(m, false, false);
+    return r;
+}
+
+/* ---- uidlist ---------------------------------------------------------------------------------------------- */
+
+static const char *ext_of(const Mfp__Listing *l, const char *base) {
+    size_t i;
+
+    for (i = 0; i < l->n_recs; i++) {
+        if (strcmp(l->recs[i]->bname, base) == 0)
+            return l->recs[i]->ext;
+    }
+    return NULL;
+}
+
+static int read_own(struct merge_run *m, struct maildir_uidlist **list, char **text, size_t *n) {
+    int r = io_file_read_at(m->a.d.fd[0], "dovecot-uidlist", MAILDIR_UIDLIST_TEXT_MAX, text, n,
+                            NULL);
+
+    if (r == 0)
+        r = maildir_uidlist_parse(*text, *n, list, NULL);
+    if (r == -ENOMEM || (r < 0 && r != -ENOENT && !*text))
+        return r;
+    /* Another V: every number is another; then the listings were full, and all are numbered here. */
+    if (r == 0 && maildir_uidlist_validity(*list) == m->result->validity)
+        return 0;
+    maildir_uidlist_free(*list);
+    *list = NULL;
+    return maildir_uidlist_new(m->result->validity, 1, NULL, list);
+}
+
+/* Out of the way: a record whose file is gone, which the result gives to another. */
+static int put_rec(struct maildir_uidlist *list, uint32_t uid, const char *ext, const char *base) {
+    const struct maildir_uidrec *other;
+    char name[MAILDIR_NAME_MAX + 1];
+    int r = maildir_uidlist_put(list, uid, ext, base);
+
+    if (r != -EEXIST)
+        return r;
+    other = maildir_uidlist_find_uid(list, uid);
+    if (!other || str_copy(name, sizeof(name), other->base) < 0)
+        return r;
+    maildir_uidlist_remove(list, name);
+    return maildir_uidlist_put(list, uid, ext, base);
+}
+
+struct kept_ext {
+    char *ext;
+};
+
+/* The result's records into the list. Extensions: ours, else the peer's. */
+static int put_items(struct merge_run *m, struct maildir_uidlist *list) {
+    struct kept_ext *ext = calloc(m->result->count + 1, sizeof(*ext));
+    size_t i;
+    int r = ext ? 0 : -ENOMEM;
+
+    for (i = 0; r == 0 && i < m->result->count; i++) {
+        const char *name = m->result->items[i].name;
+        const struct maildir_uidrec *rec = maildir_uidlist_find(list, name, strlen(name));
+        if (rec && *rec->ext)
+            ext[i].ext = strdup(rec->ext);
+        maildir_uidlist_remove(list, name);
+    }
+    for (i = 0; r == 0 && i < m->result->count; i++) {
+        const struct merge_item *it = &m->result->items[i];
+        if (it->present && it->state.uid)
+            r = put_rec(list, it->state.uid, ext[i].ext ? ext[i].ext : ext_of(m->theirs, it->name),
+                        it->name);
+    }
+    for (i = 0; ext && i < m->result->count; i++)
+        free(ext[i].ext);
+    free(ext);
+    if (r == 0)
+        maildir_uidlist_raise_next_to(list, m->result->next);
+    return r;
+}
+
+int merge_apply_uidlist(struct merge_run *m) {
+    struct maildir_uidlist *list = NULL;
+    char *old = NULL, *text = NULL;
+    size_t nold = 0, n;
+    int r;
+
+    if (m->result->validity == 0)
+        return 0;
+    r = read_own(m, &list, &old, &nold);
+    if (r == 0)
+        r = put_items(m, list);
+    if (r == 0)
+        r = maildir_uidlist_format(list, &text, &n);
+    if (r == 0 && !(old && n == nold && memcmp(old, text, n) == 0))
+        r = apply_write_uidlist(&m->a, list);
+    free(old);
+    free(text);
+    maildir_uidlist_free(list);
+    return r;
+}
+
+/* ---- base -------------------------------------------------------------------------------------------------- */
+
+static void meta_into(struct base_msg *b, const Mfp__Meta *m) {
+    b->mode = m->mode;
+    b->owner = m->uid;
+    b->group = m->gid;
+    b->mtime_ns = m->mtime_ns;
+    b->size = m->size;
+}
+
+static int base_item(struct merge_run *m, const struct merge_item *it) {
+    const Mfp__BaseMsg *mine = my_msg(m, it), *theirs = their_msg(m, it);
+    char name[MAILDIR_NAME_MAX + 1];
+    struct base_msg b;
+    const char *colon;
+    int r = base_msg_get(m->a.st, BASE_AGREED, &m->a.dir, it->name, &b);
+
+    if (r < 0 && r != -ENOENT)
+        return r;
+    pending_del(m->a.st, &m->a.dir, it->name);
+    base_prep_put(m->a.st, &m->a.dir, it->name, NULL);
+    if (!it->present) {
+        b.sub = MFP__SUB__SELF;
+        return base_msg_put(m->a.st, BASE_AGREED, &m->a.dir, it->name, &b);
+    }
+    r = merge_name_of(it->name, &it->state, name);
+    if (r < 0)
+        return r;
+    colon = name + strlen(it->name);
+    b.sub = (uint8_t)sub_of(&it->state);
+    b.uid = it->state.uid;
+    str_copy(b.info, sizeof(b.info), *colon ? colon + 1 : "");
+    if (mine && mine->meta && it->content != 'b')
+        meta_into(&b, mine->meta);
+    else if (theirs && theirs->meta)
+        meta_into(&b, theirs->meta);
+    return base_msg_put(m->a.st, BASE_AGREED, &m->a.dir, it->name, &b);
+}
+
+int merge_base_msgs(struct merge_run *m) {
+    struct base_uidlist ul = {m->result->validity, m->result->next, m->mine->header_ext};
+    size_t i;
+    int r = 0;
+
+    for (i = 0; r == 0 && i < m->result->count; i++)
+        r = base_item(m, &m->result->items[i]);
+    if (r == 0 && m->result->validity)
+        r = base_uidlist_put(m->a.st, BASE_AGREED, &m->a.dir, &ul);
+    return r;
+}

@@ -1,0 +1,229 @@
+/*
+ * merge_files: keyword table, subscriptions and whole files of a merged mailbox.
+ *
+ * A file changed on one side is taken from there; on both, the newer wins (of two of one time, the
+ * greater by content: on both nodes the same) and the other is kept in .mailfs/kept/. Changed here
+ * and removed there: it lives.
+ *
+ * Diagnostics: a version that lost, with where it is kept.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base.h"
+#include "files.h"
+#include "io/file.h"
+#include "maildir/class.h"
+#include "maildir/subs.h"
+#include "maildir/uidvalidity.h"
+#include "merge_int.h"
+#include "scan.h"
+#include "util/buf.h"
+#include "util/log.h"
+
+/* ---- keywords ------------------------------------------------------------------------------------------ */
+
+int merge_apply_keywords(struct merge_run *m) {
+    char *text;
+    size_t n;
+    int r;
+
+    if (maildir_keywords_count(m->kw) == 0)
+        return 0;
+    r = maildir_keywords_format(m->kw, &text, &n);
+    if (r < 0)
+        return r;
+    if (m->mine->keywords.len != n || memcmp(m->mine->keywords.data, text, n) != 0)
+        r = apply_write_control(&m->a, "dovecot-keywords", text, n);
+    if (r == 0)
+        r = base_text_put(m->a.st, BASE_AGREED, &m->a.dir, BASE_KEYWORDS, text, n);
+    free(text);
+    return r;
+}
+
+/* ---- subscriptions ---------------------------------------------------------------------------------------- */
+
+static int subs_of(char *const *lines, size_t n, struct maildir_subs **out) {
+    size_t i = n && strcmp(lines[0], SCAN_SUBS_V2) == 0 ? 1 : 0;
+    int r = maildir_subs_new(i ? 2 : 1, out);
+
+    for (; r >= 0 && i < n; i++)
+        r = maildir_subs_add(*out, lines[i]);
+    if (r < 0) {
+        maildir_subs_free(*out);
+        *out = NULL;
+    }
+    return r < 0 ? r : 0;
+}
+
+static int put_subs(struct merge_run *m, struct maildir_subs *s) {
+    char *text, *have = NULL;
+    size_t n, nhave = 0;
+    int r = maildir_subs_format(s, &text, &n);
+
+    if (r < 0)
+        return r;
+    r = io_file_read_at(m->a.d.fd[0], "subscriptions", MAILDIR_SUBS_TEXT_MAX, &have, &nhave, NULL);
+    if (r < 0 || nhave != n || memcmp(have, text, n) != 0)
+        r = apply_write_control(&m->a, "subscriptions", text, n);
+    if (r == 0)
+        r = base_text_put(m->a.st, BASE_AGREED, &m->a.dir, BASE_SUBS, text, n);
+    free(have);
+    free(text);
+    return r;
+}
+
+int merge_apply_subs(struct merge_run *m) {
+    struct maildir_subs *a = NULL, *b = NULL, *base = NULL, *out = NULL;
+    int r = 0;
+
+    if (!m->mine->has_subs && !m->theirs->has_subs)
+        return 0;
+    if (m->mine->has_subs)
+        r = subs_of(m->mine->subs, m->mine->n_subs, &a);
+    if (r == 0 && m->theirs->has_subs)
+        r = subs_of(m->theirs->subs, m->theirs->n_subs, &b);
+    if (r == 0 && m->same_base && m->mine->n_subs_base)
+        r = subs_of(m->mine->subs_base, m->mine->n_subs_base, &base);
+    if (r == 0)
+        r = maildir_subs_merge(base, a, b, '.', &out);
+    if (r == 0)
+        r = put_subs(m, out);
+    maildir_subs_free(a);
+    maildir_subs_free(b);
+    maildir_subs_free(base);
+    maildir_subs_free(out);
+    return r;
+}
+
+/* ---- files -------------------------------------------------------------------------------------------------- */
+
+/* A file as both listings have it. */
+struct both {
+    UT_hash_handle hh;
+    const Mfp__BaseFile *m, *t; /* NULL: not listed */
+    const char *name;
+};
+
+static int collect_side(const Mfp__Listing *l, bool mine, struct both **all) {
+    struct both *b;
+    size_t i;
+
+    for (i = 0; i < l->n_files; i++) {
+        const char *name = l->files[i]->name;
+        HASH_FIND_STR(*all, name, b);
+        if (!b) {
+            b = calloc(1, sizeof(*b));
+            if (!b)
+                return -ENOMEM;
+            b->name = name;
+            HASH_ADD_KEYPTR(hh, *all, b->name, strlen(b->name), b);
+        }
+        if (mine)
+            b->m = l->files[i];
+        else
+            b->t = l->files[i];
+    }
+    return 0;
+}
+
+/* Of two that were both changed: does mine win? */
+static bool mine_wins(const struct both *b, const struct base_file *m, const struct base_file *t) {
+    uint32_t vm, vt;
+    int c;
+
+    if (strcmp(b->name, MAILDIR_UIDVALIDITY_NAME) == 0 && b->m && b->t && b->m->has_content &&
+        b->t->has_content &&
+        maildir_uidvalidity_parse((char *)b->m->is_content.data, b->m->is_content.len, &vm) == 0 &&
+        maildir_uidvalidity_parse((char *)b->t->is_content.data, b->t->is_content.len, &vt) == 0 &&
+        vm != vt)
+        return vm > vt;
+    if (m->type == 0 || t->type == 0)
+        return m->type != 0;
+    if (m->mtime_ns != t->mtime_ns)
+        return m->mtime_ns > t->mtime_ns;
+    if (m->type != t->type)
+        return m->type > t->type;
+    c = memcmp(m->sha256, t->sha256, sizeof(m->sha256));
+    if (c == 0)
+        c = strcmp(m->link ? m->link : "", t->link ? t->link : "");
+    if (c == 0)
+        c = m->mode != t->mode ? (m->mode > t->mode ? 1 : -1) : 0;
+    return c != 0 ? c > 0 : m->owner >= t->owner;
+}
+
+static bool changed(bool base_valid, const struct base_file *was, const struct base_file *is) {
+    return base_valid ? !files_same(was, is) : is->type != 0;
+}
+
+static int take_theirs(struct merge_run *m, const struct both *b, const struct base_file *theirs,
+                       bool conflict) {
+    char path[256];
+    bool inline_content = b->t && b->t->has_content;
+    int r;
+
+    if (conflict && merge_keep(m->a.st, m->a.d.fd[0], b->name, 'l', false) == 0)
+        log_warn("%s: %s was changed on both nodes; the older version is in .mailfs/kept/",
+                 state_path(m->a.st, &m->a.dir, path, sizeof(path)), b->name);
+    r = apply_put_file(&m->a, b->name, theirs,
+                       inline_content ? (const char *)b->t->is_content.data : NULL,
+                       inline_content ? b->t->is_content.len : 0, inline_content);
+    return r == -ENOENT ? -ENODATA : r;
+}
+
+static int merge_one(struct merge_run *m, const struct both *b) {
+    struct base_file mw, mi, tw, ti;
+    bool mc, tc, mine;
+
+    files_from_state(b->m ? b->m->was : b->t->was, &mw);
+    files_from_state(b->m ? b->m->is : m->mine->full ? NULL : b->t->was, &mi);
+    files_from_state(b->t ? b->t->was : b->m->was, &tw);
+    files_from_state(b->t ? b->t->is : m->theirs->full ? NULL : b->m->was, &ti);
+    mc = changed(m->mine->base_valid, &mw, &mi);
+    tc = changed(m->theirs->base_valid, &tw, &ti);
+    mine = files_same(&mi, &ti) || (mc && !tc) || (mc == tc && mine_wins(b, &mi, &ti));
+    if (!mine) {
+        int r = take_theirs(m, b, &ti, mc && mi.type);
+        if (r < 0)
+            return r;
+    }
+    return base_file_put(m->a.st, BASE_AGREED, &m->a.dir, b->name, mine ? &mi : &ti);
+}
+
+int merge_apply_files(struct merge_run *m) {
+    struct both *all = NULL, *b, *tmp;
+    int r = collect_side(m->mine, true, &all);
+
+    if (r == 0)
+        r = collect_side(m->theirs, false, &all);
+    HASH_ITER(hh, all, b, tmp) {
+        enum maildir_class cl =
+            maildir_class_of(MAILDIR_DIR_CONTAINER, b->name, strlen(b->name));
+        if (r == 0 && (cl == MAILDIR_OTHER || cl == MAILDIR_UIDVALIDITY))
+            r = merge_one(m, b);
+        HASH_DEL(all, b);
+        free(b);
+    }
+    return r;
+}
+
+int merge_apply_subdirs(struct merge_run *m) {
+    struct base_dir rec;
+    size_t i;
+    int r = 0;
+
+    for (i = 0; r >= 0 && i < m->theirs->n_subdirs; i++) {
+        int sub = (int)m->theirs->subdirs[i]->sub;
+        if (sub >= MFP__SUB__NEW && sub <= MFP__SUB__TMP)
+            r = store_sub_open(m->a.st, &m->a.d, sub, true);
+    }
+    if (r < 0 || base_dir_get(m->a.st, &m->a.dir, &rec) < 0)
+        return r < 0 ? r : 0;
+    for (i = MFP__SUB__NEW; i <= MFP__SUB__TMP; i++) {
+        if (store_sub_open(m->a.st, &m->a.d, (int)i, false) >= 0)
+            rec.subdirs |= (uint8_t)(1u << i);
+    }
+    return base_dir_put(m->a.st, &m->a.dir, &rec);
+}

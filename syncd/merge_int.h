@@ -1,0 +1,47 @@
+#ifndef SYNCD_MERGE_INT_H
+#define SYNCD_MERGE_INT_H
+
+/* Shared by the parts of merge_run. Side a of lib/replica/merge is this node, b the peer. */
+
+#include "apply_int.h"
+#include "maildir/keywords.h"
+#include "merge_run.h"
+#include "replica/merge.h"
+
+struct merge_run {
+    struct apply a; /* container, store, what to invalidate */
+    struct apply_result res;
+    const Mfp__Listing *mine, *theirs;
+    bool same_base; /* both have one, and it is the same */
+    bool both_full;
+    struct maildir_keywords *kw; /* the merged table */
+    struct maildir_keywords_remap rm, rt;
+    struct merge_entry *em, *et; /* of mine->msgs and theirs->msgs, in their order */
+    struct merge_result *result;
+};
+
+/* Moves a file into .mailfs/kept/ under prefix and a new number: 'r' until merge_caught_up(),
+ * 'l' for good. */
+int merge_keep(struct state *st, int dirfd, const char *name, char prefix, bool move);
+
+/* merge_msgs.c: what the listings mean */
+int merge_keywords_join(struct merge_run *m);
+int merge_entries(struct merge_run *m);
+/* One message under two names, since one of them was published when its origin was gone. */
+int merge_published(struct merge_run *m);
+
+/* merge_apply.c: the result to the store and the base */
+int merge_contents_ready(struct merge_run *m); /* -ENODATA */
+int merge_apply_msgs(struct merge_run *m);
+int merge_apply_uidlist(struct merge_run *m);
+int merge_base_msgs(struct merge_run *m);
+/* A message's file name in this state. */
+int merge_name_of(const char *base, const struct merge_state *s, char out[MAILDIR_NAME_MAX + 1]);
+
+/* merge_files.c */
+int merge_apply_keywords(struct merge_run *m);
+int merge_apply_subs(struct merge_run *m);
+int merge_apply_files(struct merge_run *m);
+int merge_apply_subdirs(struct merge_run *m);
+
+#endif

@@ -1,0 +1,224 @@
+/*
+ * merge_msgs: from two listings to the entries that lib/replica/merge compares.
+ *
+ * Keyword letters mean what each side's table says; before anything is compared they become members
+ * of the merged table. No diagnostics but of merge_run.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "io/io.h"
+#include "maildir/name.h"
+#include "merge_int.h"
+#include "stage.h"
+#include "util/str.h"
+
+/* ---- states ------------------------------------------------------------------------------------------ */
+
+/* Taken apart as a file name: the checks of lib/maildir are for these. */
+static int parse_info(const char *info, char buf[MAILDIR_NAME_MAX + 8],
+                      struct maildir_name *out) {
+    int n = snprintf(buf, MAILDIR_NAME_MAX + 8, "b%s%s", *info ? ":" : "", info);
+
+    return n < 0 || n > MAILDIR_NAME_MAX ? -EINVAL : maildir_name_parse(buf, (size_t)n, out);
+}
+
+static int state_of(const Mfp__MsgState *s, const struct maildir_keywords_remap *map,
+                    uint64_t size, struct merge_state *out) {
+    char buf[MAILDIR_NAME_MAX + 8];
+    struct maildir_name n;
+    int r = parse_info(s->info, buf, &n);
+
+    memset(out, 0, sizeof(*out));
+    if (r < 0)
+        return r;
+    out->uid = s->uid;
+    out->in_cur = s->sub == MFP__SUB__CUR;
+    out->content = size;
+    if (n.standard) {
+        out->flags = n.flags;
+        out->keywords = maildir_keywords_to_set(map, n.keywords);
+    } else {
+        out->info = s->info;
+    }
+    return 0;
+}
+
+static bool there(const Mfp__MsgState *s) {
+    return s && (s->sub == MFP__SUB__NEW || s->sub == MFP__SUB__CUR);
+}
+
+static int entry_of(const Mfp__BaseMsg *b, const struct maildir_keywords_remap *map,
+                    struct merge_entry *e) {
+    int r = 0;
+
+    memset(e, 0, sizeof(*e));
+    e->base = b->bname;
+    e->was = there(b->was);
+    e->is = there(b->is);
+    if (e->was)
+        r = state_of(b->was, map, 0, &e->old);
+    if (r == 0 && e->is)
+        r = state_of(b->is, map, b->meta ? b->meta->size : 0, &e->now);
+    return r;
+}
+
+static int entries_of(const Mfp__Listing *l, const struct maildir_keywords_remap *map,
+                      struct merge_entry **out) {
+    struct merge_entry *e = calloc(l->n_msgs + 1, sizeof(*e));
+    size_t i;
+    int r = 0;
+
+    *out = e;
+    if (!e)
+        return -ENOMEM;
+    for (i = 0; r == 0 && i < l->n_msgs; i++)
+        r = entry_of(l->msgs[i], map, &e[i]);
+    return r;
+}
+
+int merge_entries(struct merge_run *m) {
+    int r = entries_of(m->mine, &m->rm, &m->em);
+
+    return r == 0 ? entries_of(m->theirs, &m->rt, &m->et) : r;
+}
+
+/* ---- keywords ------------------------------------------------------------------------------------------ */
+
+static uint32_t letters_of(const Mfp__MsgState *s) {
+    char buf[MAILDIR_NAME_MAX + 8];
+    struct maildir_name n;
+
+    return there(s) && parse_info(s->info, buf, &n) == 0 && n.standard ? n.keywords : 0;
+}
+
+/* A side's table, with a name for every letter its messages use. */
+static int table_of(const Mfp__Listing *l, struct maildir_keywords **kw) {
+    uint32_t used = 0;
+    size_t i;
+    int r = l->keywords.len ? maildir_keywords_parse((const char *)l->keywords.data,
+                                                     l->keywords.len, kw, NULL)
+                            : maildir_keywords_new(kw);
+
+    for (i = 0; r == 0 && i < l->n_msgs; i++)
+        used |= letters_of(l->msgs[i]->was) | letters_of(l->msgs[i]->is);
+    return r == 0 ? maildir_keywords_name_unknown(*kw, used) : r;
+}
+
+/* Messages that are not listed keep their letters: so the letters of the base must mean the same. */
+static bool base_letters_stay(const Mfp__Listing *l, const struct maildir_keywords_remap *map) {
+    struct maildir_keywords *base = NULL;
+    bool stay = true;
+    int i;
+
+    if (l->keywords_base.len == 0)
+        return true;
+    if (maildir_keywords_parse((const char *)l->keywords_base.data, l->keywords_base.len, &base,
+                               NULL) < 0)
+        return false;
+    for (i = 0; i < (int)MAILDIR_LETTERS; i++) {
+        if (maildir_keywords_at(base, (unsigned)i) && map->to[i] != i)
+            stay = false;
+    }
+    maildir_keywords_free(base);
+    return stay;
+}
+
+int merge_keywords_join(struct merge_run *m) {
+    struct maildir_keywords *a = NULL, *b = NULL;
+    int r = table_of(m->mine, &a);
+
+    if (r == 0)
+        r = table_of(m->theirs, &b);
+    if (r == 0)
+        r = maildir_keywords_merge(a, b, &m->kw, &m->rm, &m->rt);
+    maildir_keywords_free(a);
+    maildir_keywords_free(b);
+    if (r == 0 && !m->both_full &&
+        !(base_letters_stay(m->mine, &m->rm) && base_letters_stay(m->theirs, &m->rt)))
+        r = -ESTALE;
+    return r;
+}
+
+/* ---- one message, two names ------------------------------------------------------------------------------- */
+
+struct prep_ref {
+    UT_hash_handle hh;
+    uint64_t key[2];
+    size_t at; /* in theirs->msgs */
+};
+
+/* Mine was published: it gets the name its origin gave it. */
+static int rename_published(struct merge_run *m, size_t at, const char *base) {
+    const Mfp__BaseMsg *b = m->mine->msgs[at];
+    char to[MAILDIR_NAME_MAX + 1];
+    struct index_msg *ix = index_find(&m->a.ix, b->bname);
+    int r, fd, sub;
+
+    if (!ix)
+        return 0;
+    sub = ix->sub;
+    fd = store_sub_open(m->a.st, &m->a.d, sub, false);
+    r = str_printf(to, sizeof(to), "%s%s%s", base, *index_info(ix) ? ":" : "", index_info(ix));
+    if (r == 0)
+        r = fd < 0 ? fd : io_rename(fd, ix->name, fd, to, 0);
+    if (r < 0)
+        return r;
+    inval_add(&m->res.inval, &m->a.dir, sub, ix->name, to, false);
+    index_remove(&m->a.ix, b->bname);
+    r = index_set(&m->a.ix, to, sub);
+    m->em[at].base = base;
+    return r == 0 ? stage_unpublish(m->a.st, b->prepared->incarnation, b->prepared->seq) : r;
+}
+
+static int join_names(struct merge_run *m, size_t mine_at, size_t theirs_at) {
+    const Mfp__BaseMsg *b = m->mine->msgs[mine_at], *t = m->theirs->msgs[theirs_at];
+    char name[STAGE_NAME_MAX];
+    struct mailfs_id dir;
+
+    if (strcmp(b->bname, t->bname) == 0)
+        return 0;
+    if (stage_published(m->a.st, b->prepared->incarnation, b->prepared->seq, &dir, name) == 0 &&
+        mailfs_id_equal(&dir, &m->a.dir))
+        return rename_published(m, mine_at, t->bname);
+    m->et[theirs_at].base = b->bname;
+    return 0;
+}
+
+static bool added(const Mfp__BaseMsg *b) {
+    return b->prepared && there(b->is) && !there(b->was);
+}
+
+int merge_published(struct merge_run *m) {
+    struct prep_ref *refs = calloc(m->theirs->n_msgs + 1, sizeof(*refs)), *all = NULL, *f;
+    uint64_t key[2];
+    size_t i;
+    int r = refs ? 0 : -ENOMEM;
+
+    for (i = 0; r == 0 && i < m->theirs->n_msgs; i++) {
+        const Mfp__BaseMsg *b = m->theirs->msgs[i];
+        if (!added(b))
+            continue;
+        refs[i].key[0] = b->prepared->incarnation;
+        refs[i].key[1] = b->prepared->seq;
+        refs[i].at = i;
+        HASH_FIND(hh, all, refs[i].key, sizeof(refs[i].key), f);
+        if (!f)
+            HASH_ADD(hh, all, key, sizeof(refs[i].key), &refs[i]);
+    }
+    for (i = 0; r == 0 && i < m->mine->n_msgs; i++) {
+        const Mfp__BaseMsg *b = m->mine->msgs[i];
+        if (!added(b))
+            continue;
+        key[0] = b->prepared->incarnation;
+        key[1] = b->prepared->seq;
+        HASH_FIND(hh, all, key, sizeof(key), f);
+        if (f)
+            r = join_names(m, i, f->at);
+    }
+    HASH_CLEAR(hh, all);
+    free(refs);
+    return r;
+}

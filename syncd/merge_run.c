@@ -1,0 +1,210 @@
+/*
+ * merge_run: carries out the merge of a mailbox on this node.
+ *
+ * Both nodes have both listings and compute the same result (lib/replica/merge); each puts it into
+ * its own store and base. The base's digest afterwards proves it.
+ *
+ * Diagnostics: a merge that failed, with the mailbox; at level info what it did.
+ */
+#include "merge_run.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base.h"
+#include "io/io.h"
+#include "merge_int.h"
+#include "pending.h"
+#include "util/log.h"
+#include "util/str.h"
+
+/* ---- what is kept back -------------------------------------------------------------------------------- */
+
+int merge_keep(struct state *st, int dirfd, const char *name, char prefix, bool move) {
+    char kept[MAILDIR_NAME_MAX + 1], hex[MAILFS_ID_HEX];
+    struct mailfs_id id;
+    int r = mailfs_id_new(&id);
+
+    if (r < 0)
+        return r;
+    snprintf(kept, sizeof(kept), "%c-%s-%.200s", prefix, mailfs_id_format(&id, hex), name);
+    return move ? io_rename(dirfd, name, st->kept, kept, 0) : io_link(dirfd, name, st->kept, kept);
+}
+
+static int drop_removed(void *arg, const char *name, unsigned char type) {
+    struct state *st = arg;
+
+    return str_starts(name, "r-") ? io_unlink(st->kept, name) : 0;
+}
+
+int merge_caught_up(struct state *st) {
+    int r = store_each_name(st->kept, drop_removed, st);
+
+    return r < 0 ? state_fail(st, r, NULL, "cannot remove what was kept back") : 0;
+}
+
+/* ---- the run ------------------------------------------------------------------------------------------- */
+
+static int same_digest(const Mfp__Listing *a, const Mfp__Listing *b) {
+    return a->base_valid && b->base_valid && a->base_digest.len == STATE_DIGEST &&
+           b->base_digest.len == STATE_DIGEST &&
+           memcmp(a->base_digest.data, b->base_digest.data, STATE_DIGEST) == 0;
+}
+
+static int compute(struct merge_run *m) {
+    struct merge_side a = {.base_valid = m->mine->base_valid,
+                           .full = m->mine->full,
+                           .validity = m->mine->v,
+                           .next = m->mine->n,
+                           .count = m->mine->n_msgs};
+    struct merge_side b = {.base_valid = m->theirs->base_valid,
+                           .full = m->theirs->full,
+                           .validity = m->theirs->v,
+                           .next = m->theirs->n,
+                           .count = m->theirs->n_msgs};
+    struct base_uidlist ul;
+    int r;
+
+    /* What the base said of the uidlist is known of both only when it is one. */
+    if (m->same_base && base_uidlist_get(m->a.st, BASE_AGREED, &m->a.dir, &ul) == 0) {
+        a.base_validity = b.base_validity = ul.v;
+        a.base_next = b.base_next = ul.n;
+        free(ul.header_ext);
+    }
+    r = merge_keywords_join(m);
+    if (r == 0)
+        r = merge_entries(m);
+    if (r == 0)
+        r = merge_published(m);
+    a.entries = m->em;
+    b.entries = m->et;
+    return r == 0 ? merge_mailbox(&a, &b, 0, &m->result) : r;
+}
+
+/* The place of a container that came with a marked parent, if the base has none yet. */
+static int agree_on_dir(struct merge_run *m) {
+    struct base_dir rec;
+    int r = base_dir_get(m->a.st, &m->a.dir, &rec);
+
+    if (r < 0 && r != -ENOENT)
+        return r;
+    if (r == -ENOENT) {
+        memset(&rec, 0, sizeof(rec));
+        r = apply_place_of(m->a.st, m->a.d.fd[0], &rec.parent, NULL, rec.name);
+        if (r == 0)
+            r = io_handle_get_fd(m->a.d.fd[0], &rec.handle);
+        if (r < 0)
+            return r;
+    }
+    rec.agreed = rec.merged = true;
+    return base_dir_put(m->a.st, &m->a.dir, &rec);
+}
+
+/* Nothing is changed before everything is known to be there. */
+static int carry_out(struct merge_run *m) {
+    int r = compute(m);
+
+    if (r == 0)
+        r = merge_contents_ready(m);
+    if (r == 0)
+        collect_forget_notes(m->a.st, &m->a.dir);
+    /* What one base has and the other not is listed by one side at least: all is put anew. */
+    if (r == 0 && m->both_full)
+        r = base_wipe(m->a.st, &m->a.dir);
+    if (r == 0)
+        r = agree_on_dir(m);
+    if (r == 0)
+        r = merge_apply_subdirs(m);
+    if (r == 0)
+        r = merge_apply_keywords(m);
+    if (r == 0)
+        r = merge_apply_msgs(m);
+    if (r == 0)
+        r = merge_apply_subs(m);
+    if (r == 0)
+        r = merge_apply_files(m);
+    if (r == 0)
+        r = merge_base_msgs(m);
+    if (r == 0)
+        r = apply_maildirsize(&m->a);
+    return r;
+}
+
+static void report(struct merge_run *m) {
+    const struct merge_stats *s = &m->result->stats;
+    char path[256];
+
+    log_info("%s: merged: %zu came, %zu went, %zu sent, %zu removed there, %zu conflicts, "
+             "%zu renumbered",
+             state_path(m->a.st, &m->a.dir, path, sizeof(path)), s->added_a, s->removed_a,
+             s->added_b, s->removed_b, s->conflicts, s->renumbered);
+}
+
+/* A container that is on one node only: the tree's merge, or the removal on its way, decides. */
+static int merge_gone(struct state *st, const struct mailfs_id *dir, const Mfp__Listing *mine,
+                      const Mfp__Listing *theirs) {
+    if (!(mine->gone && theirs->gone))
+        return -EAGAIN;
+    pending_clear(st, dir);
+    return base_dir_del(st, dir);
+}
+
+static int run_open(struct merge_run *m, struct state *st, const struct mailfs_id *dir) {
+    int r;
+
+    m->a.st = st;
+    m->a.dir = *dir;
+    m->a.locked = true;
+    m->a.out = &m->res;
+    r = store_dir_open(st, dir, &m->a.d);
+    if (r == 0)
+        r = index_read(st, &m->a.d, &m->a.ix);
+    m->a.has_ix = r == 0;
+    return r;
+}
+
+static void run_close(struct merge_run *m, struct invals *inval) {
+    if (m->a.has_ix)
+        index_free(&m->a.ix);
+    store_dir_close(&m->a.d);
+    merge_result_free(m->result);
+    maildir_keywords_free(m->kw);
+    free(m->em);
+    free(m->et);
+    if (inval)
+        *inval = m->res.inval;
+    else
+        invals_free(&m->res.inval);
+}
+
+int merge_mailbox_run(struct state *st, const struct mailfs_id *dir, const Mfp__Listing *mine,
+                      const Mfp__Listing *theirs, uint8_t digest[STATE_DIGEST],
+                      struct invals *inval) {
+    struct merge_run m = {.mine = mine, .theirs = theirs};
+    int r;
+
+    memset(digest, 0, STATE_DIGEST);
+    if (inval)
+        memset(inval, 0, sizeof(*inval));
+    if (mine->gone || theirs->gone)
+        return merge_gone(st, dir, mine, theirs);
+    m.same_base = same_digest(mine, theirs);
+    m.both_full = mine->full && theirs->full;
+    if (!m.same_base && !m.both_full)
+        return -ESTALE; /* the listings are of two bases: full ones are needed */
+    m.a.d = (struct store_dir){.fd = {-1, -1, -1, -1}};
+    r = run_open(&m, st, dir);
+    if (r == 0)
+        r = carry_out(&m);
+    if (r == 0)
+        report(&m);
+    run_close(&m, inval);
+    if (r == 0)
+        r = base_digest(st, dir, digest);
+    if (r < 0 && r != -ENODATA && r != -ESTALE)
+        state_fail(st, r, dir, "cannot merge");
+    return r;
+}
