@@ -236,10 +236,10 @@ static int create_file(const struct lock_l *l, mode_t mode, int flags) {
     cred_take(l->ctx.uid, l->ctx.gid);
     int fd = openat(l->cont->dir->fd, LOCK_L_NAME,
                     (flags & O_ACCMODE) | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, mode);
-    int r = fd < 0 ? -errno : fd;
+    int err = errno;
     cred_back();
     names_end(l->cont);
-    return r;
+    return fd < 0 ? -err : fd;
 }
 
 /* A lock of the peer's, for Dovecot to see and to wait for. */
@@ -369,8 +369,10 @@ static void on_grant(void *arg, const struct upcall_answer *a, bool now) {
 /* An L that is in our books and not in the store: somebody removed it in another way. */
 static void forget_vanished(struct inode *cont) {
     struct lock_l *l = l_claim(cont->dir, HELD, 0, NULL);
-    if (l != NULL)
+    if (l != NULL) {
         l_end_quietly(l);
+        return;
+    }
     l = l_claim(cont->dir, SHOWN, 0, NULL);
     if (l != NULL)
         l_free(l);

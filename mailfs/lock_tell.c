@@ -89,13 +89,14 @@ void lock_token_hint(const struct mailfs_id *id, bool held) {
 }
 
 void lock_forget_hints(void) {
-    struct hint *h, *next;
     pthread_mutex_lock(&lock);
-    HASH_ITER(hh, hints, h, next) {
-        HASH_DEL(hints, h);
+    struct hint *first = hints;
+    HASH_CLEAR(hh, hints);
+    pthread_mutex_unlock(&lock);
+    for (struct hint *h = first, *next; h != NULL; h = next) {
+        next = h->hh.next;
         free(h);
     }
-    pthread_mutex_unlock(&lock);
 }
 
 bool lock_raise_is_due(const struct mailfs_id *id) {

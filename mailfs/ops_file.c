@@ -43,10 +43,10 @@ static int create_in_store(fuse_req_t req, const struct spot *at, mode_t mode, i
     cred_take(ctx->uid, ctx->gid);
     int fd = openat(at->dir->dir->fd, at->name,
                     (flags & (BACKING_FLAGS | O_EXCL)) | O_CREAT | O_NOFOLLOW | O_CLOEXEC, mode);
-    int r = fd < 0 ? -errno : fd;
+    int err = errno;
     cred_back();
     names_end(at->dir);
-    return r;
+    return fd < 0 ? -err : fd;
 }
 
 /* The new file counts as written: its being there has to be told even if nothing is written. */
@@ -120,7 +120,7 @@ static int open_backing(fuse_req_t req, struct inode *in, const struct spot *at,
     }
     if (flags & O_TRUNC) {
         prepare_spoiled(in);
-        if (f->tracked)
+        if (f->tracked && at != NULL)
             file_dirty(f, at->w.cont);
     }
     *out = f;

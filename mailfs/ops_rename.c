@@ -121,12 +121,12 @@ void op_rename(fuse_req_t req, fuse_ino_t parent, const char *name, fuse_ino_t n
     spot_make(&from, inode_of(parent), name);
     spot_make(&to, inode_of(newparent), newname);
     struct renaming r = {.from = &from, .to = &to, .flags = flags, .pid = req_pid(req)};
+    /* L needs a token: it comes by O_EXCL only. */
+    bool to_lock = to.class == MAILDIR_LOCK_L && !to.w.local;
     if (spot_hidden(&from) || from.class == MAILDIR_POKE)
         e = -ENOENT;
-    else if (spot_hidden(&to) || to.class == MAILDIR_POKE)
+    else if (spot_hidden(&to) || to.class == MAILDIR_POKE || to_lock)
         e = -EPERM;
-    else if (to.class == MAILDIR_LOCK_L && !to.w.local)
-        e = -EPERM; /* L needs a token: only by O_EXCL */
     else
         e = do_rename(&r);
     reply_result(req, e);
