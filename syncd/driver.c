@@ -58,6 +58,18 @@ static void apply_run(void *arg) {
     a->err = apply_txn(a->v->state, load_of(a->payload)->txn, a->journal_id, a->replay, &a->result);
 }
 
+static void apply_suspects(const struct apply *a) {
+    struct volume *v = a->v;
+    if (a->err != 0 || a->result.suspect) {
+        replica_suspect(v->machine, volume_now(), a->dir);
+        driver_pump(v);
+    }
+    for (size_t i = 0; i < a->result.n_also; i++) {
+        replica_suspect(v->machine, volume_now(), a->result.also[i]);
+        driver_pump(v);
+    }
+}
+
 static void apply_done(void *arg) {
     struct apply *a = arg;
     struct volume *v = a->v;
@@ -68,8 +80,7 @@ static void apply_done(void *arg) {
     else if (!a->early)
         replica_applied(v->machine, volume_now(), a->seq);
     driver_pump(v);
-    if (a->err != 0 || a->result.suspect)
-        replica_suspect(v->machine, volume_now(), a->dir);
+    apply_suspects(a);
     apply_result_free(&a->result);
     replica_payload_unref(a->payload);
     free(a);

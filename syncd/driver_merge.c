@@ -136,7 +136,7 @@ static void tree_scan_done(void *arg) {
         mfp__tree__init(s->tree);
     }
     m->tree_full = s->full;
-    s->tree->full = s->full;
+    s->tree->full = s->tree->full || s->full; /* without a base it is, whatever was asked */
     replica_payload_unref(m->tree);
     m->tree = load_tree(s->tree);
     replica_tree_scanned(s->v->machine, volume_now(), m->tree, s->digest);
@@ -266,6 +266,24 @@ static void merge_done(void *arg) {
     step_free(s);
 }
 
+/* ---- both have the result, or not ------------------------------------------------------------------ */
+
+static void merged_everywhere_run(void *arg) {
+    struct step *s = arg;
+    merge_mailbox_done(s->v->state, &s->dir); /* an error is logged there */
+}
+
+static void put_off_run(void *arg) {
+    struct step *s = arg;
+    merge_mailbox_forget(s->v->state, &s->dir);
+}
+
+static void round_over_done(void *arg) {
+    struct step *s = arg;
+    s->v->changes++;
+    step_free(s);
+}
+
 /* ---- in sync ----------------------------------------------------------------------------------- */
 
 static void caught_up_run(void *arg) {
@@ -332,6 +350,10 @@ bool merges_action(struct merges *m, const struct replica_action *a) {
         return true;
     case RACT_MERGE_PUT_OFF:
         own_forget(m, &a->dir);
+        jobs_run(m->v->jobs, &a->dir, put_off_run, round_over_done, step_new(m, a));
+        return true;
+    case RACT_MERGE_DONE:
+        jobs_run(m->v->jobs, &a->dir, merged_everywhere_run, round_over_done, step_new(m, a));
         return true;
     case RACT_CAUGHT_UP:
         jobs_barrier(m->v->jobs, caught_up_run, caught_up_done, step_new(m, a));
