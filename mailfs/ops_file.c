@@ -46,7 +46,9 @@ static int create_in_store(fuse_req_t req, const struct spot *at, mode_t mode, i
     int err = errno;
     cred_back();
     names_end(at->dir);
-    return fd < 0 ? -err : fd;
+    if (fd < 0)
+        return -err;
+    return fd;
 }
 
 /* The new file counts as written: its being there has to be told even if nothing is written. */
