@@ -413,7 +413,7 @@ static bool children_some(const struct inode *parent, size_t *bucket, struct chi
     /* Half of the room is kept for the last bucket's chain. */
     for (; *bucket < n_buckets && *n < max / 2; (*bucket)++) {
         for (struct inode *in = buckets[*bucket]; in != NULL && *n < max; in = in->next) {
-            if (in->parent != parent)
+            if (parent == NULL ? in->parent == NULL : in->parent != parent)
                 continue;
             in->refs++;
             c[*n].in = in;

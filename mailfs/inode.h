@@ -111,7 +111,8 @@ void inode_places_lock(void);
 void inode_places_rdlock(void);
 void inode_places_unlock(void);
 
-/* Calls fn for each inode whose place is in parent, with a reference held for the call. Slow. */
+/* Calls fn for each inode whose place is in parent (NULL: anywhere), with a reference held for the
+ * call. Slow. */
 void inode_each_child(const struct inode *parent,
                       void (*fn)(struct inode *in, const char *name, void *arg), void *arg);
 

@@ -233,6 +233,30 @@ static void run_invalidate(void *arg) {
     wire_to_mailfs_free(m);
 }
 
+/* --- everything
+ * --------------------------------------------------------------------------------------- */
+
+#define LANE_EVERYTHING 2
+
+static void inval_placed(struct inode *in, const char *name, void *arg) {
+    struct place p;
+    if (in->dir != NULL)
+        inval_attr(in);
+    if (inode_place_get(in, &p)) {
+        inval_name(p.parent, p.name);
+        place_done(&p);
+    }
+}
+
+static void run_everything(void *arg) {
+    inode_each_child(NULL, inval_placed, NULL);
+}
+
+void notify_everything(void) {
+    if (workq_submit(queue, LANE_EVERYTHING, run_everything, NULL, NULL) != 0)
+        log_error("too many invalidations wait: one is dropped");
+}
+
 /* A lane per container: its invalidations keep their order. */
 void notify_invalidate(Mfl__ToMailfs *m) {
     uint64_t lane;

@@ -23,6 +23,10 @@ void notify_content(struct inode *in);
 /* A name in a directory. */
 void notify_name(struct inode *dir, const char *name);
 
+/* All that the kernel may know of the store, but for open files' contents: nobody tells us what
+ * changed. */
+void notify_everything(void);
+
 /* What syncd changed in the store: answered by Invalidated. Takes the message over. */
 void notify_invalidate(Mfl__ToMailfs *m);
 

@@ -22,6 +22,7 @@
 #include "change.h"
 #include "lock.h"
 #include "net/local.h"
+#include "notify.h"
 #include "upcall_int.h"
 #include "util/clock.h"
 #include "util/log.h"
@@ -32,7 +33,14 @@
 #include "wire/check.h"
 #include "wire/codec.h"
 
-enum { DIAL_MS = 100, STORE_THREADS = 8, STORE_JOBS = 65536 };
+/* Nobody waits longer than HUNG_TIMEOUTS of the peer's timeout for a syncd that is stuck. */
+enum {
+    DIAL_MS = 100,
+    DIAL_HUNG_MS = 10000,
+    HUNG_TIMEOUTS = 10,
+    STORE_THREADS = 8,
+    STORE_JOBS = 65536
+};
 
 struct packet {
     struct packet *prev, *next;
@@ -43,6 +51,7 @@ struct packet {
 
 struct question {
     uint64_t number;
+    uint64_t asked_ms;
     upcall_fn *fn;
     void *arg;
     UT_hash_handle hh;
@@ -57,6 +66,8 @@ static pthread_cond_t idle = PTHREAD_COND_INITIALIZER; /* the sender has let go 
 static enum state state = DOWN;
 static uint64_t hope_until;
 static bool stopping, sending;
+static bool heard;     /* syncd has said something on this connection */
+static bool connected; /* there was a connection before */
 static int conn = -1, stop_fd = -1;
 static struct packet *queue;
 static size_t queued, queued_bytes;
@@ -179,7 +190,7 @@ bool upcall_ask(const Mfl__ToSyncd *m, uint64_t number, int fd, upcall_fn *fn, v
     pthread_mutex_lock(&lock);
     bool asked = q != NULL && vol.has_peer && queue_put(m, fd);
     if (asked) {
-        *q = (struct question){.number = number, .fn = fn, .arg = arg};
+        *q = (struct question){.number = number, .asked_ms = clock_ms(), .fn = fn, .arg = arg};
         HASH_ADD(hh, questions, number, sizeof q->number, q);
     } else {
         fn(arg, &alone, true);
@@ -202,6 +213,29 @@ void upcall_answered(uint64_t number, const struct upcall_answer *a) {
         q->fn(q->arg, a, false);
         free(q);
     }
+    pthread_mutex_unlock(&lock);
+}
+
+/*
+ * syncd bounds what it waits for; this is for one that is stopped or stuck itself. One that has not
+ * even said Welcome gets less time, so that a stuck one is not waited for again and again.
+ */
+bool upcall_is_hung(void) {
+    uint64_t now = clock_ms(), oldest = now;
+    pthread_mutex_lock(&lock);
+    for (const struct question *q = questions; q != NULL; q = q->hh.next)
+        oldest = q->asked_ms < oldest ? q->asked_ms : oldest;
+    uint64_t limit = vol.has_peer ? vol.conf_volume->peer->timeout_ms : 0;
+    bool hung = now - oldest > (heard ? HUNG_TIMEOUTS * limit : limit);
+    pthread_mutex_unlock(&lock);
+    if (hung)
+        log_error("syncd does not answer: going on without it");
+    return hung;
+}
+
+void upcall_heard(void) {
+    pthread_mutex_lock(&lock);
+    heard = true;
     pthread_mutex_unlock(&lock);
 }
 
@@ -253,6 +287,9 @@ static bool connection_begin(int fd) {
     if (ok) {
         conn = fd;
         state = UP;
+        heard = false;
+        for (struct question *q = questions; q != NULL; q = q->hh.next)
+            q->asked_ms = clock_ms(); /* they were kept for this connection */
         lock_forget_hints();
         if (dropped > 0)
             queue_add_lost();
@@ -294,13 +331,15 @@ static void give_up_hope(void) {
 }
 
 /* false: mailfs stops. */
-static bool wait_a_little(void) {
+static bool wait_a_little(int ms) {
     struct pollfd p = {.fd = stop_fd, .events = POLLIN};
-    return poll(&p, 1, DIAL_MS) == 0;
+    return poll(&p, 1, ms) == 0;
 }
 
 static void *receiver(void *arg) {
+    bool hung = false;
     do {
+        hung = false;
         int fd = local_connect(socket_path);
         if (fd < 0) {
             give_up_hope();
@@ -308,12 +347,15 @@ static void *receiver(void *arg) {
         }
         if (connection_begin(fd)) {
             log_info("connected to syncd");
-            upcall_receive(fd);
+            if (connected)
+                notify_everything(); /* what it was about to tell when it went */
+            connected = true;
+            hung = upcall_receive(fd);
             connection_end(fd);
         } else {
             close(fd);
         }
-    } while (wait_a_little());
+    } while (wait_a_little(hung ? DIAL_HUNG_MS : DIAL_MS));
     return NULL;
 }
 

@@ -5,8 +5,14 @@
 
 #include "upcall.h"
 
-/* Dispatches what comes until the connection ends or syncd sends nonsense. */
-void upcall_receive(int fd);
+/* Dispatches what comes until the connection ends or syncd sends nonsense; true: it hangs. */
+bool upcall_receive(int fd);
+
+/* Somebody waits for an answer for longer than syncd can need: logged. */
+bool upcall_is_hung(void);
+
+/* A packet has come on this connection. */
+void upcall_heard(void);
 
 /* An answer has come; one that nobody waits for any more is dropped. */
 void upcall_answered(uint64_t number, const struct upcall_answer *a);

@@ -5,6 +5,7 @@
  * cannot be begun.
  */
 #include <errno.h>
+#include <poll.h>
 #include <stdlib.h>
 
 #include "change.h"
@@ -18,6 +19,8 @@
 #include "wire/codec.h"
 
 #define LANE_GENERATION 1
+
+enum { LOOK_MS = 500 };
 
 static void run_new_generation(void *arg) {
     uint64_t gen = *(uint64_t *)arg;
@@ -88,21 +91,26 @@ static void dispatch(Mfl__ToMailfs *m) {
     wire_to_mailfs_free(m);
 }
 
-void upcall_receive(int fd) {
+bool upcall_receive(int fd) {
     static uint8_t buf[LOCAL_PACKET_MAX];
     char why[256];
     for (;;) {
         Mfl__ToMailfs *m;
+        struct pollfd p = {.fd = fd, .events = POLLIN};
+        while (poll(&p, 1, LOOK_MS) == 0)
+            if (upcall_is_hung())
+                return true;
         ssize_t n = local_recv(fd, buf, sizeof buf, NULL);
         if (n <= 0)
-            return;
+            return false;
         int r = wire_to_mailfs_unpack(buf, (size_t)n, &m, why, sizeof why);
         if (r == -ENOTSUP)
             continue;
         if (r != 0) {
             log_error("syncd sent what cannot be understood: %s", why);
-            return;
+            return false;
         }
+        upcall_heard();
         dispatch(m);
     }
 }

@@ -86,13 +86,17 @@ static void send_it(const Mfl__ToMailfs *m) {
     CHECK(local_send(conn, buf, (size_t)n, -1) == 0);
 }
 
-const Mfl__Hello *fake_welcome(void) {
-    Mfl__Welcome welcome = MFL__WELCOME__INIT;
-    Mfl__ToMailfs m = MFL__TO_MAILFS__INIT;
+void fake_accept(void) {
     CHECK(readable(listener, PATIENCE_MS));
     conn = local_accept(listener, NULL);
     CHECK(conn >= 0);
     CHECK(local_set_nonblocking(conn, false) == 0);
+}
+
+const Mfl__Hello *fake_welcome(void) {
+    Mfl__Welcome welcome = MFL__WELCOME__INIT;
+    Mfl__ToMailfs m = MFL__TO_MAILFS__INIT;
+    fake_accept();
     const Mfl__ToSyncd *hello = fake_expect(MFL__TO_SYNCD__M_HELLO);
     welcome.version = 1;
     welcome.mark_gen = 1;

@@ -17,6 +17,9 @@ void fake_listen(const char *state_dir);
 /* Stops listening, and ends the connection if there is one. */
 void fake_stop(void);
 
+/* Waits for mailfs, and says nothing. */
+void fake_accept(void);
+
 /* Waits for mailfs, reads its Hello and welcomes it. The Hello is valid until the next call. */
 const Mfl__Hello *fake_welcome(void);
 

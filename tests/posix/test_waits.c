@@ -447,6 +447,21 @@ static void case_syncd_dies(void) {
     CHECK(fake_expect(MFL__TO_SYNCD__M_UNLOCK)->unlock->owner_died);
 }
 
+/* A syncd that accepts and then says nothing does not stop the mail. */
+static void case_syncd_stuck(void) {
+    char state[300];
+    make_box("a", 0);
+    put_file(in_mount("a/tmp/1.x"), "x");
+    fake_stop();
+    snprintf(state, sizeof state, "%s/state", top);
+    fake_listen(state);
+    fake_accept();
+    struct doing f = start(do_fsync, in_mount("a/tmp/1.x"));
+    CHECK(!done_within(&f, A_WHILE_MS));
+    CHECK(done_within(&f, 1000 * PEER_TIMEOUT_S + AT_ONCE_MS));
+    CHECK(finish(&f) == 0);
+}
+
 static void case_new_generation(void) {
     fake_new_gen(9);
     CHECK(fake_expect(MFL__TO_SYNCD__M_GEN_REACHED)->gen_reached->gen == 9);
@@ -536,6 +551,7 @@ static const struct wait_case cases[] = {
     {"poke", case_poke},
     {"owner_dies", case_owner_dies},
     {"syncd_dies", case_syncd_dies},
+    {"syncd_stuck", case_syncd_stuck},
     {"new_generation", case_new_generation},
     {"folders", case_folders},
     {"files", case_files},
