@@ -260,6 +260,8 @@ int replica_token_give(struct replica *r, const struct replica_msg *m);
 bool replica_txn_blocks(const struct replica *r, const struct dir *d);
 bool replica_txn_step(struct replica *r, struct dir *d);
 void replica_txn_flush_held(struct replica *r, struct dir *d);
+void replica_txn_acknowledged(struct replica *r, struct dir *d);
+void replica_txn_listed(struct replica *r, struct dir *d);
 void replica_txn_alone(struct replica *r, struct dir *d);
 void replica_txn_free_all(struct replica *r, struct dir *d);
 int replica_txn_receive(struct replica *r, const struct replica_msg *m);

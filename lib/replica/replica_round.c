@@ -113,6 +113,7 @@ static void end_unmerged(struct replica *r, struct dir *d, bool at_once) {
     } else {
         DL_APPEND2(r->changed, d, merge_prev, merge_next);
     }
+    replica_txn_acknowledged(r, d);
     replica_txn_flush_held(r, d);
 }
 
@@ -139,7 +140,7 @@ static void finish(struct replica *r, struct dir *d) {
     d->raised = false;
     replica_token_set(r, d, r->lower);
     replica_prep_drop_unsent(r, d, true);
-    replica_txn_flush_held(r, d);
+    replica_txn_acknowledged(r, d);
     if (again)
         replica_become_changed(r, d, true);
 }
@@ -191,6 +192,7 @@ static bool step_frozen(struct replica *r, struct dir *d) {
     if (!n->frozen_listed) {
         if (!drained(d) || (r->lower && n->frozen == NULL))
             return false;
+        replica_txn_listed(r, d);
         job(r, d, JOB_SCAN_FROZEN, RACT_SCAN, NULL);
         return true;
     }
@@ -294,6 +296,9 @@ void replica_merged(struct replica *r, uint64_t now, struct mailfs_id dir, uint3
     r->now = now;
     struct dir *d;
     if (answered(r, &dir, round, JOB_MERGE, JOB_MERGE, &d)) {
+        /* What was made while the listing was read may be in it. So it has to be there before
+         * the other grants L again, and changes what was listed. */
+        replica_txn_flush_held(r, d);
         struct replica_msg *m = replica_send_dir(r, RMSG_MERGED, d);
         m->round = round;
         m->err = d->round.err = err;

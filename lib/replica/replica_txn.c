@@ -96,6 +96,17 @@ void replica_txn_flush_held(struct replica *r, struct dir *d) {
     }
 }
 
+/* A listing begins that has the effect of all acts made so far, and of what was changed by others
+ * after them. To send them after the merge would undo that. */
+void replica_txn_listed(struct replica *r, struct dir *d) {
+    struct tx *t, *tmp;
+    DL_FOREACH_SAFE(d->held, t, tmp) {
+        DL_DELETE(d->held, t);
+        replica_prep_unsent(r, d, t->preps, t->npreps);
+        tx_free(t);
+    }
+}
+
 /* U of somebody whose changes the peer is told now. */
 static void unlock_shared(struct replica *r, uint64_t req, struct dir *d,
                           struct replica_payload *payload, const struct replica_prep *preps,
@@ -144,7 +155,7 @@ void replica_act(struct replica *r, uint64_t now, struct mailfs_id dir,
         return;
     struct dir *d = replica_dir_get(r, &dir);
     struct tx *t = tx_new(d, payload, preps, n);
-    if (replica_round_frozen(d))
+    if (replica_round_frozen(d) && !d->round.merged)
         DL_APPEND(d->held, t);
     else
         tx_send(r, t, false);
@@ -152,9 +163,10 @@ void replica_act(struct replica *r, uint64_t now, struct mailfs_id dir,
     replica_pump(r);
 }
 
-/* Acknowledged ones become the base in order; so a U waits for what went before it, too. */
-static void tx_settle(struct replica *r, struct dir *d) {
-    while (d->tx != NULL && d->tx->acked) {
+/* Acknowledged ones become the base in order; so a U waits for what went before it, too. While it
+ * is not known what becomes of a merge, the base stays. */
+void replica_txn_acknowledged(struct replica *r, struct dir *d) {
+    while (d->stage != STAGE_MERGING && d->tx != NULL && d->tx->acked) {
         struct tx *t = d->tx;
         struct replica_action *a = replica_emit_dir(r, RACT_ACKED, d);
         a->seq = t->seq;
@@ -178,7 +190,7 @@ int replica_txn_ack(struct replica *r, const struct replica_msg *m) {
     }
     t->acked = true;
     struct dir *d = t->dir;
-    tx_settle(r, d);
+    replica_txn_acknowledged(r, d);
     replica_settle(r, d);
     return 0;
 }

@@ -1,0 +1,310 @@
+/*
+ * What must hold after every event, and when all is quiet.
+ *
+ *   C1  the token of a mailbox is at most at one node, whatever has been lost on the way
+ *   C2  L with the token is at most at one node
+ *   C3  a (mailbox, UIDVALIDITY, UID) that could be read without L names one message, for ever
+ *   C4  what a client was told is delivered is somewhere; with a link that was up all the time,
+ *       on both nodes
+ *   C5  nobody waits longer than the configured times allow
+ *   C6  quiet: both in-sync, equal stores, equal bases; what was told as added is there with the
+ *       flags told as set, what was told as removed is not
+ *   and the machine's own invariants I1 to I12, and that it takes every message of its like.
+ */
+#include "sim.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+struct shown {
+    struct {
+        uint32_t box, v, uid;
+    } key;
+    uint32_t name;
+    unsigned node;
+    uint64_t at;
+    UT_hash_handle hh;
+};
+
+struct fate {
+    bool present, expunged; /* told so */
+    unsigned gen;           /* counts additions and removals, so that old news is known as such */
+    bool unclear;           /* which of two messages of this name is meant */
+    bool common;            /* and then both bases had it */
+    uint32_t flags;
+};
+
+static struct shown *shown;
+static struct fate fates[BOXES][NAMES_MAX];
+static uint32_t names_top;
+
+void check_reset(void) {
+    struct shown *s, *tmp;
+    HASH_ITER(hh, shown, s, tmp) {
+        HASH_DEL(shown, s);
+        free(s);
+    }
+    for (unsigned b = 0; b < BOXES; b++)
+        memset(fates[b], 0, (names_top + 1) * sizeof fates[b][0]);
+    names_top = 0;
+    names_reset();
+}
+
+static struct fate *fate(unsigned box, uint32_t name) {
+    if (name > names_top)
+        names_top = name;
+    return &fates[box][name];
+}
+
+void check_dirty(struct node *n, unsigned box) {
+    n->dirty[box] = true;
+}
+
+/* ---- C1, C2 ---- */
+
+static bool has_token(const struct node *n, unsigned box) {
+    struct mailfs_id id = box_id(box);
+    const struct dir *d = replica_dir_find(n->r, &id);
+    return d != NULL ? d->mine : n->r->default_mine;
+}
+
+static bool locks_shared(const struct node *n, unsigned box) {
+    struct mailfs_id id = box_id(box);
+    const struct dir *d = replica_dir_find(n->r, &id);
+    return d != NULL && d->lock != LOCK_FREE && d->lock_shared;
+}
+
+static void check_tokens(void) {
+    if (nodes[0].r == NULL || nodes[1].r == NULL)
+        return;
+    for (unsigned b = 0; b < BOXES; b++) {
+        if (has_token(&nodes[0], b) && has_token(&nodes[1], b))
+            fail("C1: the token of box %u is at both", b);
+        if (locks_shared(&nodes[0], b) && locks_shared(&nodes[1], b))
+            fail("C2: L of box %u at both", b);
+    }
+}
+
+void check_grant(const struct node *n, unsigned box) {
+    world.granted[n->index]++;
+    if (client_holds(n, box))
+        fail("C2: %s: L of box %u granted, and held", n->name, box);
+    /* Rule 4: on top of what was acknowledged and is not applied nobody gives UIDs. */
+    const struct journaled *j;
+    DL_FOREACH(n->journal, j) {
+        const struct txn *t = j->payload->data;
+        if (t->box == box && t->v != 0)
+            fail("C3: %s: L of box %u granted before what was received is applied", n->name, box);
+    }
+}
+
+/* ---- C3 ---- */
+
+static void show(const struct node *n, unsigned box, const struct entry *e) {
+    struct shown key, *s;
+    memset(&key, 0, sizeof key);
+    key.key.box = box;
+    key.key.v = n->store[box].v;
+    key.key.uid = e->s.uid;
+    HASH_FIND(hh, shown, &key.key, sizeof key.key, s);
+    if (s == NULL) {
+        s = calloc(1, sizeof *s);
+        if (s == NULL)
+            abort();
+        s->key = key.key;
+        s->name = e->name;
+        s->node = n->index;
+        s->at = world.now;
+        HASH_ADD(hh, shown, key, sizeof s->key, s);
+    }
+    if (s->name != e->name)
+        fail("C3: box %u V %u UID %u named %u (at %s, since %llu), now %u (at %s)", box, key.key.v,
+             key.key.uid, s->name, nodes[s->node].name, (unsigned long long)s->at, e->name,
+             n->name);
+}
+
+static void check_uids(struct node *n) {
+    for (unsigned b = 0; b < BOXES; b++) {
+        if (!n->dirty[b] || n->lock[b] != NULL)
+            continue;
+        n->dirty[b] = false;
+        for (size_t i = 0; i < n->store[b].msgs.n; i++) {
+            const struct entry *e = &n->store[b].msgs.e[i];
+            if (e->s.uid != 0)
+                show(n, b, e);
+            if (e->s.uid >= n->store[b].next && e->s.uid != 0)
+                fail("C3: %s: box %u: UID %u is not below the next, %u", n->name, b, e->s.uid,
+                     n->store[b].next);
+        }
+    }
+}
+
+/* ---- C4 ---- */
+
+/* Both bases and both stores mean the same by this name: so its removal cannot be misunderstood. */
+bool check_one_incarnation(unsigned box, uint32_t name, bool both) {
+    struct state base = list_get(&nodes[0].base[box].msgs, name);
+    if (!state_equal(base, list_get(&nodes[1].base[box].msgs, name)) || !base.is ||
+        !nodes[0].base[box].valid || !nodes[1].base[box].valid)
+        return false;
+    for (unsigned i = 0; i < NODES; i++) {
+        struct state s = list_get(&nodes[i].store[box].msgs, name);
+        if (s.is ? s.uid != base.uid : both)
+            return false;
+    }
+    return true;
+}
+
+void check_expunging(unsigned box, uint32_t name) {
+    fate(box, name)->present = false;
+    fate(box, name)->gen++;
+    fate(box, name)->common = check_one_incarnation(box, name, false);
+    fate(box, name)->flags = 0;
+}
+
+void check_added(unsigned box, uint32_t name) {
+    struct fate *f = fate(box, name);
+    f->expunged = f->unclear = false;
+    f->gen++;
+    /* The bases have it without a UID: nothing will tell this one from that one, so a removal of
+     * that one on the other side takes this one along. */
+    for (unsigned i = 0; i < NODES; i++) {
+        struct state base = list_get(&nodes[i].base[box].msgs, name);
+        f->unclear = f->unclear || (base.is && base.uid == 0);
+    }
+    fate(box, name)->flags = 0;
+}
+
+unsigned check_generation(unsigned box, uint32_t name) {
+    return fate(box, name)->gen;
+}
+
+void check_done(const struct client *c) {
+    for (unsigned i = 0; i < c->ndone; i++) {
+        const struct done *d = &c->done[i];
+        struct fate *f = fate(d->box, d->name);
+        world.acked++;
+        if (d->gen != f->gen)
+            continue;
+        if (d->kind == D_PRESENT)
+            f->present = !f->unclear;
+        else if (d->kind == D_EXPUNGED)
+            f->expunged = f->common;
+        else
+            f->flags |= d->flags;
+    }
+}
+
+/* Its link was up from the prepare on: the other node must have it by now. */
+void check_delivered(const struct client *c) {
+    const struct node *n = &nodes[c->node];
+    const struct node *o = node_other(n);
+    if (c->prep_conn == 0 || c->prep_conn != world.conn || n->r == NULL || !n->r->connected ||
+        o->r == NULL || !o->r->connected || world.commit != REPLICA_COMMIT_DISK)
+        return;
+    if (fate(c->box, c->name)->present && !node_content_there(o, c->content))
+        fail("C4: %s: %u was told as delivered, and the other node has nothing of it", n->name,
+             c->name);
+}
+
+static bool has_name(unsigned box, uint32_t name) {
+    return list_get(&nodes[0].store[box].msgs, name).is ||
+           list_get(&nodes[1].store[box].msgs, name).is;
+}
+
+static void check_kept(void) {
+    for (unsigned b = 0; b < BOXES; b++)
+        for (uint32_t i = 1; i <= names_top; i++)
+            if (fates[b][i].present && !has_name(b, i) &&
+                !node_content_there(&nodes[0], names[i].content) &&
+                !node_content_there(&nodes[1], names[i].content))
+                fail("C4: %u of box %u was told as there, and is nowhere", i, b);
+}
+
+/* What is left of the peer's in the air when the link has ended has a name, or is gone. */
+static void check_published(const struct node *n) {
+    if (n->r == NULL || n->r->connected)
+        return;
+    const struct prepared *p;
+    DL_FOREACH(n->prepared, p) {
+        struct prep_in *in;
+        HASH_FIND(hh, n->r->preps_in, &p->prep, sizeof p->prep, in);
+        if (in == NULL)
+            fail("C4: %s: content %u is kept and nobody will give it a name", n->name, p->content);
+    }
+}
+
+/* ---- C5 ---- */
+
+static void check_waiting(const struct node *n) {
+    for (unsigned i = 0; i < CLIENTS; i++) {
+        const struct client *c = &n->client[i];
+        if (!c->alive || c->wait == W_NOTHING || c->wait == W_GRANTED)
+            continue;
+        /* What is to be applied first cannot be hurried; only that may take longer. */
+        uint64_t limit = c->wait == W_RELEASE ? 3000 + 10 : 3000 + 1000 + 2 * 200 + 10;
+        if (world.now > c->since + limit)
+            fail("C5: %s: client %u (kind %d, pc %u, box %u) waits since %llu", n->name, i, c->kind,
+                 c->pc, c->box, (unsigned long long)c->since);
+    }
+}
+
+void check_step(void) {
+    check_tokens();
+    for (unsigned i = 0; i < NODES; i++) {
+        check_uids(&nodes[i]);
+        check_waiting(&nodes[i]);
+        check_published(&nodes[i]);
+    }
+    if (world.steps % 16 == 0)
+        check_kept();
+}
+
+/* ---- C6 ---- */
+
+static void check_equal(unsigned b) {
+    const struct box *x = &nodes[0].store[b], *y = &nodes[1].store[b];
+    size_t i = 0, j = 0;
+    while (i < x->msgs.n || j < y->msgs.n) {
+        bool at_x = i < x->msgs.n && (j == y->msgs.n || x->msgs.e[i].name <= y->msgs.e[j].name);
+        bool at_y = j < y->msgs.n && (i == x->msgs.n || y->msgs.e[j].name <= x->msgs.e[i].name);
+        uint32_t name = at_x ? x->msgs.e[i].name : y->msgs.e[j].name;
+        if (!at_x || !at_y || !state_equal(x->msgs.e[i].s, y->msgs.e[j].s))
+            fail("C6: box %u: %u is not the same on both (%d, %d)", b, name, at_x, at_y);
+        i += at_x;
+        j += at_y;
+    }
+    if (x->v != y->v || x->next != y->next)
+        fail("C6: box %u: V %u next %u, and V %u next %u", b, x->v, x->next, y->v, y->next);
+    if (box_digest(&nodes[0].base[b]) != box_digest(&nodes[1].base[b]))
+        fail("C6: box %u: the bases differ", b);
+}
+
+static void check_fates(unsigned b) {
+    for (uint32_t i = 1; i <= names_top; i++) {
+        struct fate f = fates[b][i];
+        struct state s = list_get(&nodes[0].store[b].msgs, i);
+        if (f.expunged && !f.present && s.is)
+            fail("C6: box %u: %u was told as removed, and is there", b, i);
+        if (f.present && s.is && (s.flags & f.flags) != f.flags)
+            fail("C6: box %u: %u lacks flags told as set: %x of %x", b, i, s.flags, f.flags);
+    }
+}
+
+void check_quiet(void) {
+    check_kept();
+    for (unsigned i = 0; i < NODES; i++) {
+        const struct node *n = &nodes[i];
+        if (n->r == NULL || replica_state(n->r) != REPLICA_IN_SYNC)
+            fail("C6: %s is not in-sync", n->name);
+        for (unsigned b = 0; b < BOXES; b++)
+            if (n->shown[b] || n->lock[b] != NULL)
+                fail("C6: %s: a lock is left in box %u", n->name, b);
+        if (n->prepared != NULL)
+            fail("C6: %s: a prepared content is left", n->name);
+    }
+    for (unsigned b = 0; b < BOXES; b++) {
+        check_equal(b);
+        check_fates(b);
+    }
+}
