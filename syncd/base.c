@@ -536,12 +536,15 @@ static int tree_sum(void *arg, const struct mailfs_id *id, const struct base_dir
     return r;
 }
 
-int base_tree_digest(struct state *st, uint8_t digest[STATE_DIGEST]) {
+int base_tree_digest_now(struct state *st, uint8_t digest[STATE_DIGEST]) {
     static const uint8_t one[STATE_DIGEST] = {[STATE_DIGEST - 1] = 1};
 
     memset(digest, 0, STATE_DIGEST);
-    if (!st->had_contact)
-        return 0;
     sum_add(digest, one, false); /* an agreed empty tree is not "none" */
     return base_each_dir(st, tree_sum, digest);
+}
+
+int base_tree_digest(struct state *st, uint8_t digest[STATE_DIGEST]) {
+    memset(digest, 0, STATE_DIGEST);
+    return st->had_contact ? base_tree_digest_now(st, digest) : 0;
 }

@@ -25,6 +25,7 @@ void base_forget_sent(struct state *st);
 int base_digest(struct state *st, const struct mailfs_id *dir, uint8_t digest[STATE_DIGEST]);
 /* The same of the directory tree. */
 int base_tree_digest(struct state *st, uint8_t digest[STATE_DIGEST]);
+int base_tree_digest_now(struct state *st, uint8_t digest[STATE_DIGEST]); /* also before contact */
 
 /* ---- for the modules ------------------------------------------------------------------- */
 

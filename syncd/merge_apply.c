@@ -88,7 +88,8 @@ int merge_contents_ready(struct merge_run *m) {
     return 0;
 }
 
-/* ---- messages ------------------------------------------------------------------------------------------- */
+/* ---- messages
+ * ------------------------------------------------------------------------------------------- */
 
 static void told(struct merge_run *m, int from_sub, const char *from, int sub, const char *name) {
     struct invals *iv = &m->res.inval;
@@ -210,7 +211,8 @@ int merge_apply_msgs(struct merge_run *m) {
     return r;
 }
 
-/* ---- uidlist ---------------------------------------------------------------------------------------------- */
+/* ---- uidlist
+ * ---------------------------------------------------------------------------------------------- */
 
 static const char *ext_of(const Mfp__Listing *l, const char *base) {
     size_t i;
@@ -223,14 +225,15 @@ static const char *ext_of(const Mfp__Listing *l, const char *base) {
 }
 
 static int read_own(struct merge_run *m, struct maildir_uidlist **list, char **text, size_t *n) {
-    int r = io_file_read_at(m->a.d.fd[0], "dovecot-uidlist", MAILDIR_UIDLIST_TEXT_MAX, text, n,
-                            NULL);
+    int r =
+        io_file_read_at(m->a.d.fd[0], "dovecot-uidlist", MAILDIR_UIDLIST_TEXT_MAX, text, n, NULL);
 
     if (r == 0)
         r = maildir_uidlist_parse(*text, *n, list, NULL);
     if (r == -ENOMEM || (r < 0 && r != -ENOENT && !*text))
         return r;
-    /* Another V: every number is another; then the listings were full, and all are numbered here. */
+    /* Another V: every number is another; then the listings were full, and all are numbered here.
+     */
     if (r == 0 && maildir_uidlist_validity(*list) == m->result->validity)
         return 0;
     maildir_uidlist_free(*list);
@@ -305,7 +308,9 @@ int merge_apply_uidlist(struct merge_run *m) {
     return r;
 }
 
-/* ---- base -------------------------------------------------------------------------------------------------- */
+/* ---- base
+ * --------------------------------------------------------------------------------------------------
+ */
 
 static void meta_into(struct base_msg *b, const Mfp__Meta *m) {
     b->mode = m->mode;

@@ -23,7 +23,8 @@
 #include "util/buf.h"
 #include "util/log.h"
 
-/* ---- keywords ------------------------------------------------------------------------------------------ */
+/* ---- keywords
+ * ------------------------------------------------------------------------------------------ */
 
 int merge_apply_keywords(struct merge_run *m) {
     char *text;
@@ -43,7 +44,8 @@ int merge_apply_keywords(struct merge_run *m) {
     return r;
 }
 
-/* ---- subscriptions ---------------------------------------------------------------------------------------- */
+/* ---- subscriptions
+ * ---------------------------------------------------------------------------------------- */
 
 static int subs_of(char *const *lines, size_t n, struct maildir_subs **out) {
     size_t i = n && strcmp(lines[0], SCAN_SUBS_V2) == 0 ? 1 : 0;
@@ -98,7 +100,9 @@ int merge_apply_subs(struct merge_run *m) {
     return r;
 }
 
-/* ---- files -------------------------------------------------------------------------------------------------- */
+/* ---- files
+ * --------------------------------------------------------------------------------------------------
+ */
 
 /* A file as both listings have it. */
 struct both {
@@ -199,8 +203,7 @@ int merge_apply_files(struct merge_run *m) {
     if (r == 0)
         r = collect_side(m->theirs, false, &all);
     HASH_ITER(hh, all, b, tmp) {
-        enum maildir_class cl =
-            maildir_class_of(MAILDIR_DIR_CONTAINER, b->name, strlen(b->name));
+        enum maildir_class cl = maildir_class_of(MAILDIR_DIR_CONTAINER, b->name, strlen(b->name));
         if (r == 0 && (cl == MAILDIR_OTHER || cl == MAILDIR_UIDVALIDITY))
             r = merge_one(m, b);
         HASH_DEL(all, b);

@@ -15,18 +15,18 @@
 #include "stage.h"
 #include "util/str.h"
 
-/* ---- states ------------------------------------------------------------------------------------------ */
+/* ---- states
+ * ------------------------------------------------------------------------------------------ */
 
 /* Taken apart as a file name: the checks of lib/maildir are for these. */
-static int parse_info(const char *info, char buf[MAILDIR_NAME_MAX + 8],
-                      struct maildir_name *out) {
+static int parse_info(const char *info, char buf[MAILDIR_NAME_MAX + 8], struct maildir_name *out) {
     int n = snprintf(buf, MAILDIR_NAME_MAX + 8, "b%s%s", *info ? ":" : "", info);
 
     return n < 0 || n > MAILDIR_NAME_MAX ? -EINVAL : maildir_name_parse(buf, (size_t)n, out);
 }
 
-static int state_of(const Mfp__MsgState *s, const struct maildir_keywords_remap *map,
-                    uint64_t size, struct merge_state *out) {
+static int state_of(const Mfp__MsgState *s, const struct maildir_keywords_remap *map, uint64_t size,
+                    struct merge_state *out) {
     char buf[MAILDIR_NAME_MAX + 8];
     struct maildir_name n;
     int r = parse_info(s->info, buf, &n);
@@ -85,7 +85,8 @@ int merge_entries(struct merge_run *m) {
     return r == 0 ? entries_of(m->theirs, &m->rt, &m->et) : r;
 }
 
-/* ---- keywords ------------------------------------------------------------------------------------------ */
+/* ---- keywords
+ * ------------------------------------------------------------------------------------------ */
 
 static uint32_t letters_of(const Mfp__MsgState *s) {
     char buf[MAILDIR_NAME_MAX + 8];
@@ -98,16 +99,17 @@ static uint32_t letters_of(const Mfp__MsgState *s) {
 static int table_of(const Mfp__Listing *l, struct maildir_keywords **kw) {
     uint32_t used = 0;
     size_t i;
-    int r = l->keywords.len ? maildir_keywords_parse((const char *)l->keywords.data,
-                                                     l->keywords.len, kw, NULL)
-                            : maildir_keywords_new(kw);
+    int r = l->keywords.len
+                ? maildir_keywords_parse((const char *)l->keywords.data, l->keywords.len, kw, NULL)
+                : maildir_keywords_new(kw);
 
     for (i = 0; r == 0 && i < l->n_msgs; i++)
         used |= letters_of(l->msgs[i]->was) | letters_of(l->msgs[i]->is);
     return r == 0 ? maildir_keywords_name_unknown(*kw, used) : r;
 }
 
-/* Messages that are not listed keep their letters: so the letters of the base must mean the same. */
+/* Messages that are not listed keep their letters: so the letters of the base must mean the same.
+ */
 static bool base_letters_stay(const Mfp__Listing *l, const struct maildir_keywords_remap *map) {
     struct maildir_keywords *base = NULL;
     bool stay = true;
@@ -142,7 +144,8 @@ int merge_keywords_join(struct merge_run *m) {
     return r;
 }
 
-/* ---- one message, two names ------------------------------------------------------------------------------- */
+/* ---- one message, two names
+ * ------------------------------------------------------------------------------- */
 
 struct prep_ref {
     UT_hash_handle hh;

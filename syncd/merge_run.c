@@ -8,6 +8,7 @@
  */
 #include "merge_run.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -21,7 +22,8 @@
 #include "util/log.h"
 #include "util/str.h"
 
-/* ---- what is kept back -------------------------------------------------------------------------------- */
+/* ---- what is kept back
+ * -------------------------------------------------------------------------------- */
 
 int merge_keep(struct state *st, int dirfd, const char *name, char prefix, bool move) {
     char kept[MAILDIR_NAME_MAX + 1], hex[MAILFS_ID_HEX];
@@ -34,10 +36,13 @@ int merge_keep(struct state *st, int dirfd, const char *name, char prefix, bool 
     return move ? io_rename(dirfd, name, st->kept, kept, 0) : io_link(dirfd, name, st->kept, kept);
 }
 
+/* Messages, and whole directories of the tree's merge. */
 static int drop_removed(void *arg, const char *name, unsigned char type) {
     struct state *st = arg;
 
-    return str_starts(name, "r-") ? io_unlink(st->kept, name) : 0;
+    if (!str_starts(name, "r-"))
+        return 0;
+    return type == DT_DIR ? apply_remove_tree(st, st->kept, name) : io_unlink(st->kept, name);
 }
 
 int merge_caught_up(struct state *st) {
@@ -46,7 +51,8 @@ int merge_caught_up(struct state *st) {
     return r < 0 ? state_fail(st, r, NULL, "cannot remove what was kept back") : 0;
 }
 
-/* ---- the run ------------------------------------------------------------------------------------------- */
+/* ---- the run
+ * ------------------------------------------------------------------------------------------- */
 
 static int same_digest(const Mfp__Listing *a, const Mfp__Listing *b) {
     return a->base_valid && b->base_valid && a->base_digest.len == STATE_DIGEST &&
@@ -137,6 +143,8 @@ static void report(struct merge_run *m) {
     const struct merge_stats *s = &m->result->stats;
     char path[256];
 
+    if (s->added_a + s->added_b + s->removed_a + s->removed_b + s->conflicts + s->renumbered == 0)
+        return;
     log_info("%s: merged: %zu came, %zu went, %zu sent, %zu removed there, %zu conflicts, "
              "%zu renumbered",
              state_path(m->a.st, &m->a.dir, path, sizeof(path)), s->added_a, s->removed_a,

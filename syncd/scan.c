@@ -1,8 +1,8 @@
 /*
  * scan: what a mailbox holds now against the agreed base, as a listing for the peer.
  *
- * Names and the uidlist are read once; a message is looked at (lstat) only when it is listed. A file
- * is read only when its size or time is not the base's.
+ * Names and the uidlist are read once; a message is looked at (lstat) only when it is listed. A
+ * file is read only when its size or time is not the base's.
  *
  * Diagnostics: what could not be read, with the container.
  */
@@ -37,12 +37,13 @@ struct scan {
     struct store_dir d;
     struct index ix;
     struct maildir_uidlist *list; /* NULL: there is none */
-    struct stage_pub *pubs; /* messages published here when their origin was gone */
+    struct stage_pub *pubs;       /* messages published here when their origin was gone */
     size_t n_pubs;
     Mfp__Listing *out;
 };
 
-/* ---- messages --------------------------------------------------------------------------------------- */
+/* ---- messages
+ * --------------------------------------------------------------------------------------- */
 
 /* What the store says of a message, with its attributes if it is to be listed. */
 static void state_of(struct scan *s, const struct index_msg *m, struct base_msg *is) {
@@ -164,7 +165,8 @@ static int scan_msgs(struct scan *s) {
     return r;
 }
 
-/* ---- files ------------------------------------------------------------------------------------------- */
+/* ---- files
+ * ------------------------------------------------------------------------------------------- */
 
 struct file_was {
     UT_hash_handle hh;
@@ -283,14 +285,15 @@ static int scan_files(struct scan *s) {
     return r;
 }
 
-/* ---- control files -------------------------------------------------------------------------------------- */
+/* ---- control files
+ * -------------------------------------------------------------------------------------- */
 
 static int scan_uidlist(struct scan *s) {
     struct maildir_uidlist_report rep;
     char *text;
     size_t n;
-    int r = io_file_read_at(s->d.fd[0], "dovecot-uidlist", MAILDIR_UIDLIST_TEXT_MAX, &text, &n,
-                            NULL);
+    int r =
+        io_file_read_at(s->d.fd[0], "dovecot-uidlist", MAILDIR_UIDLIST_TEXT_MAX, &text, &n, NULL);
 
     if (r < 0)
         return r == -ENOENT ? 0 : r;
@@ -391,7 +394,9 @@ static int scan_subdirs(struct scan *s) {
     return r;
 }
 
-/* ---- all ------------------------------------------------------------------------------------------------- */
+/* ---- all
+ * -------------------------------------------------------------------------------------------------
+ */
 
 static int scan_head(struct scan *s) {
     uint8_t digest[STATE_DIGEST];

@@ -89,6 +89,63 @@ int stage_unpublish(struct state *st, uint64_t incarnation, uint64_t seq) {
     return db_update(st->db, prep_write, &p);
 }
 
+struct pub_list {
+    const struct mailfs_id *dir;
+    struct stage_pub *v;
+    size_t n;
+};
+
+static int pub_add(struct pub_list *l, const struct db_iter *it) {
+    const uint8_t *k = it->key.p, *b = it->val.p;
+    struct stage_pub *v;
+
+    if (it->key.n != 16 || it->val.n < 2 + MAILFS_ID_BYTES || b[0] != 'P' ||
+        memcmp(b + 1, l->dir->b, MAILFS_ID_BYTES) != 0)
+        return 0;
+    v = realloc(l->v, (l->n + 1) * sizeof(*v));
+    if (!v)
+        return -ENOMEM;
+    l->v = v;
+    v += l->n++;
+    v->incarnation = bytes_get_u64(k);
+    v->seq = bytes_get_u64(k + 8);
+    return str_copyn(v->name, sizeof(v->name), (const char *)b + 1 + MAILFS_ID_BYTES,
+                     it->val.n - 1 - MAILFS_ID_BYTES);
+}
+
+static int pub_read(struct db_txn *txn, void *arg) {
+    struct db_iter it;
+    int r;
+
+    for (r = db_iter_first(txn, T_PREPS, NULL, 0, &it); r == 0; r = db_iter_next(&it)) {
+        r = pub_add(arg, &it);
+        if (r < 0)
+            break;
+    }
+    db_iter_end(&it);
+    return r == -ENOENT ? 0 : r;
+}
+
+static int pub_cmp(const void *a, const void *b) {
+    return strcmp(((const struct stage_pub *)a)->name, ((const struct stage_pub *)b)->name);
+}
+
+int stage_published_in(struct state *st, const struct mailfs_id *dir, struct stage_pub **v,
+                       size_t *n) {
+    struct pub_list l = {.dir = dir};
+    int r = db_view(st->db, pub_read, &l);
+
+    if (r < 0) {
+        free(l.v);
+        return r;
+    }
+    if (l.n)
+        qsort(l.v, l.n, sizeof(*l.v), pub_cmp);
+    *v = l.v;
+    *n = l.n;
+    return 0;
+}
+
 /* ---- publishing
  * ----------------------------------------------------------------------------------- */
 

@@ -60,16 +60,17 @@ static bool in_trash(int fd) {
     return strstr(path, "/" STORE_TRASH_NAME "/") || strstr(path, "/" MAILDIR_INTERNAL_NAME "/");
 }
 
-/* Is this directory that container, and in the tree still? */
-static bool is_it(int fd, const struct mailfs_id *id) {
+/* Is this directory that container, and in the tree still (or anywhere)? */
+static bool is_it(int fd, const struct mailfs_id *id, bool anywhere) {
     struct mailfs_id got;
     struct stat sb;
 
     return fstat(fd, &sb) == 0 && S_ISDIR(sb.st_mode) && sb.st_nlink > 0 &&
-           io_dirid_get(fd, &got) == 0 && mailfs_id_equal(&got, id) && !in_trash(fd);
+           io_dirid_get(fd, &got) == 0 && mailfs_id_equal(&got, id) && (anywhere || !in_trash(fd));
 }
 
-static int open_handle(struct state *st, const struct io_handle *h, const struct mailfs_id *id) {
+static int open_handle(struct state *st, const struct io_handle *h, const struct mailfs_id *id,
+                       bool anywhere) {
     int fd;
 
     if (h->len == 0)
@@ -77,7 +78,7 @@ static int open_handle(struct state *st, const struct io_handle *h, const struct
     fd = io_handle_open(st->root, h, DIR_FLAGS);
     if (fd < 0)
         return -ENOENT;
-    if (is_it(fd, id))
+    if (is_it(fd, id, anywhere))
         return fd;
     close(fd);
     return -ENOENT;
@@ -98,7 +99,7 @@ static int open_by_name(struct state *st, const struct base_dir *rec, const stru
     close(parent);
     if (fd < 0)
         return fd == -ENOTDIR || fd == -ELOOP ? -ENOENT : fd;
-    if (is_it(fd, id))
+    if (is_it(fd, id, false))
         return fd;
     close(fd);
     return -ENOENT;
@@ -119,7 +120,7 @@ static int open_by_mark(struct state *st, const struct mailfs_id *id) {
 
     if (marks_each(st->marks, mark_match, &m) != 1)
         return -ENOENT;
-    return open_handle(st, &m.handle, id);
+    return open_handle(st, &m.handle, id, false);
 }
 
 static int open_dir(struct state *st, const struct mailfs_id *id, int depth) {
@@ -135,7 +136,7 @@ static int open_dir(struct state *st, const struct mailfs_id *id, int depth) {
     r = base_dir_get(st, id, &rec);
     if (r < 0)
         return r == -ENOENT ? open_by_mark(st, id) : r;
-    fd = open_handle(st, &rec.handle, id);
+    fd = open_handle(st, &rec.handle, id, false);
     if (fd >= 0)
         return fd;
     fd = open_by_name(st, &rec, id, depth);
@@ -153,6 +154,17 @@ int store_dir_open(struct state *st, const struct mailfs_id *id, struct store_di
     return fd < 0 ? fd : 0;
 }
 
+int store_dir_open_anywhere(struct state *st, const struct mailfs_id *id, struct store_dir *out) {
+    struct base_dir rec;
+    int r = store_dir_open(st, id, out);
+
+    if (r != -ENOENT || base_dir_get(st, id, &rec) < 0)
+        return r;
+    r = open_handle(st, &rec.handle, id, true);
+    dir_init(out, id, r < 0 ? -1 : r);
+    return r < 0 ? r : 0;
+}
+
 /* Is this one a copy (cp -a), the first holder of the id living elsewhere? */
 static bool is_copy(struct state *st, const struct mailfs_id *id, const struct io_handle *h) {
     struct base_dir rec;
@@ -160,7 +172,7 @@ static bool is_copy(struct state *st, const struct mailfs_id *id, const struct i
 
     if (base_dir_get(st, id, &rec) < 0 || memcmp(&rec.handle, h, sizeof(*h)) == 0)
         return false;
-    other = open_handle(st, &rec.handle, id);
+    other = open_handle(st, &rec.handle, id, false);
     if (other >= 0)
         close(other);
     return other >= 0;

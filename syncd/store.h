@@ -24,6 +24,8 @@ struct store_dir {
 /* By its id: handle of the base, of its mark, then its parent's entries. -ENOENT: not (any more) in
  * the store, or in the trash. */
 int store_dir_open(struct state *st, const struct mailfs_id *id, struct store_dir *out);
+/* The same, also where nobody else looks (.mailfs/trash, in the midst of a merge). */
+int store_dir_open_anywhere(struct state *st, const struct mailfs_id *id, struct store_dir *out);
 /* The container behind an open descriptor (taken over, also on error). Its id is made if it has
  * none; a copied id (cp -a: the base knows another inode under it) is replaced by a new one. */
 int store_dir_adopt(struct state *st, int fd, struct store_dir *out);

@@ -1,0 +1,509 @@
+/*
+ * scan_tree: the directory tree against the agreed base.
+ *
+ * Full: the whole store is walked. Otherwise only the directories of marked containers are read:
+ * the mark of a container covers the names in it, so a directory can only have come, gone or been
+ * renamed in a marked one. What lies below Dovecot's trash, or in .mailfs, is not of the tree.
+ *
+ * Memory: about 700 bytes a container of the base (all of them are loaded).
+ *
+ * Diagnostics: a directory that could not be read, with its path.
+ */
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "apply_int.h"
+#include "build.h"
+#include "io/dirid.h"
+#include "io/io.h"
+#include "maildir/class.h"
+#include "scan.h"
+#include "util/log.h"
+#include "util/str.h"
+
+#define DIR_FLAGS (O_RDONLY | O_DIRECTORY | O_NOFOLLOW)
+#define DEPTH_MAX 64
+
+struct node {
+    UT_hash_handle hh;
+    struct mailfs_id id;
+    bool was, is, looked, marked, listed;
+    struct mailfs_id old_parent, parent;
+    char *old_name, *name;
+    uint32_t mode, uid, gid;
+};
+
+struct tree {
+    struct state *st;
+    struct node *nodes;
+    bool full;
+};
+
+/* ---- nodes
+ * -------------------------------------------------------------------------------------------- */
+
+static struct node *node_find(struct tree *t, const struct mailfs_id *id) {
+    struct node *n;
+
+    HASH_FIND(hh, t->nodes, id, sizeof(*id), n);
+    return n;
+}
+
+static struct node *node_get(struct tree *t, const struct mailfs_id *id) {
+    struct node *n = node_find(t, id);
+
+    if (n)
+        return n;
+    n = calloc(1, sizeof(*n));
+    if (!n)
+        return NULL;
+    n->id = *id;
+    HASH_ADD(hh, t->nodes, id, sizeof(n->id), n);
+    return n;
+}
+
+static void tree_clear(struct tree *t) {
+    struct node *n, *tmp;
+
+    HASH_ITER(hh, t->nodes, n, tmp) {
+        HASH_DEL(t->nodes, n);
+        free(n->old_name);
+        free(n->name);
+        free(n);
+    }
+}
+
+static int from_base(void *arg, const struct mailfs_id *id, const struct base_dir *rec) {
+    struct tree *t = arg;
+    struct node *n = node_get(t, id);
+
+    if (!n)
+        return -ENOMEM;
+    if (!rec->agreed)
+        return 0;
+    n->was = true;
+    n->old_parent = rec->parent;
+    n->old_name = strdup(rec->name);
+    n->mode = rec->mode;
+    n->uid = rec->owner;
+    n->gid = rec->group;
+    return n->old_name ? 0 : -ENOMEM;
+}
+
+/* Where it is now; the base learns of a container it did not know, and of its handle. */
+static int node_place(struct tree *t, struct node *n, const struct mailfs_id *parent,
+                      const char *name, int fd) {
+    struct base_dir rec;
+    struct io_handle h;
+    struct stat sb;
+    int r = base_dir_get(t->st, &n->id, &rec);
+    bool known = r == 0;
+
+    if ((r < 0 && r != -ENOENT) || fstat(fd, &sb) < 0)
+        return r < 0 && r != -ENOENT ? r : -errno;
+    n->is = n->looked = true;
+    n->parent = *parent;
+    free(n->name);
+    n->name = strdup(name);
+    n->mode = sb.st_mode & 07777;
+    n->uid = sb.st_uid;
+    n->gid = sb.st_gid;
+    if (!n->name)
+        return -ENOMEM;
+    r = io_handle_get_fd(fd, &h);
+    if (r < 0 || (known && rec.agreed && memcmp(&h, &rec.handle, sizeof(h)) == 0))
+        return r;
+    if (!known)
+        memset(&rec, 0, sizeof(rec));
+    rec.handle = h;
+    if (!rec.agreed) {
+        rec.parent = *parent;
+        if (str_copy(rec.name, sizeof(rec.name), name) < 0)
+            return -EINVAL;
+        rec.mode = n->mode;
+        rec.owner = n->uid;
+        rec.group = n->gid;
+    }
+    return base_dir_put(t->st, &n->id, &rec);
+}
+
+/* ---- reading
+ * ------------------------------------------------------------------------------------------ */
+
+struct children {
+    struct tree *t;
+    int fd, depth;
+    struct mailfs_id parent;
+};
+
+static int read_children(struct tree *t, int fd, const struct mailfs_id *parent, int depth);
+
+static bool is_container(const char *name, unsigned char type) {
+    size_t n = strlen(name);
+
+    return type == DT_DIR && maildir_name_check(name, n, MAILDIR_NAME_COMPONENT) == 0 &&
+           maildir_dir_of(MAILDIR_DIR_CONTAINER, name, n) == MAILDIR_DIR_CONTAINER &&
+           !maildir_class_is_local(maildir_class_of(MAILDIR_DIR_CONTAINER, name, n));
+}
+
+static int one_child(void *arg, const char *name, unsigned char type) {
+    struct children *c = arg;
+    struct store_dir d;
+    struct node *n;
+    bool fresh;
+    int fd, r;
+
+    if (!is_container(name, type))
+        return 0;
+    fd = io_open_beneath(c->fd, name, DIR_FLAGS, 0);
+    if (fd < 0)
+        return fd == -ENOENT || fd == -ENOTDIR ? 0 : fd;
+    r = store_dir_adopt(c->t->st, fd, &d);
+    n = r == 0 ? node_get(c->t, &d.id) : NULL;
+    if (r == 0 && !n)
+        r = -ENOMEM;
+    /* A second holder of an id that the base does not know yet: found by having been seen already.
+     */
+    if (r == 0 && n->looked && n->is &&
+        !(mailfs_id_equal(&n->parent, &c->parent) && strcmp(n->name, name) == 0)) {
+        r = mailfs_id_new(&d.id);
+        if (r == 0)
+            r = io_dirid_replace(fd, &d.id);
+        n = r == 0 ? node_get(c->t, &d.id) : NULL;
+        if (r == 0 && !n)
+            r = -ENOMEM;
+    }
+    fresh = r == 0 && !n->was;
+    if (r == 0)
+        r = node_place(c->t, n, &c->parent, name, fd);
+    /* Of one the peer does not know everything below is new. */
+    if (r == 0 && (c->t->full || fresh))
+        r = read_children(c->t, fd, &n->id, c->depth + 1);
+    store_dir_close(&d);
+    return r;
+}
+
+static int read_children(struct tree *t, int fd, const struct mailfs_id *parent, int depth) {
+    struct children c = {t, fd, depth, *parent};
+
+    return depth > DEPTH_MAX ? -ELOOP : store_each_name(fd, one_child, &c);
+}
+
+/* ---- marked containers
+ * ---------------------------------------------------------------------------------- */
+
+static int read_marked(struct tree *t, const struct state_mark *marks, size_t n) {
+    struct store_dir d;
+    struct node *node;
+    size_t i;
+    int r = 0;
+
+    for (i = 0; r == 0 && i < n; i++) {
+        if (mailfs_id_is_root(&marks[i].dir)) {
+            r = read_children(t, t->st->root, &mailfs_id_root, 0);
+            continue;
+        }
+        node = node_get(t, &marks[i].dir);
+        if (!node)
+            return -ENOMEM;
+        node->marked = true;
+        r = store_dir_open(t->st, &marks[i].dir, &d);
+        if (r == -ENOENT) {
+            r = 0;
+            continue;
+        }
+        if (r == 0)
+            r = read_children(t, d.fd[0], &d.id, 0);
+        store_dir_close(&d);
+    }
+    return r;
+}
+
+/* Where is one whose marked parent does not have it any more, or that is marked itself? */
+static int look_for(struct tree *t, struct node *n) {
+    char name[MAILDIR_NAME_MAX + 1];
+    struct mailfs_id parent;
+    struct store_dir d;
+    int r = store_dir_open(t->st, &n->id, &d);
+
+    n->looked = true;
+    if (r < 0)
+        return r == -ENOENT ? 0 : r;
+    r = apply_place_of(t->st, d.fd[0], &parent, NULL, name);
+    if (r == 0)
+        r = node_place(t, n, &parent, name, d.fd[0]);
+    store_dir_close(&d);
+    return r;
+}
+
+static bool is_suspicious(struct tree *t, const struct node *n) {
+    struct node *p = node_find(t, &n->old_parent);
+
+    if (n->looked)
+        return false;
+    if (n->marked || !n->was)
+        return true;
+    /* Its parent is gone, or was read and did not show it (the root is marked when it changes). */
+    return p && ((p->looked && !p->is) || p->marked);
+}
+
+static int look_for_missing(struct tree *t, bool root_marked) {
+    struct node *n, *tmp;
+    bool again = true;
+    int r = 0;
+
+    while (again && r == 0) {
+        again = false;
+        HASH_ITER(hh, t->nodes, n, tmp) {
+            bool below_root = root_marked && mailfs_id_is_root(&n->old_parent);
+            if (n->looked || !(is_suspicious(t, n) || (n->was && below_root)))
+                continue;
+            r = look_for(t, n);
+            if (r < 0)
+                break;
+            again = true;
+        }
+    }
+    return r;
+}
+
+static int scan_marked(struct tree *t) {
+    struct state_mark *marks;
+    size_t n, i;
+    bool root = false;
+    int r = state_marks(t->st, UINT64_MAX, &marks, &n);
+
+    if (r < 0)
+        return r;
+    for (i = 0; i < n; i++)
+        root = root || mailfs_id_is_root(&marks[i].dir);
+    r = read_marked(t, marks, n);
+    if (r == 0)
+        r = look_for_missing(t, root);
+    free(marks);
+    return r;
+}
+
+/* ---- output
+ * -----------------------------------------------------------------------------------------------
+ */
+
+static bool differs(const struct node *n) {
+    if (!n->looked)
+        return false;
+    return n->was != n->is || (n->was && (!mailfs_id_equal(&n->parent, &n->old_parent) ||
+                                          strcmp(n->name, n->old_name) != 0));
+}
+
+static int fill(const struct node *n, Mfp__TreeDir *d) {
+    /* What was not looked at is as it was. */
+    bool is = n->looked ? n->is : n->was;
+    const char *name = n->looked ? n->name : n->old_name;
+    const struct mailfs_id *parent = n->looked ? &n->parent : &n->old_parent;
+    struct base_dir rec = {.mode = n->mode, .owner = n->uid, .group = n->gid};
+    int r = build_id(&d->id, &n->id);
+
+    d->had = n->was;
+    d->has = is;
+    d->changed_inside = n->marked || !n->was;
+    if (r == 0 && n->was && !(d->old_name = build_str(n->old_name)))
+        r = -ENOMEM;
+    if (r == 0 && n->was)
+        r = build_id(&d->old_parent, &n->old_parent);
+    if (r == 0 && is && !(d->name = build_str(name)))
+        r = -ENOMEM;
+    if (r == 0 && is)
+        r = build_id(&d->parent, parent);
+    if (r == 0 && !(d->meta = build_dir_meta(&rec)))
+        r = -ENOMEM;
+    return r;
+}
+
+static int list_node(struct tree *t, struct node *n, Mfp__Tree *out);
+
+static int list_parent(struct tree *t, const struct mailfs_id *id, Mfp__Tree *out) {
+    struct node *p = mailfs_id_is_root(id) ? NULL : node_find(t, id);
+
+    return p ? list_node(t, p, out) : 0;
+}
+
+/* With all above it, before and now. */
+static int list_node(struct tree *t, struct node *n, Mfp__Tree *out) {
+    Mfp__TreeDir *d;
+    int r = 0;
+
+    if (n->listed || (!n->was && !n->is))
+        return 0;
+    n->listed = true;
+    if (n->was)
+        r = list_parent(t, &n->old_parent, out);
+    if (r == 0 && n->looked && n->is)
+        r = list_parent(t, &n->parent, out);
+    if (r < 0)
+        return r;
+    d = malloc(sizeof(*d));
+    if (!d)
+        return -ENOMEM;
+    mfp__tree_dir__init(d);
+    r = fill(n, d);
+    if (r == 0)
+        r = build_push(&out->dirs, &out->n_dirs, d);
+    if (r < 0)
+        mfp__tree_dir__free_unpacked(d, NULL);
+    return r;
+}
+
+static int list_all(struct tree *t, Mfp__Tree *out) {
+    struct node *n, *tmp;
+    int r = 0;
+
+    HASH_ITER(hh, t->nodes, n, tmp) {
+        /* A marked one too: the peer may have removed it, and must know that it lives. */
+        if (t->full || differs(n) || n->marked)
+            r = list_node(t, n, out);
+        if (r < 0)
+            break;
+    }
+    return r;
+}
+
+static int mark_nodes(struct tree *t) {
+    struct state_mark *marks;
+    size_t n, i;
+    int r = state_marks(t->st, UINT64_MAX, &marks, &n);
+
+    for (i = 0; r == 0 && i < n; i++) {
+        struct node *node = node_find(t, &marks[i].dir);
+        if (node)
+            node->marked = true;
+    }
+    if (r == 0)
+        free(marks);
+    return r;
+}
+
+static int scan_whole(struct tree *t) {
+    struct node *n, *tmp;
+    int r = read_children(t, t->st->root, &mailfs_id_root, 0);
+
+    HASH_ITER(hh, t->nodes, n, tmp) {
+        n->looked = true; /* what the walk did not see is not there */
+    }
+    return r == 0 ? mark_nodes(t) : r;
+}
+
+int tree_scan(struct state *st, bool full, Mfp__Tree **out, uint8_t digest[STATE_DIGEST]) {
+    struct tree t = {.st = st, .full = full || !st->had_contact};
+    Mfp__Tree *tree = malloc(sizeof(*tree));
+    int r = tree ? base_tree_digest(st, digest) : -ENOMEM;
+
+    if (tree)
+        mfp__tree__init(tree);
+    if (r == 0)
+        r = base_each_dir(st, from_base, &t);
+    if (r == 0)
+        r = t.full ? scan_whole(&t) : scan_marked(&t);
+    if (r == 0)
+        r = list_all(&t, tree);
+    if (r == 0)
+        r = build_bytes(&tree->base_digest, digest, STATE_DIGEST);
+    tree_clear(&t);
+    if (r < 0) {
+        if (tree)
+            mfp__tree__free_unpacked(tree, NULL);
+        return state_fail(st, r, NULL, "cannot read the directory tree");
+    }
+    tree->full = t.full;
+    tree->base_valid = st->had_contact;
+    *out = tree;
+    return 0;
+}
+
+/* ---- marks for the contact
+ * ---------------------------------------------------------------------------------- */
+
+struct mark_set {
+    struct state *st;
+    struct scan_mark *v;
+    size_t n, cap;
+    bool full;
+};
+
+static int set_add(struct mark_set *s, const struct mailfs_id *dir) {
+    if (s->n == s->cap) {
+        size_t cap = s->cap ? 2 * s->cap : 64;
+        struct scan_mark *v = realloc(s->v, cap * sizeof(*v));
+        if (!v)
+            return -ENOMEM;
+        s->v = v;
+        s->cap = cap;
+    }
+    s->v[s->n].dir = *dir;
+    return base_digest(s->st, dir, s->v[s->n++].digest);
+}
+
+static int unmerged(void *arg, const struct mailfs_id *id, const struct base_dir *rec) {
+    struct mark_set *s = arg;
+
+    return s->full || (rec->agreed && !rec->merged) ? set_add(s, id) : 0;
+}
+
+static int mark_cmp(const void *a, const void *b) {
+    return mailfs_id_cmp(&((const struct scan_mark *)a)->dir, &((const struct scan_mark *)b)->dir);
+}
+
+static void set_unique(struct mark_set *s) {
+    size_t i, k = 0;
+
+    if (s->n)
+        qsort(s->v, s->n, sizeof(*s->v), mark_cmp);
+    for (i = 0; i < s->n; i++) {
+        if (k == 0 || !mailfs_id_equal(&s->v[i].dir, &s->v[k - 1].dir))
+            s->v[k++] = s->v[i];
+    }
+    s->n = k;
+}
+
+/* A mark of a container that is nowhere any more says nothing: its parent's does. */
+static bool worth_it(struct state *st, const struct mailfs_id *dir) {
+    struct base_dir rec;
+    struct store_dir d;
+    int r;
+
+    if (base_dir_get(st, dir, &rec) == 0)
+        return true;
+    r = store_dir_open(st, dir, &d);
+    store_dir_close(&d);
+    return r == 0;
+}
+
+int scan_marks(struct state *st, bool full, struct scan_mark **marks, size_t *n) {
+    struct mark_set s = {.st = st, .full = full || !st->had_contact};
+    struct state_mark *m = NULL;
+    struct base_dir root;
+    size_t n_marks = 0, i;
+    int r = state_marks(st, UINT64_MAX, &m, &n_marks);
+
+    for (i = 0; r == 0 && i < n_marks; i++) {
+        if (worth_it(st, &m[i].dir))
+            r = set_add(&s, &m[i].dir);
+    }
+    free(m);
+    if (r == 0)
+        r = base_each_dir(st, unmerged, &s);
+    if (r == 0 && base_dir_get(st, &mailfs_id_root, &root) == 0 && (s.full || !root.merged))
+        r = set_add(&s, &mailfs_id_root);
+    if (r < 0) {
+        free(s.v);
+        return state_fail(st, r, NULL, "cannot list what has to be merged");
+    }
+    set_unique(&s);
+    *marks = s.v;
+    *n = s.n;
+    return 0;
+}

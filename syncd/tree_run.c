@@ -1,0 +1,388 @@
+/*
+ * tree_run: carries out the merge of the directory tree on this node.
+ *
+ * Directories that move are first taken out of the tree, all of them, and then put where they
+ * belong, parents first: so a swap of two names needs no special care. One that goes is moved to
+ * .mailfs/kept/ with all that is in it, until merge_caught_up().
+ *
+ * Diagnostics: a merge that failed; at level info what it did.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "apply_int.h"
+#include "io/dirid.h"
+#include "io/io.h"
+#include "merge_int.h"
+#include "replica/tree_merge.h"
+#include "util/log.h"
+#include "util/str.h"
+#include "wire/check.h"
+
+#ifndef RENAME_NOREPLACE
+#define RENAME_NOREPLACE 1
+#endif
+
+struct tree_run {
+    struct state *st;
+    struct tree_result *result;
+    const struct tree_item **order; /* by depth */
+    struct invals *inval;
+};
+
+/* ---- input
+ * ------------------------------------------------------------------------------------------- */
+
+static int entry_of(const Mfp__TreeDir *d, struct tree_entry *e) {
+    memset(e, 0, sizeof(*e));
+    if (wire_id(&d->id, &e->id) < 0)
+        return -EPROTO;
+    e->was = d->had;
+    e->is = d->has;
+    if ((e->was && wire_id(&d->old_parent, &e->old.parent) < 0) ||
+        (e->is && wire_id(&d->parent, &e->now.parent) < 0))
+        return -EPROTO;
+    e->old.name = d->old_name;
+    e->now.name = d->name;
+    if (d->meta) {
+        e->attr.mode = d->meta->mode;
+        e->attr.uid = d->meta->uid;
+        e->attr.gid = d->meta->gid;
+    }
+    e->old_attr = e->attr;
+    e->changed_inside = d->changed_inside;
+    return 0;
+}
+
+static int side_of(const Mfp__Tree *t, struct tree_side *side) {
+    struct tree_entry *e = calloc(t->n_dirs + 1, sizeof(*e));
+    size_t i;
+    int r = e ? 0 : -ENOMEM;
+
+    for (i = 0; r == 0 && i < t->n_dirs; i++)
+        r = entry_of(t->dirs[i], &e[i]);
+    side->base_valid = t->base_valid;
+    side->full = t->full;
+    side->entries = e;
+    side->count = t->n_dirs;
+    return r;
+}
+
+/* ---- the store
+ * --------------------------------------------------------------------------------------- */
+
+static void away_name(const struct mailfs_id *id, char out[MAILFS_ID_HEX + 8]) {
+    char hex[MAILFS_ID_HEX];
+    snprintf(out, MAILFS_ID_HEX + 8, "move-%s", mailfs_id_format(id, hex));
+}
+
+static bool moves(const struct tree_item *it) {
+    return it->present && it->at_a &&
+           !(mailfs_id_equal(&it->place.parent, &it->now_a.parent) &&
+             strcmp(it->place.name, it->now_a.name) == 0);
+}
+
+/* Out of the tree, to where nobody looks. */
+static int take_away(struct tree_run *t, const struct tree_item *it) {
+    char name[MAILDIR_NAME_MAX + 1], to[MAILFS_ID_HEX + 8];
+    struct mailfs_id parent;
+    struct store_dir d;
+    /* It may lie in one that was taken away before it. */
+    int from = -1, r = store_dir_open_anywhere(t->st, &it->id, &d);
+
+    if (r < 0)
+        return r == -ENOENT ? 0 : r;
+    away_name(&it->id, to);
+    r = apply_place_of(t->st, d.fd[0], &parent, &from, name);
+    if (r == 0)
+        r = io_rename(from, name, t->st->trash, to, RENAME_NOREPLACE);
+    if (r == 0)
+        inval_moved(t->inval, &parent, &it->id, name, NULL);
+    if (from >= 0)
+        close(from);
+    store_dir_close(&d);
+    return r;
+}
+
+static int put_back(struct tree_run *t, const struct tree_item *it) {
+    char from[MAILFS_ID_HEX + 8];
+    struct store_dir parent;
+    int r = store_dir_open(t->st, &it->place.parent, &parent);
+
+    away_name(&it->id, from);
+    if (r == 0)
+        r = io_rename(t->st->trash, from, parent.fd[0], it->place.name, RENAME_NOREPLACE);
+    if (r == 0)
+        inval_moved(t->inval, &it->place.parent, &it->id, NULL, it->place.name);
+    store_dir_close(&parent);
+    return r == -ENOENT ? 0 : r;
+}
+
+static int make(struct tree_run *t, const struct tree_item *it) {
+    struct store_dir parent;
+    int r = store_dir_open(t->st, &it->place.parent, &parent);
+
+    if (r == 0)
+        r = apply_make_container(t->st, parent.fd[0], it->place.name, &it->id, it->attr.mode,
+                                 it->attr.uid, it->attr.gid, true);
+    if (r == 0)
+        inval_moved(t->inval, &it->place.parent, &it->id, NULL, it->place.name);
+    store_dir_close(&parent);
+    return r;
+}
+
+/* It goes: kept with its contents until everything is merged. */
+static int take_out(struct tree_run *t, const struct tree_item *it) {
+    char name[MAILDIR_NAME_MAX + 1];
+    struct mailfs_id parent;
+    struct store_dir d;
+    int from = -1, r = store_dir_open(t->st, &it->id, &d);
+
+    if (r < 0)
+        return r == -ENOENT ? 0 : r;
+    r = apply_place_of(t->st, d.fd[0], &parent, &from, name);
+    if (r == 0)
+        r = merge_keep(t->st, from, name, 'r', true);
+    if (r == 0)
+        inval_moved(t->inval, &parent, &it->id, name, NULL);
+    if (from >= 0)
+        close(from);
+    store_dir_close(&d);
+    return r;
+}
+
+/* The messages of one directory into another of the same kind; a name that is taken stays. */
+struct pour {
+    int from, to;
+};
+
+static int pour_name(void *arg, const char *name, unsigned char type) {
+    struct pour *p = arg;
+    int r = io_rename(p->from, name, p->to, name, RENAME_NOREPLACE);
+
+    return r == -EEXIST || r == -ENOENT ? 0 : r;
+}
+
+static int pour_all(struct state *st, struct store_dir *from, struct store_dir *to) {
+    struct pour p;
+    int sub, r = 0;
+
+    for (sub = MFP__SUB__NEW; r == 0 && sub <= MFP__SUB__CUR; sub++) {
+        p.from = store_sub_open(st, from, sub, false);
+        if (p.from < 0)
+            continue;
+        p.to = store_sub_open(st, to, sub, true);
+        r = p.to < 0 ? p.to : store_each_name(p.from, pour_name, &p);
+    }
+    return r;
+}
+
+/* Two ids were one directory to their users: this one gets the id that remains. */
+static int join(struct tree_run *t, const struct tree_item *it) {
+    struct store_dir d, other;
+    int r = store_dir_open(t->st, &it->id, &d);
+
+    if (r < 0)
+        return r == -ENOENT ? 0 : r;
+    if (store_dir_open(t->st, &it->alias_of, &other) == 0) {
+        r = pour_all(t->st, &d, &other);
+        store_dir_close(&other);
+        store_dir_close(&d);
+        return r == 0 ? take_out(t, it) : r;
+    }
+    r = io_dirid_replace(d.fd[0], &it->alias_of);
+    if (r == 0)
+        r = base_dir_del(t->st, &it->id);
+    if (r == 0) {
+        struct base_dir rec;
+        memset(&rec, 0, sizeof(rec));
+        rec.parent = it->now_a.parent;
+        str_copy(rec.name, sizeof(rec.name), it->now_a.name);
+        r = io_handle_get_fd(d.fd[0], &rec.handle);
+        if (r == 0)
+            r = base_dir_put(t->st, &it->alias_of, &rec);
+        inval_moved(t->inval, &it->now_a.parent, &it->alias_of, it->now_a.name, it->now_a.name);
+    }
+    store_dir_close(&d);
+    return r;
+}
+
+static int set_attr(struct tree_run *t, const struct tree_item *it) {
+    struct store_dir d;
+    struct stat sb;
+    int r = store_dir_open(t->st, &it->id, &d);
+
+    if (r < 0)
+        return r == -ENOENT ? 0 : r;
+    if (fstat(d.fd[0], &sb) < 0)
+        r = -errno;
+    if (r == 0 && geteuid() == 0 && (sb.st_uid != it->attr.uid || sb.st_gid != it->attr.gid))
+        r = io_fchown(d.fd[0], it->attr.uid, it->attr.gid);
+    if (r == 0 && (sb.st_mode & 07777) != it->attr.mode)
+        r = io_fchmod(d.fd[0], it->attr.mode & 07777);
+    store_dir_close(&d);
+    return r;
+}
+
+/* ---- the base
+ * ------------------------------------------------------------------------------------------ */
+
+static int agree(struct tree_run *t, const struct tree_item *it) {
+    struct base_dir rec;
+    struct store_dir d;
+    int r = base_dir_get(t->st, &it->id, &rec);
+
+    if (!it->present)
+        return r == -ENOENT ? 0 : base_dir_del(t->st, &it->id);
+    if (r < 0 && r != -ENOENT)
+        return r;
+    if (r == -ENOENT)
+        memset(&rec, 0, sizeof(rec));
+    rec.parent = it->place.parent;
+    if (str_copy(rec.name, sizeof(rec.name), it->place.name) < 0)
+        return -EINVAL;
+    rec.mode = it->attr.mode;
+    rec.owner = it->attr.uid;
+    rec.group = it->attr.gid;
+    rec.agreed = true;
+    r = base_dir_put(t->st, &it->id, &rec); /* so that the id can be found by name */
+    if (r == 0)
+        r = store_dir_open(t->st, &it->id, &d); /* which notes the handle */
+    if (r == 0)
+        store_dir_close(&d);
+    return r;
+}
+
+/* ---- the run
+ * ------------------------------------------------------------------------------------------- */
+
+typedef int step_fn(struct tree_run *t, const struct tree_item *it);
+
+static bool wants_join(const struct tree_item *it) {
+    return it->aliased && it->at_a;
+}
+
+static bool wants_out(const struct tree_item *it) {
+    return !it->present && !it->aliased && it->at_a;
+}
+
+static bool wants_place(const struct tree_item *it) {
+    return it->present && (moves(it) || !it->at_a);
+}
+
+static bool wants_attr(const struct tree_item *it) {
+    return it->present && it->at_a &&
+           (it->attr.mode != it->attr_a.mode || it->attr.uid != it->attr_a.uid ||
+            it->attr.gid != it->attr_a.gid);
+}
+
+static bool always(const struct tree_item *it) {
+    return true;
+}
+
+/* One that came by the joining of ids is there already; otherwise it is made or put back. */
+static int place(struct tree_run *t, const struct tree_item *it) {
+    struct store_dir d;
+    int r;
+
+    if (moves(it))
+        return put_back(t, it);
+    r = store_dir_open(t->st, &it->id, &d);
+    if (r == 0)
+        store_dir_close(&d);
+    return r == -ENOENT ? make(t, it) : r;
+}
+
+static int each(struct tree_run *t, bool (*wants)(const struct tree_item *), step_fn *fn,
+                bool deepest_first) {
+    size_t i, n = t->result->count;
+    int r = 0;
+
+    for (i = 0; r == 0 && i < n; i++) {
+        const struct tree_item *it = t->order[deepest_first ? n - 1 - i : i];
+        if (wants(it))
+            r = fn(t, it);
+    }
+    return r;
+}
+
+static int by_depth(const void *a, const void *b) {
+    const struct tree_item *x = *(const struct tree_item *const *)a;
+    const struct tree_item *y = *(const struct tree_item *const *)b;
+
+    if (x->depth != y->depth)
+        return x->depth < y->depth ? -1 : 1;
+    return mailfs_id_cmp(&x->id, &y->id);
+}
+
+static int sort_items(struct tree_run *t) {
+    size_t i;
+
+    t->order = calloc(t->result->count + 1, sizeof(*t->order));
+    if (!t->order)
+        return -ENOMEM;
+    for (i = 0; i < t->result->count; i++)
+        t->order[i] = &t->result->items[i];
+    if (t->result->count)
+        qsort(t->order, t->result->count, sizeof(*t->order), by_depth);
+    return 0;
+}
+
+static int carry_out(struct tree_run *t) {
+    int r = sort_items(t);
+
+    if (r == 0)
+        r = each(t, moves, take_away, true);
+    if (r == 0)
+        r = each(t, wants_out, take_out, true);
+    if (r == 0)
+        r = each(t, wants_join, join, false);
+    if (r == 0)
+        r = each(t, wants_place, place, false);
+    if (r == 0)
+        r = each(t, wants_attr, set_attr, false);
+    if (r == 0)
+        r = each(t, always, agree, false);
+    return r;
+}
+
+static void report(const struct tree_result *res) {
+    const struct tree_stats *s = &res->stats;
+
+    if (s->made + s->removed + s->moved + s->aliased + s->conflicts)
+        log_info("directory trees merged: %zu made, %zu removed, %zu moved, %zu joined, "
+                 "%zu conflicts, %zu live on",
+                 s->made, s->removed, s->moved, s->aliased, s->conflicts, s->revived);
+}
+
+int tree_merge_run(struct state *st, const Mfp__Tree *mine, const Mfp__Tree *theirs,
+                   uint8_t digest[STATE_DIGEST], struct invals *inval) {
+    struct tree_run t = {.st = st, .inval = inval};
+    struct tree_side a = {.entries = NULL}, b = {.entries = NULL};
+    int r;
+
+    memset(digest, 0, STATE_DIGEST);
+    if (inval)
+        memset(inval, 0, sizeof(*inval));
+    r = side_of(mine, &a);
+    if (r == 0)
+        r = side_of(theirs, &b);
+    if (r == 0)
+        r = tree_merge(&a, &b, &t.result);
+    if (r == 0)
+        r = carry_out(&t);
+    if (r == 0)
+        r = base_tree_digest_now(st, digest);
+    if (r == 0)
+        report(t.result);
+    free(t.order);
+    tree_result_free(t.result);
+    free((void *)a.entries);
+    free((void *)b.entries);
+    return r < 0 ? state_fail(st, r, NULL, "cannot merge the directory trees") : 0;
+}

@@ -1,0 +1,624 @@
+/* Contact after a time alone: scan, stage, merge, of mailboxes and of the tree, on two real stores.
+ */
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "maildir/uidlist.h"
+#include "syncd/base.h"
+#include "syncd/merge_run.h"
+#include "syncd/pending.h"
+#include "syncd/scan.h"
+#include "syncd/stage.h"
+#include "syncd_pair.h"
+
+static struct pair p;
+static struct mailfs_id inbox; /* container "u", the same on both */
+
+static int setup_empty(void **state) {
+    pair_open(&p);
+    return 0;
+}
+
+static int setup(void **state) {
+    pair_open(&p);
+    inbox = pair_mailbox(&p.a, &p.b, "", "u");
+    fs_write(&p.a, "u/dovecot-uidlist", "3 V1700000000 N1 G0123456789abcdef0123456789abcdef\n");
+    return 0;
+}
+
+static int teardown(void **state) {
+    pair_close(&p);
+    return 0;
+}
+
+/* ---- contact
+ * ------------------------------------------------------------------------------------- */
+
+static int merge_once(const struct mailfs_id *dir, bool full) {
+    uint8_t da[STATE_DIGEST], db[STATE_DIGEST];
+    Mfp__Listing *la, *lb, *wa, *wb;
+    int ra, rb;
+
+    assert_int_equal(scan_mailbox(p.a.st, dir, full, &la), 0);
+    assert_int_equal(scan_mailbox(p.b.st, dir, full, &lb), 0);
+    wa = listing_over_wire(la);
+    wb = listing_over_wire(lb);
+    pair_stage(&p.a, &p.b, wa);
+    pair_stage(&p.b, &p.a, wb);
+    ra = merge_mailbox_run(p.a.st, dir, la, wb, da, NULL);
+    rb = merge_mailbox_run(p.b.st, dir, lb, wa, db, NULL);
+    assert_int_equal(ra, rb);
+    if (ra == 0)
+        assert_memory_equal(da, db, STATE_DIGEST);
+    mfp__listing__free_unpacked(la, NULL);
+    mfp__listing__free_unpacked(lb, NULL);
+    mfp__listing__free_unpacked(wa, NULL);
+    mfp__listing__free_unpacked(wb, NULL);
+    return ra;
+}
+
+static void merge(const struct mailfs_id *dir) {
+    int r = merge_once(dir, false);
+
+    if (r == -ESTALE)
+        r = merge_once(dir, true);
+    assert_int_equal(r, 0);
+}
+
+static void merge_trees(bool full) {
+    uint8_t ba[STATE_DIGEST], bb[STATE_DIGEST], da[STATE_DIGEST], db[STATE_DIGEST];
+    Mfp__Tree *ta, *tb, *wa, *wb;
+
+    assert_int_equal(tree_scan(p.a.st, full, &ta, ba), 0);
+    assert_int_equal(tree_scan(p.b.st, full, &tb, bb), 0);
+    if (!full && memcmp(ba, bb, STATE_DIGEST) != 0) {
+        mfp__tree__free_unpacked(ta, NULL);
+        mfp__tree__free_unpacked(tb, NULL);
+        merge_trees(true);
+        return;
+    }
+    wa = tree_over_wire(ta);
+    wb = tree_over_wire(tb);
+    assert_int_equal(tree_merge_run(p.a.st, ta, wb, da, NULL), 0);
+    assert_int_equal(tree_merge_run(p.b.st, tb, wa, db, NULL), 0);
+    assert_memory_equal(da, db, STATE_DIGEST);
+    mfp__tree__free_unpacked(ta, NULL);
+    mfp__tree__free_unpacked(tb, NULL);
+    mfp__tree__free_unpacked(wa, NULL);
+    mfp__tree__free_unpacked(wb, NULL);
+}
+
+static int id_cmp(const void *a, const void *b) {
+    return mailfs_id_cmp(a, b);
+}
+
+/* All of a contact, as the driver does it. */
+static void contact(void) {
+    struct mailfs_id all[256];
+    struct scan_mark *m;
+    size_t n, i, k = 0;
+
+    merge_trees(false);
+    assert_int_equal(scan_marks(p.a.st, false, &m, &n), 0);
+    for (i = 0; i < n; i++)
+        all[k++] = m[i].dir;
+    free(m);
+    assert_int_equal(scan_marks(p.b.st, false, &m, &n), 0);
+    for (i = 0; i < n; i++)
+        all[k++] = m[i].dir;
+    free(m);
+    qsort(all, k, sizeof(*all), id_cmp);
+    for (i = 0; i < k; i++) {
+        if (i == 0 || !mailfs_id_equal(&all[i], &all[i - 1]))
+            merge(&all[i]);
+    }
+    assert_int_equal(merge_caught_up(p.a.st), 0);
+    assert_int_equal(merge_caught_up(p.b.st), 0);
+    assert_int_equal(state_set_contact(p.a.st, true), 0);
+    assert_int_equal(state_set_contact(p.b.st, true), 0);
+    assert_int_equal(state_checkpoint(p.a.st, 100, all, k), 0);
+    assert_int_equal(state_checkpoint(p.b.st, 100, all, k), 0);
+    pair_assert_equal(&p);
+}
+
+static void mark(struct node *n, const struct mailfs_id *dir) {
+    assert_int_equal(state_mark(n->st, dir, 1), 0);
+}
+
+/* ---- a client alone on one node
+ * ---------------------------------------------------------------------- */
+
+static void add_new(struct node *n, const char *mbox, const char *base, const char *text) {
+    char rel[300];
+
+    snprintf(rel, sizeof(rel), "%s/new/%s", mbox, base);
+    fs_write(n, rel, text);
+}
+
+static void add_seen(struct node *n, const char *mbox, const char *base, const char *info,
+                     unsigned uid, const char *text) {
+    char rel[300], line[300];
+
+    snprintf(rel, sizeof(rel), "%s/cur/%s:%s", mbox, base, info);
+    fs_write(n, rel, text);
+    snprintf(rel, sizeof(rel), "%s/dovecot-uidlist", mbox);
+    snprintf(line, sizeof(line), "%u :%s\n", uid, base);
+    fs_append(n, rel, line);
+}
+
+static unsigned uid_of(struct node *n, const char *mbox, const char *base) {
+    struct maildir_uidlist *list;
+    const struct maildir_uidrec *rec;
+    char rel[300], *text;
+    unsigned uid;
+
+    snprintf(rel, sizeof(rel), "%s/dovecot-uidlist", mbox);
+    text = fs_read(n, rel);
+    if (!text)
+        return 0;
+    assert_int_equal(maildir_uidlist_parse(text, strlen(text), &list, NULL), 0);
+    rec = maildir_uidlist_find(list, base, strlen(base));
+    uid = rec ? rec->uid : 0;
+    maildir_uidlist_free(list);
+    free(text);
+    return uid;
+}
+
+/* Both have three messages, numbered, in a common base. */
+static void common(void) {
+    add_seen(&p.a, "u", "1.M1.x", "2,", 1, "one\n");
+    add_seen(&p.a, "u", "2.M1.x", "2,S", 2, "two\n");
+    add_seen(&p.a, "u", "3.M1.x", "2,", 3, "three\n");
+    mark(&p.a, &inbox);
+    contact();
+    assert_int_equal(uid_of(&p.b, "u", "3.M1.x"), 3);
+}
+
+/* ---- tests
+ * ---------------------------------------------------------------------------------------------- */
+
+static void test_one_side(void **state) {
+    common();
+    fs_rename(&p.a, "u/cur/1.M1.x:2,", "u/cur/1.M1.x:2,F");
+    fs_unlink(&p.a, "u/cur/2.M1.x:2,S");
+    add_seen(&p.a, "u", "4.M1.x", "2,", 4, "four\n");
+    add_new(&p.a, "u", "5.M1.x", "five\n");
+    mark(&p.a, &inbox);
+    contact();
+    assert_true(fs_there(&p.b, "u/cur/1.M1.x:2,F"));
+    assert_false(fs_there(&p.b, "u/cur/2.M1.x:2,S"));
+    assert_true(fs_there(&p.b, "u/new/5.M1.x"));
+    assert_int_equal(uid_of(&p.b, "u", "4.M1.x"), 4);
+}
+
+static void test_both_sides(void **state) {
+    unsigned u4, u5;
+
+    common();
+    fs_rename(&p.a, "u/cur/1.M1.x:2,", "u/cur/1.M1.x:2,F");
+    fs_rename(&p.b, "u/cur/1.M1.x:2,", "u/cur/1.M1.x:2,S");
+    fs_rename(&p.a, "u/cur/2.M1.x:2,S", "u/cur/2.M1.x:2,");
+    fs_unlink(&p.b, "u/cur/3.M1.x:2,");
+    add_seen(&p.a, "u", "4.M1.a", "2,", 4, "four of a\n");
+    add_seen(&p.b, "u", "5.M1.b", "2,", 4, "five of b\n");
+    mark(&p.a, &inbox);
+    mark(&p.b, &inbox);
+    contact();
+    assert_true(fs_there(&p.a, "u/cur/1.M1.x:2,FS"));
+    assert_true(fs_there(&p.a, "u/cur/2.M1.x:2,"));
+    assert_false(fs_there(&p.a, "u/cur/3.M1.x:2,"));
+    u4 = uid_of(&p.a, "u", "4.M1.a");
+    u5 = uid_of(&p.a, "u", "5.M1.b");
+    assert_true(u4 > 4 && u5 > 4 && u4 != u5); /* 4 was shown for both: it is retired */
+    assert_int_equal(uid_of(&p.a, "u", "1.M1.x"), 1);
+}
+
+static void test_kept_back(void **state) {
+    DIR *d;
+    char path[512];
+    struct dirent *de;
+    unsigned kept = 0;
+
+    common();
+    fs_unlink(&p.a, "u/cur/2.M1.x:2,S");
+    mark(&p.a, &inbox);
+    merge(&inbox);
+    assert_false(fs_there(&p.b, "u/cur/2.M1.x:2,S"));
+    snprintf(path, sizeof(path), "%s/.mailfs/kept", p.b.store);
+    d = opendir(path);
+    while ((de = readdir(d)))
+        kept += strncmp(de->d_name, "r-", 2) == 0;
+    assert_int_equal(kept, 1);
+    assert_int_equal(merge_caught_up(p.b.st), 0);
+    rewinddir(d);
+    kept = 0;
+    while ((de = readdir(d)))
+        kept += strncmp(de->d_name, "r-", 2) == 0;
+    closedir(d);
+    assert_int_equal(kept, 0);
+}
+
+/* Nothing changed: the digests say so, and a merge changes nothing. */
+static void test_nothing(void **state) {
+    uint8_t da[STATE_DIGEST], db[STATE_DIGEST];
+    char x[512];
+    struct stat before, after;
+
+    common();
+    assert_int_equal(base_digest(p.a.st, &inbox, da), 0);
+    assert_int_equal(base_digest(p.b.st, &inbox, db), 0);
+    assert_memory_equal(da, db, STATE_DIGEST);
+    snprintf(x, sizeof(x), "%s/u/dovecot-uidlist", p.b.store);
+    stat(x, &before);
+    merge(&inbox);
+    stat(x, &after);
+    assert_int_equal(before.st_ino, after.st_ino);
+}
+
+/* One node lost what it knew since its last checkpoint: everything is listed, nothing comes back.
+ */
+static void test_lost_base(void **state) {
+    struct acts a = {.n = 0};
+
+    common();
+    fs_unlink(&p.a, "u/cur/2.M1.x:2,S");
+    act_remove(&a, MFL__SUB__CUR, "2.M1.x:2,S");
+    assert_false(pair_send(&p.a, &p.b, &inbox, &a, false));
+    mark(&p.a, &inbox);
+    node_reopen(&p.a); /* its base says that 2 is there; b's does not */
+    assert_int_equal(merge_once(&inbox, false), -ESTALE);
+    contact();
+    assert_false(fs_there(&p.a, "u/cur/2.M1.x:2,S"));
+    assert_false(fs_there(&p.b, "u/cur/2.M1.x:2,S"));
+}
+
+static void test_keywords(void **state) {
+    char *text;
+
+    common();
+    fs_write(&p.a, "u/dovecot-keywords", "0 Work\n");
+    fs_rename(&p.a, "u/cur/1.M1.x:2,", "u/cur/1.M1.x:2,a");
+    fs_write(&p.b, "u/dovecot-keywords", "0 Home\n");
+    fs_rename(&p.b, "u/cur/1.M1.x:2,", "u/cur/1.M1.x:2,a");
+    fs_rename(&p.b, "u/cur/3.M1.x:2,", "u/cur/3.M1.x:2,a");
+    mark(&p.a, &inbox);
+    mark(&p.b, &inbox);
+    contact();
+    text = fs_read(&p.a, "u/dovecot-keywords");
+    assert_non_null(strstr(text, "Work"));
+    assert_non_null(strstr(text, "Home"));
+    assert_true(fs_there(&p.a, "u/cur/1.M1.x:2,ab"));
+    /* 3 has Home alone, under whatever letter it has now */
+    if (strncmp(text, "0 Home", 6) == 0)
+        assert_true(fs_there(&p.a, "u/cur/3.M1.x:2,a"));
+    else
+        assert_true(fs_there(&p.a, "u/cur/3.M1.x:2,b"));
+    free(text);
+}
+
+static void set_mtime(struct node *n, const char *rel, time_t t) {
+    char path[512];
+    struct timespec ts[2] = {{t, 0}, {t, 0}};
+
+    snprintf(path, sizeof(path), "%s/%s", n->store, rel);
+    assert_int_equal(utimensat(AT_FDCWD, path, ts, 0), 0);
+}
+
+static void test_files(void **state) {
+    char *text;
+
+    common();
+    fs_write(&p.a, "u/x.sieve", "older\n");
+    set_mtime(&p.a, "u/x.sieve", 1000);
+    fs_write(&p.b, "u/x.sieve", "newer\n");
+    set_mtime(&p.b, "u/x.sieve", 2000);
+    fs_write(&p.a, "u/only-a", "a\n");
+    fs_symlink(&p.b, "x.sieve", "u/.dovecot.sieve");
+    fs_write(&p.a, "u/subscriptions", "One\nTwo\n");
+    fs_write(&p.b, "u/subscriptions", "Two\nThree\n");
+    mark(&p.a, &inbox);
+    mark(&p.b, &inbox);
+    contact();
+    text = fs_read(&p.a, "u/x.sieve");
+    assert_string_equal(text, "newer\n");
+    free(text);
+    fs_unlink(&p.b, "u/only-a");
+    fs_write(&p.b, "u/subscriptions", "Two\n");
+    mark(&p.b, &inbox);
+    contact();
+    assert_false(fs_there(&p.a, "u/only-a"));
+    text = fs_read(&p.a, "u/subscriptions");
+    assert_string_equal(text, "Two\n");
+    free(text);
+}
+
+/* b published what a had prepared and then numbered under another name: one message. */
+static void test_published(void **state) {
+    struct stage_prep prep = {77, 9};
+    struct acts a = {.n = 0};
+
+    common();
+    fs_write(&p.a, "u/tmp/9.tmp", "nine\n");
+    pair_prepare(&p.a, &p.b, "u", "9.tmp", "u/tmp/9.tmp", 9);
+    assert_int_equal(stage_publish(p.b.st, &prep, 1, NULL), 0);
+    assert_true(fs_there(&p.b, "u/new/9.tmp"));
+    fs_rename(&p.a, "u/tmp/9.tmp", "u/new/9.M9.a");
+    act_add(&p.a, &a, "u", MFL__SUB__NEW, "9.M9.a", 9);
+    mfp__txn__free_unpacked(node_collect(&p.a, &inbox, &a, false), NULL);
+    base_forget_sent(p.a.st); /* the connection broke */
+    mark(&p.a, &inbox);
+    contact();
+    assert_false(fs_there(&p.a, "u/new/9.tmp"));
+    assert_false(fs_there(&p.b, "u/new/9.tmp"));
+    assert_true(fs_there(&p.b, "u/new/9.M9.a"));
+}
+
+/* Two stores that never met: union, nothing is removed. */
+static void test_first_contact(void **state) {
+    fs_mkdir(&p.a, "u");
+    fs_mkdir(&p.a, "u/cur");
+    fs_mkdir(&p.a, "u/new");
+    fs_mkdir(&p.a, "u/tmp");
+    fs_mkdir(&p.a, "u/.Sent");
+    fs_mkdir(&p.a, "u/.Sent/cur");
+    fs_mkdir(&p.a, "u/.Sent/new");
+    fs_mkdir(&p.b, "u");
+    fs_mkdir(&p.b, "u/cur");
+    fs_mkdir(&p.b, "u/new");
+    fs_mkdir(&p.b, "w");
+    fs_mkdir(&p.b, "w/cur");
+    fs_mkdir(&p.b, "w/new");
+    fs_write(&p.a, "u/dovecot-uidlist", "3 V1700000001 N1\n");
+    fs_write(&p.b, "u/dovecot-uidlist", "3 V1700000002 N1\n");
+    fs_write(&p.a, "u/.Sent/dovecot-uidlist", "3 V1700000005 N1\n");
+    add_seen(&p.a, "u", "1.M1.a", "2,S", 1, "one\n");
+    add_seen(&p.b, "u", "2.M1.b", "2,", 1, "two\n");
+    add_seen(&p.a, "u/.Sent", "3.M1.a", "2,S", 1, "sent\n");
+    add_new(&p.b, "w", "4.M1.b", "w\n");
+    fs_write(&p.a, "top", "a file in the root\n");
+    assert_int_equal(state_set_contact(p.a.st, false), 0);
+    assert_int_equal(state_set_contact(p.b.st, false), 0);
+    contact();
+    assert_true(fs_there(&p.b, "u/.Sent/cur/3.M1.a:2,S"));
+    assert_true(fs_there(&p.a, "w/new/4.M1.b"));
+    assert_true(fs_there(&p.a, "u/cur/2.M1.b:2,"));
+    assert_true(uid_of(&p.a, "u", "2.M1.b") > 0);
+    assert_int_equal(uid_of(&p.b, "u/.Sent", "3.M1.a"), 1);
+}
+
+/* ---- the tree
+ * -------------------------------------------------------------------------------------------- */
+
+static void make_box(struct node *n, const char *rel) {
+    char sub[300];
+
+    fs_mkdir(n, rel);
+    snprintf(sub, sizeof(sub), "%s/cur", rel);
+    fs_mkdir(n, sub);
+    snprintf(sub, sizeof(sub), "%s/new", rel);
+    fs_mkdir(n, sub);
+}
+
+static void test_tree_made_and_moved(void **state) {
+    struct mailfs_id work;
+
+    common();
+    make_box(&p.a, "u/.Work");
+    add_new(&p.a, "u/.Work", "1.M1.a", "w\n");
+    make_box(&p.b, "u/.Home");
+    mark(&p.a, &inbox);
+    mark(&p.b, &inbox);
+    contact();
+    assert_true(fs_there(&p.b, "u/.Work/new/1.M1.a"));
+    assert_true(fs_there(&p.a, "u/.Home/cur"));
+    /* names swapped on one side, a message put into one on the other */
+    fs_rename(&p.a, "u/.Work", "u/.X");
+    fs_rename(&p.a, "u/.Home", "u/.Work");
+    fs_rename(&p.a, "u/.X", "u/.Home");
+    mark(&p.a, &inbox);
+    work = fs_id(&p.b, "u/.Work");
+    add_new(&p.b, "u/.Work", "2.M1.b", "w2\n");
+    mark(&p.b, &work);
+    contact();
+    assert_true(fs_there(&p.a, "u/.Home/new/2.M1.b"));
+    assert_true(fs_there(&p.b, "u/.Home/new/1.M1.a"));
+}
+
+static void test_tree_removed(void **state) {
+    struct mailfs_id work, home;
+
+    common();
+    make_box(&p.a, "u/.Work");
+    make_box(&p.a, "u/.Home");
+    add_new(&p.a, "u/.Work", "1.M1.a", "w\n");
+    add_new(&p.a, "u/.Home", "1.M1.a", "h\n");
+    mark(&p.a, &inbox);
+    contact();
+    work = fs_id(&p.a, "u/.Work");
+    home = fs_id(&p.a, "u/.Home");
+    /* a deletes both; b delivers to one of them */
+    fs_rename(&p.a, "u/.Work", "u/..DOVECOT-TRASHED");
+    mark(&p.a, &inbox);
+    mark(&p.a, &work);
+    add_new(&p.b, "u/.Home", "2.M1.b", "h2\n");
+    mark(&p.b, &home);
+    contact();
+    assert_false(fs_there(&p.b, "u/.Work"));
+    assert_true(fs_there(&p.b, "u/.Home"));
+    fs_rename(&p.a, "u/.Home", "u/..DOVECOT-TRASHED/x");
+    mark(&p.a, &inbox);
+    mark(&p.a, &home);
+    add_new(&p.b, "u/.Home", "3.M1.b", "h3\n");
+    mark(&p.b, &home);
+    merge_trees(false);
+    assert_true(fs_there(&p.a, "u/.Home"));
+    contact();
+    assert_true(fs_there(&p.a, "u/.Home/new/3.M1.b"));
+}
+
+/* Both made one of that name while alone. */
+static void test_tree_two_of_one_name(void **state) {
+    common();
+    make_box(&p.a, "u/.Sent");
+    make_box(&p.b, "u/.Sent");
+    add_new(&p.a, "u/.Sent", "1.M1.a", "of a\n");
+    add_new(&p.b, "u/.Sent", "1.M1.b", "of b\n");
+    mark(&p.a, &inbox);
+    mark(&p.b, &inbox);
+    contact();
+    assert_true(fs_there(&p.a, "u/.Sent/new/1.M1.b"));
+    assert_true(fs_there(&p.b, "u/.Sent/new/1.M1.a"));
+}
+
+static void test_copied_ids(void **state) {
+    struct mailfs_id a, b;
+    char cmd[1200];
+
+    common();
+    make_box(&p.a, "u/.Work");
+    mark(&p.a, &inbox);
+    contact();
+    snprintf(cmd, sizeof(cmd), "cp -a '%s/u/.Work' '%s/u/.Copy'", p.a.store, p.a.store);
+    assert_int_equal(system(cmd), 0);
+    mark(&p.a, &inbox);
+    contact();
+    a = fs_id(&p.a, "u/.Work");
+    b = fs_id(&p.a, "u/.Copy");
+    assert_false(mailfs_id_equal(&a, &b));
+}
+
+/* ---- at random
+ * ------------------------------------------------------------------------------------------- */
+
+/* What each UID was ever shown for, by its first line. */
+static char shown[4096][32];
+
+static void show(struct node *n) {
+    struct maildir_uidlist *list;
+    char *text = fs_read(n, "u/dovecot-uidlist");
+    size_t i;
+
+    assert_int_equal(maildir_uidlist_parse(text, strlen(text), &list, NULL), 0);
+    for (i = 0; i < maildir_uidlist_count(list); i++) {
+        const struct maildir_uidrec *r = maildir_uidlist_at(list, i);
+        assert_true(r->uid < 4096);
+        if (*shown[r->uid] && strcmp(shown[r->uid], r->base) != 0)
+            fail_msg("UID %u was %s and is %s", r->uid, shown[r->uid], r->base);
+        snprintf(shown[r->uid], sizeof(shown[r->uid]), "%.31s", r->base);
+    }
+    maildir_uidlist_free(list);
+    free(text);
+}
+
+static size_t messages(struct node *n, char names[][64], size_t max) {
+    char path[512];
+    DIR *d;
+    struct dirent *de;
+    size_t k = 0;
+
+    snprintf(path, sizeof(path), "%s/u/cur", n->store);
+    d = opendir(path);
+    while ((de = readdir(d)) && k < max) {
+        if (*de->d_name != '.')
+            snprintf(names[k++], 64, "%.63s", de->d_name);
+    }
+    closedir(d);
+    return k;
+}
+
+static unsigned next_uid(struct node *n) {
+    struct maildir_uidlist *list;
+    char *text = fs_read(n, "u/dovecot-uidlist");
+    unsigned next;
+
+    assert_int_equal(maildir_uidlist_parse(text, strlen(text), &list, NULL), 0);
+    next = maildir_uidlist_next(list);
+    maildir_uidlist_free(list);
+    free(text);
+    return next;
+}
+
+/* odd and even numbers keep the two apart, as the gap does */
+static void random_act(struct node *n, unsigned *seed, unsigned *serial, unsigned parity) {
+    static char names[512][64];
+    char from[200], to[200], base[64];
+    size_t k = messages(n, names, 512);
+    unsigned what = (unsigned)rand_r(seed) % 10, uid;
+
+    if (what < 4 || k == 0) {
+        snprintf(base, sizeof(base), "%u.M1.%s", ++*serial, n->name);
+        uid = next_uid(n);
+        if (uid % 2 != parity)
+            uid++;
+        add_seen(n, "u", base, "2,", uid, base);
+        return;
+    }
+    snprintf(from, sizeof(from), "u/cur/%s", names[(size_t)rand_r(seed) % k]);
+    if (what < 6) {
+        fs_unlink(n, from);
+        return;
+    }
+    snprintf(to, sizeof(to), "%s", from);
+    strcpy(strchr(to, ':'), what == 6 ? ":2," : what == 7 ? ":2,F" : what == 8 ? ":2,S" : ":2,FS");
+    fs_rename(n, from, to);
+}
+
+static void test_random(void **state) {
+    unsigned seed = 20251123, serial = 0;
+    int round, i;
+
+    memset(shown, 0, sizeof(shown));
+    common();
+    for (round = 0; round < 25; round++) {
+        for (i = 0; i < 8; i++) {
+            if (rand_r(&seed) % 4) {
+                random_act(&p.a, &seed, &serial, 0);
+                mark(&p.a, &inbox);
+            }
+            if (rand_r(&seed) % 4) {
+                random_act(&p.b, &seed, &serial, 1);
+                mark(&p.b, &inbox);
+            }
+            show(&p.a);
+            show(&p.b);
+        }
+        if (rand_r(&seed) % 5 == 0)
+            node_reopen(&p.a);
+        contact();
+        show(&p.a);
+    }
+}
+
+#define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        T(test_one_side),
+        T(test_both_sides),
+        T(test_kept_back),
+        T(test_nothing),
+        T(test_lost_base),
+        T(test_keywords),
+        T(test_files),
+        T(test_published),
+        cmocka_unit_test_setup_teardown(test_first_contact, setup_empty, teardown),
+        T(test_tree_made_and_moved),
+        T(test_tree_removed),
+        T(test_tree_two_of_one_name),
+        T(test_copied_ids),
+        T(test_random),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
