@@ -128,28 +128,6 @@ static void queue_add_lost(void) {
     }
 }
 
-/* false: dropped; fd is the caller's then. */
-static bool queue_put(const Mfl__ToSyncd *m, int fd) {
-    if (state == DOWN) {
-        dropped++;
-        return false;
-    }
-    if (queued >= UPCALL_QUEUE_PACKETS || queued_bytes >= UPCALL_QUEUE_BYTES) {
-        if (dropped++ == 0)
-            log_warn("syncd does not keep up: events dropped, mailboxes will be compared anew");
-        return false;
-    }
-    if (state == UP && dropped > 0)
-        queue_add_lost();
-    struct packet *p = packet_make(m, fd);
-    if (p == NULL) {
-        dropped++;
-        return false;
-    }
-    queue_add(p);
-    return true;
-}
-
 static void queue_drop(void) {
     struct packet *p, *next;
     DL_FOREACH_SAFE(queue, p, next) {
@@ -169,6 +147,35 @@ static void questions_release(void) {
         q->fn(q->arg, &alone, false);
         free(q);
     }
+}
+
+/* All that waits is answered at once: mail goes on without the peer. Under the lock. */
+static void go_down(void) {
+    state = DOWN;
+    queue_drop();
+    questions_release();
+}
+
+static void queue_overflow(void) {
+    log_warn("syncd does not keep up: events dropped, mailboxes will be compared anew");
+    if (conn >= 0)
+        shutdown(conn, SHUT_RDWR); /* the receiver sees the end */
+    go_down();
+}
+
+/* false: dropped; fd is the caller's then. */
+static bool queue_put(const Mfl__ToSyncd *m, int fd) {
+    if (state != DOWN && (queued >= UPCALL_QUEUE_PACKETS || queued_bytes >= UPCALL_QUEUE_BYTES))
+        queue_overflow();
+    if (state == UP && dropped > 0)
+        queue_add_lost();
+    struct packet *p = state == DOWN ? NULL : packet_make(m, fd);
+    if (p == NULL) {
+        dropped++;
+        return false;
+    }
+    queue_add(p);
+    return true;
 }
 
 /* --- telling and asking
@@ -297,13 +304,6 @@ static bool connection_begin(int fd) {
     }
     pthread_mutex_unlock(&lock);
     return ok;
-}
-
-/* All that waits is answered at once: mail goes on without the peer. Under the lock. */
-static void go_down(void) {
-    state = DOWN;
-    queue_drop();
-    questions_release();
 }
 
 static void connection_end(int fd) {

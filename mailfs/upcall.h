@@ -9,9 +9,9 @@
  * (Lost) when it is back. Only at the start, while a first connection is still hoped for (the
  * peer's timeout, once), what is told and asked is kept for it.
  *
- * Memory: at most UPCALL_QUEUE_PACKETS packets or UPCALL_QUEUE_BYTES; beyond that packets are
- * dropped, which Lost says, and questions are answered as if syncd was not there.
- * Any thread.
+ * Memory: at most UPCALL_QUEUE_PACKETS packets or UPCALL_QUEUE_BYTES. A syncd that is so far behind
+ * is as good as gone: the connection is ended, and the next one begins with what is true then
+ * (Hello). Any thread.
  */
 
 #include <stdbool.h>
@@ -19,7 +19,7 @@
 
 #include "wire/local.pb-c.h"
 
-#define UPCALL_QUEUE_PACKETS 16384u
+#define UPCALL_QUEUE_PACKETS 131072u
 #define UPCALL_QUEUE_BYTES   (32u << 20)
 
 struct upcall_answer {
