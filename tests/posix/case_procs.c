@@ -142,7 +142,7 @@ static void one_makes_dirs(int me)
 
 static void directories_come_and_go(void)
 {
-	char name[8];
+	char name[16];
 
 	all_at_once(PROCS, one_makes_dirs);
 	for (int i = 0; i < 5; i++) {
