@@ -14,6 +14,7 @@ struct apply_result {
     bool suspect; /* the store was in neither the state before nor after: merge the container */
     struct mailfs_id also[2]; /* and these */
     size_t n_also;
+    bool tree; /* directories are elsewhere than the peer thinks: compare the trees (a new contact) */
 };
 void apply_result_free(struct apply_result *r);
 

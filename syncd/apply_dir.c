@@ -242,6 +242,24 @@ int apply_dir_make(struct apply *a, const Mfp__OpDirMake *op) {
 /* ---- moved
  * --------------------------------------------------------------------------------------------- */
 
+/* The trees differ: they are to be compared. The mark makes the container be listed. */
+static int suspect_tree(struct apply *a, const char *what, const char *name) {
+    uint64_t gen;
+    int r = state_mark_gen(a->st, &gen);
+
+    apply_suspect(a, what, name);
+    a->out->tree = true;
+    return r == 0 ? state_mark(a->st, &a->dir, gen) : r;
+}
+
+/* Is it where the peer had it, or where the peer has put it? If not, it was moved here as well. */
+static bool place_known(const struct apply *a, const Mfp__OpDirMove *op,
+                        const struct mailfs_id *to, const struct mailfs_id *parent,
+                        const char *name) {
+    return (mailfs_id_equal(parent, &a->dir) && strcmp(name, op->old_name) == 0) ||
+           (mailfs_id_equal(parent, to) && strcmp(name, op->name) == 0);
+}
+
 int apply_dir_move(struct apply *a, const Mfp__OpDirMove *op) {
     char name[MAILDIR_NAME_MAX + 1];
     struct mailfs_id id, to_id, from_id;
@@ -254,13 +272,15 @@ int apply_dir_move(struct apply *a, const Mfp__OpDirMove *op) {
         return -EINVAL;
     r = store_dir_open(a->st, &id, &d);
     if (r < 0) {
-        apply_suspect(a, "a directory the peer moved is not here", op->name);
-        return r == -ENOENT ? 0 : r;
+        int e = suspect_tree(a, "a directory the peer moved is not here", op->name);
+        return r == -ENOENT ? e : r;
     }
     r = store_dir_open(a->st, &to_id, &to);
     if (r == 0)
         r = apply_place_of(a->st, d.fd[0], &from_id, &from, name);
-    if (r == 0 && !(mailfs_id_equal(&from_id, &to_id) && strcmp(name, op->name) == 0)) {
+    if (r == 0 && !place_known(a, op, &to_id, &from_id, name)) {
+        r = suspect_tree(a, "a directory was moved on both nodes", op->name);
+    } else if (r == 0 && !(mailfs_id_equal(&from_id, &to_id) && strcmp(name, op->name) == 0)) {
         r = io_rename(from, name, to.fd[0], op->name, RENAME_NOREPLACE);
         if (r == 0) {
             inval_moved(&a->out->inval, &from_id, &id, name, NULL);
@@ -272,9 +292,8 @@ int apply_dir_move(struct apply *a, const Mfp__OpDirMove *op) {
     store_dir_close(&to);
     store_dir_close(&d);
     if (r == -EEXIST || r == -ENOENT || r == -ENOTEMPTY || r == -EINVAL) {
-        apply_suspect(a, "a directory cannot be moved as the peer did", op->name);
         suspect_also(a, &id);
-        return 0;
+        return suspect_tree(a, "a directory cannot be moved as the peer did", op->name);
     }
     return r;
 }

@@ -70,6 +70,12 @@ static void apply_suspects(const struct apply *a) {
     }
 }
 
+/* Directories are merged at contact only. */
+static void apply_tree(struct volume *v) {
+    if (contact_is_up(v))
+        contact_drop(v, "directories were moved on both nodes: they are compared", true);
+}
+
 static void apply_done(void *arg) {
     struct apply *a = arg;
     struct volume *v = a->v;
@@ -81,6 +87,8 @@ static void apply_done(void *arg) {
         replica_applied(v->machine, volume_now(), a->seq);
     driver_pump(v);
     apply_suspects(a);
+    if (a->result.tree)
+        apply_tree(v);
     apply_result_free(&a->result);
     replica_payload_unref(a->payload);
     free(a);
