@@ -9,7 +9,7 @@
 
 #include <sys/types.h>
 
-/* Once, before threads are made. 0 or -errno: no CAP_SETPCAP. */
+/* Once, before threads are made, after limits are raised. 0 or -errno: no CAP_SETPCAP. */
 int cred_init(void);
 
 void cred_take(uid_t uid, gid_t gid);
