@@ -82,9 +82,8 @@ ALL_LDFLAGS = -pthread $(HARDEN_LD) $(SANFLAGS) $(LDFLAGS)
 pc = $(shell $(PKG_CONFIG) $(1) 2>/dev/null)
 FUSE_CFLAGS := $(call pc,--cflags fuse3)
 LIBS_mailfs := -lfuse3
-LIBS_syncd := -lrsync -linotifytools
 LIBS_common := -levent_openssl -levent_pthreads -levent -lssl -lcrypto -lprotobuf-c -llmdb -lconfuse \
-	       -ljson-c -lcap-ng
+	       -ljson-c
 LIBS_test := -lcmocka
 
 # --- what there is ------------------------------------------------------------------------
@@ -190,15 +189,14 @@ $(BUILD)/lib/tests_$(1).a: $(call obj,$(call test_helpers,$(1)))
 $(BUILD)/tests/$(1)/%: $(BUILD)/obj/tests/$(1)/%.o $(call test_ar,$(1)) $(PROG_AR) $(LIBS_A)
 	$$(call say,LD,$$@)
 	$$(Q)mkdir -p $$(@D)
-	$$(Q)$$(CC) $$(ALL_LDFLAGS) -o $$@ $$^ $$(LIBS_test) $$(LIBS_mailfs) $$(LIBS_syncd) \
-		$$(LIBS_common)
+	$$(Q)$$(CC) $$(ALL_LDFLAGS) -o $$@ $$^ $$(LIBS_test) $$(LIBS_mailfs) $$(LIBS_common)
 endef
 $(foreach k,$(TEST_KINDS),$(eval $(call TEST_RULE,$(k))))
 
 $(BUILD)/tests/fuzz/%: $(BUILD)/obj/tests/fuzz/%.o $(call obj,$(FUZZ_HELPERS)) $(PROG_AR) $(LIBS_A)
 	$(call say,LD,$@)
 	$(Q)mkdir -p $(@D)
-	$(Q)$(CC) $(ALL_LDFLAGS) -fsanitize=fuzzer -o $@ $^ $(LIBS_mailfs) $(LIBS_syncd) $(LIBS_common)
+	$(Q)$(CC) $(ALL_LDFLAGS) -fsanitize=fuzzer -o $@ $^ $(LIBS_mailfs) $(LIBS_common)
 
 fuzz-bins: $(FUZZ_BINS)
 
