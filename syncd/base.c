@@ -3,7 +3,8 @@
  *
  * Keys (values in base_codec.h; numbers big-endian):
  *   cont   id + kind: 'T' place, 'U' uidlist (V 4, N 4, rest of the header), 'K' keywords,
- *          'S' subscriptions, 'D' sum of digests
+ *          'S' subscriptions, 'D' sum of digests, 'V' version 8, and of the root 'W' version of the
+ *          tree 8
  *   msgs   id + base name      files  id + name      prepof  id + base name
  *
  * 'D' is the sum (mod 2^256) of one SHA-256 for each message and file, so that it does not depend
@@ -26,7 +27,7 @@
 #define KEY_MAX (MAILFS_ID_BYTES + MAILDIR_NAME_MAX + 1)
 
 static enum kv_view kv_view_of(enum base_view v) {
-    return v == BASE_SENT ? KV_SENT : KV_AGREED;
+    return v == BASE_SENT ? KV_SENT : v == BASE_PROPOSED ? KV_PROPOSED : KV_AGREED;
 }
 
 static int name_key(uint8_t key[KEY_MAX], const struct mailfs_id *dir, const char *name) {
@@ -58,12 +59,12 @@ static void sum_add(uint8_t a[STATE_DIGEST], const uint8_t b[STATE_DIGEST], bool
     }
 }
 
-static int sum_change(struct state *st, const struct mailfs_id *dir, const uint8_t *minus,
-                      const uint8_t *plus) {
+static int sum_change(struct state *st, enum kv_view view, const struct mailfs_id *dir,
+                      const uint8_t *minus, const uint8_t *plus) {
     uint8_t key[KEY_MAX], sum[STATE_DIGEST] = {0};
     size_t nkey = kind_key(key, dir, 'D'), n;
     void *val;
-    int r = kv_get(st, KV_AGREED, T_CONT, key, nkey, &val, &n);
+    int r = kv_get(st, view, T_CONT, key, nkey, &val, &n);
 
     if (r < 0 && r != -ENOENT)
         return r;
@@ -74,7 +75,7 @@ static int sum_change(struct state *st, const struct mailfs_id *dir, const uint8
         sum_add(sum, minus, true);
     if (plus)
         sum_add(sum, plus, false);
-    return kv_put(st, KV_AGREED, T_CONT, key, nkey, sum, sizeof(sum));
+    return kv_put(st, view, T_CONT, key, nkey, sum, sizeof(sum));
 }
 
 /* What a record adds to the sum. Only what the two nodes have alike: no mtimes. */
@@ -110,7 +111,7 @@ static int record_put(struct state *st, enum base_view view, enum table t,
         return nkey;
     if (view == BASE_SENT)
         return kv_put(st, KV_SENT, t, key, (size_t)nkey, val, n);
-    r = kv_get(st, KV_AGREED, t, key, (size_t)nkey, &old, &nold);
+    r = kv_get(st, kv_view_of(view), t, key, (size_t)nkey, &old, &nold);
     if (r < 0 && r != -ENOENT)
         return r;
     had = r == 0;
@@ -119,9 +120,9 @@ static int record_put(struct state *st, enum base_view view, enum table t,
     if (r == 0 && val)
         r = record_hash(t, name, val, n, plus);
     if (r == 0 && (had || val))
-        r = kv_put(st, KV_AGREED, t, key, (size_t)nkey, val, n);
+        r = kv_put(st, kv_view_of(view), t, key, (size_t)nkey, val, n);
     if (r == 0 && (had || val))
-        r = sum_change(st, dir, had ? minus : NULL, val ? plus : NULL);
+        r = sum_change(st, kv_view_of(view), dir, had ? minus : NULL, val ? plus : NULL);
     return r;
 }
 
@@ -203,11 +204,12 @@ int base_file_put(struct state *st, enum base_view view, const struct mailfs_id 
 /* ---- containers -------------------------------------------------------------------------------
  */
 
-int base_dir_get(struct state *st, const struct mailfs_id *dir, struct base_dir *out) {
+int base_dir_get_in(struct state *st, enum base_view view, const struct mailfs_id *dir,
+                    struct base_dir *out) {
     uint8_t key[KEY_MAX];
     size_t nkey = kind_key(key, dir, 'T'), n;
     void *val;
-    int r = kv_get(st, KV_AGREED, T_CONT, key, nkey, &val, &n);
+    int r = kv_get(st, kv_view_of(view), T_CONT, key, nkey, &val, &n);
 
     if (r == 0)
         r = base_dir_decode(val, n, out);
@@ -215,7 +217,8 @@ int base_dir_get(struct state *st, const struct mailfs_id *dir, struct base_dir 
     return r;
 }
 
-int base_dir_put(struct state *st, const struct mailfs_id *dir, const struct base_dir *rec) {
+int base_dir_put_in(struct state *st, enum base_view view, const struct mailfs_id *dir,
+                    const struct base_dir *rec) {
     uint8_t key[KEY_MAX];
     size_t nkey = kind_key(key, dir, 'T');
     struct buf b;
@@ -224,33 +227,42 @@ int base_dir_put(struct state *st, const struct mailfs_id *dir, const struct bas
     buf_init(&b, 1024);
     r = base_dir_encode(rec, &b);
     if (r == 0)
-        r = kv_put(st, KV_AGREED, T_CONT, key, nkey, b.p, b.len);
+        r = kv_put(st, kv_view_of(view), T_CONT, key, nkey, b.p, b.len);
     buf_free(&b);
     return r;
 }
 
+int base_dir_get(struct state *st, const struct mailfs_id *dir, struct base_dir *out) {
+    return base_dir_get_in(st, BASE_AGREED, dir, out);
+}
+
+int base_dir_put(struct state *st, const struct mailfs_id *dir, const struct base_dir *rec) {
+    return base_dir_put_in(st, BASE_AGREED, dir, rec);
+}
+
 struct wipe {
     struct state *st;
+    enum kv_view view;
     enum table t;
 };
 
 static int wipe_one(void *arg, const uint8_t *key, size_t nkey, const void *val, size_t n) {
     struct wipe *w = arg;
 
-    /* The place of a container outlives its contents. */
-    if (w->t == T_CONT && key[MAILFS_ID_BYTES] == 'T')
+    /* The place of a container outlives its contents, and so does the version of its base. */
+    if (w->t == T_CONT && (key[MAILFS_ID_BYTES] == 'T' || key[MAILFS_ID_BYTES] == 'V'))
         return 0;
-    return kv_put(w->st, KV_AGREED, w->t, key, nkey, NULL, 0);
+    return kv_put(w->st, w->view, w->t, key, nkey, NULL, 0);
 }
 
-int base_wipe(struct state *st, const struct mailfs_id *dir) {
+int base_wipe(struct state *st, enum base_view view, const struct mailfs_id *dir) {
     static const enum table all[] = {T_CONT, T_MSGS, T_FILES, T_PREPOF};
     size_t i;
     int r = 0;
 
     for (i = 0; r == 0 && i < sizeof(all) / sizeof(*all); i++) {
-        struct wipe w = {st, all[i]};
-        r = kv_each(st, all[i], dir, wipe_one, &w);
+        struct wipe w = {st, kv_view_of(view), all[i]};
+        r = kv_each(st, w.view, all[i], dir, wipe_one, &w);
     }
     return r;
 }
@@ -258,8 +270,11 @@ int base_wipe(struct state *st, const struct mailfs_id *dir) {
 int base_dir_del(struct state *st, const struct mailfs_id *dir) {
     uint8_t key[KEY_MAX];
     size_t nkey = kind_key(key, dir, 'T');
-    int r = base_wipe(st, dir);
+    int r = base_wipe(st, BASE_AGREED, dir);
 
+    if (r == 0)
+        r = kv_put(st, KV_AGREED, T_CONT, key, nkey, NULL, 0);
+    kind_key(key, dir, 'V');
     return r == 0 ? kv_put(st, KV_AGREED, T_CONT, key, nkey, NULL, 0) : r;
 }
 
@@ -322,6 +337,34 @@ int base_text_put(struct state *st, enum base_view view, const struct mailfs_id 
     return kv_put(st, kv_view_of(view), T_CONT, key, nkey, p, n);
 }
 
+int base_version_get(struct state *st, enum base_version_of of, const struct mailfs_id *dir,
+                     uint64_t *version) {
+    uint8_t key[KEY_MAX];
+    size_t nkey = kind_key(key, dir, (char)of), n;
+    void *val;
+    int r = kv_get(st, KV_AGREED, T_CONT, key, nkey, &val, &n);
+
+    *version = r == 0 && n == 8 ? bytes_get_u64(val) : 0;
+    free(val);
+    return r == -ENOENT ? 0 : r;
+}
+
+int base_version_put(struct state *st, enum base_view view, enum base_version_of of,
+                     const struct mailfs_id *dir, uint64_t version) {
+    uint8_t key[KEY_MAX], val[8];
+    size_t nkey = kind_key(key, dir, (char)of);
+
+    bytes_put_u64(val, version);
+    return kv_put(st, kv_view_of(view), T_CONT, key, nkey, val, sizeof(val));
+}
+
+int base_version_next(struct state *st, enum base_version_of of, const struct mailfs_id *dir) {
+    uint64_t v;
+    int r = base_version_get(st, of, dir, &v);
+
+    return r == 0 ? base_version_put(st, BASE_AGREED, of, dir, v + 1) : r;
+}
+
 int base_prep_get(struct state *st, const struct mailfs_id *dir, const char *name,
                   struct base_prep *out) {
     void *val;
@@ -338,8 +381,8 @@ int base_prep_get(struct state *st, const struct mailfs_id *dir, const char *nam
     return r;
 }
 
-int base_prep_put(struct state *st, const struct mailfs_id *dir, const char *name,
-                  const struct base_prep *prep) {
+int base_prep_put(struct state *st, enum base_view view, const struct mailfs_id *dir,
+                  const char *name, const struct base_prep *prep) {
     uint8_t key[KEY_MAX], val[16];
     int nkey = name_key(key, dir, name);
 
@@ -349,7 +392,8 @@ int base_prep_put(struct state *st, const struct mailfs_id *dir, const char *nam
         bytes_put_u64(val, prep->incarnation);
         bytes_put_u64(val + 8, prep->seq);
     }
-    return kv_put(st, KV_AGREED, T_PREPOF, key, (size_t)nkey, prep ? val : NULL, sizeof(val));
+    return kv_put(st, kv_view_of(view), T_PREPOF, key, (size_t)nkey, prep ? val : NULL,
+                  sizeof(val));
 }
 
 /* ---- each --------------------------------------------------------------------------------------
@@ -414,17 +458,17 @@ static int each_dir(void *arg, const uint8_t *key, size_t nkey, const void *val,
 
 int base_each_msg(struct state *st, const struct mailfs_id *dir, base_msg_fn *fn, void *arg) {
     struct each e = {.msg = fn, .arg = arg};
-    return kv_each(st, T_MSGS, dir, each_msg, &e);
+    return kv_each(st, KV_AGREED, T_MSGS, dir, each_msg, &e);
 }
 
 int base_each_file(struct state *st, const struct mailfs_id *dir, base_file_fn *fn, void *arg) {
     struct each e = {.file = fn, .arg = arg};
-    return kv_each(st, T_FILES, dir, each_file, &e);
+    return kv_each(st, KV_AGREED, T_FILES, dir, each_file, &e);
 }
 
 int base_each_dir(struct state *st, base_dir_fn *fn, void *arg) {
     struct each e = {.dir = fn, .arg = arg};
-    return kv_each(st, T_CONT, NULL, each_dir, &e);
+    return kv_each(st, KV_AGREED, T_CONT, NULL, each_dir, &e);
 }
 
 /* ---- digests ------------------------------------------------------------------------------------
@@ -449,11 +493,12 @@ static int subs_sum(const char *text, size_t n, uint8_t sum[STATE_DIGEST]) {
     return r;
 }
 
-static int digest_texts(struct state *st, const struct mailfs_id *dir, struct buf *b) {
+static int digest_texts(struct state *st, enum base_view view, const struct mailfs_id *dir,
+                        struct buf *b) {
     uint8_t h[STATE_DIGEST];
     char *text;
     size_t n;
-    int r = base_text_get(st, BASE_AGREED, dir, BASE_KEYWORDS, &text, &n);
+    int r = base_text_get(st, view, dir, BASE_KEYWORDS, &text, &n);
 
     memset(h, 0, sizeof(h));
     if (r == 0 && n)
@@ -463,7 +508,7 @@ static int digest_texts(struct state *st, const struct mailfs_id *dir, struct bu
         return r;
     buf_append(b, h, sizeof(h));
     memset(h, 0, sizeof(h));
-    r = base_text_get(st, BASE_AGREED, dir, BASE_SUBS, &text, &n);
+    r = base_text_get(st, view, dir, BASE_SUBS, &text, &n);
     if (r == 0 && n)
         r = subs_sum(text, n, h);
     free(text);
@@ -472,12 +517,13 @@ static int digest_texts(struct state *st, const struct mailfs_id *dir, struct bu
     return buf_append(b, h, sizeof(h));
 }
 
-static int digest_sum(struct state *st, const struct mailfs_id *dir, struct buf *b) {
+static int digest_sum(struct state *st, enum base_view view, const struct mailfs_id *dir,
+                      struct buf *b) {
     static const uint8_t zero[STATE_DIGEST];
     uint8_t key[KEY_MAX];
     size_t nkey = kind_key(key, dir, 'D'), n;
     void *val;
-    int r = kv_get(st, KV_AGREED, T_CONT, key, nkey, &val, &n);
+    int r = kv_get(st, kv_view_of(view), T_CONT, key, nkey, &val, &n);
 
     if (r < 0 && r != -ENOENT)
         return r;
@@ -486,10 +532,11 @@ static int digest_sum(struct state *st, const struct mailfs_id *dir, struct buf 
     return r;
 }
 
-static int digest_uidlist(struct state *st, const struct mailfs_id *dir, struct buf *b) {
+static int digest_uidlist(struct state *st, enum base_view view, const struct mailfs_id *dir,
+                          struct buf *b) {
     struct base_uidlist ul;
     uint8_t head[8];
-    int r = base_uidlist_get(st, BASE_AGREED, dir, &ul);
+    int r = base_uidlist_get(st, view, dir, &ul);
 
     if (r < 0 && r != -ENOENT)
         return r;
@@ -499,25 +546,30 @@ static int digest_uidlist(struct state *st, const struct mailfs_id *dir, struct 
     return buf_append(b, head, sizeof(head));
 }
 
-int base_digest(struct state *st, const struct mailfs_id *dir, uint8_t digest[STATE_DIGEST]) {
+int base_digest_in(struct state *st, enum base_view view, const struct mailfs_id *dir,
+                   uint8_t digest[STATE_DIGEST]) {
     struct base_dir rec;
     struct buf b;
-    int r = base_dir_get(st, dir, &rec);
+    int r = base_dir_get_in(st, view, dir, &rec);
 
     memset(digest, 0, STATE_DIGEST);
     if (r == -ENOENT || (r == 0 && !rec.merged))
         return 0;
     buf_init(&b, 1024);
     if (r == 0)
-        r = digest_sum(st, dir, &b);
+        r = digest_sum(st, view, dir, &b);
     if (r == 0)
-        r = digest_uidlist(st, dir, &b);
+        r = digest_uidlist(st, view, dir, &b);
     if (r == 0)
-        r = digest_texts(st, dir, &b);
+        r = digest_texts(st, view, dir, &b);
     if (r == 0)
         r = io_hash(b.p, b.len, digest);
     buf_free(&b);
     return r;
+}
+
+int base_digest(struct state *st, const struct mailfs_id *dir, uint8_t digest[STATE_DIGEST]) {
+    return base_digest_in(st, BASE_AGREED, dir, digest);
 }
 
 static int tree_sum(void *arg, const struct mailfs_id *id, const struct base_dir *rec) {

@@ -29,7 +29,8 @@ int base_tree_digest_now(struct state *st, uint8_t digest[STATE_DIGEST]); /* als
 
 /* ---- for the modules ------------------------------------------------------------------- */
 
-enum base_view { BASE_AGREED, BASE_SENT };
+/* PROPOSED: the result of a merge that the peer has not confirmed yet. */
+enum base_view { BASE_AGREED, BASE_SENT, BASE_PROPOSED };
 
 /* sub MFP__SUB__SELF: not there. */
 struct base_msg {
@@ -77,6 +78,20 @@ int base_file_put(struct state *st, enum base_view view, const struct mailfs_id 
 void base_file_clear(struct base_file *file);
 int base_dir_get(struct state *st, const struct mailfs_id *dir, struct base_dir *out);
 int base_dir_put(struct state *st, const struct mailfs_id *dir, const struct base_dir *rec);
+int base_dir_get_in(struct state *st, enum base_view view, const struct mailfs_id *dir,
+                    struct base_dir *out);
+int base_dir_put_in(struct state *st, enum base_view view, const struct mailfs_id *dir,
+                    const struct base_dir *rec);
+int base_digest_in(struct state *st, enum base_view view, const struct mailfs_id *dir,
+                   uint8_t digest[STATE_DIGEST]);
+
+/* Which of two bases is the later one: counts the transactions that moved it. 0: none. */
+enum base_version_of { BASE_OF_MAILBOX = 'V', BASE_OF_TREE = 'W' /* dir: the root */ };
+int base_version_get(struct state *st, enum base_version_of of, const struct mailfs_id *dir,
+                     uint64_t *version);
+int base_version_put(struct state *st, enum base_view view, enum base_version_of of,
+                     const struct mailfs_id *dir, uint64_t version);
+int base_version_next(struct state *st, enum base_version_of of, const struct mailfs_id *dir);
 /* The record and, with contents, all messages and files of the container. */
 int base_dir_del(struct state *st, const struct mailfs_id *dir);
 int base_uidlist_get(struct state *st, enum base_view view, const struct mailfs_id *dir,
@@ -100,7 +115,7 @@ int base_each_file(struct state *st, const struct mailfs_id *dir, base_file_fn *
 int base_each_dir(struct state *st, base_dir_fn *fn, void *arg); /* all containers but the root */
 
 /* Forgets all messages, files and texts of a container. */
-int base_wipe(struct state *st, const struct mailfs_id *dir);
+int base_wipe(struct state *st, enum base_view view, const struct mailfs_id *dir);
 
 /* What a transaction makes of the base, and (SENT) that it is on its way. */
 int base_apply_txn(struct state *st, enum base_view view, const Mfp__Txn *txn);
@@ -111,7 +126,7 @@ struct base_prep {
 };
 int base_prep_get(struct state *st, const struct mailfs_id *dir, const char *name,
                   struct base_prep *out);
-int base_prep_put(struct state *st, const struct mailfs_id *dir, const char *name,
-                  const struct base_prep *prep); /* NULL removes */
+int base_prep_put(struct state *st, enum base_view view, const struct mailfs_id *dir,
+                  const char *name, const struct base_prep *prep); /* NULL removes */
 
 #endif

@@ -266,6 +266,17 @@ static int touch_txn(struct state *st, bool less, const struct mailfs_id *dir,
     return r;
 }
 
+static bool moves_tree(const Mfp__Txn *txn) {
+    size_t i;
+
+    for (i = 0; i < txn->n_ops; i++) {
+        Mfp__Op__OpCase c = txn->ops[i]->op_case;
+        if (c == MFP__OP__OP_DIR_MAKE || c == MFP__OP__OP_DIR_MOVE || c == MFP__OP__OP_DIR_REMOVE)
+            return true;
+    }
+    return false;
+}
+
 int base_apply_txn(struct state *st, enum base_view view, const Mfp__Txn *txn) {
     struct mailfs_id dir;
     struct ctx c = {st, view, &dir, txn->locked};
@@ -280,6 +291,10 @@ int base_apply_txn(struct state *st, enum base_view view, const Mfp__Txn *txn) {
         if (txn->ops[i]->op_case == MFP__OP__OP_UIDLIST && txn->locked)
             r = do_uidlist(&c, txn->ops[i]->uidlist);
     }
+    if (r == 0 && view == BASE_AGREED)
+        r = base_version_next(st, BASE_OF_MAILBOX, &dir);
+    if (r == 0 && view == BASE_AGREED && moves_tree(txn))
+        r = base_version_next(st, BASE_OF_TREE, &mailfs_id_root);
     return r;
 }
 
@@ -292,7 +307,7 @@ static int acked_op(struct state *st, const struct mailfs_id *dir, const Mfp__Op
     if (op->op_case == MFP__OP__OP_MSG) {
         pending_del(st, dir, op->msg->bname);
         return op->msg->source && op->msg->source->prepared
-                   ? base_prep_put(st, dir, op->msg->bname, NULL)
+                   ? base_prep_put(st, BASE_AGREED, dir, op->msg->bname, NULL)
                    : 0;
     }
     if (op->op_case == MFP__OP__OP_DIR_REMOVE && wire_id(&op->dir_remove->id, &id) == 0) {

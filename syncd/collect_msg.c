@@ -101,7 +101,7 @@ int collect_note_add(struct collect *c, const Mfl__Add *a) {
     if (a->source && a->source->prepared) {
         prep.incarnation = a->source->prepared->incarnation;
         prep.seq = a->source->prepared->seq;
-        return base_prep_put(c->st, c->dir, ch->base, &prep);
+        return base_prep_put(c->st, BASE_AGREED, c->dir, ch->base, &prep);
     }
     return 0;
 }

@@ -2,6 +2,7 @@
  * kv: the base's tables, with layers in memory over LMDB.
  *
  *   sent     own transactions on their way (only the view KV_SENT sees it)
+ *   proposed result of a merge that the peer has not confirmed (only KV_PROPOSED sees it)
  *   agreed   since the last checkpoint
  *   frozen   being written by a checkpoint
  *   LMDB
@@ -111,9 +112,14 @@ static int entry_set(struct kv_layer *l, struct kv_entry *e, const void *val, si
     return 0;
 }
 
+/* The layer a view writes to; below it are agreed, frozen and the disk. */
+static struct kv_layer *top_layer(struct state *st, enum kv_view view) {
+    return view == KV_SENT ? &st->sent : view == KV_PROPOSED ? &st->proposed : &st->agreed;
+}
+
 int kv_put(struct state *st, enum kv_view view, enum table t, const void *key, size_t nkey,
            const void *val, size_t nval) {
-    struct kv_layer *l = view == KV_SENT ? &st->sent : &st->agreed;
+    struct kv_layer *l = top_layer(st, view);
     struct kv_entry *e;
     int r = -ENOMEM;
 
@@ -169,10 +175,10 @@ static int get_disk(struct db_txn *txn, void *arg) {
 /* The topmost entry that says something of this key; NULL: none. Under the mutex. */
 static struct kv_entry *top_entry(struct state *st, enum kv_view view, enum table t,
                                   const void *key, size_t nkey) {
-    const struct kv_layer *layers[] = {&st->sent, &st->agreed, &st->frozen};
+    const struct kv_layer *layers[] = {top_layer(st, view), &st->agreed, &st->frozen};
     size_t i;
 
-    for (i = view == KV_SENT ? 0 : 1; i < 3; i++) {
+    for (i = 0; i < 3; i++) {
         struct kv_entry *e = entry_find(layers[i], t, key, nkey);
         if (e && !e->transparent)
             return e;
@@ -294,7 +300,7 @@ static int pairs_disk(struct db_txn *txn, void *arg) {
 
     r = db_iter_first(txn, ps->t, ps->id ? ps->id->b : NULL, ps->id ? MAILFS_ID_BYTES : 0, &it);
     for (; r == 0; r = db_iter_next(&it)) {
-        r = pairs_add(ps, it.key.p, it.key.n, it.val.p, it.val.n, 2);
+        r = pairs_add(ps, it.key.p, it.key.n, it.val.p, it.val.n, 3);
         if (r < 0)
             break;
     }
@@ -318,17 +324,21 @@ static bool same_key(const struct pair *x, const struct pair *y) {
     return x->nkey == y->nkey && memcmp(x->key, y->key, x->nkey) == 0;
 }
 
-int kv_each(struct state *st, enum table t, const struct mailfs_id *id, kv_fn *fn, void *arg) {
+int kv_each(struct state *st, enum kv_view view, enum table t, const struct mailfs_id *id,
+            kv_fn *fn, void *arg) {
     struct pairs ps = {.t = t, .id = id};
     size_t i;
-    int r;
+    int r = 0;
 
     /* The layers first: what a checkpoint moves to disk meanwhile is then seen twice, not missed.
      */
     state_lock(st);
-    r = pairs_layer(&ps, &st->agreed, 0);
+    if (view != KV_AGREED)
+        r = pairs_layer(&ps, top_layer(st, view), 0);
     if (r == 0)
-        r = pairs_layer(&ps, &st->frozen, 1);
+        r = pairs_layer(&ps, &st->agreed, 1);
+    if (r == 0)
+        r = pairs_layer(&ps, &st->frozen, 2);
     state_unlock(st);
     if (r == 0)
         r = db_view(st->db, pairs_disk, &ps);
@@ -392,6 +402,30 @@ int kv_layer_move(struct kv_layer *to, struct kv_layer *from) {
     }
     kv_layer_clear(from);
     return 0;
+}
+
+int kv_accept(struct state *st, const struct mailfs_id *id) {
+    struct kv_cont *c;
+    int r = 0;
+
+    state_lock(st);
+    c = cont_find(&st->proposed, id);
+    if (c)
+        r = move_cont(&st->agreed, c);
+    if (c && r == 0)
+        cont_free(&st->proposed, c);
+    state_unlock(st);
+    return r;
+}
+
+void kv_refuse(struct state *st, const struct mailfs_id *id) {
+    struct kv_cont *c;
+
+    state_lock(st);
+    c = cont_find(&st->proposed, id);
+    if (c)
+        cont_free(&st->proposed, c);
+    state_unlock(st);
 }
 
 int kv_layer_write(const struct kv_layer *l, struct db_txn *txn) {

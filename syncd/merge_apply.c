@@ -325,15 +325,15 @@ static int base_item(struct merge_run *m, const struct merge_item *it) {
     char name[MAILDIR_NAME_MAX + 1];
     struct base_msg b;
     const char *colon;
-    int r = base_msg_get(m->a.st, BASE_AGREED, &m->a.dir, it->name, &b);
+    int r = base_msg_get(m->a.st, BASE_PROPOSED, &m->a.dir, it->name, &b);
 
     if (r < 0 && r != -ENOENT)
         return r;
     pending_del(m->a.st, &m->a.dir, it->name);
-    base_prep_put(m->a.st, &m->a.dir, it->name, NULL);
+    base_prep_put(m->a.st, BASE_PROPOSED, &m->a.dir, it->name, NULL);
     if (!it->present) {
         b.sub = MFP__SUB__SELF;
-        return base_msg_put(m->a.st, BASE_AGREED, &m->a.dir, it->name, &b);
+        return base_msg_put(m->a.st, BASE_PROPOSED, &m->a.dir, it->name, &b);
     }
     r = merge_name_of(it->name, &it->state, name);
     if (r < 0)
@@ -346,7 +346,7 @@ static int base_item(struct merge_run *m, const struct merge_item *it) {
         meta_into(&b, mine->meta);
     else if (theirs && theirs->meta)
         meta_into(&b, theirs->meta);
-    return base_msg_put(m->a.st, BASE_AGREED, &m->a.dir, it->name, &b);
+    return base_msg_put(m->a.st, BASE_PROPOSED, &m->a.dir, it->name, &b);
 }
 
 int merge_base_msgs(struct merge_run *m) {
@@ -357,6 +357,6 @@ int merge_base_msgs(struct merge_run *m) {
     for (i = 0; r == 0 && i < m->result->count; i++)
         r = base_item(m, &m->result->items[i]);
     if (r == 0 && m->result->validity)
-        r = base_uidlist_put(m->a.st, BASE_AGREED, &m->a.dir, &ul);
+        r = base_uidlist_put(m->a.st, BASE_PROPOSED, &m->a.dir, &ul);
     return r;
 }

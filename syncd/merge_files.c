@@ -39,7 +39,7 @@ int merge_apply_keywords(struct merge_run *m) {
     if (m->mine->keywords.len != n || memcmp(m->mine->keywords.data, text, n) != 0)
         r = apply_write_control(&m->a, "dovecot-keywords", text, n);
     if (r == 0)
-        r = base_text_put(m->a.st, BASE_AGREED, &m->a.dir, BASE_KEYWORDS, text, n);
+        r = base_text_put(m->a.st, BASE_PROPOSED, &m->a.dir, BASE_KEYWORDS, text, n);
     free(text);
     return r;
 }
@@ -71,7 +71,7 @@ static int put_subs(struct merge_run *m, struct maildir_subs *s) {
     if (r < 0 || nhave != n || memcmp(have, text, n) != 0)
         r = apply_write_control(&m->a, "subscriptions", text, n);
     if (r == 0)
-        r = base_text_put(m->a.st, BASE_AGREED, &m->a.dir, BASE_SUBS, text, n);
+        r = base_text_put(m->a.st, BASE_PROPOSED, &m->a.dir, BASE_SUBS, text, n);
     free(have);
     free(text);
     return r;
@@ -193,7 +193,7 @@ static int merge_one(struct merge_run *m, const struct both *b) {
         if (r < 0)
             return r;
     }
-    return base_file_put(m->a.st, BASE_AGREED, &m->a.dir, b->name, mine ? &mi : &ti);
+    return base_file_put(m->a.st, BASE_PROPOSED, &m->a.dir, b->name, mine ? &mi : &ti);
 }
 
 int merge_apply_files(struct merge_run *m) {
@@ -222,11 +222,11 @@ int merge_apply_subdirs(struct merge_run *m) {
         if (sub >= MFP__SUB__NEW && sub <= MFP__SUB__TMP)
             r = store_sub_open(m->a.st, &m->a.d, sub, true);
     }
-    if (r < 0 || base_dir_get(m->a.st, &m->a.dir, &rec) < 0)
+    if (r < 0 || base_dir_get_in(m->a.st, BASE_PROPOSED, &m->a.dir, &rec) < 0)
         return r < 0 ? r : 0;
     for (i = MFP__SUB__NEW; i <= MFP__SUB__TMP; i++) {
         if (store_sub_open(m->a.st, &m->a.d, (int)i, false) >= 0)
             rec.subdirs |= (uint8_t)(1u << i);
     }
-    return base_dir_put(m->a.st, &m->a.dir, &rec);
+    return base_dir_put_in(m->a.st, BASE_PROPOSED, &m->a.dir, &rec);
 }

@@ -60,40 +60,39 @@ static int same_digest(const Mfp__Listing *a, const Mfp__Listing *b) {
            memcmp(a->base_digest.data, b->base_digest.data, STATE_DIGEST) == 0;
 }
 
-static int compute(struct merge_run *m) {
-    struct merge_side a = {.base_valid = m->mine->base_valid,
-                           .full = m->mine->full,
-                           .validity = m->mine->v,
-                           .next = m->mine->n,
-                           .count = m->mine->n_msgs};
-    struct merge_side b = {.base_valid = m->theirs->base_valid,
-                           .full = m->theirs->full,
-                           .validity = m->theirs->v,
-                           .next = m->theirs->n,
-                           .count = m->theirs->n_msgs};
-    struct base_uidlist ul;
-    int r;
+static void side_of(const Mfp__Listing *l, const struct merge_entry *entries,
+                    struct merge_side *s) {
+    memset(s, 0, sizeof(*s));
+    s->base_valid = l->base_valid;
+    s->full = l->full;
+    s->validity = l->v;
+    s->next = l->n;
+    s->base_validity = l->base_v;
+    s->base_next = l->base_n;
+    s->base_version = l->base_version;
+    s->entries = entries;
+    s->count = l->n_msgs;
+}
 
-    /* What the base said of the uidlist is known of both only when it is one. */
-    if (m->same_base && base_uidlist_get(m->a.st, BASE_AGREED, &m->a.dir, &ul) == 0) {
-        a.base_validity = b.base_validity = ul.v;
-        a.base_next = b.base_next = ul.n;
-        free(ul.header_ext);
-    }
-    r = merge_keywords_join(m);
+static int compute(struct merge_run *m) {
+    struct merge_side a, b;
+    int r = merge_keywords_join(m);
+
     if (r == 0)
         r = merge_entries(m);
     if (r == 0)
         r = merge_published(m);
-    a.entries = m->em;
-    b.entries = m->et;
-    return r == 0 ? merge_mailbox(&a, &b, 0, &m->result) : r;
+    if (r < 0)
+        return r;
+    side_of(m->mine, m->em, &a);
+    side_of(m->theirs, m->et, &b);
+    return merge_mailbox(&a, &b, 0, &m->result);
 }
 
 /* The place of a container that came with a marked parent, if the base has none yet. */
 static int agree_on_dir(struct merge_run *m) {
     struct base_dir rec;
-    int r = base_dir_get(m->a.st, &m->a.dir, &rec);
+    int r = base_dir_get_in(m->a.st, BASE_PROPOSED, &m->a.dir, &rec);
 
     if (r < 0 && r != -ENOENT)
         return r;
@@ -106,10 +105,19 @@ static int agree_on_dir(struct merge_run *m) {
             return r;
     }
     rec.agreed = rec.merged = true;
-    return base_dir_put(m->a.st, &m->a.dir, &rec);
+    return base_dir_put_in(m->a.st, BASE_PROPOSED, &m->a.dir, &rec);
 }
 
-/* Nothing is changed before everything is known to be there. */
+/* The result is later than both bases. */
+static int merge_version(struct merge_run *m) {
+    uint64_t a = m->mine->base_version, b = m->theirs->base_version;
+
+    return base_version_put(m->a.st, BASE_PROPOSED, BASE_OF_MAILBOX, &m->a.dir,
+                            (a > b ? a : b) + 1);
+}
+
+/* Whether the peer confirms the result may never be known here: the container is marked before
+ * anything is changed in it. Nothing is, before everything is known to be there. */
 static int carry_out(struct merge_run *m) {
     int r = compute(m);
 
@@ -119,7 +127,7 @@ static int carry_out(struct merge_run *m) {
         collect_forget_notes(m->a.st, &m->a.dir);
     /* What one base has and the other not is listed by one side at least: all is put anew. */
     if (r == 0 && m->both_full)
-        r = base_wipe(m->a.st, &m->a.dir);
+        r = base_wipe(m->a.st, BASE_PROPOSED, &m->a.dir);
     if (r == 0)
         r = agree_on_dir(m);
     if (r == 0)
@@ -135,7 +143,12 @@ static int carry_out(struct merge_run *m) {
     if (r == 0)
         r = merge_base_msgs(m);
     if (r == 0)
+        r = merge_version(m);
+    if (r == 0)
         r = apply_maildirsize(&m->a);
+    /* The peer moves its base when it hears that this store has the result. */
+    if (r == 0 && m->res.inval.n)
+        r = io_syncfs(m->a.st->root);
     return r;
 }
 
@@ -161,8 +174,10 @@ static int merge_gone(struct state *st, const struct mailfs_id *dir, const Mfp__
 }
 
 static int run_open(struct merge_run *m, struct state *st, const struct mailfs_id *dir) {
+    uint64_t gen;
     int r;
 
+    kv_refuse(st, dir); /* of an earlier round */
     m->a.st = st;
     m->a.dir = *dir;
     m->a.locked = true;
@@ -171,7 +186,9 @@ static int run_open(struct merge_run *m, struct state *st, const struct mailfs_i
     if (r == 0)
         r = index_read(st, &m->a.d, &m->a.ix);
     m->a.has_ix = r == 0;
-    return r;
+    if (r == 0)
+        r = state_mark_gen(st, &gen);
+    return r == 0 ? state_mark(st, dir, gen) : r;
 }
 
 static void run_close(struct merge_run *m, struct invals *inval) {
@@ -211,8 +228,21 @@ int merge_mailbox_run(struct state *st, const struct mailfs_id *dir, const Mfp__
         report(&m);
     run_close(&m, inval);
     if (r == 0)
-        r = base_digest(st, dir, digest);
+        r = base_digest_in(st, BASE_PROPOSED, dir, digest);
+    if (r < 0)
+        kv_refuse(st, dir);
     if (r < 0 && r != -ENODATA && r != -ESTALE)
         state_fail(st, r, dir, "cannot merge");
     return r;
+}
+
+int merge_mailbox_done(struct state *st, const struct mailfs_id *dir) {
+    int r = kv_accept(st, dir);
+
+    return r < 0 ? state_fail(st, r, dir, "cannot take over the result of a merge") : 0;
+}
+
+void merge_mailbox_forget(struct state *st, const struct mailfs_id *dir) {
+    kv_refuse(st, dir);
+    collect_forget_notes(st, dir); /* what was written to the uidlist is not agreed */
 }

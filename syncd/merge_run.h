@@ -7,10 +7,12 @@
 
 /*
  * mine: scanned frozen; theirs: the peer's frozen listing, its contents staged (content_lacks()).
- * The result is put into the store and the base; digest is the base's afterwards, the same at the
- * peer. Messages to be removed are moved to STORE/.mailfs/kept/ until merge_caught_up(). What lost
- * against a newer version is kept there for good, and reported in the log.
- * -ENODATA: a content lacks (it appeared between the listings): put the merge off.
+ * The result is put into the store, durably, and is *proposed* as the base: it becomes the agreed
+ * one with merge_mailbox_done(), and not before both have it; otherwise what only one of them has
+ * would be taken for removed by the other the next time. digest is that base's, the same at the
+ * peer. The container is marked. Messages to be removed are moved to STORE/.mailfs/kept/ until
+ * merge_caught_up(). What lost against a newer version is kept there for good, and reported in the
+ * log. -ENODATA: a content lacks (it appeared between the listings): put the merge off.
  */
 int merge_mailbox_run(struct state *st, const struct mailfs_id *dir, const Mfp__Listing *mine,
                       const Mfp__Listing *theirs, uint8_t digest[STATE_DIGEST],

@@ -400,6 +400,7 @@ static int scan_subdirs(struct scan *s) {
 
 static int scan_head(struct scan *s) {
     uint8_t digest[STATE_DIGEST];
+    struct base_uidlist ul;
     struct base_dir rec;
     int r = build_id(&s->out->dir, s->dir);
 
@@ -407,6 +408,13 @@ static int scan_head(struct scan *s) {
         r = base_digest(s->st, s->dir, digest);
     if (r == 0)
         r = build_bytes(&s->out->base_digest, digest, sizeof(digest));
+    if (r == 0)
+        r = base_version_get(s->st, BASE_OF_MAILBOX, s->dir, &s->out->base_version);
+    if (r == 0 && base_uidlist_get(s->st, BASE_AGREED, s->dir, &ul) == 0) {
+        s->out->base_v = ul.v;
+        s->out->base_n = ul.n;
+        free(ul.header_ext);
+    }
     s->out->full = s->full;
     s->out->base_valid = base_dir_get(s->st, s->dir, &rec) == 0 && rec.merged;
     return r;

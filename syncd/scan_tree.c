@@ -411,6 +411,8 @@ int tree_scan(struct state *st, bool full, Mfp__Tree **out, uint8_t digest[STATE
     if (r == 0)
         r = list_all(&t, tree);
     if (r == 0)
+        r = base_version_get(st, BASE_OF_TREE, &mailfs_id_root, &tree->base_version);
+    if (r == 0)
         r = build_bytes(&tree->base_digest, digest, STATE_DIGEST);
     tree_clear(&t);
     if (r < 0) {

@@ -326,6 +326,7 @@ void state_close(struct state *st) {
     pending_free(st);
     collect_forget_notes(st, NULL);
     kv_layer_clear(&st->sent);
+    kv_layer_clear(&st->proposed);
     kv_layer_clear(&st->agreed);
     kv_layer_clear(&st->frozen);
     db_close(st->db);

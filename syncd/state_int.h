@@ -100,7 +100,7 @@ struct state {
     int own, stage, kept, trash; /* .mailfs and its directories */
     struct db *db;
     struct marks *marks;
-    struct kv_layer sent, agreed, frozen;
+    struct kv_layer sent, proposed, agreed, frozen;
     struct jentry *journal;
     uint64_t journal_next;
     struct stage_item *items;
@@ -137,7 +137,7 @@ void pending_free(struct state *st);
 
 /* ---- kv.c: sorted tables with layers in memory -------------------------------------------- */
 
-enum kv_view { KV_AGREED, KV_SENT };
+enum kv_view { KV_AGREED, KV_SENT, KV_PROPOSED };
 
 /* *val is malloc'ed with a NUL behind; free it. -ENOENT. */
 int kv_get(struct state *st, enum kv_view view, enum table t, const void *key, size_t nkey,
@@ -148,9 +148,14 @@ int kv_put(struct state *st, enum kv_view view, enum table t, const void *key, s
 /* Layer sent: one more, or one less, transaction touches this key. */
 int kv_touch(struct state *st, enum table t, const void *key, size_t nkey);
 void kv_untouch(struct state *st, enum table t, const void *key, size_t nkey);
-/* Agreed view, all keys of one container (id NULL: of all) in order; key without the table. */
+/* All keys of one container (id NULL: of all; not in the view KV_SENT) in order; key without the
+ * table. */
 typedef int kv_fn(void *arg, const uint8_t *key, size_t nkey, const void *val, size_t nval);
-int kv_each(struct state *st, enum table t, const struct mailfs_id *id, kv_fn *fn, void *arg);
+int kv_each(struct state *st, enum kv_view view, enum table t, const struct mailfs_id *id,
+            kv_fn *fn, void *arg);
+/* What is proposed for a container becomes agreed, or is forgotten. */
+int kv_accept(struct state *st, const struct mailfs_id *id);
+void kv_refuse(struct state *st, const struct mailfs_id *id);
 void kv_layer_clear(struct kv_layer *l);
 /* Everything of `from` over `to`; from is empty then. */
 int kv_layer_move(struct kv_layer *to, struct kv_layer *from);

@@ -68,6 +68,7 @@ static int side_of(const Mfp__Tree *t, struct tree_side *side) {
         r = entry_of(t->dirs[i], &e[i]);
     side->base_valid = t->base_valid;
     side->full = t->full;
+    side->base_version = t->base_version;
     side->entries = e;
     side->count = t->n_dirs;
     return r;
@@ -376,6 +377,10 @@ int tree_merge_run(struct state *st, const Mfp__Tree *mine, const Mfp__Tree *the
         r = tree_merge(&a, &b, &t.result);
     if (r == 0)
         r = carry_out(&t);
+    if (r == 0)
+        r = base_version_put(st, BASE_AGREED, BASE_OF_TREE, &mailfs_id_root,
+                             (a.base_version > b.base_version ? a.base_version : b.base_version) +
+                                 1);
     if (r == 0)
         r = base_tree_digest_now(st, digest);
     if (r == 0)

@@ -60,8 +60,14 @@ static int merge_once(const struct mailfs_id *dir, bool full) {
     ra = merge_mailbox_run(p.a.st, dir, la, wb, da, NULL);
     rb = merge_mailbox_run(p.b.st, dir, lb, wa, db, NULL);
     assert_int_equal(ra, rb);
-    if (ra == 0)
+    if (ra == 0) {
+        uint8_t now[STATE_DIGEST];
         assert_memory_equal(da, db, STATE_DIGEST);
+        assert_int_equal(merge_mailbox_done(p.a.st, dir), 0);
+        assert_int_equal(merge_mailbox_done(p.b.st, dir), 0);
+        assert_int_equal(base_digest(p.a.st, dir, now), 0);
+        assert_memory_equal(da, now, STATE_DIGEST);
+    }
     mfp__listing__free_unpacked(la, NULL);
     mfp__listing__free_unpacked(lb, NULL);
     mfp__listing__free_unpacked(wa, NULL);
@@ -248,6 +254,27 @@ static void test_kept_back(void **state) {
         kept += strncmp(de->d_name, "r-", 2) == 0;
     closedir(d);
     assert_int_equal(kept, 0);
+}
+
+/* One side has applied the result, the other has not, and nobody confirmed: nothing is lost. */
+static void test_half_a_merge(void **state) {
+    uint8_t da[STATE_DIGEST];
+    Mfp__Listing *la, *lb;
+
+    common();
+    add_seen(&p.b, "u", "4.M1.b", "2,", 4, "four\n");
+    mark(&p.b, &inbox);
+    assert_int_equal(scan_mailbox(p.a.st, &inbox, false, &la), 0);
+    assert_int_equal(scan_mailbox(p.b.st, &inbox, false, &lb), 0);
+    pair_stage(&p.b, &p.a, lb);
+    assert_int_equal(merge_mailbox_run(p.a.st, &inbox, la, lb, da, NULL), 0);
+    assert_true(fs_there(&p.a, "u/cur/4.M1.b:2,"));
+    merge_mailbox_forget(p.a.st, &inbox);
+    mfp__listing__free_unpacked(la, NULL);
+    mfp__listing__free_unpacked(lb, NULL);
+    contact();
+    assert_true(fs_there(&p.a, "u/cur/4.M1.b:2,"));
+    assert_true(fs_there(&p.b, "u/cur/4.M1.b:2,"));
 }
 
 /* Nothing changed: the digests say so, and a merge changes nothing. */
@@ -608,6 +635,7 @@ int main(void) {
         T(test_one_side),
         T(test_both_sides),
         T(test_kept_back),
+        T(test_half_a_merge),
         T(test_nothing),
         T(test_lost_base),
         T(test_keywords),
