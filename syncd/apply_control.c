@@ -267,14 +267,45 @@ static int lines_change(struct maildir_subs *s, const Mfp__OpLines *op) {
     return r < 0 ? r : changed;
 }
 
-int apply_lines(struct apply *a, const Mfp__OpLines *op) {
+/* Dovecot reads, changes and replaces the file under this lock (dotlock, stale after 30 s). */
+#define SUBS_LOCK       "subscriptions.lock"
+#define SUBS_LOCK_STALE 30
+#define SUBS_LOCK_TRIES 200
+#define SUBS_LOCK_MS    10
+
+static bool subs_lock_stale(int dir) {
+    struct stat sb;
+    return fstatat(dir, SUBS_LOCK, &sb, AT_SYMLINK_NOFOLLOW) == 0 &&
+           sb.st_mtim.tv_sec + SUBS_LOCK_STALE < (time_t)(clock_wall_ns() / 1000000000u);
+}
+
+bool apply_subs_lock(int dir) {
+    const struct timespec pause = {.tv_nsec = SUBS_LOCK_MS * 1000000L};
+    int fd, i;
+
+    for (i = 0; i < SUBS_LOCK_TRIES; i++) {
+        fd = io_open_beneath(dir, SUBS_LOCK, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+        if (fd >= 0) {
+            close(fd);
+            return true;
+        }
+        if (fd != -EEXIST || subs_lock_stale(dir))
+            return false;
+        nanosleep(&pause, NULL);
+    }
+    return false;
+}
+
+void apply_subs_unlock(int dir) {
+    io_unlink(dir, SUBS_LOCK);
+}
+
+static int change_lines(struct apply *a, const Mfp__OpLines *op) {
     struct maildir_subs *s = NULL;
     char *text = NULL, *out = NULL;
     size_t n;
     int r;
 
-    if (strcmp(op->name, SUBSCRIPTIONS) != 0)
-        return -EINVAL;
     r = io_file_read_at(a->d.fd[0], SUBSCRIPTIONS, MAILDIR_SUBS_TEXT_MAX, &text, &n, NULL);
     if (r == 0 && n)
         r = maildir_subs_parse(text, n, &s);
@@ -293,6 +324,19 @@ int apply_lines(struct apply *a, const Mfp__OpLines *op) {
     }
     free(out);
     maildir_subs_free(s);
+    return r;
+}
+
+int apply_lines(struct apply *a, const Mfp__OpLines *op) {
+    bool locked;
+    int r;
+
+    if (strcmp(op->name, SUBSCRIPTIONS) != 0)
+        return -EINVAL;
+    locked = apply_subs_lock(a->d.fd[0]);
+    r = change_lines(a, op);
+    if (locked)
+        apply_subs_unlock(a->d.fd[0]);
     return r;
 }
 

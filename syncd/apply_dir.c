@@ -391,6 +391,7 @@ int apply_dir_remove(struct apply *a, const Mfp__OpDirRemove *op) {
             r = state_mark(a->st, &id, gen);
         suspect_also(a, &id);
         a->out->suspect = true;
+        a->out->tree = true; /* the other node gets it back when the trees are compared */
     } else if (r == 0) {
         r = remove_now(a, &d, &id);
     }

@@ -96,7 +96,10 @@ def file_view(path, info):
     if os.path.basename(path) == "dovecot-uidlist":
         return uidlist_view(path)
     with open(path, "rb") as f:
-        content = hashlib.sha256(f.read()).hexdigest()[:16]
+        content = f.read()
+    if os.path.basename(path) == "subscriptions":   # a set: its order says nothing
+        content = b"".join(sorted(content.splitlines(True)))
+    content = hashlib.sha256(content).hexdigest()[:16]
     return "%s mode %o owner %d:%d" % (content, stat.S_IMODE(info.st_mode), info.st_uid, info.st_gid)
 
 
