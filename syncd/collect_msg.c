@@ -110,21 +110,27 @@ static bool is_at(const struct change *ch, int sub, const char *info) {
     return ch->is.sub == sub && strcmp(ch->is.info, info) == 0;
 }
 
-int collect_note_remove(struct collect *c, const Mfl__Remove *rm) {
+/* Is the name it has, as far as we were told, there still? */
+static bool still_there(struct collect *c, const struct change *ch) {
     char name[MAILDIR_NAME_MAX + 1];
+    struct stat sb;
+    int fd = c->d.fd[0] >= 0 ? store_sub_open(c->st, &c->d, ch->is.sub, false) : -1;
+
+    return fd >= 0 &&
+           str_printf(name, sizeof(name), "%s%s%s", ch->base, *ch->is.info ? ":" : "",
+                      ch->is.info) == 0 &&
+           fstatat(fd, name, &sb, AT_SYMLINK_NOFOLLOW) == 0;
+}
+
+int collect_note_remove(struct collect *c, const Mfl__Remove *rm) {
     const char *info;
     struct change *ch = change_of_name(c, rm->name, &info);
-    int sub;
 
     if (!ch)
         return 0;
     /* One of two names of a message (linked to cur, then removed from new): the other remains. */
-    if (ch->is.sub != MFP__SUB__SELF && !is_at(ch, (int)rm->sub, info) && c->d.fd[0] >= 0 &&
-        store_msg_find(c->st, &c->d, ch->base, NULL, &sub, name) == 0) {
-        size_t n = maildir_name_base_len(name, strlen(name));
-        set_place(ch, sub, name[n] ? name + n + 1 : "");
+    if (ch->is.sub != MFP__SUB__SELF && !is_at(ch, (int)rm->sub, info) && still_there(c, ch))
         return 0;
-    }
     ch->is.sub = MFP__SUB__SELF;
     pending_del(c->st, c->dir, ch->base);
     return 0;

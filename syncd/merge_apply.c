@@ -214,14 +214,32 @@ int merge_apply_msgs(struct merge_run *m) {
 /* ---- uidlist
  * ---------------------------------------------------------------------------------------------- */
 
-static const char *ext_of(const Mfp__Listing *l, const char *base) {
+struct their_rec {
+    UT_hash_handle hh;
+    const Mfp__UidRec *rec;
+};
+
+/* The peer's records with extensions, by base name. */
+static struct their_rec *their_recs(const Mfp__Listing *l, struct their_rec **memory) {
+    struct their_rec *all = NULL, *v = calloc(l->n_recs + 1, sizeof(*v)), *found;
     size_t i;
 
-    for (i = 0; i < l->n_recs; i++) {
-        if (strcmp(l->recs[i]->bname, base) == 0)
-            return l->recs[i]->ext;
+    *memory = v;
+    for (i = 0; v && i < l->n_recs; i++) {
+        const char *base = l->recs[i]->bname;
+        v[i].rec = l->recs[i];
+        HASH_FIND_STR(all, base, found);
+        if (!found)
+            HASH_ADD_KEYPTR(hh, all, base, strlen(base), &v[i]);
     }
-    return NULL;
+    return all;
+}
+
+static const char *ext_of(struct their_rec *all, const char *base) {
+    struct their_rec *r;
+
+    HASH_FIND_STR(all, base, r);
+    return r ? r->rec->ext : NULL;
 }
 
 static int read_own(struct merge_run *m, struct maildir_uidlist **list, char **text, size_t *n) {
@@ -263,8 +281,9 @@ struct kept_ext {
 /* The result's records into the list. Extensions: ours, else the peer's. */
 static int put_items(struct merge_run *m, struct maildir_uidlist *list) {
     struct kept_ext *ext = calloc(m->result->count + 1, sizeof(*ext));
+    struct their_rec *memory, *theirs = their_recs(m->theirs, &memory);
     size_t i;
-    int r = ext ? 0 : -ENOMEM;
+    int r = ext && memory ? 0 : -ENOMEM;
 
     for (i = 0; r == 0 && i < m->result->count; i++) {
         const char *name = m->result->items[i].name;
@@ -276,12 +295,14 @@ static int put_items(struct merge_run *m, struct maildir_uidlist *list) {
     for (i = 0; r == 0 && i < m->result->count; i++) {
         const struct merge_item *it = &m->result->items[i];
         if (it->present && it->state.uid)
-            r = put_rec(list, it->state.uid, ext[i].ext ? ext[i].ext : ext_of(m->theirs, it->name),
+            r = put_rec(list, it->state.uid, ext[i].ext ? ext[i].ext : ext_of(theirs, it->name),
                         it->name);
     }
     for (i = 0; ext && i < m->result->count; i++)
         free(ext[i].ext);
     free(ext);
+    HASH_CLEAR(hh, theirs);
+    free(memory);
     if (r == 0)
         maildir_uidlist_raise_next_to(list, m->result->next);
     return r;
