@@ -125,13 +125,14 @@ static const char *check_order(const struct dir *d) {
     return NULL;
 }
 
-/* Not only by the time that has passed since the last tick: the next one sees to that. */
+/* Has come since the last tick: the next one sees to what it makes possible. */
+static bool just_come(const struct replica *r, uint64_t at) {
+    return r->now >= at && r->ticked_at < at;
+}
+
 static bool could_lock(const struct replica *r, const struct dir *d, const struct waiter *w) {
-    struct replica then = *r;
-    then.now = r->ticked_at > d->phase_at ? r->ticked_at : d->phase_at;
-    if (then.now < w->since)
-        then.now = w->since;
-    return replica_token_grantable(r, d, w) && replica_token_grantable(&then, d, w);
+    return replica_token_grantable(r, d, w) && !just_come(r, w->since + r->config.merge_wait_ms) &&
+           !just_come(r, r->connected_at + r->config.merge_wait_ms);
 }
 
 static const char *check_lock(const struct replica *r, const struct dir *d) {

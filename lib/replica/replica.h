@@ -21,6 +21,7 @@
 #define MAILFS_REPLICA_H
 
 #include "util/id.h"
+#include <errno.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -72,7 +73,7 @@ enum replica_msg_kind {
     RMSG_PREPARED_OK, /* prep, err */
     RMSG_ABORT,       /* prep */
     RMSG_TXN,         /* seq, dir, locked, preps/npreps, payload */
-    RMSG_TXN_ACK,     /* seq, err */
+    RMSG_TXN_ACK,     /* seq, err: 0: durable; REPLICA_RECEIVED: in memory, another one follows */
     RMSG_TOKEN_REQ,   /* dir */
     RMSG_TOKEN_GIVE,  /* dir */
     RMSG_TREE,        /* payload, digest = base digest of the tree, full, round */
@@ -89,6 +90,9 @@ enum replica_msg_kind {
 };
 
 #define REPLICA_DIGEST 32
+/* The `err` of a first acknowledgement (commit = memory): who waits may go on; the base moves with
+ * the second one only, or a peer that dies in between would seem to have removed what it lost. */
+#define REPLICA_RECEIVED (-EINPROGRESS)
 struct replica_mark {
     struct mailfs_id dir;
     uint8_t base_digest[REPLICA_DIGEST]; /* all zero: no valid base */

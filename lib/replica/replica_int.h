@@ -68,7 +68,7 @@ struct request {
 struct tx {
     uint64_t seq, req, at;
     struct dir *dir;
-    bool acked;
+    bool received, acked; /* there; durable there */
     struct replica_payload *payload;
     struct replica_prep *preps;
     size_t npreps;
@@ -80,7 +80,7 @@ struct tx {
 struct rx {
     uint64_t id, seq, epoch; /* id: ours; seq: on the wire */
     struct dir *dir;
-    bool locked, journaled, acked, applying;
+    bool locked, journaled, applying;
     struct replica_payload *payload;
     struct replica_prep *preps;
     size_t npreps;

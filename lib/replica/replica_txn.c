@@ -163,16 +163,25 @@ void replica_act(struct replica *r, uint64_t now, struct mailfs_id dir,
     replica_pump(r);
 }
 
-/* Acknowledged ones become the base in order; so a U waits for what went before it, too. While it
- * is not known what becomes of a merge, the base stays. */
+/* Whoever waits is released when the peer has this transaction and all before it, as safely as its
+ * configuration says. */
+static void release_received(struct replica *r, struct dir *d) {
+    for (struct tx *t = d->tx; t != NULL && (t->acked || t->received); t = t->next) {
+        if (t->req != 0)
+            replica_request_end(r, t->req, 0);
+        t->req = 0;
+    }
+}
+
+/* What is durable there becomes the base, in order. While it is not known what becomes of a merge,
+ * the base stays. */
 void replica_txn_acknowledged(struct replica *r, struct dir *d) {
+    release_received(r, d);
     while (d->stage != STAGE_MERGING && d->tx != NULL && d->tx->acked) {
         struct tx *t = d->tx;
         struct replica_action *a = replica_emit_dir(r, RACT_ACKED, d);
         a->seq = t->seq;
         a->payload = replica_payload_ref(t->payload);
-        if (t->req != 0)
-            replica_request_end(r, t->req, 0);
         DL_DELETE(d->tx, t);
         HASH_DEL(r->tx, t);
         tx_free(t);
@@ -182,13 +191,15 @@ void replica_txn_acknowledged(struct replica *r, struct dir *d) {
 int replica_txn_ack(struct replica *r, const struct replica_msg *m) {
     struct tx *t;
     HASH_FIND(hh, r->tx, &m->seq, sizeof m->seq, t);
-    if (t == NULL || t->acked)
+    bool only_received = m->err == REPLICA_RECEIVED;
+    if (t == NULL || t->acked || (only_received && t->received))
         return -EPROTO;
-    if (m->err != 0) {
+    if (m->err != 0 && !only_received) {
         replica_lose(r, "the peer cannot store a transaction");
         return 0;
     }
-    t->acked = true;
+    t->received = true;
+    t->acked = !only_received;
     struct dir *d = t->dir;
     replica_txn_acknowledged(r, d);
     replica_settle(r, d);
@@ -227,9 +238,8 @@ void replica_txn_free_all(struct replica *r, struct dir *d) {
 }
 
 static void rx_ack(struct replica *r, struct rx *x, int err) {
-    if (x->acked || !r->connected || x->epoch != r->epoch)
+    if (!r->connected || x->epoch != r->epoch)
         return;
-    x->acked = true;
     struct replica_msg *m = replica_send(r, RMSG_TXN_ACK);
     m->seq = x->seq;
     m->err = err;
@@ -255,7 +265,7 @@ int replica_txn_receive(struct replica *r, const struct replica_msg *m) {
     DL_APPEND(d->rx, x);
     replica_prep_claim(r, x);
     if (r->config.commit == REPLICA_COMMIT_MEMORY || MUTANT(MUTANT_ACK_EARLY))
-        rx_ack(r, x, 0);
+        rx_ack(r, x, REPLICA_RECEIVED);
     struct replica_action *a = replica_emit_dir(r, RACT_JOURNAL, d);
     a->seq = x->id;
     a->payload = replica_payload_ref(x->payload);

@@ -140,6 +140,8 @@ static bool op_apply(struct box *store, struct box *base, const struct op *op, u
     struct state s = list_get(&store->msgs, op->name);
     trace("   apply %u to %d cur %d flags %x uid %u, where %d cur %d flags %x uid %u", op->name,
           op->is.is, op->is.cur, op->is.flags, op->is.uid, s.is, s.cur, s.flags, s.uid);
+    if (op->is.is && state_equal(list_get(&base->msgs, op->name), op->is))
+        return true; /* agreed upon before: what it is now it has become since */
     bool fits = state_equal(s, op->was) || state_equal(s, op->is);
     if (!op->is.is && s.is && s.uid == op->was.uid)
         fits = true; /* removed there: what only its flags became here does not keep it */
@@ -190,7 +192,7 @@ void txn_acked(struct box *base, const struct txn *t) {
     if (base->v == 0)
         base->v = t->v;
     for (size_t i = 0; i < t->n; i++)
-        if (state_equal(list_get(&base->msgs, t->ops[i].name), t->ops[i].was))
+        if (!t->ops[i].is.is || state_equal(list_get(&base->msgs, t->ops[i].name), t->ops[i].was))
             list_set(&base->msgs, t->ops[i].name, t->ops[i].is);
     if (t->next > base->next)
         base->next = t->next;
