@@ -18,6 +18,7 @@
 #include <sys/file.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
+#include <sys/vfs.h>
 #include <sys/xattr.h>
 #include <unistd.h>
 
@@ -147,8 +148,9 @@ static bool mounted_at(const char *path, char *type, size_t size) {
 
 /* A mailfs that was killed leaves its mount behind, which answers nothing but this. */
 static int take_stale_away(const char *path) {
-    struct stat st;
-    while (stat(path, &st) != 0 && (errno == ENOTCONN || errno == ECONNABORTED)) {
+    struct statfs st;
+    /* Not stat(2): the kernel may have the root's attributes in its cache for a while. */
+    while (statfs(path, &st) != 0 && (errno == ENOTCONN || errno == ECONNABORTED)) {
         if (umount2(path, MNT_DETACH) != 0)
             return refuse(-errno, "stale mount at", path, "unmount it");
         log_warn("took away the stale mount at %s, left by a mailfs that died", path);
