@@ -28,6 +28,7 @@
 #include "util/log.h"
 #include "util/str.h"
 
+#define BASE_FORMAT   "1"                 /* docs/INTERFACES.md */
 #define BASE_DB_BYTES ((size_t)256 << 30) /* address space: thousands of millions of messages */
 
 static const char *const table_names[T_END] = {"cont", "msgs",    "files", "prepof",
@@ -250,6 +251,20 @@ static int check_identity(struct state *st, struct state_start *start) {
     return r;
 }
 
+/* Of another version of this program: not touched. */
+static int check_format(struct state *st) {
+    char format[256];
+    int r = meta_get(st, "format", format);
+
+    if (r == -ENOENT)
+        return meta_put(st, "format", BASE_FORMAT, false);
+    if (r == 0 && strcmp(format, BASE_FORMAT) != 0) {
+        log_error("the base is of format %s, this program knows %s", format, BASE_FORMAT);
+        return -EUCLEAN;
+    }
+    return r;
+}
+
 static int ensure_root(struct state *st) {
     struct base_dir rec;
     int r = base_dir_get(st, &mailfs_id_root, &rec);
@@ -294,7 +309,11 @@ int state_open(const struct state_config *conf, struct state **out, struct state
     }
     r = open_databases(st, conf->dir);
     if (r == 0)
+        r = check_format(st);
+    if (r == 0)
         r = check_identity(st, start);
+    if (r == 0)
+        r = check_format(st); /* a base that was forgotten has none */
     if (r == 0)
         r = ensure_root(st);
     if (r == 0)
