@@ -219,5 +219,12 @@ class Dovecot:
         self.node.sh("dovecot -c %s stop >>%s 2>&1 || :" % (self.conf, self.node.log("dovecot.start")))
         self.node.wait_no_ports(143, 24, 110)
 
+    def forget_pid(self):
+        """As a boot does, which empties /run: the pid in the file may be in use again."""
+        try:
+            os.unlink(os.path.join(self.dir, "run", "master.pid"))
+        except FileNotFoundError:
+            pass
+
     def doveadm(self, *args, check=True):
         return self.node.run("doveadm", "-c", self.conf, *args, check=check)

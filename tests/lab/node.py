@@ -87,6 +87,7 @@ class Node:
         util.kill_all(self.space.pids, self.host)
         for point in rundir.mounts_below(self.mount):
             util.run(["umount", "-l", point], check=False)
+        self.dovecot.forget_pid()
 
     def revive(self):
         """Start all of it again after crash()."""

@@ -61,9 +61,19 @@ def proc_stat(pid):
 
 
 def proc_alive(pid, start=None):
-    """Is it running (a zombie is not), and still the same process?"""
+    """Is it running (a zombie is not), and still the same process?
+
+    A zombie whose other threads are still ending holds its files: /dev/fuse is not closed yet.
+    """
     stat = proc_stat(pid)
-    return bool(stat) and stat[0] not in "ZX" and (start is None or stat[1] == start)
+    if not stat or stat[0] == "X" or (start is not None and stat[1] != start):
+        return False
+    if stat[0] != "Z":
+        return True
+    try:
+        return len(os.listdir("/proc/%d/task" % pid)) > 1
+    except OSError:
+        return False
 
 
 def proc_signal(pid, sig, start=None):
