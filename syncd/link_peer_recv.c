@@ -14,6 +14,7 @@
 
 #include "contact.h"
 #include "link_peer_private.h"
+#include "link_peer_uids.h"
 #include "load.h"
 #include "mem.h"
 #include "util/clock.h"
@@ -106,7 +107,11 @@ static int recv_txn(struct peer *p, Mfp__Frame *f, size_t len) {
         return r;
     Mfp__Txn *txn = p->txn;
     p->txn = NULL;
-    return recv_whole_txn(p, txn);
+    r = uids_unite(txn);
+    if (r == 0)
+        return recv_whole_txn(p, txn);
+    mfp__txn__free_unpacked(txn, NULL);
+    return r;
 }
 
 static int recv_listing(struct peer *p, Mfp__Frame *f, size_t len) {

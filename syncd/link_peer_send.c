@@ -17,6 +17,7 @@
 
 #include "contact.h"
 #include "link_peer_private.h"
+#include "link_peer_uids.h"
 #include "load.h"
 #include "mem.h"
 #include "net/link.h"
@@ -141,7 +142,12 @@ static int send_txn(struct peer *p, const struct replica_msg *m) {
     txn.seq = m->seq;
     txn.dir = wire_bytes_of(&m->dir);
     txn.locked = m->locked;
-    return wire_parts_split(&txn.base, WIRE_PART_MAX, txn_part, p);
+    struct uids_divided divided;
+    int r = uids_divide(&txn, &divided);
+    if (r == 0)
+        r = wire_parts_split(&divided.txn.base, WIRE_PART_MAX, txn_part, p);
+    uids_divided_free(&divided);
+    return r;
 }
 
 static int listing_part(ProtobufCMessage *part, bool last, void *arg) {
