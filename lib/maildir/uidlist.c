@@ -191,7 +191,7 @@ int maildir_uidlist_set_header_rest(struct maildir_uidlist *list, const char *re
     size_t len = strlen(rest);
     char *copy;
 
-    if (!uidlist_rest_ok(rest, len))
+    if (len > UIDLIST_REST_MAX || !uidlist_rest_ok(rest, len))
         return -EINVAL;
     copy = maildir_pool_strndup(&list->pool, rest, len);
     if (!copy)

@@ -65,7 +65,8 @@ static bool lacks_field(const char *have, char key) {
     return true;
 }
 
-/* have plus those fields of offered whose key have lacks, or NULL: no memory. */
+/* have plus those fields of offered whose key have lacks, as far as they fit into a header; or NULL:
+ * no memory. */
 static char *join_rest(const char *have, const char *offered) {
     char *out = malloc(strlen(have) + strlen(offered) + 2);
     const char *p = offered;
@@ -77,7 +78,7 @@ static char *join_rest(const char *have, const char *offered) {
     while (*p) {
         size_t len = strcspn(p, " ");
 
-        if (lacks_field(have, *p)) {
+        if (lacks_field(have, *p) && n + len + 1 <= UIDLIST_REST_MAX) {
             if (n > 0)
                 out[n++] = ' ';
             memcpy(out + n, p, len);
@@ -90,14 +91,17 @@ static char *join_rest(const char *have, const char *offered) {
 }
 
 static int plan_rest(const struct maildir_uidlist *l, const char *rest, struct plan *plan) {
-    const char *p;
+    char *joined;
 
     if (!rest)
         return 0;
     if (!uidlist_rest_ok(rest, strlen(rest)))
         return -EINVAL;
-    for (p = rest; *p; p += strcspn(p, " "), p += strspn(p, " "))
-        plan->header |= lacks_field(l->rest, *p);
+    joined = join_rest(l->rest, rest);
+    if (!joined)
+        return -ENOMEM;
+    plan->header |= strcmp(joined, l->rest) != 0;
+    free(joined);
     return 0;
 }
 

@@ -65,7 +65,7 @@ static void skip_spaces(const char **p, const char *end) {
 /* "V1 N2 G.. ..." after the version. Fields but V and N are kept as they are. */
 static int parse_v3_header(struct reader *r, struct maildir_uidlist *l, const char *p,
                            const char *end) {
-    char rest[1024];
+    char rest[UIDLIST_REST_MAX + 1];
     size_t n = 0;
 
     while (p < end) {
@@ -80,7 +80,7 @@ static int parse_v3_header(struct reader *r, struct maildir_uidlist *l, const ch
         } else {
             size_t len = (size_t)(p - field);
 
-            if (len == 0 || n + len + 2 > sizeof rest ||
+            if (len == 0 || n + len + 1 > UIDLIST_REST_MAX ||
                 (*field == 'G' && !uidlist_guid_ok(value, len - 1)))
                 return refuse(r, -EBADMSG, "bad header");
             if (n > 0)

@@ -32,6 +32,9 @@ struct maildir_uidlist {
     struct uidrec *index;
 };
 
+/* Bytes of the header's other fields together; Dovecot writes two, of 33 and a few. */
+#define UIDLIST_REST_MAX 1022
+
 /* An empty list without header: 0 everywhere. */
 struct maildir_uidlist *uidlist_alloc(void);
 
