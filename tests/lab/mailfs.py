@@ -150,7 +150,7 @@ class Mailfs:
     def serving(self):
         # not by the mount's id: the kernel uses ids again
         try:
-            os.stat(self.node.mount)        # ENOTCONN: a stale one
+            os.statvfs(self.node.mount)     # ENOTCONN: a stale one; stat() has a cache
         except OSError:
             return False
         return self.mounted()

@@ -83,6 +83,8 @@ class Node:
         silent: the peer hears nothing of it, no FIN and no RST, until revive().
         """
         if silent:
+            # what this node's kernel says for its dying sockets must not arrive either
+            self.peer.space.drop(True)
             self.space.drop(True)
         util.kill_all(self.space.pids, self.host)
         for point in rundir.mounts_below(self.mount):
@@ -92,6 +94,7 @@ class Node:
     def revive(self):
         """Start all of it again after crash()."""
         self.space.drop(False)
+        self.peer.space.drop(False)
         self.start()
 
     # --- commands and files -------------------------------------------------------------
