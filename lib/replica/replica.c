@@ -139,8 +139,9 @@ static const char *check_lock(const struct replica *r, const struct dir *d) {
     bool common = r->connected && r->exchanged && d->stage == STAGE_SAME;
     HOLDS(d->lock == LOCK_FREE || !d->lock_shared || !common || d->mine, "I1: L needs the token");
     HOLDS(!d->mine || !d->req_sent, "I2: here and asked for");
-    HOLDS(d->lock == LOCK_FREE || d->rx == NULL || !d->rx->applying, "I3: applied under L");
-    HOLDS(d->lock == LOCK_FREE || d->job == JOB_NONE || d->job == JOB_SCAN || d->job == JOB_STAGE ||
+    bool granted = d->lock != LOCK_FREE && !d->lock_found;
+    HOLDS(!granted || d->rx == NULL || !d->rx->applying, "I3: applied under L");
+    HOLDS(!granted || d->job == JOB_NONE || d->job == JOB_SCAN || d->job == JOB_STAGE ||
               (d->job == JOB_SCAN_FROZEN && d->job_dead),
           "I4: merged under L");
     const struct waiter *w;

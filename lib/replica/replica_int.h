@@ -18,8 +18,8 @@
  * Invariants, checked by replica_check():
  *  I1  L granted with the token, the mailbox the same on both: the token is here.
  *  I2  The token is here, or was asked for, never both.
- *  I3  Nothing is being applied to a mailbox while L is granted or held there.
- *  I4  While the merge is applied, or its frozen listing made, L is free.
+ *  I3  Nothing is being applied to a mailbox while an L that was granted is held there.
+ *  I4  While the merge is applied, or its frozen listing made, no L is granted.
  *  I5  Not connected: nobody waits for the peer, nothing is unacknowledged, no round is open.
  *  I6  Sent and not acknowledged: ascending in each mailbox; received: in the order received.
  *  I7  to_merge is the number of records that are not the same; not more rounds than allowed.
@@ -128,6 +128,7 @@ struct dir {
 
     enum lock lock;
     bool lock_shared;   /* granted with the token, in this epoch */
+    bool lock_found;    /* was there when mailfs came back: nobody granted it */
     bool raise_pending; /* granted with a gap: raised when L exists */
     struct waiter *waiters;
     bool busy;         /* BUSY was answered: TOKEN_HERE is owed */

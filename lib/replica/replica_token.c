@@ -122,6 +122,7 @@ static void grant(struct replica *r, struct dir *d, struct waiter *w) {
     if (!d->lock_shared)
         raise = grant_alone(r, d);
     d->lock = LOCK_GRANTED;
+    d->lock_found = false;
     if (d->lock_shared && !d->hinted) {
         /* Not before: what came with the token must be in the store when mailfs relies on this. */
         d->hinted = true;
@@ -233,6 +234,7 @@ void replica_lock_exists(struct replica *r, uint64_t now, struct mailfs_id dir) 
     r->now = now;
     struct dir *d = replica_dir_get(r, &dir);
     d->lock = LOCK_HELD;
+    d->lock_found = true;
     d->lock_shared = false;
     replica_suspect_dir(r, d);
     replica_settle(r, d);
