@@ -2,8 +2,8 @@
  * checkpoint - clears the marks of what both nodes have on disk
  *
  * In this order, since each step relies on the one before:
- *   1. NewGen to mailfs; from its answer on, marks are made anew. Its acts under the older ones have
- *      all been read by then, since packets come in order.
+ *   1. NewGen to mailfs; from its answer on, marks are made anew. Its acts under the older ones
+ * have all been read by then, since packets come in order.
  *   2. A barrier: what was being collected is known to the machine. Then the older marks are read.
  *   3. Those of them that the machine calls settled, in the state in-sync, may go.
  *   4. state_checkpoint(): syncfs, one commit.

@@ -1,10 +1,10 @@
 /*
  * contact - meet the peer, and agree that it is the right one
  *
- * A connection that TLS has accepted (the peer's certificate is the pinned one) is a candidate until
- * both Hello have been exchanged. One connection is current; a newer good one replaces it, since the
- * peer would not dial if it still had the old one. Nobody but the lower-named node dials. With equal
- * names both do, so that somebody is told what is wrong.
+ * A connection that TLS has accepted (the peer's certificate is the pinned one) is a candidate
+ * until both Hello have been exchanged. One connection is current; a newer good one replaces it,
+ * since the peer would not dial if it still had the old one. Nobody but the lower-named node dials.
+ * With equal names both do, so that somebody is told what is wrong.
  *
  * A refusal is said in a Bye before the connection is closed, and shown in `status` on both nodes;
  * what only a person can repair is tried again at a slower pace.
@@ -35,13 +35,13 @@
 #include "wire/codec.h"
 #include "xfer.h"
 
-#define BACKOFF_MIN_MS 50
-#define BACKOFF_MAX_MS 1000
+#define BACKOFF_MIN_MS  50
+#define BACKOFF_MAX_MS  1000
 #define BACKOFF_SLOW_MS 5000 /* something that a person must repair */
-#define HELLO_MS 5000
-#define BYE_MS 1000
-#define CANDIDATES_MAX 4
-#define PROTOCOL 1
+#define HELLO_MS        5000
+#define BYE_MS          1000
+#define CANDIDATES_MAX  4
+#define PROTOCOL        1
 
 struct conn {
     struct volume *v;
@@ -78,7 +78,7 @@ static bool dials(const struct contact *c) {
     return strcmp(c->v->conf->node, peer_of(c)->name) <= 0;
 }
 
-/* ---- connections -------------------------------------------------------------------------- */
+/* ---- connections ------------------------------------------------------------------- */
 
 static struct conn *conn_new(struct contact *c) {
     struct conn *conn = mem_new(sizeof *conn);
@@ -239,7 +239,7 @@ static void conn_down(struct link *l, enum link_reason reason, const char *text,
 static const struct link_callbacks conn_callbacks = {
     .on_up = conn_up, .on_frame = conn_frame, .on_writable = conn_writable, .on_down = conn_down};
 
-/* ---- dialling ----------------------------------------------------------------------------- */
+/* ---- dialling ---------------------------------------------------------------------- */
 
 /* Half of the time is chance, so that two that failed together do not try together for ever. */
 static unsigned next_delay(struct contact *c) {
@@ -275,7 +275,7 @@ static void dial_now(evutil_socket_t fd, short what, void *arg) {
     dial_later(c);
 }
 
-/* ---- Hello -------------------------------------------------------------------------------- */
+/* ---- Hello ------------------------------------------------------------------------- */
 
 /* What is wrong with this peer, in words meant for the administrators of both nodes; 0: nothing. */
 static int hello_check(const struct volume *v, const Mfp__Hello *h, char *why, size_t size) {
@@ -358,7 +358,7 @@ static void handshake_failed(enum link_reason reason, const char *text, void *ar
         volume_remember(c->v, text); /* the listener has logged it */
 }
 
-/* ---- opening and closing ------------------------------------------------------------------ */
+/* ---- opening and closing ----------------------------------------------------------- */
 
 static int listen_open(struct contact *c, char *err, size_t errsize) {
     const struct conf_addr *at = &c->v->cv->listen;
@@ -453,7 +453,7 @@ void contact_close(struct volume *v) {
     v->contact = NULL;
 }
 
-/* ---- using it ----------------------------------------------------------------------------- */
+/* ---- using it ---------------------------------------------------------------------- */
 
 bool contact_is_up(const struct volume *v) {
     return v->contact != NULL && v->contact->current != NULL;

@@ -19,7 +19,8 @@ struct contact;
 int contact_open(struct volume *v, char *err, size_t errsize);
 /* From now on the peer is dialled, and let in. */
 void contact_start(struct volume *v);
-/* Says Bye and gives up the connection; volume_disconnected() when that has been read, or given up. */
+/* Says Bye and gives up the connection; volume_disconnected() when that has been read, or given up.
+ */
 void contact_stop(struct volume *v, const char *reason);
 void contact_close(struct volume *v);
 

@@ -41,7 +41,7 @@ bool driver_txn_is_tree(const Mfp__Txn *txn) {
     return false;
 }
 
-/* ---- apply -------------------------------------------------------------------------------------- */
+/* ---- apply ------------------------------------------------------------------------- */
 
 struct apply {
     struct volume *v;
@@ -154,7 +154,7 @@ void driver_apply_early(struct volume *v, const struct mailfs_id *dir,
                                    .payload = replica_payload_ref(payload)});
 }
 
-/* ---- base --------------------------------------------------------------------------------------- */
+/* ---- base -------------------------------------------------------------------------- */
 
 struct acked {
     struct volume *v;
@@ -195,7 +195,7 @@ void driver_disconnected(struct volume *v) {
     journaler_wake(v->journaler);
 }
 
-/* ---- contents the peer had prepared ---------------------------------------------------------------- */
+/* ---- contents the peer had prepared ------------------------------------------------ */
 
 struct prep_job {
     struct volume *v;
@@ -233,7 +233,7 @@ static void prep_submit(struct volume *v, struct replica_prep prep, bool publish
         mem_out("work queue");
 }
 
-/* ---- replay --------------------------------------------------------------------------------------- */
+/* ---- replay ------------------------------------------------------------------------ */
 
 struct leftovers {
     struct volume *v;
@@ -289,7 +289,7 @@ int driver_replay(struct volume *v) {
     return 0;
 }
 
-/* ---- actions -------------------------------------------------------------------------------------- */
+/* ---- actions ----------------------------------------------------------------------- */
 
 static void act_send(struct volume *v, const struct replica_action *a) {
     int r = peer_send_msg(v->peer, &a->msg);
@@ -364,7 +364,7 @@ static void carry_out(struct volume *v, const struct replica_action *a) {
     }
 }
 
-/* ---- the pump ------------------------------------------------------------------------------------- */
+/* ---- the pump ---------------------------------------------------------------------- */
 
 static void tick_arm(struct volume *v) {
     uint64_t now = volume_now(), at = replica_deadline(v->machine);

@@ -5,8 +5,8 @@
  * Drives the machine: carries out what it decides.
  *
  * driver_pump() takes all actions out and carries them out, then sets the timer for the machine's
- * next tick. To be called after every input; a call from within is not nested: the outer one goes on
- * until nothing is left. Loop thread only.
+ * next tick. To be called after every input; a call from within is not nested: the outer one goes
+ * on until nothing is left. Loop thread only.
  */
 
 #include <stdbool.h>

@@ -1,10 +1,10 @@
 /*
  * driver_journal - from RACT_JOURNAL to replica_journaled()
  *
- * An entry waits for the contents that are on their way (bulk frames may come after the transaction that
- * names them), asks the disk side what is missing, fetches that, and is then ready. The list is in
- * order of arrival, and entries leave it from its head only: what a later transaction builds upon is
- * always in the journal before it.
+ * An entry waits for the contents that are on their way (bulk frames may come after the transaction
+ * that names them), asks the disk side what is missing, fetches that, and is then ready. The list
+ * is in order of arrival, and entries leave it from its head only: what a later transaction builds
+ * upon is always in the journal before it.
  *
  * Diagnostics: a refused transaction (no room) is logged by the journal, and refused to the peer.
  */
@@ -27,7 +27,7 @@
 
 #define LANE_JOURNAL UINT64_C(0x6a6f75726e616c00)
 #define LANE_CONTENT UINT64_C(0x636f6e74656e7400)
-#define BATCH_MAX 256
+#define BATCH_MAX    256
 
 enum stage_of { WAITS, CHECKING, FETCHING, READY, REFUSED };
 
@@ -65,7 +65,7 @@ static void entry_free(struct entry *e) {
     free(e);
 }
 
-/* ---- contents --------------------------------------------------------------------------------- */
+/* ---- contents ---------------------------------------------------------------------- */
 
 static bool contents_on_their_way(const struct entry *e) {
     const Mfp__Txn *txn = txn_of(e);
@@ -129,7 +129,7 @@ static void entry_check(struct entry *e) {
         mem_out("work queue");
 }
 
-/* ---- commit ----------------------------------------------------------------------------------- */
+/* ---- commit ------------------------------------------------------------------------ */
 
 static void commit_run(void *arg) {
     struct journaler *j = arg;
@@ -204,7 +204,7 @@ static void commit(struct journaler *j) {
         mem_out("work queue");
 }
 
-/* ---- the list --------------------------------------------------------------------------------- */
+/* ---- the list ---------------------------------------------------------------------- */
 
 static void advance_once(struct journaler *j) {
     struct entry *e;

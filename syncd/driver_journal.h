@@ -2,8 +2,8 @@
 #define SYNCD_DRIVER_JOURNAL_H
 
 /*
- * Received transactions into the journal: in the order they came, those that are ready in one commit,
- * each only when all its contents are here.
+ * Received transactions into the journal: in the order they came, those that are ready in one
+ * commit, each only when all its contents are here.
  *
  * Loop thread only.
  */

@@ -78,7 +78,7 @@ static void step_free(struct step *s) {
     driver_pump(v);
 }
 
-/* ---- own listings ------------------------------------------------------------------------------ */
+/* ---- own listings ------------------------------------------------------------------ */
 
 static struct own *own_find(struct merges *m, const struct mailfs_id *dir) {
     struct own *o;
@@ -120,7 +120,7 @@ static bool bases_differ(const struct step *s) {
            memcmp(a->base_digest.data, b->base_digest.data, a->base_digest.len) != 0;
 }
 
-/* ---- the tree ---------------------------------------------------------------------------------- */
+/* ---- the tree ---------------------------------------------------------------------- */
 
 static void tree_scan_run(void *arg) {
     struct step *s = arg;
@@ -162,7 +162,7 @@ static void tree_merge_done(void *arg) {
     step_free(s);
 }
 
-/* ---- marks ------------------------------------------------------------------------------------- */
+/* ---- marks ------------------------------------------------------------------------- */
 
 static void marks_run(void *arg) {
     struct step *s = arg;
@@ -183,7 +183,7 @@ static void marks_done(void *arg) {
     step_free(s);
 }
 
-/* ---- mailboxes --------------------------------------------------------------------------------- */
+/* ---- mailboxes --------------------------------------------------------------------- */
 
 static void scan_run(void *arg) {
     struct step *s = arg;
@@ -266,7 +266,7 @@ static void merge_done(void *arg) {
     step_free(s);
 }
 
-/* ---- both have the result, or not ------------------------------------------------------------------ */
+/* ---- both have the result, or not -------------------------------------------------- */
 
 static void merged_everywhere_run(void *arg) {
     struct step *s = arg;
@@ -284,7 +284,7 @@ static void round_over_done(void *arg) {
     step_free(s);
 }
 
-/* ---- in sync ----------------------------------------------------------------------------------- */
+/* ---- in sync ----------------------------------------------------------------------- */
 
 static void caught_up_run(void *arg) {
     struct step *s = arg;
@@ -301,7 +301,7 @@ static void caught_up_done(void *arg) {
     step_free(s);
 }
 
-/* ---- dispatch ---------------------------------------------------------------------------------- */
+/* ---- dispatch ---------------------------------------------------------------------- */
 
 static void on_tree(struct merges *m, const struct replica_action *a) {
     struct step *s = step_new(m, a);
@@ -374,7 +374,7 @@ void merges_free(struct merges *m) {
         return;
     struct own *o, *tmp;
     HASH_ITER(hh, m->own, o, tmp)
-    own_forget(m, &o->dir);
+        own_forget(m, &o->dir);
     replica_payload_unref(m->tree);
     free(m);
 }

@@ -42,7 +42,8 @@ void front_token_here(struct front *f, const struct mailfs_id *dir);
 void front_token_hint(struct front *f, const struct mailfs_id *dir, bool held);
 void front_invalidate(struct front *f, const struct invals *iv);
 
-/* Asks for marks of a new generation; done is called when mailfs has reached it. False: no mailfs. */
+/* Asks for marks of a new generation; done is called when mailfs has reached it. False: no mailfs.
+ */
 typedef void front_gen_fn(struct volume *v, uint64_t gen);
 bool front_new_gen(struct front *f, uint64_t gen, front_gen_fn *done);
 /* The generation marks carry now. */

@@ -36,7 +36,7 @@ static void say_welcome(struct front *f) {
     front_send(f, &m);
 }
 
-/* ---- what changed while nobody told us ------------------------------------------------------ */
+/* ---- what changed while nobody told us --------------------------------------------- */
 
 /*
  * The marks know of it, and these are listed at a contact: so a mailfs that comes while the link is
@@ -72,7 +72,7 @@ static void look_for_unseen(struct volume *v) {
     jobs_run(v->jobs, &mailfs_id_root, unseen_run, unseen_done, u);
 }
 
-/* ---- packets ---------------------------------------------------------------------------------- */
+/* ---- packets ----------------------------------------------------------------------- */
 
 static int recv_hello(struct front *f, const Mfl__Hello *h) {
     struct volume *v = f->v;

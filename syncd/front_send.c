@@ -137,7 +137,7 @@ bool front_new_gen(struct front *f, uint64_t gen, front_gen_fn *done) {
     return front_is_connected(f);
 }
 
-/* ---- Invalidate -------------------------------------------------------------------------------- */
+/* ---- Invalidate -------------------------------------------------------------------- */
 
 static void stale_add(struct front *f, const struct mailfs_id *dir) {
     struct front_stale *s;

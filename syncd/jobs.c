@@ -1,8 +1,8 @@
 /*
  * jobs - a volume's disk work: lanes per container, and barriers
  *
- * Invariants: held is empty, or its first job is a barrier that waits for running == 0, or a barrier
- * is running. While a barrier runs it is the only one (running == 1).
+ * Invariants: held is empty, or its first job is a barrier that waits for running == 0, or a
+ * barrier is running. While a barrier runs it is the only one (running == 1).
  *
  * Diagnostics: a queue without end is refused by ending the daemon (mem.h).
  */

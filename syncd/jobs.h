@@ -2,9 +2,9 @@
 #define SYNCD_JOBS_H
 
 /*
- * Disk work of one volume, ordered by container: jobs of one container run one after the other in the
- * order given, those of different ones side by side; a barrier runs alone, after all before it and
- * before all behind it (what changes the tree). done() runs in the loop thread.
+ * Disk work of one volume, ordered by container: jobs of one container run one after the other in
+ * the order given, those of different ones side by side; a barrier runs alone, after all before it
+ * and before all behind it (what changes the tree). done() runs in the loop thread.
  *
  * Loop thread only.
  */

@@ -12,7 +12,7 @@ struct event;
  * Bounds of what is put together from parts: a transaction of a hundred thousand messages is some
  * 20 MiB, a listing of a million some 200 MiB.
  */
-#define PEER_TXN_MAX (64u * 1024u * 1024u)
+#define PEER_TXN_MAX     (64u * 1024u * 1024u)
 #define PEER_LISTING_MAX (512u * 1024u * 1024u)
 
 /* A control frame that the link had no room for yet. */

@@ -39,7 +39,7 @@ static void get_digest(const ProtobufCBinaryData *from, uint8_t to[REPLICA_DIGES
         memcpy(to, from->data, REPLICA_DIGEST);
 }
 
-/* ---- parts ---------------------------------------------------------------------------------- */
+/* ---- parts ------------------------------------------------------------------------- */
 
 /*
  * Joins *part (taken over when it is the first) to *whole. 1: whole is complete, and the caller's;
@@ -116,8 +116,8 @@ static int recv_txn(struct peer *p, Mfp__Frame *f, size_t len) {
 
 static int recv_listing(struct peer *p, Mfp__Frame *f, size_t len) {
     bool end = f->listing->end;
-    if (p->listing != NULL && (p->listing->round != f->listing->round ||
-                               !same_dir(&p->listing->dir, &f->listing->dir)))
+    if (p->listing != NULL &&
+        (p->listing->round != f->listing->round || !same_dir(&p->listing->dir, &f->listing->dir)))
         return -EPROTO;
     int r = join((ProtobufCMessage **)&p->listing, (ProtobufCMessage **)&f->listing,
                  &p->listing_bytes, len, PEER_LISTING_MAX, end);
@@ -177,7 +177,7 @@ static int recv_marks(struct peer *p, Mfp__Frame *f, size_t len) {
     return r;
 }
 
-/* ---- the rest ------------------------------------------------------------------------------- */
+/* ---- the rest ---------------------------------------------------------------------- */
 
 static int recv_prep(struct peer *p, const Mfp__Frame *f) {
     struct replica_msg m = {.kind = RMSG_PREPARE};

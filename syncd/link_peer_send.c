@@ -27,8 +27,8 @@
 #include "wire/parts.h"
 #include "xfer.h"
 
-#define LATE_MAX (1024u * 1024u * 1024u)
-#define LATE_RETRY_MS 20
+#define LATE_MAX        (1024u * 1024u * 1024u)
+#define LATE_RETRY_MS   20
 #define MARKS_PER_FRAME 8192
 
 static void late_free(struct peer *p) {
@@ -125,7 +125,7 @@ uint64_t peer_rtt_us(const struct peer *p) {
     return p->rtt_us;
 }
 
-/* ---- what goes in parts --------------------------------------------------------------------- */
+/* ---- what goes in parts ------------------------------------------------------------ */
 
 static int txn_part(ProtobufCMessage *part, bool last, void *arg) {
     Mfp__Frame frame = MFP__FRAME__INIT;
@@ -223,7 +223,7 @@ static int send_marks(struct peer *p, const struct replica_msg *m) {
     return r;
 }
 
-/* ---- small ones ------------------------------------------------------------------------------ */
+/* ---- small ones -------------------------------------------------------------------- */
 
 static int send_prepare(struct peer *p, const struct replica_msg *m) {
     Mfp__Frame frame = MFP__FRAME__INIT;
@@ -370,24 +370,15 @@ static int send_merged(struct peer *p, const struct replica_msg *m) {
 typedef int send_fn(struct peer *p, const struct replica_msg *m);
 
 static send_fn *const send_table[RMSG_KINDS] = {
-    [RMSG_PING] = send_about_life,
-    [RMSG_PONG] = send_about_life,
-    [RMSG_PREPARE] = send_prepare,
-    [RMSG_PREPARED_OK] = send_about_prep,
-    [RMSG_ABORT] = send_about_prep,
-    [RMSG_TXN] = send_txn,
-    [RMSG_TXN_ACK] = send_about_life,
-    [RMSG_TOKEN_REQ] = send_about_token,
-    [RMSG_TOKEN_GIVE] = send_about_token,
-    [RMSG_TREE] = send_tree,
-    [RMSG_TREE_MERGED] = send_merged,
-    [RMSG_MARKS] = send_marks,
-    [RMSG_MERGE_START] = send_about_merge,
-    [RMSG_LISTING] = send_listing,
-    [RMSG_STAGED] = send_about_merge,
-    [RMSG_FREEZE] = send_about_merge,
-    [RMSG_MERGED] = send_merged,
-    [RMSG_CANCEL] = send_about_merge,
+    [RMSG_PING] = send_about_life,         [RMSG_PONG] = send_about_life,
+    [RMSG_PREPARE] = send_prepare,         [RMSG_PREPARED_OK] = send_about_prep,
+    [RMSG_ABORT] = send_about_prep,        [RMSG_TXN] = send_txn,
+    [RMSG_TXN_ACK] = send_about_life,      [RMSG_TOKEN_REQ] = send_about_token,
+    [RMSG_TOKEN_GIVE] = send_about_token,  [RMSG_TREE] = send_tree,
+    [RMSG_TREE_MERGED] = send_merged,      [RMSG_MARKS] = send_marks,
+    [RMSG_MERGE_START] = send_about_merge, [RMSG_LISTING] = send_listing,
+    [RMSG_STAGED] = send_about_merge,      [RMSG_FREEZE] = send_about_merge,
+    [RMSG_MERGED] = send_merged,           [RMSG_CANCEL] = send_about_merge,
     [RMSG_IN_SYNC] = send_about_life,
 };
 

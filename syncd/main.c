@@ -29,8 +29,8 @@
 #include "volume.h"
 
 #define DISK_THREADS 6
-#define IO_THREADS 8
-#define JOBS_MAX (1u << 20)
+#define IO_THREADS   8
+#define JOBS_MAX     (1u << 20)
 
 enum { EXIT_DONE = 0, EXIT_FAILED = 1, EXIT_USAGE = 2 };
 
@@ -50,9 +50,8 @@ static int usage(FILE *to) {
 
 /* -1: go on; else the exit status. */
 static int options_parse(int argc, char **argv, struct options *o) {
-    static const struct option longs[] = {{"help", no_argument, NULL, 'h'},
-                                          {"version", no_argument, NULL, 'V'},
-                                          {NULL, 0, NULL, 0}};
+    static const struct option longs[] = {
+        {"help", no_argument, NULL, 'h'}, {"version", no_argument, NULL, 'V'}, {NULL, 0, NULL, 0}};
     int c;
     while ((c = getopt_long(argc, argv, "fdc:hV", longs, NULL)) != -1) {
         switch (c) {
@@ -77,7 +76,7 @@ static int options_parse(int argc, char **argv, struct options *o) {
     return optind == argc ? -1 : usage(stderr);
 }
 
-/* ---- the loop ------------------------------------------------------------------------------------ */
+/* ---- the loop ---------------------------------------------------------------------- */
 
 static void jobs_finished(evutil_socket_t fd, short what, void *arg) {
     struct workq *wq = arg;

@@ -110,8 +110,7 @@ int process_drop(void) {
     struct __user_cap_header_struct head = {.version = _LINUX_CAPABILITY_VERSION_3};
     struct __user_cap_data_struct caps[2];
     uint64_t mask = kept_mask();
-    if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0 ||
-        syscall(SYS_capget, &head, caps) != 0)
+    if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0 || syscall(SYS_capget, &head, caps) != 0)
         return -errno;
     for (int cap = 0; cap <= 63; cap++) {
         if (!(mask >> cap & 1))

@@ -23,8 +23,8 @@ void process_limits(void);
 
 /*
  * Keeps the capabilities to read and write any file of the store with its owner (CHOWN,
- * DAC_OVERRIDE, DAC_READ_SEARCH for handles, FOWNER, FSETID) and gives up all others, for good. Before any
- * thread is started. Without privileges to begin with, nothing happens. 0 or -errno.
+ * DAC_OVERRIDE, DAC_READ_SEARCH for handles, FOWNER, FSETID) and gives up all others, for good.
+ * Before any thread is started. Without privileges to begin with, nothing happens. 0 or -errno.
  */
 int process_drop(void);
 

@@ -2,8 +2,8 @@
 #define SYNCD_STATUS_H
 
 /*
- * The status document, for mailfsctl and for monitoring: numbers first, then text from them. Pure, so
- * that a test can look at each field. See docs/INTERFACES.md.
+ * The status document, for mailfsctl and for monitoring: numbers first, then text from them. Pure,
+ * so that a test can look at each field. See docs/INTERFACES.md.
  */
 
 #include <stdbool.h>

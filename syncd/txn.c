@@ -76,8 +76,8 @@ static void acts_free(struct acts *a) {
 }
 
 static bool act_is_tree(const Mfl__Act *act) {
-    return act->what_case == MFL__ACT__WHAT_DIR_MAKE ||
-           act->what_case == MFL__ACT__WHAT_DIR_MOVE || act->what_case == MFL__ACT__WHAT_DIR_REMOVE;
+    return act->what_case == MFL__ACT__WHAT_DIR_MAKE || act->what_case == MFL__ACT__WHAT_DIR_MOVE ||
+           act->what_case == MFL__ACT__WHAT_DIR_REMOVE;
 }
 
 static bool acts_are_tree(const struct acts *a) {
@@ -92,7 +92,7 @@ static bool nobody_to_tell(const struct volume *v) {
     return s == REPLICA_NO_PEER || s == REPLICA_ALONE;
 }
 
-/* ---- collecting -------------------------------------------------------------------------------- */
+/* ---- collecting -------------------------------------------------------------------- */
 
 static void collect_run(void *arg) {
     struct collect *c = arg;
@@ -148,7 +148,7 @@ static struct collect *collect_new(struct txns *t, const struct mailfs_id *dir) 
     return c;
 }
 
-/* ---- from mailfs -------------------------------------------------------------------------------- */
+/* ---- from mailfs ------------------------------------------------------------------- */
 
 static struct open_txn *open_find(const struct txns *t, const struct mailfs_id *dir) {
     struct open_txn *o;
@@ -281,6 +281,6 @@ void txns_free(struct txns *t) {
         return;
     struct open_txn *o, *tmp;
     HASH_ITER(hh, t->open, o, tmp)
-    open_free(t, o);
+        open_free(t, o);
     free(t);
 }

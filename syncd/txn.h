@@ -2,9 +2,9 @@
 #define SYNCD_TXN_H
 
 /*
- * What mailfs tells of one container becomes transactions for the machine: acts of the owner of L are
- * kept until U, others go at once. Collecting (what exactly changed) is disk work and is done in
- * the container's lane, so the order of the acts stays.
+ * What mailfs tells of one container becomes transactions for the machine: acts of the owner of L
+ * are kept until U, others go at once. Collecting (what exactly changed) is disk work and is done
+ * in the container's lane, so the order of the acts stays.
  *
  * While there is nobody to send to, nothing is kept: the marks remember what changed.
  *
@@ -16,7 +16,8 @@
 #include "util/id.h"
 #include "wire/local.pb-c.h"
 
-/* Acts of one transaction; a client that does more between L and U gets its mailbox merged instead. */
+/* Acts of one transaction; a client that does more between L and U gets its mailbox merged instead.
+ */
 #define TXN_ACTS_MAX 1000000
 
 struct volume;

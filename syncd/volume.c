@@ -3,8 +3,8 @@
  *
  *   lock file, state on disk, machine, connections, replay of the journal
  *
- * Diagnostics: what is wrong at the start goes to the caller in a sentence. volume_error() logs what
- * `status` shows as the last error.
+ * Diagnostics: what is wrong at the start goes to the caller in a sentence. volume_error() logs
+ * what `status` shows as the last error.
  */
 #include "volume.h"
 
@@ -38,11 +38,11 @@
 #include "xfer.h"
 
 /* As the machine wants them, see lib/replica/replica.h. */
-#define LOCK_WAIT_MS 200
-#define MERGE_WAIT_MS 1000
-#define FREEZE_MS 5000
+#define LOCK_WAIT_MS   200
+#define MERGE_WAIT_MS  1000
+#define FREEZE_MS      5000
 #define MERGE_PARALLEL 4
-#define MAX_UNACKED 65536
+#define MAX_UNACKED    65536
 
 /* The same sentence again is logged after this time only. */
 #define ERROR_AGAIN_NS (UINT64_C(60) * 1000000000)
@@ -72,7 +72,7 @@ void volume_error(struct volume *v, const char *fmt, ...) {
     log_warn("volume %s: %s", v->cv->name, text);
 }
 
-/* ---- opening ------------------------------------------------------------------------------------- */
+/* ---- opening ----------------------------------------------------------------------- */
 
 /* Held until the process ends, whatever ends it. */
 static int lock_take(struct volume *v, char *err, size_t errsize) {
@@ -228,7 +228,7 @@ int volume_open(struct engine *engine, const struct conf_volume *cv, struct volu
     return 0;
 }
 
-/* ---- closing ------------------------------------------------------------------------------------- */
+/* ---- closing ----------------------------------------------------------------------- */
 
 void volume_stop(struct volume *v) {
     if (v->stopping)

@@ -69,8 +69,9 @@ struct volume {
 };
 
 /*
- * Opens state, sockets and machine, and starts the replay. 0, or a negative errno with a sentence in
- * err: -EADDRINUSE also when another syncd serves this volume. On an error *out may have to be closed.
+ * Opens state, sockets and machine, and starts the replay. 0, or a negative errno with a sentence
+ * in err: -EADDRINUSE also when another syncd serves this volume. On an error *out may have to be
+ * closed.
  */
 int volume_open(struct engine *engine, const struct conf_volume *cv, struct volume **out, char *err,
                 size_t errsize);
@@ -83,7 +84,8 @@ void volume_disconnected(struct volume *v); /* by contact.c: the peer knows */
 void volume_quiet(struct volume *v);
 void volume_close(struct volume *v);
 
-/* Something an administrator should know: into the log (not the same line again and again) and status. */
+/* Something an administrator should know: into the log (not the same line again and again) and
+ * status. */
 void volume_error(struct volume *v, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
 /* The same for what has been logged already. */

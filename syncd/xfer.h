@@ -18,8 +18,8 @@
 #include "replica/replica.h"
 #include "wire/peer.pb-c.h"
 
-#define XFER_PART (128u * 1024u)
-#define XFER_IN_MAX (32u * 1024u * 1024u)
+#define XFER_PART        (128u * 1024u)
+#define XFER_IN_MAX      (32u * 1024u * 1024u)
 #define XFER_FETCHES_MAX 16 /* asked of the peer at a time */
 
 struct volume;

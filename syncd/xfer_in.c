@@ -1,8 +1,8 @@
 /*
  * xfer_in - contents from the peer into the stage
  *
- * What has arrived of a content while its last piece was being written goes to a worker in one job; a
- * small message is one job from file to fsync.
+ * What has arrived of a content while its last piece was being written goes to a worker in one job;
+ * a small message is one job from file to fsync.
  *
  * A content is reported as durable exactly once, or as failed; one that was whole when the
  * connection ended is completed all the same, since the origin may be dead.
@@ -71,7 +71,7 @@ static Mfp__Meta *meta_copy(const Mfp__Meta *from) {
     return m;
 }
 
-/* ---- the worker ------------------------------------------------------------------------------- */
+/* ---- the worker -------------------------------------------------------------------- */
 
 static int in_begin(struct xfer_in *in) {
     struct state *st = in->x->v->state;
@@ -140,7 +140,7 @@ static void in_submit(struct xfer_in *in) {
         mem_out("work queue");
 }
 
-/* ---- from the peer ---------------------------------------------------------------------------- */
+/* ---- from the peer ----------------------------------------------------------------- */
 
 static struct xfer_in *in_new(struct xfers *x, Mfp__Body__Kind kind, uint64_t id) {
     struct xfer_in *in = mem_new(sizeof *in);

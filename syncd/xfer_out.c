@@ -126,13 +126,12 @@ void xfer_send_prepared(struct xfers *x, const struct replica_prep *prep,
 void xfer_send_aborted(struct xfers *x, const struct replica_prep *prep) {
     struct xfer_out *o, *tmp;
     DL_FOREACH_SAFE(x->out, o, tmp) {
-        if (o->file != NULL && o->prep.seq == prep->seq &&
-            o->prep.incarnation == prep->incarnation)
+        if (o->file != NULL && o->prep.seq == prep->seq && o->prep.incarnation == prep->incarnation)
             out_free(x, o);
     }
 }
 
-/* ---- for the peer's Fetch --------------------------------------------------------------------- */
+/* ---- for the peer's Fetch ---------------------------------------------------------- */
 
 struct serve {
     struct xfers *x;

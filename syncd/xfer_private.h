@@ -29,8 +29,8 @@ struct xfer_chunk {
 };
 
 /*
- * A content being received. While `working`, a worker owns file, work and err; the loop thread appends
- * to chunks only.
+ * A content being received. While `working`, a worker owns file, work and err; the loop thread
+ * appends to chunks only.
  */
 struct xfer_in {
     struct xfer_in *next, *prev;

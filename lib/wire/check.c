@@ -14,11 +14,11 @@
 #include "maildir/class.h"
 #include "maildir/name.h"
 
-#define SYMLINK_MAX 4096
+#define SYMLINK_MAX      4096
 #define XATTR_NAME_BYTES 255
-#define DIGEST_BYTES 32
-#define EXT_MAX 4096
-#define NODE_MAX 255
+#define DIGEST_BYTES     32
+#define EXT_MAX          4096
+#define NODE_MAX         255
 
 #define REQUIRE(condition, sentence)                                                               \
     do {                                                                                           \

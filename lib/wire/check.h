@@ -5,9 +5,10 @@
  * What a peer sent, before anything else looks at it: ids of the right size, names that are names,
  * no part missing that others rely on. Pure; any thread.
  *
- * After a frame passed: every `dir`, `id` and `new_parent` is 16 bytes (wire_id() cannot fail), every
- * name is one path component of its kind, every state's info could stand in a file name, and what is
- * NULL is what may be: MsgState old/now/was/is (not there), Source, Meta, FileState old/now/was/is.
+ * After a frame passed: every `dir`, `id` and `new_parent` is 16 bytes (wire_id() cannot fail),
+ * every name is one path component of its kind, every state's info could stand in a file name, and
+ * what is NULL is what may be: MsgState old/now/was/is (not there), Source, Meta, FileState
+ * old/now/was/is.
  */
 
 #include <protobuf-c/protobuf-c.h>

@@ -5,7 +5,8 @@
  * Large messages in parts, since a frame has a bound.
  *
  * What makes a message large is its repeated fields (of messages or strings); all other fields go
- * along with every part. No single element is ever divided, so an element must fit. Pure; any thread.
+ * along with every part. No single element is ever divided, so an element must fit. Pure; any
+ * thread.
  */
 
 #include <protobuf-c/protobuf-c.h>
@@ -21,7 +22,8 @@
  */
 typedef int wire_part_fn(ProtobufCMessage *part, bool last, void *arg);
 
-/* At least one part, even of an empty message. 0, -ENOMEM, -EMSGSIZE (an element above max), or emit's. */
+/* At least one part, even of an empty message. 0, -ENOMEM, -EMSGSIZE (an element above max), or
+ * emit's. */
 int wire_parts_split(const ProtobufCMessage *whole, size_t max, wire_part_fn *emit, void *arg);
 
 /*

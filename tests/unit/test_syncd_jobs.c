@@ -12,7 +12,7 @@
 
 #include "syncd/jobs.h"
 
-#define DIRS 5
+#define DIRS   5
 #define ROUNDS 2000
 
 struct shared {
@@ -118,7 +118,8 @@ static void note(void *arg) {
     ++*(unsigned *)arg;
 }
 
-/* Without run(): done() still comes in its turn, and counts as a job of the container until then. */
+/* Without run(): done() still comes in its turn, and counts as a job of the container until then.
+ */
 static void an_empty_job_keeps_its_place(void **state) {
     struct workq *wq;
     unsigned n = 0;

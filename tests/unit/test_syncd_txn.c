@@ -16,7 +16,7 @@
 #include "syncd/txn.h"
 #include "syncd/volume.h"
 
-/* ---- in place of the disk side and of the pump ---------------------------------------------------- */
+/* ---- in place of the disk side and of the pump ------------------------------------- */
 
 static char collected[4096];
 
@@ -45,7 +45,7 @@ uint64_t volume_now(void) {
     return 1000;
 }
 
-/* ---- a volume without peer, one worker so that order shows ---------------------------------------- */
+/* ---- a volume without peer, one worker so that order shows ------------------------- */
 
 struct fixture {
     struct volume v;
@@ -111,7 +111,7 @@ static int act(struct fixture *f, unsigned dir, bool in_txn, const char *name, s
     return e;
 }
 
-/* ---- tests ------------------------------------------------------------------------------------------ */
+/* ---- tests ------------------------------------------------------------------------- */
 
 static void kept_until_u(void **state) {
     struct fixture *f = *state;
