@@ -28,8 +28,10 @@ void apply_suspect(struct apply *a, const char *why, const char *name) {
 
     /* Of an entry applied before, later ones have been too: what does not fit now did then. What
      * was changed here since is marked. */
-    if (a->replay)
+    if (a->replay) {
+        a->mismatch = true;
         return;
+    }
     log_info("%s: %s%s%s; the container will be compared",
              state_path(a->st, &a->dir, path, sizeof(path)), why, name ? ": " : "",
              name ? name : "");
@@ -80,32 +82,65 @@ static int apply_op(struct apply *a, const Mfp__Op *op) {
     }
 }
 
-/* Errors after which trying again later makes sense: the transaction stays in the journal. */
-static bool is_transient(int err) {
-    return err == -ENOSPC || err == -EDQUOT || err == -EIO || err == -ENOMEM || err == -EROFS;
+/* Errors that trying again cannot mend. After any other the transaction stays in the journal. */
+static bool is_permanent(int err) {
+    switch (err) {
+    case -EINVAL:
+    case -ENAMETOOLONG:
+    case -EPROTO:
+    case -EPROTONOSUPPORT:
+    case -EBADMSG:
+    case -EPERM:
+    case -ENOTDIR:
+    case -EISDIR:
+    case -ELOOP:
+    case -EFBIG:
+    case -EEXIST:
+    case -ENOENT:
+        return true;
+    default:
+        return false;
+    }
 }
 
-static int apply_all(struct apply *a, const Mfp__Txn *txn) {
-    int phase, r, first = 0;
+/* *first: the first error, a passing one before a permanent one. Non-zero ends it. */
+static int apply_one(struct apply *a, const Mfp__Op *op, bool *done, int *first) {
+    int r = apply_op(a, op);
+
+    *done = r == 0;
+    if (r >= 0)
+        return 0;
+    state_fail(a->st, r, &a->dir, "cannot apply what the peer did");
+    a->out->suspect = true;
+    if (*first == 0 || !is_permanent(r))
+        *first = r;
+    return is_permanent(r) ? 0 : r;
+}
+
+static int apply_all(struct apply *a, const Mfp__Txn *txn, bool *done) {
+    int phase, r = 0, first = 0;
     size_t i;
 
-    for (phase = 0; phase < PHASES; phase++) {
-        for (i = 0; i < txn->n_ops; i++) {
-            if ((int)phase_of(txn->ops[i]) != phase)
-                continue;
-            r = apply_op(a, txn->ops[i]);
-            if (r >= 0)
-                continue;
-            state_fail(a->st, r, &a->dir, "cannot apply what the peer did");
-            a->out->suspect = true;
-            if (first == 0 || is_transient(r))
-                first = r;
-            if (is_transient(r))
-                return first;
+    for (phase = 0; r == 0 && phase < PHASES; phase++) {
+        for (i = 0; r == 0 && i < txn->n_ops; i++) {
+            if ((int)phase_of(txn->ops[i]) == phase)
+                r = apply_one(a, txn->ops[i], &done[i], &first);
         }
     }
     r = apply_maildirsize(a);
     return first ? first : r;
+}
+
+/* A content that has no name in a mailbox yet must stay: it may be the only copy. */
+static bool lacks_content(const Mfp__Txn *txn, const bool *done) {
+    size_t i;
+
+    for (i = 0; i < txn->n_ops; i++) {
+        if (!done[i] && txn->ops[i]->op_case == MFP__OP__OP_MSG &&
+            content_op_adds(txn->ops[i]->msg))
+            return true;
+    }
+    return false;
 }
 
 static int apply_open(struct apply *a, const Mfp__Txn *txn) {
@@ -118,27 +153,47 @@ static int apply_open(struct apply *a, const Mfp__Txn *txn) {
     return r;
 }
 
+/* At a start nobody can be told of what did not fit: a mark has it compared at the next contact. */
+static int mark_mismatch(struct apply *a) {
+    uint64_t gen;
+    int r = state_mark_gen(a->st, &gen);
+
+    return r == 0 ? state_mark(a->st, &a->dir, gen) : r;
+}
+
+static int apply_base(struct apply *a, const Mfp__Txn *txn, const bool *done,
+                      uint64_t journal_id) {
+    int r = base_apply_txn(a->st, BASE_AGREED, txn, done);
+
+    if (r == 0 && a->mismatch)
+        r = mark_mismatch(a);
+    if (r < 0)
+        return state_fail(a->st, r, &a->dir, "applied, but the base cannot follow");
+    /* Otherwise its entry goes when the container has been merged. */
+    if (journal_id && !lacks_content(txn, done))
+        journal_applied(a->st, journal_id);
+    return 0;
+}
+
 int apply_txn(struct state *st, const Mfp__Txn *txn, uint64_t journal_id, bool replay,
               struct apply_result *out) {
     struct apply a = {.st = st, .replay = replay, .out = out, .locked = txn->locked};
-    int r;
+    bool *done = calloc(txn->n_ops + 1, sizeof(*done));
+    int r, r2;
 
     memset(out, 0, sizeof(*out));
     a.d = (struct store_dir){.fd = {-1, -1, -1, -1}};
-    r = apply_open(&a, txn);
-    if (r == 0)
-        r = apply_all(&a, txn);
-    else if (r == -ENOENT)
-        r = 0;
-    if (!is_transient(r)) {
-        int r2 = base_apply_txn(st, BASE_AGREED, txn);
-        if (r2 < 0)
-            r = state_fail(st, r2, &a.dir, "applied, but the base cannot follow");
-        if (journal_id && !is_transient(r))
-            journal_applied(st, journal_id);
+    r = done ? apply_open(&a, txn) : -ENOMEM;
+    if (r == 0) {
+        r = apply_all(&a, txn, done);
+        if (r == 0 || is_permanent(r)) {
+            r2 = apply_base(&a, txn, done, journal_id);
+            r = r2 < 0 ? r2 : r;
+        }
     }
     if (a.has_ix)
         index_free(&a.ix);
     store_dir_close(&a.d);
+    free(done);
     return r;
 }

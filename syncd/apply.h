@@ -20,10 +20,12 @@ void apply_result_free(struct apply_result *r);
 
 /*
  * journal_id: of its journal entry (0: none). replay: at the start, an entry of an earlier life,
- * perhaps applied already. Base and journal follow. An error of one operation does not stop the
- * others: it is logged, the container is suspect and the first such error is returned (the entry
- * counts as applied: the merge settles it); -ENOSPC, -EDQUOT, -EIO and -ENOMEM: the entry stays in
- * the journal and is applied again at the next start.
+ * perhaps applied already. Base and journal follow, for what the store has now and for nothing else.
+ *   0        done; or suspect
+ *   -ENOENT  the container is not here: nothing was done, the entry stays; suspect
+ *   -EINVAL and others that trying again cannot mend: the rest was done, the base follows that; suspect
+ *   any other (-ENOSPC, -EIO, -EMFILE, ...): partly done, base and entry untouched: try again
+ * An entry with a message that could not be added stays until merge_mailbox_done().
  */
 int apply_txn(struct state *st, const Mfp__Txn *txn, uint64_t journal_id, bool replay,
               struct apply_result *out);

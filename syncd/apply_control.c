@@ -29,8 +29,7 @@
 #define SUBSCRIPTIONS     "subscriptions"
 #define KEYWORDS_FILE_MAX (1u << 20)
 
-/* ---- control files
- * ---------------------------------------------------------------------------------- */
+/* ---- control files ----------------------------------------------------------------- */
 
 int apply_write_control(struct apply *a, const char *name, const char *text, size_t n) {
     struct io_file_attr attr = {.set_owner = geteuid() == 0, .set_mtime = 1};
@@ -99,8 +98,7 @@ int apply_keywords(struct apply *a, const Mfp__OpKeywords *op) {
     return later ? 0 : apply_write_control(a, KEYWORDS, text, op->content.len);
 }
 
-/* ---- uidlist
- * ------------------------------------------------------------------------------------------ */
+/* ---- uidlist ----------------------------------------------------------------------- */
 
 static void note_written(struct apply *a, const struct maildir_uidlist *list) {
     struct stat sb;
@@ -125,10 +123,14 @@ int apply_write_uidlist(struct apply *a, struct maildir_uidlist *list) {
 
 static int append_text(struct apply *a, const char *text, size_t n) {
     int fd = io_open_beneath(a->d.fd[0], UIDLIST, O_WRONLY | O_APPEND | O_NONBLOCK, 0), r;
+    struct stat sb;
 
     if (fd < 0)
         return fd;
-    r = io_write_all(fd, text, n);
+    r = fstat(fd, &sb) < 0 ? -errno : io_write_all(fd, text, n);
+    /* Half a line, and Dovecot would throw the file away and number everything anew. */
+    if (r < 0)
+        io_ftruncate(fd, sb.st_size);
     close(fd);
     if (r == 0)
         inval_add(&a->out->inval, &a->dir, MFL__SUB__SELF, UIDLIST, UIDLIST, true);
@@ -146,7 +148,7 @@ static bool may_bind(struct maildir_uidlist *list, uint32_t next, const Mfp__Uid
 }
 
 static int update_of(struct apply *a, struct maildir_uidlist *list, const Mfp__OpUidlist *op,
-                     struct maildir_uidlist_update *u) {
+                     struct maildir_uidlist_update *u, bool *skipped) {
     struct maildir_uidrec *recs = calloc(op->n_recs + 1, sizeof(*recs));
     uint32_t next = op->v > maildir_uidlist_validity(list) ? 1 : maildir_uidlist_next(list);
     size_t i, n = 0;
@@ -156,6 +158,7 @@ static int update_of(struct apply *a, struct maildir_uidlist *list, const Mfp__O
     for (i = 0; i < op->n_recs; i++) {
         if (!may_bind(list, next, op->recs[i])) {
             apply_suspect(a, "a UID that may have been seen here", op->recs[i]->bname);
+            *skipped = true;
             continue;
         }
         recs[n].uid = op->recs[i]->uid;
@@ -206,13 +209,17 @@ static int append_blind(struct apply *a, const Mfp__OpUidlist *op) {
 }
 
 static int read_list(struct apply *a, const Mfp__OpUidlist *op, struct maildir_uidlist **list) {
+    struct maildir_uidlist_report rep;
     char *text;
     size_t n;
     int r = io_file_read_at(a->d.fd[0], UIDLIST, MAILDIR_UIDLIST_TEXT_MAX, &text, &n, NULL);
 
     if (r == 0) {
-        r = maildir_uidlist_parse(text, n, list, NULL);
+        memset(&rep, 0, sizeof(rep));
+        r = maildir_uidlist_parse(text, n, list, &rep);
         free(text);
+        if (r == 0 && (rep.torn || rep.used != n))
+            return 1; /* torn by a crash: to be written anew */
     }
     if (r == -ENOENT || r == -ENODATA)
         return maildir_uidlist_new(op->v, 1, NULL, list) == 0 ? 1 : -ENOMEM;
@@ -223,20 +230,21 @@ int apply_uidlist(struct apply *a, const Mfp__OpUidlist *op) {
     struct maildir_uidlist_result res = {.change = MAILDIR_UIDLIST_SAME};
     struct maildir_uidlist_update up;
     struct maildir_uidlist *list = NULL;
+    bool skipped = false;
     int r = append_blind(a, op), fresh;
 
     if (r <= 0)
         return r;
     fresh = r = read_list(a, op, &list);
     if (r >= 0)
-        r = update_of(a, list, op, &up);
+        r = update_of(a, list, op, &up, &skipped);
     if (r == 0) {
         r = maildir_uidlist_merge(list, &up, &res);
         free((void *)up.recs);
     }
     if (r == -EEXIST || r == -ESTALE) {
         apply_suspect(a, "the uidlist does not fit the peer's", NULL);
-        r = 0;
+        r = APPLY_NOT_DONE;
     } else if (r == 0 && (fresh || res.change == MAILDIR_UIDLIST_REWRITE)) {
         r = apply_write_uidlist(a, list);
     } else if (r == 0 && res.change == MAILDIR_UIDLIST_APPEND) {
@@ -246,11 +254,10 @@ int apply_uidlist(struct apply *a, const Mfp__OpUidlist *op) {
     }
     free(res.append);
     maildir_uidlist_free(list);
-    return r;
+    return r == 0 && skipped ? APPLY_NOT_DONE : r;
 }
 
-/* ---- subscriptions
- * -------------------------------------------------------------------------------------- */
+/* ---- subscriptions ----------------------------------------------------------------- */
 
 static int lines_change(struct maildir_subs *s, const Mfp__OpLines *op) {
     size_t i;
@@ -340,8 +347,7 @@ int apply_lines(struct apply *a, const Mfp__OpLines *op) {
     return r;
 }
 
-/* ---- maildirsize
- * ------------------------------------------------------------------------------------------ */
+/* ---- maildirsize ------------------------------------------------------------------- */
 
 /* Of this container, or of the nearest above it that has one (Maildir++: the user's INBOX). */
 static int size_file(struct apply *a, struct mailfs_id *where) {

@@ -37,8 +37,7 @@ static void suspect_also(struct apply *a, const struct mailfs_id *id) {
         o->also[o->n_also++] = *id;
 }
 
-/* ---- helpers, also of the tree's merge
- * -------------------------------------------------------------- */
+/* ---- helpers, also of the tree's merge --------------------------------------------- */
 
 int apply_place_of(struct state *st, int fd, struct mailfs_id *parent, int *parent_fd,
                    char name[MAILDIR_NAME_MAX + 1]) {
@@ -146,8 +145,7 @@ int apply_remove_tree(struct state *st, int parent, const char *name) {
     return r == 0 ? io_rmdir(st->trash, temp) : r;
 }
 
-/* ---- made
- * --------------------------------------------------------------------------------------------- */
+/* ---- made -------------------------------------------------------------------------- */
 
 /* After the base has the place: the handle too, so that the id leads there. */
 static int remember(struct apply *a, const struct mailfs_id *id, const char *name,
@@ -239,8 +237,7 @@ int apply_dir_make(struct apply *a, const Mfp__OpDirMake *op) {
     return r;
 }
 
-/* ---- moved
- * --------------------------------------------------------------------------------------------- */
+/* ---- moved ------------------------------------------------------------------------- */
 
 /* The trees differ: they are to be compared. The mark makes the container be listed. */
 static int suspect_tree(struct apply *a, const char *what, const char *name) {
@@ -298,8 +295,7 @@ int apply_dir_move(struct apply *a, const Mfp__OpDirMove *op) {
     return r;
 }
 
-/* ---- removed
- * -------------------------------------------------------------------------------------------- */
+/* ---- removed ----------------------------------------------------------------------- */
 
 struct holds {
     const Mfp__OpDirRemove *op;

@@ -39,7 +39,7 @@ static int finish(struct apply *a, const char *name, const struct base_file *now
         r = io_chown(dir, TEMP, now->owner, now->group);
     if (r == 0 && S_ISREG(now->type)) {
         fd = io_open_beneath(dir, TEMP, O_RDONLY, 0);
-        r = fd < 0 ? fd : io_fchmod(fd, now->mode & 07777);
+        r = fd < 0 ? fd : io_fchmod(fd, now->mode & 0777);
         if (fd >= 0)
             close(fd);
     }
@@ -54,7 +54,7 @@ static int finish(struct apply *a, const char *name, const struct base_file *now
 
 static int put_inline(struct apply *a, const char *name, const struct base_file *now,
                       const char *content, size_t n) {
-    struct io_file_attr attr = {.mode = now->mode & 07777,
+    struct io_file_attr attr = {.mode = now->mode & 0777,
                                 .uid = now->owner,
                                 .gid = now->group,
                                 .set_owner = geteuid() == 0,
@@ -66,14 +66,23 @@ static int put_inline(struct apply *a, const char *name, const struct base_file 
 
 static int put_staged(struct apply *a, const char *name, const struct base_file *now) {
     char key[STAGE_NAME_MAX], file[STAGE_NAME_MAX];
+    uint8_t sha256[sizeof(now->sha256)];
+    Mfp__FileState s = MFP__FILE_STATE__INIT;
     int r;
 
     stage_fetch_name(&a->dir, MFP__SUB__SELF, name, key);
     r = stage_lookup(a->st, key, file);
     if (r == -ESTALE)
-        return 0; /* the peer has it no more */
+        return APPLY_NOT_DONE; /* the peer has it no more */
     if (r < 0)
         return r;
+    memcpy(sha256, now->sha256, sizeof(sha256));
+    s.sha256.data = sha256;
+    s.sha256.len = sizeof(sha256);
+    if (!content_is(a->st, key, &s)) {
+        apply_suspect(a, "another version of a file has come", name);
+        return APPLY_NOT_DONE;
+    }
     io_unlink(a->d.fd[0], TEMP);
     r = io_link(a->st->stage, file, a->d.fd[0], TEMP);
     return r < 0 ? r : finish(a, name, now);
@@ -125,7 +134,7 @@ int apply_file(struct apply *a, const Mfp__OpFile *op) {
 
     cl = maildir_class_of(MAILDIR_DIR_CONTAINER, op->name, strlen(op->name));
     if (maildir_name_check(op->name, strlen(op->name), MAILDIR_NAME_COMPONENT) < 0 ||
-        maildir_class_is_local(cl))
+        (cl != MAILDIR_OTHER && cl != MAILDIR_UIDVALIDITY))
         return -EPERM;
     files_from_state(op->now, &now);
     files_from_state(op->old, &old);
@@ -139,7 +148,7 @@ int apply_file(struct apply *a, const Mfp__OpFile *op) {
         return 0;
     if (!clean && cl != MAILDIR_UIDVALIDITY) {
         apply_suspect(a, "a file was changed on both sides", op->name);
-        return 0;
+        return APPLY_NOT_DONE;
     }
     return apply_put_file(a, op->name, &now, (const char *)op->content.data, op->content.len,
                           op->has_content);

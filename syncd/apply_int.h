@@ -14,6 +14,7 @@ struct apply {
     struct mailfs_id dir;
     struct store_dir d;
     bool replay;
+    bool mismatch; /* replay: something did not fit */
     bool locked; /* the transaction was made under L: it may bind UIDs */
     struct index ix;
     bool has_ix;
@@ -21,11 +22,17 @@ struct apply {
     struct apply_result *out;
 };
 
+/* The parts below: 0: the store has it; APPLY_NOT_DONE: it has not, and nothing can be done about it
+ * here (the container is suspect); or an error. */
+#define APPLY_NOT_DONE 1
+
 void apply_suspect(struct apply *a, const char *why, const char *name);
 
 /* apply_msg.c */
 int apply_msg_present(struct apply *a, const Mfp__OpMsg *op);
 int apply_msg_remove(struct apply *a, const Mfp__OpMsg *op);
+/* Removes, or, while there is something to merge, keeps back. */
+int apply_drop(struct state *st, int dirfd, const char *name);
 int apply_set_meta(struct state *st, int dirfd, const char *name, const Mfp__Meta *meta);
 
 /* apply_control.c */

@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "apply_int.h"
+#include "merge_int.h"
 #include "io/io.h"
 #include "maildir/name.h"
 #include "stage.h"
@@ -104,7 +105,7 @@ static int find(struct apply *a, const char *base, const struct place *old, cons
 }
 
 static bool meta_differs(const struct stat *sb, const Mfp__Meta *m) {
-    return (sb->st_mode & 07777) != (m->mode & 07777) || sb->st_uid != m->uid ||
+    return (sb->st_mode & 07777) != (m->mode & 0777) || sb->st_uid != m->uid ||
            sb->st_gid != m->gid ||
            (int64_t)sb->st_mtim.tv_sec * 1000000000 + sb->st_mtim.tv_nsec != m->mtime_ns;
 }
@@ -123,7 +124,7 @@ int apply_set_meta(struct state *st, int dirfd, const char *name, const Mfp__Met
     fd = r == 0 ? io_open_beneath(dirfd, name, O_RDONLY | O_NONBLOCK, 0) : r;
     if (fd < 0)
         return fd;
-    r = io_fchmod(fd, m->mode & 07777);
+    r = io_fchmod(fd, m->mode & 0777); /* never setuid, whatever the peer says */
     ts[0].tv_sec = ts[1].tv_sec = (time_t)(m->mtime_ns / 1000000000);
     ts[0].tv_nsec = ts[1].tv_nsec = (long)(m->mtime_ns % 1000000000);
     if (ts[0].tv_nsec < 0) {
@@ -155,8 +156,7 @@ static void changed(struct apply *a, const struct place *from, const struct plac
         index_set(&a->ix, to->name, to->sub);
 }
 
-/* ---- added
- * ----------------------------------------------------------------------------------------- */
+/* ---- added ------------------------------------------------------------------------- */
 
 /* It lies in new/ already, under the name it got when its origin was gone. */
 static int take_published(struct apply *a, const Mfp__PrepId *prep, const struct place *now) {
@@ -204,11 +204,9 @@ static int add_new(struct apply *a, const Mfp__OpMsg *op, const struct place *no
             return r;
     }
     r = content_item(a->st, &a->dir, op, file);
-    if (r == -ESTALE)
-        return 0; /* removed at the origin since; that comes too */
-    if (r == -ENOENT) {
+    if (r == -ESTALE || r == -ENOENT) { /* or removed at the origin since: that comes too */
         apply_suspect(a, "a message's content is not here", op->bname);
-        return 0;
+        return APPLY_NOT_DONE;
     }
     fd = store_sub_open(a->st, &a->d, now->sub, true);
     if (fd < 0)
@@ -227,8 +225,7 @@ static int add_new(struct apply *a, const Mfp__OpMsg *op, const struct place *no
     return 0;
 }
 
-/* ---- changed
- * ------------------------------------------------------------------------------------------ */
+/* ---- changed ----------------------------------------------------------------------- */
 
 static struct maildir_set set_delta(struct maildir_set cur, struct maildir_set old,
                                     struct maildir_set now) {
@@ -297,7 +294,7 @@ int apply_msg_present(struct apply *a, const Mfp__OpMsg *op) {
         if (old.sub == MFP__SUB__SELF)
             return add_new(a, op, &now);
         apply_suspect(a, "a message the peer changed is not here", op->bname);
-        return 0;
+        return APPLY_NOT_DONE;
     }
     check_uid(a, op);
     to = now;
@@ -317,6 +314,15 @@ int apply_msg_present(struct apply *a, const Mfp__OpMsg *op) {
     return r;
 }
 
+int apply_drop(struct state *st, int dirfd, const char *name) {
+    bool keep;
+
+    state_lock(st);
+    keep = st->keep_removed;
+    state_unlock(st);
+    return keep ? merge_keep(st, dirfd, name, 'r', true) : io_unlink(dirfd, name);
+}
+
 int apply_msg_remove(struct apply *a, const Mfp__OpMsg *op) {
     struct place old, now = {.sub = MFP__SUB__SELF}, cur;
     struct stat sb;
@@ -331,7 +337,7 @@ int apply_msg_remove(struct apply *a, const Mfp__OpMsg *op) {
         return fd;
     if (fstatat(fd, cur.name, &sb, AT_SYMLINK_NOFOLLOW) < 0)
         sb.st_size = 0;
-    r = io_unlink(fd, cur.name);
+    r = apply_drop(a->st, fd, cur.name);
     if (r == -ENOENT)
         return 0;
     if (r < 0)

@@ -46,7 +46,7 @@ static size_t kind_key(uint8_t key[KEY_MAX], const struct mailfs_id *dir, char k
     return MAILFS_ID_BYTES + 1;
 }
 
-/* ---- the sum of digests ---------------------------------------------------------------------- */
+/* ---- the sum of digests ------------------------------------------------------------ */
 
 /* a += b or a -= b, as numbers of 256 bits (big-endian). */
 static void sum_add(uint8_t a[STATE_DIGEST], const uint8_t b[STATE_DIGEST], bool minus) {
@@ -137,7 +137,7 @@ static int record_get(struct state *st, enum base_view view, enum table t,
     return kv_get(st, kv_view_of(view), t, key, (size_t)nkey, val, n);
 }
 
-/* ---- messages, files ------------------------------------------------------------------------- */
+/* ---- messages, files --------------------------------------------------------------- */
 
 int base_msg_get(struct state *st, enum base_view view, const struct mailfs_id *dir,
                  const char *name, struct base_msg *out) {
@@ -201,8 +201,7 @@ int base_file_put(struct state *st, enum base_view view, const struct mailfs_id 
     return r;
 }
 
-/* ---- containers -------------------------------------------------------------------------------
- */
+/* ---- containers -------------------------------------------------------------------- */
 
 int base_dir_get_in(struct state *st, enum base_view view, const struct mailfs_id *dir,
                     struct base_dir *out) {
@@ -396,8 +395,7 @@ int base_prep_put(struct state *st, enum base_view view, const struct mailfs_id 
                   sizeof(val));
 }
 
-/* ---- each --------------------------------------------------------------------------------------
- */
+/* ---- each -------------------------------------------------------------------------- */
 
 struct each {
     base_msg_fn *msg;
@@ -471,8 +469,7 @@ int base_each_dir(struct state *st, base_dir_fn *fn, void *arg) {
     return kv_each(st, KV_AGREED, T_CONT, NULL, each_dir, &e);
 }
 
-/* ---- digests ------------------------------------------------------------------------------------
- */
+/* ---- digests ----------------------------------------------------------------------- */
 
 /* Lines of the subscriptions: their order means nothing. */
 static int subs_sum(const char *text, size_t n, uint8_t sum[STATE_DIGEST]) {

@@ -27,7 +27,7 @@ int base_digest(struct state *st, const struct mailfs_id *dir, uint8_t digest[ST
 int base_tree_digest(struct state *st, uint8_t digest[STATE_DIGEST]);
 int base_tree_digest_now(struct state *st, uint8_t digest[STATE_DIGEST]); /* also before contact */
 
-/* ---- for the modules ------------------------------------------------------------------- */
+/* ---- for the modules --------------------------------------------------------------- */
 
 /* PROPOSED: the result of a merge that the peer has not confirmed yet. */
 enum base_view { BASE_AGREED, BASE_SENT, BASE_PROPOSED };
@@ -117,8 +117,12 @@ int base_each_dir(struct state *st, base_dir_fn *fn, void *arg); /* all containe
 /* Forgets all messages, files and texts of a container. */
 int base_wipe(struct state *st, enum base_view view, const struct mailfs_id *dir);
 
-/* What a transaction makes of the base, and (SENT) that it is on its way. */
-int base_apply_txn(struct state *st, enum base_view view, const Mfp__Txn *txn);
+/*
+ * What a transaction makes of the base, and (SENT) that it is on its way. done (NULL: all): which of
+ * its operations the store has. What the store has not must not be in the base, or its absence would
+ * be taken for a removal; and the base's version is then not raised, so that the peer's is the later.
+ */
+int base_apply_txn(struct state *st, enum base_view view, const Mfp__Txn *txn, const bool *done);
 
 /* Which prepared content a message was added with, until the peer has it. */
 struct base_prep {

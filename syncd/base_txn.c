@@ -210,8 +210,7 @@ static int do_op(const struct ctx *c, const Mfp__Op *op) {
     }
 }
 
-/* ---- keys on their way
- * --------------------------------------------------------------------------- */
+/* ---- keys on their way ------------------------------------------------------------- */
 
 static int touch_name(struct state *st, bool less, enum table t, const struct mailfs_id *dir,
                       const char *name) {
@@ -277,29 +276,33 @@ static bool moves_tree(const Mfp__Txn *txn) {
     return false;
 }
 
-int base_apply_txn(struct state *st, enum base_view view, const Mfp__Txn *txn) {
+int base_apply_txn(struct state *st, enum base_view view, const Mfp__Txn *txn, const bool *done) {
     struct mailfs_id dir;
     struct ctx c = {st, view, &dir, txn->locked};
+    bool whole = true;
     size_t i;
     int r = wire_id(&txn->dir, &dir);
 
     if (r == 0 && view == BASE_SENT)
         r = touch_txn(st, false, &dir, txn);
-    for (i = 0; r == 0 && i < txn->n_ops; i++)
-        r = do_op(&c, txn->ops[i]);
     for (i = 0; r == 0 && i < txn->n_ops; i++) {
-        if (txn->ops[i]->op_case == MFP__OP__OP_UIDLIST && txn->locked)
+        if (!done || done[i])
+            r = do_op(&c, txn->ops[i]);
+        else
+            whole = false;
+    }
+    for (i = 0; r == 0 && i < txn->n_ops; i++) {
+        if (txn->ops[i]->op_case == MFP__OP__OP_UIDLIST && txn->locked && (!done || done[i]))
             r = do_uidlist(&c, txn->ops[i]->uidlist);
     }
-    if (r == 0 && view == BASE_AGREED)
+    if (r == 0 && view == BASE_AGREED && whole)
         r = base_version_next(st, BASE_OF_MAILBOX, &dir);
-    if (r == 0 && view == BASE_AGREED && moves_tree(txn))
+    if (r == 0 && view == BASE_AGREED && whole && moves_tree(txn))
         r = base_version_next(st, BASE_OF_TREE, &mailfs_id_root);
     return r;
 }
 
-/* ---- the driver's
- * -------------------------------------------------------------------------------- */
+/* ---- the driver's ------------------------------------------------------------------ */
 
 static int acked_op(struct state *st, const struct mailfs_id *dir, const Mfp__Op *op) {
     struct mailfs_id id;
@@ -323,7 +326,7 @@ int base_acked(struct state *st, const Mfp__Txn *txn) {
     int r = wire_id(&txn->dir, &dir);
 
     if (r == 0)
-        r = base_apply_txn(st, BASE_AGREED, txn);
+        r = base_apply_txn(st, BASE_AGREED, txn, NULL);
     for (i = 0; r == 0 && i < txn->n_ops; i++)
         r = acked_op(st, &dir, txn->ops[i]);
     if (r == 0)

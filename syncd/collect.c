@@ -24,9 +24,7 @@
 #include "state_int.h"
 #include "util/str.h"
 
-/* ---- files
- * ------------------------------------------------------------------------------------------------
- */
+/* ---- files ------------------------------------------------------------------------- */
 
 static int note_name(struct collect *c, const char *name) {
     size_t n = strlen(name);
@@ -138,9 +136,7 @@ static int tell_files(struct collect *c) {
     return r;
 }
 
-/* ---- all
- * -------------------------------------------------------------------------------------------------------
- */
+/* ---- all --------------------------------------------------------------------------- */
 
 /* First pass; directories have their own, in their own order, last. */
 static int note_act(struct collect *c, const Mfl__Act *act) {
@@ -258,7 +254,7 @@ int collect_txn(struct state *st, const struct mailfs_id *dir, Mfl__Act *const *
     if (r == 0 && c.txn->n_ops)
         r = preps_of(c.txn, preps, n_preps);
     if (r == 0 && c.txn->n_ops)
-        r = base_apply_txn(st, BASE_SENT, c.txn);
+        r = base_apply_txn(st, BASE_SENT, c.txn, NULL);
     if (r < 0 || c.txn->n_ops == 0) {
         if (c.txn)
             mfp__txn__free_unpacked(c.txn, NULL);

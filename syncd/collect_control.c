@@ -25,8 +25,7 @@
 
 #define KEYWORDS_FILE_MAX (1u << 20)
 
-/* ---- the note
- * --------------------------------------------------------------------------------------- */
+/* ---- the note ---------------------------------------------------------------------- */
 
 static struct ulcache note_get(struct state *st, const struct mailfs_id *dir) {
     struct ulcache *u, copy;
@@ -100,8 +99,7 @@ void collect_forget_notes(struct state *st, const struct mailfs_id *dir) {
     state_unlock(st);
 }
 
-/* ---- uidlist
- * ------------------------------------------------------------------------------------------ */
+/* ---- uidlist ----------------------------------------------------------------------- */
 
 /* Is it news? A record is, when its message is here and the peer does not know it under this UID.
  */
@@ -251,8 +249,7 @@ int collect_uidlist(struct collect *c) {
     return r == -ENODATA ? 0 : r;
 }
 
-/* ---- keywords, subscriptions
- * ------------------------------------------------------------------------------ */
+/* ---- keywords, subscriptions ------------------------------------------------------- */
 
 static int tell_keywords(struct collect *c, const char *text, size_t n) {
     char *known;

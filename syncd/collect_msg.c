@@ -166,8 +166,7 @@ int collect_note_touch(struct collect *c, int sub, const char *name) {
     return 0;
 }
 
-/* ---- telling
- * --------------------------------------------------------------------------------------- */
+/* ---- telling ----------------------------------------------------------------------- */
 
 /* The name of a message elsewhere that the origin made a hard link of. */
 static int build_link(const Mfl__Source *s, Mfp__Source *out) {

@@ -17,6 +17,7 @@
 
 #include "base.h"
 #include "index.h"
+#include "io/hash.h"
 #include "io/io.h"
 #include "maildir/class.h"
 #include "stage.h"
@@ -67,10 +68,12 @@ static bool op_needs_file(const Mfp__OpFile *op) {
 }
 
 static bool staged(struct state *st, const char *key) {
+    struct stage_item *it;
     bool there;
 
     state_lock(st);
-    there = stage_find(st, key) != NULL;
+    it = stage_find(st, key);
+    there = it && !it->gone;
     state_unlock(st);
     return there;
 }
@@ -222,12 +225,27 @@ static int missing_msg(struct state *st, const struct mailfs_id *dir, const Mfp_
     return want(out, dir, MFP__SUB__CUR, op->bname, op->meta ? op->meta->size : 0);
 }
 
+bool content_is(struct state *st, const char *key, const Mfp__FileState *now) {
+    char file[STAGE_NAME_MAX];
+    uint8_t hash[IO_HASH_BYTES];
+    int fd, r;
+
+    if (stage_lookup(st, key, file) < 0 || now->sha256.len != sizeof(hash))
+        return false;
+    fd = io_open_beneath(st->stage, file, O_RDONLY, 0);
+    if (fd < 0)
+        return false;
+    r = io_hash_fd(fd, hash);
+    close(fd);
+    return r == 0 && memcmp(hash, now->sha256.data, sizeof(hash)) == 0;
+}
+
 static int missing_file(struct state *st, const struct mailfs_id *dir, const Mfp__OpFile *op,
                         struct content_wants *out) {
     char key[STAGE_NAME_MAX];
 
     stage_fetch_name(dir, MFP__SUB__SELF, op->name, key);
-    if (staged(st, key))
+    if (content_is(st, key, op->now))
         return 0;
     return want(out, dir, MFP__SUB__SELF, op->name, op->now->meta ? op->now->meta->size : 0);
 }
@@ -318,8 +336,7 @@ int content_item(struct state *st, const struct mailfs_id *dir, const Mfp__OpMsg
     return stage_lookup(st, key, file);
 }
 
-/* ---- listings
- * --------------------------------------------------------------------------------------------- */
+/* ---- listings ---------------------------------------------------------------------- */
 
 /* Is it here, and can it be the same message? One of another size is another message. */
 static bool have_msg(struct store_dir *d, const struct index *ix, const Mfp__BaseMsg *m) {
@@ -359,7 +376,7 @@ static int lacks_file(struct state *st, const struct mailfs_id *dir, const Mfp__
     if (!f->is || !S_ISREG(f->is->type) || f->has_content)
         return 0;
     stage_fetch_name(dir, MFP__SUB__SELF, f->name, key);
-    if (staged(st, key))
+    if (content_is(st, key, f->is))
         return 0;
     same = base_file_get(st, BASE_AGREED, dir, f->name, &have) == 0 && f->is->sha256.len == 32 &&
            memcmp(have.sha256, f->is->sha256.data, 32) == 0;
@@ -406,8 +423,7 @@ int content_lacks(struct state *st, const Mfp__Listing *theirs, struct content_w
     return 0;
 }
 
-/* ---- for the peer
- * ------------------------------------------------------------------------------------------- */
+/* ---- for the peer ------------------------------------------------------------------ */
 
 static int open_plain(int dirfd, const char *name, int *fd, struct stat *sb, char **link) {
     char target[4096];
@@ -441,6 +457,8 @@ static int open_by_base(struct state *st, struct store_dir *d, const char *base,
 
     for (tries = 0; tries < 3 && r == -ENOENT; tries++) {
         r = store_msg_find(st, d, base, hint_of(st, &d->id, base, hint), &sub, found);
+        if (r == -ENOENT)
+            continue; /* a listing can miss a name that is being changed */
         if (r < 0)
             return r;
         r = open_plain(d->fd[sub], found, fd, sb, link);

@@ -18,8 +18,7 @@
 #include "util/bytes.h"
 #include "util/log.h"
 
-/* ---- the table in memory
- * ---------------------------------------------------------------------------- */
+/* ---- the table in memory ----------------------------------------------------------- */
 
 static void entry_free(struct state *st, struct jentry *e) {
     HASH_DEL(st->journal, e);
@@ -48,6 +47,7 @@ static int entry_note(struct state *st, uint64_t id, const Mfp__Txn *txn) {
     if (!e)
         return -ENOMEM;
     e->id = id;
+    memcpy(e->dir.b, txn->dir.data, txn->dir.len == MAILFS_ID_BYTES ? MAILFS_ID_BYTES : 0);
     r = content_keys(st, txn, &e->names, &e->n_names);
     if (r < 0) {
         free(e);
@@ -96,6 +96,17 @@ void journal_applied(struct state *st, uint64_t id) {
     state_unlock(st);
 }
 
+void journal_settled(struct state *st, const struct mailfs_id *dir) {
+    struct jentry *e, *tmp;
+
+    state_lock(st);
+    HASH_ITER(hh, st->journal, e, tmp) {
+        if (mailfs_id_equal(&e->dir, dir))
+            e->applied = true;
+    }
+    state_unlock(st);
+}
+
 size_t journal_waiting(struct state *st) {
     struct jentry *e, *tmp;
     size_t n = 0;
@@ -131,8 +142,7 @@ int journal_delete(struct db_txn *txn, uint64_t id) {
     return r == -ENOENT ? 0 : r;
 }
 
-/* ---- appending
- * --------------------------------------------------------------------------------------- */
+/* ---- appending --------------------------------------------------------------------- */
 
 struct packed {
     uint64_t id;
@@ -232,8 +242,7 @@ int journal_append(struct state *st, struct journal_entry *entries, size_t n) {
     return r < 0 && r != -ENODATA ? state_fail(st, r, NULL, "cannot write the journal") : r;
 }
 
-/* ---- start
- * -------------------------------------------------------------------------------------------- */
+/* ---- start ------------------------------------------------------------------------- */
 
 struct list {
     struct packed *v;

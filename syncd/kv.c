@@ -209,7 +209,7 @@ int kv_get(struct state *st, enum kv_view view, enum table t, const void *key, s
     return r;
 }
 
-/* ---- iterating ------------------------------------------------------------------------------ */
+/* ---- iterating --------------------------------------------------------------------- */
 
 struct pair {
     uint8_t *key; /* without the table */
@@ -353,7 +353,7 @@ int kv_each(struct state *st, enum kv_view view, enum table t, const struct mail
     return r;
 }
 
-/* ---- layers --------------------------------------------------------------------------------- */
+/* ---- layers ------------------------------------------------------------------------ */
 
 static void cont_free(struct kv_layer *l, struct kv_cont *c) {
     struct kv_entry *e, *tmp;
@@ -425,6 +425,16 @@ void kv_refuse(struct state *st, const struct mailfs_id *id) {
     c = cont_find(&st->proposed, id);
     if (c)
         cont_free(&st->proposed, c);
+    state_unlock(st);
+}
+
+void kv_forget_sent(struct state *st, const struct mailfs_id *id) {
+    struct kv_cont *c;
+
+    state_lock(st);
+    c = cont_find(&st->sent, id);
+    if (c)
+        cont_free(&st->sent, c);
     state_unlock(st);
 }
 

@@ -88,8 +88,7 @@ int merge_contents_ready(struct merge_run *m) {
     return 0;
 }
 
-/* ---- messages
- * ------------------------------------------------------------------------------------------- */
+/* ---- messages ---------------------------------------------------------------------- */
 
 static void told(struct merge_run *m, int from_sub, const char *from, int sub, const char *name) {
     struct invals *iv = &m->res.inval;
@@ -211,8 +210,7 @@ int merge_apply_msgs(struct merge_run *m) {
     return r;
 }
 
-/* ---- uidlist
- * ---------------------------------------------------------------------------------------------- */
+/* ---- uidlist ----------------------------------------------------------------------- */
 
 struct their_rec {
     UT_hash_handle hh;
@@ -259,21 +257,6 @@ static int read_own(struct merge_run *m, struct maildir_uidlist **list, char **t
     return maildir_uidlist_new(m->result->validity, 1, NULL, list);
 }
 
-/* Out of the way: a record whose file is gone, which the result gives to another. */
-static int put_rec(struct maildir_uidlist *list, uint32_t uid, const char *ext, const char *base) {
-    const struct maildir_uidrec *other;
-    char name[MAILDIR_NAME_MAX + 1];
-    int r = maildir_uidlist_put(list, uid, ext, base);
-
-    if (r != -EEXIST)
-        return r;
-    other = maildir_uidlist_find_uid(list, uid);
-    if (!other || str_copy(name, sizeof(name), other->base) < 0)
-        return r;
-    maildir_uidlist_remove(list, name);
-    return maildir_uidlist_put(list, uid, ext, base);
-}
-
 struct kept_ext {
     char *ext;
 };
@@ -295,7 +278,7 @@ static int put_items(struct merge_run *m, struct maildir_uidlist *list) {
     for (i = 0; r == 0 && i < m->result->count; i++) {
         const struct merge_item *it = &m->result->items[i];
         if (it->present && it->state.uid)
-            r = put_rec(list, it->state.uid, ext[i].ext ? ext[i].ext : ext_of(theirs, it->name),
+            r = maildir_uidlist_put(list, it->state.uid, ext[i].ext ? ext[i].ext : ext_of(theirs, it->name),
                         it->name);
     }
     for (i = 0; ext && i < m->result->count; i++)
@@ -329,9 +312,7 @@ int merge_apply_uidlist(struct merge_run *m) {
     return r;
 }
 
-/* ---- base
- * --------------------------------------------------------------------------------------------------
- */
+/* ---- base -------------------------------------------------------------------------- */
 
 static void meta_into(struct base_msg *b, const Mfp__Meta *m) {
     b->mode = m->mode;

@@ -23,8 +23,7 @@
 #include "util/buf.h"
 #include "util/log.h"
 
-/* ---- keywords
- * ------------------------------------------------------------------------------------------ */
+/* ---- keywords ---------------------------------------------------------------------- */
 
 int merge_apply_keywords(struct merge_run *m) {
     char *text;
@@ -44,8 +43,7 @@ int merge_apply_keywords(struct merge_run *m) {
     return r;
 }
 
-/* ---- subscriptions
- * ---------------------------------------------------------------------------------------- */
+/* ---- subscriptions ----------------------------------------------------------------- */
 
 static int subs_of(char *const *lines, size_t n, struct maildir_subs **out) {
     size_t i = n && strcmp(lines[0], SCAN_SUBS_V2) == 0 ? 1 : 0;
@@ -100,9 +98,7 @@ int merge_apply_subs(struct merge_run *m) {
     return r;
 }
 
-/* ---- files
- * --------------------------------------------------------------------------------------------------
- */
+/* ---- files ------------------------------------------------------------------------- */
 
 /* A file as both listings have it. */
 struct both {
@@ -174,7 +170,7 @@ static int take_theirs(struct merge_run *m, const struct both *b, const struct b
     r = apply_put_file(&m->a, b->name, theirs,
                        inline_content ? (const char *)b->t->is_content.data : NULL,
                        inline_content ? b->t->is_content.len : 0, inline_content);
-    return r == -ENOENT ? -ENODATA : r;
+    return r == -ENOENT || r == APPLY_NOT_DONE ? -ENODATA : r;
 }
 
 static int merge_one(struct merge_run *m, const struct both *b) {

@@ -15,8 +15,7 @@
 #include "stage.h"
 #include "util/str.h"
 
-/* ---- states
- * ------------------------------------------------------------------------------------------ */
+/* ---- states ------------------------------------------------------------------------ */
 
 /* Taken apart as a file name: the checks of lib/maildir are for these. */
 static int parse_info(const char *info, char buf[MAILDIR_NAME_MAX + 8], struct maildir_name *out) {
@@ -85,8 +84,7 @@ int merge_entries(struct merge_run *m) {
     return r == 0 ? entries_of(m->theirs, &m->rt, &m->et) : r;
 }
 
-/* ---- keywords
- * ------------------------------------------------------------------------------------------ */
+/* ---- keywords ---------------------------------------------------------------------- */
 
 static uint32_t letters_of(const Mfp__MsgState *s) {
     char buf[MAILDIR_NAME_MAX + 8];
@@ -144,8 +142,7 @@ int merge_keywords_join(struct merge_run *m) {
     return r;
 }
 
-/* ---- one message, two names
- * ------------------------------------------------------------------------------- */
+/* ---- one message, two names -------------------------------------------------------- */
 
 struct prep_ref {
     UT_hash_handle hh;

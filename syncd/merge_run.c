@@ -17,13 +17,13 @@
 
 #include "base.h"
 #include "io/io.h"
+#include "journal.h"
 #include "merge_int.h"
 #include "pending.h"
 #include "util/log.h"
 #include "util/str.h"
 
-/* ---- what is kept back
- * -------------------------------------------------------------------------------- */
+/* ---- what is kept back ------------------------------------------------------------- */
 
 int merge_keep(struct state *st, int dirfd, const char *name, char prefix, bool move) {
     char kept[MAILDIR_NAME_MAX + 1], hex[MAILFS_ID_HEX];
@@ -46,13 +46,17 @@ static int drop_removed(void *arg, const char *name, unsigned char type) {
 }
 
 int merge_caught_up(struct state *st) {
-    int r = store_each_name(st->kept, drop_removed, st);
+    int r;
+
+    state_lock(st);
+    st->keep_removed = false;
+    state_unlock(st);
+    r = store_each_name(st->kept, drop_removed, st);
 
     return r < 0 ? state_fail(st, r, NULL, "cannot remove what was kept back") : 0;
 }
 
-/* ---- the run
- * ------------------------------------------------------------------------------------------- */
+/* ---- the run ----------------------------------------------------------------------- */
 
 static int same_digest(const Mfp__Listing *a, const Mfp__Listing *b) {
     return a->base_valid && b->base_valid && a->base_digest.len == STATE_DIGEST &&
@@ -170,6 +174,7 @@ static int merge_gone(struct state *st, const struct mailfs_id *dir, const Mfp__
     if (!(mine->gone && theirs->gone))
         return -EAGAIN;
     pending_clear(st, dir);
+    journal_settled(st, dir);
     return base_dir_del(st, dir);
 }
 
@@ -177,7 +182,8 @@ static int run_open(struct merge_run *m, struct state *st, const struct mailfs_i
     uint64_t gen;
     int r;
 
-    kv_refuse(st, dir); /* of an earlier round */
+    kv_refuse(st, dir);      /* of an earlier round */
+    kv_forget_sent(st, dir); /* frozen: nothing is on its way; what was collected and not sent is listed */
     m->a.st = st;
     m->a.dir = *dir;
     m->a.locked = true;
@@ -239,6 +245,8 @@ int merge_mailbox_run(struct state *st, const struct mailfs_id *dir, const Mfp__
 int merge_mailbox_done(struct state *st, const struct mailfs_id *dir) {
     int r = kv_accept(st, dir);
 
+    if (r == 0)
+        journal_settled(st, dir);
     return r < 0 ? state_fail(st, r, dir, "cannot take over the result of a merge") : 0;
 }
 

@@ -122,6 +122,10 @@ static int rescan_name(void *arg, const char *name, unsigned char type) {
     return 0;
 }
 
+static int by_time(const struct pend *a, const struct pend *b) {
+    return a->wall_ns < b->wall_ns ? -1 : a->wall_ns > b->wall_ns;
+}
+
 int pending_rescan(struct state *st, const struct mailfs_id *dir) {
     struct store_dir d;
     int r = store_dir_open(st, dir, &d), sub;
@@ -134,5 +138,8 @@ int pending_rescan(struct state *st, const struct mailfs_id *dir) {
             r = store_each_name(rs.fd, rescan_name, &rs);
     }
     store_dir_close(&d);
+    state_lock(st);
+    HASH_SORT(st->pending, by_time); /* directories have another order */
+    state_unlock(st);
     return r;
 }

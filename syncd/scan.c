@@ -42,8 +42,7 @@ struct scan {
     Mfp__Listing *out;
 };
 
-/* ---- messages
- * --------------------------------------------------------------------------------------- */
+/* ---- messages ---------------------------------------------------------------------- */
 
 /* What the store says of a message, with its attributes if it is to be listed. */
 static void state_of(struct scan *s, const struct index_msg *m, struct base_msg *is) {
@@ -165,8 +164,7 @@ static int scan_msgs(struct scan *s) {
     return r;
 }
 
-/* ---- files
- * ------------------------------------------------------------------------------------------- */
+/* ---- files ------------------------------------------------------------------------- */
 
 struct file_was {
     UT_hash_handle hh;
@@ -285,8 +283,7 @@ static int scan_files(struct scan *s) {
     return r;
 }
 
-/* ---- control files
- * -------------------------------------------------------------------------------------- */
+/* ---- control files ----------------------------------------------------------------- */
 
 static int scan_uidlist(struct scan *s) {
     struct maildir_uidlist_report rep;
@@ -394,9 +391,7 @@ static int scan_subdirs(struct scan *s) {
     return r;
 }
 
-/* ---- all
- * -------------------------------------------------------------------------------------------------
- */
+/* ---- all --------------------------------------------------------------------------- */
 
 static int scan_head(struct scan *s) {
     uint8_t digest[STATE_DIGEST];

@@ -44,8 +44,7 @@ struct tree {
     bool full;
 };
 
-/* ---- nodes
- * -------------------------------------------------------------------------------------------- */
+/* ---- nodes ------------------------------------------------------------------------- */
 
 static struct node *node_find(struct tree *t, const struct mailfs_id *id) {
     struct node *n;
@@ -132,8 +131,7 @@ static int node_place(struct tree *t, struct node *n, const struct mailfs_id *pa
     return base_dir_put(t->st, &n->id, &rec);
 }
 
-/* ---- reading
- * ------------------------------------------------------------------------------------------ */
+/* ---- reading ----------------------------------------------------------------------- */
 
 struct children {
     struct tree *t;
@@ -194,8 +192,7 @@ static int read_children(struct tree *t, int fd, const struct mailfs_id *parent,
     return depth > DEPTH_MAX ? -ELOOP : store_each_name(fd, one_child, &c);
 }
 
-/* ---- marked containers
- * ---------------------------------------------------------------------------------- */
+/* ---- marked containers ------------------------------------------------------------- */
 
 static int read_marked(struct tree *t, const struct state_mark *marks, size_t n) {
     struct store_dir d;
@@ -289,9 +286,7 @@ static int scan_marked(struct tree *t) {
     return r;
 }
 
-/* ---- output
- * -----------------------------------------------------------------------------------------------
- */
+/* ---- output ------------------------------------------------------------------------ */
 
 static bool differs(const struct node *n) {
     if (!n->looked)
@@ -404,6 +399,9 @@ int tree_scan(struct state *st, bool full, Mfp__Tree **out, uint8_t digest[STATE
 
     if (tree)
         mfp__tree__init(tree);
+    state_lock(st);
+    st->keep_removed = true; /* the contact begins; merge_caught_up() ends this */
+    state_unlock(st);
     if (r == 0)
         r = base_each_dir(st, from_base, &t);
     if (r == 0)
@@ -426,8 +424,7 @@ int tree_scan(struct state *st, bool full, Mfp__Tree **out, uint8_t digest[STATE
     return 0;
 }
 
-/* ---- marks for the contact
- * ---------------------------------------------------------------------------------- */
+/* ---- marks for the contact --------------------------------------------------------- */
 
 struct mark_set {
     struct state *st;

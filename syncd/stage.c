@@ -58,8 +58,7 @@ void stage_fetch_name(const struct mailfs_id *dir, int sub, const char *name,
              mailfs_id_format(&half, hash_hex));
 }
 
-/* ---- the table of items -------------------------------------------------------------------------
- */
+/* ---- the table of items ------------------------------------------------------------ */
 
 struct stage_item *stage_find(struct state *st, const char *key) {
     struct stage_item *it;
@@ -180,8 +179,7 @@ void stage_free(struct state *st) {
     }
 }
 
-/* ---- writing
- * ---------------------------------------------------------------------------------------- */
+/* ---- writing ----------------------------------------------------------------------- */
 
 static struct stage_file *file_new(struct state *st, const struct mailfs_id *dir,
                                    const Mfp__Meta *meta) {
@@ -195,7 +193,7 @@ static struct stage_file *file_new(struct state *st, const struct mailfs_id *dir
     f->fd = -1;
     if (meta) {
         f->has_meta = true;
-        f->mode = meta->mode & 07777;
+        f->mode = meta->mode & 0777;
         f->uid = meta->uid;
         f->gid = meta->gid;
         f->mtime_ns = meta->mtime_ns;
@@ -330,8 +328,10 @@ int stage_commit(struct stage_file *f, bool durable) {
 }
 
 int stage_pin(struct state *st, int fd, const char *file) {
-    int r = io_link_fd(fd, st->stage, file);
+    int r = io_fsync(fd); /* who wrote it may not have; it is going to be acknowledged */
 
+    if (r == 0)
+        r = io_link_fd(fd, st->stage, file);
     if (r < 0 && r != -EEXIST)
         return r;
     r = note_item(st, file, file, false);

@@ -8,7 +8,8 @@
  * that it is never published twice, and that the origin's transaction, when it comes after all,
  * renames it.
  *
- * preps: incarnation 8, seq 8 -> 'U' (used up, the file goes) or 'P' container 16, name (published)
+ * preps: incarnation 8, seq 8 -> 'U' (used up, the file goes) 'P' container 16, name
+ *   (about to be published), 'D' the same (published)
  *
  * Diagnostics: a message that could not be published, with the container.
  */
@@ -36,6 +37,7 @@ struct prep_rec {
     struct mailfs_id dir;
     char name[STAGE_NAME_MAX];
     bool del;
+    bool done; /* its name in new/ is durable */
 };
 
 static int prep_write(struct db_txn *txn, void *arg) {
@@ -48,7 +50,7 @@ static int prep_write(struct db_txn *txn, void *arg) {
         r = db_del(txn, T_PREPS, p->key, sizeof(p->key));
         return r == -ENOENT ? 0 : r;
     }
-    val[0] = 'P';
+    val[0] = p->done ? 'D' : 'P';
     memcpy(val + 1, p->dir.b, MAILFS_ID_BYTES);
     memcpy(val + 1 + MAILFS_ID_BYTES, p->name, n);
     return db_put(txn, T_PREPS, p->key, sizeof(p->key), val, 1 + MAILFS_ID_BYTES + n);
@@ -62,7 +64,7 @@ static int prep_read(struct db_txn *txn, void *arg) {
 
     if (r < 0)
         return r;
-    if (v.n < 2 + MAILFS_ID_BYTES || b[0] != 'P')
+    if (v.n < 2 + MAILFS_ID_BYTES || (b[0] != 'P' && b[0] != 'D'))
         return -ENOENT;
     memcpy(p->dir.b, b + 1, MAILFS_ID_BYTES);
     return str_copyn(p->name, sizeof(p->name), (const char *)b + 1 + MAILFS_ID_BYTES,
@@ -99,7 +101,7 @@ static int pub_add(struct pub_list *l, const struct db_iter *it) {
     const uint8_t *k = it->key.p, *b = it->val.p;
     struct stage_pub *v;
 
-    if (it->key.n != 16 || it->val.n < 2 + MAILFS_ID_BYTES || b[0] != 'P' ||
+    if (it->key.n != 16 || it->val.n < 2 + MAILFS_ID_BYTES || (b[0] != 'P' && b[0] != 'D') ||
         memcmp(b + 1, l->dir->b, MAILFS_ID_BYTES) != 0)
         return 0;
     v = realloc(l->v, (l->n + 1) * sizeof(*v));
@@ -146,8 +148,7 @@ int stage_published_in(struct state *st, const struct mailfs_id *dir, struct sta
     return 0;
 }
 
-/* ---- publishing
- * ----------------------------------------------------------------------------------- */
+/* ---- publishing -------------------------------------------------------------------- */
 
 /* The mailbox, or the nearest container above it that has a new/. */
 static int publish_dir(struct state *st, struct mailfs_id id, struct store_dir *d) {
@@ -182,6 +183,9 @@ static int publish_in(struct state *st, struct store_dir *d, const struct stage_
         r = 0;
     if (r == 0)
         r = io_fsync(d->fd[MFP__SUB__NEW]);
+    rec.done = true;
+    if (r == 0)
+        r = db_update(st->db, prep_write, &rec);
     if (r == 0)
         r = io_unlink(st->stage, file);
     return r;
@@ -243,8 +247,7 @@ int stage_publish(struct state *st, const struct stage_prep *prep, uint64_t gen,
     return r < 0 ? state_fail(st, r, &dir, "cannot publish a prepared message") : 0;
 }
 
-/* ---- start, checkpoint
- * ------------------------------------------------------------------------------- */
+/* ---- start, checkpoint ------------------------------------------------------------- */
 
 /* The item a record of `preps` is about. Under the mutex. */
 static struct stage_item *item_of(struct state *st, const struct db_val *k) {
@@ -260,6 +263,10 @@ static bool is_used(const struct db_val *v) {
     return v->n && *(const uint8_t *)v->p == 'U';
 }
 
+static bool is_published_for_good(const struct db_val *v) {
+    return v->n && *(const uint8_t *)v->p == 'D';
+}
+
 /* After a crash: what was used up is not there to be published. (What was about to be published may
  * have to be done once more: it is not marked.) */
 static int sweep_used(struct db_txn *txn, void *arg) {
@@ -270,7 +277,7 @@ static int sweep_used(struct db_txn *txn, void *arg) {
 
     for (r = db_iter_first(txn, T_PREPS, NULL, 0, &it); r == 0; r = db_iter_next(&it)) {
         item = item_of(st, &it.key);
-        if (item && item->refs == 0 && is_used(&it.val))
+        if (item && item->refs == 0 && (is_used(&it.val) || is_published_for_good(&it.val)))
             item->used = true;
     }
     db_iter_end(&it);

@@ -34,7 +34,7 @@
 static const char *const table_names[T_END] = {"cont", "msgs",    "files", "prepof",
                                                "meta", "journal", "preps"};
 
-/* ---- errors ---------------------------------------------------------------------------------- */
+/* ---- errors ------------------------------------------------------------------------ */
 
 int state_fail(struct state *st, int err, const struct mailfs_id *dir, const char *fmt, ...) {
     char what[STATE_ERROR_MAX], path[128] = "", text[STATE_ERROR_MAX];
@@ -81,8 +81,7 @@ const char *state_path(struct state *st, const struct mailfs_id *dir, char *buf,
     return buf;
 }
 
-/* ---- meta --------------------------------------------------------------------------------------
- */
+/* ---- meta -------------------------------------------------------------------------- */
 
 struct meta {
     const char *key;
@@ -134,8 +133,7 @@ int state_set_contact(struct state *st, bool had) {
     return 0;
 }
 
-/* ---- opening ------------------------------------------------------------------------------------
- */
+/* ---- opening ----------------------------------------------------------------------- */
 
 static int open_own_dir(int parent, const char *name) {
     int r = io_mkdir(parent, name, 0700);
@@ -363,8 +361,7 @@ void state_close(struct state *st) {
     free(st);
 }
 
-/* ---- checkpoint
- * ----------------------------------------------------------------------------------- */
+/* ---- checkpoint -------------------------------------------------------------------- */
 
 struct commit {
     struct state *st;
@@ -395,7 +392,11 @@ static int checkpoint(struct state *st, struct commit *c) {
     state_unlock(st);
     /* The store first: the base on disk must never say more than the store holds. */
     if (r == 0)
-        r = io_syncfs(st->root);
+        r = st->sync_failed ? -EIO : io_syncfs(st->root);
+    /* An error is told once, and what it is about is lost: nothing can be said to be durable any
+     * more. The base on disk stays as it is, and the journal; a start begins from there. */
+    if (r < 0)
+        st->sync_failed = true;
     if (r == 0)
         r = db_update(st->db, commit_all, c);
     if (r < 0)
@@ -433,8 +434,7 @@ size_t state_dirty_bytes(struct state *st) {
     return n;
 }
 
-/* ---- marks
- * ------------------------------------------------------------------------------------------ */
+/* ---- marks ------------------------------------------------------------------------- */
 
 struct mark_list {
     struct state_mark *v;

@@ -54,6 +54,7 @@ struct jentry {
     UT_hash_handle hh;
     uint64_t id;
     bool applied;
+    struct mailfs_id dir;
     char **names; /* of stage items */
     size_t n_names;
 };
@@ -110,6 +111,8 @@ struct state {
     struct pend *pending;
     uint64_t pending_bytes, pending_count;
     bool had_contact;
+    bool keep_removed; /* from contact until everything is merged */
+    bool sync_failed;  /* what was written may be lost: no checkpoint any more */
     char last_error[STATE_ERROR_MAX];
 };
 
@@ -135,7 +138,7 @@ void inval_moved(struct invals *iv, const struct mailfs_id *dir, const struct ma
 
 void pending_free(struct state *st);
 
-/* ---- kv.c: sorted tables with layers in memory -------------------------------------------- */
+/* ---- kv.c: sorted tables with layers in memory ------------------------------------- */
 
 enum kv_view { KV_AGREED, KV_SENT, KV_PROPOSED };
 
@@ -156,13 +159,15 @@ int kv_each(struct state *st, enum kv_view view, enum table t, const struct mail
 /* What is proposed for a container becomes agreed, or is forgotten. */
 int kv_accept(struct state *st, const struct mailfs_id *id);
 void kv_refuse(struct state *st, const struct mailfs_id *id);
+/* Nothing of the container is on its way. */
+void kv_forget_sent(struct state *st, const struct mailfs_id *id);
 void kv_layer_clear(struct kv_layer *l);
 /* Everything of `from` over `to`; from is empty then. */
 int kv_layer_move(struct kv_layer *to, struct kv_layer *from);
 /* Writes a layer into the database. */
 int kv_layer_write(const struct kv_layer *l, struct db_txn *txn);
 
-/* ---- stage.c, stage_store.c ------------------------------------------------------------------ */
+/* ---- stage.c, stage_store.c -------------------------------------------------------- */
 
 int stage_load(struct state *st); /* at open: what lies in stage/ */
 void stage_free(struct state *st);
@@ -200,18 +205,20 @@ int stage_checkpoint_write(struct state *st, struct db_txn *txn, const struct je
 /* After it: gives up their references and removes what nobody refers to. */
 void stage_checkpoint_done(struct state *st, const struct jentry *const *v, size_t n);
 
-/* ---- content.c ------------------------------------------------------------------------------ */
+/* ---- content.c --------------------------------------------------------------------- */
 
 /* Keys of the stage items a transaction needs, malloc'ed strings in a malloc'ed array. */
 int content_keys(struct state *st, const Mfp__Txn *txn, char ***keys, size_t *n);
 void content_keys_free(char **keys, size_t n);
+/* Is what is staged under this key the content of that state (a file changes, its name does not)? */
+bool content_is(struct state *st, const char *key, const Mfp__FileState *now);
 /* Does this operation bring a message that was not there? */
 bool content_op_adds(const Mfp__OpMsg *op);
 /* File name in stage/ of an added message: 0, -ENOENT, -ESTALE when the peer has it no more. */
 int content_item(struct state *st, const struct mailfs_id *dir, const Mfp__OpMsg *op,
                  char file[STAGE_NAME_MAX]);
 
-/* ---- collect_control.c ---------------------------------------------------------------------- */
+/* ---- collect_control.c ------------------------------------------------------------- */
 
 /* The uidlist with this stat, up to size, is known to the peer (or came from it): next UID n. */
 void collect_note_uidlist(struct state *st, const struct mailfs_id *dir, const struct stat *sb,
@@ -222,7 +229,7 @@ bool collect_note_matches(struct state *st, const struct mailfs_id *dir, const s
 /* dir NULL: all. */
 void collect_forget_notes(struct state *st, const struct mailfs_id *dir);
 
-/* ---- journal.c ------------------------------------------------------------------------------ */
+/* ---- journal.c --------------------------------------------------------------------- */
 
 int journal_load(struct state *st);
 void journal_free(struct state *st);
@@ -230,5 +237,7 @@ void journal_free(struct state *st);
 int journal_take_applied(struct state *st, struct jentry ***v, size_t *n);
 int journal_delete(struct db_txn *txn, uint64_t id);
 void journal_forget(struct state *st, struct jentry *e);
+/* The container has been merged: its entries have nothing to say any more. */
+void journal_settled(struct state *st, const struct mailfs_id *dir);
 
 #endif

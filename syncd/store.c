@@ -228,8 +228,7 @@ int store_sub_open(struct state *st, struct store_dir *d, int sub, bool make) {
     return r;
 }
 
-/* ---- names
- * ---------------------------------------------------------------------------------------- */
+/* ---- names ------------------------------------------------------------------------- */
 
 struct name_list {
     char *p; /* type, name, NUL, type, name, ... */
@@ -308,8 +307,7 @@ int store_each_name(int fd, store_name_fn *fn, void *arg) {
     return r;
 }
 
-/* ---- messages
- * --------------------------------------------------------------------------------------- */
+/* ---- messages ---------------------------------------------------------------------- */
 
 static bool name_there(int fd, const char *name) {
     struct stat sb;

@@ -35,8 +35,7 @@ struct tree_run {
     struct invals *inval;
 };
 
-/* ---- input
- * ------------------------------------------------------------------------------------------- */
+/* ---- input ------------------------------------------------------------------------- */
 
 static int entry_of(const Mfp__TreeDir *d, struct tree_entry *e) {
     memset(e, 0, sizeof(*e));
@@ -74,8 +73,7 @@ static int side_of(const Mfp__Tree *t, struct tree_side *side) {
     return r;
 }
 
-/* ---- the store
- * --------------------------------------------------------------------------------------- */
+/* ---- the store --------------------------------------------------------------------- */
 
 static void away_name(const struct mailfs_id *id, char out[MAILFS_ID_HEX + 8]) {
     char hex[MAILFS_ID_HEX];
@@ -230,8 +228,7 @@ static int set_attr(struct tree_run *t, const struct tree_item *it) {
     return r;
 }
 
-/* ---- the base
- * ------------------------------------------------------------------------------------------ */
+/* ---- the base ---------------------------------------------------------------------- */
 
 static int agree(struct tree_run *t, const struct tree_item *it) {
     struct base_dir rec;
@@ -259,8 +256,7 @@ static int agree(struct tree_run *t, const struct tree_item *it) {
     return r;
 }
 
-/* ---- the run
- * ------------------------------------------------------------------------------------------- */
+/* ---- the run ----------------------------------------------------------------------- */
 
 typedef int step_fn(struct tree_run *t, const struct tree_item *it);
 

@@ -43,8 +43,7 @@ static int teardown(void **state) {
     return 0;
 }
 
-/* ---- contact
- * ------------------------------------------------------------------------------------- */
+/* ---- contact ----------------------------------------------------------------------- */
 
 static int merge_once(const struct mailfs_id *dir, bool full) {
     uint8_t da[STATE_DIGEST], db[STATE_DIGEST];
@@ -143,8 +142,7 @@ static void mark(struct node *n, const struct mailfs_id *dir) {
     assert_int_equal(state_mark(n->st, dir, 1), 0);
 }
 
-/* ---- a client alone on one node
- * ---------------------------------------------------------------------- */
+/* ---- a client alone on one node ---------------------------------------------------- */
 
 static void add_new(struct node *n, const char *mbox, const char *base, const char *text) {
     char rel[300];
@@ -192,8 +190,7 @@ static void common(void) {
     assert_int_equal(uid_of(&p.b, "u", "3.M1.x"), 3);
 }
 
-/* ---- tests
- * ---------------------------------------------------------------------------------------------- */
+/* ---- tests ------------------------------------------------------------------------- */
 
 static void test_one_side(void **state) {
     common();
@@ -425,8 +422,7 @@ static void test_first_contact(void **state) {
     assert_int_equal(uid_of(&p.b, "u/.Sent", "3.M1.a"), 1);
 }
 
-/* ---- the tree
- * -------------------------------------------------------------------------------------------- */
+/* ---- the tree ---------------------------------------------------------------------- */
 
 static void make_box(struct node *n, const char *rel) {
     char sub[300];
@@ -526,8 +522,7 @@ static void test_copied_ids(void **state) {
     assert_false(mailfs_id_equal(&a, &b));
 }
 
-/* ---- at random
- * ------------------------------------------------------------------------------------------- */
+/* ---- at random --------------------------------------------------------------------- */
 
 /* What each UID was ever shown for, by its first line. */
 static char shown[4096][32];
