@@ -161,8 +161,7 @@ static int mark_mismatch(struct apply *a) {
     return r == 0 ? state_mark(a->st, &a->dir, gen) : r;
 }
 
-static int apply_base(struct apply *a, const Mfp__Txn *txn, const bool *done,
-                      uint64_t journal_id) {
+static int apply_base(struct apply *a, const Mfp__Txn *txn, const bool *done, uint64_t journal_id) {
     int r = base_apply_txn(a->st, BASE_AGREED, txn, done);
 
     if (r == 0 && a->mismatch)

@@ -137,7 +137,8 @@ static int append_text(struct apply *a, const char *text, size_t n) {
     return r;
 }
 
-/* May this record be bound here? Only if it is already, or to a number nobody can have seen here. */
+/* May this record be bound here? Only if it is already, or to a number nobody can have seen here.
+ */
 static bool may_bind(struct maildir_uidlist *list, uint32_t next, const Mfp__UidRec *rec) {
     const struct maildir_uidrec *have;
 

@@ -17,6 +17,7 @@
 #include <unistd.h>
 
 #include "apply_int.h"
+#include "merge_int.h"
 #include "io/dirid.h"
 #include "io/io.h"
 #include "maildir/class.h"
@@ -72,7 +73,7 @@ int apply_place_of(struct state *st, int fd, struct mailfs_id *parent, int *pare
 static int set_attr(int fd, uint32_t mode, uint32_t uid, uint32_t gid) {
     int r = geteuid() == 0 ? io_fchown(fd, uid, gid) : 0;
 
-    return r == 0 ? io_fchmod(fd, mode & 07777) : r;
+    return r == 0 ? io_fchmod(fd, mode & 02777) : r;
 }
 
 int apply_make_container(struct state *st, int parent, const char *name, const struct mailfs_id *id,
@@ -194,6 +195,9 @@ static int join(struct apply *a, const char *name, const struct mailfs_id *their
         inval_moved(&a->out->inval, &a->dir, &mine, name, name);
     }
     close(fd);
+    /* Theirs is then not a container here: the peer gives it up as well, when it hears of mine. */
+    if (r == 0 && !mailfs_id_equal(&mine, theirs))
+        return APPLY_NOT_DONE;
     return r;
 }
 
@@ -202,7 +206,7 @@ static int update_attr(struct store_dir *d, const Mfp__Meta *meta) {
 
     if (!meta || fstat(d->fd[0], &sb) < 0)
         return 0;
-    if ((sb.st_mode & 07777) == (meta->mode & 07777) && sb.st_uid == meta->uid &&
+    if ((sb.st_mode & 07777) == (meta->mode & 02777) && sb.st_uid == meta->uid &&
         sb.st_gid == meta->gid)
         return 0;
     return set_attr(d->fd[0], meta->mode, meta->uid, meta->gid);
@@ -246,13 +250,14 @@ static int suspect_tree(struct apply *a, const char *what, const char *name) {
 
     apply_suspect(a, what, name);
     a->out->tree = true;
-    return r == 0 ? state_mark(a->st, &a->dir, gen) : r;
+    if (r == 0)
+        r = state_mark(a->st, &a->dir, gen);
+    return r == 0 ? APPLY_NOT_DONE : r;
 }
 
 /* Is it where the peer had it, or where the peer has put it? If not, it was moved here as well. */
-static bool place_known(const struct apply *a, const Mfp__OpDirMove *op,
-                        const struct mailfs_id *to, const struct mailfs_id *parent,
-                        const char *name) {
+static bool place_known(const struct apply *a, const Mfp__OpDirMove *op, const struct mailfs_id *to,
+                        const struct mailfs_id *parent, const char *name) {
     return (mailfs_id_equal(parent, &a->dir) && strcmp(name, op->old_name) == 0) ||
            (mailfs_id_equal(parent, to) && strcmp(name, op->name) == 0);
 }
@@ -349,26 +354,59 @@ static int holds_more(struct apply *a, struct store_dir *d, const Mfp__OpDirRemo
     return r < 0 ? r : 0;
 }
 
-static int remove_now(struct apply *a, struct store_dir *d, const struct mailfs_id *id) {
-    char name[MAILDIR_NAME_MAX + 1];
+/* Out of the tree, then once more a look: somebody may just have delivered into it. 0: gone; 1: it
+ * is back, since it holds *what. */
+static int remove_now(struct apply *a, struct store_dir *d, const Mfp__OpDirRemove *op,
+                      const struct mailfs_id *id, const char **what) {
+    char name[MAILDIR_NAME_MAX + 1], temp[MAILFS_ID_HEX + 8], hex[MAILFS_ID_HEX];
     struct mailfs_id parent;
+    bool keep;
     int from = -1, r = apply_place_of(a->st, d->fd[0], &parent, &from, name);
 
+    snprintf(temp, sizeof(temp), "move-%s", mailfs_id_format(id, hex));
     if (r == 0)
-        r = apply_remove_tree(a->st, from, name);
-    if (from >= 0)
-        close(from);
+        r = io_rename(from, name, a->st->trash, temp, RENAME_NOREPLACE);
     if (r == 0)
         inval_moved(&a->out->inval, &parent, id, name, NULL);
+    if (r == 0)
+        r = holds_more(a, d, op, what);
+    if (r == 0 && *what) {
+        r = io_rename(a->st->trash, temp, from, name, RENAME_NOREPLACE);
+        inval_moved(&a->out->inval, &parent, id, NULL, name);
+        r = r == 0 ? 1 : r;
+    } else if (r == 0) {
+        state_lock(a->st);
+        keep = a->st->keep_removed;
+        state_unlock(a->st);
+        r = keep ? merge_keep(a->st, a->st->trash, temp, 'r', true)
+                 : apply_remove_tree(a->st, a->st->trash, temp);
+    }
+    if (from >= 0)
+        close(from);
+    return r;
+}
+
+/* It lives, and goes back to the other node when the trees are compared. */
+static int keep_dir(struct apply *a, const struct mailfs_id *id, const char *what) {
+    char path[256];
+    uint64_t gen;
+    int r = state_mark_gen(a->st, &gen);
+
+    log_warn("%s: removed on the other node, but holds %s it did not know: it is kept",
+             state_path(a->st, id, path, sizeof(path)), what);
+    if (r == 0)
+        r = state_mark(a->st, id, gen);
+    if (r == 0)
+        r = state_mark(a->st, &a->dir, gen);
+    suspect_also(a, id);
+    a->out->suspect = a->out->tree = true;
     return r;
 }
 
 int apply_dir_remove(struct apply *a, const Mfp__OpDirRemove *op) {
-    char path[256];
     struct mailfs_id id;
     struct store_dir d;
-    const char *what;
-    uint64_t gen;
+    const char *what = NULL;
     int r = wire_id(&op->id, &id);
 
     if (r < 0 || mailfs_id_is_root(&id))
@@ -379,18 +417,10 @@ int apply_dir_remove(struct apply *a, const Mfp__OpDirRemove *op) {
     if (r < 0)
         return r;
     r = holds_more(a, &d, op, &what);
-    if (r == 0 && what) {
-        log_warn("%s: removed on the other node, but holds %s it did not know: it is kept",
-                 state_path(a->st, &id, path, sizeof(path)), what);
-        r = state_mark_gen(a->st, &gen);
-        if (r == 0)
-            r = state_mark(a->st, &id, gen);
-        suspect_also(a, &id);
-        a->out->suspect = true;
-        a->out->tree = true; /* the other node gets it back when the trees are compared */
-    } else if (r == 0) {
-        r = remove_now(a, &d, &id);
-    }
+    if (r == 0 && !what)
+        r = remove_now(a, &d, op, &id, &what);
+    if (r >= 0 && what)
+        r = keep_dir(a, &id, what);
     store_dir_close(&d);
     return r == 0 ? base_dir_del(a->st, &id) : r;
 }

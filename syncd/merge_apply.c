@@ -278,8 +278,8 @@ static int put_items(struct merge_run *m, struct maildir_uidlist *list) {
     for (i = 0; r == 0 && i < m->result->count; i++) {
         const struct merge_item *it = &m->result->items[i];
         if (it->present && it->state.uid)
-            r = maildir_uidlist_put(list, it->state.uid, ext[i].ext ? ext[i].ext : ext_of(theirs, it->name),
-                        it->name);
+            r = maildir_uidlist_put(list, it->state.uid,
+                                    ext[i].ext ? ext[i].ext : ext_of(theirs, it->name), it->name);
     }
     for (i = 0; ext && i < m->result->count; i++)
         free(ext[i].ext);

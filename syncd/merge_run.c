@@ -182,8 +182,9 @@ static int run_open(struct merge_run *m, struct state *st, const struct mailfs_i
     uint64_t gen;
     int r;
 
-    kv_refuse(st, dir);      /* of an earlier round */
-    kv_forget_sent(st, dir); /* frozen: nothing is on its way; what was collected and not sent is listed */
+    kv_refuse(st, dir); /* of an earlier round */
+    kv_forget_sent(
+        st, dir); /* frozen: nothing is on its way; what was collected and not sent is listed */
     m->a.st = st;
     m->a.dir = *dir;
     m->a.locked = true;

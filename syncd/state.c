@@ -318,6 +318,8 @@ int state_open(const struct state_config *conf, struct state **out, struct state
         r = stage_load(st);
     if (r == 0)
         r = journal_load(st);
+    if (r == 0)
+        r = tree_recover(st);
     if (r < 0) {
         log_error("%s: cannot open the state: %s", conf->dir, log_strerror(r));
         goto fail;

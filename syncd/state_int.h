@@ -137,6 +137,8 @@ void inval_moved(struct invals *iv, const struct mailfs_id *dir, const struct ma
                  const char *old_name, const char *name);
 
 void pending_free(struct state *st);
+/* At open: puts back, or removes, what a crash left in .mailfs/trash. */
+int tree_recover(struct state *st);
 
 /* ---- kv.c: sorted tables with layers in memory ------------------------------------- */
 

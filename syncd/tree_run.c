@@ -108,6 +108,33 @@ static int take_away(struct tree_run *t, const struct tree_item *it) {
     return r;
 }
 
+/* What a crash left out of the tree: back to where the base has it, or to the root. */
+static int recover_name(void *arg, const char *name, unsigned char type) {
+    char to[MAILFS_ID_HEX + 16];
+    struct state *st = arg;
+    struct store_dir parent;
+    struct base_dir rec;
+    struct mailfs_id id;
+    int r = -ENOENT;
+
+    if (!str_starts(name, "move-"))
+        return apply_remove_tree(st, st->trash, name); /* half made, or half removed */
+    if (mailfs_id_parse(name + 5, &id) == 0 && base_dir_get(st, &id, &rec) == 0 &&
+        store_dir_open(st, &rec.parent, &parent) == 0) {
+        r = io_rename(st->trash, name, parent.fd[0], rec.name, RENAME_NOREPLACE);
+        store_dir_close(&parent);
+    }
+    if (r < 0 && str_printf(to, sizeof(to), "recovered-%s", name + 5) == 0)
+        r = io_rename(st->trash, name, st->root, to, RENAME_NOREPLACE);
+    log_warn("%s: a merge was cut short; a directory %s", st->store_path,
+             r < 0 ? "is left in .mailfs/trash" : "was put back");
+    return 0;
+}
+
+int tree_recover(struct state *st) {
+    return store_each_name(st->trash, recover_name, st);
+}
+
 static int put_back(struct tree_run *t, const struct tree_item *it) {
     char from[MAILFS_ID_HEX + 8];
     struct store_dir parent;
@@ -223,7 +250,7 @@ static int set_attr(struct tree_run *t, const struct tree_item *it) {
     if (r == 0 && geteuid() == 0 && (sb.st_uid != it->attr.uid || sb.st_gid != it->attr.gid))
         r = io_fchown(d.fd[0], it->attr.uid, it->attr.gid);
     if (r == 0 && (sb.st_mode & 07777) != it->attr.mode)
-        r = io_fchmod(d.fd[0], it->attr.mode & 07777);
+        r = io_fchmod(d.fd[0], it->attr.mode & 02777);
     store_dir_close(&d);
     return r;
 }

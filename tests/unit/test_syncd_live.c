@@ -500,6 +500,130 @@ static void test_lost_state(void **state) {
     assert_false(p.a.start.had_contact);
 }
 
+static bool base_has(struct node *n, const char *base) {
+    struct base_msg m;
+    return base_msg_get(n->st, BASE_AGREED, &inbox, base, &m) == 0;
+}
+
+/* A message that could not be added is not in the base, or a merge would take it for removed here
+ * and remove the only copy. Its entry, and what it holds, stay. */
+static void test_not_done_is_not_agreed(void **state) {
+    struct acts a = {.n = 0};
+    Mfp__Txn *txn, *got;
+    struct apply_result res;
+    uint64_t va, vb, id;
+
+    fs_write(&p.a, "u/new/1.M1.a", "one\n");
+    act_add(&p.a, &a, "u", MFL__SUB__NEW, "1.M1.a", 0);
+    txn = node_collect(&p.a, &inbox, &a, false);
+    fs_unlink(&p.a, "u/new/1.M1.a"); /* the peer's Fetch finds nothing */
+    id = node_receive(&p.a, &p.b, txn, &got);
+    assert_int_equal(base_acked(p.a.st, txn), 0);
+    assert_int_equal(apply_txn(p.b.st, got, id, false, &res), 0);
+    assert_true(res.suspect);
+    apply_result_free(&res);
+    assert_true(base_has(&p.a, "1.M1.a"));
+    assert_false(base_has(&p.b, "1.M1.a"));
+    assert_int_equal(base_version_get(p.a.st, BASE_OF_MAILBOX, &inbox, &va), 0);
+    assert_int_equal(base_version_get(p.b.st, BASE_OF_MAILBOX, &inbox, &vb), 0);
+    assert_true(va > vb);
+    assert_int_equal(journal_waiting(p.b.st), 1);
+    /* moved back in: it is asked for again */
+    mfp__txn__free_unpacked(txn, NULL);
+    mfp__txn__free_unpacked(got, NULL);
+    act_remove(&a, MFL__SUB__NEW, "1.M1.a");
+    send_a(&a, false);
+    fs_write(&p.a, "u/new/1.M1.a", "one again\n");
+    act_add(&p.a, &a, "u", MFL__SUB__NEW, "1.M1.a", 0);
+    assert_false(send_a(&a, false));
+    assert_true(fs_there(&p.b, "u/new/1.M1.a"));
+    assert_true(base_has(&p.b, "1.M1.a"));
+}
+
+/* For a container that is not here nothing is done, and nothing is believed to be. */
+static void test_no_container(void **state) {
+    struct mailfs_id work;
+    struct acts a = {.n = 0};
+    Mfp__Txn *txn, *got;
+    struct apply_result res;
+    struct base_msg m;
+    uint64_t id;
+
+    fs_mkdir(&p.a, "u/.Work");
+    fs_mkdir(&p.a, "u/.Work/new");
+    work = fs_id(&p.a, "u/.Work");
+    fs_write(&p.a, "u/.Work/new/1.M1.a", "one\n");
+    act_dir_make(&p.a, &a, "u", ".Work");
+    mfp__txn__free_unpacked(node_collect(&p.a, &inbox, &a, false), NULL); /* lost */
+    act_add(&p.a, &a, "u/.Work", MFL__SUB__NEW, "1.M1.a", 0);
+    txn = node_collect(&p.a, &work, &a, false);
+    id = node_receive(&p.a, &p.b, txn, &got);
+    assert_int_equal(apply_txn(p.b.st, got, id, false, &res), -ENOENT);
+    assert_true(res.suspect);
+    apply_result_free(&res);
+    assert_int_equal(base_msg_get(p.b.st, BASE_AGREED, &work, "1.M1.a", &m), -ENOENT);
+    assert_int_equal(journal_waiting(p.b.st), 1);
+    mfp__txn__free_unpacked(txn, NULL);
+    mfp__txn__free_unpacked(got, NULL);
+}
+
+/* An act outside L never binds a UID, whatever it says. */
+static void test_unlocked_binds_nothing(void **state) {
+    struct acts a = {.n = 0};
+    Mfp__Txn *txn;
+
+    deliver("1.M1.a", "one\n", 1);
+    fs_write(&p.a, "u/dovecot-uidlist", "3 V1700000000 N1\n7 :1.M1.a\n");
+    act_file(&a, "dovecot-uidlist");
+    txn = node_collect(&p.a, &inbox, &a, false);
+    assert_null(txn);
+}
+
+/* Half a line at the end of a uidlist, from a crash: nothing is written behind it. */
+static void test_torn_uidlist(void **state) {
+    char *text;
+
+    deliver("1.M1.a", "one\n", 1);
+    pick_up("1.M1.a", 1);
+    deliver("2.M1.a", "two\n", 2);
+    fs_append(&p.b, "u/dovecot-uidlist", "2 :2.M");
+    pick_up("2.M1.a", 2);
+    text = fs_read(&p.b, "u/dovecot-uidlist");
+    assert_non_null(strstr(text, "\n1 :1.M1.a\n2 :2.M1.a\n"));
+    free(text);
+    pair_assert_equal(&p);
+}
+
+/* Whatever the peer says, no file becomes setuid, and none is written past its class. */
+static void test_hostile_file(void **state) {
+    char path[512];
+    struct stat sb;
+    struct acts a = {.n = 0};
+    Mfp__Txn *txn, *got;
+    struct apply_result res;
+    uint64_t id;
+
+    fs_write(&p.a, "u/run", "#!/bin/sh\n");
+    snprintf(path, sizeof(path), "%s/u/run", p.a.store);
+    assert_int_equal(chmod(path, 06755), 0);
+    act_file(&a, "run");
+    assert_false(send_a(&a, false));
+    snprintf(path, sizeof(path), "%s/u/run", p.b.store);
+    assert_int_equal(stat(path, &sb), 0);
+    assert_int_equal(sb.st_mode & 07777, 0755);
+    fs_write(&p.a, "u/x", "3 V1 N1\n");
+    act_file(&a, "x");
+    txn = node_collect(&p.a, &inbox, &a, false);
+    free(txn->ops[0]->file->name);
+    txn->ops[0]->file->name = strdup("dovecot-uidlist");
+    id = node_receive(&p.a, &p.b, txn, &got);
+    assert_int_equal(apply_txn(p.b.st, got, id, false, &res), -EPERM);
+    apply_result_free(&res);
+    assert_false(fs_there(&p.b, "u/dovecot-uidlist"));
+    mfp__txn__free_unpacked(txn, NULL);
+    mfp__txn__free_unpacked(got, NULL);
+}
+
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
 int main(void) {
@@ -524,6 +648,11 @@ int main(void) {
         T(test_in_flight),
         T(test_marks_and_checkpoint),
         T(test_lost_state),
+        T(test_not_done_is_not_agreed),
+        T(test_no_container),
+        T(test_unlocked_binds_nothing),
+        T(test_torn_uidlist),
+        T(test_hostile_file),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
