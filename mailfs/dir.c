@@ -224,6 +224,15 @@ struct inode *dir_part(struct inode *cont, enum maildir_dir kind) {
     return in;
 }
 
+bool dir_is_cut(struct inode *dir) {
+    inode_places_rdlock();
+    const struct inode *in = dir;
+    while (in != NULL && in != inode_root())
+        in = in->parent;
+    inode_places_unlock();
+    return in == NULL;
+}
+
 int dir_path(struct inode *dir, char *buf, size_t size) {
     char path[PATH_MAX];
     size_t at = sizeof path - 1;

@@ -61,6 +61,12 @@ struct inode *dir_part(struct inode *cont, enum maildir_dir kind);
 /* Path below the store, without a leading slash; "" for the root. -ENOENT: cut off from it. */
 int dir_path(struct inode *dir, char *buf, size_t size);
 
+/*
+ * Is it, or one above it, no longer below the root? syncd took it away (the peer removed it), while
+ * somebody here still has it open. What is made in it would be lost.
+ */
+bool dir_is_cut(struct inode *dir);
+
 /* Calls fn for each container that is known. */
 void dir_each(void (*fn)(struct dir *d, void *arg), void *arg);
 

@@ -232,7 +232,9 @@ static void give_up(struct lock_l *l, int err, bool was_granted) {
 }
 
 static int create_file(const struct lock_l *l, mode_t mode, int flags) {
-    names_begin(l->cont);
+    int r = names_begin_new(l->cont);
+    if (r != 0)
+        return r;
     cred_take(l->ctx.uid, l->ctx.gid);
     int fd = openat(l->cont->dir->fd, LOCK_L_NAME,
                     (flags & O_ACCMODE) | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, mode);

@@ -9,11 +9,12 @@
  */
 #include "notify.h"
 
-#include "vol.h"
+#include "req.h"
 
 #include <errno.h>
-#include <fuse_lowlevel.h>
+#include <fcntl.h>
 #include <stdatomic.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -180,6 +181,38 @@ static void poke_part(struct inode *cont, enum maildir_dir kind) {
     inode_unref(dir, 1);
 }
 
+static bool path_of_fd(int fd, char path[PATH_MAX]) {
+    char link[40];
+    snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
+    ssize_t n = readlink(link, path, PATH_MAX - 1);
+    path[n > 0 ? n : 0] = '\0';
+    return n > 0;
+}
+
+/* It is in no directory any more, or in the hidden one, where syncd puts what is to be removed. */
+static bool was_taken_away(const struct inode *in) {
+    char root[PATH_MAX], at[PATH_MAX];
+    struct stat st;
+    if (fstat(in->dir->fd, &st) == 0 && st.st_nlink == 0)
+        return true;
+    if (!path_of_fd(vol.store_fd, root) || !path_of_fd(in->dir->fd, at) || !str_starts(at, root))
+        return false;
+    return str_starts(at + strlen(root), "/" MAILDIR_INTERNAL_NAME "/");
+}
+
+/* From here on nothing new comes to be in it, and what was being made there is made. */
+static void take_away(struct inode *in) {
+    static const enum maildir_dir parts[] = {MAILDIR_DIR_CONTAINER, MAILDIR_DIR_NEW,
+                                             MAILDIR_DIR_CUR, MAILDIR_DIR_TMP};
+    dir_removed(in);
+    for (size_t i = 0; i < sizeof parts / sizeof parts[0]; i++) {
+        struct inode *part = dir_part(in, parts[i]);
+        if (part != NULL)
+            names_barrier(part);
+        inode_unref(part, 1);
+    }
+}
+
 /* A directory that syncd made, moved or removed: our idea of where it is must follow. */
 static void place_again(struct inode *cont, const Mfl__Invalidate *v) {
     struct mailfs_id id;
@@ -194,8 +227,8 @@ static void place_again(struct inode *cont, const Mfl__Invalidate *v) {
             inode_unref(in, 1);
     }
     in = dir_by_id(&id);
-    if (in != NULL && fstat(in->dir->fd, &st) == 0 && st.st_nlink == 0)
-        dir_removed(in);
+    if (in != NULL && was_taken_away(in))
+        take_away(in);
     inode_unref(in, 1);
 }
 

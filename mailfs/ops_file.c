@@ -39,7 +39,9 @@ static mode_t mode_of_new(fuse_req_t req, const struct inode *dir, mode_t mode) 
 static int create_in_store(fuse_req_t req, const struct spot *at, mode_t mode, int flags) {
     const struct fuse_ctx *ctx = fuse_req_ctx(req);
     mode = mode_of_new(req, at->dir, mode);
-    names_begin(at->dir);
+    int r = names_begin_new(at->dir);
+    if (r != 0)
+        return r;
     cred_take(ctx->uid, ctx->gid);
     int fd = openat(at->dir->dir->fd, at->name,
                     (flags & (BACKING_FLAGS | O_EXCL)) | O_CREAT | O_NOFOLLOW | O_CLOEXEC, mode);

@@ -29,8 +29,9 @@ struct making {
 
 static int make_in_store(fuse_req_t req, const struct spot *at, const struct making *m) {
     const struct fuse_ctx *ctx = fuse_req_ctx(req);
-    int dirfd = at->dir->dir->fd, r;
-    names_begin(at->dir);
+    int dirfd = at->dir->dir->fd, r = names_begin_new(at->dir);
+    if (r != 0)
+        return r;
     cred_take(ctx->uid, ctx->gid);
     if (m->target != NULL)
         r = io_symlink(m->target, dirfd, at->name);
@@ -110,8 +111,9 @@ void op_symlink(fuse_req_t req, const char *target, fuse_ino_t parent, const cha
 static int link_in_store(struct inode *in, const struct spot *at) {
     struct inode_fd f;
     int r = inode_fd(in, &f);
+    if (r == 0)
+        r = names_begin_new(at->dir);
     if (r == 0) {
-        names_begin(at->dir);
         r = io_link_fd(f.fd, at->dir->dir->fd, at->name);
         names_end(at->dir);
     }

@@ -38,6 +38,8 @@ static int rename_in_store(struct renaming *r) {
     int e = fstatat(fromfd, r->from->name, &src, AT_SYMLINK_NOFOLLOW) == 0 ? 0 : -errno;
     if (fstatat(tofd, r->to->name, &r->victim, AT_SYMLINK_NOFOLLOW) != 0)
         r->victim.st_ino = 0;
+    if (e == 0 && dir_is_cut(r->to->dir))
+        e = -ENOENT;
     if (e == 0)
         e = io_rename(fromfd, r->from->name, tofd, r->to->name, r->flags);
     r->no_op = e == 0 && r->victim.st_ino == src.st_ino && r->victim.st_dev == src.st_dev;

@@ -5,6 +5,8 @@
  */
 #include "req.h"
 
+#include <errno.h>
+
 #include "dir.h"
 
 static double lifetime_of_dir(const struct dir *d) {
@@ -62,6 +64,19 @@ pid_t req_pid(fuse_req_t req) {
 
 void names_begin(struct inode *dir) {
     pthread_rwlock_rdlock(&dir->dir->names);
+}
+
+int names_begin_new(struct inode *dir) {
+    names_begin(dir);
+    if (!dir_is_cut(dir))
+        return 0;
+    names_end(dir);
+    return -ENOENT;
+}
+
+void names_barrier(struct inode *dir) {
+    pthread_rwlock_wrlock(&dir->dir->names);
+    pthread_rwlock_unlock(&dir->dir->names);
 }
 
 void names_end(struct inode *dir) {

@@ -41,6 +41,13 @@ pid_t req_pid(fuse_req_t req);
 void names_begin(struct inode *dir);
 void names_end(struct inode *dir);
 
+/* The same for one who makes a name: -ENOENT (and nothing begun) when the directory was taken away.
+ */
+int names_begin_new(struct inode *dir);
+
+/* Returns when all who had begun have ended. */
+void names_barrier(struct inode *dir);
+
 /* ---- ops_lookup.c */
 void op_lookup(fuse_req_t req, fuse_ino_t parent, const char *name);
 void op_forget(fuse_req_t req, fuse_ino_t ino, uint64_t n);

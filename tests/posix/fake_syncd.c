@@ -164,3 +164,20 @@ void fake_invalidate(uint64_t seq, ProtobufCBinaryData dir, Mfl__Sub sub, const 
     m.invalidate = &v;
     send_it(&m);
 }
+
+void fake_moved(uint64_t seq, ProtobufCBinaryData dir, ProtobufCBinaryData id,
+                const char *old_name) {
+    Mfl__Invalidate v = MFL__INVALIDATE__INIT;
+    Mfl__Changed c = MFL__CHANGED__INIT;
+    Mfl__Changed *names[1] = {&c};
+    Mfl__ToMailfs m = MFL__TO_MAILFS__INIT;
+    c.old_name = (char *)(uintptr_t)old_name;
+    v.seq = seq;
+    v.dir = dir;
+    v.moved_id = id;
+    v.n_names = 1;
+    v.names = names;
+    m.m_case = MFL__TO_MAILFS__M_INVALIDATE;
+    m.invalidate = &v;
+    send_it(&m);
+}

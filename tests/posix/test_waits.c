@@ -488,6 +488,56 @@ static void case_folders(void) {
     nothing_comes();
 }
 
+/* So that no other end of a pipe is held. */
+static void closefrom_stdio(void) {
+    for (int fd = STDERR_FILENO + 1; fd < 64; fd++)
+        close(fd);
+}
+
+static int do_make_in_cwd(const char *dir) {
+    char unused;
+    closefrom_stdio();
+    if (chdir(dir) != 0)
+        return errno;
+    /* Told by the parent to go on, when the directory is away. */
+    if (read(STDIN_FILENO, &unused, 1) != 0)
+        return EPROTO;
+    int fd = open("late", O_WRONLY | O_CREAT | O_EXCL, 0600);
+    return fd < 0 ? errno : 0;
+}
+
+static void await_cwd(pid_t pid, const char *want) {
+    char link[40], at[600] = "";
+    snprintf(link, sizeof link, "/proc/%d/cwd", (int)pid);
+    for (long until = now_ms() + AT_ONCE_MS; strcmp(at, want) != 0;) {
+        ssize_t n = readlink(link, at, sizeof at - 1);
+        at[n > 0 ? n : 0] = '\0';
+        CHECK(now_ms() < until);
+    }
+}
+
+/* A folder that the peer removed takes nothing more, also from those who are in it. */
+static void case_taken_away(void) {
+    ProtobufCBinaryData root = {16, (uint8_t[16]){0}};
+    char from[600];
+    int fds[2], saved = dup(STDIN_FILENO);
+    make_box("a", 0);
+    CHECK(saved >= 0 && pipe(fds) == 0 && dup2(fds[0], STDIN_FILENO) >= 0);
+    struct doing d = start(do_make_in_cwd, in_mount("a/new"));
+    dup2(saved, STDIN_FILENO);
+    await_cwd(d.pid, in_mount("a/new"));
+    snprintf(from, sizeof from, "%s", in_store("a"));
+    CHECK(rename(from, in_store(".mailfs/gone-a")) == 0);
+    fake_moved(7, root, (ProtobufCBinaryData){16, dir_bytes[0]}, "a");
+    CHECK(fake_expect(MFL__TO_SYNCD__M_INVALIDATED)->invalidated->seq == 7);
+    CHECK(!exists(in_mount("a")));
+    close(fds[1]);
+    close(fds[0]);
+    CHECK(finish(&d) == ENOENT);
+    CHECK(!exists(in_store(".mailfs/gone-a/new/late")));
+    nothing_comes();
+}
+
 /* Files that are not mail; what is local is not told. */
 static void case_files(void) {
     make_box("a", 0);
@@ -555,6 +605,7 @@ static const struct wait_case cases[] = {
     {"new_generation", case_new_generation},
     {"folders", case_folders},
     {"files", case_files},
+    {"taken_away", case_taken_away},
     {"raise", case_raise},
 };
 
