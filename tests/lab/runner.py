@@ -17,7 +17,7 @@ from . import mailfs, rundir, selftest, util
 from .case import FAIL, PASS, SKIP
 from .pair import Pair
 
-LIMIT = 75      # seconds for a script, itself limited to less
+LIMIT = 150     # seconds for a script, itself limited to less
 HERE = os.path.join(mailfs.REPO, "tests", "nodes")
 
 

@@ -53,4 +53,4 @@ def test(t):
     t.wait_equal(user, bodies=False, disk=False, timeout=20)
 
 
-case.main(test)
+case.main(test, seconds=120)

@@ -371,6 +371,7 @@ void box_copy(struct box *to, const struct box *from) {
     to->msgs.e = calloc(from->msgs.n + 1, sizeof *to->msgs.e);
     if (to->msgs.e == NULL)
         abort();
-    memcpy(to->msgs.e, from->msgs.e, from->msgs.n * sizeof *to->msgs.e);
+    if (from->msgs.n > 0)
+        memcpy(to->msgs.e, from->msgs.e, from->msgs.n * sizeof *to->msgs.e);
     to->msgs.room = from->msgs.n + 1;
 }
