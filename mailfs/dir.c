@@ -79,6 +79,22 @@ static void dir_identify(struct dir *d, const char *name) {
                   log_strerror(r));
 }
 
+void dir_identify_again(struct inode *in) {
+    struct dir *d = in->dir, *other;
+    struct mailfs_id id;
+    if (d == NULL || !d->has_id || io_dirid_get(d->fd, &id) != 0 || mailfs_id_equal(&id, &d->id))
+        return;
+    pthread_mutex_lock(&ids);
+    HASH_FIND(hh, by_id, id.b, sizeof id.b, other);
+    if (other == NULL) {
+        HASH_DELETE(hh, by_id, d);
+        d->id = id;
+        HASH_ADD(hh, by_id, id.b, sizeof d->id.b, d);
+        atomic_store(&d->marked, 0); /* what it is called now has no mark yet */
+    }
+    pthread_mutex_unlock(&ids);
+}
+
 /* --- kinds
  * ---------------------------------------------------------------------------------------- */
 

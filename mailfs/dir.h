@@ -38,6 +38,9 @@ void dir_free(struct dir *d);
 /* It was seen at this place: kind, id and part follow. */
 void dir_moved(struct inode *in, struct inode *parent, const char *name);
 
+/* syncd has given it another id (one of that name was made on both nodes, and they are one now). */
+void dir_identify_again(struct inode *in);
+
 /* It was removed: it has no place, and its id is free. */
 void dir_removed(struct inode *in);
 

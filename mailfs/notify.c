@@ -223,8 +223,10 @@ static void place_again(struct inode *cont, const Mfl__Invalidate *v) {
     for (size_t i = 0; i < v->n_names; i++) {
         const Mfl__Changed *c = v->names[i];
         if (c->sub == MFL__SUB__SELF && c->name[0] != '\0' &&
-            inode_lookup(cont, c->name, &in, &st) == 0)
+            inode_lookup(cont, c->name, &in, &st) == 0) {
+            dir_identify_again(in);
             inode_unref(in, 1);
+        }
     }
     in = dir_by_id(&id);
     if (in != NULL && was_taken_away(in))

@@ -174,6 +174,14 @@ static int remember(struct apply *a, const struct mailfs_id *id, const char *nam
     return r == 0 ? base_dir_put(a->st, id, &rec) : r;
 }
 
+/* What was done here under the other id has no mark under this one. */
+static int mark_again(struct apply *a, const struct mailfs_id *id) {
+    uint64_t gen;
+    int r = state_mark_gen(a->st, &gen);
+
+    return r == 0 ? state_mark(a->st, id, gen) : r;
+}
+
 /* Both made a directory of this name: the lower id is that of both, and its contents are compared.
  */
 static int join(struct apply *a, const char *name, const struct mailfs_id *theirs) {
@@ -193,6 +201,8 @@ static int join(struct apply *a, const char *name, const struct mailfs_id *their
         }
         suspect_also(a, &mine);
         inval_moved(&a->out->inval, &a->dir, &mine, name, name);
+        if (r == 0)
+            r = mark_again(a, &mine);
     }
     close(fd);
     /* Theirs is then not a container here: the peer gives it up as well, when it hears of mine. */
