@@ -1,0 +1,205 @@
+/*
+ * test_replica_token - L and the token: who is granted what, when, and with what gap
+ */
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "replica_pair.h"
+
+static int start(void **state) {
+    (void)state;
+    pair_start(REPLICA_COMMIT_DISK, true);
+    return 0;
+}
+
+static int stop(void **state) {
+    (void)state;
+    pair_stop();
+    return 0;
+}
+
+static void test_raised_uid(void **state) {
+    (void)state;
+    static const struct {
+        uint32_t next;
+        enum replica_raise raise;
+        uint32_t to;
+    } cases[] = {
+        {1, REPLICA_RAISE_NONE, 1},
+        {1, REPLICA_RAISE_ODD, 3 * 65536},
+        {1, REPLICA_RAISE_EVEN, 2 * 65536},
+        {65536, REPLICA_RAISE_EVEN, 2 * 65536},
+        {65536, REPLICA_RAISE_ODD, 3 * 65536},
+        {65537, REPLICA_RAISE_ODD, 3 * 65536},
+        {3 * 65536 + 7, REPLICA_RAISE_ODD, 5 * 65536},
+        {UINT32_MAX - 5, REPLICA_RAISE_ODD, UINT32_MAX - 5}, /* used up */
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++)
+        assert_int_equal(replica_raised_uid(cases[i].next, cases[i].raise), cases[i].to);
+}
+
+/* After a start, contact is waited for, once; then each side leaves its own kind of gap, once. */
+static void test_alone_after_start(void **state) {
+    (void)state;
+    pair_open(0, 1, 1);
+    pair_wait(2900);
+    assert_false(pair_granted(0, 1));
+    pair_wait(200);
+    assert_true(pair_granted(0, 1));
+    assert_int_equal(pair_last(0, RACT_GRANT)->raise, REPLICA_RAISE_ODD);
+    pair_unlock(0, 2, 1);
+    assert_true(pair_released(0, 2));
+    pair_open(0, 3, 1);
+    assert_true(pair_granted(0, 3));
+    assert_int_equal(pair_last(0, RACT_GRANT)->raise, REPLICA_RAISE_NONE);
+    pair_open(1, 4, 1);
+    assert_true(pair_granted(1, 4));
+    assert_int_equal(pair_last(1, RACT_GRANT)->raise, REPLICA_RAISE_EVEN);
+}
+
+static void test_never_met(void **state) {
+    (void)state;
+    pair_stop();
+    pair_start(REPLICA_COMMIT_DISK, false);
+    pair_open(1, 1, 1);
+    assert_true(pair_granted(1, 1));
+    assert_int_equal(pair_last(1, RACT_GRANT)->raise, REPLICA_RAISE_NONE);
+}
+
+/* In-sync the tokens are at the lower-named node; the other asks, and gets it when L is free. */
+static void test_token_moves(void **state) {
+    (void)state;
+    pair_connect();
+    assert_int_equal(replica_state(pair.side[0].r), REPLICA_IN_SYNC);
+    pair_open(0, 1, 1);
+    assert_true(pair_granted(0, 1));
+    assert_int_equal(pair_sent(0, RMSG_TOKEN_REQ), 0);
+    pair_open(1, 2, 1);
+    assert_false(pair_granted(1, 2));
+    assert_int_equal(pair_sent(1, RMSG_TOKEN_REQ), 1);
+    pair_unlock(0, 3, 1);
+    assert_true(pair_granted(1, 2));
+    assert_int_equal(pair_last(1, RACT_GRANT)->raise, REPLICA_RAISE_NONE);
+    assert_true(pair_released(0, 3));
+}
+
+/* Who waits too long is shown a lock; it goes when the token is there. */
+static void test_busy(void **state) {
+    (void)state;
+    pair_connect();
+    pair_open(0, 1, 1);
+    pair_open(1, 2, 1);
+    pair_wait(150);
+    assert_int_equal(pair_count(1, RACT_BUSY, 1), 0);
+    pair_wait(100);
+    assert_int_equal(pair_count(1, RACT_BUSY, 1), 1);
+    pair_wait(1000);
+    assert_int_equal(pair_count(1, RACT_TOKEN_HERE, 1), 0);
+    pair_unlock(0, 3, 1);
+    assert_int_equal(pair_count(1, RACT_TOKEN_HERE, 1), 1);
+    /* It is kept for the one who polls, and not asked back meanwhile without being used. */
+    pair_open(0, 4, 1);
+    assert_false(pair_granted(0, 4));
+    pair_open(1, 5, 1);
+    assert_true(pair_granted(1, 5));
+    pair_unlock(1, 6, 1);
+    assert_true(pair_granted(0, 4));
+}
+
+static void test_nobody_polls(void **state) {
+    (void)state;
+    pair_connect();
+    pair_open(0, 1, 1);
+    pair_open(1, 2, 1);
+    pair_wait(300);
+    pair_unlock(0, 3, 1);
+    pair_open(0, 4, 1);
+    pair_wait(150);
+    assert_false(pair_granted(0, 4));
+    pair_wait(500);
+    assert_true(pair_granted(0, 4) || pair_count(0, RACT_TOKEN_HERE, 1) > 0);
+}
+
+/* L waits until what was received is applied. */
+static void test_applied_first(void **state) {
+    (void)state;
+    pair_connect();
+    pair.side[1].hold[RACT_APPLY] = true;
+    pair_open(0, 1, 1);
+    pair_unlock(0, 2, 1);
+    assert_true(pair_released(0, 2));
+    pair_open(1, 3, 1);
+    assert_false(pair_granted(1, 3));
+    replica_applied(pair.side[1].r, pair.now, pair_last(1, RACT_APPLY)->seq);
+    pair_run();
+    assert_true(pair_granted(1, 3));
+}
+
+/* A token lost on the way is nobody's: both leave a gap, each its own. */
+static void test_token_lost(void **state) {
+    (void)state;
+    pair_connect();
+    pair_open(0, 1, 1);
+    pair_open(1, 2, 1); /* asks for it */
+    pair.link_held = true;
+    pair_unlock(0, 3, 1); /* gives it, and it never arrives */
+    assert_int_equal(pair_sent(0, RMSG_TOKEN_GIVE), 1);
+    pair_disconnect();
+    assert_true(pair_released(0, 3));
+    assert_true(pair_granted(1, 2));
+    assert_int_equal(pair_last(1, RACT_GRANT)->raise, REPLICA_RAISE_EVEN);
+    pair_open(0, 4, 1);
+    assert_true(pair_granted(0, 4));
+    assert_int_equal(pair_last(0, RACT_GRANT)->raise, REPLICA_RAISE_ODD);
+}
+
+/* Who has it when the link ends goes on without a gap. */
+static void test_token_kept(void **state) {
+    (void)state;
+    pair_connect();
+    pair_open(1, 1, 1);
+    pair_unlock(1, 2, 1);
+    pair_disconnect();
+    pair_open(1, 3, 1);
+    assert_int_equal(pair_last(1, RACT_GRANT)->raise, REPLICA_RAISE_NONE);
+    pair_open(0, 4, 1);
+    assert_int_equal(pair_last(0, RACT_GRANT)->raise, REPLICA_RAISE_ODD);
+    pair_open(0, 5, 2); /* another mailbox: by default it is here */
+    assert_int_equal(pair_last(0, RACT_GRANT)->raise, REPLICA_RAISE_NONE);
+}
+
+static void test_mailfs_gone(void **state) {
+    (void)state;
+    pair_connect();
+    pair_open(0, 1, 1);
+    replica_locks_gone(pair.side[0].r, pair.now);
+    pair_run();
+    pair_wait(100);
+    /* What was done under that L is not known: merged, and open again. */
+    assert_true(pair_count(0, RACT_MERGE, 1) == 1 && pair_count(1, RACT_MERGE, 1) == 1);
+    pair_open(1, 2, 1);
+    assert_true(pair_granted(1, 2));
+}
+
+#define T(f) cmocka_unit_test_setup_teardown(f, start, stop)
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_raised_uid),
+        T(test_alone_after_start),
+        T(test_never_met),
+        T(test_token_moves),
+        T(test_busy),
+        T(test_nobody_polls),
+        T(test_applied_first),
+        T(test_token_lost),
+        T(test_token_kept),
+        T(test_mailfs_gone),
+    };
+    return cmocka_run_group_tests_name("replica_token", tests, NULL, NULL);
+}

@@ -1,0 +1,280 @@
+/*
+ * test_replica_txn - transactions and prepared contents: who waits for what, and for how long
+ */
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "replica_pair.h"
+
+static int start(void **state) {
+    (void)state;
+    pair_start(REPLICA_COMMIT_DISK, true);
+    pair_connect();
+    return 0;
+}
+
+static int stop(void **state) {
+    (void)state;
+    pair_stop();
+    return 0;
+}
+
+static void restart(enum replica_commit commit) {
+    pair_stop();
+    pair_start(commit, true);
+    pair_connect();
+}
+
+static void journal_done(unsigned side, int err) {
+    replica_journaled(pair.side[side].r, pair.now, pair_last(side, RACT_JOURNAL)->seq, err);
+    pair_run();
+}
+
+/* U returns when the peer has made it durable, not before and not only when it is applied. */
+static void test_unlock_waits(void **state) {
+    (void)state;
+    pair.side[1].hold[RACT_JOURNAL] = pair.side[1].hold[RACT_APPLY] = true;
+    pair_open(0, 1, 1);
+    pair_unlock(0, 2, 1);
+    assert_false(pair_released(0, 2));
+    journal_done(1, 0);
+    assert_true(pair_released(0, 2));
+    assert_int_equal(pair_count(0, RACT_ACKED, 1), 1);
+    assert_int_equal(pair_count(1, RACT_APPLY, 1), 1);
+}
+
+static void test_unlock_without_change(void **state) {
+    (void)state;
+    pair_open(0, 1, 1);
+    replica_unlock(pair.side[0].r, pair.now, 2, pair_dir(1), NULL, NULL, 0);
+    pair_run();
+    assert_true(pair_released(0, 2));
+    assert_int_equal(pair_sent(0, RMSG_TXN), 0);
+}
+
+/* Acknowledgements may come in any order; what is released and what becomes the base does not. */
+static void test_order(void **state) {
+    (void)state;
+    pair.side[1].hold[RACT_JOURNAL] = true;
+    pair_act(0, 1);
+    uint64_t first = pair_last(1, RACT_JOURNAL)->seq;
+    pair_open(0, 1, 1);
+    pair_unlock(0, 2, 1);
+    journal_done(1, 0);
+    assert_false(pair_released(0, 2));
+    assert_int_equal(pair_count(1, RACT_APPLY, 1), 0);
+    replica_journaled(pair.side[1].r, pair.now, first, 0);
+    pair_run();
+    assert_true(pair_released(0, 2));
+    assert_int_equal(pair_count(1, RACT_APPLY, 1), 2);
+    assert_int_equal(pair_last(0, RACT_ACKED)->seq, 2);
+}
+
+static void test_end_releases(void **state) {
+    (void)state;
+    pair.side[1].hold[RACT_JOURNAL] = true;
+    pair_open(0, 1, 1);
+    pair_unlock(0, 2, 1);
+    pair_disconnect();
+    assert_true(pair_released(0, 2));
+    assert_int_equal(replica_state(pair.side[0].r), REPLICA_ALONE);
+    assert_int_equal(pair_count(0, RACT_ACKED, 1), 0);
+    /* What was received goes on, and is not acknowledged to anybody. */
+    unsigned acks = pair_sent(1, RMSG_TXN_ACK);
+    journal_done(1, 0);
+    assert_int_equal(pair_count(1, RACT_APPLY, 1), 1);
+    assert_int_equal(pair_sent(1, RMSG_TXN_ACK), acks);
+}
+
+/* The peer is there and says it is, but its disk hangs. */
+static void test_overdue(void **state) {
+    (void)state;
+    pair.side[1].hold[RACT_JOURNAL] = true;
+    pair_open(0, 1, 1);
+    pair_unlock(0, 2, 1);
+    pair_wait(2900);
+    assert_false(pair_released(0, 2));
+    assert_int_equal(pair_count(0, RACT_DISCONNECT, 0), 0);
+    pair_wait(200);
+    assert_true(pair_released(0, 2));
+    assert_int_equal(pair_count(0, RACT_DISCONNECT, 0), 1);
+    assert_int_equal(replica_state(pair.side[0].r), REPLICA_ALONE);
+}
+
+static void test_progress(void **state) {
+    (void)state;
+    pair.side[1].hold[RACT_JOURNAL] = true;
+    pair_open(0, 1, 1);
+    pair_unlock(0, 2, 1);
+    for (int i = 0; i < 3; i++) {
+        pair_wait(2000);
+        replica_progress(pair.side[0].r, pair.now, 2);
+    }
+    assert_false(pair_released(0, 2));
+    pair_wait(3100);
+    assert_true(pair_released(0, 2));
+}
+
+/* A full peer stops nothing here, and neither side believes that the other has it. */
+static void test_refused(void **state) {
+    (void)state;
+    pair.side[1].journal_err = -ENOSPC;
+    pair_open(0, 1, 1);
+    pair_unlock(0, 2, 1);
+    assert_true(pair_released(0, 2));
+    assert_int_equal(pair_last(0, RACT_RELEASE)->err, 0);
+    assert_int_equal(pair_count(0, RACT_ACKED, 0), 0);
+    assert_int_equal(pair_count(1, RACT_APPLY, 0), 0);
+    assert_int_equal(replica_state(pair.side[0].r), REPLICA_ALONE);
+    assert_int_equal(replica_state(pair.side[1].r), REPLICA_ALONE);
+}
+
+static void test_async(void **state) {
+    (void)state;
+    restart(REPLICA_COMMIT_ASYNC);
+    pair.side[1].hold[RACT_JOURNAL] = true;
+    pair_open(0, 1, 1);
+    pair_unlock(0, 2, 1);
+    assert_true(pair_released(0, 2));
+    assert_int_equal(pair_count(0, RACT_ACKED, 0), 0);
+    journal_done(1, 0);
+    assert_int_equal(pair_count(0, RACT_ACKED, 0), 1);
+}
+
+/* In memory: released when received; in the base when durable. */
+static void test_memory(void **state) {
+    (void)state;
+    restart(REPLICA_COMMIT_MEMORY);
+    pair.side[1].hold[RACT_JOURNAL] = true;
+    pair_open(0, 1, 1);
+    pair_unlock(0, 2, 1);
+    assert_true(pair_released(0, 2));
+    assert_int_equal(pair_count(0, RACT_ACKED, 0), 0);
+    assert_false(replica_is_settled(pair.side[0].r, pair_dir(1)));
+    journal_done(1, 0);
+    assert_int_equal(pair_count(0, RACT_ACKED, 0), 1);
+    assert_true(replica_is_settled(pair.side[0].r, pair_dir(1)));
+}
+
+static void test_not_under_lock(void **state) {
+    (void)state;
+    pair_open(0, 1, 1);
+    pair_act(1, 1);
+    assert_int_equal(pair_count(0, RACT_JOURNAL, 1), 1);
+    assert_int_equal(pair_count(0, RACT_APPLY, 1), 0);
+    pair_unlock(0, 2, 1);
+    assert_int_equal(pair_count(0, RACT_APPLY, 1), 1);
+}
+
+static void test_replay(void **state) {
+    (void)state;
+    pair_stop();
+    pair_start(REPLICA_COMMIT_DISK, false);
+    replica_replaying(pair.side[0].r, pair_dir(1));
+    pair_open(0, 1, 1);
+    assert_false(pair_granted(0, 1));
+    replica_replayed(pair.side[0].r, pair.now, pair_dir(1));
+    pair_run();
+    assert_true(pair_granted(0, 1));
+}
+
+/* ---- prepared contents ---- */
+
+static const struct replica_prep prep = {7, 1};
+
+static void test_prepare(void **state) {
+    (void)state;
+    replica_prepare(pair.side[0].r, pair.now, 1, prep, pair_payload());
+    pair_run();
+    assert_false(pair_released(0, 1));
+    replica_content_durable(pair.side[1].r, pair.now, prep, 0);
+    pair_run();
+    assert_true(pair_released(0, 1));
+    replica_act(pair.side[0].r, pair.now, pair_dir(1), pair_payload(), &prep, 1);
+    pair_run();
+    pair_disconnect();
+    assert_int_equal(pair_count(1, RACT_PUBLISH, 0), 0);
+}
+
+static void test_prepare_alone(void **state) {
+    (void)state;
+    pair_disconnect();
+    replica_prepare(pair.side[0].r, pair.now, 1, prep, pair_payload());
+    pair_run();
+    assert_true(pair_released(0, 1));
+}
+
+/* The origin dies: what it may have promised is published, the rest dropped. */
+static void test_published(void **state) {
+    (void)state;
+    const struct replica_prep half = {7, 2};
+    replica_prepare(pair.side[0].r, pair.now, 1, prep, pair_payload());
+    replica_prepare(pair.side[0].r, pair.now, 2, half, pair_payload());
+    pair_run();
+    replica_content_durable(pair.side[1].r, pair.now, prep, 0);
+    pair_run();
+    pair_disconnect();
+    assert_int_equal(pair_count(1, RACT_PUBLISH, 0), 1);
+    assert_int_equal(pair_count(1, RACT_UNPREPARE, 0), 1);
+    assert_true(pair_released(0, 2));
+}
+
+/* Named by a transaction that is not durable yet when the link ends: only one of the two. */
+static void test_claimed(void **state) {
+    (void)state;
+    replica_prepare(pair.side[0].r, pair.now, 1, prep, pair_payload());
+    pair_run();
+    replica_content_durable(pair.side[1].r, pair.now, prep, 0);
+    pair.side[1].hold[RACT_JOURNAL] = true;
+    replica_act(pair.side[0].r, pair.now, pair_dir(1), pair_payload(), &prep, 1);
+    pair_run();
+    pair_disconnect();
+    assert_int_equal(pair_count(1, RACT_PUBLISH, 0), 0);
+    journal_done(1, -EIO);
+    assert_int_equal(pair_count(1, RACT_PUBLISH, 0), 1);
+}
+
+static void test_aborted(void **state) {
+    (void)state;
+    replica_prepare(pair.side[0].r, pair.now, 1, prep, pair_payload());
+    pair_run();
+    replica_content_durable(pair.side[1].r, pair.now, prep, 0);
+    replica_abort(pair.side[0].r, pair.now, prep);
+    pair_run();
+    assert_int_equal(pair_count(1, RACT_UNPREPARE, 0), 1);
+    pair_disconnect();
+    assert_int_equal(pair_count(1, RACT_PUBLISH, 0), 0);
+}
+
+static void test_peer_full(void **state) {
+    (void)state;
+    replica_prepare(pair.side[0].r, pair.now, 1, prep, pair_payload());
+    pair_run();
+    replica_content_durable(pair.side[1].r, pair.now, prep, -ENOSPC);
+    pair_run();
+    assert_true(pair_released(0, 1));
+    assert_int_equal(pair_last(0, RACT_RELEASE)->err, 0);
+    assert_int_equal(pair_count(0, RACT_DISCONNECT, 0), 1);
+}
+
+#define T(f) cmocka_unit_test_setup_teardown(f, start, stop)
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        T(test_unlock_waits),  T(test_unlock_without_change),
+        T(test_order),         T(test_end_releases),
+        T(test_overdue),       T(test_progress),
+        T(test_refused),       T(test_async),
+        T(test_memory),        T(test_not_under_lock),
+        T(test_replay),        T(test_prepare),
+        T(test_prepare_alone), T(test_published),
+        T(test_claimed),       T(test_aborted),
+        T(test_peer_full),
+    };
+    return cmocka_run_group_tests_name("replica_txn", tests, NULL, NULL);
+}
