@@ -234,8 +234,11 @@ static void tell_written(struct file *f) {
 }
 
 void event_written(struct file *f) {
-    if (file_clean(f))
-        tell_written(f);
+    /* Told before it is off the list: a U that finds it gone from there must come after. */
+    if (!file_is_dirty(f))
+        return;
+    tell_written(f);
+    file_clean(f);
 }
 
 void event_written_all(struct dir *container) {

@@ -87,6 +87,13 @@ static struct inode *dirty_off(struct file *f) {
     return container;
 }
 
+bool file_is_dirty(struct file *f) {
+    pthread_mutex_lock(&files);
+    bool dirty = f->dirty;
+    pthread_mutex_unlock(&files);
+    return dirty;
+}
+
 bool file_clean(struct file *f) {
     struct inode *container = NULL;
     pthread_mutex_lock(&files);

@@ -42,6 +42,8 @@ struct file *file_borrow(struct inode *in);
 /* Within a change of its container: it differs from what was told. */
 void file_dirty(struct file *f, struct inode *container);
 
+bool file_is_dirty(struct file *f);
+
 /* Takes it off its list: was it dirty? */
 bool file_clean(struct file *f);
 

@@ -1,7 +1,7 @@
 /*
  * ops_data - reading and writing open files
  *
- * Diagnostics: none; errors are replied.
+ * Diagnostics: error: a message cannot be written, with the true error (the caller gets EAGAIN).
  */
 #include "req.h"
 
@@ -14,6 +14,7 @@
 #include "io/io.h"
 #include "notify.h"
 #include "prepare.h"
+#include "util/log.h"
 
 static struct file *file_of(const struct fuse_file_info *fi) {
     return (struct file *)(uintptr_t)fi->fh;
@@ -36,28 +37,51 @@ void op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, struct fuse
     free(buf);
 }
 
-/*
- * Before a change of an open file's content: marks its container and enters it as dirty. Returns
- * whether change_end() must follow.
- */
-static bool content_begin(struct file *f) {
+/* One change of an open file's content. */
+struct content {
+    struct file *f;
+    struct inode *cont; /* a reference; NULL: nothing to tell, and no change begun */
+    bool message;       /* it is one in tmp/ */
+};
+
+/* Marks the container and enters the file as dirty. */
+static void content_begin(struct content *c, struct file *f) {
     struct place place;
     struct spot at;
+    *c = (struct content){.f = f};
     prepare_spoiled(f->in);
-    if (!f->tracked || !inode_place_get(f->in, &place))
-        return false;
+    if (!inode_place_get(f->in, &place))
+        return;
     spot_make(&at, place.parent, place.name);
-    change_begin1(&at);
-    if (at.sent)
-        file_dirty(f, at.w.cont);
+    c->message = at.w.kind == MAILDIR_DIR_TMP && !at.w.local;
+    if (f->tracked) {
+        change_begin1(&at);
+        c->cont = at.w.cont;
+        inode_ref(c->cont);
+        if (at.sent)
+            file_dirty(f, c->cont);
+    }
     spot_done(&at);
     place_done(&place);
-    return true;
 }
 
-static void content_end(bool begun) {
-    if (begun)
-        change_end();
+/* Once more: U may have told it, as it was before, while it was being written. */
+static void content_end(struct content *c) {
+    if (c->cont == NULL)
+        return;
+    if (c->f->tracked)
+        file_dirty(c->f, c->cont);
+    change_end();
+    inode_unref(c->cont, 1);
+}
+
+/* What a caller is told of -errno: of a message, nothing that makes Postfix bounce it (EIO,
+ * EDQUOT). */
+static int content_error(const struct content *c, int r) {
+    if (!c->message || r == -ENOSPC || r == -EFBIG || r == -EINVAL || r == -EOPNOTSUPP)
+        return -r;
+    log_error_limited("writing a message in tmp/: %s", log_strerror(r));
+    return EAGAIN;
 }
 
 /*
@@ -73,11 +97,12 @@ static void check_append(struct file *f, off_t off, ssize_t n) {
 void op_write(fuse_req_t req, fuse_ino_t ino, const char *buf, size_t size, off_t off,
               struct fuse_file_info *fi) {
     struct file *f = file_of(fi);
-    bool begun = content_begin(f);
+    struct content c;
+    content_begin(&c, f);
     ssize_t n = io_pwrite(f->fd, buf, size, off);
-    content_end(begun);
+    content_end(&c);
     if (n < 0) {
-        fuse_reply_err(req, (int)-n);
+        fuse_reply_err(req, content_error(&c, (int)n));
         return;
     }
     check_append(f, off, n);
@@ -87,23 +112,25 @@ void op_write(fuse_req_t req, fuse_ino_t ino, const char *buf, size_t size, off_
 void op_fallocate(fuse_req_t req, fuse_ino_t ino, int mode, off_t off, off_t len,
                   struct fuse_file_info *fi) {
     struct file *f = file_of(fi);
-    bool begun = content_begin(f);
+    struct content c;
+    content_begin(&c, f);
     int r = io_fallocate(f->fd, mode, off, len);
-    content_end(begun);
-    reply_result(req, r);
+    content_end(&c);
+    fuse_reply_err(req, r == 0 ? 0 : content_error(&c, r));
 }
 
 void op_copy_file_range(fuse_req_t req, fuse_ino_t in, off_t in_off, struct fuse_file_info *in_fi,
                         fuse_ino_t out, off_t out_off, struct fuse_file_info *out_fi, size_t len,
                         int flags) {
     struct file *to = file_of(out_fi);
-    bool begun = content_begin(to);
+    struct content c;
+    content_begin(&c, to);
     ssize_t n =
         copy_file_range(file_fd(file_of(in_fi)), &in_off, to->fd, &out_off, len, (unsigned)flags);
     int err = errno;
-    content_end(begun);
+    content_end(&c);
     if (n < 0)
-        fuse_reply_err(req, err);
+        fuse_reply_err(req, content_error(&c, -err));
     else
         fuse_reply_write(req, (size_t)n);
 }

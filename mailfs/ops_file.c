@@ -171,6 +171,12 @@ void op_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi) {
     fuse_reply_err(req, 0);
 }
 
+/* Pigeonhole's sieve/ has a tmp/ too. */
+static bool is_mailbox(const struct dir *d) {
+    struct stat st;
+    return fstatat(d->fd, "cur", &st, AT_SYMLINK_NOFOLLOW) == 0 && S_ISDIR(st.st_mode);
+}
+
 void op_fsync(fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse_file_info *fi) {
     struct file *f = (struct file *)(uintptr_t)fi->fh;
     struct place place;
@@ -180,7 +186,7 @@ void op_fsync(fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse_file_inf
         spot_make(&at, place.parent, place.name);
     bool message = placed && at.w.kind == MAILDIR_DIR_TMP && !at.w.local &&
                    f->in->type == S_IFREG && (f->flags & O_ACCMODE) != O_RDONLY;
-    if (message)
+    if (message && is_mailbox(at.w.cd))
         prepare_fsync(req, f, &at, datasync);
     else
         reply_result(req, datasync ? io_fdatasync(f->fd) : io_fsync(f->fd));

@@ -177,7 +177,7 @@ void op_unlink(fuse_req_t req, fuse_ino_t parent, const char *name) {
         fuse_reply_err(req, 0);
     } else if (spot_hidden(&at)) {
         fuse_reply_err(req, ENOENT);
-    } else if (at.class == MAILDIR_LOCK_L && !at.w.local) {
+    } else if (at.class == MAILDIR_LOCK_L && (!at.w.local || lock_is_held(dir->dir))) {
         lock_unlink(req, dir);
     } else {
         change_begin1(&at);

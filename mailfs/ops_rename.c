@@ -16,6 +16,7 @@
 #include "event.h"
 #include "file.h"
 #include "io/io.h"
+#include "lock.h"
 #include "notify.h"
 #include "prepare.h"
 
@@ -79,6 +80,8 @@ static void file_renamed(const struct renaming *r, const struct spot *from, cons
                          struct inode *in, const struct stat *st) {
     inode_place_drop(in, from->dir, from->name);
     event_renamed(from, to, in, st, r->pid);
+    if (!prepare_is_for(to))
+        prepare_dropped(in);
     inode_place_set(in, to->dir, to->name);
     file_retrack(in, to);
     end_lifetime(in, to);
@@ -124,7 +127,8 @@ void op_rename(fuse_req_t req, fuse_ino_t parent, const char *name, fuse_ino_t n
     spot_make(&to, inode_of(newparent), newname);
     struct renaming r = {.from = &from, .to = &to, .flags = flags, .pid = req_pid(req)};
     /* L needs a token: it comes by O_EXCL only. */
-    bool to_lock = to.class == MAILDIR_LOCK_L && !to.w.local;
+    bool to_lock = (to.class == MAILDIR_LOCK_L && !to.w.local) ||
+                   (from.class == MAILDIR_LOCK_L && lock_is_held(from.dir->dir));
     if (spot_hidden(&from) || from.class == MAILDIR_POKE)
         e = -ENOENT;
     else if (spot_hidden(&to) || to.class == MAILDIR_POKE || to_lock)

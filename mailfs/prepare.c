@@ -25,8 +25,21 @@
 
 struct prep {
     uint64_t seq;
-    bool named;  /* it has got a name in new/ or cur/: the peer has been told what it is for */
-    bool pinned; /* a reference to the inode is held */
+    bool named;   /* it has got a name in new/ or cur/: the peer has been told what it is for */
+    bool pinned;  /* a reference to the inode is held */
+    bool settled; /* syncd has answered, well; or */
+    bool failed;  /* not well */
+    struct waiting *more; /* other fsyncs that wait for the same answer */
+};
+
+/* One fsync: both its halves must be done. */
+struct waiting {
+    struct waiting *next; /* of prep->more */
+    fuse_req_t req;
+    struct inode *in; /* a reference */
+    uint64_t seq;     /* of the prep it asked for */
+    int left;         /* halves to be done */
+    int err;
 };
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
@@ -44,6 +57,26 @@ static void tell_abort(uint64_t seq) {
     upcall_tell(&m);
 }
 
+static void one_done(struct waiting *w, int err) {
+    pthread_mutex_lock(&lock);
+    bool last = --w->left == 0;
+    if (w->err == 0)
+        w->err = err;
+    pthread_mutex_unlock(&lock);
+    if (!last)
+        return;
+    fuse_reply_err(w->req, w->err != 0 ? EAGAIN : 0);
+    inode_unref(w->in, 1);
+    free(w);
+}
+
+static void all_done(struct waiting *w, int err) {
+    for (struct waiting *next; w != NULL; w = next) {
+        next = w->next;
+        one_done(w, err);
+    }
+}
+
 /* Takes the inode's prep off it; aborts what nobody will ask for; gives the reference back. */
 static void drop(struct inode *in) {
     pthread_mutex_lock(&lock);
@@ -54,15 +87,20 @@ static void drop(struct inode *in) {
         return;
     if (!p->named)
         tell_abort(p->seq);
+    all_done(p->more, EAGAIN);
     bool pinned = p->pinned;
     free(p);
     if (pinned)
         inode_unref(in, 1);
 }
 
+bool prepare_is_for(const struct spot *at) {
+    return at->w.kind == MAILDIR_DIR_TMP || (at->sent && at->class == MAILDIR_MESSAGE);
+}
+
 bool prepare_id(struct inode *in, uint64_t *seq) {
     pthread_mutex_lock(&lock);
-    bool is = in->prep != NULL && !in->changed;
+    bool is = in->prep != NULL && !in->prep->failed && !in->changed;
     if (is)
         *seq = in->prep->seq;
     pthread_mutex_unlock(&lock);
@@ -102,61 +140,76 @@ static uint64_t prep_new(struct inode *in) {
     struct prep *p = calloc(1, sizeof *p);
     if (p == NULL)
         return 0;
-    drop(in);
     inode_ref(in);
     p->pinned = true;
-    pthread_mutex_lock(&lock);
+    for (;;) { /* another fsync of the same file may be at it */
+        drop(in);
+        pthread_mutex_lock(&lock);
+        if (in->prep == NULL)
+            break;
+        pthread_mutex_unlock(&lock);
+    }
     uint64_t seq = p->seq = ++last_seq;
-    struct prep *raced = in->prep; /* another fsync of the same file, just now */
     in->prep = p;
     in->changed = false;
     pthread_mutex_unlock(&lock);
-    if (raced != NULL) {
-        tell_abort(raced->seq);
-        free(raced);
-        inode_unref(in, 1);
-    }
     return seq;
 }
 
 /* Forgets an id that syncd never heard of. */
 static void prep_never_sent(struct inode *in, uint64_t seq) {
     bool unpin = false;
+    struct waiting *more = NULL;
     pthread_mutex_lock(&lock);
     struct prep *p = in->prep;
     if (p != NULL && p->seq == seq) {
         unpin = p->pinned;
+        more = p->more;
         in->prep = NULL;
         free(p);
     }
     pthread_mutex_unlock(&lock);
+    all_done(more, 0);
     if (unpin)
         inode_unref(in, 1);
+}
+
+/* Is this content prepared already, or being prepared? Then w has been given what it asks for. */
+static bool prep_joined(struct inode *in, struct waiting *w) {
+    bool settled = false, joined = false;
+    pthread_mutex_lock(&lock);
+    struct prep *p = in->prep;
+    if (p != NULL && !p->failed && !in->changed) {
+        settled = p->settled;
+        joined = !settled;
+        if (joined) {
+            w->next = p->more;
+            p->more = w;
+        }
+    }
+    pthread_mutex_unlock(&lock);
+    if (settled)
+        one_done(w, 0);
+    return settled || joined;
 }
 
 /* --- one fsync -----------------------------------------------------------------------------------
  */
 
-struct waiting {
-    fuse_req_t req;
-    int left; /* of the two */
-    int err;
-};
-
-static void one_done(struct waiting *w, int err) {
-    pthread_mutex_lock(&lock);
-    bool last = --w->left == 0;
-    if (w->err == 0)
-        w->err = err;
-    pthread_mutex_unlock(&lock);
-    if (!last)
-        return;
-    fuse_reply_err(w->req, w->err != 0 ? EAGAIN : 0);
-    free(w);
-}
-
 static void on_release(void *arg, const struct upcall_answer *a, bool now) {
-    one_done(arg, a->alone ? 0 : a->err);
+    struct waiting *w = arg, *more = NULL;
+    int err = a->alone ? 0 : a->err;
+    pthread_mutex_lock(&lock);
+    struct prep *p = w->in->prep;
+    if (p != NULL && p->seq == w->seq) {
+        p->settled = err == 0;
+        p->failed = err != 0;
+        more = p->more;
+        p->more = NULL;
+    }
+    pthread_mutex_unlock(&lock);
+    all_done(more, err);
+    one_done(w, err);
 }
 
 static bool ask(struct waiting *w, const struct spot *at, const struct stat *st, uint64_t seq,
@@ -183,23 +236,25 @@ static bool ask(struct waiting *w, const struct spot *at, const struct stat *st,
     return upcall_ask(&m, prepare.req, fd, on_release, w);
 }
 
-/* Gives the content to syncd, if it is new to it. w->left must count this half. */
-static void give(struct waiting *w, const struct file *f, const struct spot *at) {
-    struct inode *in = f->in;
+/* Gives the content to syncd, if it is new to it. */
+static void give(struct waiting *w, const struct spot *at) {
+    struct inode *in = w->in;
     struct stat st;
-    uint64_t seq;
-    if (!vol.has_peer || prepare_id(in, &seq)) {
+    if (!vol.has_peer) {
         one_done(w, 0);
         return;
     }
+    if (prep_joined(in, w))
+        return;
     int fd = inode_open(in, O_RDONLY); /* -ESTALE: it has no name, so nobody will deliver it */
-    seq = fd < 0 || fstat(fd, &st) != 0 ? 0 : prep_new(in);
+    uint64_t seq = fd < 0 || fstat(fd, &st) != 0 ? 0 : prep_new(in);
     if (seq == 0) {
         if (fd >= 0)
             close(fd);
         one_done(w, 0);
         return;
     }
+    w->seq = seq;
     if (!ask(w, at, &st, seq, fd))
         prep_never_sent(in, seq);
 }
@@ -219,7 +274,9 @@ void prepare_fsync(fuse_req_t req, struct file *f, const struct spot *at, int da
         return;
     }
     w->req = req;
+    w->in = f->in;
     w->left = 2;
-    give(w, f, at);
+    inode_ref(w->in);
+    give(w, at);
     one_done(w, local_sync(f, at, datasync));
 }

@@ -24,6 +24,9 @@ void prepare_fsync(fuse_req_t req, struct file *f, const struct spot *at, int da
 /* The id of the content as it is now; false: there is none. */
 bool prepare_id(struct inode *in, uint64_t *seq);
 
+/* Is a prepared content still of use under this name: as a message, or in tmp/? */
+bool prepare_is_for(const struct spot *at);
+
 /* It has got a name in new/ or cur/. */
 void prepare_named(struct inode *in);
 

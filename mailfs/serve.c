@@ -13,6 +13,7 @@
 #include <signal.h>
 #include <stddef.h>
 #include <stdio.h>
+#include <sys/mount.h>
 #include <sys/random.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
@@ -86,9 +87,9 @@ static int prepare_volume(void) {
     }
     r = mount_open_store();
     if (r == 0)
-        r = mount_check_point();
-    if (r == 0)
         r = mount_take_state();
+    if (r == 0)
+        r = mount_check_point();
     if (r != 0)
         return r;
     r = change_init(v->state);
@@ -190,6 +191,8 @@ static int run_session(void) {
         r = loop();
         settle();
     }
+    /* Aborts the connection: what still waits in the kernel must not keep us, or the mount. */
+    umount2(vol.conf_volume->mount, MNT_FORCE | MNT_DETACH);
     fuse_session_unmount(vol.se);
     log_info("volume %s stopped", vol.conf_volume->name);
     return r;
