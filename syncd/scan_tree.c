@@ -33,6 +33,7 @@ struct node {
     UT_hash_handle hh;
     struct mailfs_id id;
     bool was, is, looked, marked, listed;
+    bool changed; /* something in it is not as in the base */
     struct mailfs_id old_parent, parent;
     char *old_name, *name;
     uint32_t mode, uid, gid;
@@ -305,7 +306,7 @@ static int fill(const struct node *n, Mfp__TreeDir *d) {
 
     d->had = n->was;
     d->has = is;
-    d->changed_inside = n->marked || !n->was;
+    d->changed_inside = n->changed || !n->was;
     if (r == 0 && n->was && !(d->old_name = build_str(n->old_name)))
         r = -ENOMEM;
     if (r == 0 && n->was)
@@ -382,6 +383,34 @@ static int mark_nodes(struct tree *t) {
     return r;
 }
 
+/* A mark says "perhaps" (it outlives the change until the next generation); a directory that was
+ * removed elsewhere must not come back for that. So it is looked at, while these are not too many.
+ */
+#define LOOK_INSIDE_MAX 2000
+
+static bool differs_inside(struct tree *t, const struct node *n) {
+    Mfp__Listing *l;
+    struct base_dir rec;
+    bool differs;
+
+    if (base_dir_get(t->st, &n->id, &rec) < 0 || !rec.merged ||
+        scan_mailbox(t->st, &n->id, false, &l) < 0)
+        return true;
+    differs = !l->gone && (l->full || l->n_msgs || l->n_files);
+    mfp__listing__free_unpacked(l, NULL);
+    return differs;
+}
+
+static void look_inside(struct tree *t) {
+    struct node *n, *tmp;
+    size_t looked = 0;
+
+    HASH_ITER(hh, t->nodes, n, tmp) {
+        if (n->marked && n->is)
+            n->changed = looked++ >= LOOK_INSIDE_MAX || differs_inside(t, n);
+    }
+}
+
 static int scan_whole(struct tree *t) {
     struct node *n, *tmp;
     int r = read_children(t, t->st->root, &mailfs_id_root, 0);
@@ -403,9 +432,13 @@ int tree_scan(struct state *st, bool full, Mfp__Tree **out, uint8_t digest[STATE
     st->keep_removed = true; /* the contact begins; merge_caught_up() ends this */
     state_unlock(st);
     if (r == 0)
+        r = tree_recover(st);
+    if (r == 0)
         r = base_each_dir(st, from_base, &t);
     if (r == 0)
         r = t.full ? scan_whole(&t) : scan_marked(&t);
+    if (r == 0)
+        look_inside(&t);
     if (r == 0)
         r = list_all(&t, tree);
     if (r == 0)
