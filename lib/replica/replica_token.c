@@ -95,7 +95,7 @@ uint64_t replica_token_deadline(const struct replica *r, const struct dir *d) {
         if (at < t)
             t = at;
     }
-    if (d->peer_wants && d->mine && d->fresh && d->keep_until < t)
+    if (d->peer_wants && d->mine && d->fresh && d->lock == LOCK_FREE && d->keep_until < t)
         t = d->keep_until;
     return t;
 }

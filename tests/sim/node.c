@@ -182,8 +182,10 @@ void node_free(struct node *n) {
 
 void node_tick(struct node *n) {
     n->tick_at = UINT64_MAX;
-    if (n->r != NULL && world.now >= replica_deadline(n->r))
-        replica_tick(n->r, world.now);
+    if (n->r == NULL || world.now < replica_deadline(n->r))
+        return;
+    replica_tick(n->r, world.now);
+    n->ticked = true;
 }
 
 /* Marks are cleared where nothing is on its way; what changes from here on is marked anew. */
@@ -597,6 +599,10 @@ void node_drain(struct node *n) {
     if (wrong != NULL)
         fail("%s: %s", n->name, wrong);
     uint64_t at = replica_deadline(n->r);
+    if (n->ticked && at <= world.now)
+        fail("C5: %s: a tick at %llu asks for one at %llu", n->name, (unsigned long long)world.now,
+             (unsigned long long)at);
+    n->ticked = false;
     if (at == UINT64_MAX)
         return;
     if (at <= world.now)

@@ -178,6 +178,7 @@ struct node {
     struct client client[CLIENTS];
     uint64_t tick_at, conn_at;
     bool disk_full;
+    bool ticked; /* just now */
 };
 extern struct node nodes[NODES];
 
