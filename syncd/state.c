@@ -319,7 +319,9 @@ int state_open(const struct state_config *conf, struct state **out, struct state
     if (r == 0)
         r = journal_load(st);
     if (r == 0)
-        r = tree_recover(st);
+        r = tree_sweep(st);
+    if (r == 0)
+        tree_recover(st); /* what is left is tried again by each scan, which fails */
     if (r < 0) {
         log_error("%s: cannot open the state: %s", conf->dir, log_strerror(r));
         goto fail;

@@ -137,8 +137,11 @@ void inval_moved(struct invals *iv, const struct mailfs_id *dir, const struct ma
                  const char *old_name, const char *name);
 
 void pending_free(struct state *st);
-/* At open: puts back, or removes, what a crash left in .mailfs/trash. */
+/* Puts back what was cut short in .mailfs/trash. -EAGAIN: something could not be, and must not be
+ * taken for removed. While nothing else of the volume runs. */
 int tree_recover(struct state *st);
+/* At open: removes what is half made or half removed there. */
+int tree_sweep(struct state *st);
 
 /* ---- kv.c: sorted tables with layers in memory ------------------------------------- */
 

@@ -3,10 +3,13 @@
  *
  * Directories that move are first taken out of the tree, all of them, and then put where they
  * belong, parents first: so a swap of two names needs no special care. One that goes is moved to
- * .mailfs/kept/ with all that is in it, until merge_caught_up().
+ * .mailfs/kept/ with all that is in it, until merge_caught_up(). The listings are seconds old when
+ * this runs, and the store is in use: what is not as listed ends the run with -ESTALE, and what was
+ * taken out goes back.
  *
  * Diagnostics: a merge that failed; at level info what it did.
  */
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -18,6 +21,7 @@
 #include "apply_int.h"
 #include "io/dirid.h"
 #include "io/io.h"
+#include "maildir/class.h"
 #include "merge_int.h"
 #include "replica/tree_merge.h"
 #include "util/log.h"
@@ -86,7 +90,7 @@ static bool moves(const struct tree_item *it) {
              strcmp(it->place.name, it->now_a.name) == 0);
 }
 
-/* Out of the tree, to where nobody looks. */
+/* Out of the tree, to where nobody looks. -ESTALE: it is not where the listing has it any more. */
 static int take_away(struct tree_run *t, const struct tree_item *it) {
     char name[MAILDIR_NAME_MAX + 1], to[MAILFS_ID_HEX + 8];
     struct mailfs_id parent;
@@ -95,9 +99,11 @@ static int take_away(struct tree_run *t, const struct tree_item *it) {
     int from = -1, r = store_dir_open_anywhere(t->st, &it->id, &d);
 
     if (r < 0)
-        return r == -ENOENT ? 0 : r;
+        return r == -ENOENT ? -ESTALE : r;
     away_name(&it->id, to);
     r = apply_place_of(t->st, d.fd[0], &parent, &from, name);
+    if (r == 0 && !(mailfs_id_equal(&parent, &it->now_a.parent) && !strcmp(name, it->now_a.name)))
+        r = -ESTALE;
     if (r == 0)
         r = io_rename(from, name, t->st->trash, to, RENAME_NOREPLACE);
     if (r == 0)
@@ -108,45 +114,41 @@ static int take_away(struct tree_run *t, const struct tree_item *it) {
     return r;
 }
 
-/* What a crash left out of the tree: back to where the base has it, or to the root. */
-static int recover_name(void *arg, const char *name, unsigned char type) {
-    char to[MAILFS_ID_HEX + 16];
-    struct state *st = arg;
-    struct store_dir parent;
-    struct base_dir rec;
-    struct mailfs_id id;
-    int r = -ENOENT;
-
-    if (!str_starts(name, "move-"))
-        return apply_remove_tree(st, st->trash, name); /* half made, or half removed */
-    if (mailfs_id_parse(name + 5, &id) == 0 && base_dir_get(st, &id, &rec) == 0 &&
-        store_dir_open(st, &rec.parent, &parent) == 0) {
-        r = io_rename(st->trash, name, parent.fd[0], rec.name, RENAME_NOREPLACE);
-        store_dir_close(&parent);
-    }
-    if (r < 0 && str_printf(to, sizeof(to), "recovered-%s", name + 5) == 0)
-        r = io_rename(st->trash, name, st->root, to, RENAME_NOREPLACE);
-    log_warn("%s: a merge was cut short; a directory %s", st->store_path,
-             r < 0 ? "is left in .mailfs/trash" : "was put back");
-    return 0;
-}
-
-int tree_recover(struct state *st) {
-    return store_each_name(st->trash, recover_name, st);
-}
-
-static int put_back(struct tree_run *t, const struct tree_item *it) {
+static int put_at(struct tree_run *t, const struct mailfs_id *id, const struct tree_place *at) {
     char from[MAILFS_ID_HEX + 8];
     struct store_dir parent;
-    int r = store_dir_open(t->st, &it->place.parent, &parent);
+    int r = store_dir_open(t->st, &at->parent, &parent);
 
-    away_name(&it->id, from);
+    away_name(id, from);
     if (r == 0)
-        r = io_rename(t->st->trash, from, parent.fd[0], it->place.name, RENAME_NOREPLACE);
+        r = io_rename(t->st->trash, from, parent.fd[0], at->name, RENAME_NOREPLACE);
     if (r == 0)
-        inval_moved(t->inval, &it->place.parent, &it->id, NULL, it->place.name);
+        inval_moved(t->inval, &at->parent, id, NULL, at->name);
     store_dir_close(&parent);
-    return r == -ENOENT ? 0 : r;
+    return r;
+}
+
+/* A name that was taken meanwhile, a parent that is gone: what was listed is old. */
+static int put_back(struct tree_run *t, const struct tree_item *it) {
+    int r = put_at(t, &it->id, &it->place);
+
+    return r == -EEXIST || r == -ENOENT || r == -ENOTEMPTY ? -ESTALE : r;
+}
+
+/* The merge failed: what is still out of the tree goes back to where it was, parents first (those
+ * whose parent is away itself succeed when that one is back). What cannot is for tree_recover(). */
+static void undo(struct tree_run *t) {
+    bool again = t->order != NULL;
+    size_t i;
+
+    while (again) {
+        again = false;
+        for (i = 0; i < t->result->count; i++) {
+            const struct tree_item *it = t->order[i];
+            if (moves(it) && put_at(t, &it->id, &it->now_a) == 0)
+                again = true;
+        }
+    }
 }
 
 static int make(struct tree_run *t, const struct tree_item *it) {
@@ -162,6 +164,57 @@ static int make(struct tree_run *t, const struct tree_item *it) {
     return r;
 }
 
+static int holds_name(void *arg, const char *name, unsigned char type) {
+    size_t n = strlen(name);
+
+    return type == DT_DIR &&
+           maildir_dir_of(MAILDIR_DIR_CONTAINER, name, n) == MAILDIR_DIR_CONTAINER &&
+           !maildir_class_is_local(maildir_class_of(MAILDIR_DIR_CONTAINER, name, n));
+}
+
+/* Does it hold what both did not agree on? 1: yes. */
+static int holds_more(struct state *st, struct store_dir *d) {
+    struct index ix = {NULL};
+    struct index_msg *m, *tmp;
+    char base[MAILDIR_NAME_MAX + 1];
+    struct base_msg rec;
+    int r = index_read(st, d, &ix);
+
+    HASH_ITER(hh, ix.msgs, m, tmp) {
+        if (r == 0)
+            r = str_copyn(base, sizeof(base), m->name, m->base_len);
+        if (r == 0)
+            r = base_msg_get(st, BASE_AGREED, &d->id, base, &rec);
+        r = r == -ENOENT ? 1 : r;
+    }
+    index_free(&ix);
+    return r == 0 ? store_each_name(d->fd[0], holds_name, NULL) : r;
+}
+
+/* Into kept/, and once more a look there, where nobody comes by a path: the listing the removal was
+ * decided on is seconds old. It is back, and marked, with -ESTALE: the next round lets it live. */
+static int keep_unless_new(struct tree_run *t, struct store_dir *d, int from, const char *name) {
+    char kept[MAILDIR_NAME_MAX + 1], path[256];
+    uint64_t gen;
+    int r = merge_keep_as(t->st, from, name, 'r', true, kept), back;
+
+    if (r == 0)
+        r = holds_more(t->st, d);
+    if (r == 0 || !*kept)
+        return r;
+    back = io_rename(t->st->kept, kept, from, name, RENAME_NOREPLACE);
+    if (back < 0)
+        return state_fail(t->st, back, &d->id, "cannot be put back, and is .mailfs/kept/%s", kept);
+    if (r < 0)
+        return r;
+    log_info("%s: removed on the other node, but changed since: it is looked at again",
+             state_path(t->st, &d->id, path, sizeof(path)));
+    r = state_mark_gen(t->st, &gen);
+    if (r == 0)
+        r = state_mark(t->st, &d->id, gen);
+    return r == 0 ? -ESTALE : r;
+}
+
 /* It goes: kept with its contents until everything is merged. */
 static int take_out(struct tree_run *t, const struct tree_item *it) {
     char name[MAILDIR_NAME_MAX + 1];
@@ -173,9 +226,8 @@ static int take_out(struct tree_run *t, const struct tree_item *it) {
         return r == -ENOENT ? 0 : r;
     r = apply_place_of(t->st, d.fd[0], &parent, &from, name);
     if (r == 0)
-        r = merge_keep(t->st, from, name, 'r', true);
-    if (r == 0)
-        inval_moved(t->inval, &parent, &it->id, name, NULL);
+        r = keep_unless_new(t, &d, from, name);
+    inval_moved(t->inval, &parent, &it->id, name, r == 0 ? NULL : name);
     if (from >= 0)
         close(from);
     store_dir_close(&d);
@@ -398,8 +450,11 @@ int tree_merge_run(struct state *st, const Mfp__Tree *mine, const Mfp__Tree *the
         r = side_of(theirs, &b);
     if (r == 0)
         r = tree_merge(&a, &b, &t.result);
-    if (r == 0)
+    if (r == 0) {
         r = carry_out(&t);
+        if (r < 0)
+            undo(&t);
+    }
     if (r == 0)
         r = base_version_put(st, BASE_AGREED, BASE_OF_TREE, &mailfs_id_root,
                              (a.base_version > b.base_version ? a.base_version : b.base_version) +
@@ -412,5 +467,7 @@ int tree_merge_run(struct state *st, const Mfp__Tree *mine, const Mfp__Tree *the
     tree_result_free(t.result);
     free((void *)a.entries);
     free((void *)b.entries);
-    return r < 0 ? state_fail(st, r, NULL, "cannot merge the directory trees") : 0;
+    if (r == -ESTALE)
+        log_info("the directories changed while their trees were merged: once more");
+    return r < 0 && r != -ESTALE ? state_fail(st, r, NULL, "cannot merge the directory trees") : r;
 }

@@ -1,0 +1,16 @@
+#ifndef TESTS_SYNCD_CONTACT_H
+#define TESTS_SYNCD_CONTACT_H
+
+/* A contact of the two nodes of a pair, step by step, as the driver does it. */
+
+#include "syncd_pair.h"
+
+void contact_mark(struct node *n, const struct mailfs_id *dir);
+/* One round of a mailbox: 0, or what both said. */
+int contact_merge_once(struct pair *p, const struct mailfs_id *dir, bool full);
+/* Until both have the same tree; at most five rounds. */
+void contact_trees(struct pair *p, bool full);
+/* All of it, to the checkpoint; fails unless the two stores hold the same then. */
+void contact_all(struct pair *p);
+
+#endif
