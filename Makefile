@@ -243,7 +243,10 @@ install: programs
 	$(call inst,644,$(wildcard docs/man/*.1),$(MANDIR)/man1)
 	$(call inst,644,$(wildcard docs/man/*.5),$(MANDIR)/man5)
 	$(call inst,644,$(wildcard docs/man/*.8),$(MANDIR)/man8)
-	$(call inst,644,$(wildcard packaging/systemd/*.service packaging/systemd/*.target),$(UNITDIR))
+	$(INSTALL) -d '$(DESTDIR)$(UNITDIR)'
+	@set -e; for f in packaging/systemd/*.service; do \
+		sed 's,/usr/sbin/,$(SBINDIR)/,' "$$f" > '$(DESTDIR)$(UNITDIR)'/"$${f##*/}"; \
+		chmod 644 '$(DESTDIR)$(UNITDIR)'/"$${f##*/}"; done
 	$(call inst,644,$(wildcard README.md CHANGELOG.md docs/*.md),$(DOCDIR))
 	@set -e; for f in $$(find packaging/examples -type f 2>/dev/null); do \
 		d="$(DESTDIR)$(DOCDIR)/examples/$$(dirname "$${f#packaging/examples/}")"; \
