@@ -15,15 +15,15 @@ struct apply {
     struct store_dir d;
     bool replay;
     bool mismatch; /* replay: something did not fit */
-    bool locked; /* the transaction was made under L: it may bind UIDs */
+    bool locked;   /* the transaction was made under L: it may bind UIDs */
     struct index ix;
     bool has_ix;
     int64_t size_bytes, size_count; /* for maildirsize */
     struct apply_result *out;
 };
 
-/* The parts below: 0: the store has it; APPLY_NOT_DONE: it has not, and nothing can be done about it
- * here (the container is suspect); or an error. */
+/* The parts below: 0: the store has it; APPLY_NOT_DONE: it has not, and nothing can be done about
+ * it here (the container is suspect); or an error. */
 #define APPLY_NOT_DONE 1
 
 void apply_suspect(struct apply *a, const char *why, const char *name);

@@ -118,9 +118,10 @@ int base_each_dir(struct state *st, base_dir_fn *fn, void *arg); /* all containe
 int base_wipe(struct state *st, enum base_view view, const struct mailfs_id *dir);
 
 /*
- * What a transaction makes of the base, and (SENT) that it is on its way. done (NULL: all): which of
- * its operations the store has. What the store has not must not be in the base, or its absence would
- * be taken for a removal; and the base's version is then not raised, so that the peer's is the later.
+ * What a transaction makes of the base, and (SENT) that it is on its way. done (NULL: all): which
+ * of its operations the store has. What the store has not must not be in the base, or its absence
+ * would be taken for a removal; and the base's version is then not raised, so that the peer's is
+ * the later.
  */
 int base_apply_txn(struct state *st, enum base_view view, const Mfp__Txn *txn, const bool *done);
 

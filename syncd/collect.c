@@ -154,8 +154,8 @@ static int note_act(struct collect *c, const Mfl__Act *act) {
     }
 }
 
-/* The uidlist is looked at first (it gives the messages their UIDs), but comes after them. Only under
- * L: an act outside it must not bind a UID, since both nodes may be numbering meanwhile. */
+/* The uidlist is looked at first (it gives the messages their UIDs), but comes after them. Only
+ * under L: an act outside it must not bind a UID, since both nodes may be numbering meanwhile. */
 static int tell_messages(struct collect *c) {
     Mfp__Txn *txn = c->txn;
     size_t at = txn->n_ops, i;
