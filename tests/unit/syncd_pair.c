@@ -49,7 +49,7 @@ static void node_make(struct node *n, const char *name, const char *peer) {
     assert_int_equal(state_set_contact(n->st, true), 0);
 }
 
-void pair_open(struct pair *p) {
+void stores_open(struct pair *p) {
     memset(p, 0, sizeof(*p));
     node_make(&p->a, "a", "b");
     node_make(&p->b, "b", "a");
@@ -65,7 +65,7 @@ static void node_end(struct node *n) {
     nftw(n->root, rm_one, 16, FTW_DEPTH | FTW_PHYS | FTW_MOUNT);
 }
 
-void pair_close(struct pair *p) {
+void stores_close(struct pair *p) {
     node_end(&p->a);
     node_end(&p->b);
 }
@@ -338,8 +338,8 @@ static Mfp__Meta *peer_meta(const Mfl__Meta *m) {
     return p;
 }
 
-void pair_prepare(struct node *from, struct node *to, const char *mbox, const char *tmp_name,
-                  const char *rel, uint64_t prep) {
+void stores_prepare(struct node *from, struct node *to, const char *mbox, const char *tmp_name,
+                    const char *rel, uint64_t prep) {
     struct stage_prep id = {77, prep};
     struct mailfs_id dir = fs_id(from, mbox);
     Mfl__Meta *lm = meta_of(from, rel);
@@ -418,8 +418,8 @@ uint64_t node_receive(struct node *from, struct node *to, const Mfp__Txn *txn, M
     return e.id;
 }
 
-bool pair_send(struct node *from, struct node *to, const struct mailfs_id *dir, struct acts *a,
-               bool locked) {
+bool stores_send(struct node *from, struct node *to, const struct mailfs_id *dir, struct acts *a,
+                 bool locked) {
     Mfp__Txn *txn = node_collect(from, dir, a, locked), *got;
     struct apply_result res;
     uint64_t id;
@@ -437,7 +437,7 @@ bool pair_send(struct node *from, struct node *to, const struct mailfs_id *dir, 
     return suspect;
 }
 
-void pair_stage(struct node *from, struct node *to, const Mfp__Listing *listing) {
+void stores_stage(struct node *from, struct node *to, const Mfp__Listing *listing) {
     struct content_wants wants;
     size_t i;
 
@@ -471,8 +471,8 @@ Mfp__Tree *tree_over_wire(const Mfp__Tree *t) {
     return got;
 }
 
-struct mailfs_id pair_mailbox(struct node *from, struct node *to, const char *parent,
-                              const char *name) {
+struct mailfs_id stores_mailbox(struct node *from, struct node *to, const char *parent,
+                                const char *name) {
     static const char *const subs[] = {"cur", "new", "tmp"};
     static const int nums[] = {MFL__SUB__CUR, MFL__SUB__NEW, MFL__SUB__TMP};
     struct acts a = {.n = 0};
@@ -483,13 +483,13 @@ struct mailfs_id pair_mailbox(struct node *from, struct node *to, const char *pa
     snprintf(rel, sizeof(rel), "%s%s%s", parent, *parent ? "/" : "", name);
     fs_mkdir(from, rel);
     act_dir_make(from, &a, parent, name);
-    assert_false(pair_send(from, to, &pid, &a, false));
+    assert_false(stores_send(from, to, &pid, &a, false));
     id = fs_id(from, rel);
     for (i = 0; i < 3; i++) {
         snprintf(sub, sizeof(sub), "%s/%s", rel, subs[i]);
         fs_mkdir(from, sub);
         act_subdir(&a, nums[i]);
-        assert_false(pair_send(from, to, &id, &a, false));
+        assert_false(stores_send(from, to, &id, &a, false));
     }
     return id;
 }
@@ -646,6 +646,6 @@ static void compare(struct pair *p, const char *rel) {
     }
 }
 
-void pair_assert_equal(struct pair *p) {
+void stores_assert_equal(struct pair *p) {
     compare_dir(p, "");
 }

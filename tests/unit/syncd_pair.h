@@ -27,8 +27,8 @@ struct pair {
     struct node a, b;
 };
 
-void pair_open(struct pair *p); /* no mailbox yet; had_contact is set on both */
-void pair_close(struct pair *p);
+void stores_open(struct pair *p); /* no mailbox yet; had_contact is set on both */
+void stores_close(struct pair *p);
 void node_reopen(struct node *n); /* as after a crash: what is not in a checkpoint is forgotten */
 void node_replay(struct node *n); /* the journal, to the store */
 
@@ -70,26 +70,26 @@ void acts_free(struct acts *a);
  */
 
 /* The content of a message as prepared by `from` at `to`. */
-void pair_prepare(struct node *from, struct node *to, const char *mbox, const char *tmp_name,
-                  const char *rel, uint64_t prep);
+void stores_prepare(struct node *from, struct node *to, const char *mbox, const char *tmp_name,
+                    const char *rel, uint64_t prep);
 /* collect; NULL: nothing to tell. */
 Mfp__Txn *node_collect(struct node *n, const struct mailfs_id *dir, struct acts *a, bool locked);
 /* Over the wire (packed and unpacked), contents fetched, journalled. Returns the journal's number.
  */
 uint64_t node_receive(struct node *from, struct node *to, const Mfp__Txn *txn, Mfp__Txn **got);
 /* All of it: collect, receive, apply, acknowledge. Returns what apply said of being suspect. */
-bool pair_send(struct node *from, struct node *to, const struct mailfs_id *dir, struct acts *a,
-               bool locked);
+bool stores_send(struct node *from, struct node *to, const struct mailfs_id *dir, struct acts *a,
+                 bool locked);
 /* Fetches into the stage of `to` what a listing of `from` says and `to` lacks. */
-void pair_stage(struct node *from, struct node *to, const Mfp__Listing *listing);
+void stores_stage(struct node *from, struct node *to, const Mfp__Listing *listing);
 Mfp__Listing *listing_over_wire(const Mfp__Listing *l);
 Mfp__Tree *tree_over_wire(const Mfp__Tree *t);
 
 /* Makes a mailbox on `from` and tells `to`. */
-struct mailfs_id pair_mailbox(struct node *from, struct node *to, const char *parent,
-                              const char *name);
+struct mailfs_id stores_mailbox(struct node *from, struct node *to, const char *parent,
+                                const char *name);
 
 /* Fails unless the two stores hold the same: names, contents, modes, mtimes, link targets, ids. */
-void pair_assert_equal(struct pair *p);
+void stores_assert_equal(struct pair *p);
 
 #endif

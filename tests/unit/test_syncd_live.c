@@ -22,18 +22,18 @@ static struct pair p;
 static struct mailfs_id inbox; /* container "u" */
 
 static int setup(void **state) {
-    pair_open(&p);
-    inbox = pair_mailbox(&p.a, &p.b, "", "u");
+    stores_open(&p);
+    inbox = stores_mailbox(&p.a, &p.b, "", "u");
     return 0;
 }
 
 static int teardown(void **state) {
-    pair_close(&p);
+    stores_close(&p);
     return 0;
 }
 
 static bool send_a(struct acts *a, bool locked) {
-    return pair_send(&p.a, &p.b, &inbox, a, locked);
+    return stores_send(&p.a, &p.b, &inbox, a, locked);
 }
 
 /* A delivery as Postfix does it: prepared, linked into new/, no lock. */
@@ -45,7 +45,7 @@ static void deliver(const char *base, const char *text, uint64_t prep) {
     snprintf(rel, sizeof(rel), "u/new/%s", base);
     fs_write(&p.a, tmp, text);
     if (prep)
-        pair_prepare(&p.a, &p.b, "u", base, tmp, prep);
+        stores_prepare(&p.a, &p.b, "u", base, tmp, prep);
     fs_rename(&p.a, tmp, rel);
     act_add(&p.a, &a, "u", MFL__SUB__NEW, base, prep);
     assert_false(send_a(&a, false));
@@ -96,7 +96,7 @@ static void test_delivery_and_flags(void **state) {
     flag("1.M1.a,S=6:2,", "1.M1.a,S=6:2,FS");
     deliver("2.M2.a", "second\n", 0); /* not prepared: it is fetched */
     pick_up("2.M2.a", 2);
-    pair_assert_equal(&p);
+    stores_assert_equal(&p);
     digests_equal(&inbox);
 }
 
@@ -109,7 +109,7 @@ static void test_expunge(void **state) {
     act_remove(&a, MFL__SUB__CUR, "1.M1.a:2,");
     assert_false(send_a(&a, true));
     assert_false(fs_there(&p.b, "u/cur/1.M1.a:2,"));
-    pair_assert_equal(&p);
+    stores_assert_equal(&p);
     digests_equal(&inbox);
 }
 
@@ -131,7 +131,7 @@ static void test_uidlist_tail_and_rewrite(void **state) {
     }
     stat(path, &after);
     assert_int_equal(before.st_ino, after.st_ino); /* appended in place */
-    pair_assert_equal(&p);
+    stores_assert_equal(&p);
     /* Dovecot rewrites it, nothing new: no record is sent again. */
     text = fs_read(&p.a, "u/dovecot-uidlist");
     fs_write(&p.a, "u/dovecot-uidlist.tmp", "3 V1700000000 N6 G0123456789abcdef0123456789abcdef\n");
@@ -164,11 +164,11 @@ static void test_control_files(void **state) {
     act_file(&a, "dovecot-keywords");
     act_file(&a, "subscriptions");
     assert_false(send_a(&a, false));
-    pair_assert_equal(&p);
+    stores_assert_equal(&p);
     fs_write(&p.a, "u/subscriptions", "V\t2\n\nDrafts\nWork\tLong\n");
     act_file(&a, "subscriptions");
     assert_false(send_a(&a, false));
-    pair_assert_equal(&p);
+    stores_assert_equal(&p);
     digests_equal(&inbox);
 }
 
@@ -185,17 +185,17 @@ static void test_other_files(void **state) {
     act_file(&a, ".dovecot.sieve");
     act_file(&a, "big");
     assert_false(send_a(&a, false));
-    pair_assert_equal(&p);
+    stores_assert_equal(&p);
     fs_unlink(&p.a, "u/.dovecot.sieve");
     act_file(&a, ".dovecot.sieve");
     assert_false(send_a(&a, false));
-    pair_assert_equal(&p);
+    stores_assert_equal(&p);
     digests_equal(&inbox);
     free(big);
 }
 
 static void test_copy_is_a_link(void **state) {
-    struct mailfs_id sent = pair_mailbox(&p.a, &p.b, "u", ".Sent");
+    struct mailfs_id sent = stores_mailbox(&p.a, &p.b, "u", ".Sent");
     struct acts a = {.n = 0};
     char x[512], y[512];
     struct stat s1, s2;
@@ -203,8 +203,8 @@ static void test_copy_is_a_link(void **state) {
     deliver("1.M1.a", "one\n", 1);
     fs_link(&p.a, "u/new/1.M1.a", "u/.Sent/cur/1.M1.a:2,S");
     act_add_link(&p.a, &a, "u/.Sent", MFL__SUB__CUR, "1.M1.a:2,S", &inbox, MFL__SUB__NEW, "1.M1.a");
-    assert_false(pair_send(&p.a, &p.b, &sent, &a, true));
-    pair_assert_equal(&p);
+    assert_false(stores_send(&p.a, &p.b, &sent, &a, true));
+    stores_assert_equal(&p);
     snprintf(x, sizeof(x), "%s/u/new/1.M1.a", p.b.store);
     snprintf(y, sizeof(y), "%s/u/.Sent/cur/1.M1.a:2,S", p.b.store);
     assert_int_equal(stat(x, &s1), 0);
@@ -220,7 +220,7 @@ static void test_crash_before_apply(void **state) {
 
     assert_int_equal(state_checkpoint(p.b.st, 0, NULL, 0), 0);
     fs_write(&p.a, "u/tmp/1.M1.a", "one\n");
-    pair_prepare(&p.a, &p.b, "u", "1.M1.a", "u/tmp/1.M1.a", 1);
+    stores_prepare(&p.a, &p.b, "u", "1.M1.a", "u/tmp/1.M1.a", 1);
     fs_rename(&p.a, "u/tmp/1.M1.a", "u/new/1.M1.a");
     act_add(&p.a, &a, "u", MFL__SUB__NEW, "1.M1.a", 1);
     txn = node_collect(&p.a, &inbox, &a, false);
@@ -230,7 +230,7 @@ static void test_crash_before_apply(void **state) {
     assert_int_equal(p.b.start.journal, 1);
     assert_false(fs_there(&p.b, "u/new/1.M1.a"));
     node_replay(&p.b);
-    pair_assert_equal(&p);
+    stores_assert_equal(&p);
     digests_equal(&inbox);
     mfp__txn__free_unpacked(txn, NULL);
     mfp__txn__free_unpacked(got, NULL);
@@ -255,7 +255,7 @@ static void test_crash_after_apply(void **state) {
     node_reopen(&p.b);
     assert_true(p.b.start.journal >= 6);
     node_replay(&p.b);
-    pair_assert_equal(&p);
+    stores_assert_equal(&p);
     digests_equal(&inbox);
     assert_int_equal(stage_leftovers(p.b.st, &left, &n), 0);
     assert_int_equal(n, 0);
@@ -291,7 +291,7 @@ static void test_publish(void **state) {
     size_t n;
 
     fs_write(&p.a, "u/tmp/9.tmp", "nine\n");
-    pair_prepare(&p.a, &p.b, "u", "9.tmp", "u/tmp/9.tmp", 9);
+    stores_prepare(&p.a, &p.b, "u", "9.tmp", "u/tmp/9.tmp", 9);
     assert_int_equal(state_checkpoint(p.b.st, 0, NULL, 0), 0);
     node_reopen(&p.b);
     assert_int_equal(stage_leftovers(p.b.st, &left, &n), 0);
@@ -308,7 +308,7 @@ static void test_publish(void **state) {
     act_add(&p.a, &a, "u", MFL__SUB__NEW, "9.M9.a", 9);
     assert_false(send_a(&a, false));
     assert_false(fs_there(&p.b, "u/new/9.tmp"));
-    pair_assert_equal(&p);
+    stores_assert_equal(&p);
 }
 
 /* What the peer prepared and dropped is not published. */
@@ -316,7 +316,7 @@ static void test_abort(void **state) {
     struct stage_prep prep = {77, 9};
 
     fs_write(&p.a, "u/tmp/9.tmp", "nine\n");
-    pair_prepare(&p.a, &p.b, "u", "9.tmp", "u/tmp/9.tmp", 9);
+    stores_prepare(&p.a, &p.b, "u", "9.tmp", "u/tmp/9.tmp", 9);
     assert_true(stage_has_prep(p.b.st, &prep));
     assert_int_equal(stage_drop(p.b.st, &prep), 0);
     assert_false(stage_has_prep(p.b.st, &prep));
@@ -337,19 +337,19 @@ static void test_crossing_flags(void **state) {
 }
 
 static void test_dirs(void **state) {
-    struct mailfs_id work = pair_mailbox(&p.a, &p.b, "u", ".Work"), root = mailfs_id_root;
+    struct mailfs_id work = stores_mailbox(&p.a, &p.b, "u", ".Work"), root = mailfs_id_root;
     struct acts a = {.n = 0};
 
     fs_rename(&p.a, "u/.Work", "u/.Play");
     act_dir_move(&a, &work, ".Work", &inbox, ".Play");
     assert_false(send_a(&a, false));
     assert_true(fs_there(&p.b, "u/.Play/cur"));
-    pair_assert_equal(&p);
+    stores_assert_equal(&p);
     assert_int_equal(state_checkpoint(p.b.st, 0, NULL, 0), 0);
     node_reopen(&p.b); /* the id still leads there */
     fs_rename(&p.a, "u", "v");
     act_dir_move(&a, &inbox, "u", &root, "v");
-    assert_false(pair_send(&p.a, &p.b, &root, &a, false));
+    assert_false(stores_send(&p.a, &p.b, &root, &a, false));
     fs_rename(&p.a, "v/.Play", "v/..DOVECOT-TRASHED");
     act_dir_remove(&a, &work, ".Play", NULL, 0);
     assert_false(send_a(&a, false));
@@ -359,7 +359,7 @@ static void test_dirs(void **state) {
 
 /* Deleted there, delivered to here: it lives. */
 static void test_delete_meets_delivery(void **state) {
-    struct mailfs_id work = pair_mailbox(&p.a, &p.b, "u", ".Work");
+    struct mailfs_id work = stores_mailbox(&p.a, &p.b, "u", ".Work");
     const char *bases[] = {"1.M1.a"};
     struct acts a = {.n = 0};
 
@@ -591,7 +591,7 @@ static void test_torn_uidlist(void **state) {
     text = fs_read(&p.b, "u/dovecot-uidlist");
     assert_non_null(strstr(text, "\n1 :1.M1.a\n2 :2.M1.a\n"));
     free(text);
-    pair_assert_equal(&p);
+    stores_assert_equal(&p);
 }
 
 /* Whatever the peer says, no file becomes setuid, and none is written past its class. */

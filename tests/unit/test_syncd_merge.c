@@ -27,19 +27,19 @@ static struct pair p;
 static struct mailfs_id inbox; /* container "u", the same on both */
 
 static int setup_empty(void **state) {
-    pair_open(&p);
+    stores_open(&p);
     return 0;
 }
 
 static int setup(void **state) {
-    pair_open(&p);
-    inbox = pair_mailbox(&p.a, &p.b, "", "u");
+    stores_open(&p);
+    inbox = stores_mailbox(&p.a, &p.b, "", "u");
     fs_write(&p.a, "u/dovecot-uidlist", "3 V1700000000 N1 G0123456789abcdef0123456789abcdef\n");
     return 0;
 }
 
 static int teardown(void **state) {
-    pair_close(&p);
+    stores_close(&p);
     return 0;
 }
 
@@ -54,8 +54,8 @@ static int merge_once(const struct mailfs_id *dir, bool full) {
     assert_int_equal(scan_mailbox(p.b.st, dir, full, &lb), 0);
     wa = listing_over_wire(la);
     wb = listing_over_wire(lb);
-    pair_stage(&p.a, &p.b, wa);
-    pair_stage(&p.b, &p.a, wb);
+    stores_stage(&p.a, &p.b, wa);
+    stores_stage(&p.b, &p.a, wb);
     ra = merge_mailbox_run(p.a.st, dir, la, wb, da, NULL);
     rb = merge_mailbox_run(p.b.st, dir, lb, wa, db, NULL);
     assert_int_equal(ra, rb);
@@ -135,7 +135,7 @@ static void contact(void) {
     assert_int_equal(state_set_contact(p.b.st, true), 0);
     assert_int_equal(state_checkpoint(p.a.st, 100, all, k), 0);
     assert_int_equal(state_checkpoint(p.b.st, 100, all, k), 0);
-    pair_assert_equal(&p);
+    stores_assert_equal(&p);
 }
 
 static void mark(struct node *n, const struct mailfs_id *dir) {
@@ -263,7 +263,7 @@ static void test_half_a_merge(void **state) {
     mark(&p.b, &inbox);
     assert_int_equal(scan_mailbox(p.a.st, &inbox, false, &la), 0);
     assert_int_equal(scan_mailbox(p.b.st, &inbox, false, &lb), 0);
-    pair_stage(&p.b, &p.a, lb);
+    stores_stage(&p.b, &p.a, lb);
     assert_int_equal(merge_mailbox_run(p.a.st, &inbox, la, lb, da, NULL), 0);
     assert_true(fs_there(&p.a, "u/cur/4.M1.b:2,"));
     merge_mailbox_forget(p.a.st, &inbox);
@@ -299,7 +299,7 @@ static void test_lost_base(void **state) {
     common();
     fs_unlink(&p.a, "u/cur/2.M1.x:2,S");
     act_remove(&a, MFL__SUB__CUR, "2.M1.x:2,S");
-    assert_false(pair_send(&p.a, &p.b, &inbox, &a, false));
+    assert_false(stores_send(&p.a, &p.b, &inbox, &a, false));
     mark(&p.a, &inbox);
     node_reopen(&p.a); /* its base says that 2 is there; b's does not */
     assert_int_equal(merge_once(&inbox, false), -ESTALE);
@@ -375,7 +375,7 @@ static void test_published(void **state) {
 
     common();
     fs_write(&p.a, "u/tmp/9.tmp", "nine\n");
-    pair_prepare(&p.a, &p.b, "u", "9.tmp", "u/tmp/9.tmp", 9);
+    stores_prepare(&p.a, &p.b, "u", "9.tmp", "u/tmp/9.tmp", 9);
     assert_int_equal(stage_publish(p.b.st, &prep, 1, NULL), 0);
     assert_true(fs_there(&p.b, "u/new/9.tmp"));
     fs_rename(&p.a, "u/tmp/9.tmp", "u/new/9.M9.a");
