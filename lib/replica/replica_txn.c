@@ -224,6 +224,7 @@ void replica_txn_alone(struct replica *r, struct dir *d) {
 static void rx_free(struct replica *r, struct rx *x) {
     DL_DELETE(x->dir->rx, x);
     HASH_DEL(r->rx, x);
+    r->rx_bytes -= x->payload->size;
     replica_payload_unref(x->payload);
     free(x->preps);
     free(x);
@@ -247,7 +248,8 @@ static void rx_ack(struct replica *r, struct rx *x, int err) {
 
 int replica_txn_receive(struct replica *r, const struct replica_msg *m) {
     if (m->payload == NULL || m->npreps > REPLICA_MAX_PREPS || !replica_dir_room(r, &m->dir) ||
-        HASH_COUNT(r->rx) >= 2 * r->config.max_unacked)
+        HASH_COUNT(r->rx) >= 2 * r->config.max_unacked ||
+        r->rx_bytes + m->payload->size > REPLICA_MAX_RX_BYTES)
         return -EPROTO;
     struct dir *d = replica_dir_get(r, &m->dir);
     if (d->rx != NULL && d->rx->prev->epoch == r->epoch && d->rx->prev->seq >= m->seq)
@@ -261,6 +263,7 @@ int replica_txn_receive(struct replica *r, const struct replica_msg *m) {
     x->payload = replica_payload_ref(m->payload);
     x->preps = replica_preps_copy(m->preps, m->npreps);
     x->npreps = m->npreps;
+    r->rx_bytes += x->payload->size;
     HASH_ADD(hh, r->rx, id, sizeof x->id, x);
     DL_APPEND(d->rx, x);
     replica_prep_claim(r, x);
