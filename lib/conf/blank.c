@@ -25,8 +25,12 @@ static char *blank_to(char *s, const char *end) {
 static char *skip_string(char *s) {
     char quote = *s++;
     for (; *s != '\0' && *s != quote; s++) {
-        if (*s == '\\' && s[1] != '\0')
+        if (*s != '\\')
+            continue;
+        if (s[1] != '\0')
             s++;
+        else
+            *s = ' '; /* libconfuse's lexer would echo it to stdout */
     }
     return *s != '\0' ? s + 1 : s;
 }

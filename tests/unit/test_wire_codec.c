@@ -165,7 +165,7 @@ static void test_txn(void **state) {
     refused(&frame, "new nor in cur");
     now.sub = MFP__SUB__CUR;
     rec.uid = 0;
-    refused(&frame, "UIDs");
+    refused(&frame, "without UID");
     rec.uid = 17;
     rec.ext = S("W1\n18 :forged");
     refused(&frame, "line");
@@ -195,21 +195,38 @@ static void test_txn(void **state) {
     round_trip(&frame);
 }
 
+/* In an operation; a listing has them in the order of its messages. */
 static void test_uids_ascend(void **state) {
     Mfp__UidRec a = MFP__UID_REC__INIT, b = MFP__UID_REC__INIT, *recs[] = {&a, &b};
+    Mfp__OpUidlist list = MFP__OP_UIDLIST__INIT;
+    Mfp__Op op = MFP__OP__INIT, *ops[] = {&op};
+    Mfp__Txn txn = MFP__TXN__INIT;
     Mfp__Listing l = MFP__LISTING__INIT;
-    FRAME(listing, LISTING, &l);
 
-    a.uid = 7;
-    b.uid = 8;
+    a.uid = 8;
+    b.uid = 7;
     a.bname = S("1.a");
     b.bname = S("1.b");
     l.dir = DIR;
     l.recs = recs;
     l.n_recs = 2;
-    round_trip(&frame);
-    b.uid = 7;
-    refused(&frame, "ascend");
+    {
+        FRAME(listing, LISTING, &l);
+        round_trip(&frame);
+    }
+    list.recs = recs;
+    list.n_recs = 2;
+    op.op_case = MFP__OP__OP_UIDLIST;
+    op.uidlist = &list;
+    txn.dir = DIR;
+    txn.ops = ops;
+    txn.n_ops = 1;
+    {
+        FRAME(txn, TXN, &txn);
+        refused(&frame, "ascend");
+        a.uid = 6;
+        round_trip(&frame);
+    }
 }
 
 static void test_body(void **state) {
