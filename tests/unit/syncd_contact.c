@@ -25,8 +25,8 @@ int contact_merge_once(struct pair *p, const struct mailfs_id *dir, bool full) {
     assert_int_equal(scan_mailbox(p->b.st, dir, full, &lb), 0);
     wa = listing_over_wire(la);
     wb = listing_over_wire(lb);
-    pair_stage(&p->a, &p->b, wa);
-    pair_stage(&p->b, &p->a, wb);
+    stores_stage(&p->a, &p->b, wa);
+    stores_stage(&p->b, &p->a, wb);
     ra = merge_mailbox_run(p->a.st, dir, la, wb, da, NULL);
     rb = merge_mailbox_run(p->b.st, dir, lb, wa, db, NULL);
     assert_int_equal(ra, rb);
@@ -110,5 +110,5 @@ void contact_all(struct pair *p) {
     assert_int_equal(state_set_contact(p->b.st, true), 0);
     assert_int_equal(state_checkpoint(p->a.st, 100, all, k), 0);
     assert_int_equal(state_checkpoint(p->b.st, 100, all, k), 0);
-    pair_assert_equal(p);
+    stores_assert_equal(p);
 }

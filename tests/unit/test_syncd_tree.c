@@ -22,9 +22,9 @@ static struct mailfs_id inbox, work; /* containers "u" and "u/.Work", the same o
 
 /* A mailbox "u" with a folder .Work on both, a message in the folder, no marks. */
 static int setup(void **state) {
-    pair_open(&p);
-    inbox = pair_mailbox(&p.a, &p.b, "", "u");
-    work = pair_mailbox(&p.a, &p.b, "u", ".Work");
+    stores_open(&p);
+    inbox = stores_mailbox(&p.a, &p.b, "", "u");
+    work = stores_mailbox(&p.a, &p.b, "u", ".Work");
     fs_write(&p.a, "u/.Work/new/1.M1.a", "one\n");
     contact_mark(&p.a, &work);
     contact_all(&p);
@@ -33,7 +33,7 @@ static int setup(void **state) {
 }
 
 static int teardown(void **state) {
-    pair_close(&p);
+    stores_close(&p);
     return 0;
 }
 
@@ -83,7 +83,7 @@ static void test_left_in_trash(void **state) {
 
 /* With a folder in a folder, both on their way; a start finds them. */
 static void test_left_in_trash_nested(void **state) {
-    struct mailfs_id below = pair_mailbox(&p.a, &p.b, "u/.Work", "below");
+    struct mailfs_id below = stores_mailbox(&p.a, &p.b, "u/.Work", "below");
 
     fs_write(&p.a, "u/.Work/below/new/2.M1.a", "two\n");
     contact_mark(&p.a, &below);
