@@ -141,6 +141,7 @@ static bool could_lock(const struct replica *r, const struct dir *d, const struc
 static const char *check_lock(const struct replica *r, const struct dir *d) {
     bool common = r->connected && r->exchanged && d->stage == STAGE_SAME;
     HOLDS(d->lock == LOCK_FREE || !d->lock_shared || !common || d->mine, "I1: L needs the token");
+    HOLDS(d->lock == LOCK_FREE || d->lock_shared || !common, "I13: L as if alone, and no merge");
     HOLDS(!d->mine || !d->req_sent, "I2: here and asked for");
     bool granted = d->lock != LOCK_FREE && !d->lock_found;
     HOLDS(!granted || d->rx == NULL || !d->rx->applying, "I3: applied under L");

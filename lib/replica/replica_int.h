@@ -29,6 +29,7 @@
  *  I11 A content of the peer's is claimed by a transaction that is not durable yet, and there is
  *      such a content without a claim only while connected.
  *  I12 What waits for the peer is in order of time (so that only the first need be looked at).
+ *  I13 A mailbox whose L is held as if alone is to be merged, once the lists are exchanged.
  */
 #ifndef MAILFS_REPLICA_INT_H
 #define MAILFS_REPLICA_INT_H

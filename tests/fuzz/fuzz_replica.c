@@ -3,7 +3,7 @@
  *
  * The input is a list of calls and messages, in any order and with any arguments. What the machine
  * asks for is answered later, in an order the input chooses, or never. Whatever comes: no crash, no
- * leak, and its invariants hold (replica_check(): I1 to I12).
+ * leak, and its invariants hold (replica_check(): I1 to I13).
  */
 #include "replica/replica_int.h"
 

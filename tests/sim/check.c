@@ -9,7 +9,7 @@
  *   C5  nobody waits longer than the configured times allow
  *   C6  quiet: both in-sync, equal stores, equal bases; what was told as added is there with the
  *       flags told as set, what was told as removed is not
- *   and the machine's own invariants I1 to I12, and that it takes every message of its like.
+ *   and the machine's own invariants I1 to I13, and that it takes every message of its like.
  */
 #include "sim.h"
 

@@ -13,7 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { QUIET_WITHIN_MS = 400000, GROUP = 50, MUTANT_SEEDS = 400 };
+enum { QUIET_WITHIN_MS = 400000, GROUP = 50, MUTANT_SEEDS = 1500 };
 
 static const char *const mutants[MUTANT_COUNT] = {
     [MUTANT_NO_ACK_WAIT] = "no-ack-wait", [MUTANT_ACK_EARLY] = "ack-early",
