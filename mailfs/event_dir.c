@@ -14,6 +14,7 @@
 #include "event.h"
 #include "event_int.h"
 #include "maildir/name.h"
+#include "upcall.h"
 #include "util/log.h"
 #include "wire/check.h"
 
@@ -171,4 +172,6 @@ void event_dir_renamed(const struct spot *from, const struct spot *to, struct in
     else if (was && in->dir->has_id)
         tell_remove(from, in, true, pid);
     event_dir_made(to, in, st, pid);
+    if (!was && is)
+        upcall_lost(); /* of what it holds nobody has been told */
 }

@@ -342,6 +342,8 @@ static void create_granted(struct lock_l *l) {
         close(fd);
         l_unlink(l->cont);
     }
+    if (raised > 0)
+        event_uidlist_raised(l->cont);
     give_up(l, -r, true);
 }
 
@@ -461,8 +463,8 @@ void lock_forget_shown(void) {
     struct lock_l *l;
     pthread_mutex_lock(&locks);
     DL_FOREACH(all, l) {
-        if (l->state != SHOWN)
-            continue;
+        if (l->state != SHOWN && l->state != WANTED)
+            continue; /* what is wanted may be about to be shown, earlier in its lane */
         inode_ref(l->cont);
         if (workq_submit(upcall_queue(), (uint64_t)(uintptr_t)l->cont, run_unshow, NULL, l->cont) !=
             0)

@@ -296,8 +296,6 @@ void notify_everything(void) {
 void notify_invalidate(Mfl__ToMailfs *m) {
     uint64_t lane;
     memcpy(&lane, m->invalidate->dir.data, sizeof lane);
-    if (workq_submit(queue, lane, run_invalidate, NULL, m) != 0) {
-        log_error("too many invalidations wait: one is dropped");
-        wire_to_mailfs_free(m);
-    }
+    while (workq_submit(queue, lane, run_invalidate, NULL, m) != 0 && !atomic_load(&stopped))
+        usleep(1000); /* the queue is full: syncd has to wait, too */
 }

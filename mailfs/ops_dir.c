@@ -3,8 +3,8 @@
  *
  * A listing is a snapshot, taken when reading begins (or begins anew at offset 0), while no name of
  * the directory changes through the mount: Dovecot takes a name that it does not see for an
- * expunge. What changes the store below the mount shows in the directory's times, and the snapshot
- * is taken again. It is kept as the kernel gave it (getdents64(2)); an entry's offset is its end in
+ * expunge. It is taken by one getdents64(2), during which the kernel lets nobody change the
+ * directory below the mount either; and kept as the kernel gave it. An entry's offset is its end in
  * there.
  *
  * Memory: the directory's entries, per open directory, until it is closed.
@@ -28,61 +28,64 @@ struct listing {
     bool taken;
     char *p;
     size_t n, room;
+    size_t next; /* the offset given out last */
 };
 
-#define RETRIES 8
+#define ROOM_FIRST ((size_t)32 << 10)
+#define ROOM_MAX   ((size_t)1 << 30)
 
-static int listing_read(struct listing *l, int fd) {
-    for (;;) {
-        if (l->room - l->n < 4096) {
-            size_t room = l->room == 0 ? 32768 : l->room * 2;
-            char *p = realloc(l->p, room);
-            if (p == NULL)
-                return -ENOMEM;
-            l->p = p;
-            l->room = room;
-        }
-        ssize_t n = getdents64(fd, l->p + l->n, l->room - l->n);
-        if (n < 0)
-            return -errno;
-        if (n == 0)
-            return 0;
-        l->n += (size_t)n;
-    }
+static int listing_grow(struct listing *l) {
+    size_t room = l->room == 0 ? ROOM_FIRST : l->room * 2;
+    if (room > ROOM_MAX)
+        return -ENOMEM;
+    char *p = malloc(room);
+    if (p == NULL)
+        return -ENOMEM;
+    free(l->p);
+    l->p = p;
+    l->room = room;
+    return 0;
 }
 
-static bool same_time(struct timespec a, struct timespec b) {
-    return a.tv_sec == b.tv_sec && a.tv_nsec == b.tv_nsec;
+/* All of it in one call, and the next one finds the end. 1: the buffer is too small. */
+static int listing_try(struct listing *l, int fd) {
+    char rest[1024]; /* room for any one entry */
+    ssize_t n = lseek(fd, 0, SEEK_SET) != 0 ? -1 : getdents64(fd, l->p, l->room);
+    if (n < 0)
+        return -errno;
+    l->n = (size_t)n;
+    n = n == 0 ? 0 : getdents64(fd, rest, sizeof rest);
+    if (n < 0)
+        return -errno;
+    return n > 0;
 }
 
-static int listing_try(struct listing *l, struct inode *dir, bool *steady) {
-    struct stat before = {0}, after = {0};
+static int listing_read(struct listing *l, const struct inode *dir) {
     int fd = openat(dir->dir->fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (fd < 0)
         return -errno;
-    l->n = 0;
-    int r = fstat(fd, &before) == 0 ? 0 : -errno;
+    int r = l->room == 0 ? listing_grow(l) : 0;
     if (r == 0)
-        r = listing_read(l, fd);
-    if (r == 0)
-        r = fstat(fd, &after) == 0 ? 0 : -errno;
-    *steady = same_time(before.st_mtim, after.st_mtim) && same_time(before.st_ctim, after.st_ctim);
+        r = listing_try(l, fd);
+    while (r == 1) {
+        r = listing_grow(l);
+        if (r == 0)
+            r = listing_try(l, fd);
+    }
     close(fd);
     return r;
 }
 
 static int listing_take(struct listing *l, struct inode *dir) {
-    bool steady = false;
-    int r = 0;
     pthread_rwlock_wrlock(&dir->dir->names);
-    for (int i = 0; i < RETRIES && r == 0 && !steady; i++)
-        r = listing_try(l, dir, &steady);
+    int r = listing_read(l, dir);
     pthread_rwlock_unlock(&dir->dir->names);
-    if (r == -ENOENT) { /* the directory was removed: it is empty, readdir(3) finds nothing */
+    if (r == -ENOENT) { /* the directory was removed: it is empty */
         l->n = 0;
         r = 0;
     }
     l->taken = r == 0;
+    l->next = 0;
     return r;
 }
 
@@ -104,12 +107,26 @@ static bool entry_hidden(enum maildir_dir kind, const char *name) {
     return maildir_class_of(kind, name, strlen(name)) == MAILDIR_INTERNAL;
 }
 
+static const struct dirent64 *entry_at(const struct listing *l, size_t off) {
+    return (const struct dirent64 *)(const void *)(l->p + off);
+}
+
+/* lseek(2) of a user can give any offset: the first entry that begins there or after. */
+static size_t entry_from(const struct listing *l, uint64_t off) {
+    size_t at = 0;
+    if (off == l->next)
+        return l->next;
+    while (at < l->n && at < off)
+        at += entry_at(l, at)->d_reclen;
+    return at;
+}
+
 /* Copies entries from offset off into buf; returns how much of it is used. */
-static size_t listing_copy(fuse_req_t req, const struct listing *l, enum maildir_dir kind,
-                           size_t off, char *buf, size_t size) {
-    size_t used = 0;
+static size_t listing_copy(fuse_req_t req, struct listing *l, enum maildir_dir kind, uint64_t from,
+                           char *buf, size_t size) {
+    size_t used = 0, off = entry_from(l, from);
     while (off < l->n) {
-        const struct dirent64 *d = (const struct dirent64 *)(const void *)(l->p + off);
+        const struct dirent64 *d = entry_at(l, off);
         size_t end = off + d->d_reclen;
         if (!entry_hidden(kind, d->d_name)) {
             struct stat st = {.st_ino = d->d_ino, .st_mode = (mode_t)DTTOIF(d->d_type)};
@@ -121,6 +138,7 @@ static size_t listing_copy(fuse_req_t req, const struct listing *l, enum maildir
         }
         off = end;
     }
+    l->next = off;
     return used;
 }
 
@@ -133,8 +151,8 @@ void op_readdir(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, struct f
     pthread_mutex_lock(&l->lock);
     if (r == 0 && (off == 0 || !l->taken))
         r = listing_take(l, dir);
-    if (r == 0 && (uint64_t)off <= l->n)
-        used = listing_copy(req, l, dir->dir->kind, (size_t)off, buf, size);
+    if (r == 0)
+        used = listing_copy(req, l, dir->dir->kind, (uint64_t)off, buf, size);
     pthread_mutex_unlock(&l->lock);
     if (r != 0)
         fuse_reply_err(req, -r);

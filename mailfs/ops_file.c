@@ -15,6 +15,7 @@
 #include "io/io.h"
 #include "lock.h"
 #include "prepare.h"
+#include "upcall.h"
 
 /* What of open(2)'s flags means something on the store: O_DIRECT is the kernel's affair. */
 #define BACKING_FLAGS (O_ACCMODE | O_APPEND | O_TRUNC | O_SYNC | O_DSYNC | O_NOATIME | O_NONBLOCK)
@@ -61,11 +62,13 @@ static int create(fuse_req_t req, const struct spot *at, mode_t mode, int flags,
         return fd;
     int r = inode_from_fd(fd, at->dir, at->name, in, st);
     if (r != 0) {
+        upcall_lost();
         close(fd);
         return r;
     }
     *f = file_new(*in, fd, flags, req_pid(req), at);
     if (*f == NULL) {
+        upcall_lost();
         close(fd);
         inode_unref(*in, 1);
         return -ENOMEM;
@@ -83,6 +86,7 @@ static void reply_created(fuse_req_t req, const struct spot *at, struct inode *i
     fi->fh = (uint64_t)(uintptr_t)f;
     entry_fill(&e, in, st, at);
     if (fuse_reply_create(req, &e, fi) != 0) {
+        event_written(f);
         file_unref(f);
         inode_unref(in, 1);
     }
@@ -100,8 +104,7 @@ void op_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode,
     } else if (at.class == MAILDIR_LOCK_L && !at.w.local) {
         lock_create(req, dir, mode, fi);
     } else {
-        change_begin1(&at);
-        int r = create(req, &at, mode, fi->flags, &in, &st, &f);
+        int r = change_begin1(&at) != 0 ? -EAGAIN : create(req, &at, mode, fi->flags, &in, &st, &f);
         change_end();
         if (r != 0)
             fuse_reply_err(req, -r);

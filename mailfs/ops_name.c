@@ -13,10 +13,12 @@
 #include "cred.h"
 #include "dir.h"
 #include "event.h"
+#include "file.h"
 #include "io/io.h"
 #include "lock.h"
 #include "poke.h"
 #include "prepare.h"
+#include "upcall.h"
 
 /* --- making
  * ---------------------------------------------------------------------------------------- */
@@ -47,10 +49,12 @@ static int make_in_store(fuse_req_t req, const struct spot *at, const struct mak
 static void make(fuse_req_t req, const struct spot *at, const struct making *m) {
     struct inode *in = NULL;
     struct stat st;
-    change_begin1(at);
-    int r = make_in_store(req, at, m);
-    if (r == 0)
+    int r = change_begin1(at) != 0 ? -EAGAIN : make_in_store(req, at, m);
+    if (r == 0) {
         r = inode_lookup(at->dir, at->name, &in, &st);
+        if (r != 0)
+            upcall_lost();
+    }
     if (r == 0 && in->dir != NULL)
         event_dir_made(at, in, &st, req_pid(req));
     else if (r == 0)
@@ -130,12 +134,18 @@ void op_link(fuse_req_t req, fuse_ino_t ino, fuse_ino_t parent, const char *name
     if (at.class == MAILDIR_LOCK_L && !at.w.local) {
         fuse_reply_err(req, EPERM); /* L needs a token: only by O_EXCL */
     } else if (!refused(req, &at)) {
-        change_begin1(&at);
-        int r = link_in_store(in, &at);
-        if (r == 0)
+        int r = change_begin1(&at) != 0 ? -EAGAIN : link_in_store(in, &at);
+        if (r == 0) {
             r = inode_stat(in, &st);
+            if (r != 0)
+                upcall_lost();
+        }
         if (r == 0) {
             event_appeared(&at, in, &st, req_pid(req));
+            if (!prepare_is_for(&at))
+                prepare_dropped(in);
+            if (at.sent)
+                file_retrack(in, &at);
             inode_place_set(in, at.dir, name);
             inode_ref(in);
         }

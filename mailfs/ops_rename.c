@@ -19,6 +19,7 @@
 #include "lock.h"
 #include "notify.h"
 #include "prepare.h"
+#include "upcall.h"
 
 struct renaming {
     const struct spot *from, *to;
@@ -79,7 +80,10 @@ static void end_lifetime(struct inode *in, const struct spot *to) {
 static void file_renamed(const struct renaming *r, const struct spot *from, const struct spot *to,
                          struct inode *in, const struct stat *st) {
     inode_place_drop(in, from->dir, from->name);
-    event_renamed(from, to, in, st, r->pid);
+    if (r->flags & RENAME_EXCHANGE)
+        event_appeared(to, in, st, r->pid);
+    else
+        event_renamed(from, to, in, st, r->pid);
     if (!prepare_is_for(to))
         prepare_dropped(in);
     inode_place_set(in, to->dir, to->name);
@@ -93,21 +97,26 @@ static void one_renamed(const struct renaming *r, const struct spot *from, const
     struct inode *in = NULL;
     if (fstatat(to->dir->dir->fd, to->name, &st, AT_SYMLINK_NOFOLLOW) == 0)
         in = inode_find(st.st_dev, st.st_ino);
-    if (in == NULL && inode_lookup(to->dir, to->name, &in, &st) != 0)
-        return; /* somebody below the mount was faster */
+    if (in == NULL && inode_lookup(to->dir, to->name, &in, &st) != 0) {
+        upcall_lost(); /* or somebody below the mount was faster */
+        return;
+    }
     if (in->dir == NULL) {
         file_renamed(r, from, to, in, &st);
     } else {
         dir_moved(in, to->dir, to->name);
         event_dir_renamed(from, to, in, &st, r->pid);
+        if (r->flags & RENAME_EXCHANGE)
+            upcall_lost(); /* two names swapped cannot be told one by one */
     }
     inode_unref(in, 1);
 }
 
 static int do_rename(struct renaming *r) {
     const struct spot *spots[2] = {r->from, r->to};
-    change_begin(spots, 2);
-    int e = rename_in_store(r);
+    int e = change_begin(spots, 2);
+    /* Unmarked mail may be lost to the merge: a delivery is put off. What L guards must go on. */
+    e = e != 0 && r->from->w.kind == MAILDIR_DIR_TMP ? -EAGAIN : rename_in_store(r);
     if (e == 0 && !r->no_op) {
         if (!(r->flags & RENAME_EXCHANGE))
             victim_gone(r);

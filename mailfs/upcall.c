@@ -66,8 +66,8 @@ static pthread_cond_t idle = PTHREAD_COND_INITIALIZER; /* the sender has let go 
 static enum state state = DOWN;
 static uint64_t hope_until;
 static bool stopping, sending;
-static bool heard;     /* syncd has said something on this connection */
-static bool connected; /* there was a connection before */
+static bool heard;   /* syncd has said something on this connection */
+static bool unheard; /* there was a time without, before this connection */
 static int conn = -1, stop_fd = -1;
 static struct packet *queue;
 static size_t queued, queued_bytes;
@@ -187,6 +187,12 @@ void upcall_tell(const Mfl__ToSyncd *m) {
     pthread_mutex_unlock(&lock);
 }
 
+void upcall_lost(void) {
+    pthread_mutex_lock(&lock);
+    dropped++;
+    pthread_mutex_unlock(&lock);
+}
+
 uint64_t upcall_number(void) {
     return atomic_fetch_add(&last_number, 1) + 1;
 }
@@ -293,6 +299,7 @@ static bool connection_begin(int fd) {
     bool ok = !stopping && queue_hello() == 0;
     if (ok) {
         conn = fd;
+        unheard = state == DOWN;
         state = UP;
         heard = false;
         for (struct question *q = questions; q != NULL; q = q->hh.next)
@@ -347,9 +354,8 @@ static void *receiver(void *arg) {
         }
         if (connection_begin(fd)) {
             log_info("connected to syncd");
-            if (connected)
-                notify_everything(); /* what it was about to tell when it went */
-            connected = true;
+            if (unheard)
+                notify_everything(); /* what was changed below while nobody told us */
             hung = upcall_receive(fd);
             connection_end(fd);
         } else {

@@ -42,6 +42,11 @@ void upcall_stop(void);
 
 void upcall_tell(const Mfl__ToSyncd *m);
 
+/*
+ * A change was made that could not be told (no memory, no descriptor): as good as a dropped packet.
+ */
+void upcall_lost(void);
+
 /* A number for a question: to be put into the message, and given to upcall_ask(). */
 uint64_t upcall_number(void);
 

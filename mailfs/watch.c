@@ -34,15 +34,14 @@ static int epfd = -1;
 /* token may be NULL. */
 static int watch_add(const struct watched *what, uint64_t *token) {
     struct watched *w = malloc(sizeof *w);
-    struct epoll_event ev = {.events = EPOLLIN};
     if (w == NULL)
         return -ENOMEM;
     *w = *what;
-    ev.data.fd = w->fd;
     pthread_mutex_lock(&lock);
+    w->token = ++last_token;
+    struct epoll_event ev = {.events = EPOLLIN, .data.u64 = w->token};
     int r = epoll_ctl(epfd, EPOLL_CTL_ADD, w->fd, &ev) == 0 ? 0 : -errno;
     if (r == 0) {
-        w->token = ++last_token;
         if (token != NULL)
             *token = w->token;
         DL_APPEND(all, w);
@@ -53,15 +52,11 @@ static int watch_add(const struct watched *what, uint64_t *token) {
     return r;
 }
 
-/* By descriptor, since the entry may have been cancelled after epoll_wait() saw it. Under the lock.
- */
-static struct watched *watch_find(int fd) {
+/* The entry may have been cancelled, and its descriptor's number be another's. Under the lock. */
+static struct watched *watch_find(uint64_t token) {
     struct watched *w;
-    DL_FOREACH(all, w) {
-        if (w->fd == fd)
-            return w;
-    }
-    return NULL;
+    DL_SEARCH_SCALAR(all, w, token, token);
+    return w;
 }
 
 /* Under the lock. */
@@ -72,11 +67,11 @@ static void watch_remove(struct watched *w) {
     free(w);
 }
 
-static void process_ended(int fd) {
+static void process_ended(uint64_t token) {
     void (*fn)(void *) = NULL;
     void *arg = NULL;
     pthread_mutex_lock(&lock);
-    struct watched *w = watch_find(fd);
+    struct watched *w = watch_find(token);
     if (w != NULL) {
         fn = w->fn;
         arg = w->arg;
@@ -87,17 +82,18 @@ static void process_ended(int fd) {
         fn(arg);
 }
 
-static void handle(int fd) {
+static void handle(uint64_t token) {
     struct signalfd_siginfo info;
     pthread_mutex_lock(&lock);
-    struct watched *w = watch_find(fd);
+    struct watched *w = watch_find(token);
     struct workq *wq = w != NULL ? w->wq : NULL;
     bool process = w != NULL && w->fn != NULL;
+    int fd = w != NULL ? w->fd : -1;
     pthread_mutex_unlock(&lock);
     if (wq != NULL)
         workq_poll(wq);
     else if (process)
-        process_ended(fd);
+        process_ended(token);
     else if (w != NULL && read(fd, &info, sizeof info) == (ssize_t)sizeof info)
         stats_log();
 }
@@ -107,7 +103,7 @@ static void *watcher(void *arg) {
     for (;;) {
         int n = epoll_wait(epfd, ev, 16, -1);
         for (int i = 0; i < n; i++)
-            handle(ev[i].data.fd);
+            handle(ev[i].data.u64);
     }
     return NULL;
 }

@@ -67,11 +67,15 @@ static int connect_to(const struct sockaddr_un *sun) {
 
     if (fd < 0)
         return fd;
-    do
-        rc = connect(fd, (const struct sockaddr *)sun, sizeof(*sun));
-    while (rc != 0 && errno == EINTR);
+    /* A listener that is stopped, its backlog full, must not stop us: -EAGAIN. */
+    rc = local_set_nonblocking(fd, true);
+    if (rc == 0) {
+        do
+            rc = connect(fd, (const struct sockaddr *)sun, sizeof(*sun));
+        while (rc != 0 && errno == EINTR);
+        rc = rc != 0 ? -errno : local_set_nonblocking(fd, false);
+    }
     if (rc != 0) {
-        rc = -errno;
         close(fd);
         return rc;
     }
