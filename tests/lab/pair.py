@@ -79,19 +79,21 @@ class Pair:
         for node in self.nodes:
             node.wait_state("in-sync", timeout=timeout)
 
-    def healthy(self):
-        """For the runner: is this pair fit for another test?"""
+    def illness(self):
+        """For the runner: why this pair is not fit for another test, or None."""
         try:
             self.heal_link()
             for node in self.nodes:
                 for name in node.parts():
                     if name in ("mailfs", "syncd") and not node.daemon(name).running():
-                        return False
+                        return "%s: %s has ended" % (node.host, name)
+                for port in [143, 24] + ([25] if self.options["postfix"] else []):
+                    if not node.listening(port):
+                        return "%s: nothing listens on port %d" % (node.host, port)
             self.wait_in_sync(timeout=5)
-            ports = [143, 24] + ([25] if self.options["postfix"] else [])
-            return all(node.listening(port) for node in self.nodes for port in ports)
-        except util.Fail:
-            return False
+        except util.Fail as error:
+            return str(error)
+        return None
 
     # --- the link -----------------------------------------------------------------------------
 

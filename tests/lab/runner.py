@@ -76,11 +76,17 @@ class Runner:
                 return name, FAIL
         code = self.wait(name, subprocess.Popen([sys.executable, script], env=env,
                                                 start_new_session=True))
-        if "LAB_PAIR" in env and (code == FAIL or not self.pair.healthy()):
-            if code == PASS:
-                print("     the pair is not well after %s; a new one" % name, flush=True)
+        return name, self.after(name, code) if "LAB_PAIR" in env else code
+
+    def after(self, name, code):
+        """Is the pair fit for the next one?  A test that leaves it unfit has failed."""
+        illness = self.pair.illness()
+        if illness:
+            print("FAIL %s: leaves the pair unfit: %s" % (name, illness), flush=True)
+            self.pair.report_failure()
+        if illness or code == FAIL:
             self.drop_pair()
-        return name, code
+        return FAIL if illness else code
 
     def wait(self, name, child):
         try:
