@@ -38,10 +38,28 @@ void journal_forget(struct state *st, struct jentry *e) {
     entry_free(st, e);
 }
 
+/* Takes references of what there is. What there is not is not noted either: a content that comes
+ * later under the same key belongs to another entry, which this one must not take it from. */
+static void entry_refs(struct state *st, struct jentry *e) {
+    struct stage_item *it;
+    size_t i, k = 0;
+
+    for (i = 0; i < e->n_names; i++) {
+        it = stage_find(st, e->names[i]);
+        if (!it) {
+            free(e->names[i]);
+            continue;
+        }
+        it->refs++;
+        it->used = true;
+        e->names[k++] = e->names[i];
+    }
+    e->n_names = k;
+}
+
 /* Notes an entry and takes references of its contents. */
 static int entry_note(struct state *st, uint64_t id, const Mfp__Txn *txn) {
     struct jentry *e = calloc(1, sizeof(*e));
-    size_t i;
     int r;
 
     if (!e)
@@ -54,13 +72,7 @@ static int entry_note(struct state *st, uint64_t id, const Mfp__Txn *txn) {
         return r;
     }
     state_lock(st);
-    for (i = 0; i < e->n_names; i++) {
-        struct stage_item *it = stage_find(st, e->names[i]);
-        if (!it)
-            continue;
-        it->refs++;
-        it->used = true;
-    }
+    entry_refs(st, e);
     HASH_ADD(hh, st->journal, id, sizeof(e->id), e);
     if (id >= st->journal_next)
         st->journal_next = id + 1;

@@ -15,6 +15,10 @@
 #include "stage.h"
 #include "util/str.h"
 
+#ifndef RENAME_NOREPLACE
+#define RENAME_NOREPLACE 1
+#endif
+
 /* ---- states ------------------------------------------------------------------------ */
 
 /* Taken apart as a file name: the checks of lib/maildir are for these. */
@@ -163,14 +167,24 @@ static int rename_published(struct merge_run *m, size_t at, const char *base) {
     fd = store_sub_open(m->a.st, &m->a.d, sub, false);
     r = str_printf(to, sizeof(to), "%s%s%s", base, *index_info(ix) ? ":" : "", index_info(ix));
     if (r == 0)
-        r = fd < 0 ? fd : io_rename(fd, ix->name, fd, to, 0);
+        r = fd < 0 ? fd : io_rename(fd, ix->name, fd, to, RENAME_NOREPLACE);
     if (r < 0)
-        return r;
+        return r == -EEXIST ? -ESTALE : r; /* not listed, so it was not so when this was listed */
     inval_add(&m->res.inval, &m->a.dir, sub, ix->name, to, false);
     index_remove(&m->a.ix, b->bname);
     r = index_set(&m->a.ix, to, sub);
     m->em[at].base = base;
     return r == 0 ? stage_unpublish(m->a.st, b->prepared->incarnation, b->prepared->seq) : r;
+}
+
+static bool listed(const Mfp__Listing *l, const char *base) {
+    size_t i;
+
+    for (i = 0; i < l->n_msgs; i++) {
+        if (strcmp(l->msgs[i]->bname, base) == 0)
+            return true;
+    }
+    return false;
 }
 
 static int join_names(struct merge_run *m, size_t mine_at, size_t theirs_at) {
@@ -179,6 +193,9 @@ static int join_names(struct merge_run *m, size_t mine_at, size_t theirs_at) {
     struct mailfs_id dir;
 
     if (strcmp(b->bname, t->bname) == 0)
+        return 0;
+    /* A side has both names: two messages, on both nodes. A duplicate is no loss. */
+    if (listed(m->mine, t->bname) || listed(m->theirs, b->bname))
         return 0;
     if (stage_published(m->a.st, b->prepared->incarnation, b->prepared->seq, &dir, name) == 0 &&
         mailfs_id_equal(&dir, &m->a.dir))

@@ -3,7 +3,9 @@
  *
  * STORE/.mailfs/id holds the store's id in 32 hex digits; the base has a copy. When the two differ
  * (a store restored from a backup, a state directory of another store) the base is forgotten: then
- * nothing is taken for removed, and the next contact compares everything.
+ * nothing is taken for removed, and the next contact compares everything. So it is when the one is
+ * older than the other: STORE/.mailfs/generation and the base's copy count the checkpoints, and the
+ * store, written first, may be ahead by one.
  *
  * Diagnostics: errors of the store or state at the start; a lost base; every error the modules of
  * the disk side find, with the container's path.
@@ -12,6 +14,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -222,6 +225,75 @@ static int check_peer(struct state *st) {
     return 0;
 }
 
+/* Of the store; 0: it has none. */
+static int read_generation(struct state *st, uint64_t *gen) {
+    char *text;
+    size_t n;
+    int r = io_file_read_at(st->own, "generation", 32, &text, &n, NULL);
+
+    *gen = 0;
+    if (r < 0)
+        return r == -ENOENT ? 0 : r;
+    if (sscanf(text, "%" SCNu64, gen) != 1)
+        *gen = UINT64_MAX; /* not one of ours: as if it were another store's */
+    free(text);
+    return 0;
+}
+
+/* Always of one length, and over the old one: a store that is full has no room for another file. */
+static int write_generation(struct state *st, uint64_t gen) {
+    char text[24];
+    size_t n = (size_t)snprintf(text, sizeof(text), "%020" PRIu64, gen);
+    int r, fd = io_open_beneath(st->own, "generation", O_WRONLY, 0);
+
+    if (fd == -ENOENT)
+        return io_file_replace_at(st->own, "generation", text, n, NULL);
+    if (fd < 0)
+        return fd;
+    r = io_pwrite_all(fd, text, n, 0);
+    if (r == 0)
+        r = io_fsync(fd);
+    close(fd);
+    return r;
+}
+
+/* Is one of store and base of an earlier time than the other? st->generation: what the base has. */
+static int check_generation(struct state *st, bool *lost) {
+    char text[256] = "";
+    uint64_t gen;
+    int r = meta_get(st, "generation", text);
+
+    if (r < 0 && r != -ENOENT)
+        return r;
+    st->generation = strtoull(text, NULL, 10);
+    r = read_generation(st, &gen);
+    if (r == 0 && gen != st->generation && gen != st->generation + 1) {
+        log_warn("%s: store and state are of different times (%" PRIu64 ", %" PRIu64 ")",
+                 st->store_path, gen, st->generation);
+        *lost = true;
+    }
+    return r;
+}
+
+/* Both begin at one, after the base was forgotten. */
+static int restart_generation(struct state *st) {
+    int r = meta_put(st, "generation", "1", false);
+
+    if (r == 0)
+        r = write_generation(st, 1);
+    st->generation = 1;
+    return r;
+}
+
+static int forget_base(struct state *st, const char *store_id) {
+    int r = meta_put(st, "store_id", store_id, true);
+
+    log_warn("%s: this is not the store the state belongs to, or not of its time; everything will "
+             "be compared",
+             st->store_path);
+    return r == 0 ? restart_generation(st) : r;
+}
+
 /* Do store, state and peer belong together? Otherwise the base is that of something else. */
 static int check_identity(struct state *st, struct state_start *start) {
     char hex[MAILFS_ID_HEX], was[256];
@@ -235,16 +307,18 @@ static int check_identity(struct state *st, struct state_start *start) {
     r = meta_get(st, "store_id", was);
     if (r < 0 && r != -ENOENT)
         return r;
-    start->lost = r == 0 && strcmp(was, hex) != 0;
-    if (start->lost)
-        log_warn("%s: this is not the store the state belongs to; everything will be compared",
-                 st->store_path);
-    if (r == -ENOENT || start->lost) {
+    if (r == -ENOENT) {
         r = meta_put(st, "store_id", hex, true);
-        if (r < 0)
-            return r;
+        if (r == 0)
+            r = restart_generation(st);
+    } else {
+        start->lost = strcmp(was, hex) != 0;
+        r = check_generation(st, &start->lost);
+        if (r == 0 && start->lost)
+            r = forget_base(st, hex);
     }
-    r = check_peer(st);
+    if (r == 0)
+        r = check_peer(st);
     start->had_contact = st->had_contact;
     return r;
 }
@@ -371,13 +445,18 @@ struct commit {
     struct state *st;
     struct jentry **applied;
     size_t n;
+    uint64_t generation; /* of this commit */
 };
 
 static int commit_all(struct db_txn *txn, void *arg) {
     struct commit *c = arg;
+    char text[24];
+    int n = snprintf(text, sizeof(text), "%" PRIu64, c->generation);
     size_t i;
     int r = kv_layer_write(&c->st->frozen, txn);
 
+    if (r == 0)
+        r = db_put(txn, T_META, "generation", strlen("generation"), text, (size_t)n);
     for (i = 0; r == 0 && i < c->n; i++)
         r = journal_delete(txn, c->applied[i]->id);
     if (r == 0)
@@ -386,6 +465,7 @@ static int commit_all(struct db_txn *txn, void *arg) {
 }
 
 static int checkpoint(struct state *st, struct commit *c) {
+    bool change;
     size_t i;
     int r;
 
@@ -393,18 +473,25 @@ static int checkpoint(struct state *st, struct commit *c) {
     r = kv_layer_move(&st->frozen, &st->agreed);
     if (r == 0)
         r = journal_take_applied(st, &c->applied, &c->n);
+    change = st->frozen.conts || c->n;
     state_unlock(st);
-    /* The store first: the base on disk must never say more than the store holds. */
-    if (r == 0)
-        r = st->sync_failed ? -EIO : io_syncfs(st->root);
-    /* An error is told once, and what it is about is lost: nothing can be said to be durable any
-     * more. The base on disk stays as it is, and the journal; a start begins from there. */
+    /* A store of a backup is told by it: it must be in the store before the base has it. */
+    c->generation = st->generation + change;
+    if (r == 0 && change)
+        r = write_generation(st, c->generation);
+    if (r < 0)
+        return r; /* what is frozen waits for the next one */
+    /* The store first: the base on disk must never say more than the store holds. An error is told
+     * once, and what it is about is lost: nothing can be said to be durable any more. The base on
+     * disk stays as it is, and the journal; a start begins from there. */
+    r = st->sync_failed ? -EIO : io_syncfs(st->root);
     if (r < 0)
         st->sync_failed = true;
     if (r == 0)
         r = db_update(st->db, commit_all, c);
     if (r < 0)
         return r;
+    st->generation = c->generation; /* only here, under st->checkpoint */
     state_lock(st);
     kv_layer_clear(&st->frozen);
     state_unlock(st);

@@ -1,0 +1,200 @@
+/* What lies in the stage, who holds it, and who is given a name; and that store and state are of
+ * one time. */
+#include <errno.h>
+#include <fcntl.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "syncd/base.h"
+#include "syncd/journal.h"
+#include "syncd/merge_run.h"
+#include "syncd/stage.h"
+#include "syncd/state_int.h"
+#include "syncd_contact.h"
+
+static struct pair p;
+static struct mailfs_id inbox;
+
+static int setup(void **state) {
+    stores_open(&p);
+    inbox = stores_mailbox(&p.a, &p.b, "", "u");
+    assert_int_equal(state_checkpoint(p.a.st, 0, NULL, 0), 0);
+    assert_int_equal(state_checkpoint(p.b.st, 0, NULL, 0), 0);
+    return 0;
+}
+
+static int teardown(void **state) {
+    stores_close(&p);
+    return 0;
+}
+
+static void set_mtime(struct node *n, const char *rel) {
+    char path[512];
+    struct timespec ts[2] = {{1000, 0}, {1000, 0}};
+
+    snprintf(path, sizeof(path), "%s/%s", n->store, rel);
+    assert_int_equal(utimensat(AT_FDCWD, path, ts, 0), 0);
+}
+
+static void drop(Mfp__Txn *txn) {
+    mfp__txn__free_unpacked(txn, NULL);
+}
+
+/* A message of a, journalled by b, and not applied. */
+static uint64_t receive(const char *base, Mfp__Txn **got) {
+    struct acts a = {.n = 0};
+    char rel[300];
+    uint64_t id;
+    Mfp__Txn *txn;
+
+    snprintf(rel, sizeof(rel), "u/new/%s", base);
+    fs_write(&p.a, rel, "text\n");
+    act_add(&p.a, &a, "u", MFL__SUB__NEW, base, 0);
+    txn = node_collect(&p.a, &inbox, &a, false);
+    assert_non_null(txn);
+    id = node_receive(&p.a, &p.b, txn, got);
+    drop(txn);
+    return id;
+}
+
+static void staged_name(const char *base, char key[STAGE_NAME_MAX], char rel[400]) {
+    stage_fetch_name(&inbox, MFP__SUB__CUR, base, key);
+    snprintf(rel, 400, ".mailfs/stage/%.250s", key);
+}
+
+/* An entry whose content is missing at a start gives up, when it is done, only what it held: not
+ * what a later one of the same name holds. */
+static void test_refs_of_another(void **state) {
+    char key[STAGE_NAME_MAX], file[STAGE_NAME_MAX], rel[400];
+    Mfp__Txn *one, *two;
+    uint64_t first = receive("1.M1.a", &one);
+
+    staged_name("1.M1.a", key, rel);
+    fs_unlink(&p.b, rel);
+    node_reopen(&p.b);
+    assert_int_equal(stage_lookup(p.b.st, key, file), -ENOENT);
+    fs_unlink(&p.a, "u/new/1.M1.a");
+    node_reopen(&p.a); /* it knows nothing of it */
+    receive("1.M1.a", &two);
+    assert_int_equal(stage_lookup(p.b.st, key, file), 0);
+    journal_applied(p.b.st, first);
+    assert_int_equal(state_checkpoint(p.b.st, 0, NULL, 0), 0);
+    assert_int_equal(stage_lookup(p.b.st, key, file), 0);
+    assert_true(fs_there(&p.b, rel));
+    drop(one);
+    drop(two);
+}
+
+/* Published, and both names exist on one node: two messages, on both, and the merge ends. */
+static void test_published_and_named(void **state) {
+    struct stage_prep prep = {77, 9};
+    struct acts a = {.n = 0};
+
+    fs_write(&p.a, "u/tmp/9.tmp", "nine\n");
+    set_mtime(&p.a, "u/tmp/9.tmp");
+    stores_prepare(&p.a, &p.b, "u", "9.tmp", "u/tmp/9.tmp", 9);
+    assert_int_equal(stage_publish(p.b.st, &prep, 1, NULL), 0);
+    assert_true(fs_there(&p.b, "u/new/9.tmp"));
+    fs_write(&p.b, "u/new/9.M9.a", "nine\n"); /* a restored copy, say */
+    set_mtime(&p.b, "u/new/9.M9.a");
+    contact_mark(&p.b, &inbox);
+    fs_rename(&p.a, "u/tmp/9.tmp", "u/new/9.M9.a");
+    act_add(&p.a, &a, "u", MFL__SUB__NEW, "9.M9.a", 9);
+    drop(node_collect(&p.a, &inbox, &a, false));
+    base_forget_sent(p.a.st);
+    contact_mark(&p.a, &inbox);
+    contact_all(&p);
+    assert_true(fs_there(&p.a, "u/new/9.M9.a"));
+    assert_true(fs_there(&p.b, "u/new/9.M9.a"));
+    assert_true(fs_there(&p.a, "u/new/9.tmp"));
+    assert_true(fs_there(&p.b, "u/new/9.tmp"));
+}
+
+/* ---- store and state of one time --------------------------------------------------- */
+
+static void copy(const char *from, const char *to) {
+    char cmd[1200];
+
+    snprintf(cmd, sizeof(cmd), "rm -rf '%s' && cp -a '%s' '%s'", to, from, to);
+    assert_int_equal(system(cmd), 0);
+}
+
+static void send_one(const char *base) {
+    struct acts a = {.n = 0};
+    char rel[300];
+
+    snprintf(rel, sizeof(rel), "u/new/%s", base);
+    fs_write(&p.a, rel, "text\n");
+    act_add(&p.a, &a, "u", MFL__SUB__NEW, base, 0);
+    assert_false(stores_send(&p.a, &p.b, &inbox, &a, false));
+    assert_int_equal(state_checkpoint(p.a.st, 0, NULL, 0), 0);
+    assert_int_equal(state_checkpoint(p.b.st, 0, NULL, 0), 0);
+}
+
+/* The store comes back from a backup: what came since was not removed. */
+static void test_store_of_a_backup(void **state) {
+    char backup[120];
+
+    snprintf(backup, sizeof(backup), "%s/backup", p.b.root);
+    send_one("1.M1.a");
+    copy(p.b.store, backup);
+    send_one("2.M1.a");
+    copy(backup, p.b.store);
+    node_reopen(&p.b);
+    assert_true(p.b.start.lost);
+    contact_mark(&p.a, &inbox);
+    contact_all(&p);
+    assert_true(fs_there(&p.a, "u/new/2.M1.a"));
+    assert_true(fs_there(&p.b, "u/new/2.M1.a"));
+    node_reopen(&p.b);
+    assert_false(p.b.start.lost);
+}
+
+/* The state does. */
+static void test_state_of_a_backup(void **state) {
+    char backup[120];
+
+    snprintf(backup, sizeof(backup), "%s/backup", p.b.root);
+    send_one("1.M1.a");
+    copy(p.b.state, backup);
+    send_one("2.M1.a");
+    send_one("3.M1.a");
+    copy(backup, p.b.state);
+    node_reopen(&p.b);
+    assert_true(p.b.start.lost);
+}
+
+/* A crash between the two writes of a checkpoint is none of that. */
+static void test_store_ahead_by_one(void **state) {
+    char backup[120];
+
+    snprintf(backup, sizeof(backup), "%s/backup", p.b.root);
+    send_one("1.M1.a");
+    copy(p.b.state, backup);
+    send_one("2.M1.a");
+    copy(backup, p.b.state);
+    node_reopen(&p.b);
+    assert_false(p.b.start.lost);
+    node_reopen(&p.b);
+    assert_int_equal(state_checkpoint(p.b.st, 0, NULL, 0), 0);
+    node_reopen(&p.b);
+    assert_false(p.b.start.lost);
+}
+
+#define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        T(test_refs_of_another),    T(test_published_and_named), T(test_store_of_a_backup),
+        T(test_state_of_a_backup), T(test_store_ahead_by_one),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
