@@ -128,10 +128,14 @@ static int by_time(const struct pend *a, const struct pend *b) {
 
 int pending_rescan(struct state *st, const struct mailfs_id *dir) {
     struct store_dir d;
+    uint64_t before;
     int r = store_dir_open(st, dir, &d), sub;
 
     if (r < 0)
         return r == -ENOENT ? 0 : r;
+    state_lock(st);
+    before = st->pending_count;
+    state_unlock(st);
     for (sub = MFP__SUB__NEW; r == 0 && sub <= MFP__SUB__CUR; sub++) {
         struct rescan rs = {st, dir, store_sub_open(st, &d, sub, false)};
         if (rs.fd >= 0)
@@ -139,7 +143,8 @@ int pending_rescan(struct state *st, const struct mailfs_id *dir) {
     }
     store_dir_close(&d);
     state_lock(st);
-    HASH_SORT(st->pending, by_time); /* directories have another order */
+    if (st->pending_count != before)
+        HASH_SORT(st->pending, by_time); /* directories have another order */
     state_unlock(st);
     return r;
 }
