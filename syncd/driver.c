@@ -27,7 +27,10 @@
 #include "volume.h"
 #include "xfer.h"
 
-#define TICK_MAX_MS 3600000
+#define COMPARE_TREES_MS 3000
+#define APPLY_AGAIN_MS   1000
+#define APPLY_TRIES      60
+#define TICK_MAX_MS      3600000
 
 static const char *const state_words[] = {"no-peer", "alone", "catching-up", "in-sync"};
 
@@ -51,7 +54,11 @@ struct apply {
     struct replica_payload *payload;
     struct apply_result result;
     int err;
+    unsigned tries;
 };
+
+static void apply_start(struct apply *a);
+static void apply_submit(struct volume *v, struct apply init);
 
 static void apply_run(void *arg) {
     struct apply *a = arg;
@@ -70,10 +77,64 @@ static void apply_suspects(const struct apply *a) {
     }
 }
 
-/* Directories are merged at contact only. */
-static void apply_tree(struct volume *v) {
-    if (contact_is_up(v))
-        contact_drop(v, "directories were moved on both nodes: they are compared", true);
+void driver_compare_trees(struct volume *v, const char *why) {
+    uint64_t now = volume_now();
+    if (!contact_is_up(v) || now < v->compare_trees_from)
+        return;
+    v->compare_trees_from = now + COMPARE_TREES_MS;
+    log_info("volume %s: %s: the directory trees are compared", v->cv->name, why);
+    contact_drop(v, "directories differ: they are to be compared", true);
+}
+
+static void apply_free(struct apply *a) {
+    apply_result_free(&a->result);
+    replica_payload_unref(a->payload);
+    free(a);
+}
+
+static void apply_uncount(struct apply *a) {
+    struct load *l = load_of(a->payload);
+    if (l->counted)
+        a->v->trees_unapplied--;
+    l->counted = false;
+}
+
+/* Before its turn: with a fault, it is applied once more in its turn, and says so then. */
+static void apply_early_done(struct apply *a) {
+    struct volume *v = a->v;
+    struct load *l = load_of(a->payload);
+    l->early_done = true;
+    l->early_ok = a->err == 0 && !a->result.suspect && !a->result.tree && a->result.n_also == 0;
+    if (l->applying && l->early_ok) {
+        replica_applied(v->machine, volume_now(), l->applied_seq);
+    } else if (l->applying) {
+        apply_submit(v, (struct apply){.dir = a->dir,
+                                       .seq = l->applied_seq,
+                                       .journal_id = a->journal_id,
+                                       .payload = replica_payload_ref(a->payload)});
+    }
+    apply_free(a);
+    driver_pump(v);
+}
+
+/* No room, or the like: what was acknowledged stays ahead of the next L until it is applied. */
+static bool may_pass(int err) {
+    return err == -ENOSPC || err == -EDQUOT || err == -EIO || err == -ENOMEM;
+}
+
+static void apply_again(evutil_socket_t fd, short what, void *arg) {
+    struct apply *a = arg;
+    apply_result_free(&a->result);
+    apply_start(a);
+}
+
+static bool apply_later(struct apply *a) {
+    struct timeval tv = {.tv_sec = APPLY_AGAIN_MS / 1000};
+    if (!may_pass(a->err) || a->tries++ >= APPLY_TRIES || a->v->stopping)
+        return false;
+    volume_error(a->v, "a transaction of the peer's cannot be applied yet: %s",
+                 log_strerror(a->err));
+    return event_base_once(a->v->engine->evb, -1, EV_TIMEOUT, apply_again, a, &tv) == 0;
 }
 
 static void apply_done(void *arg) {
@@ -81,49 +142,46 @@ static void apply_done(void *arg) {
     struct volume *v = a->v;
     v->changes++;
     front_invalidate(v->front, &a->result.inval);
+    if (a->early) {
+        apply_early_done(a);
+        return;
+    }
+    if (apply_later(a))
+        return;
+    apply_uncount(a);
     if (a->replay)
         replica_replayed(v->machine, volume_now(), a->dir);
-    else if (!a->early)
+    else
         replica_applied(v->machine, volume_now(), a->seq);
     driver_pump(v);
     apply_suspects(a);
     if (a->result.tree)
-        apply_tree(v);
-    apply_result_free(&a->result);
-    replica_payload_unref(a->payload);
-    free(a);
+        driver_compare_trees(v, "directories are not where the peer has them");
+    apply_free(a);
     driver_pump(v);
+}
+
+static void apply_start(struct apply *a) {
+    if (driver_txn_is_tree(load_of(a->payload)->txn))
+        jobs_barrier(a->v->jobs, apply_run, apply_done, a);
+    else
+        jobs_run(a->v->jobs, &a->dir, apply_run, apply_done, a);
 }
 
 static void apply_submit(struct volume *v, struct apply init) {
     struct apply *a = mem_copy(&init, sizeof init);
     a->v = v;
-    if (driver_txn_is_tree(load_of(a->payload)->txn))
-        jobs_barrier(v->jobs, apply_run, apply_done, a);
-    else
-        jobs_run(v->jobs, &a->dir, apply_run, apply_done, a);
-}
-
-struct applied {
-    struct volume *v;
-    uint64_t seq;
-};
-
-static void applied_done(void *arg) {
-    struct applied *a = arg;
-    struct volume *v = a->v;
-    replica_applied(v->machine, volume_now(), a->seq);
-    free(a);
-    driver_pump(v);
+    apply_start(a);
 }
 
 static void act_apply(struct volume *v, const struct replica_action *a) {
     struct load *l = load_of(a->payload);
     l->applying = true;
-    if (l->early) { /* behind that job */
-        struct applied *done = mem_new(sizeof *done);
-        *done = (struct applied){v, a->seq};
-        jobs_barrier(v->jobs, NULL, applied_done, done);
+    l->applied_seq = a->seq;
+    if (l->early && !l->early_done)
+        return; /* apply_early_done() goes on */
+    if (l->early_ok) {
+        replica_applied(v->machine, volume_now(), a->seq);
         return;
     }
     apply_submit(v, (struct apply){.dir = a->dir,
@@ -142,12 +200,19 @@ static bool may_be_early(const Mfp__Txn *txn) {
     return txn->n_ops > 0;
 }
 
+/* Not while trees are being compared, nor past another change of the tree that has to wait. */
 void driver_apply_early(struct volume *v, const struct mailfs_id *dir,
                         struct replica_payload *payload) {
     struct load *l = load_of(payload);
-    if (l->applying || !may_be_early(l->txn))
+    if (l->applying || !driver_txn_is_tree(l->txn))
         return;
-    l->early = l->applying = true;
+    if (replica_state(v->machine) != REPLICA_IN_SYNC || v->trees_unapplied > 0 ||
+        !may_be_early(l->txn)) {
+        l->counted = true;
+        v->trees_unapplied++;
+        return;
+    }
+    l->early = true;
     apply_submit(v, (struct apply){.dir = *dir,
                                    .early = true,
                                    .journal_id = l->journal_id,
@@ -158,19 +223,25 @@ void driver_apply_early(struct volume *v, const struct mailfs_id *dir,
 
 struct acked {
     struct volume *v;
+    struct mailfs_id dir;
+    int err;
     struct replica_payload *payload;
 };
 
 static void acked_run(void *arg) {
     struct acked *a = arg;
-    base_acked(a->v->state, load_of(a->payload)->txn); /* an error is logged there */
+    a->err = base_acked(a->v->state, load_of(a->payload)->txn); /* logged there */
 }
 
 static void acked_done(void *arg) {
     struct acked *a = arg;
-    a->v->changes++;
+    struct volume *v = a->v;
+    v->changes++;
+    if (a->err != 0)
+        replica_suspect(v->machine, volume_now(), a->dir);
     replica_payload_unref(a->payload);
     free(a);
+    driver_pump(v);
 }
 
 static void act_acked(struct volume *v, const struct replica_action *action) {
@@ -178,6 +249,7 @@ static void act_acked(struct volume *v, const struct replica_action *action) {
         return;
     struct acked *a = mem_new(sizeof *a);
     a->v = v;
+    a->dir = action->dir;
     a->payload = replica_payload_ref(action->payload);
     if (driver_txn_is_tree(load_of(a->payload)->txn))
         jobs_barrier(v->jobs, acked_run, acked_done, a);
@@ -231,6 +303,10 @@ static void prep_submit(struct volume *v, struct replica_prep prep, bool publish
         jobs_barrier(v->jobs, publish_run, prep_done, p); /* its mailbox is known on disk only */
     else if (workq_submit(v->engine->io, WORKQ_NO_LANE, drop_run, prep_done, p) != 0)
         mem_out("work queue");
+}
+
+void driver_drop_prep(struct volume *v, struct replica_prep prep) {
+    prep_submit(v, prep, false);
 }
 
 /* ---- replay ------------------------------------------------------------------------ */
@@ -357,6 +433,10 @@ static void carry_out(struct volume *v, const struct replica_action *a) {
     case RACT_UNPREPARE:
         act_unprepare(v, a);
         break;
+    case RACT_CAUGHT_UP:
+        v->untold_since_wall_ns = 0;
+        merges_action(v->merges, a);
+        break;
     default:
         if (!merges_action(v->merges, a))
             log_error("volume %s: unknown action %d", v->cv->name, (int)a->kind);
@@ -395,8 +475,8 @@ void driver_pump(struct volume *v) {
 static void tick(evutil_socket_t fd, short what, void *arg) {
     struct volume *v = arg;
     uint64_t now = volume_now();
-    if (contact_is_up(v)) /* part of a long frame counts as well */
-        replica_heard(v->machine, now - contact_quiet_ms(v));
+    if (contact_is_up(v)) /* part of a long frame counts as well; what we do not read, too */
+        replica_heard(v->machine, xfer_paused(v->xfers) ? now : now - contact_quiet_ms(v));
     replica_tick(v->machine, now);
     driver_pump(v);
 }

@@ -33,6 +33,15 @@ int driver_replay(struct volume *v);
 void driver_apply_early(struct volume *v, const struct mailfs_id *dir,
                         struct replica_payload *payload);
 
+/*
+ * Directories are merged at contact only, so a new one is made; not again and again: the next one
+ * waits for COMPARE_TREES_MS.
+ */
+void driver_compare_trees(struct volume *v, const char *why);
+
+/* The content the peer had prepared is not wanted: out of the stage. */
+void driver_drop_prep(struct volume *v, struct replica_prep prep);
+
 /* Does a transaction change the directory tree? Then its order to other containers matters. */
 bool driver_txn_is_tree(const Mfp__Txn *txn);
 

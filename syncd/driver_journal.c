@@ -27,6 +27,7 @@
 
 #define LANE_JOURNAL UINT64_C(0x6a6f75726e616c00)
 #define LANE_CONTENT UINT64_C(0x636f6e74656e7400)
+#define SKIPPED_MAX  32 /* what waits for contents, before all wait with it */
 #define BATCH_MAX    256
 
 enum stage_of { WAITS, CHECKING, FETCHING, READY, REFUSED };
@@ -174,11 +175,36 @@ static void commit_done(void *arg) {
     driver_pump(v);
 }
 
-/* Moves the ready ones at the head to the batch. */
+/* Does one before it, of its container, still wait? */
+static bool must_wait(const struct journaler *j, const struct entry *e) {
+    const struct entry *before;
+    DL_FOREACH(j->list, before) {
+        if (before == e)
+            return false;
+        if (mailfs_id_equal(&before->dir, &e->dir))
+            return true;
+    }
+    return false;
+}
+
+/*
+ * Moves ready ones to the batch. One that waits for a content holds up those of its own container
+ * only; but nothing passes a change of the tree, nor does that pass anything.
+ */
 static size_t take_batch(struct journaler *j) {
-    size_t n = 0, max = j->one_by_one > 0 ? 1 : BATCH_MAX;
-    while (j->list != NULL && j->list->at == READY && n < max) {
-        struct entry *e = j->list;
+    size_t n = 0, left = 0, max = j->one_by_one > 0 ? 1 : BATCH_MAX;
+    struct entry *e, *next;
+    for (e = j->list; e != NULL && n < max && left < SKIPPED_MAX; e = next) {
+        bool tree = driver_txn_is_tree(txn_of(e));
+        next = e->next;
+        if (tree && left > 0)
+            break;
+        if (e->at != READY || must_wait(j, e)) {
+            left++;
+            if (tree)
+                break;
+            continue;
+        }
         DL_DELETE(j->list, e);
         DL_APPEND(j->batch, e);
         n++;

@@ -13,6 +13,7 @@
 
 #include <uthash.h>
 
+#include "contact.h"
 #include "content.h"
 #include "driver.h"
 #include "front.h"
@@ -130,15 +131,15 @@ static void tree_scan_run(void *arg) {
 static void tree_scan_done(void *arg) {
     struct step *s = arg;
     struct merges *m = s->v->merges;
+    replica_payload_unref(m->tree);
+    m->tree = NULL;
     if (s->err != 0) {
         volume_error(s->v, "the directory tree cannot be read: %s", log_strerror(s->err));
-        s->tree = mem_new(sizeof *s->tree);
-        mfp__tree__init(s->tree);
+    } else {
+        m->tree_full = s->full;
+        s->tree->full = s->tree->full || s->full; /* without a base it is, whatever was asked */
+        m->tree = load_tree(s->tree);
     }
-    m->tree_full = s->full;
-    s->tree->full = s->tree->full || s->full; /* without a base it is, whatever was asked */
-    replica_payload_unref(m->tree);
-    m->tree = load_tree(s->tree);
     replica_tree_scanned(s->v->machine, volume_now(), m->tree, s->digest);
     step_free(s);
 }
@@ -176,8 +177,10 @@ static void marks_done(void *arg) {
         marks[i].dir = s->marks[i].dir;
         memcpy(marks[i].base_digest, s->marks[i].digest, sizeof marks[i].base_digest);
     }
-    if (s->err != 0)
+    if (s->err != 0) { /* an empty list would say that nothing was changed here */
         volume_error(s->v, "the marks cannot be read: %s", log_strerror(s->err));
+        contact_drop(s->v, "the marks cannot be read", true);
+    }
     replica_marks(s->v->machine, volume_now(), marks, s->n_marks);
     free(marks);
     step_free(s);
@@ -252,6 +255,12 @@ static bool both_changed(const struct step *s) {
     return !a->full && !b->full && a->n_msgs + a->n_files > 0 && b->n_msgs + b->n_files > 0;
 }
 
+/* A merge of mailboxes cannot settle that, one of the trees can. */
+static bool one_is_gone(const struct step *s) {
+    return s->mine != NULL && s->theirs != NULL &&
+           load_of(s->mine)->listing->gone != load_of(s->theirs)->listing->gone;
+}
+
 static void merge_done(void *arg) {
     struct step *s = arg;
     if (s->err == 0) {
@@ -263,6 +272,9 @@ static void merge_done(void *arg) {
     front_invalidate(s->v->front, &s->inval);
     own_forget(s->v->merges, &s->dir);
     replica_merged(s->v->machine, volume_now(), s->dir, s->round, s->digest, s->err);
+    driver_pump(s->v);
+    if (s->err == -EAGAIN && one_is_gone(s))
+        driver_compare_trees(s->v, "a directory is on one node only");
     step_free(s);
 }
 

@@ -28,8 +28,11 @@ struct load {
     Mfl__ToSyncd *prepare; /* holds the Prepare */
     /* LOAD_TXN, received: its journal entry, once it has one */
     uint64_t journal_id;
-    bool applying; /* the machine has asked for it, or it was applied early */
-    bool early;
+    bool applying;        /* the machine has asked for it */
+    uint64_t applied_seq; /* what the machine calls it */
+    bool early;           /* begun before it asked */
+    bool early_done, early_ok;
+    bool counted; /* in the volume's trees_unapplied */
 };
 
 /* Take over what they are given. */

@@ -54,7 +54,7 @@ static void pending(struct volume *v, struct status *s) {
     s->pending_messages = p.messages;
     s->pending_bytes = p.bytes;
     s->pending_transactions = n.unacked;
-    s->oldest_wall_ns = p.oldest_wall_ns;
+    s->oldest_wall_ns = older(p.oldest_wall_ns, v->untold_since_wall_ns);
     if (n.oldest_unacked_at != 0) {
         uint64_t age_ns = (volume_now() - n.oldest_unacked_at) * 1000000;
         s->oldest_wall_ns = older(s->oldest_wall_ns, s->now_wall_ns - age_ns);

@@ -15,6 +15,7 @@
 #include "driver.h"
 #include "load.h"
 #include "mem.h"
+#include "util/clock.h"
 #include "volume.h"
 #include "wire/check.h"
 
@@ -122,6 +123,8 @@ static void collect_done(void *arg) {
     struct collect *c = arg;
     struct volume *v = c->v;
     v->changes++;
+    if (c->alone && v->untold_since_wall_ns == 0 && v->cv->peer != NULL && c->acts.n > 0)
+        v->untold_since_wall_ns = clock_wall_ns();
     collect_give(c);
     driver_pump(v);
     if (c->err != 0 || c->suspect)

@@ -60,8 +60,11 @@ struct volume {
     bool ready; /* the journal of an earlier life is applied: the peer may come */
     bool stopping;
 
-    uint64_t changes;       /* counts what a checkpoint would have to write */
-    uint64_t since_wall_ns; /* of the present state */
+    uint64_t compare_trees_from;   /* not before */
+    uint64_t untold_since_wall_ns; /* the first change that was not sent, since the last in-sync */
+    unsigned trees_unapplied;      /* received changes of the tree that wait for their turn */
+    uint64_t changes;              /* counts what a checkpoint would have to write */
+    uint64_t since_wall_ns;        /* of the present state */
     uint64_t merged, conflicts;
     char last_error[VOLUME_ERROR_MAX];
     uint64_t last_error_wall_ns;

@@ -42,6 +42,9 @@ void xfer_receive_prepare(struct xfers *x, const Mfp__Prepare *prepare);
 int xfer_receive_body(struct xfers *x, Mfp__Body *body);
 void xfer_receive_fetch(struct xfers *x, const Mfp__Fetch *fetch);
 
+/* Is the peer not read, since the disks do not keep up? */
+bool xfer_paused(const struct xfers *x);
+
 /* Is this content being received? When one has been, journaler_wake() is called. */
 bool xfer_receiving(const struct xfers *x, const struct replica_prep *prep);
 /* Aborted by its origin while it was being received. False: it was not. */

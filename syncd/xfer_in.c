@@ -54,12 +54,12 @@ static void in_free(struct xfer_in *in) {
 }
 
 static struct xfer_in *in_find(const struct xfers *x, Mfp__Body__Kind kind, uint64_t id) {
-    struct xfer_in *in;
+    struct xfer_in *in, *found = NULL;
     DL_FOREACH(x->in, in) {
         if (in->kind == kind && in->id == id && !in->dead)
-            return in;
+            found = in; /* the newest: numbers come again when mailfs does */
     }
-    return NULL;
+    return found;
 }
 
 static Mfp__Meta *meta_copy(const Mfp__Meta *from) {
@@ -108,8 +108,10 @@ static void in_finish(struct xfer_in *in) {
     struct replica_prep prep = in->prep;
     int err = in->dead && !in->work_end ? -ENOTCONN : in->err;
     struct fetch *fetch = in->fetch;
-    bool prepare = in->kind == MFP__BODY__KIND__PREPARE;
+    bool prepare = in->kind == MFP__BODY__KIND__PREPARE, drop = in->drop;
     in_free(in);
+    if (drop)
+        driver_drop_prep(v, prep);
     if (prepare) {
         replica_content_durable(v->machine, volume_now(), prep, err);
         journaler_wake(v->journaler);
@@ -217,6 +219,10 @@ int xfer_receive_body(struct xfers *x, Mfp__Body *body) {
     return 0;
 }
 
+bool xfer_paused(const struct xfers *x) {
+    return x->paused;
+}
+
 bool xfer_receiving(const struct xfers *x, const struct replica_prep *prep) {
     const struct xfer_in *in = in_find(x, MFP__BODY__KIND__PREPARE, prep->seq);
     return in != NULL && in->prep.incarnation == prep->incarnation;
@@ -224,9 +230,12 @@ bool xfer_receiving(const struct xfers *x, const struct replica_prep *prep) {
 
 bool xfer_cancel(struct xfers *x, const struct replica_prep *prep) {
     struct xfer_in *in = in_find(x, MFP__BODY__KIND__PREPARE, prep->seq);
-    if (in == NULL || in->prep.incarnation != prep->incarnation || in->end)
+    if (in == NULL || in->prep.incarnation != prep->incarnation)
         return false;
-    in_kill(in);
+    if (in->end)
+        in->drop = true;
+    else
+        in_kill(in);
     return true;
 }
 

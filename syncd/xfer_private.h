@@ -45,6 +45,7 @@ struct xfer_in {
     char *symlink;
     struct xfer_chunk *chunks; /* received, for the next job */
     bool end, dead, working, begun;
+    bool drop;    /* aborted when it was all here: dropped when it is staged */
     int peer_err; /* the peer could not read it */
     struct fetch *fetch;
     /* the worker's */
