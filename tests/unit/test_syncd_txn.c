@@ -47,6 +47,8 @@ uint64_t volume_now(void) {
 
 /* ---- a volume without peer, one worker so that order shows ------------------------- */
 
+static const struct conf_volume no_peer = {.name = "mail"};
+
 struct fixture {
     struct volume v;
     struct workq *wq;
@@ -57,6 +59,7 @@ static int setup(void **state) {
     struct replica_config rc = {.node = "mx-a", .timeout_ms = 3000, .max_unacked = 100};
     if (workq_new(1, 10000, &f->wq) != 0)
         return -1;
+    f->v.cv = &no_peer;
     f->v.machine = replica_new(&rc, 0);
     f->v.jobs = jobs_new(f->wq, 1);
     f->v.txns = txns_new(&f->v);
