@@ -349,6 +349,16 @@ static bool have_msg(struct store_dir *d, const struct index *ix, const Mfp__Bas
     return (uint64_t)sb.st_size == m->meta->size;
 }
 
+/* Staged, and not another message of that name, of a round that was put off. */
+static bool staged_as(struct state *st, const char *key, const Mfp__Meta *meta) {
+    char file[STAGE_NAME_MAX];
+    struct stat sb;
+
+    return stage_lookup(st, key, file) == 0 &&
+           (!meta || (fstatat(st->stage, file, &sb, AT_SYMLINK_NOFOLLOW) == 0 &&
+                      (uint64_t)sb.st_size == meta->size));
+}
+
 static int lacks_msg(struct state *st, struct store_dir *d, const struct index *ix,
                      const Mfp__BaseMsg *m, struct content_wants *out) {
     const struct mailfs_id *dir = &d->id;
@@ -357,7 +367,7 @@ static int lacks_msg(struct state *st, struct store_dir *d, const struct index *
     if (!m->is || m->is->sub == MFP__SUB__SELF || have_msg(d, ix, m))
         return 0;
     stage_fetch_name(dir, MFP__SUB__CUR, m->bname, key);
-    if (staged(st, key) || is_published(st, m->prepared))
+    if (staged_as(st, key, m->meta) || is_published(st, m->prepared))
         return 0;
     if (m->prepared) {
         stage_prep_key(m->prepared->incarnation, m->prepared->seq, key);

@@ -120,6 +120,7 @@ int merge_caught_up(struct state *st) {
     state_lock(st);
     st->keep_removed = false;
     state_unlock(st);
+    stage_drop_idle(st);
     r = store_each_name(st->kept, drop_removed, st);
 
     return r < 0 ? state_fail(st, r, NULL, "cannot remove what was kept back") : 0;

@@ -15,6 +15,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "io/hash.h"
@@ -88,6 +89,13 @@ static bool parse_prep(struct stage_item *it, const char *file) {
     return it->tmp_name != NULL;
 }
 
+static int64_t seconds(void) {
+    struct timespec ts;
+
+    clock_gettime(CLOCK_MONOTONIC, &ts);
+    return ts.tv_sec;
+}
+
 /* Under the mutex. NULL: no memory, or no such name. */
 static struct stage_item *item_add(struct state *st, const char *file) {
     bool prep = str_starts(file, "p-");
@@ -102,6 +110,7 @@ static struct stage_item *item_add(struct state *st, const char *file) {
         return NULL;
     }
     memcpy(it->key, file, nkey);
+    it->noted = seconds();
     HASH_ADD_STR(st->items, key, it);
     return it;
 }
@@ -132,8 +141,10 @@ static int note_item(struct state *st, const char *key, const char *file, bool g
     it = stage_find(st, key);
     if (!it)
         it = item_add(st, file);
-    if (it)
+    if (it) {
         it->gone = gone;
+        it->noted = seconds();
+    }
     state_unlock(st);
     return it ? 0 : -ENOMEM;
 }
@@ -149,6 +160,25 @@ void stage_release(struct state *st, const char *key) {
     it = stage_find(st, key);
     if (it && it->refs == 0) {
         io_unlink(st->stage, it->file);
+        stage_item_free(st, it);
+    }
+    state_unlock(st);
+}
+
+/* One that was just fetched may be for a transaction that is not in the journal yet; nothing is
+ * fetched for so long that then is of use. */
+#define IDLE_SECONDS 600
+
+void stage_drop_idle(struct state *st) {
+    struct stage_item *it, *tmp;
+    int64_t now = seconds();
+
+    state_lock(st);
+    HASH_ITER(hh, st->items, it, tmp) {
+        if (it->is_prep || it->refs || now - it->noted < IDLE_SECONDS)
+            continue;
+        if (!it->gone)
+            io_unlink(st->stage, it->file);
         stage_item_free(st, it);
     }
     state_unlock(st);

@@ -45,6 +45,9 @@ int stage_drop(struct state *st, const struct stage_prep *prep);
  */
 int stage_publish(struct state *st, const struct stage_prep *prep, uint64_t gen, struct invals *iv);
 
+/* Again those whose mailbox was not there: it may have come with the merge of the trees. */
+void stage_publish_homeless(struct state *st, struct invals *iv);
+
 /* At the start, after the replay: every prepared content that nothing refers to, malloc'ed. The
  * caller publishes each. Used ones and fragments have been dropped. */
 int stage_leftovers(struct state *st, struct stage_prep **preps, size_t *n);

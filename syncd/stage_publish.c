@@ -157,7 +157,8 @@ static int publish_dir(struct state *st, struct mailfs_id id, struct store_dir *
 
     for (depth = 0; depth < 64; depth++) {
         r = store_dir_open(st, &id, d);
-        if (r == 0 && store_sub_open(st, d, MFP__SUB__NEW, false) >= 0)
+        /* Its own mailbox may have come with the tree's merge, which makes no new/ in it. */
+        if (r == 0 && store_sub_open(st, d, MFP__SUB__NEW, depth == 0) >= 0)
             return 0;
         store_dir_close(d);
         if (mailfs_id_is_root(&id) || base_dir_get(st, &id, &rec) < 0)
@@ -212,15 +213,17 @@ static int publish_take(struct state *st, const char *key, struct mailfs_id *dir
     return r;
 }
 
-static void publish_done(struct state *st, const char *key, bool ok) {
+static void publish_done(struct state *st, const char *key, int err) {
     struct stage_item *it;
 
     state_lock(st);
     it = stage_find(st, key);
-    if (it && ok)
+    if (it && err == 0) {
         stage_item_free(st, it);
-    else if (it)
+    } else if (it) {
         it->used = false;
+        it->homeless = err == -ENOENT;
+    }
     state_unlock(st);
 }
 
@@ -238,13 +241,33 @@ int stage_publish(struct state *st, const struct stage_prep *prep, uint64_t gen,
     r = publish_dir(st, dir, &d);
     if (r == 0)
         r = publish_in(st, &d, prep, file, tmp, gen);
-    publish_done(st, key, r == 0);
+    publish_done(st, key, r);
     if (r == 0) {
         inval_add(iv, &d.id, MFL__SUB__NEW, NULL, tmp, false);
         inval_poke(iv, &d.id, MFL__SUB__NEW);
     }
     store_dir_close(&d);
     return r < 0 ? state_fail(st, r, &dir, "cannot publish a prepared message") : 0;
+}
+
+void stage_publish_homeless(struct state *st, struct invals *iv) {
+    struct stage_item *it, *tmp;
+    struct stage_prep *v;
+    uint64_t gen;
+    size_t n = 0, i;
+
+    if (state_mark_gen(st, &gen) < 0)
+        return; /* at the next merge, or start */
+    state_lock(st);
+    v = calloc(HASH_COUNT(st->items) + 1, sizeof(*v));
+    HASH_ITER(hh, st->items, it, tmp) {
+        if (v && it->homeless)
+            v[n++] = (struct stage_prep){it->incarnation, it->seq};
+    }
+    state_unlock(st);
+    for (i = 0; i < n; i++)
+        stage_publish(st, &v[i], gen, iv); /* which tells of errors */
+    free(v);
 }
 
 /* ---- start, checkpoint ------------------------------------------------------------- */

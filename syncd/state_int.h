@@ -67,6 +67,8 @@ struct stage_item {
     bool used;     /* a journal entry referred to it */
     bool gone;     /* the peer has it no more: there is no file */
     bool is_prep;
+    bool homeless; /* to be published, but its mailbox was not there */
+    int64_t noted; /* seconds, CLOCK_MONOTONIC */
     uint64_t incarnation, seq;
     struct mailfs_id dir;
     char *tmp_name;
@@ -191,6 +193,8 @@ int stage_pin(struct state *st, int fd, const char *file);
 int stage_note_gone(struct state *st, const char *file);
 /* Removes a content that has got its name, unless a journal entry refers to it. */
 void stage_release(struct state *st, const char *key);
+/* Fetched contents that nobody came for: of merges that were put off and then did without. */
+void stage_drop_idle(struct state *st);
 /* What was published in this container, by name; malloc'ed, sorted. */
 struct stage_pub {
     char name[STAGE_NAME_MAX];

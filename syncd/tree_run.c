@@ -24,6 +24,7 @@
 #include "maildir/class.h"
 #include "merge_int.h"
 #include "replica/tree_merge.h"
+#include "stage.h"
 #include "util/log.h"
 #include "util/str.h"
 #include "wire/check.h"
@@ -461,8 +462,10 @@ int tree_merge_run(struct state *st, const Mfp__Tree *mine, const Mfp__Tree *the
                                  1);
     if (r == 0)
         r = base_tree_digest_now(st, digest);
-    if (r == 0)
+    if (r == 0) {
         report(t.result);
+        stage_publish_homeless(st, inval);
+    }
     free(t.order);
     tree_result_free(t.result);
     free((void *)a.entries);

@@ -14,8 +14,10 @@
 #include <cmocka.h>
 
 #include "syncd/base.h"
+#include "syncd/content.h"
 #include "syncd/journal.h"
 #include "syncd/merge_run.h"
+#include "syncd/scan.h"
 #include "syncd/stage.h"
 #include "syncd/state_int.h"
 #include "syncd_contact.h"
@@ -118,6 +120,49 @@ static void test_published_and_named(void **state) {
     assert_true(fs_there(&p.b, "u/new/9.tmp"));
 }
 
+/* Acknowledged, and its mailbox not there yet when the origin went: it is published when the trees
+ * have been merged. */
+static void test_publish_homeless(void **state) {
+    struct stage_prep prep = {77, 5};
+    struct mailfs_id box;
+
+    fs_mkdir(&p.a, "w");
+    fs_mkdir(&p.a, "w/new");
+    fs_mkdir(&p.a, "w/cur");
+    fs_mkdir(&p.a, "w/tmp");
+    box = fs_id(&p.a, "w");
+    fs_write(&p.a, "w/tmp/5.tmp", "five\n");
+    stores_prepare(&p.a, &p.b, "w", "5.tmp", "w/tmp/5.tmp", 5);
+    fs_unlink(&p.a, "w/tmp/5.tmp");
+    assert_int_equal(stage_publish(p.b.st, &prep, 1, NULL), -ENOENT);
+    contact_mark(&p.a, &mailfs_id_root);
+    contact_mark(&p.a, &box);
+    contact_all(&p);
+    assert_true(fs_there(&p.b, "w/new/5.tmp"));
+    assert_true(fs_there(&p.a, "w/new/5.tmp"));
+}
+
+/* Of a round that was put off: another message of that name is not taken for it. */
+static void test_stale_stage(void **state) {
+    struct content_wants wants;
+    Mfp__Listing *l;
+
+    fs_write(&p.a, "u/new/1.M1.a", "text\n");
+    contact_mark(&p.a, &inbox);
+    assert_int_equal(scan_mailbox(p.a.st, &inbox, false, &l), 0);
+    stores_stage(&p.a, &p.b, l);
+    assert_int_equal(content_lacks(p.b.st, l, &wants), 0);
+    assert_int_equal(wants.n, 0);
+    mfp__listing__free_unpacked(l, NULL);
+    fs_write(&p.a, "u/new/1.M1.a", "another text\n");
+    assert_int_equal(scan_mailbox(p.a.st, &inbox, false, &l), 0);
+    assert_int_equal(content_lacks(p.b.st, l, &wants), 0);
+    assert_int_equal(wants.n, 1);
+    content_wants_free(&wants);
+    mfp__listing__free_unpacked(l, NULL);
+    contact_all(&p);
+}
+
 /* ---- store and state of one time --------------------------------------------------- */
 
 static void copy(const char *from, const char *to) {
@@ -194,7 +239,8 @@ static void test_store_ahead_by_one(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         T(test_refs_of_another),    T(test_published_and_named), T(test_store_of_a_backup),
-        T(test_state_of_a_backup), T(test_store_ahead_by_one),
+        T(test_state_of_a_backup),  T(test_store_ahead_by_one),  T(test_publish_homeless),
+        T(test_stale_stage),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
