@@ -60,7 +60,9 @@ struct volume {
     bool ready; /* the journal of an earlier life is applied: the peer may come */
     bool stopping;
 
+    bool compare_trees_due;
     uint64_t compare_trees_from;   /* not before */
+    bool compare_trees_due;        /* a timer waits for that */
     uint64_t untold_since_wall_ns; /* the first change that was not sent, since the last in-sync */
     unsigned trees_unapplied;      /* received changes of the tree that wait for their turn */
     uint64_t changes;              /* counts what a checkpoint would have to write */

@@ -47,7 +47,7 @@ uint64_t volume_now(void) {
 
 /* ---- a volume without peer, one worker so that order shows ------------------------- */
 
-static const struct conf_volume no_peer = {.name = "mail"};
+static struct conf_volume no_peer = {.name = "mail"};
 
 struct fixture {
     struct volume v;
