@@ -331,6 +331,53 @@ static void case_prepare_ends(void) {
     nothing_comes();
 }
 
+/* The kernel sends one fsync of a file after the other; one after a refusal asks anew. */
+static void case_fsync_twice(void) {
+    make_box("a", 0);
+    put_file(in_mount("a/tmp/1.x"), "one");
+    struct doing d = start(do_fsync, in_mount("a/tmp/1.x"));
+    uint64_t req = fake_expect(MFL__TO_SYNCD__M_PREPARE)->prepare->req;
+    struct doing e = start(do_fsync, in_mount("a/tmp/1.x"));
+    CHECK(!done_within(&e, A_WHILE_MS));
+    nothing_comes();
+    fake_release(req, EAGAIN);
+    CHECK(finish(&d) == EAGAIN);
+    fake_expect(MFL__TO_SYNCD__M_ABORT);
+    req = fake_expect(MFL__TO_SYNCD__M_PREPARE)->prepare->req;
+    CHECK(!done_within(&e, A_WHILE_MS));
+    fake_release(req, 0);
+    CHECK(finish(&e) == 0);
+}
+
+/* A sieve script is no message, though it is written to a tmp/. */
+static void case_sieve_tmp(void) {
+    CHECK(mkdir(in_mount("sieve"), 0700) == 0);
+    expect_act(MFL__ACT__WHAT_DIR_MAKE);
+    CHECK(mkdir(in_mount("sieve/tmp"), 0700) == 0);
+    expect_act(MFL__ACT__WHAT_SUBDIR);
+    put_file(in_mount("sieve/tmp/x"), "keep;");
+    CHECK(do_fsync(in_mount("sieve/tmp/x")) == 0);
+    nothing_comes();
+    CHECK(rename(in_mount("sieve/tmp/x"), in_mount("sieve/x.sieve")) == 0);
+    CHECK(strcmp(expect_act(MFL__ACT__WHAT_FILE)->file->name, "x.sieve") == 0);
+    nothing_comes();
+}
+
+/* A mailbox that is deleted while somebody holds its L: U is still told. */
+static void case_lock_in_trash(void) {
+    make_box("a", 0);
+    struct doing owner = hold("a");
+    CHECK(rename(in_mount("a"), in_mount("..DOVECOT-TRASHED")) == 0);
+    expect_act(MFL__ACT__WHAT_DIR_REMOVE);
+    struct doing u = start(do_unlock, in_mount("..DOVECOT-TRASHED"));
+    uint64_t req = fake_expect(MFL__TO_SYNCD__M_UNLOCK)->unlock->req;
+    CHECK(!done_within(&u, A_WHILE_MS));
+    fake_release(req, 0);
+    CHECK(finish(&u) == 0);
+    end(&owner);
+    nothing_comes();
+}
+
 /* The peer has the token: a lock that bears its name, until the token is here. */
 static void case_busy(void) {
     char text[64] = "";
@@ -596,6 +643,9 @@ static const struct wait_case cases[] = {
     {"in_txn", case_in_txn},
     {"prepare", case_prepare},
     {"prepare_ends", case_prepare_ends},
+    {"fsync_twice", case_fsync_twice},
+    {"sieve_tmp", case_sieve_tmp},
+    {"lock_in_trash", case_lock_in_trash},
     {"busy", case_busy},
     {"invalidate", case_invalidate},
     {"poke", case_poke},
