@@ -263,6 +263,10 @@ static bool one_is_gone(const struct step *s) {
 
 static void merge_done(void *arg) {
     struct step *s = arg;
+    char hex[MAILFS_ID_HEX];
+    log_debug("merge of %s, round %u%s: %s, digest %02x%02x", mailfs_id_format(&s->dir, hex),
+              s->round, s->mine != NULL && load_of(s->mine)->listing->full ? ", full" : "",
+              s->err == 0 ? "done" : log_strerror(s->err), s->digest[0], s->digest[1]);
     if (s->err == 0) {
         s->v->merged++;
         s->v->conflicts += both_changed(s) ? 1 : 0;

@@ -60,7 +60,6 @@ struct volume {
     bool ready; /* the journal of an earlier life is applied: the peer may come */
     bool stopping;
 
-    bool compare_trees_due;
     uint64_t compare_trees_from;   /* not before */
     bool compare_trees_due;        /* a timer waits for that */
     uint64_t untold_since_wall_ns; /* the first change that was not sent, since the last in-sync */
