@@ -87,33 +87,19 @@ static void compare_trees(evutil_socket_t fd, short what, void *arg) {
     driver_pump(v);
 }
 
-/* From the loop, so that no caller finds its connection gone. */
-static void compare_now(evutil_socket_t fd, short what, void *arg) {
-    struct volume *v = arg;
-    v->compare_trees_due = false;
-    driver_compare_trees(v, "directories differed a moment ago");
-}
-
-/* Too soon after the last time: put off, never forgotten, or the trees would differ for ever. */
-static void compare_later(struct volume *v, uint64_t ms) {
-    struct timeval tv = {.tv_sec = (time_t)(ms / 1000), .tv_usec = (suseconds_t)(ms % 1000 * 1000)};
-    if (v->compare_trees_due || v->stopping)
-        return;
-    v->compare_trees_due =
-        event_base_once(v->engine->evb, -1, EV_TIMEOUT, compare_now, v, &tv) == 0;
-}
-
+/*
+ * From the loop, so that no caller finds its connection gone. Too soon after the last time it is put
+ * off, never forgotten, or the trees would differ for ever.
+ */
 void driver_compare_trees(struct volume *v, const char *why) {
     uint64_t now = volume_now();
-    if (!contact_is_up(v) || v->stopping)
-        return; /* a new contact begins with the trees */
-    if (now < v->compare_trees_from) {
-        compare_later(v, v->compare_trees_from - now + 1);
+    uint64_t ms = now < v->compare_trees_from ? v->compare_trees_from - now : 0;
+    struct timeval tv = {.tv_sec = (time_t)(ms / 1000), .tv_usec = (suseconds_t)(ms % 1000) * 1000};
+    if (v->compare_trees_due || !contact_is_up(v) || v->stopping)
         return;
-    }
-    v->compare_trees_from = now + COMPARE_TREES_MS;
     log_info("volume %s: %s: the directory trees are compared", v->cv->name, why);
-    contact_drop(v, "directories differ: they are to be compared", true);
+    v->compare_trees_due =
+        event_base_once(v->engine->evb, -1, EV_TIMEOUT, compare_trees, v, &tv) == 0;
 }
 
 static void apply_free(struct apply *a) {
