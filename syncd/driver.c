@@ -88,8 +88,8 @@ static void compare_trees(evutil_socket_t fd, short what, void *arg) {
 }
 
 /*
- * From the loop, so that no caller finds its connection gone. Too soon after the last time it is put
- * off, never forgotten, or the trees would differ for ever.
+ * From the loop, so that no caller finds its connection gone. Too soon after the last time it is
+ * put off, never forgotten, or the trees would differ for ever.
  */
 void driver_compare_trees(struct volume *v, const char *why) {
     uint64_t now = volume_now();

@@ -193,10 +193,21 @@ static void scan_run(void *arg) {
     s->err = scan_mailbox(s->v->state, &s->dir, s->full, &s->listing);
 }
 
+/*
+ * What is not in the store under this id has no L either. One that was granted under an id that a
+ * directory has lost since (made on both nodes at once) would be waited for for ever.
+ */
+static void no_lock_there(const struct step *s) {
+    replica_unlock(s->v->machine, volume_now(), 0, s->dir, NULL, NULL, 0);
+    driver_pump(s->v);
+}
+
 static void scan_done(void *arg) {
     struct step *s = arg;
     struct replica_payload *p = NULL;
     if (s->err == 0) {
+        if (s->listing->gone)
+            no_lock_there(s);
         s->listing->round = s->round;
         s->listing->frozen = s->frozen;
         p = load_listing(s->listing);
