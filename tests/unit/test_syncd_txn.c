@@ -47,7 +47,8 @@ uint64_t volume_now(void) {
 
 /* ---- a volume without peer, one worker so that order shows ------------------------- */
 
-static struct conf_volume no_peer = {.name = "mail"};
+static char volume_name[] = "mail";
+static const struct conf_volume no_peer = {.name = volume_name};
 
 struct fixture {
     struct volume v;
