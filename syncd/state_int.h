@@ -113,9 +113,9 @@ struct state {
     struct pend *pending;
     uint64_t pending_bytes, pending_count;
     bool had_contact;
-    bool keep_removed; /* from contact until everything is merged */
+    bool keep_removed;   /* from contact until everything is merged */
     uint64_t generation; /* of the base in the database; see checkpoint() */
-    bool sync_failed;  /* what was written may be lost: no checkpoint any more */
+    bool sync_failed;    /* what was written may be lost: no checkpoint any more */
     char last_error[STATE_ERROR_MAX];
 };
 
@@ -220,7 +220,8 @@ void stage_checkpoint_done(struct state *st, const struct jentry *const *v, size
 /* Keys of the stage items a transaction needs, malloc'ed strings in a malloc'ed array. */
 int content_keys(struct state *st, const Mfp__Txn *txn, char ***keys, size_t *n);
 void content_keys_free(char **keys, size_t n);
-/* Is what is staged under this key the content of that state (a file changes, its name does not)? */
+/* Is what is staged under this key the content of that state (a file changes, its name does not)?
+ */
 bool content_is(struct state *st, const char *key, const Mfp__FileState *now);
 /* Does this operation bring a message that was not there? */
 bool content_op_adds(const Mfp__OpMsg *op);

@@ -2,8 +2,8 @@
  * tree_recover: directories that a merge, or a removal, left in .mailfs/trash/move-<id>.
  *
  * Such a directory was on its way. Out of the tree it would be taken for removed, and be removed on
- * the other node too: so it goes back before anything is compared. To where the base has it; if that
- * name is taken, beside it; if there is no parent, to the root.
+ * the other node too: so it goes back before anything is compared. To where the base has it; if
+ * that name is taken, beside it; if there is no parent, to the root.
  *
  * Diagnostics: each directory put back; one that could not be.
  */

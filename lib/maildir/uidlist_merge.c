@@ -65,8 +65,8 @@ static bool lacks_field(const char *have, char key) {
     return true;
 }
 
-/* have plus those fields of offered whose key have lacks, as far as they fit into a header; or NULL:
- * no memory. */
+/* have plus those fields of offered whose key have lacks, as far as they fit into a header; or
+ * NULL: no memory. */
 static char *join_rest(const char *have, const char *offered) {
     char *out = malloc(strlen(have) + strlen(offered) + 2);
     const char *p = offered;

@@ -3,8 +3,8 @@
  *
  * A case is a function that works below an empty directory and writes down what it saw: return
  * values as errno names, stat fields, contents. It is run twice, in processes of their own; the two
- * records must be equal. What two file systems may differ in (inode numbers, device, times nobody set)
- * is never written down, only relations between them are.
+ * records must be equal. What two file systems may differ in (inode numbers, device, times nobody
+ * set) is never written down, only relations between them are.
  */
 #ifndef TESTS_POSIX_H
 #define TESTS_POSIX_H
@@ -16,8 +16,8 @@
 #include <sys/types.h>
 
 struct posix_case {
-	const char *name;
-	void (*run)(void); /* the current directory is the case's own, empty, 0755, root's */
+    const char *name;
+    void (*run)(void); /* the current directory is the case's own, empty, 0755, root's */
 };
 
 /* Ends with a nameless case. */

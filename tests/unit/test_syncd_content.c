@@ -238,8 +238,8 @@ static void test_store_ahead_by_one(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        T(test_refs_of_another),    T(test_published_and_named), T(test_store_of_a_backup),
-        T(test_state_of_a_backup),  T(test_store_ahead_by_one),  T(test_publish_homeless),
+        T(test_refs_of_another),   T(test_published_and_named), T(test_store_of_a_backup),
+        T(test_state_of_a_backup), T(test_store_ahead_by_one),  T(test_publish_homeless),
         T(test_stale_stage),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -219,8 +219,8 @@ static struct timespec changed(struct node *n, const char *rel) {
     return sb.st_ctim;
 }
 
-/* Until the file system's clock has gone on since that file was made: mail of the very tick in which
- * a directory is put aside counts as later. */
+/* Until the file system's clock has gone on since that file was made: mail of the very tick in
+ * which a directory is put aside counts as later. */
 static void next_tick(struct node *n, const char *rel) {
     struct timespec was = changed(n, rel), now = was;
 
