@@ -22,6 +22,7 @@
 #include "load.h"
 #include "mem.h"
 #include "stage.h"
+#include "txn.h"
 #include "util/clock.h"
 #include "util/log.h"
 #include "volume.h"
@@ -419,6 +420,7 @@ static void carry_out(struct volume *v, const struct replica_action *a) {
         act_state(v, a);
         break;
     case RACT_GRANT:
+        txns_lock_granted(v->txns, &a->dir);
         front_grant(v->front, a->req, 0, (uint32_t)a->raise);
         break;
     case RACT_BUSY:

@@ -21,6 +21,7 @@
 #include "mem.h"
 #include "merge_run.h"
 #include "scan.h"
+#include "txn.h"
 #include "util/log.h"
 #include "volume.h"
 #include "xfer.h"
@@ -198,6 +199,9 @@ static void scan_run(void *arg) {
  * directory has lost since (made on both nodes at once) would be waited for for ever.
  */
 static void no_lock_there(const struct step *s) {
+    if (!txns_locked(s->v->txns, &s->dir))
+        return;
+    txns_lock_forget(s->v->txns, &s->dir);
     replica_unlock(s->v->machine, volume_now(), 0, s->dir, NULL, NULL, 0);
     driver_pump(s->v);
 }

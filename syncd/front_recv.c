@@ -85,7 +85,7 @@ static int recv_hello(struct front *f, const Mfl__Hello *h) {
         struct mailfs_id dir;
         if (wire_id(&h->locked[i], &dir) != 0)
             return -EPROTO;
-        replica_lock_exists(v->machine, volume_now(), dir);
+        txns_lock_opened(v->txns, &dir, true, true);
     }
     f->hello = true;
     if (h->mark_gen > f->gen)
@@ -107,7 +107,7 @@ static int recv_lock(struct front *f, const Mfl__ToSyncd *m) {
     } else if (m->m_case == MFL__TO_SYNCD__M_LOCK_OPENED) {
         if (wire_id(&m->lock_opened->dir, &dir) != 0)
             return -EPROTO;
-        replica_lock_opened(v->machine, volume_now(), dir, m->lock_opened->ok);
+        txns_lock_opened(v->txns, &dir, m->lock_opened->ok, false);
     } else {
         if (wire_id(&m->unlock->dir, &dir) != 0)
             return -EPROTO;

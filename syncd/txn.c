@@ -34,9 +34,16 @@ struct open_txn {
     UT_hash_handle hh;
 };
 
+/* A container whose L exists, or is about to. */
+struct held_lock {
+    struct mailfs_id dir;
+    UT_hash_handle hh;
+};
+
 struct txns {
     struct volume *v;
     struct open_txn *open;
+    struct held_lock *held;
 };
 
 struct collect {
@@ -215,9 +222,51 @@ int txns_act(struct txns *t, Mfl__ToSyncd **m) {
     return 0;
 }
 
+static struct held_lock *held_find(const struct txns *t, const struct mailfs_id *dir) {
+    struct held_lock *h;
+    HASH_FIND(hh, t->held, dir, sizeof *dir, h);
+    return h;
+}
+
+static void held_forget(struct txns *t, const struct mailfs_id *dir) {
+    struct held_lock *h = held_find(t, dir);
+    if (h == NULL)
+        return;
+    HASH_DEL(t->held, h);
+    free(h);
+}
+
+void txns_lock_forget(struct txns *t, const struct mailfs_id *dir) {
+    held_forget(t, dir);
+}
+
+bool txns_locked(const struct txns *t, const struct mailfs_id *dir) {
+    return held_find(t, dir) != NULL;
+}
+
+void txns_lock_granted(struct txns *t, const struct mailfs_id *dir) {
+    if (held_find(t, dir) != NULL)
+        return;
+    struct held_lock *h = mem_new(sizeof *h);
+    h->dir = *dir;
+    HASH_ADD(hh, t->held, dir, sizeof h->dir, h);
+}
+
+void txns_lock_opened(struct txns *t, const struct mailfs_id *dir, bool ok, bool found) {
+    if (ok)
+        txns_lock_granted(t, dir);
+    else
+        held_forget(t, dir);
+    if (found)
+        replica_lock_exists(t->v->machine, volume_now(), *dir);
+    else
+        replica_lock_opened(t->v->machine, volume_now(), *dir, ok);
+}
+
 void txns_unlock(struct txns *t, uint64_t req, const struct mailfs_id *dir) {
     struct collect *c = collect_new(t, dir);
     struct open_txn *o = open_find(t, dir);
+    held_forget(t, dir);
     c->unlock = true;
     c->req = req;
     if (o != NULL) {
@@ -259,6 +308,14 @@ void txns_lock_open(struct txns *t, uint64_t req, const struct mailfs_id *dir) {
     jobs_run(v->jobs, dir, NULL, lock_open_done, l);
 }
 
+static void held_forget_all(struct txns *t) {
+    struct held_lock *h, *tmp;
+    HASH_ITER(hh, t->held, h, tmp) {
+        HASH_DEL(t->held, h);
+        free(h);
+    }
+}
+
 void txns_abandon(struct txns *t) {
     struct open_txn *o, *tmp;
     HASH_ITER(hh, t->open, o, tmp) {
@@ -266,6 +323,7 @@ void txns_abandon(struct txns *t) {
         driver_pump(t->v);
         open_free(t, o);
     }
+    held_forget_all(t);
 }
 
 size_t txns_open_acts(const struct txns *t, const struct mailfs_id *dir) {
@@ -285,5 +343,6 @@ void txns_free(struct txns *t) {
     struct open_txn *o, *tmp;
     HASH_ITER(hh, t->open, o, tmp)
         open_free(t, o);
+    held_forget_all(t);
     free(t);
 }

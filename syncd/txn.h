@@ -11,6 +11,7 @@
  * Loop thread only.
  */
 
+#include <stdbool.h>
 #include <stddef.h>
 
 #include "util/id.h"
@@ -28,6 +29,12 @@ void txns_free(struct txns *t);
 
 /* m holds an Act, and is taken. 0 or -EPROTO. */
 int txns_act(struct txns *t, Mfl__ToSyncd **m);
+/* The granted L exists now, or could not be made; found: it was there when mailfs came. */
+void txns_lock_opened(struct txns *t, const struct mailfs_id *dir, bool ok, bool found);
+void txns_lock_granted(struct txns *t, const struct mailfs_id *dir);
+/* There is an L, or is about to be, by what was granted and mailfs has told. */
+bool txns_locked(const struct txns *t, const struct mailfs_id *dir);
+void txns_lock_forget(struct txns *t, const struct mailfs_id *dir); /* the machine is not told */
 void txns_lock_open(struct txns *t, uint64_t req, const struct mailfs_id *dir);
 /* U; req 0: nobody waits. */
 void txns_unlock(struct txns *t, uint64_t req, const struct mailfs_id *dir);
