@@ -81,6 +81,9 @@ static bool is_garbage(int reason) {
     case SSL_R_BAD_EXTENSION:
     case SSL_R_EXCESSIVE_MESSAGE_SIZE:
     case SSL_R_BAD_PROTOCOL_VERSION_NUMBER:
+#ifdef SSL_R_RECORD_LAYER_FAILURE /* OpenSSL 3.2 and later say only this of a bad length */
+    case SSL_R_RECORD_LAYER_FAILURE:
+#endif
         return true;
     default:
         return false;
