@@ -7,6 +7,8 @@ import sys
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.realpath(__file__)), ".."))
 from lab import case, compare, mail, outage, util  # noqa: E402
 
+THREADS = 2
+
 
 def test(t):
     t.needs_mailfs()
@@ -16,7 +18,7 @@ def test(t):
     ids = [t.a.deliver(user, mail.message("before")) for _ in range(5)]
     before = t.wait_equal(user)["folders"]["INBOX"]
     busy = t.a.imap(user, mailbox="INBOX")
-    run = outage.Deliveries(t.a, [user], threads=2)
+    run = outage.Deliveries(t.a, [user], threads=THREADS)
     run.wait_count(10)
     t.a.kill("mailfs")
     acked = run.end()[user]
@@ -32,8 +34,13 @@ def test(t):
     on_a = [t.a.deliver(user, mail.message("at a"))]
     view = t.wait_equal(user)
     t.figure("a serves, equal %.1f s after its start", util.now() - start)
-    compare.assert_has(view, ids + acked + on_a + on_b)
-    compare.assert_no_duplicates(view)
+    answered = ids + acked + on_a + on_b
+    compare.assert_has(view, answered)
+    # A delivery that was under way, and was answered with an error, may have left its message twice,
+    # under the name it was prepared with and under its last one: its sender tries again anyway.
+    twice = {m for m, n in compare.count_ids(view, "INBOX").items() if n > 1}
+    t.check(not twice & set(answered), "answered with 250, and there twice: %s", twice)
+    t.check(len(twice) <= 2, "more than were under way are there twice: %s", twice)
     after = view["folders"]["INBOX"]
     t.equal(after[0], before[0], "UIDVALIDITY")
     for uid, row in before[1].items():
