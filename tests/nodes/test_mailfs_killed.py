@@ -34,13 +34,15 @@ def test(t):
     on_a = [t.a.deliver(user, mail.message("at a"))]
     view = t.wait_equal(user)
     t.figure("a serves, equal %.1f s after its start", util.now() - start)
-    answered = ids + acked + on_a + on_b
-    compare.assert_has(view, answered)
-    # A delivery that was under way, and was answered with an error, may have left its message twice,
-    # under the name it was prepared with and under its last one: its sender tries again anyway.
-    twice = {m for m, n in compare.count_ids(view, "INBOX").items() if n > 1}
-    t.check(not twice & set(answered), "answered with 250, and there twice: %s", twice)
-    t.check(len(twice) <= 2, "more than were under way are there twice: %s", twice)
+    compare.assert_has(view, ids + acked + on_a + on_b)
+    # What was under way in the two sessions may be there twice, under the name it was prepared with
+    # and under its last one: b publishes what it does not hear of any more, rather twice than never.
+    # Also when it was answered with 250: Dovecot does not look at what the unlink of its lock returns.
+    twice = [m for m, n in compare.count_ids(view, "INBOX").items() if n > 1]
+    t.check(not set(twice) & set(ids + on_a + on_b), "not under way, and there twice: %s", twice)
+    t.check(len(twice) <= THREADS, "more than were under way are there twice: %s", twice)
+    if twice:
+        t.figure("%d mail under way there twice", len(twice))
     after = view["folders"]["INBOX"]
     t.equal(after[0], before[0], "UIDVALIDITY")
     for uid, row in before[1].items():
