@@ -231,6 +231,7 @@ int merge_published(struct merge_run *m) {
             continue;
         key[0] = b->prepared->incarnation;
         key[1] = b->prepared->seq;
+        /* NOLINTNEXTLINE(clang-analyzer-core.UndefinedBinaryOperatorResult): both halves are set */
         HASH_FIND(hh, all, key, sizeof(key), f);
         if (f)
             r = join_names(m, i, f->at);

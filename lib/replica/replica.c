@@ -34,8 +34,6 @@ struct replica *replica_new(const struct replica_config *config, uint64_t now) {
     return r;
 }
 
-/* The analyzer does not see that what HASH_DEL took out is not in the table any more. */
-/* NOLINTBEGIN(clang-analyzer-unix.Malloc) */
 static void free_tables(struct replica *r) {
     struct dir *d, *tmp;
     HASH_ITER(hh, r->dirs, d, tmp) {
@@ -57,7 +55,6 @@ static void free_tables(struct replica *r) {
         free(out);
     }
 }
-/* NOLINTEND(clang-analyzer-unix.Malloc) */
 
 void replica_free(struct replica *r) {
     if (r == NULL)
