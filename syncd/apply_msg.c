@@ -164,7 +164,7 @@ static int take_published(struct apply *a, const Mfp__PrepId *prep, const struct
     struct mailfs_id dir;
     struct store_dir d;
     struct place from = {.sub = MFP__SUB__SELF}, none = {.sub = MFP__SUB__SELF};
-    int r = stage_published(a->st, prep->incarnation, prep->seq, &dir, name), sub, to;
+    int r = stage_published(a->st, prep->incarnation, prep->seq, &dir, name), sub = 0, to;
 
     if (r < 0)
         return r;
@@ -281,7 +281,7 @@ static void check_uid(struct apply *a, const Mfp__OpMsg *op) {
 }
 
 int apply_msg_present(struct apply *a, const Mfp__OpMsg *op) {
-    struct place old, now, cur, to;
+    struct place old = {.sub = MFP__SUB__SELF}, now = old, cur = old, to;
     int r = place_of(op->bname, op->old, &old), fd;
 
     if (r == 0)
@@ -324,7 +324,7 @@ int apply_drop(struct state *st, int dirfd, const char *name) {
 }
 
 int apply_msg_remove(struct apply *a, const Mfp__OpMsg *op) {
-    struct place old, now = {.sub = MFP__SUB__SELF}, cur;
+    struct place old, now = {.sub = MFP__SUB__SELF}, cur = {.sub = MFP__SUB__SELF};
     struct stat sb;
     int r = place_of(op->bname, op->old, &old), fd;
 

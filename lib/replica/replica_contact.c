@@ -133,7 +133,8 @@ static void tree_finish(struct replica *r) {
     struct tree *t = &r->tree;
     if (!t->merged || !t->peer_merged)
         return;
-    if (t->err != 0 || t->peer_err != 0 || memcmp(t->digest, t->peer_digest, sizeof t->digest)) {
+    if (t->err != 0 || t->peer_err != 0 ||
+        memcmp(t->digest, t->peer_digest, sizeof t->digest) != 0) {
         tree_again(r);
         return;
     }

@@ -125,7 +125,8 @@ static void cancel(struct replica *r, struct dir *d, bool at_once) {
 /* Both have merged. */
 static void finish(struct replica *r, struct dir *d) {
     struct round *n = &d->round;
-    if (n->err != 0 || n->peer_err != 0 || memcmp(n->digest, n->peer_digest, sizeof n->digest)) {
+    if (n->err != 0 || n->peer_err != 0 ||
+        memcmp(n->digest, n->peer_digest, sizeof n->digest) != 0) {
         end_unmerged(r, d, !n->full);
         return;
     }

@@ -52,6 +52,7 @@ static int part_fill(const ProtobufCMessage *whole, ProtobufCMessage *part, size
         void **all = *field_array(whole, f);
         *field_array(part, f) = all == NULL ? NULL : all + from;
         for (; at->element < n; at->element++) {
+            /* NOLINTNEXTLINE(clang-analyzer-core.NullDereference): n is not 0 */
             size_t size = element_size(f, all[at->element]);
             if (size > max)
                 return -EMSGSIZE;
