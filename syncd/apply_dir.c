@@ -2,8 +2,8 @@
  * apply_dir: containers made, moved and removed by the peer.
  *
  * A container is made out of sight, with its id, and then given its name; it is removed by moving
- * it out of sight first. So whoever looks sees all of it or nothing, and a crash leaves only what
- * lies in .mailfs/trash.
+ * it out of sight first (retire.h). So whoever looks sees all of it or nothing, and a crash leaves
+ * only what lies in .mailfs/trash.
  *
  * Diagnostics: a directory that the peer removed and that lives on, since it holds what the peer
  * did not know of; two directories made under one name.
@@ -17,10 +17,10 @@
 #include <unistd.h>
 
 #include "apply_int.h"
-#include "merge_int.h"
 #include "io/dirid.h"
 #include "io/io.h"
 #include "maildir/class.h"
+#include "retire.h"
 #include "util/log.h"
 #include "util/str.h"
 #include "wire/check.h"
@@ -312,88 +312,46 @@ int apply_dir_move(struct apply *a, const Mfp__OpDirMove *op) {
 
 /* ---- removed ----------------------------------------------------------------------- */
 
-struct holds {
-    const Mfp__OpDirRemove *op;
-    const char *what;
-};
-
-static int holds_name(void *arg, const char *name, unsigned char type) {
-    struct holds *h = arg;
-
-    if (type != DT_DIR ||
-        maildir_dir_of(MAILDIR_DIR_CONTAINER, name, strlen(name)) != MAILDIR_DIR_CONTAINER)
-        return 0;
-    if (maildir_class_is_local(maildir_class_of(MAILDIR_DIR_CONTAINER, name, strlen(name))))
-        return 0;
-    h->what = "a directory";
-    return 1;
-}
-
 struct base_set {
     UT_hash_handle hh;
     const char *base;
 };
 
-/* What it holds that the peer did not know of when it removed it: NULL: nothing. */
-static int holds_more(struct apply *a, struct store_dir *d, const Mfp__OpDirRemove *op,
-                      const char **what) {
-    struct base_set *set = calloc(op->n_bases + 1, sizeof(*set)), *all = NULL, *s;
-    struct holds h = {op, NULL};
-    struct index ix = {NULL};
-    struct index_msg *m, *tmp;
-    size_t i;
-    int r = set ? index_read(a->st, d, &ix) : -ENOMEM;
+/* What the other node knew it held. */
+struct bases {
+    struct base_set *all, *memory;
+};
 
-    for (i = 0; r == 0 && i < op->n_bases; i++) {
-        set[i].base = op->bases[i];
-        HASH_FIND(hh, all, op->bases[i], strlen(op->bases[i]), s);
-        if (!s)
-            HASH_ADD_KEYPTR(hh, all, set[i].base, strlen(set[i].base), &set[i]);
+static int bases_of(const Mfp__OpDirRemove *op, struct bases *b) {
+    struct base_set *s;
+    size_t i;
+
+    b->all = NULL;
+    b->memory = calloc(op->n_bases + 1, sizeof(*b->memory));
+    if (!b->memory)
+        return -ENOMEM;
+    for (i = 0; i < op->n_bases; i++) {
+        HASH_FIND_STR(b->all, op->bases[i], s);
+        if (s)
+            continue;
+        s = &b->memory[i];
+        s->base = op->bases[i];
+        HASH_ADD_KEYPTR(hh, b->all, s->base, strlen(s->base), s);
     }
-    HASH_ITER(hh, ix.msgs, m, tmp) {
-        HASH_FIND(hh, all, m->name, m->base_len, s);
-        if (!s)
-            h.what = "a message";
-    }
-    if (r == 0 && !h.what)
-        r = store_each_name(d->fd[0], holds_name, &h);
-    *what = h.what;
-    HASH_CLEAR(hh, all);
-    index_free(&ix);
-    free(set);
-    return r < 0 ? r : 0;
+    return 0;
 }
 
-/* Out of the tree, then once more a look: somebody may just have delivered into it. 0: gone; 1: it
- * is back, since it holds *what. */
-static int remove_now(struct apply *a, struct store_dir *d, const Mfp__OpDirRemove *op,
-                      const struct mailfs_id *id, const char **what) {
-    char name[MAILDIR_NAME_MAX + 1], temp[MAILFS_ID_HEX + 8], hex[MAILFS_ID_HEX];
-    struct mailfs_id parent;
-    bool keep;
-    int from = -1, r = apply_place_of(a->st, d->fd[0], &parent, &from, name);
+static void bases_free(struct bases *b) {
+    HASH_CLEAR(hh, b->all);
+    free(b->memory);
+}
 
-    snprintf(temp, sizeof(temp), "move-%s", mailfs_id_format(id, hex));
-    if (r == 0)
-        r = io_rename(from, name, a->st->trash, temp, RENAME_NOREPLACE);
-    if (r == 0)
-        inval_moved(&a->out->inval, &parent, id, name, NULL);
-    if (r == 0)
-        r = holds_more(a, d, op, what);
-    if (r == 0 && *what) {
-        r = io_rename(a->st->trash, temp, from, name, RENAME_NOREPLACE);
-        inval_moved(&a->out->inval, &parent, id, NULL, name);
-        r = r == 0 ? 1 : r;
-    } else if (r == 0) {
-        state_lock(a->st);
-        keep = a->st->keep_removed;
-        state_unlock(a->st);
-        r = keep ? merge_keep(a->st, a->st->trash, temp, 'r', true)
-                 : apply_remove_tree(a->st, a->st->trash, temp);
-    }
-    if (from >= 0)
-        close(from);
-    return r;
+static int was_known(void *arg, const char *base) {
+    struct bases *b = arg;
+    struct base_set *s;
+
+    HASH_FIND_STR(b->all, base, s);
+    return s != NULL;
 }
 
 /* It lives, and goes back to the other node when the trees are compared. */
@@ -414,10 +372,11 @@ static int keep_dir(struct apply *a, const struct mailfs_id *id, const char *wha
 }
 
 int apply_dir_remove(struct apply *a, const Mfp__OpDirRemove *op) {
+    const char *what = NULL;
     struct mailfs_id id;
     struct store_dir d;
-    const char *what = NULL;
-    int r = wire_id(&op->id, &id);
+    struct bases bases;
+    int r = wire_id(&op->id, &id), lives;
 
     if (r < 0 || mailfs_id_is_root(&id))
         return -EINVAL;
@@ -426,13 +385,15 @@ int apply_dir_remove(struct apply *a, const Mfp__OpDirRemove *op) {
         return base_dir_del(a->st, &id);
     if (r < 0)
         return r;
-    r = holds_more(a, &d, op, &what);
-    if (r == 0 && !what)
-        r = remove_now(a, &d, op, &id, &what);
-    if (r >= 0 && what)
+    lives = r = bases_of(op, &bases);
+    if (r == 0)
+        lives = r = retire_dir(a->st, &d, was_known, &bases, &what, &a->out->inval);
+    if (r > 0)
         r = keep_dir(a, &id, what);
+    bases_free(&bases);
     store_dir_close(&d);
-    return r == 0 ? base_dir_del(a->st, &id) : r;
+    /* One that could not be put back finds its way by the base. */
+    return r == 0 && lives != RETIRE_LEFT ? base_dir_del(a->st, &id) : r;
 }
 
 int apply_subdir(struct apply *a, const Mfp__OpSubDir *op) {

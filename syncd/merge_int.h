@@ -23,10 +23,6 @@ struct merge_run {
 /* Moves a file into .mailfs/kept/ under prefix and a new number: 'r' until merge_caught_up(),
  * 'l' for good. */
 int merge_keep(struct state *st, int dirfd, const char *name, char prefix, bool move);
-/* The same; its name there in out, "" on an error. */
-int merge_keep_as(struct state *st, int dirfd, const char *name, char prefix, bool move,
-                  char out[MAILDIR_NAME_MAX + 1]);
-
 /* merge_msgs.c: what the listings mean */
 int merge_keywords_join(struct merge_run *m);
 int merge_entries(struct merge_run *m);

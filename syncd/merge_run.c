@@ -27,91 +27,21 @@
 
 /* ---- what is kept back ------------------------------------------------------------- */
 
-int merge_keep_as(struct state *st, int dirfd, const char *name, char prefix, bool move,
-                  char out[MAILDIR_NAME_MAX + 1]) {
-    char hex[MAILFS_ID_HEX];
+int merge_keep(struct state *st, int dirfd, const char *name, char prefix, bool move) {
+    char kept[MAILDIR_NAME_MAX + 1], hex[MAILFS_ID_HEX];
     struct mailfs_id id;
     int r = mailfs_id_new(&id);
 
-    *out = '\0';
     if (r < 0)
         return r;
-    snprintf(out, MAILDIR_NAME_MAX + 1, "%c-%s-%.200s", prefix, mailfs_id_format(&id, hex), name);
-    r = move ? io_rename(dirfd, name, st->kept, out, 0) : io_link(dirfd, name, st->kept, out);
-    if (r < 0)
-        *out = '\0';
-    return r;
+    snprintf(kept, sizeof(kept), "%c-%s-%.200s", prefix, mailfs_id_format(&id, hex), name);
+    return move ? io_rename(dirfd, name, st->kept, kept, 0) : io_link(dirfd, name, st->kept, kept);
 }
 
-int merge_keep(struct state *st, int dirfd, const char *name, char prefix, bool move) {
-    char kept[MAILDIR_NAME_MAX + 1];
-
-    return merge_keep_as(st, dirfd, name, prefix, move, kept);
-}
-
-static bool later(const struct timespec *a, const struct timespec *b) {
-    return a->tv_sec != b->tv_sec ? a->tv_sec > b->tv_sec : a->tv_nsec >= b->tv_nsec;
-}
-
-struct came {
-    int fd;
-    struct timespec since;
-};
-
-static int came_later(void *arg, const char *name, unsigned char type) {
-    struct came *c = arg;
-    struct stat sb;
-
-    return fstatat(c->fd, name, &sb, AT_SYMLINK_NOFOLLOW) == 0 && S_ISREG(sb.st_mode) &&
-           later(&sb.st_ctim, &c->since);
-}
-
-/* Has a message been put into it since it was put aside (its own ctime is that of the rename), by
- * somebody who had it open? 1: yes. */
-static int has_news(struct state *st, const char *name) {
-    static const char *const subs[] = {"new", "cur"};
-    struct came c;
-    struct stat sb;
-    char path[MAILDIR_NAME_MAX + 8];
-    size_t i;
-    int r = 0;
-
-    if (fstatat(st->kept, name, &sb, AT_SYMLINK_NOFOLLOW) < 0)
-        return -errno;
-    c.since = sb.st_ctim;
-    for (i = 0; r == 0 && i < 2; i++) {
-        snprintf(path, sizeof(path), "%s/%s", name, subs[i]);
-        c.fd = io_open_beneath(st->kept, path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW, 0);
-        if (c.fd < 0) {
-            r = c.fd == -ENOENT ? 0 : c.fd;
-            continue;
-        }
-        r = store_each_name(c.fd, came_later, &c);
-        close(c.fd);
-    }
-    return r;
-}
-
-/* Messages, and whole directories of the tree's merge. */
 static int drop_removed(void *arg, const char *name, unsigned char type) {
-    char kept[MAILDIR_NAME_MAX + 1];
     struct state *st = arg;
-    int r;
 
-    if (!str_starts(name, "r-"))
-        return 0;
-    if (type != DT_DIR)
-        return io_unlink(st->kept, name);
-    r = has_news(st, name);
-    if (r == 0)
-        return apply_remove_tree(st, st->kept, name);
-    /* For good, and for the administrator. */
-    snprintf(kept, sizeof(kept), "l%s", name + 1);
-    if (r > 0)
-        r = io_rename(st->kept, name, st->kept, kept, 0);
-    if (r == 0)
-        state_fail(st, -ENOTEMPTY, NULL, "mail came into a removed mailbox: .mailfs/kept/%s", kept);
-    return r;
+    return str_starts(name, "r-") && type != DT_DIR ? io_unlink(st->kept, name) : 0;
 }
 
 int merge_caught_up(struct state *st) {

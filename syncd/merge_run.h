@@ -25,7 +25,7 @@ void merge_mailbox_forget(struct state *st, const struct mailfs_id *dir);
 /* Nothing is left to merge: removals kept back are carried out. */
 int merge_caught_up(struct state *st);
 
-/* The same for the tree. Contents of removed containers go to .mailfs/kept/ likewise. */
+/* The same for the tree. Messages of removed containers go to .mailfs/kept/ likewise. */
 int tree_merge_run(struct state *st, const Mfp__Tree *mine, const Mfp__Tree *theirs,
                    uint8_t digest[STATE_DIGEST], struct invals *inval);
 

@@ -2,10 +2,10 @@
  * tree_run: carries out the merge of the directory tree on this node.
  *
  * Directories that move are first taken out of the tree, all of them, and then put where they
- * belong, parents first: so a swap of two names needs no special care. One that goes is moved to
- * .mailfs/kept/ with all that is in it, until merge_caught_up(). The listings are seconds old when
+ * belong, parents first: so a swap of two names needs no special care. One that goes leaves its
+ * messages in .mailfs/kept/ until merge_caught_up() (retire.h). The listings are seconds old when
  * this runs, and the store is in use: what is not as listed ends the run with -ESTALE, and what was
- * taken out goes back.
+ * moved goes back.
  *
  * Diagnostics: a merge that failed; at level info what it did.
  */
@@ -24,6 +24,7 @@
 #include "maildir/class.h"
 #include "merge_int.h"
 #include "replica/tree_merge.h"
+#include "retire.h"
 #include "stage.h"
 #include "util/log.h"
 #include "util/str.h"
@@ -165,74 +166,44 @@ static int make(struct tree_run *t, const struct tree_item *it) {
     return r;
 }
 
-static int holds_name(void *arg, const char *name, unsigned char type) {
-    size_t n = strlen(name);
+struct agreed {
+    struct state *st;
+    const struct mailfs_id *id;
+};
 
-    return type == DT_DIR &&
-           maildir_dir_of(MAILDIR_DIR_CONTAINER, name, n) == MAILDIR_DIR_CONTAINER &&
-           !maildir_class_is_local(maildir_class_of(MAILDIR_DIR_CONTAINER, name, n));
-}
-
-/* Does it hold what both did not agree on? 1: yes. */
-static int holds_more(struct state *st, struct store_dir *d) {
-    struct index ix = {NULL};
-    struct index_msg *m, *tmp;
-    char base[MAILDIR_NAME_MAX + 1];
+static int is_agreed(void *arg, const char *base) {
+    const struct agreed *a = arg;
     struct base_msg rec;
-    int r = index_read(st, d, &ix);
+    int r = base_msg_get(a->st, BASE_AGREED, a->id, base, &rec);
 
-    HASH_ITER(hh, ix.msgs, m, tmp) {
-        if (r == 0)
-            r = str_copyn(base, sizeof(base), m->name, m->base_len);
-        if (r == 0)
-            r = base_msg_get(st, BASE_AGREED, &d->id, base, &rec);
-        r = r == -ENOENT ? 1 : r;
-    }
-    index_free(&ix);
-    return r == 0 ? store_each_name(d->fd[0], holds_name, NULL) : r;
+    return r == -ENOENT ? 0 : r == 0 ? 1 : r;
 }
 
-/* Into kept/, and once more a look there, where nobody comes by a path: the listing the removal was
- * decided on is seconds old. It is back, and marked, with -ESTALE: the next round lets it live. */
-static int keep_unless_new(struct tree_run *t, struct store_dir *d, int from, const char *name) {
-    char kept[MAILDIR_NAME_MAX + 1], path[256];
+/* The listing its removal was decided on is seconds old. The next round lets it live. */
+static int lives_on(struct state *st, const struct mailfs_id *id) {
+    char path[256];
     uint64_t gen;
-    int r = merge_keep_as(t->st, from, name, 'r', true, kept), back;
+    int r = state_mark_gen(st, &gen);
 
-    if (r == 0)
-        r = holds_more(t->st, d);
-    if (r == 0 || !*kept)
-        return r;
-    back = io_rename(t->st->kept, kept, from, name, RENAME_NOREPLACE);
-    if (back < 0)
-        return state_fail(t->st, back, &d->id, "cannot be put back, and is .mailfs/kept/%s", kept);
-    if (r < 0)
-        return r;
     log_info("%s: removed on the other node, but changed since: it is looked at again",
-             state_path(t->st, &d->id, path, sizeof(path)));
-    r = state_mark_gen(t->st, &gen);
+             state_path(st, id, path, sizeof(path)));
     if (r == 0)
-        r = state_mark(t->st, &d->id, gen);
+        r = state_mark(st, id, gen);
     return r == 0 ? -ESTALE : r;
 }
 
-/* It goes: kept with its contents until everything is merged. */
+/* It goes; its messages are kept until everything is merged. */
 static int take_out(struct tree_run *t, const struct tree_item *it) {
-    char name[MAILDIR_NAME_MAX + 1];
-    struct mailfs_id parent;
+    struct agreed agreed = {t->st, &it->id};
+    const char *what;
     struct store_dir d;
-    int from = -1, r = store_dir_open(t->st, &it->id, &d);
+    int r = store_dir_open(t->st, &it->id, &d);
 
     if (r < 0)
         return r == -ENOENT ? 0 : r;
-    r = apply_place_of(t->st, d.fd[0], &parent, &from, name);
-    if (r == 0)
-        r = keep_unless_new(t, &d, from, name);
-    inval_moved(t->inval, &parent, &it->id, name, r == 0 ? NULL : name);
-    if (from >= 0)
-        close(from);
+    r = retire_dir(t->st, &d, is_agreed, &agreed, &what, t->inval);
     store_dir_close(&d);
-    return r;
+    return r > 0 ? lives_on(t->st, &it->id) : r;
 }
 
 /* The messages of one directory into another of the same kind; a name that is taken stays. */

@@ -7,7 +7,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -191,61 +190,21 @@ static void kept_name(struct node *n, const char *prefix, char out[300]) {
     closedir(d);
 }
 
-/* Mail that came into it when it was aside, by somebody who had it open, is not removed with it. */
-static void test_kept_with_news(void **state) {
-    char kept[300], rel[400];
+/* Its messages stay until everything is merged. */
+static void test_removed_is_kept_back(void **state) {
+    char kept[300], *text;
     struct trees t;
 
     remove_work_at_a();
     scan_both(&t, false);
     assert_int_equal(run_both(&t), 0);
+    assert_false(fs_there(&p.b, "u/.Work"));
     kept_name(&p.b, "r-", kept);
     assert_true(*kept);
-    snprintf(rel, sizeof(rel), "%s/new/2.M1.b", kept);
-    fs_write(&p.b, rel, "late\n");
+    text = fs_read(&p.b, kept);
+    assert_string_equal(text, "one\n");
+    free(text);
     assert_int_equal(merge_caught_up(p.b.st), 0);
-    kept_name(&p.b, "l-", kept);
-    assert_true(*kept);
-    snprintf(rel, sizeof(rel), "%s/new/2.M1.b", kept);
-    assert_true(fs_there(&p.b, rel));
-}
-
-static struct timespec changed(struct node *n, const char *rel) {
-    char path[512];
-    struct stat sb;
-
-    snprintf(path, sizeof(path), "%s/%s", n->store, rel);
-    assert_int_equal(stat(path, &sb), 0);
-    return sb.st_ctim;
-}
-
-/* Until the file system's clock has gone on since that file was made: mail of the very tick in
- * which a directory is put aside counts as later. */
-static void next_tick(struct node *n, const char *rel) {
-    struct timespec was = changed(n, rel), now = was;
-
-    while (now.tv_sec == was.tv_sec && now.tv_nsec == was.tv_nsec) {
-        fs_write(n, "probe.lock", "x"); /* a name that is local */
-        fs_unlink(n, "probe.lock");
-        fs_write(n, "probe.lock", "x");
-        now = changed(n, "probe.lock");
-    }
-    fs_unlink(n, "probe.lock");
-}
-
-static void test_kept_without_news(void **state) {
-    char kept[300];
-    struct trees t;
-
-    next_tick(&p.b, "u/.Work/new/1.M1.a");
-    remove_work_at_a();
-    scan_both(&t, false);
-    assert_int_equal(run_both(&t), 0);
-    kept_name(&p.b, "r-", kept);
-    assert_true(*kept);
-    assert_int_equal(merge_caught_up(p.b.st), 0);
-    kept_name(&p.b, "l-", kept);
-    assert_string_equal(kept, "");
     kept_name(&p.b, "r-", kept);
     assert_string_equal(kept, "");
 }
@@ -261,8 +220,7 @@ int main(void) {
         T(test_move_of_moved),
         T(test_removed_with_news),
         T(test_removed_with_new_folder),
-        T(test_kept_with_news),
-        T(test_kept_without_news),
+        T(test_removed_is_kept_back),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
