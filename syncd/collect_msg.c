@@ -80,13 +80,48 @@ static void set_meta(struct change *ch, const Mfl__Meta *m) {
     ch->is.size = m->size;
 }
 
+static bool is_at(const struct change *ch, int sub, const char *info) {
+    return ch->is.sub == sub && strcmp(ch->is.info, info) == 0;
+}
+
+/* Is the name it has, as far as we were told, there still? */
+static bool still_there(struct collect *c, const struct change *ch) {
+    char name[MAILDIR_NAME_MAX + 1];
+    struct stat sb;
+    int fd = c->d.fd[0] >= 0 ? store_sub_open(c->st, &c->d, ch->is.sub, false) : -1;
+
+    return fd >= 0 &&
+           str_printf(name, sizeof(name), "%s%s%s", ch->base, *ch->is.info ? ":" : "",
+                      ch->is.info) == 0 &&
+           fstatat(fd, name, &sb, AT_SYMLINK_NOFOLLOW) == 0;
+}
+
+/*
+ * A message without a UID that was moved out and in again looks as if it had never been away: if
+ * the other side removed it meanwhile, this one would be taken for the removed one, and go. So the
+ * base forgets it as soon as it is seen to come again. Not one that has got a second name (linked
+ * from new/ to cur/).
+ */
+static int forget_former(struct collect *c, const struct change *ch, int sub, const char *info) {
+    struct base_msg agreed;
+    int r = base_msg_get(c->st, BASE_AGREED, c->dir, ch->base, &agreed);
+
+    if (r < 0 || agreed.sub == MFP__SUB__SELF || agreed.uid)
+        return r == -ENOENT ? 0 : r;
+    if (ch->is.sub != MFP__SUB__SELF && !is_at(ch, sub, info) && still_there(c, ch))
+        return 0;
+    agreed.sub = MFP__SUB__SELF;
+    return base_msg_put(c->st, BASE_AGREED, c->dir, ch->base, &agreed);
+}
+
 int collect_note_add(struct collect *c, const Mfl__Add *a) {
     const char *info;
     struct change *ch = change_of_name(c, a->name, &info);
     struct base_prep prep;
+    int r = ch ? forget_former(c, ch, (int)a->sub, info) : 0;
 
-    if (!ch)
-        return 0;
+    if (!ch || r < 0)
+        return r;
     if (ch->is.sub == MFP__SUB__SELF)
         ch->is.uid = 0; /* moved out and in again: not the message that had the UID */
     set_place(ch, (int)a->sub, info);
@@ -104,22 +139,6 @@ int collect_note_add(struct collect *c, const Mfl__Add *a) {
         return base_prep_put(c->st, BASE_AGREED, c->dir, ch->base, &prep);
     }
     return 0;
-}
-
-static bool is_at(const struct change *ch, int sub, const char *info) {
-    return ch->is.sub == sub && strcmp(ch->is.info, info) == 0;
-}
-
-/* Is the name it has, as far as we were told, there still? */
-static bool still_there(struct collect *c, const struct change *ch) {
-    char name[MAILDIR_NAME_MAX + 1];
-    struct stat sb;
-    int fd = c->d.fd[0] >= 0 ? store_sub_open(c->st, &c->d, ch->is.sub, false) : -1;
-
-    return fd >= 0 &&
-           str_printf(name, sizeof(name), "%s%s%s", ch->base, *ch->is.info ? ":" : "",
-                      ch->is.info) == 0 &&
-           fstatat(fd, name, &sb, AT_SYMLINK_NOFOLLOW) == 0;
 }
 
 int collect_note_remove(struct collect *c, const Mfl__Remove *rm) {

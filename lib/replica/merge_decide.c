@@ -64,13 +64,27 @@ static const struct merge_view *later_base(const struct merge_view *a, const str
     return sa->base_next > sb->base_next ? a : b;
 }
 
+/* p has the message, q has not: did p get it after what q removed? */
+static bool came_anew(const struct merge_view *p, const struct merge_view *q,
+                      const struct merge_view *later) {
+    if (readded(p))
+        return true;
+    if (p->side->base_valid && !p->was && p->now.uid == 0)
+        return true;
+    if (!q->was || later == q)
+        return false;
+    if (q->old.uid != 0)
+        return p->now.uid == 0; /* q saw it numbered: what p has came after that */
+    /* Nothing numbered tells two apart. p's base lacks it, and is not the older one: then p has
+     * noted that it went and came again (collect_note_add()). */
+    return p->side->base_valid && !p->was;
+}
+
 /* p has the message, q has not: did q remove this very one? */
 static bool removed_by_absent(const struct merge_view *p, const struct merge_view *q) {
     const struct merge_view *later = later_base(p, q);
-    bool anew = readded(p) || (p->side->base_valid && !p->was && p->now.uid == 0);
+    bool anew = came_anew(p, q, later);
 
-    if (q->was && q->old.uid != 0 && p->now.uid == 0 && later != q)
-        anew = true; /* q saw it numbered: what p has came after that */
     if (q->was && same_incarnation(q->old.uid, q->v_old, p->now.uid, p->v_now))
         return !anew;
     if (q->was) /* q's base knew another: the later of the two is the one that counts */

@@ -82,6 +82,12 @@ static const struct {
     {"5 cur", "10 cur S", "5 cur", "11 cur F", "12 cur FS", 12, 12, 0, 0, "the same, 11 used"},
     {"5 cur", "0 new", "5 cur", "", "0 new", 10, 10, 0, 0, "came back, not numbered yet"},
     {"5 cur S", "0 new", "5 cur S", "5 cur S", "10 new", 10, 10, 0, 0, "came back, old one there"},
+    /* a has noted that it went and came again, as no number tells */
+    {"", "0 new", "0 new", "", "0 new", 10, 10, 10, 10, "came back, never numbered"},
+    {"", "9 cur S", "0 new", "", "9 cur S", 10, 9, 9, 9, "came back, numbered since"},
+    {"", "0 new", "0 new", "9 cur S", "9 cur S", 9, 10, 9, 9, "came back, numbered there"},
+    {"0 new", "9 cur", "0 new", "", "", 10, 10, 9, 9, "numbered here, and there, and removed"},
+    {"", "9 cur S", "0 new", "", "", 10, 10, 8, 9, "b's base is later than the message's coming"},
     /* bases that differ: one node crashed and has an older one */
     {"5 cur S", "5 cur S", "5 cur", "5 cur", "5 cur S", 10, 10, 0, 0, "b lost the setting of S"},
     {"5 cur", "5 cur", "5 cur S", "5 cur S", "5 cur S", 10, 10, 0, 0, "swapped: set wins"},
