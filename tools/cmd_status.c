@@ -67,7 +67,7 @@ int command_wait(const struct ctl_args *args) {
     uint64_t begin = clock_ms();
     char text[1024] = "";
 
-    if (!is_state(args->operand)) {
+    if (!is_state(args->operands[0])) {
         fprintf(stderr, "mailfsctl: wait: STATE is in-sync, alone, catching-up or no-peer\n");
         return CTL_USAGE;
     }
@@ -76,12 +76,12 @@ int command_wait(const struct ctl_args *args) {
         json_object *doc = query_status(args->conf, args->only, &answered);
 
         if (doc)
-            other = find_other(doc, args->operand, text, sizeof(text));
+            other = find_other(doc, args->operands[0], text, sizeof(text));
         json_object_put(doc);
         if (!other)
             return CTL_DONE;
         if (args->timeout >= 0 && (double)(clock_ms() - begin) >= args->timeout * 1000) {
-            fprintf(stderr, "mailfsctl: not %s within %g s: %s\n", args->operand, args->timeout,
+            fprintf(stderr, "mailfsctl: not %s within %g s: %s\n", args->operands[0], args->timeout,
                     text);
             return CTL_TIMED_OUT;
         }

@@ -17,9 +17,11 @@ enum exit_code {
 struct ctl_args {
     const struct conf *conf;
     const struct conf_volume *only; /* by -V; NULL: all */
-    const char *operand;            /* the STATE of wait */
-    bool json;
-    double timeout; /* seconds; below 0: without end */
+    char *const *operands;          /* what follows the command */
+    int n_operands;
+    bool json, dry_run;
+    const char *dovecot_config; /* NULL: Dovecot's default */
+    double timeout;             /* seconds; below 0: without end */
 };
 
 int command_init(const struct ctl_args *args);
@@ -27,5 +29,7 @@ int command_fingerprint(const struct ctl_args *args);
 int command_status(const struct ctl_args *args);
 int command_wait(const struct ctl_args *args);
 int command_check_config(const struct ctl_args *args);
+int command_adopt(const struct ctl_args *args);
+int command_leave(const struct ctl_args *args);
 
 #endif

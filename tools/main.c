@@ -26,6 +26,9 @@ static const char usage_text[] =
     "  status [--json]             how things are\n"
     "  wait STATE [--timeout S]    until in-sync, alone, catching-up or no-peer\n"
     "  check-config                read the configuration and say what is wrong with it\n"
+    "  adopt DIR [--dry-run] [--json] [--dovecot-config FILE]\n"
+    "                              an existing Maildir tree becomes the store, in place\n"
+    "  leave [DIR] [--dry-run]     the store becomes a plain Maildir tree again\n"
     "\n"
     "  -c, --config FILE           instead of " CONF_DEFAULT_PATH "\n"
     "  -V, --volume NAME           this volume only\n"
@@ -33,18 +36,32 @@ static const char usage_text[] =
     "\n"
     "Exit codes: 0 done, 1 failed, 2 usage or configuration, 3 timed out.\n";
 
+/* Options that not every command takes. */
+enum {
+    OPT_JSON = 1 << 0,
+    OPT_TIMEOUT = 1 << 1,
+    OPT_DRY_RUN = 1 << 2,
+    OPT_DOVECOT = 1 << 3,
+};
+
+static const char *const option_names[] = {"--json", "--timeout", "--dry-run", "--dovecot-config"};
+
 struct command {
     const char *name;
     int (*run)(const struct ctl_args *args);
-    bool operand, json, timeout; /* what it takes */
+    int min, max; /* operands */
+    const char *operands;
+    unsigned options; /* those it takes */
 };
 
 static const struct command commands[] = {
-    {"init", command_init, false, false, false},
-    {"fingerprint", command_fingerprint, false, false, false},
-    {"status", command_status, false, true, false},
-    {"wait", command_wait, true, false, true},
-    {"check-config", command_check_config, false, false, false},
+    {"init", command_init, 0, 0, "", 0},
+    {"fingerprint", command_fingerprint, 0, 0, "", 0},
+    {"status", command_status, 0, 0, "", OPT_JSON},
+    {"wait", command_wait, 1, 1, "exactly one STATE, please", OPT_TIMEOUT},
+    {"check-config", command_check_config, 0, 0, "", 0},
+    {"adopt", command_adopt, 1, 1, "exactly one DIR, please", OPT_JSON | OPT_DRY_RUN | OPT_DOVECOT},
+    {"leave", command_leave, 0, 1, "one DIR at most", OPT_DRY_RUN},
 };
 
 static int usage(const char *what, const char *which) {
@@ -71,7 +88,7 @@ static bool parse_seconds(const char *text, double *out) {
 struct options {
     const char *config, *volume;
     struct ctl_args args;
-    bool has_timeout;
+    unsigned given; /* OPT_* */
 };
 
 /* -1: go on; otherwise the exit code. */
@@ -81,6 +98,8 @@ static int parse_options(int argc, char **argv, struct options *o) {
         {"volume", required_argument, NULL, 'V'},
         {"json", no_argument, NULL, 'j'},
         {"timeout", required_argument, NULL, 't'},
+        {"dry-run", no_argument, NULL, 'n'},
+        {"dovecot-config", required_argument, NULL, 'd'},
         {"help", no_argument, NULL, 'h'},
         {"version", no_argument, NULL, 'v'},
         {NULL, 0, NULL, 0},
@@ -97,11 +116,20 @@ static int parse_options(int argc, char **argv, struct options *o) {
             break;
         case 'j':
             o->args.json = true;
+            o->given |= OPT_JSON;
             break;
         case 't':
             if (!parse_seconds(optarg, &o->args.timeout))
                 return usage("--timeout takes a number of seconds", optarg);
-            o->has_timeout = true;
+            o->given |= OPT_TIMEOUT;
+            break;
+        case 'n':
+            o->args.dry_run = true;
+            o->given |= OPT_DRY_RUN;
+            break;
+        case 'd':
+            o->args.dovecot_config = optarg;
+            o->given |= OPT_DOVECOT;
             break;
         case 'h':
             printf("%s", usage_text);
@@ -117,24 +145,22 @@ static int parse_options(int argc, char **argv, struct options *o) {
     return -1;
 }
 
-/* The command and its operand. -1: go on. */
+/* The command and its operands. -1: go on. */
 static int parse_command(int argc, char **argv, struct options *o, const struct command **cmd) {
-    int n = argc - optind;
+    int n = argc - optind - 1;
 
-    if (n < 1)
+    if (n < 0)
         return usage("a command is missing", NULL);
     *cmd = find_command(argv[optind]);
     if (!*cmd)
         return usage("unknown command", argv[optind]);
-    if ((*cmd)->operand && n >= 2)
-        o->args.operand = argv[optind + 1];
-    if (n != ((*cmd)->operand ? 2 : 1))
-        return usage((*cmd)->operand ? "exactly one STATE, please" : "too many arguments",
-                     (*cmd)->name);
-    if (o->args.json && !(*cmd)->json)
-        return usage("--json is for status", NULL);
-    if (o->has_timeout && !(*cmd)->timeout)
-        return usage("--timeout is for wait", NULL);
+    o->args.operands = argv + optind + 1;
+    o->args.n_operands = n;
+    if (n < (*cmd)->min || n > (*cmd)->max)
+        return usage((*cmd)->max > 0 ? (*cmd)->operands : "too many arguments", (*cmd)->name);
+    for (size_t i = 0; i < sizeof(option_names) / sizeof(option_names[0]); i++)
+        if (o->given & ~(*cmd)->options & 1u << i)
+            return usage("this command does not take the option", option_names[i]);
     return -1;
 }
 

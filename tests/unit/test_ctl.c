@@ -345,7 +345,9 @@ static void test_init_fails_in_words(void **state) {
 }
 
 static void test_wait(void **state) {
-    struct ctl_args args = {.conf = conf, .operand = "in-sync", .timeout = 0.05};
+    char in_sync[] = "in-sync", asleep[] = "asleep", *state_name = in_sync;
+    struct ctl_args args = {
+        .conf = conf, .operands = &state_name, .n_operands = 1, .timeout = 0.05};
     struct fake f = {.listener = -1,
                      .answer = "{\"volumes\":[{\"name\":\"mail\",\"state\":\"in-sync\"}]}"};
     pthread_t thread;
@@ -358,7 +360,7 @@ static void test_wait(void **state) {
     assert_int_equal(run(command_wait, &args), CTL_DONE);
     pthread_join(thread, NULL);
     close(f.listener);
-    args.operand = "asleep";
+    state_name = asleep;
     assert_int_equal(run(command_wait, &args), CTL_USAGE);
 }
 
