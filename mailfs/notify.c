@@ -22,6 +22,7 @@
 
 #include "dir.h"
 #include "poke.h"
+#include "prepare.h"
 #include "upcall.h"
 #include "util/clock.h"
 #include "util/log.h"
@@ -200,7 +201,14 @@ static bool was_taken_away(const struct inode *in) {
     return str_starts(at + strlen(root), "/" MAILDIR_INTERNAL_NAME "/");
 }
 
-/* From here on nothing new comes to be in it, and what was being made there is made. */
+static void delivery_ends(struct inode *in, const char *name, void *arg) {
+    prepare_dropped(in);
+}
+
+/*
+ * From here on nothing new comes to be in it, and what was being made there is made. What was being
+ * delivered there cannot be: its sender will be told so, and the peer should not publish it.
+ */
 static void take_away(struct inode *in) {
     static const enum maildir_dir parts[] = {MAILDIR_DIR_CONTAINER, MAILDIR_DIR_NEW,
                                              MAILDIR_DIR_CUR, MAILDIR_DIR_TMP};
@@ -209,6 +217,8 @@ static void take_away(struct inode *in) {
         struct inode *part = dir_part(in, parts[i]);
         if (part != NULL)
             names_barrier(part);
+        if (part != NULL && parts[i] == MAILDIR_DIR_TMP)
+            inode_each_child(part, delivery_ends, NULL);
         inode_unref(part, 1);
     }
 }

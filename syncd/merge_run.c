@@ -22,6 +22,7 @@
 #include "journal.h"
 #include "merge_int.h"
 #include "pending.h"
+#include "stage.h"
 #include "util/log.h"
 #include "util/str.h"
 
@@ -51,6 +52,7 @@ int merge_caught_up(struct state *st) {
     st->keep_removed = false;
     state_unlock(st);
     stage_drop_idle(st);
+    stage_keep_homeless(st);
     r = store_each_name(st->kept, drop_removed, st);
 
     return r < 0 ? state_fail(st, r, NULL, "cannot remove what was kept back") : 0;

@@ -18,6 +18,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base.h"
 #include "io/hash.h"
 #include "io/io.h"
 #include "state_int.h"
@@ -25,7 +26,7 @@
 #include "util/str.h"
 
 #define PREP_KEY_LEN 35 /* p-, 16 digits, -, 16 digits */
-#define PREP_HEAD    (PREP_KEY_LEN + 1 + 32 + 1)
+#define PREP_HEAD    (PREP_KEY_LEN + 1 + 32 + 1 + 32 + 1)
 #define PREP_TMP_MAX (MAILDIR_NAME_MAX - PREP_HEAD)
 
 struct stage_file {
@@ -75,14 +76,19 @@ void stage_item_free(struct state *st, struct stage_item *it) {
     free(it);
 }
 
+static int parse_id(const char *hex, struct mailfs_id *id) {
+    char text[MAILFS_ID_HEX];
+    int r = str_copyn(text, sizeof(text), hex, 32);
+
+    return r == 0 ? mailfs_id_parse(text, id) : r;
+}
+
 /* The parts of a prepared content's file name. */
 static bool parse_prep(struct stage_item *it, const char *file) {
-    char hex[MAILFS_ID_HEX];
-
     if (strlen(file) <= PREP_HEAD ||
         sscanf(file, "p-%16" SCNx64 "-%16" SCNx64, &it->incarnation, &it->seq) != 2 ||
-        str_copyn(hex, sizeof(hex), file + PREP_KEY_LEN + 1, 32) < 0 ||
-        mailfs_id_parse(hex, &it->dir) < 0)
+        parse_id(file + PREP_KEY_LEN + 1, &it->dir) < 0 ||
+        parse_id(file + PREP_KEY_LEN + 1 + 33, &it->parent) < 0)
         return false;
     it->is_prep = true;
     it->tmp_name = strdup(file + PREP_HEAD);
@@ -254,10 +260,13 @@ static int begin(struct stage_file *f, const char *symlink, struct stage_file **
 
 int stage_begin_prep(struct state *st, const struct stage_prep *prep, const struct mailfs_id *dir,
                      const char *tmp_name, const Mfp__Meta *meta, struct stage_file **out) {
-    char hex[MAILFS_ID_HEX];
+    char hex[MAILFS_ID_HEX], parent_hex[MAILFS_ID_HEX];
+    struct base_dir rec;
     struct stage_file *f;
     size_t n = strlen(tmp_name);
 
+    if (base_dir_get(st, dir, &rec) < 0)
+        rec.parent = mailfs_id_root; /* made just now, perhaps; or gone already */
     if (maildir_name_check(tmp_name, n, MAILDIR_NAME_COMPONENT) < 0)
         return -EINVAL;
     f = file_new(st, dir, meta);
@@ -267,8 +276,8 @@ int stage_begin_prep(struct state *st, const struct stage_prep *prep, const stru
     if (n > PREP_TMP_MAX)
         n = PREP_TMP_MAX;
     stage_prep_key(prep->incarnation, prep->seq, f->key);
-    snprintf(f->file, sizeof(f->file), "%.40s-%s-%.*s", f->key, mailfs_id_format(dir, hex), (int)n,
-             tmp_name);
+    snprintf(f->file, sizeof(f->file), "%.40s-%s-%s-%.*s", f->key, mailfs_id_format(dir, hex),
+             mailfs_id_format(&rec.parent, parent_hex), (int)n, tmp_name);
     return begin(f, NULL, out);
 }
 

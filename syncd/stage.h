@@ -8,7 +8,8 @@
  * a base name for messages, a file name for sub SELF. The staged inode becomes the message: it has
  * its owner, mode and mtime from the beginning.
  *
- *   p-<incarnation>-<seq>-<container>-<tmp name>      f-<container>-<hash of sub class and name>
+ *   p-<incarnation>-<seq>-<container>-<its parent>-<tmp name>
+ *   f-<container>-<hash of sub class and name>
  *   t-<number>                                        being written
  */
 
@@ -47,6 +48,8 @@ int stage_publish(struct state *st, const struct stage_prep *prep, uint64_t gen,
 
 /* Again those whose mailbox was not there: it may have come with the merge of the trees. */
 void stage_publish_homeless(struct state *st, struct invals *iv);
+/* Nothing is left to merge, and it has not come: to .mailfs/kept/, for the administrator. */
+void stage_keep_homeless(struct state *st);
 
 /* At the start, after the replay: every prepared content that nothing refers to, malloc'ed. The
  * caller publishes each. Used ones and fragments have been dropped. */

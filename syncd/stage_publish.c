@@ -21,6 +21,7 @@
 
 #include "base.h"
 #include "io/io.h"
+#include "merge_int.h"
 #include "stage.h"
 #include "state_int.h"
 #include "store.h"
@@ -150,8 +151,10 @@ int stage_published_in(struct state *st, const struct mailfs_id *dir, struct sta
 
 /* ---- publishing -------------------------------------------------------------------- */
 
-/* The mailbox, or the nearest container above it that has a new/. */
-static int publish_dir(struct state *st, struct mailfs_id id, struct store_dir *d) {
+/* The mailbox, or the nearest container above it that has a new/. parent: what was above it when
+ * the content came. */
+static int publish_dir(struct state *st, struct mailfs_id id, const struct mailfs_id *parent,
+                       struct store_dir *d) {
     struct base_dir rec;
     int depth, r;
 
@@ -161,9 +164,14 @@ static int publish_dir(struct state *st, struct mailfs_id id, struct store_dir *
         if (r == 0 && store_sub_open(st, d, MFP__SUB__NEW, depth == 0) >= 0)
             return 0;
         store_dir_close(d);
-        if (mailfs_id_is_root(&id) || base_dir_get(st, &id, &rec) < 0)
+        if (mailfs_id_is_root(&id))
             return -ENOENT;
-        id = rec.parent;
+        if (base_dir_get(st, &id, &rec) == 0)
+            id = rec.parent;
+        else if (depth == 0)
+            id = *parent; /* removed since, and nobody knows its place any more */
+        else
+            return -ENOENT;
     }
     return -ENOENT;
 }
@@ -194,7 +202,8 @@ static int publish_in(struct state *st, struct store_dir *d, const struct stage_
 
 /* Reserves the item. 0; 1: nothing to publish. */
 static int publish_take(struct state *st, const char *key, struct mailfs_id *dir,
-                        char file[STAGE_NAME_MAX], char tmp[STAGE_NAME_MAX]) {
+                        struct mailfs_id *parent, char file[STAGE_NAME_MAX],
+                        char tmp[STAGE_NAME_MAX]) {
     struct stage_item *it;
     int r = 1;
 
@@ -202,6 +211,7 @@ static int publish_take(struct state *st, const char *key, struct mailfs_id *dir
     it = stage_find(st, key);
     if (it && it->is_prep && it->refs == 0 && !it->used && !it->gone) {
         *dir = it->dir;
+        *parent = it->parent;
         r = str_copy(file, STAGE_NAME_MAX, it->file);
         /* A name that no Maildir reader would look at is made one that it does. */
         if (r == 0)
@@ -230,15 +240,15 @@ static void publish_done(struct state *st, const char *key, int err) {
 int stage_publish(struct state *st, const struct stage_prep *prep, uint64_t gen,
                   struct invals *iv) {
     char key[STAGE_NAME_MAX], file[STAGE_NAME_MAX], tmp[STAGE_NAME_MAX];
-    struct mailfs_id dir;
+    struct mailfs_id dir, parent;
     struct store_dir d;
     int r;
 
     stage_prep_key(prep->incarnation, prep->seq, key);
-    r = publish_take(st, key, &dir, file, tmp);
+    r = publish_take(st, key, &dir, &parent, file, tmp);
     if (r)
         return r;
-    r = publish_dir(st, dir, &d);
+    r = publish_dir(st, dir, &parent, &d);
     if (r == 0)
         r = publish_in(st, &d, prep, file, tmp, gen);
     publish_done(st, key, r);
@@ -250,23 +260,59 @@ int stage_publish(struct state *st, const struct stage_prep *prep, uint64_t gen,
     return r < 0 ? state_fail(st, r, &dir, "cannot publish a prepared message") : 0;
 }
 
-void stage_publish_homeless(struct state *st, struct invals *iv) {
+static struct stage_prep *homeless(struct state *st, size_t *n) {
     struct stage_item *it, *tmp;
     struct stage_prep *v;
-    uint64_t gen;
-    size_t n = 0, i;
 
-    if (state_mark_gen(st, &gen) < 0)
-        return; /* at the next merge, or start */
+    *n = 0;
     state_lock(st);
     v = calloc(HASH_COUNT(st->items) + 1, sizeof(*v));
     HASH_ITER(hh, st->items, it, tmp) {
         if (v && it->homeless)
-            v[n++] = (struct stage_prep){it->incarnation, it->seq};
+            v[(*n)++] = (struct stage_prep){it->incarnation, it->seq};
     }
     state_unlock(st);
+    return v;
+}
+
+void stage_publish_homeless(struct state *st, struct invals *iv) {
+    struct stage_prep *v;
+    uint64_t gen;
+    size_t n, i;
+
+    if (state_mark_gen(st, &gen) < 0)
+        return; /* at the next merge, or start */
+    v = homeless(st, &n);
     for (i = 0; i < n; i++)
         stage_publish(st, &v[i], gen, iv); /* which tells of errors */
+    free(v);
+}
+
+static void keep_one(struct state *st, const struct stage_prep *prep) {
+    char key[STAGE_NAME_MAX], file[STAGE_NAME_MAX], tmp[STAGE_NAME_MAX];
+    struct mailfs_id dir, parent;
+    int r;
+
+    stage_prep_key(prep->incarnation, prep->seq, key);
+    if (publish_take(st, key, &dir, &parent, file, tmp))
+        return;
+    r = merge_keep(st, st->stage, file, 'l', true);
+    if (r == 0)
+        r = io_fsync(st->kept);
+    publish_done(st, key, r);
+    if (r < 0)
+        state_fail(st, r, &dir, "a prepared message cannot be put into .mailfs/kept");
+    else
+        state_fail(st, -ENOENT, &dir,
+                   "a prepared message's mailbox is gone on both nodes: see .mailfs/kept/l-*");
+}
+
+void stage_keep_homeless(struct state *st) {
+    size_t n, i;
+    struct stage_prep *v = homeless(st, &n);
+
+    for (i = 0; i < n; i++)
+        keep_one(st, &v[i]);
     free(v);
 }
 

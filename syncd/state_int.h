@@ -71,6 +71,7 @@ struct stage_item {
     int64_t noted; /* seconds, CLOCK_MONOTONIC */
     uint64_t incarnation, seq;
     struct mailfs_id dir;
+    struct mailfs_id parent; /* of dir, when it came: who gets it when dir is gone */
     char *tmp_name;
     char key[]; /* "p-<incarnation>-<seq>" or the file's name */
 };

@@ -585,6 +585,25 @@ static void case_taken_away(void) {
     nothing_comes();
 }
 
+/* What was being delivered into it is given up: the peer must not think it was accepted. */
+static void case_taken_away_delivery(void) {
+    ProtobufCBinaryData root = {16, (uint8_t[16]){0}};
+    char from[600];
+    make_box("a", 0);
+    put_file(in_mount("a/tmp/1.x"), "one");
+    struct doing d = start(do_fsync, in_mount("a/tmp/1.x"));
+    const Mfl__ToSyncd *m = fake_expect(MFL__TO_SYNCD__M_PREPARE);
+    uint64_t seq = m->prepare->id->seq;
+    fake_release(m->prepare->req, 0);
+    CHECK(finish(&d) == 0);
+    snprintf(from, sizeof from, "%s", in_store("a"));
+    CHECK(rename(from, in_store(".mailfs/gone-b")) == 0);
+    fake_moved(8, root, (ProtobufCBinaryData){16, dir_bytes[0]}, "a");
+    CHECK(fake_expect(MFL__TO_SYNCD__M_ABORT)->abort->id->seq == seq);
+    CHECK(fake_expect(MFL__TO_SYNCD__M_INVALIDATED)->invalidated->seq == 8);
+    nothing_comes();
+}
+
 /* Files that are not mail; what is local is not told. */
 static void case_files(void) {
     make_box("a", 0);
@@ -656,6 +675,7 @@ static const struct wait_case cases[] = {
     {"folders", case_folders},
     {"files", case_files},
     {"taken_away", case_taken_away},
+    {"taken_away_delivery", case_taken_away_delivery},
     {"raise", case_raise},
 };
 

@@ -1,5 +1,6 @@
 /* What lies in the stage, who holds it, and who is given a name; and that store and state are of
  * one time. */
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <setjmp.h>
@@ -142,6 +143,63 @@ static void test_publish_homeless(void **state) {
     assert_true(fs_there(&p.a, "w/new/5.tmp"));
 }
 
+static size_t count_in(struct node *n, const char *rel, const char *prefix) {
+    char path[512];
+    struct dirent *de;
+    size_t k = 0;
+    DIR *d;
+
+    snprintf(path, sizeof(path), "%s/%s", n->store, rel);
+    d = opendir(path);
+    assert_non_null(d);
+    while ((de = readdir(d)))
+        k += strncmp(de->d_name, prefix, strlen(prefix)) == 0;
+    closedir(d);
+    return k;
+}
+
+/* ... and its mailbox was removed here, and is on no node any more: the one above it gets it, at
+ * once, since the origin may never come back. */
+static void test_publish_above(void **state) {
+    struct stage_prep prep = {77, 5};
+    struct mailfs_id work = stores_mailbox(&p.a, &p.b, "u", ".Work");
+    struct acts a = {.n = 0};
+
+    fs_write(&p.a, "u/.Work/tmp/5.tmp", "five\n");
+    stores_prepare(&p.a, &p.b, "u/.Work", "5.tmp", "u/.Work/tmp/5.tmp", 5);
+    fs_rename(&p.a, "u/.Work", "u/..DOVECOT-TRASHED");
+    act_dir_remove(&a, &work, ".Work", NULL, 0);
+    assert_false(stores_send(&p.a, &p.b, &inbox, &a, false));
+    assert_false(fs_there(&p.b, "u/.Work"));
+    node_reopen(&p.b); /* its base knows nothing of that mailbox, whatever the journal says */
+    node_replay(&p.b);
+    assert_int_equal(stage_publish(p.b.st, &prep, 1, NULL), 0);
+    assert_true(fs_there(&p.b, "u/new/5.tmp"));
+    assert_int_equal(count_in(&p.b, ".mailfs/stage", "p-"), 0);
+    contact_mark(&p.b, &inbox);
+    contact_all(&p);
+    assert_true(fs_there(&p.a, "u/new/5.tmp"));
+}
+
+/* ... and nothing above it is there: not in the way for ever, but not lost. */
+static void test_nobody_to_publish_to(void **state) {
+    struct stage_prep prep = {77, 5};
+
+    fs_mkdir(&p.a, "w");
+    fs_mkdir(&p.a, "w/tmp");
+    fs_id(&p.a, "w");
+    fs_write(&p.a, "w/tmp/5.tmp", "five\n");
+    stores_prepare(&p.a, &p.b, "w", "5.tmp", "w/tmp/5.tmp", 5);
+    fs_unlink(&p.a, "w/tmp/5.tmp");
+    fs_rename(&p.a, "w", "..DOVECOT-TRASHED");
+    assert_int_equal(stage_publish(p.b.st, &prep, 1, NULL), -ENOENT);
+    assert_int_equal(count_in(&p.b, ".mailfs/stage", "p-"), 1);
+    contact_mark(&p.a, &mailfs_id_root);
+    contact_all(&p);
+    assert_int_equal(count_in(&p.b, ".mailfs/stage", "p-"), 0);
+    assert_int_equal(count_in(&p.b, ".mailfs/kept", "l-"), 1);
+}
+
 /* Of a round that was put off: another message of that name is not taken for it. */
 static void test_stale_stage(void **state) {
     struct content_wants wants;
@@ -238,9 +296,9 @@ static void test_store_ahead_by_one(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        T(test_refs_of_another),   T(test_published_and_named), T(test_store_of_a_backup),
-        T(test_state_of_a_backup), T(test_store_ahead_by_one),  T(test_publish_homeless),
-        T(test_stale_stage),
+        T(test_refs_of_another),   T(test_published_and_named),  T(test_store_of_a_backup),
+        T(test_state_of_a_backup), T(test_store_ahead_by_one),   T(test_publish_homeless),
+        T(test_publish_above),     T(test_nobody_to_publish_to), T(test_stale_stage),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
