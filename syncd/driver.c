@@ -394,6 +394,7 @@ static void act_send(struct volume *v, const struct replica_action *a) {
 
 static void act_state(struct volume *v, const struct replica_action *a) {
     v->since_wall_ns = clock_wall_ns();
+    v->merged_before = v->merged;
     log_info("volume %s: %s", v->cv->name, state_words[a->state]);
 }
 

@@ -176,6 +176,7 @@ static void marks_done(void *arg) {
     struct replica_mark *marks = mem_new((s->n_marks + 1) * sizeof *marks);
     for (size_t i = 0; i < s->n_marks; i++) {
         marks[i].dir = s->marks[i].dir;
+        marks[i].used = s->marks[i].used;
         memcpy(marks[i].base_digest, s->marks[i].digest, sizeof marks[i].base_digest);
     }
     if (s->err != 0) { /* an empty list would say that nothing was changed here */

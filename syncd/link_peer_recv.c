@@ -158,6 +158,7 @@ static int recv_whole_marks(struct peer *p, const Mfp__Marks *from) {
         wire_id(&from->marks[i]->dir, &marks[i].dir);
         get_digest(&from->marks[i]->base_digest, marks[i].base_digest);
         marks[i].urgent = from->marks[i]->urgent;
+        marks[i].used = from->marks[i]->used;
     }
     struct replica_msg m = {
         .kind = RMSG_MARKS, .marks = marks, .nmarks = from->n_marks, .more = from->more};

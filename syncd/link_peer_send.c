@@ -198,6 +198,7 @@ static int send_some_marks(struct peer *p, const struct replica_msg *m, size_t f
         all[i].base_digest =
             (ProtobufCBinaryData){REPLICA_DIGEST, (uint8_t *)(uintptr_t)mark->base_digest};
         all[i].urgent = mark->urgent;
+        all[i].used = mark->used;
         refs[i] = &all[i];
     }
     marks.marks = refs;

@@ -23,6 +23,7 @@ int tree_scan(struct state *st, bool full, Mfp__Tree **out, uint8_t digest[STATE
 struct scan_mark {
     struct mailfs_id dir;
     uint8_t digest[STATE_DIGEST];
+    uint32_t used; /* when its new/ or cur/ last changed, seconds; 0: no message is in it */
 };
 int scan_marks(struct state *st, bool full, struct scan_mark **marks, size_t *n);
 

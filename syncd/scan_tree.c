@@ -533,6 +533,29 @@ static bool worth_it(struct state *st, const struct mailfs_id *dir) {
     return r == 0;
 }
 
+static int any_name(void *arg, const char *name, unsigned char type) {
+    return 1;
+}
+
+/* A directory that the tree's merge has just made says nothing: it is empty. */
+static uint32_t last_used(struct state *st, const struct mailfs_id *dir) {
+    uint32_t used = 0;
+    struct store_dir d;
+    struct stat sb;
+    int sub, fd;
+
+    if (store_dir_open(st, dir, &d) < 0)
+        return 0;
+    for (sub = MFP__SUB__NEW; sub <= MFP__SUB__CUR; sub++) {
+        fd = store_sub_open(st, &d, sub, false);
+        if (fd >= 0 && fstat(fd, &sb) == 0 && (uint32_t)sb.st_mtim.tv_sec > used &&
+            store_each_name(fd, any_name, NULL) == 1)
+            used = (uint32_t)sb.st_mtim.tv_sec;
+    }
+    store_dir_close(&d);
+    return used;
+}
+
 int scan_marks(struct state *st, bool full, struct scan_mark **marks, size_t *n) {
     struct mark_set s = {.st = st, .full = full || !st->had_contact};
     struct state_mark *m = NULL;
@@ -554,6 +577,8 @@ int scan_marks(struct state *st, bool full, struct scan_mark **marks, size_t *n)
         return state_fail(st, r, NULL, "cannot list what has to be merged");
     }
     set_unique(&s);
+    for (i = 0; i < s.n; i++)
+        s.v[i].used = last_used(st, &s.v[i].dir);
     *marks = s.v;
     *n = s.n;
     return 0;

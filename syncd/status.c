@@ -78,6 +78,39 @@ static void put_pending(struct json_object *o, const struct status *s) {
     put_int(o, "journal", s->journal);
 }
 
+double status_seconds_left(const struct status *s, uint64_t groups) {
+    double all = (double)(s->done + s->to_merge), left = (double)s->to_merge, share;
+    if (s->seconds <= 0 || all <= 0)
+        return -1;
+    share = (double)s->done / all;
+    if (s->known_bytes > 0 && groups > 0) {
+        double unknown = left > (double)groups ? left - (double)groups : 0;
+        double whole = (double)s->known_bytes * (1 + unknown / (double)groups);
+        share = (double)s->received_bytes / whole;
+    }
+    if (share <= 0)
+        return -1;
+    return share >= 1 ? 0 : s->seconds * (1 - share) / share;
+}
+
+static struct json_object *progress_object(const struct status *s) {
+    struct json_object *o = json_object_new_object();
+    put_int(o, "mailboxes_done", s->done);
+    put_int(o, "mailboxes_left", s->to_merge);
+    put_int(o, "received_messages", s->received);
+    put_int(o, "received_bytes", s->received_bytes);
+    put_int(o, "missing_messages", s->known - s->received);
+    put_int(o, "missing_bytes", s->known_bytes - s->received_bytes);
+    put_int(o, "sent_messages", s->sent);
+    put_int(o, "sent_bytes", s->sent_bytes);
+    put_seconds(o, "seconds", s->seconds);
+    if (s->seconds_left >= 0)
+        put_seconds(o, "seconds_left", s->seconds_left);
+    else
+        put(o, "seconds_left", NULL);
+    return o;
+}
+
 static struct json_object *volume_object(const struct status *s) {
     struct json_object *o = json_object_new_object();
     put_text(o, "name", s->name);
@@ -89,6 +122,7 @@ static struct json_object *volume_object(const struct status *s) {
     put_text(o, "commit", s->commit);
     put_int(o, "since", s->since_wall_ns / 1000000000);
     put_pending(o, s);
+    put(o, "progress", s->progress ? progress_object(s) : NULL);
     put_int(o, "tokens_held", s->tokens_here);
     put_int(o, "tokens_total", s->tokens_here + s->tokens_there);
     put_int(o, "waiting", s->waiting);

@@ -19,6 +19,10 @@ struct status {
     uint64_t to_merge, merged, conflicts, tokens_here, tokens_there, waiting, unapplied, journal;
     uint64_t kept;   /* older versions of files changed on both nodes, for the administrator */
     uint64_t rtt_us; /* 0: not known */
+    /* while catching up; how it goes on */
+    bool progress;
+    double seconds, seconds_left; /* since it began; below 0: cannot be told yet */
+    uint64_t done, received, received_bytes, known, known_bytes, sent, sent_bytes;
     bool mailfs_connected, link_up;
     const char *last_error; /* "": none */
     uint64_t last_error_wall_ns;
@@ -27,6 +31,10 @@ struct status {
 
 /* The document, malloc'ed; NULL without memory. */
 char *status_format(const struct status *s);
+
+/* What is left of a catching-up, in seconds, or -1: of the bytes known to be missing, and of the
+ * mailboxes not looked at yet, taken to be as large as those that were (groups of them). */
+double status_seconds_left(const struct status *s, uint64_t groups);
 
 /* (now - then) in seconds, 0 when then is 0 or later. */
 double status_age(uint64_t now_ns, uint64_t then_ns);

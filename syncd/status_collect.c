@@ -16,6 +16,7 @@
 #include "util/clock.h"
 #include "util/version.h"
 #include "volume.h"
+#include "xfer.h"
 
 static const char *const words[] = {"no-peer", "alone", "catching-up", "in-sync"};
 
@@ -70,11 +71,29 @@ static void pending(struct volume *v, struct status *s) {
         s->oldest_wall_ns = s->pending_messages = s->pending_bytes = 0;
 }
 
+static void progress(struct volume *v, struct status *s) {
+    struct xfer_counts n;
+    s->progress = replica_state(v->machine) == REPLICA_CATCHING_UP;
+    if (!s->progress)
+        return;
+    xfer_counts(v->xfers, &n);
+    s->seconds = status_age(s->now_wall_ns, s->since_wall_ns);
+    s->done = v->merged - v->merged_before;
+    s->received = n.fetched;
+    s->received_bytes = n.fetched_bytes;
+    s->known = n.wanted;
+    s->known_bytes = n.wanted_bytes;
+    s->sent = n.served;
+    s->sent_bytes = n.served_bytes;
+    s->seconds_left = status_seconds_left(s, n.groups);
+}
+
 void status_collect(struct volume *v, struct status *out, char peer_address[STATUS_TEXT_MAX],
                     char listen[STATUS_TEXT_MAX], char error[STATUS_TEXT_MAX]) {
     *out = (struct status){.now_wall_ns = clock_wall_ns(), .since_wall_ns = v->since_wall_ns};
     who(v, out, peer_address, listen);
     pending(v, out);
+    progress(v, out);
     out->merged = v->merged;
     out->conflicts = v->conflicts;
     out->kept = merge_kept(v->state);

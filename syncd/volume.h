@@ -67,6 +67,7 @@ struct volume {
     uint64_t changes;              /* counts what a checkpoint would have to write */
     uint64_t since_wall_ns;        /* of the present state */
     uint64_t merged, conflicts;
+    uint64_t merged_before; /* merged, when the present state began */
     char last_error[VOLUME_ERROR_MAX];
     uint64_t last_error_wall_ns;
     bool had_contact;

@@ -37,6 +37,15 @@ void xfer_send_prepared(struct xfers *x, const struct replica_prep *prep,
                         struct replica_payload *file);
 void xfer_send_aborted(struct xfers *x, const struct replica_prep *prep);
 
+/* Since the connection began. */
+struct xfer_counts {
+    uint64_t groups;                 /* calls of xfer_fetch() with something to fetch */
+    uint64_t wanted, wanted_bytes;   /* contents asked for, or about to be */
+    uint64_t fetched, fetched_bytes; /* of these: here, or given up */
+    uint64_t served, served_bytes;   /* to the peer */
+};
+void xfer_counts(const struct xfers *x, struct xfer_counts *out);
+
 /* From the peer. body's data may be taken out of it. 0 or -EPROTO. */
 void xfer_receive_prepare(struct xfers *x, const Mfp__Prepare *prepare);
 int xfer_receive_body(struct xfers *x, Mfp__Body *body);

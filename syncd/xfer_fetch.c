@@ -1,7 +1,8 @@
 /*
  * xfer_fetch - contents asked of the peer
  *
- * At most XFER_FETCHES_MAX are asked for at a time; the rest wait in order.
+ * At most XFER_FETCHES_MAX are asked for at a time. Groups (mailboxes) take turns, so that one that
+ * somebody waits for does not come after all of a large one.
  *
  * Diagnostics: none; the group's owner gets the first error.
  */
@@ -10,6 +11,7 @@
 #include <errno.h>
 #include <stdlib.h>
 
+#include <event2/event.h>
 #include <utlist.h>
 
 #include "contact.h"
@@ -24,10 +26,17 @@ struct xfers *xfers_new(struct volume *v) {
     struct xfers *x = mem_new(sizeof *x);
     x->v = v;
     x->next_id = 1;
+    pace_init(&x->pace, v->cv->peer != NULL ? v->cv->peer->bandwidth : 0);
+    x->paced = evtimer_new(v->engine->evb, xfer_paced, x);
+    if (x->paced == NULL)
+        mem_out("a timer");
     return x;
 }
 
 void xfers_free(struct xfers *x) {
+    if (x == NULL)
+        return;
+    event_free(x->paced);
     free(x);
 }
 
@@ -63,9 +72,13 @@ static void fetch_ask(struct xfers *x, struct fetch *f) {
 }
 
 static void fetch_more(struct xfers *x) {
-    while (x->queued != NULL && x->n_asked < XFER_FETCHES_MAX) {
-        struct fetch *f = x->queued;
-        DL_DELETE(x->queued, f);
+    while (x->groups != NULL && x->n_asked < XFER_FETCHES_MAX) {
+        struct fetch_group *g = x->groups;
+        struct fetch *f = g->queued;
+        DL_DELETE(g->queued, f);
+        DL_DELETE(x->groups, g);
+        if (g->queued != NULL)
+            DL_APPEND(x->groups, g);
         DL_APPEND(x->asked, f);
         x->n_asked++;
         fetch_ask(x, f);
@@ -88,6 +101,8 @@ void xfer_fetch_done(struct xfers *x, struct fetch *f, int err) {
     DL_DELETE(x->asked, f);
     x->n_asked--;
     f->err = err;
+    x->counts.fetched++;
+    x->counts.fetched_bytes += f->want.size;
     if (err == -ENOENT)
         jobs_run(x->v->jobs, &f->want.dir, gone_run, gone_done, f);
     else
@@ -117,7 +132,9 @@ static void fetch_add(struct xfers *x, struct fetch_group *g, struct content_wan
     f->group = g;
     f->want = *want;
     want->name = NULL;
-    DL_APPEND(x->queued, f);
+    x->counts.wanted++;
+    x->counts.wanted_bytes += f->want.size;
+    DL_APPEND(g->queued, f);
 }
 
 void xfer_fetch(struct xfers *x, struct content_wants *wants, xfer_fetched_fn *fn, void *arg) {
@@ -133,28 +150,40 @@ void xfer_fetch(struct xfers *x, struct content_wants *wants, xfer_fetched_fn *f
     for (size_t i = 0; i < wants->n; i++)
         fetch_add(x, g, &wants->v[i]);
     content_wants_free(wants);
+    x->counts.groups++;
+    DL_APPEND(x->groups, g);
     fetch_more(x);
 }
 
-static void fail_all(struct fetch **list) {
-    while (*list != NULL) {
-        struct fetch *f = *list;
-        DL_DELETE(*list, f);
+static void fail_all(struct fetch *list) {
+    while (list != NULL) {
+        struct fetch *f = list;
+        DL_DELETE(list, f);
         f->err = -ENOTCONN;
         fetch_free(f);
     }
 }
 
 void xfer_fetch_disconnected(struct xfers *x) {
-    struct fetch *asked = x->asked, *queued = x->queued;
-    x->asked = x->queued = NULL; /* the owners may ask again at once */
+    struct fetch *list = x->asked;
+    struct fetch_group *g;
+    x->asked = NULL; /* the owners may ask again at once */
     x->n_asked = 0;
-    fail_all(&asked);
-    fail_all(&queued);
+    while ((g = x->groups) != NULL) {
+        DL_DELETE(x->groups, g);
+        DL_CONCAT(list, g->queued);
+        g->queued = NULL;
+    }
+    fail_all(list);
+}
+
+void xfer_counts(const struct xfers *x, struct xfer_counts *out) {
+    *out = x->counts;
 }
 
 void xfer_disconnected(struct xfers *x) {
     x->epoch++;
+    x->counts = (struct xfer_counts){0};
     xfer_out_disconnected(x);
     xfer_in_disconnected(x);
     xfer_fetch_disconnected(x);

@@ -2,6 +2,7 @@
  * xfer_out - files to the peer
  *
  * The files take turns, a part each, so a large one does not hold up the small ones behind it.
+ * `bandwidth` holds back what the peer fetches; a delivery that somebody waits for passes it.
  * Reading happens in the loop thread: what is being sent was written a moment ago.
  *
  * Diagnostics: a file that cannot be read ends as an error at the peer, who says so.
@@ -13,6 +14,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <event2/event.h>
 #include <utlist.h>
 
 #include "contact.h"
@@ -81,15 +83,33 @@ static int out_part(struct xfers *x, struct xfer_out *o) {
     int r = peer_send_frame(x->v->peer, &frame, true);
     if (r != 0)
         return r;
+    if (o->kind == MFP__BODY__KIND__FETCH) {
+        pace_took(&x->pace, body.data.len);
+        x->counts.served += body.end ? 1 : 0;
+        x->counts.served_bytes += body.data.len;
+    }
     o->begun = true;
     o->offset += body.data.len;
     out_progress(x, o);
     return body.end ? 1 : 0;
 }
 
+/* The next whose turn it is; NULL: there is none, or bandwidth has to be waited for. */
+static struct xfer_out *out_next(struct xfers *x) {
+    uint64_t wait = x->out != NULL ? pace_wait(&x->pace, volume_now()) : 0;
+    struct timeval tv = {.tv_sec = (time_t)(wait / 1000),
+                         .tv_usec = (suseconds_t)(wait % 1000) * 1000};
+    struct xfer_out *o = x->out;
+    while (wait > 0 && o != NULL && o->kind == MFP__BODY__KIND__FETCH)
+        o = o->next;
+    if (o == NULL && x->out != NULL)
+        evtimer_add(x->paced, &tv);
+    return o;
+}
+
 void xfer_writable(struct xfers *x) {
-    while (x->out != NULL) {
-        struct xfer_out *o = x->out;
+    struct xfer_out *o;
+    while ((o = out_next(x)) != NULL) {
         int r = out_part(x, o);
         if (r < 0)
             return; /* full: called again; down: all is dropped soon */
@@ -100,6 +120,10 @@ void xfer_writable(struct xfers *x) {
             DL_APPEND(x->out, o);
         }
     }
+}
+
+void xfer_paced(int fd, short what, void *arg) {
+    xfer_writable(arg);
 }
 
 static struct xfer_out *out_new(struct xfers *x, Mfp__Body__Kind kind, uint64_t id) {

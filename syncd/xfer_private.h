@@ -3,6 +3,7 @@
 
 /* What xfer_out.c, xfer_in.c and xfer_fetch.c share. Nobody else includes this. */
 
+#include "pace.h"
 #include "stage.h"
 #include "xfer.h"
 
@@ -56,7 +57,9 @@ struct xfer_in {
 };
 
 struct fetch_group {
+    struct fetch_group *next, *prev;
     struct xfers *x;
+    struct fetch *queued; /* not asked for yet */
     size_t left;
     int err;
     xfer_fetched_fn *fn;
@@ -79,15 +82,20 @@ struct xfers {
     struct xfer_in *in;
     size_t in_bytes;
     bool paused;
-    struct fetch *asked, *queued;
+    struct fetch *asked;
+    struct fetch_group *groups; /* with something queued, the next one first */
     unsigned n_asked;
     uint64_t next_id;
+    struct xfer_counts counts;
+    struct pace pace; /* of what the peer fetches */
+    struct event *paced;
 };
 
 /* A fetched content is staged, or has failed. */
 void xfer_fetch_done(struct xfers *x, struct fetch *f, int err);
 struct fetch *xfer_fetch_find(struct xfers *x, uint64_t id);
 void xfer_fetch_disconnected(struct xfers *x);
+void xfer_paced(int fd, short what, void *arg); /* xfer_out.c: there may be bandwidth again */
 void xfer_out_disconnected(struct xfers *x);
 void xfer_in_disconnected(struct xfers *x);
 

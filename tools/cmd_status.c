@@ -7,15 +7,17 @@
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "commands.h"
 #include "query.h"
 #include "screen.h"
 #include "util/clock.h"
 
-#define POLL_MS 100
+#define POLL_MS      100
+#define CLEAR_SCREEN "\033[H\033[J"
 
-int command_status(const struct ctl_args *args) {
+static int status_once(const struct ctl_args *args, bool on_terminal) {
     const int style =
         JSON_C_TO_STRING_PRETTY | JSON_C_TO_STRING_SPACED | JSON_C_TO_STRING_NOSLASHESCAPE;
     bool answered;
@@ -25,12 +27,27 @@ int command_status(const struct ctl_args *args) {
         fprintf(stderr, "mailfsctl: out of memory\n");
         return CTL_FAILED;
     }
+    if (on_terminal)
+        printf(CLEAR_SCREEN);
     if (args->json)
         printf("%s\n", json_object_to_json_string_ext(doc, style));
     else
         screen_print(stdout, doc, time(NULL));
     json_object_put(doc);
     return answered ? CTL_DONE : CTL_FAILED;
+}
+
+/* Until it is interrupted, or nobody reads it any more. */
+int command_status(const struct ctl_args *args) {
+    const struct timespec pause = {.tv_sec = 1};
+    bool on_terminal = args->watch && isatty(STDOUT_FILENO);
+    int rc = status_once(args, on_terminal);
+
+    while (args->watch && fflush(stdout) == 0) {
+        nanosleep(&pause, NULL);
+        rc = status_once(args, on_terminal);
+    }
+    return rc;
 }
 
 /* The first volume that is in another state, described in text; false: all are in this one. */

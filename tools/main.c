@@ -23,7 +23,7 @@ static const char usage_text[] =
     "\n"
     "  init                        make key and certificate, print what the peer has to know\n"
     "  fingerprint                 print this node's fingerprint\n"
-    "  status [--json]             how things are\n"
+    "  status [--json] [--watch]   how things are; again each second\n"
     "  wait STATE [--timeout S]    until in-sync, alone, catching-up or no-peer\n"
     "  check-config                read the configuration and say what is wrong with it\n"
     "  adopt DIR [--dry-run] [--json] [--dovecot-config FILE]\n"
@@ -42,9 +42,11 @@ enum {
     OPT_TIMEOUT = 1 << 1,
     OPT_DRY_RUN = 1 << 2,
     OPT_DOVECOT = 1 << 3,
+    OPT_WATCH = 1 << 4,
 };
 
-static const char *const option_names[] = {"--json", "--timeout", "--dry-run", "--dovecot-config"};
+static const char *const option_names[] = {"--json", "--timeout", "--dry-run", "--dovecot-config",
+                                           "--watch"};
 
 struct command {
     const char *name;
@@ -57,7 +59,7 @@ struct command {
 static const struct command commands[] = {
     {"init", command_init, 0, 0, "", 0},
     {"fingerprint", command_fingerprint, 0, 0, "", 0},
-    {"status", command_status, 0, 0, "", OPT_JSON},
+    {"status", command_status, 0, 0, "", OPT_JSON | OPT_WATCH},
     {"wait", command_wait, 1, 1, "exactly one STATE, please", OPT_TIMEOUT},
     {"check-config", command_check_config, 0, 0, "", 0},
     {"adopt", command_adopt, 1, 1, "exactly one DIR, please", OPT_JSON | OPT_DRY_RUN | OPT_DOVECOT},
@@ -99,6 +101,7 @@ static int parse_options(int argc, char **argv, struct options *o) {
         {"json", no_argument, NULL, 'j'},
         {"timeout", required_argument, NULL, 't'},
         {"dry-run", no_argument, NULL, 'n'},
+        {"watch", no_argument, NULL, 'w'},
         {"dovecot-config", required_argument, NULL, 'd'},
         {"help", no_argument, NULL, 'h'},
         {"version", no_argument, NULL, 'v'},
@@ -126,6 +129,10 @@ static int parse_options(int argc, char **argv, struct options *o) {
         case 'n':
             o->args.dry_run = true;
             o->given |= OPT_DRY_RUN;
+            break;
+        case 'w':
+            o->args.watch = true;
+            o->given |= OPT_WATCH;
             break;
         case 'd':
             o->args.dovecot_config = optarg;

@@ -23,6 +23,7 @@
 
 #define TEXT_MAX    1024
 #define LABEL_WIDTH 16
+#define BAR_WIDTH   30
 
 /* A member of that name, whatever it is; NULL when there is none. */
 static json_object *get(const json_object *o, const char *key) {
@@ -107,6 +108,57 @@ static void print_pending(FILE *out, const json_object *v, const char *peer) {
     fprintf(out, "\n");
 }
 
+/* "[######..............] 31 %, about 12 min left" */
+static void print_bar(FILE *out, double seconds, const json_object *p) {
+    char bar[BAR_WIDTH + 1], left[HUMAN_MAX];
+    double more;
+    uint64_t done = get_count(p, "mailboxes_done"), todo = get_count(p, "mailboxes_left");
+    double share = done + todo > 0 ? (double)done / (double)(done + todo) : 0;
+    bool known = get_number(p, "seconds_left", &more);
+    size_t full;
+
+    if (known)
+        share = seconds + more > 0 ? seconds / (seconds + more) : 1;
+    full = (size_t)(share * BAR_WIDTH);
+    for (size_t i = 0; i < BAR_WIDTH; i++)
+        bar[i] = i < full ? '#' : '.';
+    bar[BAR_WIDTH] = '\0';
+    print_label(out, "progress");
+    fprintf(out, "[%s] %d %%", bar, (int)(share * 100));
+    if (known)
+        fprintf(out, ", about %s left", human_duration(more, left));
+    fprintf(out, "\n");
+}
+
+static void print_moved(FILE *out, const char *label, const json_object *p, const char *messages,
+                        const char *bytes) {
+    char count[HUMAN_MAX], size[HUMAN_MAX];
+
+    if (get_count(p, messages) == 0)
+        return;
+    print_label(out, label);
+    fprintf(out, "%s, %s\n", human_count(get_count(p, messages), "message", "messages", count),
+            human_bytes(get_count(p, bytes), size));
+}
+
+static void print_progress(FILE *out, const json_object *v) {
+    json_object *p = get(v, "progress");
+    char done[HUMAN_MAX], left[HUMAN_MAX];
+    double seconds = 0;
+
+    if (!p)
+        return;
+    get_number(p, "seconds", &seconds);
+    print_bar(out, seconds, p);
+    print_label(out, "");
+    fprintf(out, "%s done, %s left\n",
+            human_count(get_count(p, "mailboxes_done"), "mailbox", "mailboxes", done),
+            human_count(get_count(p, "mailboxes_left"), "mailbox", "mailboxes", left));
+    print_moved(out, "received", p, "received_messages", "received_bytes");
+    print_moved(out, "known to come", p, "missing_messages", "missing_bytes");
+    print_moved(out, "sent", p, "sent_messages", "sent_bytes");
+}
+
 static void print_link(FILE *out, const json_object *v) {
     const char *address = query_string(v, "peer_address");
     char text[TEXT_MAX];
@@ -157,6 +209,7 @@ static void print_volume(FILE *out, const json_object *v, time_t now) {
         print_row(out, "mount", mount);
     if (peer && !is_unknown(v)) {
         print_link(out, v);
+        print_progress(out, v);
         print_pending(out, v, human_text(peer, name, sizeof(name)));
         if (get_number(v, "tokens_held", &n) && n >= 0)
             print_row(out, "tokens here", human_count((uint64_t)n, "mailbox", "mailboxes", count));

@@ -66,6 +66,19 @@ bool conf_path_within(const char *outer, const char *inner) {
     return strncmp(outer, inner, n) == 0 && (inner[n] == '\0' || inner[n] == '/');
 }
 
+int conf_size_parse(const char *s, uint64_t *bytes) {
+    static const char units[] = "KMG";
+    char digits[24];
+    size_t n = strlen(s);
+    const char *unit = n > 0 ? strchr(units, s[n - 1]) : NULL;
+    unsigned shift = unit != NULL ? 10 * (unsigned)(unit - units + 1) : 0;
+    if (str_copyn(digits, sizeof digits, s, n - (unit != NULL ? 1 : 0)) != 0 ||
+        str_to_u64(digits, UINT64_MAX >> 34, bytes) != 0)
+        return -EINVAL;
+    *bytes <<= shift;
+    return 0;
+}
+
 int conf_commit_parse(const char *s, enum conf_commit *commit) {
     for (enum conf_commit c = CONF_COMMIT_DISK; c <= CONF_COMMIT_ASYNC; c++) {
         if (strcmp(s, conf_commit_name(c)) == 0) {

@@ -118,6 +118,15 @@ static int on_timeout(cfg_t *cfg, cfg_opt_t *opt) {
     return -1;
 }
 
+static int on_bandwidth(cfg_t *cfg, cfg_opt_t *opt) {
+    uint64_t n;
+    if (conf_size_parse(last_str(opt), &n) == 0 && (n == 0 || n >= 1024))
+        return 0;
+    return refuse(
+        cfg, opt, last_str(opt),
+        "must be bytes a second, at least 1K, as in \"500K\" or \"10M\"; \"0\": no limit");
+}
+
 static int need(cfg_t *cfg, const char *block, const char *option) {
     if (cfg_size(cfg, option) > 0 && cfg_getstr(cfg, option) != NULL)
         return 0;
@@ -184,6 +193,8 @@ static int build_peer(cfg_t *cfg, struct conf_peer **out) {
         r = conf_addr_parse(cfg_getstr(cfg, "address"), &p->address, &why);
     if (r == 0)
         r = conf_fingerprint_parse(cfg_getstr(cfg, "fingerprint"), p->fingerprint);
+    if (r == 0)
+        r = conf_size_parse(cfg_getstr(cfg, "bandwidth"), &p->bandwidth);
     return r;
 }
 
@@ -265,6 +276,7 @@ static void set_validators(cfg_t *cfg) {
     cfg_set_validate_func(cfg, "volume|peer|address", on_address);
     cfg_set_validate_func(cfg, "volume|peer|fingerprint", on_fingerprint);
     cfg_set_validate_func(cfg, "volume|peer|timeout", on_timeout);
+    cfg_set_validate_func(cfg, "volume|peer|bandwidth", on_bandwidth);
 }
 
 static int parse_locked(const char *name, FILE *in, int depth, struct conf *conf) {
@@ -272,6 +284,7 @@ static int parse_locked(const char *name, FILE *in, int depth, struct conf *conf
         CFG_STR("address", NULL, CFGF_NONE),
         CFG_STR("fingerprint", NULL, CFGF_NONE),
         CFG_FLOAT("timeout", 3.0, CFGF_NONE),
+        CFG_STR("bandwidth", "0", CFGF_NONE),
         CFG_END(),
     };
     cfg_opt_t volume[] = {

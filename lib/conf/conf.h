@@ -32,6 +32,7 @@ struct conf_peer {
     struct conf_addr address;
     uint8_t fingerprint[CONF_FINGERPRINT_BYTES]; /* SHA-256 of the peer's certificate (DER) */
     unsigned timeout_ms;                         /* 1000 .. 300000 */
+    uint64_t bandwidth; /* bytes a second of what it fetches; 0: no limit */
 };
 
 struct conf_volume {

@@ -18,6 +18,9 @@ int conf_check_path(const char *s, const char **why);
 /* Without "//" and a slash at the end; malloc'ed, NULL when out of memory. */
 char *conf_path_copy(const char *s);
 
+/* "500", "64K", "10M", "2G" (1024 each). 0 or -EINVAL. */
+int conf_size_parse(const char *s, uint64_t *bytes);
+
 int conf_commit_parse(const char *s, enum conf_commit *commit); /* 0 or -EINVAL */
 
 /* What no single option can be blamed for. 0, or -EINVAL and a whole sentence in why. */

@@ -97,6 +97,8 @@ struct replica_mark {
     struct mailfs_id dir;
     uint8_t base_digest[REPLICA_DIGEST]; /* all zero: no valid base */
     bool urgent;
+    uint32_t
+        used; /* when something last changed there, seconds; 0: not known. Only for the order */
 };
 
 struct replica_msg {

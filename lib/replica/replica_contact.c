@@ -251,6 +251,13 @@ static void exchange_one(struct replica *r, struct dir *d) {
         replica_token_set(r, d, true);
 }
 
+/* What somebody waits for, then what was used last: most likely it is what is asked for next. */
+static int by_use(const struct dir *a, const struct dir *b) {
+    if (a->urgent != b->urgent)
+        return a->urgent ? -1 : 1;
+    return (a->used < b->used) - (a->used > b->used);
+}
+
 /* Both lists are known here. */
 static void exchange(struct replica *r) {
     if (!r->marks_sent || !r->marks_here || r->exchanged)
@@ -262,6 +269,7 @@ static void exchange(struct replica *r) {
     HASH_ITER(hh, r->dirs, d, tmp) {
         exchange_one(r, d);
     }
+    DL_SORT2(r->changed, by_use, merge_prev, merge_next);
     replica_settle_all(r);
 }
 
@@ -281,6 +289,7 @@ static void send_marks(struct replica *r) {
             continue;
         marks[i].dir = d->id;
         marks[i].urgent = d->waiters != NULL;
+        marks[i].used = d->used;
         if (!d->dirty)
             memcpy(marks[i].base_digest, d->own_base, REPLICA_DIGEST);
         i++;
@@ -303,6 +312,7 @@ void replica_marks(struct replica *r, uint64_t now, const struct replica_mark *m
         for (size_t i = 0; i < n; i++) {
             struct dir *d = replica_dir_get(r, &marks[i].dir);
             d->listed = d->own_listed = true;
+            d->used = marks[i].used;
             memcpy(d->own_base, marks[i].base_digest, REPLICA_DIGEST);
         }
         send_marks(r);
@@ -336,6 +346,8 @@ int replica_contact_marks(struct replica *r, const struct replica_msg *m) {
             continue;
         }
         d->listed = d->peer_listed = true;
+        if (d->used < m->marks[i].used)
+            d->used = m->marks[i].used;
         memcpy(d->peer_base, m->marks[i].base_digest, REPLICA_DIGEST);
     }
     r->marks_here = true;

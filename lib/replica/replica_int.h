@@ -152,6 +152,7 @@ struct dir {
     bool listed, dirty; /* in a list of marks; locked as if alone while the lists were exchanged */
     uint8_t own_base[REPLICA_DIGEST], peer_base[REPLICA_DIGEST];
     bool own_listed, peer_listed;
+    uint32_t used; /* the later of what both lists said */
     bool need_full, again, urgent, urgent_told, waited, backing_off;
     unsigned failures;
     uint64_t retry_at;

@@ -69,10 +69,16 @@ static void begin(struct replica *r, struct dir *d, uint32_t no, bool full) {
     r->rounds++;
 }
 
+/* One that somebody waits for does not wait for large ones under way. */
+static bool may_begin(const struct replica *r) {
+    unsigned most = r->config.merge_parallel * (r->changed != NULL && r->changed->urgent ? 2 : 1);
+    return r->changed != NULL && r->rounds < most;
+}
+
 void replica_round_start_more(struct replica *r) {
     if (!r->connected || !r->exchanged || !r->lower)
         return;
-    while (r->changed != NULL && r->rounds < r->config.merge_parallel) {
+    while (may_begin(r)) {
         struct dir *d = r->changed;
         bool full = d->need_full;
         begin(r, d, ++r->round_no, full);

@@ -89,6 +89,7 @@ class Mailfs:
 
     def __init__(self, node, timeout=3, commit="disk"):
         self.node, self.timeout, self.commit = node, timeout, commit
+        self.bandwidth = None
         self.conf = os.path.join(node.dir, "mailfs.conf")
         self.state = os.path.join(node.dir, "state")
         self.mountd = Daemon(node, "mailfs", "mailfs", "-c", self.conf, "mail")
@@ -117,9 +118,10 @@ class Mailfs:
             text += '    %-6s = "%s"\n' % (key, value)
         if peer:
             text += ('    peer "%s" {\n        address     = "%s:%d"\n        fingerprint = "%s"\n'
-                     '        timeout     = %g\n    }\n' %
+                     '        timeout     = %g\n' %
                      (peer.host, peer.address, PORT, fingerprint or peer.mailfs.fingerprint(),
                       self.timeout))
+            text += '        bandwidth   = "%s"\n    }\n' % self.bandwidth if self.bandwidth else '    }\n'
         with open(self.conf, "w") as f:
             f.write(text + "}\n")
 

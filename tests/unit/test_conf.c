@@ -29,6 +29,7 @@ static const char example[] = "node = \"mx-a\"                      # default: t
                               "        address     = \"[2001:db8::2]:7401\"\n"
                               "        fingerprint = \"" FP "\"\n"
                               "        timeout     = 2.5            # seconds\n"
+                              "        bandwidth   = 10M\n"
                               "    }\n"
                               "}\n";
 
@@ -56,6 +57,7 @@ static void test_example(void **state) {
     assert_string_equal(v->peer->address.host, "2001:db8::2");
     assert_int_equal(v->peer->address.port, 7401);
     assert_int_equal(v->peer->timeout_ms, 2500);
+    assert_int_equal(v->peer->bandwidth, 10 << 20);
     for (unsigned i = 0; i < CONF_FINGERPRINT_BYTES; i++)
         assert_int_equal(v->peer->fingerprint[i], i);
     conf_free(c);
@@ -84,6 +86,7 @@ static void test_defaults(void **state) {
     assert_int_equal(c->n_volumes, 2);
     assert_string_equal(c->volumes[0].listen.host, "*");
     assert_int_equal(c->volumes[0].peer->timeout_ms, 3000);
+    assert_int_equal(c->volumes[0].peer->bandwidth, 0);
     assert_int_equal(c->volumes[0].peer->address.port, 65535);
     assert_string_equal(c->volumes[1].name, "w");
     assert_null(conf_volume_find(c, NULL, err));
@@ -181,6 +184,10 @@ static const struct {
     {8, "timeout must be from 1 to 300 seconds", V PATHS LISTEN PEER "timeout = nan\n" END END},
     {8, "invalid floating point value for option 'timeout'",
      V PATHS LISTEN PEER "timeout = 3s\n" END END},
+    {8, "bandwidth must be bytes a second", V PATHS LISTEN PEER "bandwidth = 10X\n" END END},
+    {8, "bandwidth must be bytes a second", V PATHS LISTEN PEER "bandwidth = \"-1\"\n" END END},
+    {8, "bandwidth must be bytes a second", V PATHS LISTEN PEER "bandwidth = 5\n" END END},
+    {8, "bandwidth must be bytes a second", V PATHS LISTEN PEER "bandwidth = M\n" END END},
     {8, "a second peer; this version takes one",
      V PATHS LISTEN PEER ADDR FPRINT END "peer c {\naddress = \"i:1\"\n" FPRINT END END},
     {8, "peer \"a\" has the name of this node", V PATHS LISTEN "peer a {\n" ADDR FPRINT END END},

@@ -9,6 +9,7 @@
 #include <cmocka.h>
 #include <json-c/json.h>
 
+#include "syncd/pace.h"
 #include "syncd/status.h"
 
 #define SECOND UINT64_C(1000000000)
@@ -100,6 +101,61 @@ static void notes_tell_of_merges(void **state) {
     json_object_put(doc);
 }
 
+static void progress_and_estimate(void **state) {
+    struct status s = example();
+    struct json_object *doc = parse(&s);
+    assert_null(field(volume(doc), "progress"));
+    json_object_put(doc);
+    s.progress = true;
+    s.seconds = 10;
+    s.done = 2;
+    s.to_merge = 8;
+    assert_true(status_seconds_left(&s, 0) == 40); /* by mailboxes */
+    /* of 5 mailboxes 1000 bytes are known, 3 are as large: 1600 in all */
+    s.known_bytes = 1000;
+    s.received_bytes = 400;
+    s.known = 12;
+    s.received = 5;
+    s.seconds_left = status_seconds_left(&s, 5);
+    assert_true(s.seconds_left > 29.99 && s.seconds_left < 30.01);
+    doc = parse(&s);
+    struct json_object *p = field(volume(doc), "progress");
+    assert_int_equal(json_object_get_int(field(p, "missing_messages")), 7);
+    assert_int_equal(json_object_get_int(field(p, "missing_bytes")), 600);
+    assert_int_equal((int)json_object_get_double(field(p, "seconds_left")), 30);
+    json_object_put(doc);
+    s.received_bytes = 0;
+    assert_true(status_seconds_left(&s, 5) < 0); /* nothing to go by */
+    s.done = s.to_merge = 0;
+    assert_true(status_seconds_left(&s, 0) < 0);
+}
+
+static void bandwidth_is_kept(void **state) {
+    struct pace p;
+    uint64_t now = 5000, sent = 0, wait;
+    pace_init(&p, 1000000);
+    while (now < 15000) {
+        wait = pace_wait(&p, now);
+        if (wait == 0) {
+            pace_took(&p, 131072);
+            sent += 131072;
+        }
+        now += wait ? wait : 1;
+    }
+    assert_in_range(sent, 9900000, 10000000 + 100000 + 131072);
+    now += 3600 * 1000; /* a pause earns no more than a burst */
+    for (sent = 0; pace_wait(&p, now) == 0; sent += 10000)
+        pace_took(&p, 10000);
+    assert_int_equal(sent, 100000);
+    pace_init(&p, 0);
+    pace_took(&p, UINT32_MAX);
+    assert_int_equal(pace_wait(&p, 0), 0);
+    pace_init(&p, 1024); /* the least: a part is owed for two minutes */
+    assert_int_equal(pace_wait(&p, 10), 0);
+    pace_took(&p, 131072);
+    assert_in_range(pace_wait(&p, 10), 127000, 129000);
+}
+
 static void a_clock_that_jumps_back(void **state) {
     assert_true(status_age(5 * SECOND, 6 * SECOND) == 0);
     assert_true(status_age(5 * SECOND, 0) == 0);
@@ -108,10 +164,9 @@ static void a_clock_that_jumps_back(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(fixed_fields),
-        cmocka_unit_test(nothing_is_null),
-        cmocka_unit_test(notes_tell_of_merges),
-        cmocka_unit_test(a_clock_that_jumps_back),
+        cmocka_unit_test(fixed_fields),         cmocka_unit_test(nothing_is_null),
+        cmocka_unit_test(notes_tell_of_merges), cmocka_unit_test(progress_and_estimate),
+        cmocka_unit_test(bandwidth_is_kept),    cmocka_unit_test(a_clock_that_jumps_back),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
