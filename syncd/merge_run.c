@@ -28,12 +28,6 @@
 
 /* ---- what is kept back ------------------------------------------------------------- */
 
-static void note_kept(struct state *st, bool some) {
-    state_lock(st);
-    st->kept_some = some;
-    state_unlock(st);
-}
-
 int merge_keep(struct state *st, int dirfd, const char *name, char prefix, bool move) {
     char kept[MAILDIR_NAME_MAX + 1], hex[MAILFS_ID_HEX];
     struct mailfs_id id;
@@ -42,29 +36,7 @@ int merge_keep(struct state *st, int dirfd, const char *name, char prefix, bool 
     if (r < 0)
         return r;
     snprintf(kept, sizeof(kept), "%c-%s-%.200s", prefix, mailfs_id_format(&id, hex), name);
-    r = move ? io_rename(dirfd, name, st->kept, kept, 0) : io_link(dirfd, name, st->kept, kept);
-    if (r == 0 && prefix == 'l')
-        note_kept(st, true);
-    return r;
-}
-
-static int count_kept(void *arg, const char *name, unsigned char type) {
-    uint64_t *n = arg;
-
-    *n += str_starts(name, "l-");
-    return 0;
-}
-
-uint64_t merge_kept(struct state *st) {
-    uint64_t n = 0;
-    bool some;
-
-    state_lock(st);
-    some = st->kept_some;
-    state_unlock(st);
-    if (some && store_each_name(st->kept, count_kept, &n) == 0 && n == 0)
-        note_kept(st, false);
-    return n;
+    return move ? io_rename(dirfd, name, st->kept, kept, 0) : io_link(dirfd, name, st->kept, kept);
 }
 
 static int drop_removed(void *arg, const char *name, unsigned char type) {
@@ -92,6 +64,26 @@ static int same_digest(const Mfp__Listing *a, const Mfp__Listing *b) {
     return a->base_valid && b->base_valid && a->base_digest.len == STATE_DIGEST &&
            b->base_digest.len == STATE_DIGEST &&
            memcmp(a->base_digest.data, b->base_digest.data, STATE_DIGEST) == 0;
+}
+
+static bool same_subs(const Mfp__Listing *l) {
+    size_t i;
+
+    if (l->n_subs != l->n_subs_base)
+        return false;
+    for (i = 0; i < l->n_subs; i++) {
+        if (strcmp(l->subs[i], l->subs_base[i]) != 0)
+            return false;
+    }
+    return true;
+}
+
+bool merge_listing_is_base(const Mfp__Listing *l) {
+    return !l->gone && !l->full && l->base_valid && l->n_msgs == 0 && l->n_files == 0 &&
+           l->v == l->base_v && l->n == l->base_n && l->keywords.len == l->keywords_base.len &&
+           (l->keywords.len == 0 ||
+            memcmp(l->keywords.data, l->keywords_base.data, l->keywords.len) == 0) &&
+           same_subs(l);
 }
 
 static void side_of(const Mfp__Listing *l, const struct merge_entry *entries,
@@ -168,7 +160,7 @@ static int carry_out(struct merge_run *m) {
         r = merge_apply_subdirs(m);
     if (r == 0)
         r = merge_apply_keywords(m);
-    if (r == 0)
+    if (r == 0 && !m->only_base)
         r = merge_apply_msgs(m);
     if (r == 0)
         r = merge_apply_subs(m);
@@ -255,6 +247,7 @@ int merge_mailbox_run(struct state *st, const struct mailfs_id *dir, const Mfp__
         return merge_gone(st, dir, mine, theirs);
     m.same_base = same_digest(mine, theirs);
     m.both_full = mine->full && theirs->full;
+    m.only_base = m.same_base && merge_listing_is_base(theirs);
     if (!m.same_base && !m.both_full)
         return -ESTALE; /* the listings are of two bases: full ones are needed */
     m.a.d = (struct store_dir){.fd = {-1, -1, -1, -1}};

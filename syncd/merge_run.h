@@ -3,6 +3,8 @@
 
 /* Carries out the merge of a mailbox, and of the tree, on this node's store and base. */
 
+#include <stdbool.h>
+
 #include "state.h"
 
 /*
@@ -11,21 +13,22 @@
  * one with merge_mailbox_done(), and not before both have it; otherwise what only one of them has
  * would be taken for removed by the other the next time. digest is that base's, the same at the
  * peer. The container is marked. Messages to be removed are moved to STORE/.mailfs/kept/ until
- * merge_caught_up(). What lost against a newer version is kept there for good, and reported: in the
- * log, and by merge_kept(). -ENODATA: a content lacks (it appeared between the listings): put the
- * merge off.
+ * merge_caught_up(). What lost against a newer version is kept there for good, and reported in the
+ * log. -ENODATA: a content lacks (it appeared between the listings): put the merge off.
  */
 int merge_mailbox_run(struct state *st, const struct mailfs_id *dir, const Mfp__Listing *mine,
                       const Mfp__Listing *theirs, uint8_t digest[STATE_DIGEST],
                       struct invals *inval);
 
+/*
+ * Does a listing say that nothing differs from its base? A merge with such a one changes nothing in
+ * the store here, and so needs no L.
+ */
+bool merge_listing_is_base(const Mfp__Listing *l);
+
 /* RACT_MERGE_DONE: the result is the common base. RACT_MERGE_PUT_OFF: it will not be. */
 int merge_mailbox_done(struct state *st, const struct mailfs_id *dir);
 void merge_mailbox_forget(struct state *st, const struct mailfs_id *dir);
-
-/* How many losers are in STORE/.mailfs/kept/, until the administrator has removed them. Reads that
- * directory, if there may be any. */
-uint64_t merge_kept(struct state *st);
 
 /* Nothing is left to merge: removals kept back are carried out. */
 int merge_caught_up(struct state *st);

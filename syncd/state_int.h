@@ -101,7 +101,9 @@ struct state {
     int root; /* O_RDONLY: also what file handles are opened with */
     dev_t dev;
     ino_t root_ino;
-    int own, stage, kept, trash; /* .mailfs and its directories */
+    struct state *main;          /* of a one-way link: the volume's own */
+    int home;                    /* .mailfs */
+    int own, stage, kept, trash; /* the same, or the link's part of it, and its directories */
     struct db *db;
     struct marks *marks;
     struct kv_layer sent, proposed, agreed, frozen;
@@ -115,7 +117,6 @@ struct state {
     uint64_t pending_bytes, pending_count;
     bool had_contact;
     bool keep_removed;   /* from contact until everything is merged */
-    bool kept_some;      /* kept/ may hold what is for the administrator; see merge_kept() */
     uint64_t generation; /* of the base in the database; see checkpoint() */
     bool sync_failed;    /* what was written may be lost: no checkpoint any more */
     char last_error[STATE_ERROR_MAX];

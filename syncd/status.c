@@ -49,14 +49,6 @@ static void put_notes(struct json_object *o, const struct status *s) {
                  s->conflicts);
         json_object_array_add(notes, json_object_new_string(text));
     }
-    if (s->kept > 0) {
-        snprintf(
-            text, sizeof text,
-            "of files changed on both nodes the older versions are kept in STORE/.mailfs/kept/, "
-            "until you remove them: %" PRIu64,
-            s->kept);
-        json_object_array_add(notes, json_object_new_string(text));
-    }
     if (!s->mailfs_connected)
         json_object_array_add(notes, json_object_new_string("mailfs is not running"));
     if (s->store_error != NULL && *s->store_error != '\0')
@@ -73,7 +65,6 @@ static void put_pending(struct json_object *o, const struct status *s) {
     put_int(o, "mailboxes_to_merge", s->to_merge);
     put_int(o, "mailboxes_merged", s->merged);
     put_int(o, "conflicts", s->conflicts);
-    put_int(o, "kept_files", s->kept);
     put_int(o, "unapplied", s->unapplied);
     put_int(o, "journal", s->journal);
 }
@@ -111,6 +102,31 @@ static struct json_object *progress_object(const struct status *s) {
     return o;
 }
 
+static struct json_object *link_object(const struct status *s, const struct status_link *l) {
+    struct json_object *o = json_object_new_object();
+    put_text(o, "node", l->node);
+    put_text(o, "address", l->address);
+    put_text(o, "state", l->state);
+    put_text(o, "role", l->other_role);
+    put(o, "link_up", json_object_new_boolean(l->link_up));
+    put_int(o, "since", l->since_wall_ns / 1000000000);
+    put_seconds(o, "lag_seconds", status_age(s->now_wall_ns, l->oldest_wall_ns));
+    put_int(o, "mailboxes_to_merge", l->to_merge);
+    put_text(o, "last_error", l->last_error);
+    put(o, "last_error_at",
+        l->last_error_wall_ns == 0
+            ? NULL
+            : json_object_new_int64((int64_t)(l->last_error_wall_ns / 1000000000)));
+    return o;
+}
+
+static void put_links(struct json_object *o, const struct status *s) {
+    struct json_object *links = json_object_new_array();
+    for (size_t i = 0; i < s->n_links; i++)
+        json_object_array_add(links, link_object(s, &s->links[i]));
+    put(o, "links", links);
+}
+
 static struct json_object *volume_object(const struct status *s) {
     struct json_object *o = json_object_new_object();
     put_text(o, "name", s->name);
@@ -137,6 +153,9 @@ static struct json_object *volume_object(const struct status *s) {
         s->last_error_wall_ns == 0
             ? NULL
             : json_object_new_int64((int64_t)(s->last_error_wall_ns / 1000000000)));
+    put_text(o, "role", s->role);
+    put_int(o, "term", s->term);
+    put_links(o, s);
     put_notes(o, s);
     return o;
 }

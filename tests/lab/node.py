@@ -159,6 +159,16 @@ class Node:
             self.host, " or ".join(states), self.status()),
             lambda: self.state() in states, timeout)
 
+    def link(self, other):
+        """What status says of the one-way link with another node."""
+        links = (self.status() or {}).get("links") or []
+        return next((k for k in links if k["node"] == other.host), None)
+
+    def wait_link(self, other, state="in-sync", timeout=20):
+        return util.poll(lambda: "%s: link with %s %s; it is %s" % (
+            self.host, other.host, state, self.link(other)),
+            lambda: (self.link(other) or {}).get("state") == state, timeout)
+
     # --- clients ----------------------------------------------------------------------------
 
     def connect(self, port, timeout=30, address="127.0.0.1"):
