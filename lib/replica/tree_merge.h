@@ -78,8 +78,8 @@ struct tree_item {
     struct tree_place
         place; /* if present; the parent is a present one, or not listed, or the root */
     struct tree_attr attr;
-    unsigned depth; /* if present: 1 below the root (or an unlisted one); parents come first when
-                     * applied by ascending depth */
+    unsigned depth; /* 1 below the root (or an unlisted one), 0 if nowhere; parents come first when
+                     * applied by ascending depth, and what is in one that goes by descending */
     unsigned what;
 };
 

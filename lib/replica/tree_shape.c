@@ -207,16 +207,31 @@ static bool join_places(struct tree_work *w, struct by_place *order) {
     return joined;
 }
 
+/* Where it will be; of one that goes, where it is (if both have it, on both nodes the same). NULL:
+ * nowhere. */
+static const struct tree_place *shown_place(const struct tree_item *it) {
+    if (it->present)
+        return &it->place;
+    if (it->at_a && it->at_b)
+        return tree_place_cmp(&it->now_a, &it->now_b) > 0 ? &it->now_a : &it->now_b;
+    return it->at_a ? &it->now_a : it->at_b ? &it->now_b : NULL;
+}
+
+/* What goes is removed one directory at a time, so that those in it have to go first. Their places
+ * are as the peer lists them, which may be in a circle. */
 static void set_depths(struct tree_work *w) {
-    size_t i, p;
+    size_t i;
 
     for (i = 0; i < w->count; i++) {
-        unsigned depth = 1;
+        const struct tree_place *at = shown_place(&w->items[i]);
+        unsigned depth = 0;
 
-        if (!w->items[i].present)
-            continue;
-        for (p = parent_of(w, i); p < w->count; p = parent_of(w, p))
+        while (at && depth <= w->count) {
+            size_t p = tree_work_find(w, &at->parent);
+
             depth++;
+            at = p < w->count ? shown_place(&w->items[p]) : NULL;
+        }
         w->items[i].depth = depth;
     }
 }

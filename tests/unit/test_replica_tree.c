@@ -372,6 +372,18 @@ static struct tree_result *merge(const struct tree *a, const struct tree *b) {
     return r;
 }
 
+/* One that goes comes before the one it lies in, when those that go are taken by depth. */
+static void assert_emptied_first(const struct tree_result *r, const struct tree_item *it) {
+    const struct tree_place *at = it->at_a ? &it->now_a : &it->now_b;
+    const struct tree_item *p;
+
+    if (it->at_a == it->at_b || it->depth > r->count) /* or in a circle, as it was listed */
+        return;
+    p = tree_result_find(r, &at->parent);
+    if (p && !p->present && p->at_a == it->at_a && p->at_b == it->at_b)
+        CHECK(p->depth < it->depth);
+}
+
 static void assert_is_tree(const struct tree_result *r) {
     size_t i, j;
 
@@ -382,8 +394,10 @@ static void assert_is_tree(const struct tree_result *r) {
         CHECK(!(it->present && it->aliased));
         if (it->aliased)
             CHECK(tree_result_find(r, &it->alias_of)->present);
-        if (!it->present)
+        if (!it->present) {
+            assert_emptied_first(r, it);
             continue;
+        }
         while (!mailfs_id_is_root(&p->place.parent)) {
             p = tree_result_find(r, &p->place.parent);
             CHECK(p && p->present && depth <= DIRS);
