@@ -383,10 +383,29 @@ static int mark_nodes(struct tree *t) {
     return r;
 }
 
-/* A mark says "perhaps" (it outlives the change until the next generation); a directory that was
- * removed elsewhere must not come back for that. So it is looked at, while these are not too many.
+/* A mark says "perhaps" (it outlives the change until the next generation), and a client that only
+ * opens a mailbox changes it: new/ to cur/, flags, the next UID. A directory that was removed
+ * elsewhere must not come back for that, but for what was put into it. So it is looked at, while
+ * these are not too many.
  */
 #define LOOK_INSIDE_MAX 2000
+
+/* Added, or added again: Dovecot never gives a file that stays another UID, nor takes it away. */
+static bool msg_came(const Mfp__BaseMsg *m) {
+    return m->is && (!m->was || (m->was->uid && m->was->uid != m->is->uid));
+}
+
+static bool holds_new(const Mfp__Listing *l) {
+    size_t i;
+
+    for (i = 0; i < l->n_msgs; i++)
+        if (msg_came(l->msgs[i]))
+            return true;
+    for (i = 0; i < l->n_files; i++)
+        if (l->files[i]->is)
+            return true;
+    return false;
+}
 
 static bool differs_inside(struct tree *t, const struct node *n) {
     Mfp__Listing *l;
@@ -396,7 +415,7 @@ static bool differs_inside(struct tree *t, const struct node *n) {
     if (base_dir_get(t->st, &n->id, &rec) < 0 || !rec.merged ||
         scan_mailbox(t->st, &n->id, false, &l) < 0)
         return true;
-    differs = !l->gone && (l->full || l->n_msgs || l->n_files);
+    differs = !l->gone && (l->full || holds_new(l));
     mfp__listing__free_unpacked(l, NULL);
     return differs;
 }
