@@ -21,6 +21,7 @@
 #include "base_codec.h"
 #include "io/hash.h"
 #include "maildir/subs.h"
+#include "pending.h"
 #include "state_int.h"
 #include "util/bytes.h"
 
@@ -271,6 +272,7 @@ int base_dir_del(struct state *st, const struct mailfs_id *dir) {
     size_t nkey = kind_key(key, dir, 'T');
     int r = base_wipe(st, BASE_AGREED, dir);
 
+    pending_clear(st, dir);
     if (r == 0)
         r = kv_put(st, KV_AGREED, T_CONT, key, nkey, NULL, 0);
     kind_key(key, dir, 'V');
@@ -401,6 +403,7 @@ struct each {
     base_msg_fn *msg;
     base_file_fn *file;
     base_dir_fn *dir;
+    base_prep_fn *prep;
     void *arg;
 };
 
@@ -457,6 +460,19 @@ static int each_dir(void *arg, const uint8_t *key, size_t nkey, const void *val,
 int base_each_msg(struct state *st, const struct mailfs_id *dir, base_msg_fn *fn, void *arg) {
     struct each e = {.msg = fn, .arg = arg};
     return kv_each(st, KV_AGREED, T_MSGS, dir, each_msg, &e);
+}
+
+static int each_prep(void *arg, const uint8_t *key, size_t nkey, const void *val, size_t n) {
+    struct each *e = arg;
+    char name[MAILDIR_NAME_MAX + 1];
+    int r = each_name(key, nkey, name);
+
+    return r == 0 ? e->prep(e->arg, name) : r;
+}
+
+int base_each_prep(struct state *st, const struct mailfs_id *dir, base_prep_fn *fn, void *arg) {
+    struct each e = {.prep = fn, .arg = arg};
+    return kv_each(st, KV_AGREED, T_PREPOF, dir, each_prep, &e);
 }
 
 int base_each_file(struct state *st, const struct mailfs_id *dir, base_file_fn *fn, void *arg) {

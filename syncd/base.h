@@ -110,7 +110,9 @@ int base_text_put(struct state *st, enum base_view view, const struct mailfs_id 
 typedef int base_msg_fn(void *arg, const char *name, const struct base_msg *msg);
 typedef int base_file_fn(void *arg, const char *name, const struct base_file *file);
 typedef int base_dir_fn(void *arg, const struct mailfs_id *dir, const struct base_dir *rec);
+typedef int base_prep_fn(void *arg, const char *name);
 int base_each_msg(struct state *st, const struct mailfs_id *dir, base_msg_fn *fn, void *arg);
+int base_each_prep(struct state *st, const struct mailfs_id *dir, base_prep_fn *fn, void *arg);
 int base_each_file(struct state *st, const struct mailfs_id *dir, base_file_fn *fn, void *arg);
 int base_each_dir(struct state *st, base_dir_fn *fn, void *arg); /* all containers but the root */
 

@@ -349,6 +349,27 @@ static bool have_msg(struct store_dir *d, const struct index *ix, const Mfp__Bas
     return (uint64_t)sb.st_size == m->meta->size;
 }
 
+static bool lists(const Mfp__Listing *l, const char *base) {
+    size_t i;
+
+    for (i = 0; i < l->n_msgs; i++)
+        if (strcmp(l->msgs[i]->bname, base) == 0)
+            return true;
+    return false;
+}
+
+/* It was published here, and the merge will see that it is this one: merge_published(). */
+static bool will_join(struct state *st, const struct mailfs_id *dir, const struct index *ix,
+                      const Mfp__Listing *theirs, const Mfp__PrepId *prep) {
+    char name[STAGE_NAME_MAX];
+    struct mailfs_id in;
+    struct base_msg msg;
+
+    return prep && stage_published(st, prep->incarnation, prep->seq, &in, name) == 0 &&
+           mailfs_id_equal(&in, dir) && index_find(ix, name) && !lists(theirs, name) &&
+           base_msg_get(st, BASE_AGREED, dir, name, &msg) == -ENOENT;
+}
+
 /* Staged, and not another message of that name, of a round that was put off. */
 static bool staged_as(struct state *st, const char *key, const Mfp__Meta *meta) {
     char file[STAGE_NAME_MAX];
@@ -360,14 +381,14 @@ static bool staged_as(struct state *st, const char *key, const Mfp__Meta *meta) 
 }
 
 static int lacks_msg(struct state *st, struct store_dir *d, const struct index *ix,
-                     const Mfp__BaseMsg *m, struct content_wants *out) {
+                     const Mfp__Listing *l, const Mfp__BaseMsg *m, struct content_wants *out) {
     const struct mailfs_id *dir = &d->id;
     char key[STAGE_NAME_MAX];
 
     if (!m->is || m->is->sub == MFP__SUB__SELF || have_msg(d, ix, m))
         return 0;
     stage_fetch_name(dir, MFP__SUB__CUR, m->bname, key);
-    if (staged_as(st, key, m->meta) || is_published(st, m->prepared))
+    if (staged_as(st, key, m->meta) || will_join(st, dir, ix, l, m->prepared))
         return 0;
     if (m->prepared) {
         stage_prep_key(m->prepared->incarnation, m->prepared->seq, key);
@@ -402,7 +423,7 @@ static int lacks_all(struct state *st, struct store_dir *d, const struct index *
     int r = 0;
 
     for (i = 0; r == 0 && i < l->n_msgs; i++)
-        r = lacks_msg(st, d, ix, l->msgs[i], out);
+        r = lacks_msg(st, d, ix, l, l->msgs[i], out);
     for (i = 0; r == 0 && i < l->n_files; i++)
         r = lacks_file(st, &d->id, l->files[i], out);
     return r;

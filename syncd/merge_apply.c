@@ -332,7 +332,7 @@ static int base_item(struct merge_run *m, const struct merge_item *it) {
     if (r < 0 && r != -ENOENT)
         return r;
     pending_del(m->a.st, &m->a.dir, it->name);
-    base_prep_put(m->a.st, BASE_PROPOSED, &m->a.dir, it->name, NULL);
+    base_prep_put(m->a.st, BASE_PROPOSED, &m->a.dir, mine ? mine->bname : it->name, NULL);
     if (!it->present) {
         b.sub = MFP__SUB__SELF;
         return base_msg_put(m->a.st, BASE_PROPOSED, &m->a.dir, it->name, &b);

@@ -187,15 +187,32 @@ static bool listed(const Mfp__Listing *l, const char *base) {
     return false;
 }
 
+/* One side has it, under the name it has there; the other had it, and removed it. */
+static void join_removed(struct merge_entry *is, struct merge_entry *removed) {
+    removed->base = is->base;
+    if (!is->was) {
+        is->was = true;
+        is->old = removed->old;
+    }
+}
+
 static int join_names(struct merge_run *m, size_t mine_at, size_t theirs_at) {
     const Mfp__BaseMsg *b = m->mine->msgs[mine_at], *t = m->theirs->msgs[theirs_at];
     char name[STAGE_NAME_MAX];
     struct mailfs_id dir;
 
-    if (strcmp(b->bname, t->bname) == 0)
-        return 0;
     /* A side has both names: two messages, on both nodes. A duplicate is no loss. */
-    if (listed(m->mine, t->bname) || listed(m->theirs, b->bname))
+    if (strcmp(b->bname, t->bname) != 0 &&
+        (listed(m->mine, t->bname) || listed(m->theirs, b->bname)))
+        return 0;
+    if (!there(b->is) || !there(t->is)) {
+        if (there(b->is))
+            join_removed(&m->em[mine_at], &m->et[theirs_at]);
+        else if (there(t->is))
+            join_removed(&m->et[theirs_at], &m->em[mine_at]);
+        return 0;
+    }
+    if (strcmp(b->bname, t->bname) == 0)
         return 0;
     if (stage_published(m->a.st, b->prepared->incarnation, b->prepared->seq, &dir, name) == 0 &&
         mailfs_id_equal(&dir, &m->a.dir))
@@ -204,8 +221,9 @@ static int join_names(struct merge_run *m, size_t mine_at, size_t theirs_at) {
     return 0;
 }
 
-static bool added(const Mfp__BaseMsg *b) {
-    return b->prepared && there(b->is) && !there(b->was);
+/* Added, or removed: what was in the base and still is has the same name on both sides. */
+static bool came_or_went(const Mfp__BaseMsg *b) {
+    return b->prepared && there(b->is) != there(b->was);
 }
 
 int merge_published(struct merge_run *m) {
@@ -216,7 +234,7 @@ int merge_published(struct merge_run *m) {
 
     for (i = 0; r == 0 && i < m->theirs->n_msgs; i++) {
         const Mfp__BaseMsg *b = m->theirs->msgs[i];
-        if (!added(b))
+        if (!came_or_went(b))
             continue;
         refs[i].key[0] = b->prepared->incarnation;
         refs[i].key[1] = b->prepared->seq;
@@ -227,7 +245,7 @@ int merge_published(struct merge_run *m) {
     }
     for (i = 0; r == 0 && i < m->mine->n_msgs; i++) {
         const Mfp__BaseMsg *b = m->mine->msgs[i];
-        if (!added(b))
+        if (!came_or_went(b))
             continue;
         key[0] = b->prepared->incarnation;
         key[1] = b->prepared->seq;

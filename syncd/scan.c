@@ -109,7 +109,7 @@ static int fill_msg(struct scan *s, Mfp__BaseMsg *m, const char *base, const str
     if (!m->bname || r1 < 0 || r2 < 0)
         return -ENOMEM;
     if (!is)
-        return 0;
+        return fill_prep(s, m, base);
     if (fstatat(s->d.fd[ixm->sub], ixm->name, &sb, AT_SYMLINK_NOFOLLOW) == 0 &&
         !(m->meta = store_meta_new(&sb)))
         return -ENOMEM;
@@ -161,6 +161,27 @@ static int scan_msgs(struct scan *s) {
         str_copyn(base, sizeof(base), m->name, m->base_len);
         r = list_msg(s, base, NULL, &is, m);
     }
+    return r;
+}
+
+/* Added here, or published, and removed again: what the peer has of the same prepared content was
+ * removed as well. It is listed as if it had been in the base, in new/. */
+static int list_removed(void *arg, const char *name) {
+    static const struct base_msg was = {.sub = MFP__SUB__NEW};
+    struct scan *s = arg;
+    struct base_msg msg;
+
+    if (index_find(&s->ix, name) || base_msg_get(s->st, BASE_AGREED, s->dir, name, &msg) == 0)
+        return 0;
+    return list_msg(s, name, &was, NULL, NULL);
+}
+
+static int scan_removed(struct scan *s) {
+    size_t i;
+    int r = base_each_prep(s->st, s->dir, list_removed, s);
+
+    for (i = 0; r == 0 && i < s->n_pubs; i++)
+        r = list_removed(s, s->pubs[i].name);
     return r;
 }
 
@@ -436,6 +457,8 @@ static int scan_all(struct scan *s) {
         r = scan_uidlist(s);
     if (r == 0)
         r = scan_msgs(s);
+    if (r == 0)
+        r = scan_removed(s);
     if (r == 0)
         r = scan_files(s);
     if (r == 0)
