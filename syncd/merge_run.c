@@ -28,6 +28,12 @@
 
 /* ---- what is kept back ------------------------------------------------------------- */
 
+static void note_kept(struct state *st, bool some) {
+    state_lock(st);
+    st->kept_some = some;
+    state_unlock(st);
+}
+
 int merge_keep(struct state *st, int dirfd, const char *name, char prefix, bool move) {
     char kept[MAILDIR_NAME_MAX + 1], hex[MAILFS_ID_HEX];
     struct mailfs_id id;
@@ -36,7 +42,29 @@ int merge_keep(struct state *st, int dirfd, const char *name, char prefix, bool 
     if (r < 0)
         return r;
     snprintf(kept, sizeof(kept), "%c-%s-%.200s", prefix, mailfs_id_format(&id, hex), name);
-    return move ? io_rename(dirfd, name, st->kept, kept, 0) : io_link(dirfd, name, st->kept, kept);
+    r = move ? io_rename(dirfd, name, st->kept, kept, 0) : io_link(dirfd, name, st->kept, kept);
+    if (r == 0 && prefix == 'l')
+        note_kept(st, true);
+    return r;
+}
+
+static int count_kept(void *arg, const char *name, unsigned char type) {
+    uint64_t *n = arg;
+
+    *n += str_starts(name, "l-");
+    return 0;
+}
+
+uint64_t merge_kept(struct state *st) {
+    uint64_t n = 0;
+    bool some;
+
+    state_lock(st);
+    some = st->kept_some;
+    state_unlock(st);
+    if (some && store_each_name(st->kept, count_kept, &n) == 0 && n == 0)
+        note_kept(st, false);
+    return n;
 }
 
 static int drop_removed(void *arg, const char *name, unsigned char type) {

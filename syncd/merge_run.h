@@ -13,8 +13,9 @@
  * one with merge_mailbox_done(), and not before both have it; otherwise what only one of them has
  * would be taken for removed by the other the next time. digest is that base's, the same at the
  * peer. The container is marked. Messages to be removed are moved to STORE/.mailfs/kept/ until
- * merge_caught_up(). What lost against a newer version is kept there for good, and reported in the
- * log. -ENODATA: a content lacks (it appeared between the listings): put the merge off.
+ * merge_caught_up(). What lost against a newer version is kept there for good, and reported: in the
+ * log, and by merge_kept(). -ENODATA: a content lacks (it appeared between the listings): put the
+ * merge off.
  */
 int merge_mailbox_run(struct state *st, const struct mailfs_id *dir, const Mfp__Listing *mine,
                       const Mfp__Listing *theirs, uint8_t digest[STATE_DIGEST],
@@ -29,6 +30,10 @@ bool merge_listing_is_base(const Mfp__Listing *l);
 /* RACT_MERGE_DONE: the result is the common base. RACT_MERGE_PUT_OFF: it will not be. */
 int merge_mailbox_done(struct state *st, const struct mailfs_id *dir);
 void merge_mailbox_forget(struct state *st, const struct mailfs_id *dir);
+
+/* How many losers are in STORE/.mailfs/kept/, until the administrator has removed them. Reads that
+ * directory, if there may be any. */
+uint64_t merge_kept(struct state *st);
 
 /* Nothing is left to merge: removals kept back are carried out. */
 int merge_caught_up(struct state *st);

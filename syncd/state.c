@@ -374,6 +374,7 @@ static struct state *state_alloc(const struct state_config *conf) {
         return NULL;
     st->main = conf->main;
     st->root = st->home = st->own = st->stage = st->kept = st->trash = -1;
+    st->kept_some = true; /* of an earlier run, perhaps */
     pthread_mutex_init(&st->mutex, NULL);
     pthread_mutex_init(&st->checkpoint, NULL);
     st->store_path = strdup(conf->store);

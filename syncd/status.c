@@ -49,6 +49,14 @@ static void put_notes(struct json_object *o, const struct status *s) {
                  s->conflicts);
         json_object_array_add(notes, json_object_new_string(text));
     }
+    if (s->kept > 0) {
+        snprintf(
+            text, sizeof text,
+            "of files changed on both nodes the older versions are kept in STORE/.mailfs/kept/, "
+            "until you remove them: %" PRIu64,
+            s->kept);
+        json_object_array_add(notes, json_object_new_string(text));
+    }
     if (!s->mailfs_connected)
         json_object_array_add(notes, json_object_new_string("mailfs is not running"));
     if (s->store_error != NULL && *s->store_error != '\0')
@@ -65,6 +73,7 @@ static void put_pending(struct json_object *o, const struct status *s) {
     put_int(o, "mailboxes_to_merge", s->to_merge);
     put_int(o, "mailboxes_merged", s->merged);
     put_int(o, "conflicts", s->conflicts);
+    put_int(o, "kept_files", s->kept);
     put_int(o, "unapplied", s->unapplied);
     put_int(o, "journal", s->journal);
 }

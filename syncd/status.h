@@ -28,6 +28,7 @@ struct status {
     uint64_t oldest_wall_ns; /* of what the peer has not acknowledged; 0: nothing */
     uint64_t pending_messages, pending_bytes, pending_transactions;
     uint64_t to_merge, merged, conflicts, tokens_here, tokens_there, waiting, unapplied, journal;
+    uint64_t kept;   /* older versions of files changed on both nodes, for the administrator */
     uint64_t rtt_us; /* 0: not known */
     /* while catching up; how it goes on */
     bool progress;

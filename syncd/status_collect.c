@@ -10,6 +10,7 @@
 #include "front.h"
 #include "journal.h"
 #include "link_peer.h"
+#include "merge_run.h"
 #include "pending.h"
 #include "role.h"
 #include "status.h"
@@ -121,6 +122,7 @@ void status_collect(struct volume *v, struct status *out, struct status_room *ro
     progress(v, out);
     out->merged = v->merged;
     out->conflicts = v->conflicts;
+    out->kept = merge_kept(v->state);
     out->rtt_us = peer_rtt_us(v->peer);
     out->mailfs_connected = front_is_connected(v->front);
     out->link_up = contact_is_up(v);
