@@ -15,6 +15,7 @@ command is invisible to the next, so everything here enters by nsenter --net --u
   node       one mail server: start, stop, kill, clients
   pair       both of them: bring-up, waiting for states, tear-down
   imap, mail clients: IMAP with IDLE by hand; LMTP, SMTP, POP3
+  apart      many stories of one partition
   locks      a process that holds Dovecot's uidlist lock, or dies with it
   storm, outage
              load: everybody at once; clients and deliveries while a node dies

@@ -133,8 +133,8 @@ class Imap:
         names = []
         for parts in self.command(which + ' "" "*"'):
             tokens = parse(parts)
-            if tokens[1] == which and (which == "LSUB" or "\\noselect" not in
-                                       [t.lower() for t in tokens[2]]):
+            if tokens[1] == which and (which == "LSUB" or not {"\\noselect", "\\nonexistent"} &
+                                       {t.lower() for t in tokens[2]}):
                 names.append(text_of(tokens[4]))
         return sorted(names)
 
