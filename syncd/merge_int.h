@@ -17,7 +17,8 @@ struct merge_run {
     bool only_base; /* the peer brings nothing: the store has the result, whoever works in it */
     struct maildir_keywords *kw; /* the merged table */
     struct maildir_keywords_remap rm, rt;
-    struct merge_entry *em, *et; /* of mine->msgs and theirs->msgs, in their order */
+    struct merge_entry *em, *et; /* of mine->msgs and theirs->msgs, in their order; .base can
+                                    be another: see merge_published() */
     struct merge_result *result;
 };
 
