@@ -91,7 +91,7 @@ class Mailfs:
         self.node, self.timeout, self.commit = node, timeout, commit
         self.bandwidth = None
         self.conf = os.path.join(node.dir, "mailfs.conf")
-        self.state = os.path.join(node.dir, "state")
+        self.state = os.path.join(node.data, "state")
         self.mountd = Daemon(node, "mailfs", "mailfs", "-c", self.conf, "mail")
         self.syncd = Daemon(node, "syncd", "mailfs-syncd", "-c", self.conf)
 

@@ -6,9 +6,11 @@ import shutil
 from . import mailfs, net, rundir, util
 from .node import Node
 
-# standby: a third node, c, is the standby of both.  start=False: made, but nothing started.  index: where Dovecot's indexes are, "local" or "mount".
+# standby: a third node, c, is the standby of both.  start=False: made, but nothing started.  index: where
+# Dovecot's indexes are, "local" or "mount".
+# disk: bytes of a file system of each node's own, which can be filled and whose power can be cut.
 OPTIONS = {"postfix": True, "dovecot": True, "timeout": 3, "commit": "disk", "start": True,
-           "standby": False, "index": "local", "layout": "maildir++", "backend": None}
+           "standby": False, "index": "local", "layout": "maildir++", "disk": 0, "backend": None}
 
 
 class Pair:
