@@ -18,6 +18,8 @@ command is invisible to the next, so everything here enters by nsenter --net --u
   imap, mail clients: IMAP with IDLE by hand; LMTP, SMTP, POP3
   apart      many stories of one partition
   locks      a process that holds Dovecot's uidlist lock, or dies with it
+  follow      a client that stays connected and checks EXISTS, EXPUNGE and bodies
+  crowd       many users whose mailboxes all change on both sides
   storm, outage
              load: everybody at once; clients and deliveries while a node dies
   compare    both nodes show the same, over IMAP and on disk

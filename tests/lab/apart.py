@@ -111,7 +111,7 @@ def bodies(client, what="1:*"):
     seen = {}
     for uid, v in client.fetch(what, "(UID BODY.PEEK[HEADER.FIELDS (MESSAGE-ID)] BODY.PEEK[])").items():
         cached = imap.header_id(v.get(HEAD))
-        if "BODY[]" not in v:       # expunged meanwhile, and said so at the next command
+        if not isinstance(v.get("BODY[]"), bytes):  # NIL: expunged meanwhile
             continue
         body = imap.text_of(v["BODY[]"])
         ident = re.search(r"^message-id:\s*(\S+)", body, re.I | re.M)

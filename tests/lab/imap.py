@@ -24,7 +24,12 @@ def quote(name):
 
 
 class Imap:
-    """One session.  Mailbox names are ASCII here."""
+    """One session.  Mailbox names are ASCII here.
+
+    watch: if set, called with each untagged response ([text, literal, text, ...]).
+    """
+
+    watch = None
 
     def __init__(self, sock, user, password="x"):
         self.sock, self.user = sock, user
@@ -105,6 +110,8 @@ class Imap:
         return self.finish(self.send(line, literal), line)
 
     def _note(self, parts):
+        if self.watch:
+            self.watch(parts)
         match = re.match(rb"\* (\d+) EXISTS", parts[0])
         if match:
             self.exists = int(match.group(1))
