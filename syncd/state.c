@@ -202,22 +202,24 @@ static int open_databases(struct state *st, const char *dir) {
     return r;
 }
 
-/* The store's own id; made if there is none. */
+/* -ENOENT: it has none (or one that is none of ours). */
 static int read_store_id(struct state *st, struct mailfs_id *id) {
-    char hex[MAILFS_ID_HEX], *text;
+    char *text;
     size_t n;
     int r = io_file_read_at(st->home, "id", 256, &text, &n, NULL);
 
-    if (r == 0) {
-        text[n < 32 ? n : 32] = '\0';
-        r = mailfs_id_parse(text, id);
-        free(text);
-        if (r == 0)
-            return 0;
-    } else if (r != -ENOENT) {
+    if (r < 0)
         return r;
-    }
-    r = mailfs_id_new(id);
+    text[n < 32 ? n : 32] = '\0';
+    r = mailfs_id_parse(text, id);
+    free(text);
+    return r < 0 ? -ENOENT : 0;
+}
+
+static int make_store_id(struct state *st, struct mailfs_id *id) {
+    char hex[MAILFS_ID_HEX];
+    int r = mailfs_id_new(id);
+
     if (r == 0)
         r = io_file_replace_at(st->home, "id", mailfs_id_format(id, hex), 32, NULL);
     return r;
@@ -304,38 +306,48 @@ static int restart_generation(struct state *st) {
     return r;
 }
 
-static int forget_base(struct state *st, const char *store_id) {
+static int begin_base(struct state *st, const char *store_id) {
     int r = meta_put(st, "store_id", store_id, true);
 
-    log_warn("%s: this is not the store the state belongs to, or not of its time; everything will "
-             "be compared",
-             st->store_path);
     return r == 0 ? restart_generation(st) : r;
 }
 
-/* Do store, state and peer belong together? Otherwise the base is that of something else. */
+static int forget_base(struct state *st, const char *store_id) {
+    log_warn("%s: the state does not belong to this store, or is not of its time; everything will "
+             "be compared, and nothing removed",
+             st->store_path);
+    return begin_base(st, store_id);
+}
+
+/*
+ * Do store, state and peer belong together? Otherwise the base is that of something else, and is
+ * forgotten. A store whose id is not its state's may be a copy, of the peer's store even, and two
+ * of one id are refused: it gets another. (The id is of use to its own state only.)
+ */
 static int check_identity(struct state *st, struct state_start *start) {
-    char hex[MAILFS_ID_HEX], was[256];
+    char hex[MAILFS_ID_HEX] = "", was[256] = "";
     struct mailfs_id id;
+    bool has_id, has_state;
     int r = read_store_id(st, &id);
 
-    if (r < 0)
-        return r;
-    memcpy(start->store_id, id.b, sizeof(id.b));
-    mailfs_id_format(&id, hex);
-    r = meta_get(st, "store_id", was);
-    if (r < 0 && r != -ENOENT)
-        return r;
-    if (r == -ENOENT) {
-        r = meta_put(st, "store_id", hex, true);
-        if (r == 0)
-            r = restart_generation(st);
-    } else {
-        start->lost = strcmp(was, hex) != 0;
+    has_id = r == 0;
+    r = r == -ENOENT ? 0 : r;
+    if (r == 0)
+        r = meta_get(st, "store_id", was);
+    has_state = r == 0;
+    r = r == -ENOENT ? 0 : r;
+    if (r == 0 && has_id && strcmp(mailfs_id_format(&id, hex), was) == 0) {
         r = check_generation(st, &start->lost);
-        if (r == 0 && start->lost)
-            r = forget_base(st, hex);
+    } else if (r == 0) {
+        start->lost = has_id || has_state;
+        r = make_store_id(st, &id);
+        mailfs_id_format(&id, hex);
     }
+    if (r == 0 && start->lost)
+        r = forget_base(st, hex);
+    else if (r == 0 && !has_state)
+        r = begin_base(st, hex);
+    memcpy(start->store_id, id.b, sizeof(id.b));
     if (r == 0)
         r = check_peer(st);
     start->had_contact = st->had_contact;

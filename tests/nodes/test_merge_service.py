@@ -77,11 +77,16 @@ def open_early(t, node, user, since):
     return took, there, done.index(user) if user in done else None, len(done)
 
 
-def in_order(done, users):
-    """Of those far apart in age, how many pairs have the newer one first?"""
-    age = {u: i for i, u in enumerate(users)}
-    seen = [age[u] for u in done if u in age]
-    pairs = [(x, y) for i, x in enumerate(seen) for y in seen[i + 1:] if abs(x - y) > 30]
+def last_used(t, user):
+    """The second in which either node last did something in the INBOX."""
+    return max(int(os.stat(node.stored(user, "Maildir", part)).st_mtime)
+               for node in t.pair.nodes for part in ("new", "cur"))
+
+
+def in_order(done, used):
+    """Of those used in different seconds, how many pairs have the newer one first?"""
+    seen = [used[u] for u in done if u in used]
+    pairs = [(x, y) for i, x in enumerate(seen) for y in seen[i + 1:] if x != y]
     return sum(x > y for x, y in pairs), len(pairs)
 
 
@@ -122,6 +127,7 @@ def test(t):
         node.wait_state("alone")
     sent += util.parallel(*(lambda n=n: crowd.everyone(n, users, "apart") for n in t.pair.nodes))
     util.parallel(lambda: change_large(t.a, large, 1), lambda: change_large(t.b, large, 501))
+    used = {user: last_used(t, user) for user in users}
     since = os.path.getsize(t.a.log("syncd"))
     early = {t.a: users[0], t.b: users[1]}
     opening = [util.Thread(open_early, t, n, u, since) for n, u in early.items()]
@@ -142,9 +148,10 @@ def test(t):
         t.check(place is not None, "%s showed a mailbox that was not merged yet", node.host)
         t.check(place < COUNT - 20, "%s: opened, and merged as %d of %d", node.host, place, COUNT)
     touched = set(early.values()).union(*(w.flagged + [u for u, _i in w.delivered] for w in works))
-    right, pairs = in_order([u for u in crowd.merged(t, since) if u not in touched], users)
+    right, pairs = in_order([u for u in crowd.merged(t, since) if u not in touched], used)
     t.figure("%d looks by clients, %d deliveries meanwhile", crew.steps, sum(len(w.delivered) for w in works))
-    t.check(right > 0.9 * pairs, "of %d pairs only %d with the newer mailbox first", pairs, right)
+    # not all: what a client of ours asked for in vain comes early too; at random it would be half
+    t.check(right > 0.75 * pairs, "of %d pairs only %d with the newer mailbox first", pairs, right)
     verify(t, users, sent, works)
     t.wait_equal(large, bodies=False, timeout=30)
 
