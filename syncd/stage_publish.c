@@ -14,10 +14,12 @@
  * Diagnostics: a message that could not be published, with the container.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "base.h"
 #include "io/io.h"
@@ -353,6 +355,15 @@ static int sweep_used(struct db_txn *txn, void *arg) {
     return r == -ENOENT ? 0 : r;
 }
 
+/* With the base the records of what was used up are gone too. But that has a name in its mailbox by
+ * now, unless it was expunged since: that may come back, and is no loss. */
+static bool used_before(struct state *st, const struct stage_item *it) {
+    struct stat sb;
+
+    return st->lost && fstatat(st->stage, it->file, &sb, AT_SYMLINK_NOFOLLOW) == 0 &&
+           sb.st_nlink > 1;
+}
+
 int stage_leftovers(struct state *st, struct stage_prep **preps, size_t *n) {
     struct stage_item *it, *tmp;
     struct stage_prep *v;
@@ -367,7 +378,7 @@ int stage_leftovers(struct state *st, struct stage_prep **preps, size_t *n) {
     HASH_ITER(hh, st->items, it, tmp) {
         if (r < 0 || !v || it->refs)
             continue;
-        if (it->is_prep && !it->used) {
+        if (it->is_prep && !it->used && !used_before(st, it)) {
             v[k].incarnation = it->incarnation;
             v[k++].seq = it->seq;
         } else {

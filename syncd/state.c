@@ -343,6 +343,7 @@ static int check_identity(struct state *st, struct state_start *start) {
         r = make_store_id(st, &id);
         mailfs_id_format(&id, hex);
     }
+    st->lost = start->lost;
     if (r == 0 && start->lost)
         r = forget_base(st, hex);
     else if (r == 0 && !has_state)

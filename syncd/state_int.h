@@ -117,6 +117,7 @@ struct state {
     uint64_t pending_bytes, pending_count;
     bool had_contact;
     bool keep_removed;   /* from contact until everything is merged */
+    bool lost;           /* the base, at the start: see state_start */
     bool kept_some;      /* kept/ may hold what is for the administrator; see merge_kept() */
     uint64_t generation; /* of the base in the database; see checkpoint() */
     bool sync_failed;    /* what was written may be lost: no checkpoint any more */

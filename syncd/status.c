@@ -57,6 +57,11 @@ static void put_notes(struct json_object *o, const struct status *s) {
             s->kept);
         json_object_array_add(notes, json_object_new_string(text));
     }
+    if (s->state_lost)
+        json_object_array_add(
+            notes,
+            json_object_new_string("when it was started the state was lost, or not of this "
+                                   "store's time: everything is compared, nothing is removed"));
     if (!s->mailfs_connected)
         json_object_array_add(notes, json_object_new_string("mailfs is not running"));
     if (s->store_error != NULL && *s->store_error != '\0')

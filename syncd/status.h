@@ -35,6 +35,7 @@ struct status {
     double seconds, seconds_left; /* since it began; below 0: cannot be told yet */
     uint64_t done, received, received_bytes, known, known_bytes, sent, sent_bytes;
     bool mailfs_connected, link_up;
+    bool state_lost;        /* at the start the state was not that of the store */
     const char *last_error; /* "": none */
     uint64_t last_error_wall_ns;
     const char *store_error; /* "": none */

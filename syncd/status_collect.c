@@ -122,6 +122,7 @@ void status_collect(struct volume *v, struct status *out, struct status_room *ro
     progress(v, out);
     out->merged = v->merged;
     out->conflicts = v->conflicts;
+    out->state_lost = v->start.lost;
     out->kept = merge_kept(v->state);
     out->rtt_us = peer_rtt_us(v->peer);
     out->mailfs_connected = front_is_connected(v->front);

@@ -119,9 +119,6 @@ static int state_begin(struct volume *v, char *err, size_t errsize) {
         return r;
     }
     v->had_contact = v->start.had_contact;
-    if (v->start.lost)
-        volume_error(v, "the state is not that of this store (lost, or one of them is older): "
-                        "everything is compared, nothing is removed");
     return 0;
 }
 
