@@ -2,6 +2,7 @@
 #
 #   make              programs into $(BUILD)/bin
 #   make check        every suite (needs root; under 15 minutes on two cores)
+#   make bench        how fast it is, beside native ext4, bindfs, Gluster, rsync (about 15 minutes)
 #   make demo         two mail servers on this machine, sharing their mailboxes
 #   make lint         formatting, static analysis, layers
 #   make install      honours DESTDIR and PREFIX
@@ -225,9 +226,16 @@ FUZZ_SECONDS ?= 600
 fuzz: deps
 	tests/run --fuzz-seconds $(FUZZ_SECONDS) fuzz
 
-torture bench: deps
+torture: deps
 	@$(MAKE) --no-print-directory all tests
 	tests/run --build $(BUILD) $@
+
+# ROUNDS=5 SCALE=1 PARTS=... ONLY=... JSON=file PLOT=file.png: see tests/bench/run. A peer that cannot be
+# installed is skipped.
+bench: deps
+	@$(MAKE) --no-print-directory all tests
+	-scripts/install-deps bench $(if $(PLOT),plot)
+	tests/bench/run --build $(BUILD)
 
 format:
 	clang-format -i $(ALL_SRC) $(ALL_HDR)

@@ -29,7 +29,6 @@
 #include "notify.h"
 #include "owner.h"
 #include "raise.h"
-#include "role.h"
 #include "util/log.h"
 #include "util/str.h"
 #include "util/workq.h"
@@ -321,10 +320,6 @@ static void create_granted(struct lock_l *l) {
     struct inode *in = NULL;
     struct stat st;
     struct file *f = NULL;
-    if (role_refuses_lock()) { /* here, since a granted one is counted as held */
-        give_up(l, EROFS, true);
-        return;
-    }
     int raised = raise_if_due(l);
     if (raised < 0) {
         give_up(l, EAGAIN, true);

@@ -6,11 +6,9 @@ import shutil
 from . import mailfs, net, rundir, util
 from .node import Node
 
-# standby: a third node, c, is the standby of both.  start=False: made, but nothing started.  index: where
-# Dovecot's indexes are, "local" or "mount".
-# disk: bytes of a file system of each node's own, which can be filled and whose power can be cut.
+# start=False: made, but nothing started.  index: where Dovecot's indexes are, "local" or "mount".
 OPTIONS = {"postfix": True, "dovecot": True, "timeout": 3, "commit": "disk", "start": True,
-           "standby": False, "index": "local", "layout": "maildir++", "disk": 0, "backend": None}
+           "index": "local", "layout": "maildir++", "backend": None}
 
 
 class Pair:
@@ -23,10 +21,6 @@ class Pair:
         self.a = Node(self.run_dir, "a", self.options)
         self.b = Node(self.run_dir, "b", self.options)
         self.a.peer, self.b.peer = self.b, self.a
-        self.c = None
-        if self.options["standby"]:
-            self.c = Node(self.run_dir, "c", self.options)
-            self.c.peer = self.a
         self.nodes = (self.a, self.b)
         self.users = {}
 
@@ -55,27 +49,20 @@ class Pair:
         """Make both nodes, exchange fingerprints, start everything, wait for in-sync."""
         if self.options["backend"] != "shared" and not mailfs.built():
             raise util.Fail("no programs in %s (run make)" % mailfs.bindir())
-        every = self.nodes + ((self.c,) if self.c else ())
-        for node in every:
+        for node in self.nodes:
             os.makedirs(node.dir, exist_ok=True)
-        util.parallel(*(node.prepare for node in every))
-        if self.c:
-            net.connect_all(self.run_dir, [node.space for node in every])
-        else:
-            net.connect(self.a.space, self.b.space)
+        util.parallel(self.a.prepare, self.b.prepare)
+        net.connect(self.a.space, self.b.space)
         self.configure()
         if self.options["start"]:
-            util.parallel(*(node.start for node in every))
+            util.parallel(self.a.start, self.b.start)
             self.wait_in_sync()
         rundir.save(self.run_dir, "options", self.options)
 
     def configure(self):
         if self.options["backend"] != "shared":
-            links = [("standby", self.c)] if self.c else []
             for node in self.nodes:
-                node.mailfs.write(peer=node.peer, links=links)
-            if self.c:
-                self.c.mailfs.write(mode="standby", links=[("source", n) for n in self.nodes])
+                node.mailfs.write(peer=node.peer)
 
     def down(self, failed=False):
         keep = failed and os.environ.get("LAB_KEEP") == "1"

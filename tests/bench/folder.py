@@ -1,0 +1,101 @@
+"""A folder of 100 messages against one of 100,000, and what the large one costs in memory."""
+
+import os
+
+from lab import util
+from lab.dovecot import GID, UID
+
+import backends
+import report
+
+SIZES = (100, 100000)
+ACTS = 500
+
+
+def fill(load, top):
+    """The mail of a server that is there before mailfs is: made once, and handed on."""
+    run = ["setpriv", "--reuid=%d" % UID, "--regid=%d" % GID, "--clear-groups",
+           os.path.join(load.dir, "bench_maildir")]
+    for size in SIZES:
+        where = backends.mail_dir(os.path.join(top, "folder%d" % size))
+        util.run(run + ["make", where, "1", "1"])
+        util.run(run + ["fill", where, "1", str(size), str(size)], timeout=300)
+
+
+class Native(backends.Native):
+    """Owns the folders."""
+
+    def up(self):
+        super().up()
+        fill(self.load, self.root)
+
+
+class Bindfs(backends.Bindfs):
+    """Shows them under another name."""
+
+    def source(self):
+        return self.native.root
+
+
+class Alone(backends.Alone):
+    """They become its store: comes last."""
+
+    def fill(self):
+        os.rename(self.native.root, self.node.stored("bench"))
+
+
+def resident(pid):
+    with open("/proc/%d/statm" % pid) as f:
+        return int(f.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+def inode_memory(bench, backend):
+    """Bytes of mailfs for each of the messages that the kernel has in its cache."""
+    pid = backend.node.daemon("mailfs").running()
+    backends.drop_caches()
+    before = resident(pid)
+    bench.load.run(backend, "bench_maildir", "stat", os.path.join(backend.root, "folder%d" % SIZES[1]),
+                   1, SIZES[1], SIZES[1])
+    return (resident(pid) - before) / SIZES[1]
+
+
+def acts(bench, backend):
+    """{size: {round: figures}}; once before, so that all have read what they read again."""
+    found = {size: {} for size in SIZES}
+    for number in range(-1, bench.options.rounds):
+        for size in SIZES:
+            where = os.path.join(backend.root, "folder%d" % size)
+            got = bench.load.run(backend, "bench_maildir", "act", where, 1, ACTS, size)[0]
+            if number >= 0:
+                found[size][number] = got
+    return found
+
+
+def row(name, by_size):
+    grows = [by_size[SIZES[1]][n]["p50_us"] / by_size[SIZES[0]][n]["p50_us"] for n in by_size[SIZES[0]]]
+    return name, ["%.0f" % report.median([f["p50_us"] for f in by_size[s].values()])
+                  for s in SIZES] + ["%.2f" % report.median(grows)]
+
+
+def part(bench, say):
+    native = Native()
+    everything = [native, Bindfs(), Alone()]
+    results, bytes_each = {}, None
+    try:
+        for backend in everything:
+            backend.load, backend.native = bench.load, native
+            for up in bench.bring_up([backend]):
+                if isinstance(up, Alone):
+                    bytes_each = inode_memory(bench, up)
+                results[up.name] = acts(bench, up)
+                if up is not native:
+                    up.down()
+    finally:
+        for backend in everything:
+            backend.down()
+    bench.out.update(folder=results, bytes_per_inode=bytes_each)
+    report.table("Flag, stat, read, unflag in a folder of so many messages, p50 in microseconds",
+                 ["100", "100,000", "grows by"], [row(n, r) for n, r in results.items()],
+                 "mailfs: %.0f bytes for each of 100,000 messages in the kernel's cache" % bytes_each
+                 if bytes_each else "")
+    say("folder: done")
