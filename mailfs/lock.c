@@ -29,6 +29,7 @@
 #include "notify.h"
 #include "owner.h"
 #include "raise.h"
+#include "role.h"
 #include "util/log.h"
 #include "util/str.h"
 #include "util/workq.h"
@@ -320,6 +321,10 @@ static void create_granted(struct lock_l *l) {
     struct inode *in = NULL;
     struct stat st;
     struct file *f = NULL;
+    if (role_refuses_lock()) { /* here, since a granted one is counted as held */
+        give_up(l, EROFS, true);
+        return;
+    }
     int raised = raise_if_due(l);
     if (raised < 0) {
         give_up(l, EAGAIN, true);

@@ -20,7 +20,7 @@ void lock_tell_opened(const struct mailfs_id *dir, bool ok) {
     opened.ok = ok;
     m.m_case = MFL__TO_SYNCD__M_LOCK_OPENED;
     m.lock_opened = &opened;
-    if (vol.has_peer)
+    if (vol.has_syncd)
         upcall_tell(&m);
 }
 
@@ -52,7 +52,7 @@ void lock_tell_died(const struct mailfs_id *dir) {
     unlock.owner_died = true;
     m.m_case = MFL__TO_SYNCD__M_UNLOCK;
     m.unlock = &unlock;
-    if (vol.has_peer)
+    if (vol.has_syncd)
         upcall_tell(&m);
 }
 

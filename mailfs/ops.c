@@ -1,5 +1,5 @@
 /*
- * ops - the table of callbacks, each with its counter
+ * ops - the table of callbacks, each with its counter; those that change something ask for the role
  *
  * What is not here: flush (nothing needs it: the kernel stops asking after one ENOSYS), locks and
  * flock (the kernel keeps them itself), access (default_permissions), readdirplus (it gains nothing
@@ -9,8 +9,26 @@
  */
 #include "ops.h"
 
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+
+#include "lock.h"
 #include "req.h"
+#include "role.h"
 #include "stats.h"
+
+/* On a standby nothing is changed. */
+static bool refused_as(fuse_req_t req, int err) {
+    if (!role_refuses(req_pid(req)))
+        return false;
+    fuse_reply_err(req, err);
+    return true;
+}
+
+static bool refused(fuse_req_t req) {
+    return refused_as(req, EROFS);
+}
 
 static void count_lookup(fuse_req_t req, fuse_ino_t parent, const char *name) {
     stats_count(STATS_LOOKUP);
@@ -35,6 +53,8 @@ static void count_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info 
 static void count_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *attr, int valid,
                           struct fuse_file_info *fi) {
     stats_count(STATS_SETATTR);
+    if (refused(req))
+        return;
     op_setattr(req, ino, attr, valid, fi);
 }
 
@@ -46,42 +66,59 @@ static void count_readlink(fuse_req_t req, fuse_ino_t ino) {
 static void count_mknod(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode,
                         dev_t rdev) {
     stats_count(STATS_MKNOD);
+    if (refused(req))
+        return;
     op_mknod(req, parent, name, mode, rdev);
 }
 
 static void count_mkdir(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode) {
     stats_count(STATS_MKDIR);
+    if (refused(req))
+        return;
     op_mkdir(req, parent, name, mode);
 }
 
 static void count_unlink(fuse_req_t req, fuse_ino_t parent, const char *name) {
     stats_count(STATS_UNLINK);
+    if (refused(req))
+        return;
     op_unlink(req, parent, name);
 }
 
 static void count_rmdir(fuse_req_t req, fuse_ino_t parent, const char *name) {
     stats_count(STATS_RMDIR);
+    if (refused(req))
+        return;
     op_rmdir(req, parent, name);
 }
 
 static void count_symlink(fuse_req_t req, const char *target, fuse_ino_t parent, const char *name) {
     stats_count(STATS_SYMLINK);
+    if (refused(req))
+        return;
     op_symlink(req, target, parent, name);
 }
 
 static void count_rename(fuse_req_t req, fuse_ino_t parent, const char *name, fuse_ino_t newparent,
                          const char *newname, unsigned flags) {
     stats_count(STATS_RENAME);
+    if (refused(req))
+        return;
     op_rename(req, parent, name, newparent, newname, flags);
 }
 
 static void count_link(fuse_req_t req, fuse_ino_t ino, fuse_ino_t parent, const char *name) {
     stats_count(STATS_LINK);
+    if (refused(req))
+        return;
     op_link(req, ino, parent, name);
 }
 
 static void count_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi) {
     stats_count(STATS_OPEN);
+    if (((fi->flags & O_ACCMODE) != O_RDONLY || fi->flags & O_TRUNC) &&
+        refused_as(req, EACCES)) /* then Dovecot opens its uidlist to read */
+        return;
     op_open(req, ino, fi);
 }
 
@@ -94,6 +131,8 @@ static void count_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
 static void count_write(fuse_req_t req, fuse_ino_t ino, const char *buf, size_t size, off_t off,
                         struct fuse_file_info *fi) {
     stats_count(STATS_WRITE);
+    if (refused(req))
+        return;
     op_write(req, ino, buf, size, off, fi);
 }
 
@@ -137,6 +176,8 @@ static void count_statfs(fuse_req_t req, fuse_ino_t ino) {
 static void count_setxattr(fuse_req_t req, fuse_ino_t ino, const char *name, const char *value,
                            size_t size, int flags) {
     stats_count(STATS_SETXATTR);
+    if (refused(req))
+        return;
     op_setxattr(req, ino, name, value, size, flags);
 }
 
@@ -152,18 +193,25 @@ static void count_listxattr(fuse_req_t req, fuse_ino_t ino, size_t size) {
 
 static void count_removexattr(fuse_req_t req, fuse_ino_t ino, const char *name) {
     stats_count(STATS_REMOVEXATTR);
+    if (refused(req))
+        return;
     op_removexattr(req, ino, name);
 }
 
 static void count_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode,
                          struct fuse_file_info *fi) {
     stats_count(STATS_CREATE);
+    /* An L that is EROFS is an error to Dovecot, EACCES a mailbox that it may only read. */
+    if (refused_as(req, strcmp(name, LOCK_L_NAME) == 0 ? EACCES : EROFS))
+        return;
     op_create(req, parent, name, mode, fi);
 }
 
 static void count_fallocate(fuse_req_t req, fuse_ino_t ino, int mode, off_t off, off_t len,
                             struct fuse_file_info *fi) {
     stats_count(STATS_FALLOCATE);
+    if (refused(req))
+        return;
     op_fallocate(req, ino, mode, off, len, fi);
 }
 
@@ -171,6 +219,8 @@ static void count_copy_file_range(fuse_req_t req, fuse_ino_t in, off_t in_off,
                                   struct fuse_file_info *in_fi, fuse_ino_t out, off_t out_off,
                                   struct fuse_file_info *out_fi, size_t len, int flags) {
     stats_count(STATS_COPY);
+    if (refused(req))
+        return;
     op_copy_file_range(req, in, in_off, in_fi, out, out_off, out_fi, len, flags);
 }
 

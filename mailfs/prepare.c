@@ -14,13 +14,16 @@
 #include <pthread.h>
 #include <stdlib.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "dir.h"
 #include "file.h"
 #include "io/io.h"
+#include "owner.h"
 #include "upcall.h"
 #include "util/log.h"
+#include "watch.h"
 #include "wire/check.h"
 
 struct prep {
@@ -30,6 +33,14 @@ struct prep {
     bool settled; /* syncd has answered, well; or */
     bool failed;  /* not well */
     struct waiting *more; /* other fsyncs that wait for the same answer */
+    uint64_t watch;       /* on the process that will name it; 0: none */
+    struct author *author;
+};
+
+/* For the watch: it outlives the prep. */
+struct author {
+    struct inode *in; /* a reference */
+    uint64_t seq;
 };
 
 /* One fsync: both its halves must be done. */
@@ -77,6 +88,17 @@ static void all_done(struct waiting *w, int err) {
     }
 }
 
+static void author_free(struct author *a) {
+    inode_unref(a->in, 1);
+    free(a);
+}
+
+/* Not under the lock. */
+static void unwatch(uint64_t watch, struct author *author) {
+    if (watch != 0 && watch_cancel(watch))
+        author_free(author);
+}
+
 /* Takes the inode's prep off it; aborts what nobody will ask for; gives the reference back. */
 static void drop(struct inode *in) {
     pthread_mutex_lock(&lock);
@@ -88,10 +110,26 @@ static void drop(struct inode *in) {
     if (!p->named)
         tell_abort(p->seq);
     all_done(p->more, EAGAIN);
+    unwatch(p->watch, p->author);
     bool pinned = p->pinned;
     free(p);
     if (pinned)
         inode_unref(in, 1);
+}
+
+/*
+ * The process ended between its fsync and the name in new/: nobody was promised this message, and
+ * whoever sends it will do so again. Without this the peer would publish it when the link ends.
+ */
+static void author_ended(void *arg) {
+    struct author *a = arg;
+    pthread_mutex_lock(&lock);
+    struct prep *p = a->in->prep;
+    bool orphan = p != NULL && p->seq == a->seq && !p->named;
+    pthread_mutex_unlock(&lock);
+    if (orphan)
+        drop(a->in);
+    author_free(a);
 }
 
 bool prepare_is_for(const struct spot *at) {
@@ -109,13 +147,19 @@ bool prepare_id(struct inode *in, uint64_t *seq) {
 
 void prepare_named(struct inode *in) {
     bool unpin = false;
+    uint64_t watched = 0;
+    struct author *author = NULL;
     pthread_mutex_lock(&lock);
     if (in->prep != NULL && !in->changed) {
         unpin = in->prep->pinned;
+        watched = in->prep->watch;
+        author = in->prep->author;
+        in->prep->watch = 0;
         in->prep->pinned = false;
         in->prep->named = true;
     }
     pthread_mutex_unlock(&lock);
+    unwatch(watched, author);
     if (unpin)
         inode_unref(in, 1);
 }
@@ -172,6 +216,47 @@ static void prep_never_sent(struct inode *in, uint64_t seq) {
     all_done(more, 0);
     if (unpin)
         inode_unref(in, 1);
+}
+
+static int author_open(pid_t tid) {
+    int fd = (int)syscall(SYS_pidfd_open, tid, 0);
+    if (fd < 0 && errno == EINVAL) /* not its process's first thread */
+        fd = (int)syscall(SYS_pidfd_open, owner_process(tid), 0);
+    return fd < 0 ? -errno : fd;
+}
+
+/* tid 0: of another pid namespace, whose end nobody can see from here. */
+static void author_watch(struct inode *in, uint64_t seq, pid_t tid) {
+    int fd = tid > 0 ? author_open(tid) : -EINVAL;
+    struct author *a = fd < 0 && fd != -ESRCH ? NULL : calloc(1, sizeof *a);
+    uint64_t token = 0;
+    if (a == NULL) {
+        if (fd >= 0)
+            close(fd);
+        return;
+    }
+    a->in = in;
+    a->seq = seq;
+    inode_ref(in);
+    if (fd == -ESRCH) {
+        author_ended(a);
+        return;
+    }
+    if (watch_process(fd, author_ended, a, &token) != 0) {
+        close(fd);
+        author_free(a);
+        return;
+    }
+    pthread_mutex_lock(&lock);
+    struct prep *p = in->prep;
+    bool kept = p != NULL && p->seq == seq && !p->named;
+    if (kept) {
+        p->watch = token;
+        p->author = a;
+    }
+    pthread_mutex_unlock(&lock);
+    if (!kept)
+        unwatch(token, a);
 }
 
 /* Is this content prepared already, or being prepared? Then w has been given what it asks for. */
@@ -255,7 +340,9 @@ static void give(struct waiting *w, const struct spot *at) {
         return;
     }
     w->seq = seq;
-    if (!ask(w, at, &st, seq, fd))
+    if (ask(w, at, &st, seq, fd))
+        author_watch(in, seq, req_pid(w->req)); /* the local half is not done: w is still there */
+    else
         prep_never_sent(in, seq);
 }
 

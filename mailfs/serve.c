@@ -26,6 +26,7 @@
 #include "notify.h"
 #include "ops.h"
 #include "poke.h"
+#include "role.h"
 #include "upcall.h"
 #include "util/clock.h"
 #include "util/log.h"
@@ -75,9 +76,17 @@ static void raise_descriptors(void) {
     }
 }
 
+/* How long syncd is waited for where no peer says it. */
+enum { SYNCD_MS = 3000 };
+
 static int prepare_volume(void) {
     const struct conf_volume *v = vol.conf_volume;
     vol.has_peer = v->peer != NULL;
+    vol.has_syncd = v->peer != NULL || v->n_links > 0;
+    vol.timeout_ms = v->peer != NULL ? v->peer->timeout_ms : SYNCD_MS;
+    int role = role_init();
+    if (role != 0)
+        return role;
     if (getrandom(&vol.incarnation, sizeof vol.incarnation, 0) != sizeof vol.incarnation)
         return -errno;
     int r = cred_init();

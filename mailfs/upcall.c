@@ -201,7 +201,7 @@ bool upcall_ask(const Mfl__ToSyncd *m, uint64_t number, int fd, upcall_fn *fn, v
     static const struct upcall_answer alone = {.alone = true};
     struct question *q = calloc(1, sizeof *q);
     pthread_mutex_lock(&lock);
-    bool asked = q != NULL && vol.has_peer && queue_put(m, fd);
+    bool asked = q != NULL && vol.has_syncd && queue_put(m, fd);
     if (asked) {
         *q = (struct question){.number = number, .asked_ms = clock_ms(), .fn = fn, .arg = arg};
         HASH_ADD(hh, questions, number, sizeof q->number, q);
@@ -238,7 +238,7 @@ bool upcall_is_hung(void) {
     pthread_mutex_lock(&lock);
     for (const struct question *q = questions; q != NULL; q = q->hh.next)
         oldest = q->asked_ms < oldest ? q->asked_ms : oldest;
-    uint64_t limit = vol.has_peer ? vol.conf_volume->peer->timeout_ms : 0;
+    uint64_t limit = vol.has_syncd ? vol.timeout_ms : 0;
     bool hung = now - oldest > (heard ? HUNG_TIMEOUTS * limit : limit);
     pthread_mutex_unlock(&lock);
     if (hung)
@@ -409,9 +409,9 @@ int upcall_init(const char *state_dir) {
     stop_fd = eventfd(0, EFD_CLOEXEC);
     if (stop_fd < 0)
         return -errno;
-    if (vol.has_peer) {
+    if (vol.has_syncd) {
         state = HOPING;
-        hope_until = clock_ms() + vol.conf_volume->peer->timeout_ms;
+        hope_until = clock_ms() + vol.timeout_ms;
     }
     r = pthread_create(&receiver_thread, NULL, receiver, NULL);
     if (r == 0)

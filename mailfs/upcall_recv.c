@@ -12,6 +12,7 @@
 #include "lock.h"
 #include "net/local.h"
 #include "notify.h"
+#include "role.h"
 #include "upcall_int.h"
 #include "util/clock.h"
 #include "util/log.h"
@@ -59,6 +60,7 @@ static void dispatch(Mfl__ToMailfs *m) {
     switch (m->m_case) {
     case MFL__TO_MAILFS__M_WELCOME:
         lock_forget_hints();
+        role_set(m->welcome->standby);
         if (m->welcome->mark_gen > change_generation())
             new_generation(m->welcome->mark_gen);
         break;
@@ -79,6 +81,9 @@ static void dispatch(Mfl__ToMailfs *m) {
     case MFL__TO_MAILFS__M_TOKEN:
         if (wire_id(&m->token->dir, &id) == 0)
             lock_token_hint(&id, m->token->held);
+        break;
+    case MFL__TO_MAILFS__M_ROLE:
+        role_set(m->role->standby);
         break;
     case MFL__TO_MAILFS__M_NEW_GEN:
         new_generation(m->new_gen->gen);

@@ -19,8 +19,10 @@ struct vol {
     int store_fd;         /* the store's root, O_RDONLY */
     int internal_fd;      /* STORE/.mailfs, hidden in the mount */
     uint64_t incarnation; /* random, of this process */
-    bool has_peer;
-    bool clean; /* the mailfs before this one stopped cleanly */
+    bool has_peer;        /* another active node: who may give UIDs too */
+    bool has_syncd;       /* somebody has to be told what changes: a peer, or one-way links */
+    unsigned timeout_ms;  /* how long syncd may take, and is hoped for at the start */
+    bool clean;           /* the mailfs before this one stopped cleanly */
     struct fuse_session *se;
 };
 

@@ -2,8 +2,8 @@
 #define MAILFS_WATCH_H
 
 /*
- * One thread that waits for what is no request: the end of a process that holds L, finished jobs of
- * the work queues, and SIGUSR1 (counters to the log).
+ * One thread that waits for what is no request: the end of a process that holds L or is about to
+ * deliver, finished jobs of the work queues, and SIGUSR1 (counters to the log).
  */
 
 #include <stdbool.h>

@@ -15,6 +15,7 @@
 #include "checkpoint.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 #include <event2/event.h>
 
@@ -22,6 +23,7 @@
 #include "driver.h"
 #include "front.h"
 #include "mem.h"
+#include "oneway.h"
 #include "util/clock.h"
 #include "util/log.h"
 #include "volume.h"
@@ -63,9 +65,16 @@ static void finish(struct checkpoint *c) {
         arm(c, c->stopping ? 0 : CHECKPOINT_MS);
 }
 
+static int by_id(const void *a, const void *b) {
+    return memcmp(a, b, sizeof(struct mailfs_id));
+}
+
 static void write_run(void *arg) {
     struct checkpoint *c = arg;
-    c->err = state_checkpoint(c->v->state, c->gen, c->settled, c->n_settled);
+    qsort(c->settled, c->n_settled, sizeof *c->settled, by_id);
+    c->err = oneway_keep_marks(c->v, c->settled, c->n_settled);
+    if (c->err == 0)
+        c->err = state_checkpoint(c->v->state, c->gen, c->settled, c->n_settled);
 }
 
 static void write_done(void *arg) {
@@ -74,26 +83,38 @@ static void write_done(void *arg) {
         c->written = c->began;
     else
         volume_error(c->v, "checkpoint: %s", log_strerror(c->err));
+    for (size_t i = 0; i < c->v->n_links && c->n_settled > 0; i++)
+        c->v->links[i]->changes++; /* its checkpoint clears what it has got */
     log_debug("volume %s: checkpoint, %zu of %zu marks cleared", c->v->cv->name, c->n_settled,
               c->n_marks);
     finish(c);
 }
 
 static bool may_clear(const struct volume *v, const struct mailfs_id *dir) {
+    if (v->main != NULL && !oneway_is_clean(v, dir))
+        return false;
     return replica_is_settled(v->machine, *dir) && jobs_of(v->jobs, dir) == 0;
+}
+
+/* Both nodes have what was changed; without a peer the links' own marks keep it. */
+static bool may_clear_any(const struct volume *v) {
+    enum replica_state s = replica_state(v->machine);
+    return s == REPLICA_IN_SYNC || (s == REPLICA_NO_PEER && v->n_links > 0);
 }
 
 static void marks_run(void *arg) {
     struct checkpoint *c = arg;
-    c->err = state_marks(c->v->state, c->gen, &c->marks, &c->n_marks);
+    c->err = c->v->main != NULL ? state_mark_gen_raise(c->v->state, c->gen) : 0;
+    if (c->err == 0)
+        c->err = state_marks(c->v->state, c->gen, &c->marks, &c->n_marks);
 }
 
 static void marks_done(void *arg) {
     struct checkpoint *c = arg;
     struct volume *v = c->v;
-    bool in_sync = replica_state(v->machine) == REPLICA_IN_SYNC;
+    bool clears = may_clear_any(v);
     c->settled = mem_new((c->n_marks + 1) * sizeof *c->settled);
-    for (size_t i = 0; c->err == 0 && in_sync && i < c->n_marks; i++) {
+    for (size_t i = 0; c->err == 0 && clears && i < c->n_marks; i++) {
         if (may_clear(v, &c->marks[i].dir))
             c->settled[c->n_settled++] = c->marks[i].dir;
     }
@@ -108,6 +129,23 @@ static void read_marks(struct checkpoint *c) {
     jobs_barrier(c->v->jobs, c->gen > 0 ? marks_run : NULL, marks_done, c);
 }
 
+static void next_gen_run(void *arg) {
+    struct checkpoint *c = arg;
+    if (state_mark_gen(c->v->state, &c->gen) != 0)
+        c->gen = 0;
+    c->gen += c->gen > 0;
+}
+
+static void next_gen_done(void *arg) {
+    read_marks(arg);
+}
+
+/* A link's marks are syncd's own: nobody has to be asked. */
+static void next_gen(struct checkpoint *c) {
+    if (workq_submit(c->v->engine->disk, WORKQ_NO_LANE, next_gen_run, next_gen_done, c) != 0)
+        mem_out("work queue");
+}
+
 static void gen_reached(struct volume *v, uint64_t gen) {
     struct checkpoint *c = v->checkpoint;
     if (c->step != GENERATION)
@@ -119,12 +157,14 @@ static void gen_reached(struct volume *v, uint64_t gen) {
 
 static void start(struct checkpoint *c) {
     struct volume *v = c->v;
-    bool clears = replica_state(v->machine) == REPLICA_IN_SYNC;
+    bool clears = may_clear_any(v);
     c->gen = 0;
     c->err = 0;
     c->last = c->stopping;
     c->step = GENERATION;
-    if (clears && front_new_gen(v->front, front_gen(v->front) + 1, gen_reached))
+    if (clears && v->main != NULL)
+        next_gen(c);
+    else if (clears && front_new_gen(v->front, front_gen(v->front) + 1, gen_reached))
         arm(c, CHECKPOINT_STOP_MS); /* for a mailfs that does not answer */
     else
         read_marks(c);
@@ -141,7 +181,7 @@ static bool wait_more(struct checkpoint *c) {
 static void timer(evutil_socket_t fd, short what, void *arg) {
     struct checkpoint *c = arg;
     struct volume *v = c->v;
-    if (c->step == GENERATION) {
+    if (c->step == GENERATION && v->main == NULL) {
         read_marks(c); /* no answer: no marks are cleared */
     } else if (c->step != IDLE) {
         return; /* finish() goes on */

@@ -28,6 +28,7 @@
 #include "net/link.h"
 #include "net/listener.h"
 #include "net/tls.h"
+#include "role.h"
 #include "util/log.h"
 #include "util/str.h"
 #include "volume.h"
@@ -144,6 +145,9 @@ static void conn_say_hello(struct conn *conn) {
     hello.incarnation = v->incarnation;
     hello.store_id = (ProtobufCBinaryData){sizeof v->start.store_id, v->start.store_id};
     hello.fresh = !v->had_contact;
+    hello.oneway = v->main != NULL;
+    hello.standby = role_of(v).standby;
+    hello.term = role_of(v).term;
     frame.m_case = MFP__FRAME__M_HELLO;
     frame.hello = &hello;
     conn_send(conn, &frame); /* if it fails, the link says so soon */
@@ -300,6 +304,12 @@ static int hello_check(const struct volume *v, const Mfp__Hello *h, char *why, s
     return 0;
 }
 
+/* Whose connection is it? The listener of a volume is that of its links, too. */
+static struct volume *volume_of_pin(struct volume *v, int pin) {
+    int first = v->cv->peer != NULL ? 1 : 0;
+    return pin < first || (size_t)(pin - first) >= v->n_links ? v : v->links[pin - first];
+}
+
 static void conn_established(struct conn *conn, const Mfp__Hello *hello) {
     struct volume *v = conn->v;
     struct contact *c = v->contact;
@@ -322,12 +332,15 @@ static void conn_hello(struct conn *conn, const Mfp__Hello *hello) {
     struct volume *v = conn->v;
     struct contact *c = v->contact;
     char why[VOLUME_ERROR_MAX];
-    if (hello_check(v, hello, why, sizeof why) != 0) {
+    if (hello_check(v, hello, why, sizeof why) != 0 || role_meet(v, hello, why, sizeof why) != 0) {
         volume_error(v, "peer %s refused: %s", peer_of(c)->name, why);
         c->slow = true;
         conn_bye(conn, why);
         return;
     }
+    v->met = true;
+    v->other_standby = hello->standby;
+    v->other_term = hello->term;
     if (!v->ready || v->stopping) {
         conn_free(conn); /* it comes again */
         dial_later(c);
@@ -338,9 +351,13 @@ static void conn_hello(struct conn *conn, const Mfp__Hello *hello) {
 }
 
 static void accepted(struct link *l, void *arg) {
-    struct contact *c = arg;
+    struct contact *c = volume_of_pin(((struct contact *)arg)->v, link_peer(l))->contact;
     struct conn *conn;
     unsigned n;
+    if (c == NULL || peer_of(c) == NULL) {
+        link_free(l);
+        return;
+    }
     DL_COUNT(c->others, conn, n);
     if (n >= CANDIDATES_MAX || !c->started || c->v->stopping) {
         link_free(l);
@@ -360,12 +377,26 @@ static void handshake_failed(enum link_reason reason, const char *text, void *ar
 
 /* ---- opening and closing ----------------------------------------------------------- */
 
+static unsigned longest_timeout(const struct conf_volume *cv) {
+    unsigned ms = cv->peer != NULL ? cv->peer->timeout_ms : 0;
+    for (size_t i = 0; i < cv->n_links; i++)
+        ms = cv->links[i].timeout_ms > ms ? cv->links[i].timeout_ms : ms;
+    return ms;
+}
+
 static int listen_open(struct contact *c, char *err, size_t errsize) {
-    const struct conf_addr *at = &c->v->cv->listen;
+    const struct conf_volume *cv = c->v->cv;
+    const struct conf_addr *at = &cv->listen;
     struct addr addr = {.port = at->port};
+    struct cert_fingerprint pins[1 + CONF_LINKS_MAX];
+    struct link_options options = {.tls = c->tls, .pins = pins, .silence_ms = longest_timeout(cv)};
+    if (cv->peer != NULL) /* the order volume_of_pin() relies on */
+        memcpy(pins[options.n_pins++].sha256, cv->peer->fingerprint, sizeof pins->sha256);
+    for (size_t i = 0; i < cv->n_links; i++)
+        memcpy(pins[options.n_pins++].sha256, cv->links[i].fingerprint, sizeof pins->sha256);
     int r = str_copy(addr.host, sizeof addr.host, at->host);
     if (r == 0)
-        r = listener_open(c->v->engine->evb, &addr, &c->options, accepted, handshake_failed, c,
+        r = listener_open(c->v->engine->evb, &addr, &options, accepted, handshake_failed, c,
                           &c->listener, err, errsize);
     return r;
 }
@@ -376,11 +407,13 @@ int contact_open(struct volume *v, char *err, size_t errsize) {
     c->v = v;
     c->backoff_ms = BACKOFF_MIN_MS;
     c->seed = (unsigned)v->incarnation;
-    if (v->cv->peer == NULL)
+    if (v->cv->peer == NULL && v->n_links == 0)
         return 0;
-    int r = tls_open(v->cv->state, &c->tls, err, errsize);
+    int r = tls_open(v->main != NULL ? v->main->cv->state : v->cv->state, &c->tls, err, errsize);
     if (r != 0)
         return r;
+    if (v->cv->peer == NULL)
+        return listen_open(c, err, errsize);
     memcpy(c->pin.sha256, v->cv->peer->fingerprint, sizeof c->pin.sha256);
     c->options = (struct link_options){
         .tls = c->tls, .pins = &c->pin, .n_pins = 1, .silence_ms = v->cv->peer->timeout_ms};

@@ -18,6 +18,7 @@
 
 #include "mem.h"
 #include "net/local.h"
+#include "role.h"
 #include "status.h"
 #include "util/log.h"
 #include "util/str.h"
@@ -27,6 +28,7 @@
 
 struct client {
     struct ctl *ctl;
+    uint64_t number;
     int fd;
     struct event *ev;
     struct client *next, *prev;
@@ -38,6 +40,7 @@ struct ctl {
     struct event *ev;
     struct client *clients;
     unsigned n;
+    uint64_t last_number;
 };
 
 static void client_free(struct client *c) {
@@ -48,19 +51,53 @@ static void client_free(struct client *c) {
     free(c);
 }
 
-static int answer(struct client *c, const char *request) {
-    char peer[STATUS_TEXT_MAX], listen[STATUS_TEXT_MAX], error[STATUS_TEXT_MAX];
-    struct status s;
-    char *text;
-    if (strcmp(request, "status") == 0) {
-        status_collect(c->ctl->v, &s, peer, listen, error);
-        text = status_format(&s);
-    } else {
-        text = strdup("{\"error\":\"unknown request\"}");
-    }
+/* Takes text over. */
+static int say(struct client *c, char *text) {
     int r = text == NULL ? -ENOMEM : local_send(c->fd, text, strlen(text), -1);
     free(text);
     return r;
+}
+
+static char *status_text(struct volume *v) {
+    static struct status_room room; /* loop thread */
+    struct status s;
+    status_collect(v, &s, &room);
+    return status_format(&s);
+}
+
+/* One that waits may have gone meanwhile. */
+struct waiting {
+    struct ctl *ctl;
+    uint64_t client;
+};
+
+static void promoted(void *arg, int err, size_t raised, const char *why) {
+    struct waiting *w = arg;
+    char text[1024];
+    struct client *c;
+    DL_SEARCH_SCALAR(w->ctl->clients, c, number, w->client);
+    if (err == 0)
+        snprintf(text, sizeof text, "{\"raised\":%zu}", raised);
+    else
+        snprintf(text, sizeof text, "{\"error\":\"%s\"}", why);
+    if (c != NULL)
+        say(c, strdup(text));
+    free(w);
+}
+
+static int promote(struct client *c, bool force) {
+    struct waiting *w = mem_new(sizeof *w);
+    *w = (struct waiting){c->ctl, c->number};
+    role_promote(c->ctl->v, force, promoted, w);
+    return 0;
+}
+
+static int answer(struct client *c, const char *request) {
+    if (strcmp(request, "status") == 0)
+        return say(c, status_text(c->ctl->v));
+    if (strcmp(request, "promote") == 0 || strcmp(request, "promote force") == 0)
+        return promote(c, strcmp(request, "promote") != 0);
+    return say(c, strdup("{\"error\":\"unknown request\"}"));
 }
 
 static void readable(evutil_socket_t fd, short what, void *arg) {
@@ -88,6 +125,7 @@ static void acceptable(evutil_socket_t fd, short what, void *arg) {
         client_free(ctl->clients);
     struct client *c = mem_new(sizeof *c);
     c->ctl = ctl;
+    c->number = ++ctl->last_number;
     c->fd = conn;
     c->ev = event_new(ctl->v->engine->evb, conn, EV_READ | EV_PERSIST, readable, c);
     if (c->ev == NULL)

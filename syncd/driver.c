@@ -21,11 +21,13 @@
 #include "link_peer.h"
 #include "load.h"
 #include "mem.h"
+#include "oneway.h"
 #include "stage.h"
 #include "txn.h"
 #include "util/clock.h"
 #include "util/log.h"
 #include "volume.h"
+#include "wire/check.h"
 #include "xfer.h"
 
 #define COMPARE_TREES_MS 3000
@@ -61,9 +63,27 @@ struct apply {
 static void apply_start(struct apply *a);
 static void apply_submit(struct volume *v, struct apply init);
 
+/* The containers that it changes, for the one-way links. */
+static int mark_for_links(struct volume *v, const Mfp__Txn *txn, const struct mailfs_id *dir) {
+    int r = v->n_links > 0 ? oneway_mark(v, dir) : 0;
+    for (size_t i = 0; r == 0 && v->n_links > 0 && i < txn->n_ops; i++) {
+        const Mfp__Op *op = txn->ops[i];
+        struct mailfs_id id;
+        if (op->op_case == MFP__OP__OP_DIR_MAKE && wire_id(&op->dir_make->id, &id) == 0)
+            r = oneway_mark(v, &id);
+        else if (op->op_case == MFP__OP__OP_DIR_MOVE &&
+                 wire_id(&op->dir_move->new_parent, &id) == 0)
+            r = oneway_mark(v, &id);
+    }
+    return r;
+}
+
 static void apply_run(void *arg) {
     struct apply *a = arg;
-    a->err = apply_txn(a->v->state, load_of(a->payload)->txn, a->journal_id, a->replay, &a->result);
+    a->err = mark_for_links(a->v, load_of(a->payload)->txn, &a->dir);
+    if (a->err == 0)
+        a->err =
+            apply_txn(a->v->state, load_of(a->payload)->txn, a->journal_id, a->replay, &a->result);
 }
 
 static void apply_suspects(const struct apply *a) {
@@ -159,6 +179,7 @@ static void apply_done(void *arg) {
     struct volume *v = a->v;
     v->changes++;
     front_invalidate(v->front, &a->result.inval);
+    oneway_changed(v, &a->dir, driver_txn_is_tree(load_of(a->payload)->txn));
     if (a->early) {
         apply_early_done(a);
         return;
@@ -395,7 +416,11 @@ static void act_send(struct volume *v, const struct replica_action *a) {
 static void act_state(struct volume *v, const struct replica_action *a) {
     v->since_wall_ns = clock_wall_ns();
     v->merged_before = v->merged;
-    log_info("volume %s: %s", v->cv->name, state_words[a->state]);
+    if (v->main != NULL)
+        log_info("volume %s, link with %s: %s", v->cv->name, v->cv->peer->name,
+                 state_words[a->state]);
+    else
+        log_info("volume %s: %s", v->cv->name, state_words[a->state]);
 }
 
 static void act_disconnect(struct volume *v, const struct replica_action *a) {
@@ -421,10 +446,14 @@ static void carry_out(struct volume *v, const struct replica_action *a) {
         act_state(v, a);
         break;
     case RACT_GRANT:
+        if (oneway_granted(v, a->req, a->raise == REPLICA_RAISE_NONE ? 0 : -EAGAIN))
+            break;
         txns_lock_granted(v->txns, &a->dir);
         front_grant(v->front, a->req, 0, (uint32_t)a->raise);
         break;
     case RACT_BUSY:
+        if (oneway_granted(v, a->req, -EAGAIN))
+            break;
         front_grant(v->front, a->req, -EEXIST, 0);
         break;
     case RACT_TOKEN_HERE:
@@ -454,6 +483,7 @@ static void carry_out(struct volume *v, const struct replica_action *a) {
         break;
     case RACT_CAUGHT_UP:
         v->untold_since_wall_ns = 0;
+        oneway_caught_up(v);
         merges_action(v->merges, a);
         break;
     default:

@@ -20,10 +20,12 @@
 #include "load.h"
 #include "mem.h"
 #include "merge_run.h"
+#include "oneway.h"
 #include "scan.h"
 #include "txn.h"
 #include "util/log.h"
 #include "volume.h"
+#include "wire/check.h"
 #include "xfer.h"
 
 /* Our latest listing of a mailbox that is being merged. */
@@ -44,7 +46,7 @@ struct step {
     struct volume *v;
     struct mailfs_id dir;
     uint32_t round;
-    bool full, frozen;
+    bool full, frozen, locked;
     struct replica_payload *mine, *theirs;
     /* results */
     int err;
@@ -126,7 +128,9 @@ static bool bases_differ(const struct step *s) {
 
 static void tree_scan_run(void *arg) {
     struct step *s = arg;
-    s->err = tree_scan(s->v->state, s->full, &s->tree, s->digest);
+    s->err = s->v->main != NULL ? oneway_take_marks(s->v) : 0;
+    if (s->err == 0)
+        s->err = tree_scan(s->v->state, s->full, &s->tree, s->digest);
 }
 
 static void tree_scan_done(void *arg) {
@@ -145,11 +149,34 @@ static void tree_scan_done(void *arg) {
     step_free(s);
 }
 
+static int mark_tree(struct volume *v, const Mfp__Tree *t) {
+    int r = 0;
+    for (size_t i = 0; r == 0 && i < t->n_dirs; i++) {
+        const Mfp__TreeDir *d = t->dirs[i];
+        const ProtobufCBinaryData *ids[] = {&d->id, &d->old_parent, &d->parent};
+        struct mailfs_id id;
+        for (size_t k = 0; r == 0 && k < 3; k++)
+            r = ids[k]->len > 0 && wire_id(ids[k], &id) == 0 ? oneway_mark(v, &id) : 0;
+    }
+    return r;
+}
+
+/* Before directories move: what the other links have not got is in their marks. */
+static int mark_trees(const struct step *s) {
+    struct volume *root = s->v->main != NULL ? s->v->main : s->v;
+    if (root->n_links == 0)
+        return 0;
+    int r = mark_tree(s->v, load_of(s->mine)->tree);
+    return r == 0 ? mark_tree(s->v, load_of(s->theirs)->tree) : r;
+}
+
 static void tree_merge_run_job(void *arg) {
     struct step *s = arg;
     if (s->mine == NULL || s->theirs == NULL)
         s->err = -EPROTO;
     else
+        s->err = mark_trees(s);
+    if (s->err == 0)
         s->err = tree_merge_run(s->v->state, load_of(s->mine)->tree, load_of(s->theirs)->tree,
                                 s->digest, &s->inval);
 }
@@ -158,6 +185,8 @@ static void tree_merge_done(void *arg) {
     struct step *s = arg;
     front_invalidate(s->v->front, &s->inval);
     s->v->changes++;
+    if (s->inval.n > 0)
+        oneway_changed(s->v, &mailfs_id_root, true);
     if (s->err != 0)
         volume_error(s->v, "the directory trees cannot be merged: %s", log_strerror(s->err));
     replica_tree_merged(s->v->machine, volume_now(), s->digest, s->err);
@@ -279,6 +308,7 @@ static bool one_is_gone(const struct step *s) {
 
 static void merge_done(void *arg) {
     struct step *s = arg;
+    bool changed = s->inval.n > 0;
     char hex[MAILFS_ID_HEX];
     log_debug("merge of %s, round %u%s: %s, digest %02x%02x", mailfs_id_format(&s->dir, hex),
               s->round, s->mine != NULL && load_of(s->mine)->listing->full ? ", full" : "",
@@ -290,12 +320,33 @@ static void merge_done(void *arg) {
         preps_used(s);
     }
     front_invalidate(s->v->front, &s->inval);
+    if (s->locked)
+        oneway_unlock(s->v, &s->dir, changed);
+    if (changed)
+        oneway_changed(s->v, &s->dir, false);
     own_forget(s->v->merges, &s->dir);
     replica_merged(s->v->machine, volume_now(), s->dir, s->round, s->digest, s->err);
     driver_pump(s->v);
     if (s->err == -EAGAIN && one_is_gone(s))
         driver_compare_trees(s->v, "a directory is on one node only");
     step_free(s);
+}
+
+/* L of the volume's own machine is here, or not. */
+static void merge_locked(void *arg, int err) {
+    struct step *s = arg;
+    s->err = err;
+    s->locked = err == 0;
+    jobs_run(s->v->jobs, &s->dir, err == 0 ? merge_run : NULL, merge_done, s);
+}
+
+static void merge_start(struct step *s) {
+    struct volume *v = s->v;
+    bool quiet = s->theirs != NULL && merge_listing_is_base(load_of(s->theirs)->listing);
+    if (v->main != NULL && !quiet)
+        oneway_lock(v, &s->dir, merge_locked, s);
+    else
+        jobs_run(v->jobs, &s->dir, merge_run, merge_done, s);
 }
 
 /* ---- both have the result, or not -------------------------------------------------- */
@@ -362,7 +413,7 @@ static void on_mailbox(struct merges *m, const struct replica_action *a) {
     if (a->kind == RACT_STAGE)
         jobs_run(m->v->jobs, &a->dir, stage_run, stage_done, s);
     else
-        jobs_run(m->v->jobs, &a->dir, merge_run, merge_done, s);
+        merge_start(s);
 }
 
 bool merges_action(struct merges *m, const struct replica_action *a) {

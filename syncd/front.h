@@ -41,6 +41,8 @@ void front_release(struct front *f, uint64_t req, int err);
 void front_token_here(struct front *f, const struct mailfs_id *dir);
 void front_token_hint(struct front *f, const struct mailfs_id *dir, bool held);
 void front_invalidate(struct front *f, const struct invals *iv);
+/* Who may write has been decided anew. */
+void front_role(struct front *f, bool standby);
 
 /* Asks for marks of a new generation; done is called when mailfs has reached it. False: no mailfs.
  */

@@ -18,6 +18,8 @@
 #include "front_private.h"
 #include "load.h"
 #include "mem.h"
+#include "oneway.h"
+#include "role.h"
 #include "txn.h"
 #include "util/log.h"
 #include "volume.h"
@@ -31,6 +33,7 @@ static void say_welcome(struct front *f) {
     welcome.version = LOCAL_VERSION;
     welcome.link_state = (uint32_t)replica_state(f->v->machine);
     welcome.mark_gen = f->gen;
+    welcome.standby = role_of(f->v).standby;
     m.m_case = MFL__TO_MAILFS__M_WELCOME;
     m.welcome = &welcome;
     front_send(f, &m);
@@ -58,6 +61,8 @@ static void unseen_run(void *arg) {
 static void unseen_done(void *arg) {
     struct unseen *u = arg;
     struct volume *v = u->v;
+    if (u->n > 0)
+        oneway_changed(v, &mailfs_id_root, true);
     if (u->n > 0 && contact_is_up(v))
         contact_drop(v, "mailfs was started anew: its changes are to be listed", true);
     free(u);
@@ -65,7 +70,7 @@ static void unseen_done(void *arg) {
 }
 
 static void look_for_unseen(struct volume *v) {
-    if (!contact_is_up(v))
+    if (!contact_is_up(v) && v->n_links == 0)
         return;
     struct unseen *u = mem_new(sizeof *u);
     u->v = v;
@@ -146,6 +151,7 @@ static int recv_gen_reached(struct front *f, uint64_t gen) {
 
 static int recv_lost(struct front *f, uint32_t dropped) {
     volume_error(f->v, "mailfs had to drop %u events: what it changed is compared anew", dropped);
+    oneway_changed(f->v, &mailfs_id_root, true);
     contact_drop(f->v, "events were lost: changes are to be listed", true);
     return 0;
 }

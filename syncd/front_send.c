@@ -111,6 +111,17 @@ void front_token_here(struct front *f, const struct mailfs_id *dir) {
     front_send(f, &m);
 }
 
+void front_role(struct front *f, bool standby) {
+    Mfl__ToMailfs m = MFL__TO_MAILFS__INIT;
+    Mfl__Role role = MFL__ROLE__INIT;
+    if (!front_is_connected(f))
+        return;
+    role.standby = standby;
+    m.m_case = MFL__TO_MAILFS__M_ROLE;
+    m.role = &role;
+    front_send(f, &m);
+}
+
 void front_token_hint(struct front *f, const struct mailfs_id *dir, bool held) {
     Mfl__ToMailfs m = MFL__TO_MAILFS__INIT;
     Mfl__Token token = MFL__TOKEN__INIT;

@@ -99,14 +99,14 @@ static struct event *watch(struct engine *e, evutil_socket_t fd, short what, eve
 }
 
 static int volumes_open(struct engine *e, char *err, size_t errsize) {
-    e->volumes = mem_new(e->conf->n_volumes * sizeof *e->volumes);
-    for (size_t i = 0; i < e->conf->n_volumes; i++) {
-        int r = volume_open(e, &e->conf->volumes[i], &e->volumes[i], err, errsize);
-        e->n_volumes++;
-        if (r != 0)
-            return r;
-    }
-    return 0;
+    size_t n = 0;
+    int r = 0;
+    for (size_t i = 0; i < e->conf->n_volumes; i++)
+        n += volume_places(&e->conf->volumes[i]);
+    e->volumes = mem_new(n * sizeof *e->volumes);
+    for (size_t i = 0; r == 0 && i < e->conf->n_volumes; i++)
+        r = volume_open(e, &e->conf->volumes[i], err, errsize);
+    return r;
 }
 
 static void volumes_close(struct engine *e) {
@@ -116,8 +116,8 @@ static void volumes_close(struct engine *e) {
     workq_drain(e->io);
     workq_drain(e->disk);
     workq_drain(e->io);
-    for (size_t i = 0; i < e->n_volumes; i++)
-        volume_close(e->volumes[i]);
+    for (size_t i = e->n_volumes; i > 0; i--) /* links before what they belong to */
+        volume_close(e->volumes[i - 1]);
     free(e->volumes);
 }
 
@@ -134,7 +134,7 @@ static int serve(struct engine *e) {
         process_ready(EXIT_FAILED);
     } else {
         log_info("mailfs-syncd " MAILFS_VERSION ", node %s, %zu volume%s", e->conf->node,
-                 e->n_volumes, e->n_volumes == 1 ? "" : "s");
+                 e->conf->n_volumes, e->conf->n_volumes == 1 ? "" : "s");
         process_ready(EXIT_DONE);
         event_base_dispatch(e->evb);
     }

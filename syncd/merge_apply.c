@@ -22,6 +22,10 @@
 #include "stage.h"
 #include "util/str.h"
 
+#ifndef RENAME_NOREPLACE
+#define RENAME_NOREPLACE 1
+#endif
+
 int merge_name_of(const char *base, const struct merge_state *s, char out[MAILDIR_NAME_MAX + 1]) {
     int r;
 
@@ -198,9 +202,49 @@ static int pass(struct merge_run *m, bool splits, bool present) {
     return r;
 }
 
-int merge_apply_msgs(struct merge_run *m) {
-    int r = pass(m, true, true);
+/* Mine was published when its origin was gone: it gets the name its origin gave it. */
+static int rename_published(struct merge_run *m, size_t at) {
+    const Mfp__BaseMsg *b = m->mine->msgs[at];
+    const char *base = m->em[at].base;
+    char to[MAILDIR_NAME_MAX + 1];
+    struct index_msg *ix = index_find(&m->a.ix, b->bname);
+    int r, fd, sub;
 
+    if (!ix)
+        return 0;
+    sub = ix->sub;
+    fd = store_sub_open(m->a.st, &m->a.d, sub, false);
+    r = str_printf(to, sizeof(to), "%s%s%s", base, *index_info(ix) ? ":" : "", index_info(ix));
+    if (r == 0)
+        r = fd < 0 ? fd : io_rename(fd, ix->name, fd, to, RENAME_NOREPLACE);
+    if (r < 0)
+        return r == -EEXIST ? -ESTALE : r; /* not listed, so it was not so when this was listed */
+    inval_add(&m->res.inval, &m->a.dir, sub, ix->name, to, false);
+    index_remove(&m->a.ix, b->bname);
+    r = index_set(&m->a.ix, to, sub);
+    return r == 0 ? stage_unpublish(m->a.st, b->prepared->incarnation, b->prepared->seq) : r;
+}
+
+static bool has_new_name(const struct merge_run *m, size_t at) {
+    return strcmp(m->em[at].base, m->mine->msgs[at]->bname) != 0;
+}
+
+static int rename_all_published(struct merge_run *m) {
+    size_t i;
+    int r = 0;
+
+    for (i = 0; r == 0 && i < m->mine->n_msgs; i++) {
+        if (has_new_name(m, i))
+            r = rename_published(m, i);
+    }
+    return r;
+}
+
+int merge_apply_msgs(struct merge_run *m) {
+    int r = rename_all_published(m);
+
+    if (r == 0)
+        r = pass(m, true, true);
     if (r == 0)
         r = pass(m, false, true);
     if (r == 0)
@@ -261,6 +305,16 @@ struct kept_ext {
     char *ext;
 };
 
+/* A UID that a published message got is its UID under its other name, too. */
+static void forget_old_names(const struct merge_run *m, struct maildir_uidlist *list) {
+    size_t i;
+
+    for (i = 0; i < m->mine->n_msgs; i++) {
+        if (has_new_name(m, i))
+            maildir_uidlist_remove(list, m->mine->msgs[i]->bname);
+    }
+}
+
 /* The result's records into the list. Extensions: ours, else the peer's. */
 static int put_items(struct merge_run *m, struct maildir_uidlist *list) {
     struct kept_ext *ext = calloc(m->result->count + 1, sizeof(*ext));
@@ -275,6 +329,7 @@ static int put_items(struct merge_run *m, struct maildir_uidlist *list) {
             ext[i].ext = strdup(rec->ext);
         maildir_uidlist_remove(list, name);
     }
+    forget_old_names(m, list);
     for (i = 0; r == 0 && i < m->result->count; i++) {
         const struct merge_item *it = &m->result->items[i];
         if (it->present && it->state.uid)

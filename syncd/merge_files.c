@@ -35,7 +35,8 @@ int merge_apply_keywords(struct merge_run *m) {
     r = maildir_keywords_format(m->kw, &text, &n);
     if (r < 0)
         return r;
-    if (m->mine->keywords.len != n || memcmp(m->mine->keywords.data, text, n) != 0)
+    if (!m->only_base &&
+        (m->mine->keywords.len != n || memcmp(m->mine->keywords.data, text, n) != 0))
         r = apply_write_control(&m->a, "dovecot-keywords", text, n);
     if (r == 0)
         r = base_text_put(m->a.st, BASE_PROPOSED, &m->a.dir, BASE_KEYWORDS, text, n);
@@ -66,8 +67,10 @@ static int put_subs(struct merge_run *m, struct maildir_subs *s) {
     if (r < 0)
         return r;
     r = io_file_read_at(m->a.d.fd[0], "subscriptions", MAILDIR_SUBS_TEXT_MAX, &have, &nhave, NULL);
-    if (r < 0 || nhave != n || memcmp(have, text, n) != 0)
+    if (!m->only_base && (r < 0 || nhave != n || memcmp(have, text, n) != 0))
         r = apply_write_control(&m->a, "subscriptions", text, n);
+    else
+        r = 0;
     if (r == 0)
         r = base_text_put(m->a.st, BASE_PROPOSED, &m->a.dir, BASE_SUBS, text, n);
     free(have);
@@ -213,7 +216,7 @@ int merge_apply_subdirs(struct merge_run *m) {
     size_t i;
     int r = 0;
 
-    for (i = 0; r >= 0 && i < m->theirs->n_subdirs; i++) {
+    for (i = 0; r >= 0 && !m->only_base && i < m->theirs->n_subdirs; i++) {
         int sub = (int)m->theirs->subdirs[i]->sub;
         if (sub >= MFP__SUB__NEW && sub <= MFP__SUB__TMP)
             r = store_sub_open(m->a.st, &m->a.d, sub, true);

@@ -14,9 +14,11 @@ struct merge_run {
     const Mfp__Listing *mine, *theirs;
     bool same_base; /* both have one, and it is the same */
     bool both_full;
+    bool only_base; /* the peer brings nothing: the store has the result, whoever works in it */
     struct maildir_keywords *kw; /* the merged table */
     struct maildir_keywords_remap rm, rt;
-    struct merge_entry *em, *et; /* of mine->msgs and theirs->msgs, in their order */
+    struct merge_entry *em, *et; /* of mine->msgs and theirs->msgs, in their order; .base can
+                                    be another: see merge_published() */
     struct merge_result *result;
 };
 

@@ -9,15 +9,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "io/io.h"
 #include "maildir/name.h"
 #include "merge_int.h"
 #include "stage.h"
 #include "util/str.h"
-
-#ifndef RENAME_NOREPLACE
-#define RENAME_NOREPLACE 1
-#endif
 
 /* ---- states ------------------------------------------------------------------------ */
 
@@ -154,29 +149,6 @@ struct prep_ref {
     size_t at; /* in theirs->msgs */
 };
 
-/* Mine was published: it gets the name its origin gave it. */
-static int rename_published(struct merge_run *m, size_t at, const char *base) {
-    const Mfp__BaseMsg *b = m->mine->msgs[at];
-    char to[MAILDIR_NAME_MAX + 1];
-    struct index_msg *ix = index_find(&m->a.ix, b->bname);
-    int r, fd, sub;
-
-    if (!ix)
-        return 0;
-    sub = ix->sub;
-    fd = store_sub_open(m->a.st, &m->a.d, sub, false);
-    r = str_printf(to, sizeof(to), "%s%s%s", base, *index_info(ix) ? ":" : "", index_info(ix));
-    if (r == 0)
-        r = fd < 0 ? fd : io_rename(fd, ix->name, fd, to, RENAME_NOREPLACE);
-    if (r < 0)
-        return r == -EEXIST ? -ESTALE : r; /* not listed, so it was not so when this was listed */
-    inval_add(&m->res.inval, &m->a.dir, sub, ix->name, to, false);
-    index_remove(&m->a.ix, b->bname);
-    r = index_set(&m->a.ix, to, sub);
-    m->em[at].base = base;
-    return r == 0 ? stage_unpublish(m->a.st, b->prepared->incarnation, b->prepared->seq) : r;
-}
-
 static bool listed(const Mfp__Listing *l, const char *base) {
     size_t i;
 
@@ -216,8 +188,9 @@ static int join_names(struct merge_run *m, size_t mine_at, size_t theirs_at) {
         return 0;
     if (stage_published(m->a.st, b->prepared->incarnation, b->prepared->seq, &dir, name) == 0 &&
         mailfs_id_equal(&dir, &m->a.dir))
-        return rename_published(m, mine_at, t->bname);
-    m->et[theirs_at].base = b->bname;
+        m->em[mine_at].base = t->bname; /* the name its origin gave it: see merge_apply */
+    else
+        m->et[theirs_at].base = b->bname;
     return 0;
 }
 

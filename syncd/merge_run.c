@@ -94,6 +94,26 @@ static int same_digest(const Mfp__Listing *a, const Mfp__Listing *b) {
            memcmp(a->base_digest.data, b->base_digest.data, STATE_DIGEST) == 0;
 }
 
+static bool same_subs(const Mfp__Listing *l) {
+    size_t i;
+
+    if (l->n_subs != l->n_subs_base)
+        return false;
+    for (i = 0; i < l->n_subs; i++) {
+        if (strcmp(l->subs[i], l->subs_base[i]) != 0)
+            return false;
+    }
+    return true;
+}
+
+bool merge_listing_is_base(const Mfp__Listing *l) {
+    return !l->gone && !l->full && l->base_valid && l->n_msgs == 0 && l->n_files == 0 &&
+           l->v == l->base_v && l->n == l->base_n && l->keywords.len == l->keywords_base.len &&
+           (l->keywords.len == 0 ||
+            memcmp(l->keywords.data, l->keywords_base.data, l->keywords.len) == 0) &&
+           same_subs(l);
+}
+
 static void side_of(const Mfp__Listing *l, const struct merge_entry *entries,
                     struct merge_side *s) {
     memset(s, 0, sizeof(*s));
@@ -168,7 +188,7 @@ static int carry_out(struct merge_run *m) {
         r = merge_apply_subdirs(m);
     if (r == 0)
         r = merge_apply_keywords(m);
-    if (r == 0)
+    if (r == 0 && !m->only_base)
         r = merge_apply_msgs(m);
     if (r == 0)
         r = merge_apply_subs(m);
@@ -255,6 +275,7 @@ int merge_mailbox_run(struct state *st, const struct mailfs_id *dir, const Mfp__
         return merge_gone(st, dir, mine, theirs);
     m.same_base = same_digest(mine, theirs);
     m.both_full = mine->full && theirs->full;
+    m.only_base = m.same_base && merge_listing_is_base(theirs);
     if (!m.same_base && !m.both_full)
         return -ESTALE; /* the listings are of two bases: full ones are needed */
     m.a.d = (struct store_dir){.fd = {-1, -1, -1, -1}};

@@ -3,6 +3,8 @@
 
 /* Carries out the merge of a mailbox, and of the tree, on this node's store and base. */
 
+#include <stdbool.h>
+
 #include "state.h"
 
 /*
@@ -18,6 +20,12 @@
 int merge_mailbox_run(struct state *st, const struct mailfs_id *dir, const Mfp__Listing *mine,
                       const Mfp__Listing *theirs, uint8_t digest[STATE_DIGEST],
                       struct invals *inval);
+
+/*
+ * Does a listing say that nothing differs from its base? A merge with such a one changes nothing in
+ * the store here, and so needs no L.
+ */
+bool merge_listing_is_base(const Mfp__Listing *l);
 
 /* RACT_MERGE_DONE: the result is the common base. RACT_MERGE_PUT_OFF: it will not be. */
 int merge_mailbox_done(struct state *st, const struct mailfs_id *dir);

@@ -146,6 +146,23 @@ static int open_own_dir(int parent, const char *name) {
     return io_open_beneath(parent, name, O_RDONLY | O_DIRECTORY, 0);
 }
 
+/* A one-way link's own part of .mailfs. */
+static int open_link_dir(struct state *st) {
+    int fd, links = open_own_dir(st->home, "links");
+
+    if (links < 0)
+        return links;
+    fd = open_own_dir(links, st->peer);
+    close(links);
+    return fd;
+}
+
+static int dup_fd(int fd) {
+    int copy = fcntl(fd, F_DUPFD_CLOEXEC, 0);
+
+    return copy < 0 ? -errno : copy;
+}
+
 static int open_store(struct state *st, const char *path) {
     struct stat sb;
 
@@ -158,7 +175,9 @@ static int open_store(struct state *st, const char *path) {
         return -errno;
     st->dev = sb.st_dev;
     st->root_ino = sb.st_ino;
-    if ((st->own = open_own_dir(st->root, MAILDIR_INTERNAL_NAME)) < 0)
+    if ((st->home = open_own_dir(st->root, MAILDIR_INTERNAL_NAME)) < 0)
+        return st->home;
+    if ((st->own = st->main ? open_link_dir(st) : dup_fd(st->home)) < 0)
         return st->own;
     if ((st->stage = open_own_dir(st->own, "stage")) < 0)
         return st->stage;
@@ -187,7 +206,7 @@ static int open_databases(struct state *st, const char *dir) {
 static int read_store_id(struct state *st, struct mailfs_id *id) {
     char *text;
     size_t n;
-    int r = io_file_read_at(st->own, "id", 256, &text, &n, NULL);
+    int r = io_file_read_at(st->home, "id", 256, &text, &n, NULL);
 
     if (r < 0)
         return r;
@@ -202,7 +221,7 @@ static int make_store_id(struct state *st, struct mailfs_id *id) {
     int r = mailfs_id_new(id);
 
     if (r == 0)
-        r = io_file_replace_at(st->own, "id", mailfs_id_format(id, hex), 32, NULL);
+        r = io_file_replace_at(st->home, "id", mailfs_id_format(id, hex), 32, NULL);
     return r;
 }
 
@@ -366,7 +385,8 @@ static struct state *state_alloc(const struct state_config *conf) {
 
     if (!st)
         return NULL;
-    st->root = st->own = st->stage = st->kept = st->trash = -1;
+    st->main = conf->main;
+    st->root = st->home = st->own = st->stage = st->kept = st->trash = -1;
     st->kept_some = true; /* of an earlier run, perhaps */
     pthread_mutex_init(&st->mutex, NULL);
     pthread_mutex_init(&st->checkpoint, NULL);
@@ -444,6 +464,7 @@ void state_close(struct state *st) {
     close_fd(st->kept);
     close_fd(st->stage);
     close_fd(st->own);
+    close_fd(st->home);
     close_fd(st->root);
     pthread_mutex_destroy(&st->checkpoint);
     pthread_mutex_destroy(&st->mutex);
@@ -580,7 +601,7 @@ int state_marks(struct state *st, uint64_t below, struct state_mark **marks, siz
     return 0;
 }
 
-int state_mark(struct state *st, const struct mailfs_id *dir, uint64_t gen) {
+int state_mark_own(struct state *st, const struct mailfs_id *dir, uint64_t gen) {
     struct mark m = {.dir = *dir, .gen = gen, .path = ""};
     struct base_dir rec;
     int r;
@@ -591,6 +612,72 @@ int state_mark(struct state *st, const struct mailfs_id *dir, uint64_t gen) {
     return r < 0 ? state_fail(st, r, dir, "cannot mark") : 0;
 }
 
+/* What a one-way link changes in the store is to be compared with the peer and the other links as
+ * well: the volume's own mark says so. */
+int state_mark(struct state *st, const struct mailfs_id *dir, uint64_t gen) {
+    uint64_t main_gen;
+    int r = st->main ? state_mark_gen(st->main, &main_gen) : 0;
+
+    if (r == 0 && st->main)
+        r = state_mark_own(st->main, dir, main_gen);
+    return r == 0 ? state_mark_own(st, dir, gen) : r;
+}
+
 int state_mark_gen(struct state *st, uint64_t *gen) {
     return marks_generation(st->marks, gen);
+}
+
+int state_mark_gen_raise(struct state *st, uint64_t gen) {
+    int r = marks_generation_raise(st->marks, gen);
+
+    return r < 0 ? state_fail(st, r, NULL, "cannot begin a generation of marks") : 0;
+}
+
+/* Those of the containers given, sorted; or all. */
+struct copy {
+    struct mark *v;
+    size_t n, room;
+    const struct mailfs_id *dirs;
+    size_t n_dirs;
+};
+
+static int id_cmp(const void *a, const void *b) {
+    return memcmp(a, b, MAILFS_ID_BYTES);
+}
+
+static int copy_one(const struct mark *m, void *arg) {
+    struct copy *c = arg;
+    struct mark *v = c->v;
+
+    if (c->dirs && !bsearch(&m->dir, c->dirs, c->n_dirs, sizeof(*c->dirs), id_cmp))
+        return 0;
+    if (c->n == c->room) {
+        c->room = c->room ? 2 * c->room : 64;
+        v = realloc(v, c->room * sizeof(*v));
+        if (!v)
+            return -ENOMEM;
+        c->v = v;
+    }
+    v += c->n++;
+    *v = *m;
+    v->path = strdup(m->path);
+    return v->path ? 0 : -ENOMEM;
+}
+
+int state_marks_copy(struct state *from, struct state *to, const struct mailfs_id *dirs, size_t n) {
+    struct copy c = {.dirs = dirs, .n_dirs = n};
+    uint64_t gen = 0;
+    size_t i;
+    int r = marks_generation(to->marks, &gen);
+
+    if (r == 0)
+        r = marks_each(from->marks, copy_one, &c);
+    for (i = 0; i < c.n; i++)
+        c.v[i].gen = gen;
+    if (r == 0 && c.n)
+        r = marks_put(to->marks, c.v, c.n);
+    for (i = 0; i < c.n; i++)
+        free((char *)(uintptr_t)c.v[i].path);
+    free(c.v);
+    return r < 0 ? state_fail(to, r, NULL, "cannot copy the marks") : 0;
 }

@@ -40,6 +40,9 @@ struct state_config {
     const char *dir;   /* STATE: exists, 0700. marks/ and base/ are made in it */
     const char *node;  /* own name */
     const char *peer;  /* NULL: none */
+    /* Of a one-way link: the volume's own state, which outlives this one and has the same store.
+     * What the link keeps in the store lies in STORE/.mailfs/links/PEER/. */
+    struct state *main;
 };
 
 /* What was found at the start. */
@@ -84,8 +87,15 @@ struct state_mark {
 int state_marks(struct state *st, uint64_t below, struct state_mark **marks, size_t *n);
 /* Writes a mark (what syncd itself changes while alone, an overdue merge). Durable. */
 int state_mark(struct state *st, const struct mailfs_id *dir, uint64_t gen);
+/* The same, only for the link whose state this is. */
+int state_mark_own(struct state *st, const struct mailfs_id *dir, uint64_t gen);
 /* The generation that new marks carry. */
 int state_mark_gen(struct state *st, uint64_t *gen);
+/* Raises it: what is marked from now on stays when those marked before go. */
+int state_mark_gen_raise(struct state *st, uint64_t gen);
+/* Copies marks (all of them, or those of the containers given, sorted by memcmp) to the state of a
+ * one-way link, under the generation it has now. Durable. */
+int state_marks_copy(struct state *from, struct state *to, const struct mailfs_id *dirs, size_t n);
 
 /* "INBOX path" of a container for logs and status, as far as it is known: ".../user/.Sent". */
 const char *state_path(struct state *st, const struct mailfs_id *dir, char *buf, size_t size);

@@ -101,7 +101,9 @@ struct state {
     int root; /* O_RDONLY: also what file handles are opened with */
     dev_t dev;
     ino_t root_ino;
-    int own, stage, kept, trash; /* .mailfs and its directories */
+    struct state *main;          /* of a one-way link: the volume's own */
+    int home;                    /* .mailfs */
+    int own, stage, kept, trash; /* the same, or the link's part of it, and its directories */
     struct db *db;
     struct marks *marks;
     struct kv_layer sent, proposed, agreed, frozen;

@@ -116,6 +116,31 @@ static struct json_object *progress_object(const struct status *s) {
     return o;
 }
 
+static struct json_object *link_object(const struct status *s, const struct status_link *l) {
+    struct json_object *o = json_object_new_object();
+    put_text(o, "node", l->node);
+    put_text(o, "address", l->address);
+    put_text(o, "state", l->state);
+    put_text(o, "role", l->other_role);
+    put(o, "link_up", json_object_new_boolean(l->link_up));
+    put_int(o, "since", l->since_wall_ns / 1000000000);
+    put_seconds(o, "lag_seconds", status_age(s->now_wall_ns, l->oldest_wall_ns));
+    put_int(o, "mailboxes_to_merge", l->to_merge);
+    put_text(o, "last_error", l->last_error);
+    put(o, "last_error_at",
+        l->last_error_wall_ns == 0
+            ? NULL
+            : json_object_new_int64((int64_t)(l->last_error_wall_ns / 1000000000)));
+    return o;
+}
+
+static void put_links(struct json_object *o, const struct status *s) {
+    struct json_object *links = json_object_new_array();
+    for (size_t i = 0; i < s->n_links; i++)
+        json_object_array_add(links, link_object(s, &s->links[i]));
+    put(o, "links", links);
+}
+
 static struct json_object *volume_object(const struct status *s) {
     struct json_object *o = json_object_new_object();
     put_text(o, "name", s->name);
@@ -142,6 +167,9 @@ static struct json_object *volume_object(const struct status *s) {
         s->last_error_wall_ns == 0
             ? NULL
             : json_object_new_int64((int64_t)(s->last_error_wall_ns / 1000000000)));
+    put_text(o, "role", s->role);
+    put_int(o, "term", s->term);
+    put_links(o, s);
     put_notes(o, s);
     return o;
 }

@@ -10,6 +10,17 @@
 #include <stddef.h>
 #include <stdint.h>
 
+/* A one-way link: to a standby, or, on a standby, to its source. */
+struct status_link {
+    const char *node, *address, *state;
+    const char *other_role; /* what the node there is; NULL: never met */
+    bool link_up;
+    uint64_t since_wall_ns, oldest_wall_ns, to_merge;
+    const char *last_error; /* "": none */
+    uint64_t last_error_wall_ns;
+    char address_text[300];
+};
+
 struct status {
     const char *node, *version, *name, *state, *mount, *commit;
     const char *peer, *peer_address, *listen; /* NULL: none */
@@ -28,6 +39,10 @@ struct status {
     const char *last_error; /* "": none */
     uint64_t last_error_wall_ns;
     const char *store_error; /* "": none */
+    const char *role;        /* "active", "standby" */
+    uint64_t term;           /* of the role: how many promotions there were */
+    const struct status_link *links;
+    size_t n_links;
 };
 
 /* The document, malloc'ed; NULL without memory. */
@@ -41,9 +56,14 @@ double status_seconds_left(const struct status *s, uint64_t groups);
 double status_age(uint64_t now_ns, uint64_t then_ns);
 
 struct volume;
-/* Fills what is known of a volume. addresses has room for two, error for STATE_ERROR_MAX. */
-#define STATUS_TEXT_MAX 512
-void status_collect(struct volume *v, struct status *out, char peer_address[STATUS_TEXT_MAX],
-                    char listen[STATUS_TEXT_MAX], char error[STATUS_TEXT_MAX]);
+/* Room for what the status points to. */
+#define STATUS_TEXT_MAX  512
+#define STATUS_LINKS_MAX 8
+struct status_room {
+    char peer_address[STATUS_TEXT_MAX], listen[STATUS_TEXT_MAX], error[STATUS_TEXT_MAX];
+    struct status_link links[STATUS_LINKS_MAX];
+};
+/* Fills what is known of a volume. */
+void status_collect(struct volume *v, struct status *out, struct status_room *room);
 
 #endif

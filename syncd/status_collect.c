@@ -12,6 +12,7 @@
 #include "link_peer.h"
 #include "merge_run.h"
 #include "pending.h"
+#include "role.h"
 #include "status.h"
 #include "util/clock.h"
 #include "util/version.h"
@@ -20,9 +21,9 @@
 
 static const char *const words[] = {"no-peer", "alone", "catching-up", "in-sync"};
 
-static void address(const struct conf_addr *a, char text[STATUS_TEXT_MAX]) {
+static void address(const struct conf_addr *a, char *text, size_t size) {
     bool v6 = strchr(a->host, ':') != NULL;
-    snprintf(text, STATUS_TEXT_MAX, v6 ? "[%s]:%u" : "%s:%u", a->host[0] != '\0' ? a->host : "*",
+    snprintf(text, size, v6 ? "[%s]:%u" : "%s:%u", a->host[0] != '\0' ? a->host : "*",
              (unsigned)a->port);
 }
 
@@ -35,11 +36,11 @@ static void who(struct volume *v, struct status *s, char *peer_address, char *li
     s->commit = conf_commit_name(v->cv->commit);
     if (v->cv->peer != NULL) {
         s->peer = v->cv->peer->name;
-        address(&v->cv->peer->address, peer_address);
+        address(&v->cv->peer->address, peer_address, STATUS_TEXT_MAX);
         s->peer_address = peer_address;
     }
     if (v->cv->has_listen) {
-        address(&v->cv->listen, listen);
+        address(&v->cv->listen, listen, STATUS_TEXT_MAX);
         s->listen = listen;
     }
 }
@@ -88,10 +89,35 @@ static void progress(struct volume *v, struct status *s) {
     s->seconds_left = status_seconds_left(s, n.groups);
 }
 
-void status_collect(struct volume *v, struct status *out, char peer_address[STATUS_TEXT_MAX],
-                    char listen[STATUS_TEXT_MAX], char error[STATUS_TEXT_MAX]) {
+/* A link that has something to look at is not in sync, whatever its machine knows. */
+static void link_status(struct volume *link, struct status_link *s) {
+    struct replica_counts n;
+    enum replica_state state = replica_state(link->machine);
+    replica_count(link->machine, &n);
+    if (state == REPLICA_IN_SYNC && link->untold_since_wall_ns != 0)
+        state = REPLICA_CATCHING_UP;
+    *s = (struct status_link){.node = link->cv->peer->name,
+                              .state = words[state],
+                              .link_up = contact_is_up(link),
+                              .since_wall_ns = link->since_wall_ns,
+                              .oldest_wall_ns = link->untold_since_wall_ns,
+                              .to_merge = n.to_merge,
+                              .last_error = link->last_error,
+                              .last_error_wall_ns = link->last_error_wall_ns};
+    if (link->met)
+        s->other_role = link->other_standby ? "standby" : "active";
+    address(&link->cv->peer->address, s->address_text, sizeof s->address_text);
+    s->address = s->address_text;
+}
+
+void status_collect(struct volume *v, struct status *out, struct status_room *room) {
     *out = (struct status){.now_wall_ns = clock_wall_ns(), .since_wall_ns = v->since_wall_ns};
-    who(v, out, peer_address, listen);
+    who(v, out, room->peer_address, room->listen);
+    out->role = role_of(v).standby ? "standby" : "active";
+    out->term = role_of(v).term;
+    out->links = room->links;
+    for (size_t i = 0; i < v->n_links && i < STATUS_LINKS_MAX; i++)
+        link_status(v->links[i], &room->links[out->n_links++]);
     pending(v, out);
     progress(v, out);
     out->merged = v->merged;
@@ -103,6 +129,6 @@ void status_collect(struct volume *v, struct status *out, char peer_address[STAT
     out->link_up = contact_is_up(v);
     out->last_error = v->last_error;
     out->last_error_wall_ns = v->last_error_wall_ns;
-    state_last_error(v->state, error);
-    out->store_error = error;
+    state_last_error(v->state, room->error);
+    out->store_error = room->error;
 }

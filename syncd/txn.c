@@ -15,6 +15,7 @@
 #include "driver.h"
 #include "load.h"
 #include "mem.h"
+#include "oneway.h"
 #include "util/clock.h"
 #include "volume.h"
 #include "wire/check.h"
@@ -134,6 +135,8 @@ static void collect_done(void *arg) {
         v->untold_since_wall_ns = clock_wall_ns();
     collect_give(c);
     driver_pump(v);
+    if (c->acts.n > 0 || c->suspect)
+        oneway_changed(v, &c->dir, acts_are_tree(&c->acts));
     if (c->err != 0 || c->suspect)
         replica_suspect(v->machine, volume_now(), c->dir);
     acts_free(&c->acts);
@@ -321,6 +324,7 @@ void txns_abandon(struct txns *t) {
     HASH_ITER(hh, t->open, o, tmp) {
         replica_suspect(t->v->machine, volume_now(), o->dir);
         driver_pump(t->v);
+        oneway_changed(t->v, &o->dir, false);
         open_free(t, o);
     }
     held_forget_all(t);

@@ -27,9 +27,12 @@
 #include "driver_journal.h"
 #include "driver_merge.h"
 #include "front.h"
+#include "io/file.h"
 #include "link_peer.h"
 #include "mem.h"
+#include "oneway.h"
 #include "pending.h"
+#include "role.h"
 #include "txn.h"
 #include "util/bytes.h"
 #include "util/clock.h"
@@ -107,7 +110,8 @@ static int state_begin(struct volume *v, char *err, size_t errsize) {
     struct state_config sc = {.store = v->cv->store,
                               .dir = v->cv->state,
                               .node = v->conf->node,
-                              .peer = v->cv->peer != NULL ? v->cv->peer->name : NULL};
+                              .peer = v->cv->peer != NULL ? v->cv->peer->name : NULL,
+                              .main = v->main != NULL ? v->main->state : NULL};
     int r = state_open(&sc, &v->state, &v->start);
     if (r != 0) {
         snprintf(err, errsize, "volume %s: cannot open store %s with state %s: %s", v->cv->name,
@@ -147,7 +151,8 @@ static void modules_begin(struct volume *v) {
     if (mailfs_id_new(&salt) != 0)
         mem_out("random numbers");
     v->incarnation = bytes_get_u64(salt.b);
-    v->jobs = jobs_new(v->engine->disk, bytes_get_u64(salt.b + 8));
+    v->jobs =
+        v->main != NULL ? v->main->jobs : jobs_new(v->engine->disk, bytes_get_u64(salt.b + 8));
     v->peer = peer_new(v);
     v->txns = txns_new(v);
     v->xfers = xfers_new(v);
@@ -183,10 +188,15 @@ static void recount_begin(struct volume *v) {
     free(marks);
 }
 
+/* A link's mailfs is its volume's, and status is asked there. */
 static int sockets_begin(struct volume *v, char *err, size_t errsize) {
     int r = driver_open(v);
     if (r == 0)
         r = contact_open(v, err, errsize);
+    if (v->main != NULL) {
+        v->front = v->main->front;
+        return r;
+    }
     if (r == 0)
         r = front_open(v, err, errsize);
     if (r == 0)
@@ -194,28 +204,31 @@ static int sockets_begin(struct volume *v, char *err, size_t errsize) {
     return r;
 }
 
-int volume_open(struct engine *engine, const struct conf_volume *cv, struct volume **out, char *err,
-                size_t errsize) {
+static struct volume *volume_new(struct engine *engine, const struct conf_volume *cv) {
     struct volume *v = mem_new(sizeof *v);
-    *out = v;
     v->engine = engine;
     v->conf = engine->conf;
     v->cv = cv;
     v->lock_fd = -1;
-    snprintf(err, errsize, "volume %s: cannot be opened", cv->name);
-    int r = dir_check(cv->state, "state", err, errsize);
-    if (r == 0)
-        r = dir_check(cv->store, "store", err, errsize);
-    if (r == 0)
-        r = lock_take(v, err, errsize);
+    engine->volumes[engine->n_volumes++] = v;
+    return v;
+}
+
+static int disk_begin(struct volume *v, char *err, size_t errsize) {
+    int r = lock_take(v, err, errsize);
     if (r == 0)
         r = state_begin(v, err, errsize);
+    if (r == 0 && v->main == NULL)
+        r = role_open(v, err, errsize);
     if (r == 0)
         r = machine_begin(v);
-    if (r != 0)
-        return r;
-    modules_begin(v);
-    r = sockets_begin(v, err, errsize);
+    if (r == 0)
+        modules_begin(v);
+    return r;
+}
+
+static int serve_begin(struct volume *v, char *err, size_t errsize) {
+    int r = sockets_begin(v, err, errsize);
     if (r == 0)
         r = driver_replay(v);
     if (r != 0)
@@ -224,6 +237,64 @@ int volume_open(struct engine *engine, const struct conf_volume *cv, struct volu
     v->checkpoint = checkpoint_new(v);
     driver_pump(v);
     return 0;
+}
+
+/* ---- one-way links ------------------------------------------------------------------ */
+
+/* What a link is configured as: a volume without listener, front and promise. */
+static int link_conf(struct volume *link, size_t i, char *err, size_t errsize) {
+    const struct conf_volume *cv = link->main->cv;
+    char path[4096];
+    link->link_cv = (struct conf_volume){.name = cv->name,
+                                         .store = cv->store,
+                                         .mount = cv->mount,
+                                         .commit = CONF_COMMIT_ASYNC,
+                                         .peer = &cv->links[i]};
+    link->cv = &link->link_cv;
+    int r = str_printf(path, sizeof path, "%s/links/%s", cv->state, cv->links[i].name);
+    if (r == 0)
+        r = io_mkdirs(path, 0700);
+    if (r == 0 && (link->link_cv.state = strdup(path)) == NULL)
+        r = -ENOMEM;
+    if (r != 0)
+        snprintf(err, errsize, "state: %s: %s", path, log_strerror(r));
+    return r;
+}
+
+static int link_begin(struct volume *v, size_t i, char *err, size_t errsize) {
+    struct volume *link = volume_new(v->engine, NULL);
+    link->main = v;
+    link->link_index = i;
+    int r = link_conf(link, i, err, errsize);
+    if (r == 0)
+        r = disk_begin(link, err, errsize);
+    if (r != 0)
+        return r;
+    link->oneway = oneway_new(link);
+    v->links[v->n_links++] = link;
+    return oneway_take_marks(link);
+}
+
+size_t volume_places(const struct conf_volume *cv) {
+    return 1 + cv->n_links;
+}
+
+int volume_open(struct engine *engine, const struct conf_volume *cv, char *err, size_t errsize) {
+    struct volume *v = volume_new(engine, cv);
+    snprintf(err, errsize, "volume %s: cannot be opened", cv->name);
+    int r = dir_check(cv->state, "state", err, errsize);
+    if (r == 0)
+        r = dir_check(cv->store, "store", err, errsize);
+    if (r == 0)
+        r = disk_begin(v, err, errsize);
+    v->links = mem_new((cv->n_links + 1) * sizeof *v->links);
+    for (size_t i = 0; r == 0 && i < cv->n_links; i++)
+        r = link_begin(v, i, err, errsize);
+    if (r == 0)
+        r = serve_begin(v, err, errsize);
+    for (size_t i = 0; r == 0 && i < v->n_links; i++)
+        r = serve_begin(v->links[i], err, errsize);
+    return r;
 }
 
 /* ---- closing ----------------------------------------------------------------------- */
@@ -251,7 +322,8 @@ void volume_quiet(struct volume *v) {
         return;
     v->stopping = true;
     driver_close(v); /* from here on the machine is no longer asked what to do */
-    ctl_close(v);
+    if (v->main == NULL)
+        ctl_close(v);
     if (v->checkpoint != NULL)
         checkpoint_free(v->checkpoint);
     v->checkpoint = NULL;
@@ -262,18 +334,24 @@ void volume_close(struct volume *v) {
         return;
     if (v->jobs != NULL) {
         contact_close(v);
-        front_close(v);
+        if (v->main == NULL)
+            front_close(v);
         merges_free(v->merges);
         journaler_free(v->journaler);
         xfers_free(v->xfers);
         txns_free(v->txns);
         peer_free(v->peer);
-        jobs_free(v->jobs);
+        oneway_free(v->oneway);
+        if (v->main == NULL)
+            jobs_free(v->jobs);
     }
     if (v->machine != NULL)
         replica_free(v->machine);
     state_close(v->state);
     if (v->lock_fd >= 0)
         close(v->lock_fd);
+    role_close(v->role);
+    free(v->links);
+    free(v->link_cv.state);
     free(v);
 }

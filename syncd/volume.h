@@ -33,6 +33,17 @@ struct engine {
 };
 
 struct volume {
+    struct volume *main;   /* of a one-way link (oneway.h): the volume it belongs to */
+    struct volume **links; /* of a volume: its one-way links */
+    size_t n_links;
+    size_t link_index;          /* of a link, among them */
+    struct oneway *oneway;      /* of a link */
+    struct conf_volume link_cv; /* of a link: what cv points to */
+    struct role *role;          /* of a volume (role.h) */
+    bool met;                   /* of a link: the other end has said Hello */
+    bool other_standby;         /* of a link: what the other end said it is, */
+    uint64_t other_term;        /* and its term */
+
     struct engine *engine;
     const struct conf *conf;
     const struct conf_volume *cv;
@@ -73,13 +84,15 @@ struct volume {
     bool had_contact;
 };
 
+/* A volume, with its one-way links behind it: so many places of engine->volumes does it take. */
+size_t volume_places(const struct conf_volume *cv);
+
 /*
- * Opens state, sockets and machine, and starts the replay. 0, or a negative errno with a sentence
- * in err: -EADDRINUSE also when another syncd serves this volume. On an error *out may have to be
- * closed.
+ * Opens state, sockets and machine, and starts the replay; the same for its links. Puts them into
+ * engine->volumes, where they are to be closed from, the last first, also after an error. 0, or a
+ * negative errno with a sentence in err: -EADDRINUSE also when another syncd serves this volume.
  */
-int volume_open(struct engine *engine, const struct conf_volume *cv, struct volume **out, char *err,
-                size_t errsize);
+int volume_open(struct engine *engine, const struct conf_volume *cv, char *err, size_t errsize);
 
 /* A clean stop begins; engine->closing counts it. When it is through, volume_close() may follow. */
 void volume_stop(struct volume *v);

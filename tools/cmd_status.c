@@ -50,7 +50,27 @@ int command_status(const struct ctl_args *args) {
     return rc;
 }
 
-/* The first volume that is in another state, described in text; false: all are in this one. */
+/* The first one-way link in another state; NULL: none. *n: how many there are. */
+static json_object *other_link(json_object *v, const char *state, size_t *n) {
+    json_object *links = NULL;
+
+    *n = 0;
+    json_object_object_get_ex(v, "links", &links);
+    if (!json_object_is_type(links, json_type_array))
+        return NULL;
+    *n = json_object_array_length(links);
+    for (size_t i = 0; i < *n; i++) {
+        json_object *l = json_object_array_get_idx(links, i);
+        const char *has = query_string(l, "state");
+
+        if (!has || strcmp(has, state) != 0)
+            return l;
+    }
+    return NULL;
+}
+
+/* The first volume that is in another state, described in text; false: all are in this one. Without
+ * a peer a volume is as its one-way links are. */
 static bool find_other(const json_object *doc, const char *state, char *text, size_t size) {
     json_object *list = NULL;
 
@@ -59,9 +79,16 @@ static bool find_other(const json_object *doc, const char *state, char *text, si
         json_object *v = json_object_array_get_idx(list, i);
         const char *has = query_string(v, "state"), *name = query_string(v, "name");
         const char *error = query_string(v, "last_error");
+        size_t n;
+        json_object *l = other_link(v, state, &n);
 
-        if (has && strcmp(has, state) == 0)
+        if (has && (strcmp(has, state) == 0 || (n > 0 && strcmp(has, "no-peer") == 0)) && !l)
             continue;
+        if (l && has && (strcmp(has, state) == 0 || strcmp(has, "no-peer") == 0)) {
+            snprintf(text, size, "the link of volume %s with %s is %s", name ? name : "?",
+                     query_string(l, "node"), query_string(l, "state"));
+            return true;
+        }
         snprintf(text, size, "volume %s is %s%s%s", name ? name : "?", has ? has : "unknown",
                  error ? "; last error: " : "", error ? error : "");
         return true;

@@ -19,7 +19,7 @@ struct ctl_args {
     const struct conf_volume *only; /* by -V; NULL: all */
     char *const *operands;          /* what follows the command */
     int n_operands;
-    bool json, dry_run, watch;
+    bool json, dry_run, watch, force;
     const char *dovecot_config; /* NULL: Dovecot's default */
     double timeout;             /* seconds; below 0: without end */
 };
@@ -28,6 +28,7 @@ int command_init(const struct ctl_args *args);
 int command_fingerprint(const struct ctl_args *args);
 int command_status(const struct ctl_args *args);
 int command_wait(const struct ctl_args *args);
+int command_promote(const struct ctl_args *args);
 int command_check_config(const struct ctl_args *args);
 int command_adopt(const struct ctl_args *args);
 int command_leave(const struct ctl_args *args);

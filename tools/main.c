@@ -25,6 +25,7 @@ static const char usage_text[] =
     "  fingerprint                 print this node's fingerprint\n"
     "  status [--json] [--watch]   how things are; again each second\n"
     "  wait STATE [--timeout S]    until in-sync, alone, catching-up or no-peer\n"
+    "  promote [--force]           make this standby the active node\n"
     "  check-config                read the configuration and say what is wrong with it\n"
     "  adopt DIR [--dry-run] [--json] [--dovecot-config FILE]\n"
     "                              an existing Maildir tree becomes the store, in place\n"
@@ -43,10 +44,11 @@ enum {
     OPT_DRY_RUN = 1 << 2,
     OPT_DOVECOT = 1 << 3,
     OPT_WATCH = 1 << 4,
+    OPT_FORCE = 1 << 5,
 };
 
-static const char *const option_names[] = {"--json", "--timeout", "--dry-run", "--dovecot-config",
-                                           "--watch"};
+static const char *const option_names[] = {"--json",           "--timeout", "--dry-run",
+                                           "--dovecot-config", "--watch",   "--force"};
 
 struct command {
     const char *name;
@@ -61,6 +63,7 @@ static const struct command commands[] = {
     {"fingerprint", command_fingerprint, 0, 0, "", 0},
     {"status", command_status, 0, 0, "", OPT_JSON | OPT_WATCH},
     {"wait", command_wait, 1, 1, "exactly one STATE, please", OPT_TIMEOUT},
+    {"promote", command_promote, 0, 0, "", OPT_FORCE},
     {"check-config", command_check_config, 0, 0, "", 0},
     {"adopt", command_adopt, 1, 1, "exactly one DIR, please", OPT_JSON | OPT_DRY_RUN | OPT_DOVECOT},
     {"leave", command_leave, 0, 1, "one DIR at most", OPT_DRY_RUN},
@@ -103,6 +106,7 @@ static int parse_options(int argc, char **argv, struct options *o) {
         {"dry-run", no_argument, NULL, 'n'},
         {"watch", no_argument, NULL, 'w'},
         {"dovecot-config", required_argument, NULL, 'd'},
+        {"force", no_argument, NULL, 'f'},
         {"help", no_argument, NULL, 'h'},
         {"version", no_argument, NULL, 'v'},
         {NULL, 0, NULL, 0},
@@ -120,6 +124,10 @@ static int parse_options(int argc, char **argv, struct options *o) {
         case 'j':
             o->args.json = true;
             o->given |= OPT_JSON;
+            break;
+        case 'f':
+            o->args.force = true;
+            o->given |= OPT_FORCE;
             break;
         case 't':
             if (!parse_seconds(optarg, &o->args.timeout))

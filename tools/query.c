@@ -18,8 +18,6 @@
 #include "net/local.h"
 #include "util/str.h"
 
-#define ERROR_MAX 4608
-
 const char *query_string(const json_object *o, const char *key) {
     json_object *v = NULL;
 
@@ -30,7 +28,7 @@ const char *query_string(const json_object *o, const char *key) {
 }
 
 /* Ask, and receive the answer into buf with a NUL behind it. Its length or a negative errno. */
-static ssize_t ask(const char *path, char *buf, size_t size) {
+static ssize_t ask(const char *path, const char *request, int timeout_ms, char *buf, size_t size) {
     struct pollfd p = {.events = POLLIN};
     ssize_t n;
     int rc, fd = local_connect(path);
@@ -38,9 +36,9 @@ static ssize_t ask(const char *path, char *buf, size_t size) {
     if (fd < 0)
         return fd;
     p.fd = fd;
-    n = local_send(fd, "status", strlen("status"), -1);
+    n = local_send(fd, request, strlen(request), -1);
     if (n == 0) {
-        rc = poll(&p, 1, QUERY_TIMEOUT_MS);
+        rc = poll(&p, 1, timeout_ms);
         n = rc < 0 ? -errno : rc == 0 ? -ETIMEDOUT : local_recv(fd, buf, size - 1, NULL);
         if (n == 0)
             n = -ECONNRESET;
@@ -100,34 +98,46 @@ static void explain(ssize_t code, const char *path, char *error, size_t size) {
         snprintf(error, size, "%s: %s", path, words);
 }
 
-static json_object *query_volume(const struct conf_volume *v, bool *answered) {
-    char path[4352], error[ERROR_MAX];
-    char *buf = malloc(LOCAL_PACKET_MAX + 1);
-    json_object *answer = NULL, *found = NULL;
-    ssize_t n;
+static void not_understood(const struct conf_volume *v, char why[QUERY_ERROR_MAX]) {
+    snprintf(
+        why, QUERY_ERROR_MAX,
+        "%.4000s/" QUERY_SOCKET
+        ": an answer that is not understood; are mailfsctl and mailfs-syncd of the same version?",
+        v->state);
+}
 
-    if (!buf)
-        return NULL;
-    n = str_printf(path, sizeof(path), "%s/" QUERY_SOCKET, v->state);
+json_object *query_ask(const struct conf_volume *v, const char *request, int timeout_ms,
+                       char why[QUERY_ERROR_MAX]) {
+    char path[4352];
+    char *buf = malloc(LOCAL_PACKET_MAX + 1);
+    json_object *answer = NULL;
+    ssize_t n = buf ? str_printf(path, sizeof(path), "%s/" QUERY_SOCKET, v->state) : -ENOMEM;
+
     if (n == 0)
-        n = ask(path, buf, LOCAL_PACKET_MAX + 1);
+        n = ask(path, request, timeout_ms, buf, LOCAL_PACKET_MAX + 1);
     if (n > 0) {
         answer = json_tokener_parse(buf);
-        found = answer ? pick_volume(answer, v->name) : NULL;
-        if (!found)
-            snprintf(error, sizeof(error),
-                     "%s: an answer that is not understood; are mailfsctl and mailfs-syncd of the "
-                     "same version?",
-                     path);
+        if (!answer)
+            not_understood(v, why);
     } else {
-        explain(n, path, error, sizeof(error));
+        explain(n, path, why, QUERY_ERROR_MAX);
     }
-    json_object_put(answer);
     free(buf);
+    return answer;
+}
+
+static json_object *query_volume(const struct conf_volume *v, bool *answered) {
+    char why[QUERY_ERROR_MAX];
+    json_object *answer = query_ask(v, "status", QUERY_TIMEOUT_MS, why);
+    json_object *found = answer ? pick_volume(answer, v->name) : NULL;
+
+    if (answer && !found)
+        not_understood(v, why);
+    json_object_put(answer);
     if (found)
         return found;
     *answered = false;
-    return unknown_volume(v, error);
+    return unknown_volume(v, why);
 }
 
 json_object *query_status(const struct conf *conf, const struct conf_volume *only, bool *answered) {

@@ -13,6 +13,7 @@
 
 #define QUERY_SOCKET     "ctl.sock" /* in the volume's state directory */
 #define QUERY_TIMEOUT_MS 5000
+#define QUERY_ERROR_MAX  4608
 
 /*
  * The status of one volume, or of all when `only` is NULL, as one document {"node", "volumes"}.
@@ -20,6 +21,13 @@
  * why; *answered is false then. NULL when out of memory.
  */
 json_object *query_status(const struct conf *conf, const struct conf_volume *only, bool *answered);
+
+/*
+ * Sends one request to the volume's syncd and waits for its answer, without end where timeout_ms is
+ * below 0. NULL: none came; why then says so.
+ */
+json_object *query_ask(const struct conf_volume *v, const char *request, int timeout_ms,
+                       char why[QUERY_ERROR_MAX]);
 
 /* The text in a member of an object; NULL when it is not there or no string. */
 const char *query_string(const json_object *o, const char *key);

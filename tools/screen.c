@@ -199,6 +199,40 @@ static void print_notes(FILE *out, const json_object *v) {
     }
 }
 
+/* "standby mx-c    in-sync, 0.4 s behind" */
+static void print_one_way(FILE *out, const json_object *l, const char *role) {
+    const char *state = query_string(l, "state"), *there = query_string(l, "role");
+    char label[TEXT_MAX], node[TEXT_MAX], text[TEXT_MAX], age[HUMAN_MAX];
+    double lag = 0;
+
+    human_text(query_string(l, "node"), node, sizeof(node));
+    snprintf(label, sizeof(label), "%s %.900s",
+             role && strcmp(role, "standby") == 0 ? "source" : "standby", node);
+    print_label(out, label);
+    fprintf(out, " %s",
+            state && strcmp(state, "alone") == 0 ? "not connected"
+                                                 : human_text(state, text, sizeof(text)));
+    if (get_number(l, "lag_seconds", &lag) && lag > 0)
+        fprintf(out, ", %s behind", human_duration(lag, age));
+    if (there && role && strcmp(there, role) == 0)
+        fprintf(out, "; is %s, too", there);
+    fprintf(out, "\n");
+    if (query_string(l, "last_error"))
+        print_row(out, "  last error", query_string(l, "last_error"));
+}
+
+static void print_links(FILE *out, const json_object *v) {
+    json_object *links = get(v, "links");
+    const char *role = query_string(v, "role");
+
+    if (!json_object_is_type(links, json_type_array))
+        return;
+    if (role && strcmp(role, "standby") == 0)
+        print_row(out, "role", "standby: the mount is read-only");
+    for (size_t i = 0; i < json_object_array_length(links); i++)
+        print_one_way(out, json_object_array_get_idx(links, i), role);
+}
+
 static void print_volume(FILE *out, const json_object *v, time_t now) {
     const char *peer = query_string(v, "peer"), *mount = query_string(v, "mount");
     char name[TEXT_MAX], count[HUMAN_MAX];
@@ -214,6 +248,7 @@ static void print_volume(FILE *out, const json_object *v, time_t now) {
         if (get_number(v, "tokens_held", &n) && n >= 0)
             print_row(out, "tokens here", human_count((uint64_t)n, "mailbox", "mailboxes", count));
     }
+    print_links(out, v);
     print_notes(out, v);
     print_error(out, v, now);
 }

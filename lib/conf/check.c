@@ -101,6 +101,20 @@ const char *conf_commit_name(enum conf_commit commit) {
     return "?";
 }
 
+int conf_mode_parse(const char *s, enum conf_mode *mode) {
+    for (enum conf_mode m = CONF_MODE_ACTIVE; m <= CONF_MODE_STANDBY; m++) {
+        if (strcmp(s, conf_mode_name(m)) == 0) {
+            *mode = m;
+            return 0;
+        }
+    }
+    return -EINVAL;
+}
+
+const char *conf_mode_name(enum conf_mode mode) {
+    return mode == CONF_MODE_STANDBY ? "standby" : "active";
+}
+
 /* Into host, and *colon at the one before the port. */
 static int addr_split(const char *s, struct conf_addr *out, const char **colon) {
     const char *host = s, *end;
@@ -195,23 +209,64 @@ static int check_paths(const struct conf_volume *v, char *why, size_t n) {
     return -EINVAL;
 }
 
+static int check_mode(const struct conf_volume *v, char *why, size_t n) {
+    if (v->mode != CONF_MODE_STANDBY)
+        return 0;
+    if (v->peer != NULL)
+        snprintf(why, n,
+                 "volume \"%s\": a standby has no peer; name the node it copies in a block "
+                 "source \"%s\" { ... }",
+                 v->name, v->peer->name);
+    else if (v->n_links == 0)
+        snprintf(why, n, "volume \"%s\": a standby needs a block source \"NODE\" { ... }", v->name);
+    else
+        return 0;
+    return -EINVAL;
+}
+
+/* Everybody this volume knows is somebody else. */
+static int check_names(const struct conf *conf, const struct conf_volume *v, char *why, size_t n) {
+    for (size_t i = 0; i < v->n_links + 1; i++) {
+        const char *name = i < v->n_links    ? v->links[i].name
+                           : v->peer != NULL ? v->peer->name
+                                             : NULL;
+        if (name != NULL && strcmp(name, conf->node) == 0) {
+            snprintf(why, n,
+                     "volume \"%s\": \"%s\" is the name of this node; a peer, standby or source is "
+                     "another one: give its name, or set 'node'",
+                     v->name, name);
+            return -EINVAL;
+        }
+        for (size_t k = 0; name != NULL && k < i; k++) {
+            if (strcmp(name, v->links[k].name) != 0)
+                continue;
+            snprintf(why, n, "volume \"%s\": two blocks are about node \"%s\"; remove one", v->name,
+                     name);
+            return -EINVAL;
+        }
+    }
+    return 0;
+}
+
 int conf_check_volume(const struct conf *conf, const struct conf_volume *v, char *why, size_t n) {
     int r = check_paths(v, why, n);
-    if (r != 0 || v->peer == NULL)
-        return r;
-    if (strcmp(v->peer->name, conf->node) == 0) {
-        snprintf(why, n,
-                 "volume \"%s\": peer \"%s\" has the name of this node; a peer is the other one: "
-                 "give its name, or set 'node'",
-                 v->name, v->peer->name);
+    if (r == 0 && v->n_links > CONF_LINKS_MAX) {
+        snprintf(why, n, "volume \"%s\": more than %d standbys and sources", v->name,
+                 CONF_LINKS_MAX);
         return -EINVAL;
     }
-    if (!v->has_listen) {
-        snprintf(why, n, "volume \"%s\" has a peer but no 'listen'; add listen = \"ADDRESS:PORT\"",
+    if (r == 0)
+        r = check_mode(v, why, n);
+    if (r == 0)
+        r = check_names(conf, v, why, n);
+    if (r == 0 && (v->peer != NULL || v->n_links > 0) && !v->has_listen) {
+        snprintf(why, n,
+                 "volume \"%s\" has a peer, standby or source but no 'listen'; add listen = "
+                 "\"ADDRESS:PORT\"",
                  v->name);
         return -EINVAL;
     }
-    return 0;
+    return r;
 }
 
 static bool paths_overlap(const char *a, const char *b) {

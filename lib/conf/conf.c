@@ -101,6 +101,12 @@ static int on_commit(cfg_t *cfg, cfg_opt_t *opt) {
     return r == 0 ? 0 : refuse(cfg, opt, last_str(opt), "must be disk, memory or async");
 }
 
+static int on_mode(cfg_t *cfg, cfg_opt_t *opt) {
+    enum conf_mode mode;
+    int r = conf_mode_parse(last_str(opt), &mode);
+    return r == 0 ? 0 : refuse(cfg, opt, last_str(opt), "must be active or standby");
+}
+
 static int on_fingerprint(cfg_t *cfg, cfg_opt_t *opt) {
     uint8_t fp[CONF_FINGERPRINT_BYTES];
     if (conf_fingerprint_parse(last_str(opt), fp) == 0)
@@ -135,19 +141,34 @@ static int need(cfg_t *cfg, const char *block, const char *option) {
 }
 
 /* At the end of a block: opt's last section is the new one. */
+static int check_other_node(cfg_t *cfg, cfg_opt_t *opt) {
+    cfg_t *other = cfg_opt_getnsec(opt, cfg_opt_size(opt) - 1);
+    const char *why;
+    if (conf_check_name(cfg_title(other), &why) != 0) {
+        cfg_error(cfg, "%s \"%s\": the name %s", opt->name, cfg_title(other), why);
+        return -1;
+    }
+    return need(other, opt->name, "address") != 0 ? -1 : need(other, opt->name, "fingerprint");
+}
+
+static int on_link(cfg_t *cfg, cfg_opt_t *opt) {
+    if (cfg_opt_size(opt) > CONF_LINKS_MAX) {
+        cfg_error(cfg, "more than %d blocks '%s'", CONF_LINKS_MAX, opt->name);
+        return -1;
+    }
+    return check_other_node(cfg, opt);
+}
+
 static int on_peer(cfg_t *cfg, cfg_opt_t *opt) {
     cfg_t *peer = cfg_opt_getnsec(opt, cfg_opt_size(opt) - 1);
-    const char *why;
-    if (conf_check_name(cfg_title(peer), &why) != 0) {
-        cfg_error(cfg, "peer \"%s\": the name %s", cfg_title(peer), why);
-        return -1;
-    }
     if (cfg_opt_size(opt) > 1) {
-        cfg_error(cfg, "peer \"%s\" is a second peer; this version takes one peer per volume",
-                  cfg_title(peer));
+        cfg_error(cfg,
+                  "peer \"%s\" is a second peer; a volume has one peer, others are its standbys "
+                  "(standby \"%s\" { ... })",
+                  cfg_title(peer), cfg_title(peer));
         return -1;
     }
-    return need(peer, "peer", "address") != 0 ? -1 : need(peer, "peer", "fingerprint");
+    return check_other_node(cfg, opt);
 }
 
 static int on_volume(cfg_t *cfg, cfg_opt_t *opt) {
@@ -181,12 +202,8 @@ static int set_path(char **to, const char *s) {
     return *to != NULL ? 0 : -ENOMEM;
 }
 
-static int build_peer(cfg_t *cfg, struct conf_peer **out) {
+static int fill_peer(cfg_t *cfg, struct conf_peer *p) {
     const char *why;
-    struct conf_peer *p = calloc(1, sizeof *p);
-    if (p == NULL)
-        return -ENOMEM;
-    *out = p; /* conf_free()'s from here on */
     p->timeout_ms = (unsigned)(cfg_getfloat(cfg, "timeout") * 1000);
     int r = set_string(&p->name, cfg_title(cfg));
     if (r == 0)
@@ -195,6 +212,24 @@ static int build_peer(cfg_t *cfg, struct conf_peer **out) {
         r = conf_fingerprint_parse(cfg_getstr(cfg, "fingerprint"), p->fingerprint);
     if (r == 0)
         r = conf_size_parse(cfg_getstr(cfg, "bandwidth"), &p->bandwidth);
+    return r;
+}
+
+static int build_peer(cfg_t *cfg, struct conf_peer **out) {
+    *out = calloc(1, sizeof **out); /* conf_free()'s from here on */
+    return *out != NULL ? fill_peer(cfg, *out) : -ENOMEM;
+}
+
+static int build_links(cfg_t *cfg, struct conf_volume *v) {
+    static const char *const kinds[] = {"standby", "source"};
+    int r = 0;
+    v->links = calloc(cfg_size(cfg, kinds[0]) + cfg_size(cfg, kinds[1]) + 1, sizeof *v->links);
+    if (v->links == NULL)
+        return -ENOMEM;
+    for (size_t k = 0; k < 2; k++) {
+        for (unsigned i = 0; r == 0 && i < cfg_size(cfg, kinds[k]); i++)
+            r = fill_peer(cfg_getnsec(cfg, kinds[k], i), &v->links[v->n_links++]);
+    }
     return r;
 }
 
@@ -214,6 +249,10 @@ static int build_volume(cfg_t *cfg, struct conf_volume *v) {
         r = conf_addr_parse(listen, &v->listen, &why);
     if (r == 0 && cfg_size(cfg, "peer") > 0)
         r = build_peer(cfg_getsec(cfg, "peer"), &v->peer);
+    if (r == 0)
+        r = conf_mode_parse(cfg_getstr(cfg, "mode"), &v->mode);
+    if (r == 0)
+        r = build_links(cfg, v);
     return r;
 }
 
@@ -277,6 +316,17 @@ static void set_validators(cfg_t *cfg) {
     cfg_set_validate_func(cfg, "volume|peer|fingerprint", on_fingerprint);
     cfg_set_validate_func(cfg, "volume|peer|timeout", on_timeout);
     cfg_set_validate_func(cfg, "volume|peer|bandwidth", on_bandwidth);
+    cfg_set_validate_func(cfg, "volume|mode", on_mode);
+    cfg_set_validate_func(cfg, "volume|standby", on_link);
+    cfg_set_validate_func(cfg, "volume|standby|address", on_address);
+    cfg_set_validate_func(cfg, "volume|standby|fingerprint", on_fingerprint);
+    cfg_set_validate_func(cfg, "volume|standby|timeout", on_timeout);
+    cfg_set_validate_func(cfg, "volume|source", on_link);
+    cfg_set_validate_func(cfg, "volume|source|address", on_address);
+    cfg_set_validate_func(cfg, "volume|source|fingerprint", on_fingerprint);
+    cfg_set_validate_func(cfg, "volume|source|timeout", on_timeout);
+    cfg_set_validate_func(cfg, "volume|standby|bandwidth", on_bandwidth);
+    cfg_set_validate_func(cfg, "volume|source|bandwidth", on_bandwidth);
 }
 
 static int parse_locked(const char *name, FILE *in, int depth, struct conf *conf) {
@@ -287,13 +337,23 @@ static int parse_locked(const char *name, FILE *in, int depth, struct conf *conf
         CFG_STR("bandwidth", "0", CFGF_NONE),
         CFG_END(),
     };
+    cfg_opt_t link[] = {
+        CFG_STR("address", NULL, CFGF_NONE),
+        CFG_STR("fingerprint", NULL, CFGF_NONE),
+        CFG_FLOAT("timeout", 10.0, CFGF_NONE),
+        CFG_STR("bandwidth", "0", CFGF_NONE),
+        CFG_END(),
+    };
     cfg_opt_t volume[] = {
         CFG_STR("store", NULL, CFGF_NONE),
         CFG_STR("mount", NULL, CFGF_NONE),
         CFG_STR("state", NULL, CFGF_NONE),
         CFG_STR("listen", NULL, CFGF_NONE),
         CFG_STR("commit", "disk", CFGF_NONE),
+        CFG_STR("mode", "active", CFGF_NONE),
         CFG_SEC("peer", peer, CFGF_MULTI | CFGF_TITLE | CFGF_NO_TITLE_DUPES),
+        CFG_SEC("standby", link, CFGF_MULTI | CFGF_TITLE | CFGF_NO_TITLE_DUPES),
+        CFG_SEC("source", link, CFGF_MULTI | CFGF_TITLE | CFGF_NO_TITLE_DUPES),
         CFG_END(),
     };
     cfg_opt_t root[] = {
@@ -393,6 +453,9 @@ void conf_free(struct conf *conf) {
         if (v->peer != NULL)
             free(v->peer->name);
         free(v->peer);
+        for (size_t k = 0; k < v->n_links; k++)
+            free(v->links[k].name);
+        free(v->links);
     }
     free(conf->volumes);
     free(conf->node);

@@ -13,6 +13,7 @@
 #define CONF_DEFAULT_PATH      "/etc/mailfs/mailfs.conf"
 #define CONF_NAME_MAX          64 /* node, volume and peer names: letters, digits, - _ . */
 #define CONF_VOLUMES_MAX       64
+#define CONF_LINKS_MAX         8
 #define CONF_FINGERPRINT_BYTES 32
 #define CONF_ERR_MAX           512
 
@@ -35,6 +36,9 @@ struct conf_peer {
     uint64_t bandwidth; /* bytes a second of what it fetches; 0: no limit */
 };
 
+/* Who may write to the mount, unless a promotion has decided otherwise (STATE/role). */
+enum conf_mode { CONF_MODE_ACTIVE, CONF_MODE_STANDBY };
+
 struct conf_volume {
     char *name;
     char *store; /* absolute, no trailing slash, no "." or ".." in it; the same for mount, state */
@@ -43,7 +47,10 @@ struct conf_volume {
     bool has_listen; /* false only without a peer */
     struct conf_addr listen;
     enum conf_commit commit;
-    struct conf_peer *peer; /* NULL: none, the volume serves alone (state no-peer) */
+    struct conf_peer *peer;  /* NULL: none, the volume serves alone (state no-peer) */
+    enum conf_mode mode;     /* standby: never with a peer, always with a link */
+    struct conf_peer *links; /* blocks `standby` and `source`: the other ends of one-way links */
+    size_t n_links;          /* at most CONF_LINKS_MAX */
 };
 
 struct conf {
@@ -69,6 +76,7 @@ const struct conf_volume *conf_volume_find(const struct conf *conf, const char *
                                            char err[CONF_ERR_MAX]);
 
 const char *conf_commit_name(enum conf_commit commit);
+const char *conf_mode_name(enum conf_mode mode);
 
 /* "SHA256:" and 43 characters of base64, as `mailfsctl fingerprint` prints it. 0 or -EINVAL. */
 int conf_fingerprint_parse(const char *s, uint8_t fp[CONF_FINGERPRINT_BYTES]);

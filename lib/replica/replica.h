@@ -224,6 +224,12 @@ void replica_abort(struct replica *r, uint64_t now, struct replica_prep prep);
 void replica_progress(struct replica *r, uint64_t now, uint64_t req); /* its body is moving */
 /* This mailbox was found different: merge it. */
 void replica_suspect(struct replica *r, uint64_t now, struct mailfs_id dir);
+/*
+ * It differs from the base, which is common as far as is known: merge what differs. The way of
+ * links without transactions. All zero, or not the peer's base: it is merged in full.
+ */
+void replica_changed(struct replica *r, uint64_t now, struct mailfs_id dir,
+                     const uint8_t base_digest[REPLICA_DIGEST]);
 
 /* ---- completions ----------------------------------------------------------------------
  *

@@ -176,15 +176,22 @@ int replica_contact_tree_merged(struct replica *r, const struct replica_msg *m) 
 
 /* ---- marks ---- */
 
-/* One mailbox, after the list: found different since, or somebody waits for its L. */
-void replica_announce(struct replica *r, const struct dir *d, bool urgent) {
+/* One mailbox, after the list: changed since (base NULL: or found different), or somebody waits for
+ * its L. */
+static void announce(struct replica *r, const struct dir *d, bool urgent, const uint8_t *base) {
     struct replica_mark *mark = replica_alloc(sizeof *mark);
     mark->dir = d->id;
     mark->urgent = urgent;
+    if (base != NULL)
+        memcpy(mark->base_digest, base, sizeof mark->base_digest);
     struct replica_msg *m = replica_send(r, RMSG_MARKS);
     m->more = true;
     m->marks = mark;
     m->nmarks = 1;
+}
+
+void replica_announce(struct replica *r, const struct dir *d, bool urgent) {
+    announce(r, d, urgent, NULL);
 }
 
 void replica_become_changed(struct replica *r, struct dir *d, bool full) {
@@ -193,7 +200,7 @@ void replica_become_changed(struct replica *r, struct dir *d, bool full) {
         return;
     d->stage = STAGE_CHANGED;
     d->peer_wants = d->req_sent = d->fresh = false;
-    d->again = d->urgent = d->urgent_told = d->waited = false;
+    d->again = d->again_full = d->urgent = d->urgent_told = d->waited = false;
     d->failures = 0;
     d->retry_at = 0;
     d->phase_at = r->now;
@@ -216,7 +223,7 @@ void replica_suspect_dir(struct replica *r, struct dir *d) {
         return;
     }
     if (replica_round_open(d))
-        d->again = true;
+        d->again = d->again_full = true;
     replica_become_changed(r, d, true);
     replica_announce(r, d, false);
 }
@@ -225,6 +232,22 @@ void replica_suspect(struct replica *r, uint64_t now, struct mailfs_id dir) {
     r->now = now;
     struct dir *d = replica_dir_get(r, &dir);
     replica_suspect_dir(r, d);
+    replica_settle(r, d);
+    replica_pump(r);
+}
+
+void replica_changed(struct replica *r, uint64_t now, struct mailfs_id dir,
+                     const uint8_t base_digest[REPLICA_DIGEST]) {
+    r->now = now;
+    struct dir *d = replica_dir_get(r, &dir);
+    if (!r->connected || !r->exchanged) {
+        replica_suspect_dir(r, d);
+    } else {
+        if (replica_round_open(d))
+            d->again = true;
+        replica_become_changed(r, d, is_zero(base_digest));
+        announce(r, d, false, base_digest);
+    }
     replica_settle(r, d);
     replica_pump(r);
 }
@@ -321,12 +344,13 @@ void replica_marks(struct replica *r, uint64_t now, const struct replica_mark *m
     replica_pump(r);
 }
 
-static void more_marks(struct replica *r, struct dir *d, bool urgent) {
+static void more_marks(struct replica *r, struct dir *d, bool urgent, bool base_known) {
     if (replica_round_open(d)) {
         d->again = d->again || !urgent;
+        d->again_full = d->again_full || (!urgent && !base_known);
     } else {
         /* An urgent one may cross with the end of a merge; then it is merged for nothing. */
-        replica_become_changed(r, d, !urgent || d->stage == STAGE_SAME);
+        replica_become_changed(r, d, !base_known && (!urgent || d->stage == STAGE_SAME));
     }
     if (urgent)
         replica_round_hurry(r, d);
@@ -342,7 +366,7 @@ int replica_contact_marks(struct replica *r, const struct replica_msg *m) {
             return -EPROTO;
         struct dir *d = replica_dir_get(r, &m->marks[i].dir);
         if (r->exchanged) {
-            more_marks(r, d, m->marks[i].urgent);
+            more_marks(r, d, m->marks[i].urgent, !is_zero(m->marks[i].base_digest));
             continue;
         }
         d->listed = d->peer_listed = true;

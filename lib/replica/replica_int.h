@@ -153,7 +153,7 @@ struct dir {
     uint8_t own_base[REPLICA_DIGEST], peer_base[REPLICA_DIGEST];
     bool own_listed, peer_listed;
     uint32_t used; /* the later of what both lists said */
-    bool need_full, again, urgent, urgent_told, waited, backing_off;
+    bool need_full, again, again_full, urgent, urgent_told, waited, backing_off;
     unsigned failures;
     uint64_t retry_at;
     struct round round;

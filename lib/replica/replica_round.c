@@ -65,7 +65,7 @@ static void begin(struct replica *r, struct dir *d, uint32_t no, bool full) {
     d->round.no = no;
     d->round.full = full;
     d->stage = STAGE_STAGING;
-    d->again = false;
+    d->again = d->again_full = false;
     r->rounds++;
 }
 
@@ -136,20 +136,20 @@ static void finish(struct replica *r, struct dir *d) {
         end_unmerged(r, d, !n->full);
         return;
     }
-    bool again = d->again;
+    bool again = d->again, again_full = d->again_full;
     replica_emit_dir(r, RACT_MERGE_DONE, d)->round = n->no;
     replica_round_free(d);
     r->rounds--;
     r->to_merge--;
     d->stage = STAGE_SAME;
-    d->need_full = d->again = d->urgent = false;
+    d->need_full = d->again = d->again_full = d->urgent = false;
     d->phase_at = r->now;
     d->raised = false;
     replica_token_set(r, d, r->lower);
     replica_prep_drop_unsent(r, d, true);
     replica_txn_acknowledged(r, d);
     if (again)
-        replica_become_changed(r, d, true);
+        replica_become_changed(r, d, again_full);
 }
 
 /* ---- steps ---- */
@@ -412,5 +412,6 @@ void replica_round_alone(struct replica *r, struct dir *d) {
     replica_round_free(d);
     d->stage = STAGE_SAME;
     d->listed = d->dirty = d->own_listed = d->peer_listed = false;
-    d->need_full = d->again = d->urgent = d->urgent_told = d->waited = false;
+    d->need_full = d->again = d->again_full = false;
+    d->urgent = d->urgent_told = d->waited = false;
 }

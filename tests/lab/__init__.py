@@ -12,6 +12,7 @@ command is invisible to the next, so everything here enters by nsenter --net --u
   net        namespaces, the link, cutting it
   dovecot, postfix, mailfs
              configuration and starting, one module per product
+  disk       a file system of a node's own: full, or without power
   node       one mail server: start, stop, kill, clients
   pair       both of them: bring-up, waiting for states, tear-down
   imap, mail clients: IMAP with IDLE by hand; LMTP, SMTP, POP3

@@ -6,7 +6,7 @@ import os
 import re
 import stat
 
-from . import imap, util
+from . import imap, mail, util
 
 # what is a node's own (docs/DESIGN.md, path classes): locks, indexes, derived files
 LOCAL = re.compile(r"(^|/)(tmp/.+|[^/]*\.lock|dovecot-uidlist\.tmp|dovecot\.index.*|"
@@ -19,7 +19,8 @@ HEAD = "BODY[HEADER.FIELDS (MESSAGE-ID)]"
 
 
 def mailbox_view(client, folder, bodies=True):
-    """(UIDVALIDITY, {uid: (flags, message id, size, internal date, body's digest)})"""
+    """(UIDVALIDITY, {uid: row}), a row being flags, Message-ID, size, internal date, the digests of the
+    whole message and of its text, the Message-ID again as the message itself has it."""
     validity = client.select(folder, readonly=True)["uidvalidity"]
     items = "(UID FLAGS RFC822.SIZE INTERNALDATE BODY.PEEK[HEADER.FIELDS (MESSAGE-ID)]%s)" % (
         " BODY.PEEK[]" if bodies else "")
@@ -29,8 +30,13 @@ def mailbox_view(client, folder, bodies=True):
             raise util.Fail("%s/%s UID %d: no body" % (client.user, folder, uid))
         rows[uid] = (tuple(sorted(v.get("FLAGS", ()))), imap.header_id(v.get(HEAD)),
                      v.get("RFC822.SIZE"), v.get("INTERNALDATE"),
-                     imap.digest(v[BODY]) if bodies else "")
+                     *(body_view(v[BODY]) if bodies else ("", "", None)))
     return validity, rows
+
+
+def body_view(body):
+    body = body if isinstance(body, bytes) else (body or "").encode()
+    return imap.digest(body), mail.text_digest(body), imap.header_id(body)
 
 
 def user_view(node, user, bodies=True):

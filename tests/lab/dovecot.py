@@ -201,7 +201,7 @@ class Dovecot:
         self.log = node.log("dovecot")
 
     def prepare(self):
-        index = os.path.join(self.node.dir, "index")
+        index = os.path.join(self.node.data, "index")
         for path in (self.dir, index):
             os.makedirs(path, exist_ok=True)
         os.chown(index, UID, GID)

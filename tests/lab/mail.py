@@ -1,5 +1,6 @@
 """Messages, and clients for LMTP (a reply per recipient), SMTP and POP3."""
 
+import hashlib
 import itertools
 import os
 import re
@@ -24,6 +25,12 @@ def message(subject="hello", size=0, ident=None, body="", headers=""):
 
 def message_id(text):
     return re.search(rb"^message-id:\s*(\S+)", text, re.I | re.M).group(1).decode()
+
+
+def text_digest(message):
+    """Of what follows the header, however lines end: servers add header fields on the way."""
+    text = message.replace(b"\r\n", b"\n").partition(b"\n\n")[2].strip()
+    return hashlib.sha256(text).hexdigest()[:16]
 
 
 def address(user):

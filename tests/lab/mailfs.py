@@ -91,7 +91,7 @@ class Mailfs:
         self.node, self.timeout, self.commit = node, timeout, commit
         self.bandwidth = None
         self.conf = os.path.join(node.dir, "mailfs.conf")
-        self.state = os.path.join(node.dir, "state")
+        self.state = os.path.join(node.data, "state")
         self.mountd = Daemon(node, "mailfs", "mailfs", "-c", self.conf, "mail")
         self.syncd = Daemon(node, "syncd", "mailfs-syncd", "-c", self.conf)
 
@@ -109,13 +109,19 @@ class Mailfs:
                 return word
         raise util.Fail("mailfsctl fingerprint prints none")
 
-    def write(self, peer=None, fingerprint=None):
-        """Write the configuration; peer is the other node, or None."""
+    def write(self, peer=None, fingerprint=None, links=(), mode=None):
+        """Write the configuration; peer: the other node; links: ("standby" or "source", node)."""
         text = 'node = "%s"\nvolume "mail" {\n' % self.node.host
         for key, value in (("store", self.node.store), ("mount", self.node.mount),
                            ("state", self.state), ("commit", self.commit),
                            ("listen", "%s:%d" % (self.node.address, PORT))):
             text += '    %-6s = "%s"\n' % (key, value)
+        if mode:
+            text += '    mode = "%s"\n' % mode
+        for kind, node in links:
+            text += ('    %s "%s" {\n        address     = "%s:%d"\n        fingerprint = "%s"\n'
+                     '        timeout     = %g\n    }\n' % (kind, node.host, node.address, PORT,
+                                                        node.mailfs.fingerprint(), self.timeout))
         if peer:
             text += ('    peer "%s" {\n        address     = "%s:%d"\n        fingerprint = "%s"\n'
                      '        timeout     = %g\n' %
@@ -126,8 +132,9 @@ class Mailfs:
             f.write(text + "}\n")
 
     def has_peer(self):
+        """Somebody to listen for."""
         with open(self.conf) as f:
-            return 'peer "' in f.read()
+            return "fingerprint" in f.read()
 
     def ctl(self, *args, check=True, timeout=30):
         return self.node.run(program("mailfsctl"), "-c", self.conf, *args, check=check,

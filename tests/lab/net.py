@@ -48,7 +48,7 @@ class Space:
         self.host = "mx-" + letter
         self.name = "mfl-%s-%s" % (rundir.tag(run), letter)
         self.uts = os.path.join(run, letter, "uts")
-        self.address = "10.77.0.%d" % (1 if letter == "a" else 2)
+        self.address = "10.77.0.%d" % ("abc".index(letter) + 1)
 
     def create(self):
         rundir.record(self.run, "netns", self.name)
@@ -86,3 +86,22 @@ def connect(one, two):
               "peer", "name", "eth0", "netns", two.name])
     one.configure()
     two.configure()
+
+
+def connect_all(run, spaces):
+    """Join any number of Spaces by a switch, in a namespace of its own."""
+    switch = "mfl-%s-s" % rundir.tag(run)
+    rundir.record(run, "netns", switch)
+    util.run(["ip", "netns", "add", switch])
+
+    def ip(*args):
+        util.run(["nsenter", "--net=/run/netns/" + switch, "ip", *args])
+
+    ip("link", "add", "br0", "type", "bridge")
+    ip("link", "set", "br0", "up")
+    for space in spaces:
+        port = "port-" + space.letter
+        util.run(["ip", "link", "add", "eth0", "netns", space.name, "type", "veth",
+                  "peer", "name", port, "netns", switch])
+        ip("link", "set", port, "master", "br0", "up")
+        space.configure()

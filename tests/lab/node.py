@@ -5,6 +5,7 @@ import signal
 import socket
 
 from . import imap, mail, mailfs, net, rundir, util
+from .disk import Disk
 from .dovecot import GID, UID, Dovecot
 from .postfix import Postfix
 
@@ -24,7 +25,10 @@ class Node:
         self.argv = self.space.argv
         self.dir = os.path.join(run_dir, letter)
         self.shared = options["backend"] == "shared"
-        self.store = os.path.join(self.dir, "store")
+        # What a power cut must not take away: mail, state, indexes, the queue.
+        self.disk = Disk(self, options["disk"]) if options["disk"] else None
+        self.data = self.disk.point if self.disk else self.dir
+        self.store = os.path.join(self.data, "store")
         self.mount = os.path.join(self.dir, "mail")
         if self.shared:
             self.store = self.mount = os.path.join(run_dir, "shared")
@@ -40,6 +44,8 @@ class Node:
 
     def prepare(self):
         os.makedirs(os.path.join(self.dir, "log"), exist_ok=True)
+        if self.disk:
+            self.disk.create()
         self.space.create()
         if self.shared:
             os.makedirs(self.store, exist_ok=True)
@@ -77,10 +83,11 @@ class Node:
     def daemon(self, name):
         return {"mailfs": self.mailfs.mountd, "syncd": self.mailfs.syncd}[name]
 
-    def crash(self, silent=True):
+    def crash(self, silent=True, power=False):
         """Kill everything on this node with SIGKILL, as a power failure would.
 
         silent: the peer hears nothing of it, no FIN and no RST, until revive().
+        power: its disk loses what no fsync had made durable (needs the option disk).
         """
         if silent:
             # what this node's kernel says for its dying sockets must not arrive either
@@ -92,13 +99,20 @@ class Node:
         for pid in [p for p in self.space.pids() if p not in daemons] + daemons:
             if pid:
                 util.proc_signal(pid, signal.SIGKILL)
+        # not before: whoever is still alive could answer a client for what the disk no longer takes
+        if power:
+            self.disk.cut()
         util.kill_all(self.space.pids, self.host)
         for point in rundir.mounts_below(self.mount):
             util.run(["umount", "-l", point], check=False)
+        if power:
+            self.disk.unmount()
         self.dovecot.forget_pid()
 
     def revive(self):
         """Start all of it again after crash()."""
+        if self.disk:
+            self.disk.mount()
         self.space.drop(False)
         self.peer.space.drop(False)
         self.start()
@@ -158,6 +172,16 @@ class Node:
         return util.poll(lambda: "%s in state %s; status %s" % (
             self.host, " or ".join(states), self.status()),
             lambda: self.state() in states, timeout)
+
+    def link(self, other):
+        """What status says of the one-way link with another node."""
+        links = (self.status() or {}).get("links") or []
+        return next((k for k in links if k["node"] == other.host), None)
+
+    def wait_link(self, other, state="in-sync", timeout=20):
+        return util.poll(lambda: "%s: link with %s %s; it is %s" % (
+            self.host, other.host, state, self.link(other)),
+            lambda: (self.link(other) or {}).get("state") == state, timeout)
 
     # --- clients ----------------------------------------------------------------------------
 

@@ -6,9 +6,11 @@ import shutil
 from . import mailfs, net, rundir, util
 from .node import Node
 
-# start=False: made, but nothing started.  index: where Dovecot's indexes are, "local" or "mount".
+# standby: a third node, c, is the standby of both.  start=False: made, but nothing started.  index: where
+# Dovecot's indexes are, "local" or "mount".
+# disk: bytes of a file system of each node's own, which can be filled and whose power can be cut.
 OPTIONS = {"postfix": True, "dovecot": True, "timeout": 3, "commit": "disk", "start": True,
-           "index": "local", "layout": "maildir++", "backend": None}
+           "standby": False, "index": "local", "layout": "maildir++", "disk": 0, "backend": None}
 
 
 class Pair:
@@ -21,6 +23,10 @@ class Pair:
         self.a = Node(self.run_dir, "a", self.options)
         self.b = Node(self.run_dir, "b", self.options)
         self.a.peer, self.b.peer = self.b, self.a
+        self.c = None
+        if self.options["standby"]:
+            self.c = Node(self.run_dir, "c", self.options)
+            self.c.peer = self.a
         self.nodes = (self.a, self.b)
         self.users = {}
 
@@ -49,20 +55,27 @@ class Pair:
         """Make both nodes, exchange fingerprints, start everything, wait for in-sync."""
         if self.options["backend"] != "shared" and not mailfs.built():
             raise util.Fail("no programs in %s (run make)" % mailfs.bindir())
-        for node in self.nodes:
+        every = self.nodes + ((self.c,) if self.c else ())
+        for node in every:
             os.makedirs(node.dir, exist_ok=True)
-        util.parallel(self.a.prepare, self.b.prepare)
-        net.connect(self.a.space, self.b.space)
+        util.parallel(*(node.prepare for node in every))
+        if self.c:
+            net.connect_all(self.run_dir, [node.space for node in every])
+        else:
+            net.connect(self.a.space, self.b.space)
         self.configure()
         if self.options["start"]:
-            util.parallel(self.a.start, self.b.start)
+            util.parallel(*(node.start for node in every))
             self.wait_in_sync()
         rundir.save(self.run_dir, "options", self.options)
 
     def configure(self):
         if self.options["backend"] != "shared":
+            links = [("standby", self.c)] if self.c else []
             for node in self.nodes:
-                node.mailfs.write(peer=node.peer)
+                node.mailfs.write(peer=node.peer, links=links)
+            if self.c:
+                self.c.mailfs.write(mode="standby", links=[("source", n) for n in self.nodes])
 
     def down(self, failed=False):
         keep = failed and os.environ.get("LAB_KEEP") == "1"

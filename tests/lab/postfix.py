@@ -13,8 +13,8 @@ from .dovecot import GID, UID
 MAIN = """
 compatibility_level = 3.6
 config_directory = {dir}
-queue_directory = {dir}/queue
-data_directory = {dir}/data
+queue_directory = {spool}/queue
+data_directory = {spool}/data
 maillog_file = {log}
 maillog_file_prefixes = {logdir}
 myhostname = {host}.lab.test
@@ -95,13 +95,15 @@ class Postfix:
     def __init__(self, node):
         self.node = node
         self.dir = os.path.join(node.dir, "postfix")
+        self.spool = os.path.join(node.data, "postfix")
         self.log = node.log("postfix")
 
     def prepare(self):
-        for part in ("", "queue", "data"):
-            os.makedirs(os.path.join(self.dir, part), exist_ok=True)
-        self.node.sh("chown postfix %s/data" % self.dir)
-        fill = dict(dir=self.dir, log=self.log, logdir=os.path.dirname(self.log),
+        os.makedirs(self.dir, exist_ok=True)
+        for part in ("queue", "data"):
+            os.makedirs(os.path.join(self.spool, part), exist_ok=True)
+        self.node.sh("chown postfix %s/data" % self.spool)
+        fill = dict(dir=self.dir, spool=self.spool, log=self.log, logdir=os.path.dirname(self.log),
                     host=self.node.host, mount=self.node.mount, uid=UID, gid=GID)
         for name, text in (("main.cf", MAIN.format(**fill)), ("master.cf", MASTER.format(**fill)),
                            ("virtual", VIRTUAL), ("transport", "/@virtual\\.test$/ virtual:\n")):
@@ -125,7 +127,7 @@ class Postfix:
         """The ids of messages still queued."""
         found = []
         for part in ("incoming", "active", "deferred", "maildrop"):
-            for _dir, _dirs, files in os.walk(os.path.join(self.dir, "queue", part)):
+            for _dir, _dirs, files in os.walk(os.path.join(self.spool, "queue", part)):
                 found += files
         return found
 

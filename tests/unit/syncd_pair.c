@@ -29,7 +29,8 @@
  * --------------------------------------------------------------------------------------- */
 
 static void node_start(struct node *n) {
-    struct state_config conf = {n->store, n->state, n->name, n->peer};
+    struct state_config conf = {
+        .store = n->store, .dir = n->state, .node = n->name, .peer = n->peer};
 
     assert_int_equal(state_open(&conf, &n->st, &n->start), 0);
 }

@@ -14,6 +14,7 @@
 #include <cmocka.h>
 
 #include "conf/conf.h"
+#include "conf/role.h"
 
 #define LEN(a) (sizeof(a) / sizeof((a)[0]))
 #define FP     "SHA256:AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8" /* of the bytes 0, 1, ... 31 */
@@ -165,7 +166,7 @@ static const struct {
     {8, "address must name the peer's address",
      V PATHS LISTEN PEER "address = \"*:7400\"\n" END END},
     /* the peer */
-    {6, "has a peer but no 'listen'", V PATHS PEER ADDR FPRINT END END},
+    {6, "has a peer, standby or source but no 'listen'", V PATHS PEER ADDR FPRINT END END},
     {8, "peer \"b\" has no 'address'", V PATHS LISTEN PEER FPRINT END END},
     {8, "peer \"b\" has no 'fingerprint'", V PATHS LISTEN PEER ADDR END END},
     {8, "fingerprint must be \"SHA256:\" and 43",
@@ -188,10 +189,24 @@ static const struct {
     {8, "bandwidth must be bytes a second", V PATHS LISTEN PEER "bandwidth = \"-1\"\n" END END},
     {8, "bandwidth must be bytes a second", V PATHS LISTEN PEER "bandwidth = 5\n" END END},
     {8, "bandwidth must be bytes a second", V PATHS LISTEN PEER "bandwidth = M\n" END END},
-    {8, "a second peer; this version takes one",
+    {8, "a second peer; a volume has one peer, others are its standbys",
      V PATHS LISTEN PEER ADDR FPRINT END "peer c {\naddress = \"i:1\"\n" FPRINT END END},
-    {8, "peer \"a\" has the name of this node", V PATHS LISTEN "peer a {\n" ADDR FPRINT END END},
+    {8, "\"a\" is the name of this node; a peer, standby or source is another one",
+     V PATHS LISTEN "peer a {\n" ADDR FPRINT END END},
     {3, "commit must be disk, memory or async", V "commit = disc\n" END},
+    /* one-way links */
+    {3, "mode must be active or standby", V "mode = passive\n" END},
+    {7, "a standby needs a block source", V PATHS LISTEN "mode = standby\n" END},
+    {8, "a standby has no peer; name the node it copies in a block source \"b\"",
+     V PATHS LISTEN "mode = standby\n" PEER ADDR FPRINT END END},
+    {6, "has a peer, standby or source but no 'listen'",
+     V PATHS "standby c {\n" ADDR FPRINT END END},
+    {7, "standby \"c\" has no 'address'", V PATHS LISTEN "standby c {\n" FPRINT END END},
+    {7, "two blocks are about node \"b\"",
+     V PATHS LISTEN PEER ADDR FPRINT END "standby b {\n" ADDR FPRINT END END},
+    {7, "two blocks are about node \"c\"",
+     V PATHS LISTEN "source c {\n" ADDR FPRINT END "standby c {\n" ADDR FPRINT END END},
+    {7, "\"a\" is the name of this node", V PATHS LISTEN "standby a {\n" ADDR FPRINT END END},
 };
 
 static void test_refused(void **state) {
@@ -209,6 +224,58 @@ static void test_refused(void **state) {
             fail_msg("case %zu: \"%s\", wanted exactly line %d", i, err, refused[i].line);
         assert_null(strpbrk(err, "\n\r\t")); /* it goes into a log */
     }
+}
+
+static void test_links(void **state) {
+    struct conf *c = NULL;
+    char err[CONF_ERR_MAX];
+    assert_int_equal(conf_parse("f",
+                                V PATHS LISTEN PEER ADDR FPRINT END
+                                "standby c {\n" ADDR FPRINT "timeout = 30\n" END
+                                "standby d {\n" ADDR FPRINT END END,
+                                &c, err),
+                     0);
+    const struct conf_volume *v = &c->volumes[0];
+    assert_int_equal(v->mode, CONF_MODE_ACTIVE);
+    assert_string_equal(v->peer->name, "b");
+    assert_int_equal(v->n_links, 2);
+    assert_string_equal(v->links[0].name, "c");
+    assert_int_equal(v->links[0].timeout_ms, 30000);
+    assert_string_equal(v->links[1].name, "d");
+    assert_int_equal(v->links[1].timeout_ms, 10000);
+    conf_free(c);
+    assert_int_equal(
+        conf_parse("f", V PATHS LISTEN "mode = standby\nsource b {\n" ADDR FPRINT END END, &c, err),
+        0);
+    assert_int_equal(c->volumes[0].mode, CONF_MODE_STANDBY);
+    assert_null(c->volumes[0].peer);
+    assert_int_equal(c->volumes[0].n_links, 1);
+    conf_free(c);
+}
+
+/* What a promotion has decided is stronger than the configuration. */
+static void test_role(void **state) {
+    char dir[] = "/tmp/mailfs-role.XXXXXX", path[64];
+    assert_non_null(mkdtemp(dir));
+    struct conf_volume v = {.state = dir, .mode = CONF_MODE_STANDBY};
+    struct conf_role role = {false, 7};
+    assert_int_equal(conf_role_read(&v, &role), 0);
+    assert_true(role.standby);
+    assert_int_equal(role.term, 0);
+    role = (struct conf_role){false, 3};
+    assert_int_equal(conf_role_write(&v, &role), 0);
+    role = (struct conf_role){true, 0};
+    assert_int_equal(conf_role_read(&v, &role), 0);
+    assert_false(role.standby);
+    assert_int_equal(role.term, 3);
+    snprintf(path, sizeof path, "%s/role", dir);
+    FILE *f = fopen(path, "w");
+    assert_non_null(f);
+    fputs("passive 3\n", f);
+    fclose(f);
+    assert_int_equal(conf_role_read(&v, &role), -EUCLEAN);
+    unlink(path);
+    rmdir(dir);
 }
 
 /* After a file that ends inside a string or comment the scanner is at its beginning again. */
@@ -313,7 +380,8 @@ static void test_values(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_example),    cmocka_unit_test(test_defaults),
-        cmocka_unit_test(test_refused),    cmocka_unit_test(test_nothing_is_left_behind),
+        cmocka_unit_test(test_refused),    cmocka_unit_test(test_links),
+        cmocka_unit_test(test_role),       cmocka_unit_test(test_nothing_is_left_behind),
         cmocka_unit_test(test_load),       cmocka_unit_test(test_comments),
         cmocka_unit_test(test_long_value), cmocka_unit_test(test_paths_within),
         cmocka_unit_test(test_values),

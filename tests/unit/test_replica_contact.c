@@ -65,6 +65,44 @@ static void test_tree_results_differ(void **state) {
     assert_in_sync();
 }
 
+/* A link without transactions: what changes is merged by what differs; in full where no base is. */
+static void test_changed(void **state) {
+    static const uint8_t known[REPLICA_DIGEST] = {1}, unknown[REPLICA_DIGEST] = {0};
+    (void)state;
+    pair_connect();
+    replica_changed(pair.side[1].r, pair.now, pair_dir(5), known);
+    pair_run();
+    assert_in_sync();
+    for (unsigned i = 0; i < 2; i++) {
+        assert_int_equal(pair_count(i, RACT_MERGE_DONE, 5), 1);
+        assert_false(pair_last(i, RACT_SCAN)->full);
+    }
+    replica_changed(pair.side[0].r, pair.now, pair_dir(6), unknown);
+    pair_run();
+    assert_int_equal(pair_count(1, RACT_MERGE_DONE, 6), 1);
+    assert_true(pair_last(1, RACT_SCAN)->full);
+}
+
+/* Changed once more while it is merged: merged once more, and not in full for that. */
+static void test_changed_again(void **state) {
+    static const uint8_t known[REPLICA_DIGEST] = {1};
+    (void)state;
+    pair_connect();
+    pair.side[0].hold[RACT_MERGE] = true;
+    replica_changed(pair.side[0].r, pair.now, pair_dir(5), known);
+    pair_run();
+    replica_changed(pair.side[0].r, pair.now, pair_dir(5), known);
+    pair_run();
+    pair.side[0].hold[RACT_MERGE] = false;
+    const struct noted *held = pair_last(0, RACT_MERGE);
+    static const uint8_t digest[REPLICA_DIGEST] = {1};
+    replica_merged(pair.side[0].r, pair.now, pair_dir(5), held->round, digest, 0);
+    pair_run();
+    assert_in_sync();
+    assert_int_equal(pair_count(0, RACT_MERGE_DONE, 5), 2);
+    assert_false(pair_last(0, RACT_SCAN)->full);
+}
+
 /* One side has a mailbox marked: list, stage, freeze, list, merge, on both. */
 static void test_merge(void **state) {
     (void)state;
@@ -230,10 +268,20 @@ static void test_nonsense(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        T(test_nothing_to_do),  T(test_tree_bases_differ),      T(test_tree_results_differ),
-        T(test_merge),          T(test_bases_differ),           T(test_one_side_merges),
-        T(test_freeze_put_off), T(test_lock_meanwhile),         T(test_acts_of_frozen),
-        T(test_suspect),        T(test_locked_during_exchange), T(test_silence),
+        T(test_nothing_to_do),
+        T(test_tree_bases_differ),
+        T(test_tree_results_differ),
+        T(test_changed),
+        T(test_changed_again),
+        T(test_merge),
+        T(test_bases_differ),
+        T(test_one_side_merges),
+        T(test_freeze_put_off),
+        T(test_lock_meanwhile),
+        T(test_acts_of_frozen),
+        T(test_suspect),
+        T(test_locked_during_exchange),
+        T(test_silence),
         T(test_nonsense),
     };
     return cmocka_run_group_tests_name("replica_contact", tests, NULL, NULL);

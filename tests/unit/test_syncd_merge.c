@@ -453,10 +453,9 @@ static void test_files(void **state) {
     free(text);
 }
 
-/* b published what a had prepared and then numbered under another name: one message. */
-static void test_published(void **state) {
+/* b published what a had prepared and then gave a name of its own. */
+static void published(struct acts *a) {
     struct stage_prep prep = {77, 9};
-    struct acts a = {.n = 0};
 
     common();
     fs_write(&p.a, "u/tmp/9.tmp", "nine\n");
@@ -464,14 +463,37 @@ static void test_published(void **state) {
     assert_int_equal(stage_publish(p.b.st, &prep, 1, NULL), 0);
     assert_true(fs_there(&p.b, "u/new/9.tmp"));
     fs_rename(&p.a, "u/tmp/9.tmp", "u/new/9.M9.a");
-    act_add(&p.a, &a, "u", MFL__SUB__NEW, "9.M9.a", 9);
-    mfp__txn__free_unpacked(node_collect(&p.a, &inbox, &a, false), NULL);
+    act_add(&p.a, a, "u", MFL__SUB__NEW, "9.M9.a", 9);
+    mfp__txn__free_unpacked(node_collect(&p.a, &inbox, a, false), NULL);
     base_forget_sent(p.a.st); /* the connection broke */
     mark(&p.a, &inbox);
+}
+
+/* It is one message. */
+static void test_published(void **state) {
+    struct acts a = {.n = 0};
+
+    published(&a);
     contact();
     assert_false(fs_there(&p.a, "u/new/9.tmp"));
     assert_false(fs_there(&p.b, "u/new/9.tmp"));
     assert_true(fs_there(&p.b, "u/new/9.M9.a"));
+}
+
+/* Also when clients of b have got its UID under the name it was published with. */
+static void test_published_numbered(void **state) {
+    struct acts a = {.n = 0};
+
+    published(&a);
+    fs_rename(&p.b, "u/new/9.tmp", "u/cur/9.tmp:2,F");
+    fs_append(&p.b, "u/dovecot-uidlist", "65536 W12 :9.tmp\n");
+    mark(&p.b, &inbox);
+    contact();
+    assert_true(fs_there(&p.a, "u/cur/9.M9.a:2,F"));
+    assert_true(fs_there(&p.b, "u/cur/9.M9.a:2,F"));
+    assert_int_equal(uid_of(&p.a, "u", "9.M9.a"), 65536);
+    assert_int_equal(uid_of(&p.b, "u", "9.M9.a"), 65536);
+    assert_int_equal(uid_of(&p.b, "u", "9.tmp"), 0);
 }
 
 /* Two stores that never met: union, nothing is removed. */
@@ -724,6 +746,7 @@ int main(void) {
         T(test_keywords),
         T(test_files),
         T(test_published),
+        T(test_published_numbered),
         cmocka_unit_test_setup_teardown(test_first_contact, setup_empty, teardown),
         T(test_tree_made_and_moved),
         T(test_tree_removed),

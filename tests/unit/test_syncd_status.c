@@ -156,6 +156,31 @@ static void bandwidth_is_kept(void **state) {
     assert_in_range(pace_wait(&p, 10), 127000, 129000);
 }
 
+static void links_are_listed(void **state) {
+    struct status_link l = {.node = "mx-c",
+                            .address = "10.77.0.3:7400",
+                            .state = "catching-up",
+                            .other_role = "standby",
+                            .link_up = true,
+                            .oldest_wall_ns = 1700000096 * SECOND,
+                            .last_error = ""};
+    struct status s = example();
+    s.role = "active";
+    s.term = 2;
+    s.links = &l;
+    s.n_links = 1;
+    struct json_object *doc = parse(&s), *v = volume(doc);
+    assert_string_equal(json_object_get_string(field(v, "role")), "active");
+    assert_int_equal(json_object_get_int64(field(v, "term")), 2);
+    assert_int_equal(json_object_array_length(field(v, "links")), 1);
+    struct json_object *o = json_object_array_get_idx(field(v, "links"), 0);
+    assert_string_equal(json_object_get_string(field(o, "node")), "mx-c");
+    assert_string_equal(json_object_get_string(field(o, "role")), "standby");
+    assert_true(json_object_get_double(field(o, "lag_seconds")) == 4);
+    assert_null(field(o, "last_error"));
+    json_object_put(doc);
+}
+
 static void a_clock_that_jumps_back(void **state) {
     assert_true(status_age(5 * SECOND, 6 * SECOND) == 0);
     assert_true(status_age(5 * SECOND, 0) == 0);
@@ -167,6 +192,7 @@ int main(void) {
         cmocka_unit_test(fixed_fields),         cmocka_unit_test(nothing_is_null),
         cmocka_unit_test(notes_tell_of_merges), cmocka_unit_test(progress_and_estimate),
         cmocka_unit_test(bandwidth_is_kept),    cmocka_unit_test(a_clock_that_jumps_back),
+        cmocka_unit_test(links_are_listed),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -13,6 +13,7 @@
 
 #include "syncd/collect.h"
 #include "syncd/driver.h"
+#include "syncd/oneway.h"
 #include "syncd/txn.h"
 #include "syncd/volume.h"
 
@@ -43,6 +44,9 @@ void driver_pump(struct volume *v) {
 
 uint64_t volume_now(void) {
     return 1000;
+}
+
+void oneway_changed(struct volume *v, const struct mailfs_id *dir, bool tree) {
 }
 
 /* ---- a volume without peer, one worker so that order shows ------------------------- */

@@ -1,0 +1,286 @@
+/*
+ * oneway - brings what changes in a store to the ends of its one-way links, and their changes to it
+ *
+ * A link's `dirty` are containers that have changed since it last looked; a moment later (one pass
+ * for many changes) each is announced to the link's machine with the digest of its base, and is
+ * merged. The directories have no such way: their trees are compared at a contact, so a new one is
+ * made.
+ *
+ * Nothing here has to outlive the process: see oneway_take_marks().
+ *
+ * Diagnostics: marks that cannot be copied are logged by the disk side; nothing is cleared then.
+ */
+#include "oneway.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+#include <event2/event.h>
+#include <uthash.h>
+#include <utlist.h>
+
+#include "base.h"
+#include "contact.h"
+#include "driver.h"
+#include "jobs.h"
+#include "mem.h"
+#include "util/clock.h"
+#include "volume.h"
+
+/* A standby may be this far behind, for the sake of one pass over a busy mailbox instead of many.
+ */
+#define PASS_MS 1000
+
+/* No connection of mailfs has this number, see front_req(). */
+#define REQ_OURS (UINT64_C(0xffff) << 48)
+
+struct dirty {
+    struct mailfs_id dir;
+    bool looking;
+    UT_hash_handle hh;
+};
+
+/* Somebody waits for L, or has it. */
+struct lock {
+    uint64_t req;
+    struct mailfs_id dir;
+    struct volume *root;
+    oneway_lock_fn *fn;
+    void *arg;
+    int err;
+    struct lock *prev, *next;
+};
+
+struct oneway {
+    struct volume *link;
+    struct event *timer;
+    struct dirty *dirty;
+    bool tree;
+    struct lock *locks;
+    uint64_t locks_asked;
+};
+
+static struct volume *root_of(struct volume *v) {
+    return v->main != NULL ? v->main : v;
+}
+
+/* ---- what has changed -------------------------------------------------------------- */
+
+struct look {
+    struct oneway *o;
+    struct mailfs_id dir;
+    uint8_t digest[STATE_DIGEST];
+};
+
+static void look_run(void *arg) {
+    struct look *l = arg;
+    if (base_digest(l->o->link->state, &l->dir, l->digest) != 0)
+        memset(l->digest, 0, sizeof l->digest); /* logged there: compared in full */
+}
+
+static void look_done(void *arg) {
+    struct look *l = arg;
+    struct volume *link = l->o->link;
+    struct dirty *d;
+    HASH_FIND(hh, l->o->dirty, &l->dir, sizeof l->dir, d);
+    if (d != NULL) {
+        HASH_DEL(l->o->dirty, d);
+        free(d);
+    }
+    if (!link->stopping)
+        replica_changed(link->machine, volume_now(), l->dir, l->digest);
+    free(l);
+    driver_pump(link);
+}
+
+static void look(struct oneway *o, struct dirty *d) {
+    struct look *l = mem_new(sizeof *l);
+    l->o = o;
+    l->dir = d->dir;
+    d->looking = true;
+    jobs_run(o->link->jobs, &l->dir, look_run, look_done, l);
+}
+
+static void forget_dirty(struct oneway *o) {
+    struct dirty *d, *tmp;
+    HASH_ITER(hh, o->dirty, d, tmp) {
+        if (d->looking)
+            continue;
+        HASH_DEL(o->dirty, d);
+        free(d);
+    }
+}
+
+static void pass(evutil_socket_t fd, short what, void *arg) {
+    struct oneway *o = arg;
+    struct dirty *d, *tmp;
+    bool tree = o->tree;
+    o->tree = false;
+    if (!contact_is_up(o->link) || o->link->stopping) {
+        forget_dirty(o); /* the next contact reads the marks */
+        return;
+    }
+    HASH_ITER(hh, o->dirty, d, tmp) {
+        if (!d->looking)
+            look(o, d);
+    }
+    if (tree)
+        driver_compare_trees(o->link, "directories have changed");
+}
+
+static void note(struct volume *link, const struct mailfs_id *dir, bool tree) {
+    struct oneway *o = link->oneway;
+    struct timeval tv = {.tv_sec = PASS_MS / 1000};
+    struct dirty *d;
+    link->changes++;
+    if (link->untold_since_wall_ns == 0)
+        link->untold_since_wall_ns = clock_wall_ns();
+    o->tree = o->tree || tree;
+    HASH_FIND(hh, o->dirty, dir, sizeof *dir, d);
+    if (d == NULL) {
+        d = mem_new(sizeof *d);
+        d->dir = *dir;
+        HASH_ADD(hh, o->dirty, dir, sizeof d->dir, d);
+    }
+    if (!evtimer_pending(o->timer, NULL))
+        evtimer_add(o->timer, &tv);
+}
+
+void oneway_changed(struct volume *v, const struct mailfs_id *dir, bool tree) {
+    struct volume *root = root_of(v);
+    for (size_t i = 0; i < root->n_links; i++) {
+        if (root->links[i] != v && root->links[i]->oneway != NULL)
+            note(root->links[i], dir, tree);
+    }
+    if (v == root)
+        return;
+    replica_suspect(root->machine, volume_now(), *dir);
+    driver_pump(root);
+    if (tree)
+        driver_compare_trees(root, "a one-way link has changed directories");
+}
+
+bool oneway_is_clean(const struct volume *link, const struct mailfs_id *dir) {
+    struct dirty *d;
+    HASH_FIND(hh, link->oneway->dirty, dir, sizeof *dir, d);
+    return d == NULL && !link->oneway->tree;
+}
+
+void oneway_caught_up(struct volume *link) {
+    struct oneway *o = link->oneway;
+    if (o != NULL && (o->dirty != NULL || o->tree) && link->untold_since_wall_ns == 0)
+        link->untold_since_wall_ns = clock_wall_ns();
+}
+
+/* ---- marks ------------------------------------------------------------------------- */
+
+int oneway_mark(struct volume *v, const struct mailfs_id *dir) {
+    struct volume *root = root_of(v);
+    int r = 0;
+    for (size_t i = 0; r == 0 && i < root->n_links; i++) {
+        struct volume *link = root->links[i];
+        uint64_t gen;
+        if (link == v || link->state == NULL)
+            continue;
+        r = state_mark_gen(link->state, &gen);
+        if (r == 0)
+            r = state_mark_own(link->state, dir, gen);
+    }
+    return r;
+}
+
+int oneway_keep_marks(struct volume *v, struct mailfs_id *dirs, size_t n) {
+    int r = 0;
+    for (size_t i = 0; r == 0 && n > 0 && i < v->n_links; i++)
+        r = state_marks_copy(v->state, v->links[i]->state, dirs, n);
+    return r;
+}
+
+int oneway_take_marks(struct volume *link) {
+    return state_marks_copy(link->main->state, link->state, NULL, 0);
+}
+
+/* ---- L ----------------------------------------------------------------------------- */
+
+static void lock_answer(void *arg) {
+    struct lock *l = arg;
+    l->fn(l->arg, l->err);
+    free(l);
+}
+
+void oneway_lock(struct volume *link, const struct mailfs_id *dir, oneway_lock_fn *fn, void *arg) {
+    struct oneway *o = link->oneway;
+    struct lock *l = mem_new(sizeof *l);
+    *l = (struct lock){.root = link->main, .dir = *dir, .fn = fn, .arg = arg};
+    /* The addresses of links differ, so that their numbers do. */
+    l->req = REQ_OURS | ((o->locks_asked++ * CONF_LINKS_MAX * 2 + link->link_index) & ~REQ_OURS);
+    DL_APPEND(o->locks, l);
+    replica_lock_open(link->main->machine, volume_now(), l->req, *dir);
+    driver_pump(link->main);
+}
+
+static struct lock *lock_find(struct volume *v, uint64_t req, struct oneway **of) {
+    for (size_t i = 0; i < v->n_links; i++) {
+        struct lock *l = NULL;
+        *of = v->links[i]->oneway;
+        if (*of != NULL)
+            DL_SEARCH_SCALAR((*of)->locks, l, req, req);
+        if (l != NULL)
+            return l;
+    }
+    return NULL;
+}
+
+bool oneway_granted(struct volume *v, uint64_t req, int err) {
+    struct oneway *o;
+    struct lock *l;
+    if ((req & REQ_OURS) != REQ_OURS)
+        return false;
+    l = lock_find(v, req, &o);
+    if (l == NULL)
+        return true;
+    DL_DELETE(o->locks, l);
+    l->err = err;
+    /* With a gap to be made before (-EAGAIN) it is given back: whoever works there makes it. */
+    replica_lock_opened(v->machine, volume_now(), l->dir, err == 0);
+    jobs_run(v->jobs, &l->dir, NULL, lock_answer, l);
+    return true;
+}
+
+void oneway_unlock(struct volume *link, const struct mailfs_id *dir, bool changed) {
+    struct volume *root = link->main;
+    /* First: from here on L is granted as for any mailbox that is to be merged. */
+    if (changed)
+        replica_suspect(root->machine, volume_now(), *dir);
+    driver_pump(root);
+    replica_unlock(root->machine, volume_now(), 0, *dir, NULL, NULL, 0);
+    driver_pump(root);
+}
+
+/* ---- life -------------------------------------------------------------------------- */
+
+struct oneway *oneway_new(struct volume *link) {
+    struct oneway *o = mem_new(sizeof *o);
+    o->link = link;
+    o->timer = evtimer_new(link->engine->evb, pass, o);
+    if (o->timer == NULL)
+        mem_out("a timer");
+    return o;
+}
+
+void oneway_free(struct oneway *o) {
+    struct dirty *d, *tmp;
+    struct lock *l, *next;
+    if (o == NULL)
+        return;
+    HASH_ITER(hh, o->dirty, d, tmp) {
+        HASH_DEL(o->dirty, d);
+        free(d);
+    }
+    DL_FOREACH_SAFE(o->locks, l, next) {
+        DL_DELETE(o->locks, l);
+        free(l);
+    }
+    event_free(o->timer);
+    free(o);
+}

@@ -1,0 +1,58 @@
+#ifndef SYNCD_ONEWAY_H
+#define SYNCD_ONEWAY_H
+
+/*
+ * One-way links: from the volume that is written to, to its standbys.
+ *
+ * Each is a struct volume of its own (v->main is the one it belongs to), with a machine, a state
+ * and a connection of its own, on the same store and with the same mailfs and job lanes. No tokens
+ * and no transactions travel on it: what changes in the store makes its container `changed`, and
+ * the two ends merge it, as they do after a partition. The standby's side brings nothing, so the
+ * merge changes nothing here; when it does (an old source that comes back with mail of its own), it
+ * is made under L, which is taken from the volume's own machine.
+ *
+ * What a link has not got is remembered durably by the volume's marks, and, before those are
+ * cleared, by the link's own. Loop thread, but for oneway_mark().
+ */
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "util/id.h"
+
+struct volume;
+struct oneway;
+
+struct oneway *oneway_new(struct volume *link);
+void oneway_free(struct oneway *o); /* NULL is allowed */
+
+/* Something in dir has changed through v, a volume or one of its links: all (other) links bring it
+ * to their ends soon. tree: a directory in it was made, moved or removed. */
+void oneway_changed(struct volume *v, const struct mailfs_id *dir, bool tree);
+
+/* Before v changes dir in the store without a mark of mailfs's. Durable. Any thread. 0 or -errno.
+ */
+int oneway_mark(struct volume *v, const struct mailfs_id *dir);
+
+/* The marks of these containers are about to be cleared: links that lack something keep them. Any
+ * thread; dirs is sorted. */
+int oneway_keep_marks(struct volume *v, struct mailfs_id *dirs, size_t n);
+
+/* At a contact of a link: the marks there are. Any thread. */
+int oneway_take_marks(struct volume *link);
+
+/* Nothing of dir is waiting for this link to take it. */
+bool oneway_is_clean(const struct volume *link, const struct mailfs_id *dir);
+void oneway_caught_up(struct volume *link);
+
+/* ---- L for a merge that changes the store here */
+
+typedef void oneway_lock_fn(void *arg, int err);
+/* fn, never from within: 0, or -EAGAIN: somebody else has it. */
+void oneway_lock(struct volume *link, const struct mailfs_id *dir, oneway_lock_fn *fn, void *arg);
+void oneway_unlock(struct volume *link, const struct mailfs_id *dir, bool changed);
+
+/* The machine of v has answered a request for L; false: it is not one of ours. */
+bool oneway_granted(struct volume *v, uint64_t req, int err);
+
+#endif

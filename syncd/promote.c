@@ -1,0 +1,81 @@
+/*
+ * promote - a gap before the next UID of every mailbox
+ *
+ * The node that was active may have shown UIDs that never came here. Beyond the gap nothing is
+ * given twice; what it gave inside it keeps its UID when it is back (DESIGN, the merge).
+ *
+ * Diagnostics: a mailbox whose uidlist could not be raised, with its path.
+ */
+#include "promote.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+#include "apply_int.h"
+#include "io/file.h"
+#include "maildir/uidlist.h"
+#include "volume.h"
+
+struct raise {
+    struct volume *v;
+    struct state *st; /* of the link that knows the mailboxes */
+    enum replica_raise how;
+    struct apply_result *out;
+    size_t raised;
+    int err; /* the first */
+};
+
+static int raise_list(struct apply *a, enum replica_raise how) {
+    struct maildir_uidlist *list = NULL;
+    char *text = NULL;
+    size_t n;
+    int r =
+        io_file_read_at(a->d.fd[0], "dovecot-uidlist", MAILDIR_UIDLIST_TEXT_MAX, &text, &n, NULL);
+    if (r == 0)
+        r = maildir_uidlist_parse(text, n, &list, NULL);
+    if (r == 0) {
+        maildir_uidlist_raise_next_to(list, replica_raised_uid(maildir_uidlist_next(list), how));
+        r = apply_write_uidlist(a, list);
+    }
+    maildir_uidlist_free(list);
+    free(text);
+    return r == -ENODATA ? -ENOENT : r; /* empty: Dovecot makes a new one */
+}
+
+static int raise_mailbox(struct raise *r, const struct mailfs_id *dir) {
+    struct apply a = {.st = r->st, .dir = *dir, .out = r->out};
+    uint64_t gen;
+    a.d = (struct store_dir){.fd = {-1, -1, -1, -1}};
+    int err = store_dir_open(r->st, dir, &a.d);
+    if (err == 0)
+        err = state_mark_gen(r->st, &gen);
+    if (err == 0)
+        err = state_mark(r->st, dir, gen);
+    if (err == 0)
+        err = raise_list(&a, r->how);
+    if (err == 0)
+        r->raised++;
+    else if (err != -ENOENT)
+        r->err = r->err != 0 ? r->err : state_fail(r->st, err, dir, "cannot raise the next UID");
+    store_dir_close(&a.d);
+    return 0; /* the others all the same */
+}
+
+static int each(void *arg, const struct mailfs_id *dir, const struct base_dir *rec) {
+    return raise_mailbox(arg, dir);
+}
+
+int promote_raise_all(struct volume *v, enum replica_raise how, size_t *raised,
+                      struct invals *inval) {
+    struct apply_result out = {0};
+    struct raise r = {.v = v, .how = how, .out = &out};
+    int err = 0;
+    if (v->n_links > 0) {
+        r.st = v->links[0]->state;
+        err = base_each_dir(r.st, each, &r);
+        raise_mailbox(&r, &mailfs_id_root);
+    }
+    *raised = r.raised;
+    *inval = out.inval;
+    return err != 0 ? err : r.err;
+}

@@ -1,0 +1,20 @@
+#ifndef SYNCD_PROMOTE_H
+#define SYNCD_PROMOTE_H
+
+#include <stddef.h>
+
+#include "replica/replica.h"
+#include "state.h"
+
+struct volume;
+
+/*
+ * Raises the next UID of every mailbox of the store (replica_raised_uid), durably; *raised: how
+ * many have one; inval: what mailfs has to forget, the caller's. While nothing else of the volume
+ * runs (a barrier); nobody writes to a standby. What was raised stays so when a later one fails:
+ * raising twice is harmless. 0 or the first -errno.
+ */
+int promote_raise_all(struct volume *v, enum replica_raise how, size_t *raised,
+                      struct invals *inval);
+
+#endif

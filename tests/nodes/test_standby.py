@@ -1,0 +1,137 @@
+#!/usr/bin/env python3
+"""A warm standby: it follows, nobody writes to it, it is promoted, and the old node follows it then."""
+
+import errno
+import os
+import sys
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.realpath(__file__)), ".."))
+from lab import case, compare, mail, outage, util  # noqa: E402
+
+
+def bring_up(t):
+    t.a.mailfs.write(links=[("standby", t.b)])
+    t.b.mailfs.write(mode="standby", links=[("source", t.a)])
+    t.a.start()
+    t.b.start()
+    in_sync(t)
+
+
+def in_sync(t):
+    t.a.wait_link(t.b)
+    t.b.wait_link(t.a)
+
+
+def same_stores(t, user):
+    in_sync(t)
+    util.poll(lambda: "stores of %s alike: %s" % (user, differences(t, user)),
+              lambda: not differences(t, user), 15)
+
+
+def differences(t, user):
+    a, b = compare.tree_view(t.a, user), compare.tree_view(t.b, user)
+    return {k: (a.get(k), b.get(k)) for k in sorted(set(a) | set(b)) if a.get(k) != b.get(k)}
+
+
+def work(t, user):
+    """All kinds of changes on a."""
+    for _ in range(10):
+        t.a.deliver(user, mail.message(size=2000))
+    with t.a.imap(user) as client:
+        client.create("Sent")
+        client.subscribe("Sent")
+        client.select()
+        client.store("1:3", "+FLAGS", "\\Seen")
+        client.store("2", "+FLAGS", "$Work")
+        client.copy("3", "Sent")
+        client.store("4", "+FLAGS", "\\Deleted")
+        client.expunge()
+        client.logout()
+
+
+def nobody_writes(t, user):
+    path = t.b.home(user, "Maildir", "tmp", "x")
+    try:
+        os.close(os.open(path, os.O_CREAT | os.O_WRONLY))
+        raise util.Fail("a file could be made on the standby")
+    except OSError as error:
+        t.equal(error.errno, errno.EROFS, "making a file on the standby")
+    try:
+        os.rename(t.b.home(user, "Maildir", "cur"), t.b.home(user, "Maildir", "cur2"))
+        raise util.Fail("a directory could be renamed on the standby")
+    except OSError as error:
+        t.equal(error.errno, errno.EROFS, "renaming on the standby")
+    answer = t.b.lmtp(user, mail.message())[0]
+    t.check(answer.startswith("4"), "delivery to the standby: %s", answer)
+    # it can be read, with the same UIDs
+    a, b = compare.user_view(t.a, user), compare.user_view(t.b, user)
+    t.equal(compare.view_difference(a, b), [], "what clients of both nodes see")
+
+
+def lag(t, user):
+    """The source waits for nobody; the standby says how far it is behind."""
+    t.pair.cut_link()
+    t.a.wait_link(t.b, "alone", timeout=15)
+    for _ in range(5):
+        t.a.deliver(user, mail.message("while the link is cut"))
+    with t.a.imap(user, mailbox="INBOX") as client:
+        client.store("1", "+FLAGS", "\\Flagged")
+        client.create("Made")
+        client.logout()
+    util.poll("a says that the standby is behind", lambda: t.a.link(t.b)["lag_seconds"] > 0, 10)
+    t.pair.heal_link()
+    same_stores(t, user)
+    t.equal(t.a.link(t.b)["lag_seconds"], 0, "lag")
+
+
+def promotion(t, users):
+    done = t.b.mailfs.ctl("promote", check=False)
+    t.equal(done.returncode, 1, "promote while the source is there")
+    t.check("connected and active" in done.stderr, "promote says %s", done.stderr)
+    before = {u: compare.user_view(t.a, u, bodies=False) for u in users}
+    run = outage.Deliveries(t.a, users)
+    run.wait_count(40)
+    t.a.crash(silent=True)
+    acked = run.end()
+    t.b.wait_link(t.a, "alone", timeout=15)
+    done = t.b.mailfs.ctl("promote")
+    t.check("active" in done.stdout, "promote says %s", done.stdout)
+    t.equal(t.b.status()["role"], "active", "role of b")
+    late = {u: t.b.deliver(u, mail.message("to the promoted")) for u in users}
+    return before, acked, late
+
+
+def fail_back(t, users, before, acked, late):
+    t.a.revive()
+    util.poll("a is a standby", lambda: (t.a.status() or {}).get("role") == "standby", 20)
+    for user in users:
+        same_stores(t, user)
+        view = compare.user_view(t.b, user, bodies=False)
+        compare.assert_has(view, acked[user] + [late[user]])
+        # what a client saw before names the same message now
+        for folder, (validity, rows) in before[user]["folders"].items():
+            now_validity, now = view["folders"][folder]
+            t.equal(now_validity, validity, "UIDVALIDITY of " + folder)
+            for uid, row in rows.items():
+                t.check(uid not in now or now[uid][1] == row[1], "%s UID %d is another message",
+                        folder, uid)
+    t.figure("%d answered by the old node, none missing", sum(map(len, acked.values())))
+    user = users[0]
+    t.equal(t.a.lmtp(user, mail.message())[0][0], "4", "delivery at the old node")
+    t.b.deliver(user, mail.message("and it goes on"))
+    same_stores(t, user)
+
+
+def test(t):
+    t.needs_mailfs()
+    bring_up(t)
+    users = ["standby-%d" % i for i in range(3)]
+    for user in users:
+        work(t, user)
+        same_stores(t, user)
+    nobody_writes(t, users[0])
+    lag(t, users[1])
+    fail_back(t, users, *promotion(t, users))
+
+
+case.main(test, own=True, seconds=120, start=False)

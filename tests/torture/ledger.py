@@ -1,0 +1,257 @@
+"""What the clients were told, and what that leaves possible.
+
+Of each message in each folder the ledger keeps how many there must be (least) and how many there
+may be (most).  An operation widens the two before it is sent and narrows them when it is answered;
+one that is never answered leaves them wide: it may have happened or not.  Flags, subscriptions and
+the names of folders are kept likewise, as the set of what may be the case.
+
+What an answer is worth is in docs/DESIGN.md: while both nodes are in sync everything answered is on
+both; a node that is alone has it on one disk, and there only an fsync makes it outlive a power
+cut.  Dovecot fsyncs messages and their places, not flags, removals or the names of folders; so these
+are noted with the time, to be made doubtful by power_cut().
+"""
+
+import collections
+import threading
+
+from lab import util
+
+# ext4 writes out what nobody fsynced within 5 s (its commit=), and late under load
+UNSYNCED = 12.0
+# what a node answered so shortly before it ended may not have left it yet, if nothing waits for it
+UNSENT = 1.0
+
+BOTH = frozenset((True, False))
+
+
+class Message:
+    """One message of a user: its text, and whether it has to be somewhere."""
+
+    def __init__(self, digest, node, way):
+        self.digest, self.node, self.way = digest, node, way
+        self.sent, self.answered = util.now(), None     # the span of its delivery
+        self.kept = False       # accepted, and nobody has tried to remove it
+        self.doomed = False     # somebody has, perhaps before its sender had an answer
+
+
+class Copy:
+    """A message in a folder."""
+
+    def __init__(self):
+        self.least, self.most = 0, 0
+        self.doomed = False         # somebody has tried to remove it
+        self.flags = {}             # flag -> set of bool: what it may be
+        self.removals = []          # when each answered one was answered
+        self.added = util.now()
+
+
+class Folder:
+    def __init__(self, name):
+        self.names = {name}         # one of these, if it is there
+        self.must, self.may = False, False
+        self.deleting = 0.0         # when somebody last began to
+
+
+class Book:
+    """One user's page."""
+
+    def __init__(self, user):
+        self.user = user
+        self.messages = {}
+        self.copies = collections.defaultdict(Copy)     # (Folder, Message-ID) -> Copy
+        self.folders = []
+        self.subscribed = {}                            # name -> set of bool
+
+    def folder(self, name):
+        """The folder that is (or may be) there under this name, or None."""
+        for folder in self.folders:
+            if name in folder.names and folder.may:
+                return folder
+        return None
+
+
+class Ledger:
+    """Of all users; used by all clients at once."""
+
+    def __init__(self, users):
+        self.lock = threading.RLock()
+        self.books = {user: Book(user) for user in users}
+        self.undone = []            # (when, node, durable when in sync, what makes it doubtful)
+        self.outages = []           # (kind, letters, begin): of this round
+        self.accepted = collections.Counter()
+        for user in users:
+            self.folder_made(self.folder_making(user, "INBOX"), None)
+
+    def note(self, node, waited, doubt):
+        """Something was answered that a power cut of this node could undo."""
+        if node is not None:
+            self.undone.append((util.now(), node, waited, doubt))
+
+    def outage(self, kind, nodes):
+        with self.lock:
+            self.outages.append((kind, frozenset(n.letter for n in nodes), util.now()))
+
+    def power_cut(self, node, alone_since, both):
+        """Make doubtful what this node answered and had not on a disk.
+
+        alone_since: when it began to be possible that it was not in sync, or None; both: it was
+        cut together with the other one.
+        """
+        now = util.now()
+        with self.lock:
+            for when, where, waited, doubt in self.undone:
+                alone = alone_since is not None and when > alone_since - UNSENT
+                window = UNSYNCED if both or alone else UNSENT if not waited else 0
+                if where is node and when > now - window:
+                    doubt()
+
+    # --- messages ---------------------------------------------------------------------------
+
+    def adding(self, user, folder, ident, digest=None, node=None, way=""):
+        """A message is about to be put into a folder."""
+        book = self.books[user]
+        with self.lock:
+            if ident not in book.messages:
+                book.messages[ident] = Message(digest, node, way)
+            copy = book.copies[folder, ident]
+            copy.most += 1
+            copy.added = util.now()
+            return copy
+
+    def added(self, user, folder, ident, flags=()):
+        """That was answered with yes."""
+        book = self.books[user]
+        with self.lock:
+            message, copy = book.messages[ident], book.copies[folder, ident]
+            message.answered = message.answered or util.now()
+            # others may have removed it before its sender was answered, or deleted the folder
+            if folder.must and not message.doomed:
+                message.kept = True
+            if folder.must and not copy.doomed:
+                copy.least = min(copy.least + 1, copy.most)
+            copy.flags.update((flag, {True}) for flag in flags)
+            self.accepted["messages"] += 1
+
+    def removing(self, user, folder, ident, moved=False):
+        """A message is about to be removed; moved: it stays in another folder."""
+        book = self.books[user]
+        with self.lock:
+            if not moved:
+                self.doom(book.messages[ident])
+            copy = book.copies[folder, ident]
+            copy.least, copy.doomed = 0, True
+
+    @staticmethod
+    def doom(message):
+        message.kept, message.doomed = False, True
+
+    def removed(self, user, folder, ident, node):
+        copy = self.books[user].copies[folder, ident]
+
+        def back():
+            copy.most += 1
+        with self.lock:
+            copy.most = max(copy.most - 1, 0)
+            copy.removals.append(util.now())
+            self.note(node, True, back)
+            self.accepted["removals"] += 1
+
+    def storing(self, user, folder, ident, flag, value):
+        copy = self.books[user].copies[folder, ident]
+        with self.lock:
+            copy.flags[flag] = set(copy.flags.get(flag, BOTH)) | {value}
+
+    def stored(self, user, folder, ident, flag, value, node):
+        copy = self.books[user].copies[folder, ident]
+
+        def doubt():
+            copy.flags[flag] = set(BOTH)
+        with self.lock:
+            copy.flags[flag] = {value}
+            self.note(node, True, doubt)
+            self.accepted["flags"] += 1
+
+    # --- folders ----------------------------------------------------------------------------
+
+    def folder_making(self, user, name):
+        book = self.books[user]
+        with self.lock:
+            folder = book.folder(name)
+            if folder is None:
+                folder = Folder(name)
+                book.folders.append(folder)
+            folder.may = True
+            return folder
+
+    def folder_made(self, folder, node):
+        def doubt():
+            folder.must = False
+        with self.lock:
+            folder.must = True
+            self.note(node, False, doubt)
+            self.accepted["folders"] += 1
+
+    def folder_renaming(self, folder, new):
+        with self.lock:
+            folder.names = folder.names | {new}
+
+    def folder_renamed(self, folder, old, node):
+        def doubt():
+            folder.names = folder.names | {old}
+        with self.lock:
+            folder.names = folder.names - {old}
+            self.note(node, False, doubt)
+            self.accepted["folders"] += 1
+
+    def folder_deleting(self, user, folder):
+        """With it go the messages in it, also those that others are putting there now."""
+        book = self.books[user]
+        with self.lock:
+            folder.must, folder.deleting = False, util.now()
+            for (where, ident), copy in book.copies.items():
+                if where is folder:
+                    copy.least, copy.doomed = 0, True
+                    if ident in book.messages:
+                        self.doom(book.messages[ident])
+
+    def folder_deleted(self, user, folder, node):
+        book = self.books[user]
+
+        gone = []
+
+        def doubt():
+            folder.may = True
+            for copy, most in gone:
+                copy.most += most
+        with self.lock:
+            # what is put there meanwhile, on the other node perhaps, keeps the folder alive
+            folder.may = False
+            for (where, _ident), copy in book.copies.items():
+                if where is folder and copy.added < folder.deleting:
+                    gone.append((copy, copy.most))
+                    copy.most = 0
+                    copy.removals.append(util.now())
+                folder.may |= where is folder and copy.most > 0
+            self.note(node, False, doubt)
+            self.accepted["folders"] += 1
+
+    def subscribing(self, user, name, on):
+        book = self.books[user]
+        with self.lock:
+            book.subscribed[name] = set(book.subscribed.get(name, {False})) | {on}
+
+    def subscribed(self, user, name, on, node):
+        book = self.books[user]
+
+        def doubt():
+            book.subscribed[name] = set(BOTH)
+        with self.lock:
+            book.subscribed[name] = {on}
+            self.note(node, False, doubt)
+            self.accepted["subscriptions"] += 1
+
+    # --- between two rounds ---------------------------------------------------------------------
+
+    def new_round(self):
+        with self.lock:
+            self.undone, self.outages = [], []

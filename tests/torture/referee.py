@@ -1,0 +1,236 @@
+"""Compares what the clients were told with what both nodes hold.
+
+judge() works on views alone (lab.compare.user_view), so that it can be tested without any server.
+After it, settle() takes what is there for true: what was in doubt has been decided, and what is
+wrong is counted once.
+"""
+
+import collections
+import os
+
+from lab import compare, mail, util
+
+# seconds after its answer in which the end of a process can still undo what a sender knows of it:
+# Postfix removes a mail from its queue after the delivery, and no fsync says so
+QUEUED = 12.0
+
+
+class Judge:
+    """One user, one round."""
+
+    def __init__(self, ledger, kinds, user, figures):
+        self.ledger, self.kinds, self.user, self.figures = ledger, kinds, user, figures
+        self.book = ledger.books[user]
+        self.there = collections.Counter()      # (Folder, Message-ID) -> how often
+        self.flags = {}                         # (Folder, Message-ID) -> {flags in lower case}
+        self.named = {}                         # Folder -> name
+
+    def add(self, what, text, *args, number=1):
+        self.figures.add(what, "%s: %s" % (self.user, text % args), number)
+
+    # --- what is there --------------------------------------------------------------------------
+
+    def read(self, view):
+        for name, (_validity, rows) in view["folders"].items():
+            folder = self.book.folder(name)
+            if folder is None:
+                folder = self.unexpected(name)
+            elif folder in self.named:
+                self.add("folders wrong", "%s is there as %s, too", name, self.named[folder])
+            self.named[folder] = name
+            for uid, row in rows.items():
+                self.message(folder, name, uid, row)
+
+    def unexpected(self, name):
+        gone = [f for f in self.book.folders if name in f.names]
+        self.add("folders wrong", "%s is there, and %s", name, "was deleted" if gone else "nobody made it")
+        folder = gone[0] if gone else self.ledger.folder_making(self.user, name)
+        folder.may = True
+        return folder
+
+    def message(self, folder, name, uid, row):
+        ident, key = row[1], (folder, row[1])
+        known = self.book.messages.get(ident)
+        if known is None:
+            self.add("damaged", "%s UID %d: nobody sent a message %s", name, uid, ident)
+            return
+        if row[6] is not None and row[6] != ident:
+            self.add("rebound", "%s UID %d: header of %s, body of %s", name, uid, ident, row[6])
+        self.there[key] += 1
+        self.flags[key] = {f.lower() for f in row[0]}
+        if known.digest and row[5] != known.digest:
+            self.add("damaged", "%s UID %d: %s has another text", name, uid, ident)
+
+    # --- the comparison -------------------------------------------------------------------------
+
+    def compare(self):
+        for key in set(self.book.copies) | set(self.there):
+            self.number(key, self.book.copies.get(key))
+        self.nowhere()
+        for key, copy in self.book.copies.items():
+            # where there are more, it is not known of which of them the flags were told
+            if self.there[key] == 1 <= copy.most:
+                self.check_flags(key, copy)
+        for folder in self.book.folders:
+            if folder.must and folder not in self.named:
+                self.add("folders wrong", "%s is not there", sorted(folder.names))
+
+    def where(self, key):
+        return "%s in %s" % (key[1], self.named.get(key[0]) or sorted(key[0].names))
+
+    def number(self, key, copy):
+        least, most = (copy.least, copy.most) if copy else (0, 0)
+        if self.there[key] < least:
+            self.add("missing", "%s: there %d times, must be %d", self.where(key), self.there[key], least,
+                     number=least - self.there[key])
+        if self.there[key] > most:
+            self.too_many(key, copy, self.there[key] - most)
+
+    def too_many(self, key, copy, number):
+        """A second delivery, or a removal that was undone?  Where both may be, the former."""
+        message = self.book.messages[key[1]]
+        again = min(number, 1) if self.cut_off(message) else 0
+        back = min(number - again, len(copy.removals)) if copy else 0
+        if again:
+            self.add("duplicated (allowed)", "%s", self.where(key))
+        if back:
+            fine = any(self.parting(when) for when in copy.removals)
+            self.add("came back (allowed)" if fine else "came back", "%s", self.where(key), number=back)
+        if number > again + back:
+            self.add("duplicated", "%s: %d times", self.where(key), self.there[key],
+                     number=number - again - back)
+
+    def parting(self, when):
+        """Could the nodes have been parting at this moment?  See DESIGN, "What stays ambiguous"."""
+        return any(self.kinds[kind].parts and begin < when + 1.0
+                   for kind, _letters, begin in self.ledger.outages)
+
+    def cut_off(self, message):
+        """Was the message's delivery cut off, by the end of something on its way?"""
+        if message.node is None:
+            return False
+        last = (message.answered or util.now()) + (QUEUED if message.way == "smtp" else 0.5)
+        return any(self.kinds[kind].cuts and message.node.letter in letters and message.sent < begin + 1.0
+                   and begin < last for kind, letters, begin in self.ledger.outages)
+
+    def nowhere(self):
+        total = collections.Counter()
+        must = collections.Counter()
+        for (_folder, ident), number in self.there.items():
+            total[ident] += number
+        for (_folder, ident), copy in self.book.copies.items():
+            must[ident] += copy.least
+        for ident, message in self.book.messages.items():
+            # where it must be in some folder it was counted there
+            if message.kept and not total[ident] and not must[ident]:
+                self.add("missing", "%s is nowhere", ident)
+
+    def check_flags(self, key, copy):
+        for flag, values in copy.flags.items():
+            if (flag.lower() in self.flags[key]) not in values:
+                self.add("flags lost", "%s: %s is not %s", self.where(key), flag, values)
+
+    def check_subscriptions(self, view):
+        for name in set(view["subscribed"]) | set(self.book.subscribed):
+            if (name in view["subscribed"]) not in self.book.subscribed.get(name, {False}):
+                self.add("folders wrong", "subscription of %s is not %s", name,
+                         self.book.subscribed.get(name))
+
+    # --- what is known from now on ------------------------------------------------------------------
+
+    def settle(self, view):
+        book = self.book
+        for folder in list(book.folders):
+            if folder in self.named:
+                folder.names, folder.must, folder.may = {self.named[folder]}, True, True
+            else:
+                book.folders.remove(folder)
+        for key, copy in list(book.copies.items()):
+            if self.there[key]:
+                self.settle_copy(key, copy)
+            else:
+                del book.copies[key]
+        for key, number in self.there.items():
+            copy = book.copies[key]
+            copy.least = copy.most = number
+        here = {ident for _folder, ident in book.copies}
+        book.messages = {i: m for i, m in book.messages.items() if i in here}
+        for message in book.messages.values():
+            message.kept, message.doomed = True, False
+        book.subscribed = {name: {True} for name in view["subscribed"]}
+
+    def settle_copy(self, key, copy):
+        copy.removals, copy.doomed = [], False
+        copy.flags = {flag: {flag.lower() in self.flags[key]} for flag in copy.flags}
+
+
+def judge(ledger, kinds, user, view):
+    """The figures of one user; the ledger knows afterwards what is there."""
+    from .table import Figures
+    figures = Figures()
+    one = Judge(ledger, kinds, user, figures)
+    with ledger.lock:
+        one.read(view)
+        one.compare()
+        one.check_subscriptions(view)
+        one.settle(view)
+    return figures
+
+
+# --- the stores -----------------------------------------------------------------------------------------
+
+
+def stored_messages(node, user):
+    """{folder name: Counter of (Message-ID, digest of the text)} in the store's files."""
+    top, found = node.stored(user, "Maildir"), {}
+    for name in os.listdir(top):
+        path = os.path.join(top, name)
+        if name.startswith(".") and not name.startswith("..") and os.path.isdir(os.path.join(path, "cur")):
+            found[name[1:]] = messages_below(path)
+    found["INBOX"] = messages_below(top)
+    return found
+
+
+def messages_below(path):
+    found = collections.Counter()
+    for part in ("cur", "new"):
+        for name in os.listdir(os.path.join(path, part)):
+            if name.startswith("."):
+                continue
+            with open(os.path.join(path, part, name), "rb") as f:
+                text = f.read()
+            found[mail.message_id(text), mail.text_digest(text)] += 1
+    return found
+
+
+def shown_messages(view):
+    return {name: collections.Counter((row[1], row[5]) for row in rows.values())
+            for name, (_validity, rows) in view["folders"].items()}
+
+
+def store_difference(node, user, view):
+    """Where the store's files are not what is shown over IMAP, in words."""
+    stored, shown = stored_messages(node, user), shown_messages(view)
+    return ["%s: %s: in the store %s, shown %s" % (
+        node.host, name, dict(stored.get(name, {}) - shown.get(name, collections.Counter())),
+        dict(shown.get(name, {}) - stored.get(name, collections.Counter())))
+            for name in sorted(set(stored) | set(shown)) if stored.get(name) != shown.get(name)]
+
+
+def agreed_view(pair, user, timeout):
+    """(view of node a, [what differs]) once both nodes show the same, or at the end of the time."""
+    state = {}
+
+    def equal():
+        try:
+            state["found"], state["view"] = compare.differences(pair, user)
+            state["found"] += [w for node in pair.nodes
+                               for w in store_difference(node, user, state["view"])]
+        except (util.Fail, OSError, AttributeError) as error:
+            state["found"] = ["%s: %s" % (type(error).__name__, error)]
+        return not state["found"]
+    try:
+        util.poll("equal", equal, timeout)
+    except util.Fail:
+        pass
+    return state.get("view"), state["found"]

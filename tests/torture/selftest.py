@@ -1,0 +1,235 @@
+"""That the referee sees what it is there to see: views and stores made by hand, without any server."""
+
+import os
+import tempfile
+import types
+import unittest
+
+from lab import mail
+
+from . import faults, plan, referee
+from .ledger import Folder, Ledger
+from .witness import Witness
+
+A = types.SimpleNamespace(letter="a")
+B = types.SimpleNamespace(letter="b")
+
+
+def row(ident, flags=(), digest="h", text_ident=None):
+    return (tuple(flags), ident, "9", "date", "whole", digest, text_ident or ident)
+
+
+class Judging(unittest.TestCase):
+    """User u has INBOX with <1>, delivered at a, and <2> and the folder F."""
+
+    def setUp(self):
+        self.ledger = Ledger(["u"])
+        self.book = self.ledger.books["u"]
+        self.inbox = self.book.folder("INBOX")
+        self.work = self.ledger.folder_making("u", "F")
+        self.ledger.folder_made(self.work, A)
+        for ident in ("<1>", "<2>"):
+            self.deliver(ident)
+
+    def deliver(self, ident, answered=True, way="lmtp"):
+        self.ledger.adding("u", self.inbox, ident, "h", A, way)
+        if answered:
+            self.ledger.added("u", self.inbox, ident)
+
+    def found(self, inbox=("<1>", "<2>"), work=(), subscribed=(), **more):
+        """What the referee says of a view: {what: number}, without what is 0."""
+        rows = [r if isinstance(r, tuple) else row(r) for r in inbox]
+        folders = {"INBOX": (1, dict(enumerate(rows, 1))), "F": (1, dict(enumerate(map(row, work), 1)))}
+        folders.update(more)
+        view = {"folders": {k: v for k, v in folders.items() if v}, "subscribed": list(subscribed)}
+        count = referee.judge(self.ledger, faults.KINDS, "u", view).count
+        return {what: n for what, n in count.items() if n}
+
+    def test_right(self):
+        self.assertEqual(self.found(), {})
+
+    def test_missing(self):
+        self.assertEqual(self.found(["<1>"]), {"missing": 1})
+        self.assertEqual(self.found(["<1>"]), {}, "what is wrong is counted once")
+
+    def test_unanswered(self):
+        self.deliver("<3>", answered=False)
+        self.assertEqual(self.found(), {}, "it may be missing")
+        self.deliver("<4>", answered=False)
+        self.assertEqual(self.found(["<1>", "<2>", "<4>"]), {}, "or be there")
+        self.assertEqual(self.found(), {"missing": 1}, "but not come and go")
+
+    def test_duplicate(self):
+        self.assertEqual(self.found(["<1>", "<1>", "<2>"]), {"duplicated": 1})
+
+    def test_duplicate_of_cut(self):
+        self.ledger.outage("cut", [A, B])
+        self.deliver("<3>")
+        self.assertEqual(self.found(["<1>", "<2>", "<3>", "<3>"]), {"duplicated": 1})
+
+    def test_duplicate_allowed(self):
+        self.deliver("<3>", answered=False)
+        self.ledger.outage("kill-mailfs", [A])
+        self.assertEqual(self.found(["<1>", "<2>", "<3>", "<3>"]), {"duplicated (allowed)": 1})
+
+    def test_duplicate_elsewhere(self):
+        self.deliver("<3>", answered=False)
+        self.ledger.outage("kill-mailfs", [B])
+        self.assertEqual(self.found(["<1>", "<2>", "<3>", "<3>"]), {"duplicated": 1})
+
+    def test_damaged(self):
+        self.assertEqual(self.found([row("<1>", digest="x"), "<2>"]), {"damaged": 1})
+        self.assertEqual(self.found(["<1>", "<2>", "<alien>"]), {"damaged": 1})
+
+    def test_other_body(self):
+        self.assertEqual(self.found([row("<1>", text_ident="<2>"), "<2>"]), {"rebound": 1})
+
+    def test_flags(self):
+        self.ledger.storing("u", self.inbox, "<1>", "kw", True)
+        self.assertEqual(self.found([row("<1>", ["kw"]), "<2>"]), {}, "not answered: may be")
+        self.ledger.storing("u", self.inbox, "<1>", "kw", False)
+        self.ledger.stored("u", self.inbox, "<1>", "kw", False, A)
+        self.assertEqual(self.found([row("<1>", ["kw"]), "<2>"]), {"flags lost": 1})
+
+    def cut_power(self, alone_since, both=False):
+        self.ledger.storing("u", self.inbox, "<1>", "kw", True)
+        self.ledger.stored("u", self.inbox, "<1>", "kw", True, A)
+        self.ledger.power_cut(A, alone_since, both)
+        return self.found()
+
+    def test_flags_power(self):
+        self.assertEqual(self.cut_power(None), {"flags lost": 1}, "in sync it is on both")
+
+    def test_flags_power_alone(self):
+        self.assertEqual(self.cut_power(1.0), {}, "nothing promises this")
+
+    def test_flags_power_both(self):
+        self.assertEqual(self.cut_power(None, both=True), {})
+
+    def test_expunged(self):
+        self.ledger.removing("u", self.inbox, "<1>")
+        self.assertEqual(self.found(["<2>"]), {}, "not answered: may be")
+        self.ledger.removing("u", self.inbox, "<2>")
+        self.ledger.removed("u", self.inbox, "<2>", A)
+        self.assertEqual(self.found(["<2>"]), {"came back": 1})
+
+    def test_expunged_at_the_parting(self):
+        self.ledger.removing("u", self.inbox, "<2>")
+        self.ledger.removed("u", self.inbox, "<2>", A)
+        self.ledger.outage("cut", [A, B])
+        self.assertEqual(self.found(), {"came back (allowed)": 1})
+
+    def move(self, answered):
+        self.ledger.adding("u", self.work, "<1>")
+        self.ledger.removing("u", self.inbox, "<1>", moved=True)
+        if answered:
+            self.ledger.added("u", self.work, "<1>")
+            self.ledger.removed("u", self.inbox, "<1>", A)
+
+    def test_moved(self):
+        self.move(True)
+        self.assertEqual(self.found(["<2>"]), {"missing": 1})
+
+    def test_move_unanswered(self):
+        self.move(False)
+        self.assertEqual(self.found(["<2>"]), {"missing": 1}, "in one of the two it must be")
+
+    def test_move_half(self):
+        self.move(False)
+        self.assertEqual(self.found(["<1>", "<2>"], ["<1>"]), {})
+
+    def test_removed_before_answered(self):
+        self.deliver("<3>", answered=False)
+        self.ledger.removing("u", self.inbox, "<3>")
+        self.ledger.added("u", self.inbox, "<3>")
+        self.ledger.removed("u", self.inbox, "<3>", B)
+        self.assertEqual(self.found(), {})
+
+    def test_folder(self):
+        self.assertEqual(self.found(F=None), {"folders wrong": 1})
+        self.assertEqual(self.found(Other=(1, {}), F=None), {"folders wrong": 1})
+
+    def test_folder_renamed(self):
+        self.ledger.folder_renaming(self.work, "G")
+        self.assertEqual(self.found(F=None, G=(1, {})), {}, "not answered: may be")
+        self.ledger.folder_renaming(self.work, "H")
+        self.ledger.folder_renamed(self.work, "G", A)
+        self.assertEqual(self.found(F=None, G=(1, {})), {"folders wrong": 2})
+
+    def test_folder_deleted(self):
+        self.ledger.folder_deleting("u", self.work)
+        self.ledger.folder_deleted("u", self.work, A)
+        self.assertEqual(self.found(), {"folders wrong": 1})
+
+    def test_subscriptions(self):
+        self.ledger.subscribing("u", "F", True)
+        self.ledger.subscribed("u", "F", True, A)
+        self.assertEqual(self.found(), {"folders wrong": 1})
+        self.assertEqual(self.found(subscribed=["G"]), {"folders wrong": 1})
+
+
+class Witnessing(unittest.TestCase):
+    def test_rebound(self):
+        witness, folder = Witness(), Folder("INBOX")
+        witness.look("a", "u", folder, 1, {1: "<1>", 2: None})
+        witness.look("b", "u", folder, 1, {1: "<1>", 2: "<2>"})
+        witness.look("b", "u", folder, 2, {1: "<2>"})
+        self.assertEqual(witness.take(), [])
+        witness.look("b", "u", folder, 1, {2: "<3>"})
+        self.assertEqual(len(witness.take()), 1)
+
+    def test_body(self):
+        witness = Witness()
+        witness.read("a", "u", "INBOX", 1, "<1>", "<2>")
+        self.assertEqual(len(witness.take()), 1)
+
+
+class Stores(unittest.TestCase):
+    def setUp(self):
+        self.top = tempfile.TemporaryDirectory()
+        self.box = os.path.join(self.top.name, "u", "Maildir")
+        for folder in ("", ".F"):
+            for part in ("cur", "new", "tmp"):
+                os.makedirs(os.path.join(self.box, folder, part))
+        self.node = types.SimpleNamespace(
+            host="mx-a", stored=lambda *parts: os.path.join(self.top.name, *parts))
+        self.text = mail.message(ident="1@x")
+        with open(os.path.join(self.box, "cur", "1:2,S"), "wb") as f:
+            f.write(self.text.replace(b"\r\n", b"\n"))
+
+    def tearDown(self):
+        self.top.cleanup()
+
+    def difference(self, *rows):
+        view = {"folders": {"INBOX": (1, dict(enumerate(rows, 1))), "F": (1, {})}, "subscribed": []}
+        return referee.store_difference(self.node, "u", view)
+
+    def test_stores(self):
+        right = row("<1@x>", digest=mail.text_digest(self.text))
+        self.assertEqual(self.difference(right), [])
+        self.assertTrue(self.difference())
+        self.assertTrue(self.difference(right, right))
+        self.assertTrue(self.difference(row("<1@x>", digest="other")))
+
+
+class Planning(unittest.TestCase):
+    def test_repeatable(self):
+        steps = [plan.steps("seed", n, faults.KINDS)[0] for n in range(50)]
+        self.assertEqual(steps, [plan.steps("seed", n, faults.KINDS)[0] for n in range(50)])
+        self.assertEqual({s.kind for round_ in steps for s in round_}, set(faults.KINDS))
+
+    def test_short(self):
+        self.assertEqual({s.kind for round_ in plan.SHORT for s in round_}, set(faults.KINDS))
+
+
+def passed():
+    """Run them; True if all is well, else what is not has been printed."""
+    suite = unittest.TestSuite()
+    for case in (Judging, Witnessing, Stores, Planning):
+        suite.addTests(unittest.defaultTestLoader.loadTestsFromTestCase(case))
+    result = unittest.TestResult()
+    suite.run(result)
+    for name, text in result.failures + result.errors:
+        print("    %s\n%s" % (name, text))
+    print("%s torture.selftest (%d)" % ("PASS" if result.wasSuccessful() else "FAIL", result.testsRun))
+    return result.wasSuccessful()
