@@ -68,8 +68,8 @@ static int commit_marks(const struct wish *list, uint64_t gen) {
     if (paths == NULL)
         return -ENOMEM;
     for (const struct wish *w = list; w != NULL && n < BATCH; w = w->next, n++) {
-        batch[n] = (struct mark){
-            .dir = w->dir->id, .gen = gen, .handle = w->dir->self->handle, .path = paths[n]};
+        batch[n] = (struct mark){.dir = w->dir->id, .gen = gen, .path = paths[n]};
+        inode_handle(w->dir->self, &batch[n].handle);
         if (dir_path(w->dir->self, paths[n], sizeof paths[n]) != 0)
             paths[n][0] = '\0';
     }

@@ -148,15 +148,16 @@ int dir_attach(struct inode *in, int fd, struct inode *parent, const char *name)
     }
     d->self = in;
     d->fd = fd;
+    d->sought = true;
     pthread_rwlock_init(&d->names, NULL);
     if (parent != NULL)
         inode_place_set(in, parent, name);
-    if (parent == NULL)
+    if (in == inode_root())
         id_register(d); /* the root's is all zero */
     in->dir = d;
     dir_settle(d, name);
     if (d->has_id)
-        lock_left_behind(d);
+        lock_found(d);
     return 0;
 }
 

@@ -43,11 +43,13 @@ static void tell_make(const struct spot *at, struct inode *in, const struct stat
     Mfl__Act act = MFL__ACT__INIT;
     Mfl__DirMake make = MFL__DIR_MAKE__INIT;
     Mfl__Meta meta;
+    struct io_handle handle;
+    inode_handle(in, &handle);
     event_meta(&meta, st);
     make.id = wire_bytes_of(&in->dir->id);
     make.name = event_text(at->name);
     make.meta = &meta;
-    make.handle = (ProtobufCBinaryData){sizeof in->handle, (uint8_t *)&in->handle};
+    make.handle = (ProtobufCBinaryData){sizeof handle, (uint8_t *)&handle};
     act.what_case = MFL__ACT__WHAT_DIR_MAKE;
     act.dir_make = &make;
     event_tell(&act, &at->w, pid);

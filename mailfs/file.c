@@ -16,6 +16,7 @@
 
 #include "change.h"
 #include "dir.h"
+#include "keep.h"
 
 static pthread_mutex_t files = PTHREAD_MUTEX_INITIALIZER;
 
@@ -23,7 +24,9 @@ static bool is_tracked(const struct file *f, const struct spot *at) {
     return at != NULL && at->sent && (f->flags & O_ACCMODE) != O_RDONLY && f->in->type == S_IFREG;
 }
 
-struct file *file_new(struct inode *in, int fd, int flags, pid_t pid, const struct spot *at) {
+/* Without a handle yet. */
+static struct file *file_make(struct inode *in, int fd, int flags, pid_t pid,
+                              const struct spot *at) {
     struct file *f = calloc(1, sizeof *f);
     if (f == NULL)
         return NULL;
@@ -33,10 +36,76 @@ struct file *file_new(struct inode *in, int fd, int flags, pid_t pid, const stru
     f->pid = pid;
     f->refs = 1;
     f->tracked = is_tracked(f, at);
-    inode_ref(in);
+    return f;
+}
+
+static void file_enter(struct file *f) {
+    inode_ref(f->in);
     pthread_mutex_lock(&files);
-    DL_APPEND(in->files, f);
+    DL_APPEND(f->in->files, f);
     pthread_mutex_unlock(&files);
+}
+
+struct file *file_new(struct inode *in, int fd, int flags, pid_t pid, const struct spot *at) {
+    struct file *f = file_make(in, fd, flags, pid, at);
+    if (f == NULL)
+        return NULL;
+    f->fh = keep_file_new((uint32_t)inode_id(in), flags, pid, f);
+    if (f->fh == 0) {
+        free(f);
+        return NULL;
+    }
+    file_enter(f);
+    return f;
+}
+
+/* What an open(2) does once is done. */
+static struct file *file_again(uint64_t fh) {
+    const struct keep_file *k = keep_file_of(fh);
+    struct inode *in = k == NULL ? NULL : inode_of(k->node);
+    struct place place;
+    struct spot at;
+    if (in == NULL || in->type != S_IFREG)
+        return NULL;
+    int flags = (int)k->flags & ~(O_CREAT | O_EXCL | O_TRUNC);
+    int fd = inode_open(in, flags & FILE_BACKING_FLAGS);
+    if (fd < 0)
+        return NULL;
+    bool placed = inode_place_get(in, &place);
+    if (placed)
+        spot_make(&at, place.parent, place.name);
+    struct file *f = file_make(in, fd, flags, k->pid, placed ? &at : NULL);
+    if (f != NULL) {
+        f->fh = fh;
+        file_enter(f);
+        keep_file_set_user(fh, f);
+    } else {
+        close(fd);
+    }
+    if (placed) {
+        spot_done(&at);
+        place_done(&place);
+    }
+    return f;
+}
+
+struct file *file_of(uint64_t fh) {
+    static pthread_mutex_t opening = PTHREAD_MUTEX_INITIALIZER;
+    struct file *f = keep_file_user(fh);
+    if (f != NULL)
+        return f;
+    pthread_mutex_lock(&opening);
+    f = keep_file_user(fh);
+    if (f == NULL)
+        f = file_again(fh);
+    pthread_mutex_unlock(&opening);
+    return f;
+}
+
+struct file *file_closed(uint64_t fh) {
+    struct file *f = keep_file_user(fh);
+    if (f == NULL)
+        keep_file_free(fh);
     return f;
 }
 
@@ -49,6 +118,7 @@ void file_unref(struct file *f) {
     if (!last)
         return;
     file_clean(f);
+    keep_file_free(f->fh);
     close(f->fd);
     inode_unref(f->in, 1);
     free(f);

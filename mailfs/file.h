@@ -8,18 +8,28 @@
  * A file that travels as a whole (control files, sieve scripts, a message written in place) is
  * *dirty* from the first write until syncd has been told: at release, at U, or when the owner of L
  * dies.
+ *
+ * The handle that the kernel has for it outlives this worker; another one opens the file anew, by
+ * its inode, when the handle is first used. What was dirty then is known by the marks.
  */
 
 #include <stdbool.h>
 #include <stdint.h>
 #include <sys/types.h>
 
+#include <fcntl.h>
+
 #include "inode.h"
 
 struct spot;
 
+/* What of open(2)'s flags means something on the store: O_DIRECT is the kernel's affair. */
+#define FILE_BACKING_FLAGS                                                                         \
+    (O_ACCMODE | O_APPEND | O_TRUNC | O_SYNC | O_DSYNC | O_NOATIME | O_NONBLOCK)
+
 struct file {
     struct file *prev, *next; /* of in->files */
+    uint64_t fh;              /* its handle in the kernel, keep.h */
     struct inode *in;         /* a reference */
     int fd;
     int refs;
@@ -34,6 +44,15 @@ struct file {
 /* Takes over fd; references in. at: where it was opened, or NULL if that is not known. */
 struct file *file_new(struct inode *in, int fd, int flags, pid_t pid, const struct spot *at);
 void file_unref(struct file *f);
+
+/*
+ * Of a handle of the kernel's: borrowed, valid as long as the request is. NULL: it cannot be opened
+ * any more: the file was removed while another worker had it open.
+ */
+struct file *file_of(uint64_t fh);
+/* The kernel has closed it: NULL if it was never used here (and is no more). The caller's
+ * reference. */
+struct file *file_closed(uint64_t fh);
 int file_fd(const struct file *f);
 
 /* Any open file of in, with a reference, or NULL. */

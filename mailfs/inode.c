@@ -1,9 +1,8 @@
 /*
- * inode - the table of known inodes, their references and places
+ * inode - the table of known inodes, and their references (places: inode_place.c)
  *
- * Locks: `table` guards the hash and all reference counts; `places` guards parent and name of every
- * inode (and what dir.c derives from them). The table's may be taken while the places' is held,
- * never the other way round; neither is held over a system call.
+ * Locks: `table` guards the hash, the free slots and all reference counts. It may be taken while
+ * the places' lock is held, never the other way round; neither is held over a system call.
  *
  * Diagnostics: none; errors are returned.
  */
@@ -18,6 +17,8 @@
 
 #include "dir.h"
 #include "file.h"
+#include "inode_int.h"
+#include "keep.h"
 #include "prepare.h"
 
 #define BUCKETS_FIRST 1024u
@@ -25,16 +26,102 @@
 static pthread_mutex_t table = PTHREAD_MUTEX_INITIALIZER;
 static struct inode **buckets;
 static size_t n_buckets, n_inodes;
-static uint32_t next_generation = 1;
-static pthread_rwlock_t places = PTHREAD_RWLOCK_INITIALIZER;
+static struct inode *_Atomic *by_slot;
+static uint32_t *unused; /* slots that were used and are free */
+static size_t n_unused, room_unused;
 static struct inode *root;
 static int mount_fd = -1; /* any descriptor of the store's file system, for its handles */
 
+struct inode inode_nobody = {.refs = UINT64_C(1) << 48, .slot = KEEP_INODES_MAX - 1};
+
+/* --- slots ---------------------------------------------------------------------------------------
+ */
+
+struct keep_inode *inode_slot(const struct inode *in) {
+    return &keep.inodes[in->slot];
+}
+
+void inode_handle(const struct inode *in, struct io_handle *h) {
+    const struct keep_inode *k = inode_slot(in);
+    *h = (struct io_handle){.len = k->handle_len, .type = k->handle_type};
+    if (h->len > KEEP_HANDLE_MAX)
+        h->len = 0; /* torn: no handle at all */
+    memcpy(h->b, k->handle, h->len);
+}
+
+bool inode_no_cache(const struct inode *in) {
+    return in->made_up || (atomic_load(&inode_slot(in)->kind) & KEEP_NO_CACHE) != 0;
+}
+
+void inode_set_no_cache(struct inode *in, bool no_cache) {
+    struct keep_inode *k = inode_slot(in);
+    if (inode_no_cache(in) == no_cache)
+        return;
+    if (no_cache)
+        atomic_fetch_or(&k->kind, KEEP_NO_CACHE);
+    else
+        atomic_fetch_and(&k->kind, KEEP_TYPE);
+}
+
+/* Under the table's lock. A slot that cannot be remembered is lost until the next worker. */
+static void slot_unused(uint32_t i) {
+    if (n_unused == room_unused) {
+        size_t room = room_unused == 0 ? 1024 : room_unused * 2;
+        uint32_t *bigger = realloc(unused, room * sizeof *bigger);
+        if (bigger == NULL)
+            return;
+        unused = bigger;
+        room_unused = room;
+    }
+    unused[n_unused++] = i;
+}
+
+/* Under the table's lock. */
+static int slot_new(uint32_t *i) {
+    if (n_unused > 0) {
+        *i = unused[--n_unused];
+        return 0;
+    }
+    *i = atomic_load(&keep.head->inodes);
+    if (*i >= KEEP_INODES_MAX - 1)
+        return -ENFILE;
+    atomic_store(&keep.head->inodes, *i + 1);
+    return 0;
+}
+
+static void slot_fill(struct inode *in, const struct stat *st, const struct io_handle *h) {
+    struct keep_inode *k = inode_slot(in);
+    k->ino = st->st_ino;
+    k->dev = (uint32_t)st->st_dev; /* the kernel's own form of it has 32 bits */
+    k->generation = atomic_fetch_add(&keep.head->generation, 1) + 1;
+    k->handle_len = h->len;
+    k->handle_type = h->type;
+    memcpy(k->handle, h->b, sizeof k->handle);
+    atomic_store(&k->lookups, 0);
+    atomic_store(&k->aux, 0);
+    atomic_store(&k->parent, 0);
+    atomic_store(&k->kind, (uint8_t)((st->st_mode & S_IFMT) >> 12));
+    atomic_store(&by_slot[in->slot], in);
+    atomic_store(&k->state, in->made_up ? KEEP_MADE_UP : KEEP_USED);
+}
+
+static void slot_free(const struct inode *in) {
+    atomic_store(&inode_slot(in)->state, KEEP_FREE);
+    atomic_store(&by_slot[in->slot], NULL);
+    pthread_mutex_lock(&table);
+    slot_unused(in->slot);
+    pthread_mutex_unlock(&table);
+}
+
 /* --- the table: all under its lock ---------------------------------------------------------- */
 
-static size_t bucket_of(uint64_t dev, uint64_t ino, size_t n) {
-    uint64_t x = (ino ^ (dev << 17)) * UINT64_C(0x9e3779b97f4a7c15);
+static size_t bucket_of(uint32_t dev, uint64_t ino, size_t n) {
+    uint64_t x = (ino ^ ((uint64_t)dev << 17)) * UINT64_C(0x9e3779b97f4a7c15);
     return (size_t)(x >> 20) & (n - 1);
+}
+
+static size_t bucket_of_inode(const struct inode *in, size_t n) {
+    return bucket_of(inode_slot(in)->dev, inode_slot(in)->ino, n);
 }
 
 static void table_grow(void) {
@@ -44,7 +131,7 @@ static void table_grow(void) {
         return; /* longer chains, then */
     for (size_t i = 0; i < n_buckets; i++) {
         for (struct inode *in = buckets[i], *next; in != NULL; in = next) {
-            struct inode **b = &bigger[bucket_of(in->dev, in->ino, n)];
+            struct inode **b = &bigger[bucket_of_inode(in, n)];
             next = in->next;
             in->next = *b;
             *b = in;
@@ -56,8 +143,8 @@ static void table_grow(void) {
 }
 
 static struct inode *table_find(uint64_t dev, uint64_t ino) {
-    struct inode *in = n_buckets == 0 ? NULL : buckets[bucket_of(dev, ino, n_buckets)];
-    while (in != NULL && (in->ino != ino || in->dev != dev))
+    struct inode *in = n_buckets == 0 ? NULL : buckets[bucket_of((uint32_t)dev, ino, n_buckets)];
+    while (in != NULL && (inode_slot(in)->ino != ino || inode_slot(in)->dev != (uint32_t)dev))
         in = in->next;
     return in;
 }
@@ -67,7 +154,7 @@ static int table_add(struct inode *in) {
         table_grow();
     if (n_buckets == 0)
         return -ENOMEM;
-    struct inode **b = &buckets[bucket_of(in->dev, in->ino, n_buckets)];
+    struct inode **b = &buckets[bucket_of_inode(in, n_buckets)];
     in->next = *b;
     *b = in;
     in->hashed = true;
@@ -78,7 +165,7 @@ static int table_add(struct inode *in) {
 static void table_remove(struct inode *in) {
     if (!in->hashed)
         return;
-    struct inode **b = &buckets[bucket_of(in->dev, in->ino, n_buckets)];
+    struct inode **b = &buckets[bucket_of_inode(in, n_buckets)];
     while (*b != in)
         b = &(*b)->next;
     *b = in->next;
@@ -89,9 +176,11 @@ static void table_remove(struct inode *in) {
 /* The one of this number and handle, a reference added, or NULL. */
 static struct inode *table_take(const struct stat *st, const struct io_handle *h) {
     struct inode *in = table_find(st->st_dev, st->st_ino);
+    struct io_handle had;
     if (in == NULL)
         return NULL;
-    if (memcmp(&in->handle, h, sizeof *h) != 0) {
+    inode_handle(in, &had);
+    if (memcmp(&had, h, sizeof *h) != 0) {
         table_remove(in); /* the number was given to another file */
         return NULL;
     }
@@ -107,11 +196,32 @@ struct inode *inode_root(void) {
 }
 
 struct inode *inode_of(uint64_t nodeid) {
-    return nodeid == 1 ? root : (struct inode *)(uintptr_t)nodeid; /* 1: FUSE_ROOT_ID */
+    struct inode *in = nodeid - 1 < KEEP_INODES_MAX ? atomic_load(&by_slot[nodeid - 1]) : NULL;
+    return in != NULL ? in : &inode_nobody;
 }
 
 uint64_t inode_id(const struct inode *in) {
-    return in == root ? 1 : (uint64_t)(uintptr_t)in;
+    return (uint64_t)in->slot + 1;
+}
+
+void inode_give(struct inode *in) {
+    atomic_fetch_add(&inode_slot(in)->lookups, 1);
+}
+
+static void lookups_less(struct inode *in, uint64_t n) {
+    _Atomic uint64_t *l = &inode_slot(in)->lookups;
+    uint64_t had = atomic_load(l);
+    while (!atomic_compare_exchange_weak(l, &had, had > n ? had - n : 0))
+        ;
+}
+
+void inode_take_back(struct inode *in) {
+    lookups_less(in, 1);
+}
+
+void inode_forget(struct inode *in, uint64_t n) {
+    lookups_less(in, n);
+    inode_unref(in, n);
 }
 
 void inode_ref(struct inode *in) {
@@ -133,6 +243,7 @@ static void inode_free(struct inode *in) {
     if (in->dir != NULL)
         dir_free(in->dir);
     prepare_inode_gone(in);
+    slot_free(in);
     free(in->name);
     free(in);
 }
@@ -164,24 +275,32 @@ struct inode *inode_find(uint64_t dev, uint64_t ino) {
 }
 
 struct inode *inode_made_up(void) {
+    static const struct stat st = {.st_mode = S_IFREG | 0600};
+    static const struct io_handle none;
     struct inode *in = calloc(1, sizeof *in);
     if (in == NULL)
         return NULL;
     in->refs = 1;
     in->made_up = true;
     in->type = S_IFREG;
-    in->generation = 1;
+    pthread_mutex_lock(&table);
+    int r = slot_new(&in->slot);
+    pthread_mutex_unlock(&table);
+    if (r != 0) {
+        free(in);
+        return NULL;
+    }
+    slot_fill(in, &st, &none);
     return in;
 }
 
 /* Finds or makes it; a directory may have to be attached yet. */
-static int inode_take(const struct stat *st, const struct io_handle *h, struct inode **out) {
+int inode_take(const struct stat *st, const struct io_handle *h, struct inode **out) {
+    if (h->len > KEEP_HANDLE_MAX)
+        return -EOVERFLOW;
     struct inode *made = calloc(1, sizeof *made);
     if (made == NULL)
         return -ENOMEM;
-    made->ino = st->st_ino;
-    made->dev = st->st_dev;
-    made->handle = *h;
     made->type = (uint16_t)(st->st_mode & S_IFMT);
     made->refs = 1;
 
@@ -189,8 +308,11 @@ static int inode_take(const struct stat *st, const struct io_handle *h, struct i
     pthread_mutex_lock(&table);
     struct inode *in = table_take(st, h);
     if (in == NULL) {
-        made->generation = next_generation++;
-        r = table_add(made);
+        r = slot_new(&made->slot);
+        if (r == 0) {
+            slot_fill(made, st, h);
+            r = table_add(made);
+        }
         in = made;
     }
     pthread_mutex_unlock(&table);
@@ -248,20 +370,80 @@ int inode_lookup(struct inode *parent, const char *name, struct inode **out, str
     return r;
 }
 
-int inode_init(int store_fd) {
+/* --- taking over: before there are other threads ---------------------------------------------- */
+
+/* Of a number that was given twice, the later one is in the table. */
+static int restore_hash(struct inode *in) {
+    const struct keep_inode *k = inode_slot(in);
+    struct inode *other = table_find(k->dev, k->ino);
+    if (other != NULL && inode_slot(other)->generation - k->generation < UINT32_MAX / 2)
+        return 0;
+    if (other != NULL)
+        table_remove(other);
+    return table_add(in);
+}
+
+/* The kernel knows it, or a lock hangs on it: it goes on. */
+static int restore_one(uint32_t i) {
+    struct keep_inode *k = &keep.inodes[i];
+    uint8_t state = atomic_load(&k->state);
+    uint64_t lookups = atomic_load(&k->lookups);
+    bool is_dir = (atomic_load(&k->kind) & KEEP_TYPE) == S_IFDIR >> 12;
+    if (i > 0 && lookups == 0 && !(state == KEEP_USED && is_dir && atomic_load(&k->aux) != 0))
+        atomic_store(&k->state, state = KEEP_FREE);
+    if (state == KEEP_FREE) {
+        slot_unused(i);
+        return 0;
+    }
+    struct inode *in = calloc(1, sizeof *in);
+    if (in == NULL)
+        return -ENOMEM;
+    in->slot = i;
+    in->refs = lookups + 1;
+    in->taken_over = true;
+    in->made_up = state == KEEP_MADE_UP;
+    in->type = (uint16_t)((atomic_load(&k->kind) & KEEP_TYPE) << 12);
+    in->unsought = !is_dir && atomic_load(&k->parent) != 0;
+    atomic_store(&by_slot[i], in);
+    return in->made_up ? 0 : restore_hash(in);
+}
+
+static int inode_restore_table(void) {
+    uint32_t n = atomic_load(&keep.head->inodes);
+    int r = 0;
+    if (n > KEEP_INODES_MAX - 1)
+        return -ESTALE;
+    for (uint32_t i = n; i-- > 0 && r == 0;)
+        r = restore_one(i);
+    return r;
+}
+
+static int root_init(int store_fd) {
     struct stat st;
     struct io_handle h;
-    mount_fd = store_fd;
     if (fstat(store_fd, &st) != 0)
         return -errno;
     int r = io_handle_get_fd(store_fd, &h);
     if (r == 0)
         r = inode_take(&st, &h, &root);
+    if (r == 0 && root->slot != 0)
+        r = -ESTALE; /* what was left is of another store */
     if (r != 0)
         return r;
     root->refs = UINT64_C(1) << 48; /* never forgotten */
     int fd = openat(store_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     return fd < 0 ? -errno : dir_attach(root, fd, NULL, "");
+}
+
+int inode_init(int store_fd) {
+    by_slot = keep_zeroed(sizeof *by_slot * KEEP_INODES_MAX, false);
+    if (by_slot == NULL)
+        return -ENOMEM;
+    mount_fd = store_fd;
+    int r = inode_restore_table();
+    if (r == 0)
+        r = root_init(store_fd);
+    return r == 0 ? inode_restore_dirs() : r;
 }
 
 uint64_t inode_count(void) {
@@ -275,7 +457,9 @@ uint64_t inode_count(void) {
  */
 
 int inode_open(struct inode *in, int flags) {
-    return io_handle_open(mount_fd, &in->handle, flags);
+    struct io_handle h;
+    inode_handle(in, &h);
+    return h.len == 0 ? -ESTALE : io_handle_open(mount_fd, &h, flags);
 }
 
 int inode_fd(struct inode *in, struct inode_fd *out) {
@@ -317,86 +501,13 @@ int inode_stat(struct inode *in, struct stat *st) {
     return r;
 }
 
-/* --- places --------------------------------------------------------------------------------------
+/* --- children --------------------------------------------------------------------------------
  */
-
-void inode_places_lock(void) {
-    pthread_rwlock_wrlock(&places);
-}
-
-void inode_places_rdlock(void) {
-    pthread_rwlock_rdlock(&places);
-}
-
-void inode_places_unlock(void) {
-    pthread_rwlock_unlock(&places);
-}
-
-/* A name in tmp/ does not take the place of one in new/ or cur/. */
-static bool place_better(const struct inode *in, const struct inode *parent) {
-    if (in->parent == NULL || in->type != S_IFREG || parent->dir->kind != MAILDIR_DIR_TMP)
-        return true;
-    enum maildir_dir had = in->parent->dir->kind;
-    return had == MAILDIR_DIR_TMP || had == MAILDIR_DIR_CONTAINER;
-}
-
-void inode_place_set(struct inode *in, struct inode *parent, const char *name) {
-    inode_places_rdlock();
-    bool same = in->parent == parent && in->name != NULL && strcmp(in->name, name) == 0;
-    inode_places_unlock();
-    char *copy = same ? NULL : strdup(name);
-    if (copy == NULL)
-        return; /* no memory: the old place, then, which is allowed to be out of date */
-    struct inode *unused = parent;
-    inode_ref(parent);
-    inode_places_lock();
-    if (place_better(in, parent)) {
-        char *old = in->name;
-        unused = in->parent;
-        in->parent = parent;
-        in->name = copy;
-        copy = old;
-    }
-    inode_places_unlock();
-    free(copy);
-    inode_unref(unused, 1);
-}
-
-void inode_place_drop(struct inode *in, const struct inode *parent, const char *name) {
-    struct inode *unused = NULL;
-    char *old = NULL;
-    inode_places_lock();
-    if (in->parent == parent && in->name != NULL && strcmp(in->name, name) == 0) {
-        unused = in->parent;
-        old = in->name;
-        in->parent = NULL;
-        in->name = NULL;
-    }
-    inode_places_unlock();
-    free(old);
-    inode_unref(unused, 1);
-}
 
 static void name_copy(char to[NAME_MAX + 1], const char *from) {
     size_t n = strnlen(from, NAME_MAX);
     memcpy(to, from, n);
     to[n] = '\0';
-}
-
-bool inode_place_get(struct inode *in, struct place *out) {
-    inode_places_rdlock();
-    bool known = in->parent != NULL;
-    if (known) {
-        out->parent = in->parent;
-        name_copy(out->name, in->name);
-        inode_ref(out->parent);
-    }
-    inode_places_unlock();
-    return known;
-}
-
-void place_done(struct place *p) {
-    inode_unref(p->parent, 1);
 }
 
 struct child {
@@ -426,13 +537,15 @@ static bool children_some(const struct inode *parent, size_t *bucket, struct chi
     return more;
 }
 
-void inode_each_child(const struct inode *parent,
+void inode_each_child(struct inode *parent,
                       void (*fn)(struct inode *in, const char *name, void *arg), void *arg) {
     enum { SOME = 128 };
     struct child *c = calloc(SOME, sizeof *c);
     size_t bucket = 0, n;
     if (c == NULL)
         return;
+    if (parent != NULL)
+        inode_seek_in(parent);
     while (children_some(parent, &bucket, c, SOME, &n)) {
         for (size_t i = 0; i < n; i++) {
             fn(c[i].in, c[i].name, arg);

@@ -2,17 +2,20 @@
 #define MAILFS_INODE_H
 
 /*
- * The inodes the kernel (or we) hold on to. A node id of the FUSE protocol is a pointer to one.
+ * The inodes the kernel (or we) hold on to. Each has a slot of the table that outlives this worker
+ * (keep.h), whose index + 1 is its node id: a worker that takes over finds every node id the kernel
+ * knows.
  *
  * Nothing here pins an inode of the store, except directories, which keep a descriptor: other
  * inodes keep a file handle, so that the space of an expunged message is free when its last user
- * closes it, and memory is bounded by the kernel's own inode cache: sizeof(struct inode) is 136
- * bytes here, and a name. An inode whose number was given to another file has another handle: it is
- * a different struct inode, and the old one answers ESTALE.
+ * closes it, and memory is bounded by the kernel's own inode cache: 64 bytes of slot, 8 of index,
+ * sizeof(struct inode), which is 72, and a name. An inode whose number was given to another file
+ * has another handle: it is a different struct inode, and the old one answers ESTALE.
  *
  * "Place": the parent and the name under which it was last seen; for a file with several links, one
  * in new/ or cur/ rather than one in tmp/. A place can be out of date where the store was changed
- * below the mount; what is decided with it must be harmless then.
+ * below the mount; what is decided with it must be harmless then. Of a file's place only the parent
+ * outlives a worker: the name is looked for when it is first wanted, for all of that directory.
  *
  * Any thread. Locks are internal; callers hold references. Errors: negative errno.
  */
@@ -30,22 +33,20 @@ struct file;
 struct prep;
 
 struct inode {
-    struct inode *next; /* of the hash chain */
-    uint64_t ino;
-    uint64_t dev;
-    uint64_t refs; /* the kernel's lookups and our own references */
-    struct io_handle handle;
+    struct inode *next;   /* of the hash chain */
+    uint64_t refs;        /* the kernel's lookups and our own references */
     struct inode *parent; /* place; a reference. NULL: none known */
     char *name;
-    struct dir *dir;    /* a directory's own part */
-    struct file *files; /* open ones */
-    struct prep *prep;  /* its content was prepared, prepare.h */
-    uint32_t generation;
+    struct dir *dir;       /* a directory's own part */
+    struct file *files;    /* open ones */
+    struct prep *prep;     /* its content was prepared, prepare.h */
+    uint32_t slot;         /* of keep.inodes */
     uint16_t type;         /* S_IFMT of the mode */
-    bool hashed;           /* in the table */
-    bool made_up;          /* the poke: not in the store */
-    bool changed;          /* written to since it was prepared */
-    _Atomic bool no_cache; /* its class is one whose attributes have no lifetime */
+    bool hashed : 1;       /* in the table */
+    bool made_up : 1;      /* the poke: not in the store */
+    bool taken_over : 1;   /* has a reference until all are there (inode_restore.c) */
+    _Atomic bool unsought; /* taken over from another worker, and its name not looked for yet */
+    _Atomic bool changed;  /* written to since it was prepared */
 };
 
 struct place {
@@ -53,13 +54,31 @@ struct place {
     char name[NAME_MAX + 1];
 };
 
-/* The store's root; -EOPNOTSUPP when the file system has no file handles. */
+/*
+ * The store's root, and what the worker before this one left. -EOPNOTSUPP when the file system has
+ * no file handles; -EOVERFLOW when they are longer than those of ext4, XFS and Btrfs; -ESTALE when
+ * what was left is of another store.
+ */
 int inode_init(int store_fd);
 struct inode *inode_root(void);
 
 /* Of a node id in a request: valid as long as the request is. */
 struct inode *inode_of(uint64_t nodeid);
 uint64_t inode_id(const struct inode *in);
+
+/* What the slot has of it. */
+struct keep_inode *inode_slot(const struct inode *in);
+void inode_handle(const struct inode *in, struct io_handle *h);
+bool inode_no_cache(const struct inode *in);
+void inode_set_no_cache(struct inode *in, bool no_cache);
+
+/*
+ * A reference of the caller's becomes one that the kernel counts, before the reply that tells it
+ * so; back again if it did not take the reply; gone when it forgets n of them.
+ */
+void inode_give(struct inode *in);
+void inode_take_back(struct inode *in);
+void inode_forget(struct inode *in, uint64_t n);
 
 /* name in parent, as it is in the store now, with a new reference and its place set. */
 int inode_lookup(struct inode *parent, const char *name, struct inode **out, struct stat *st);
@@ -106,6 +125,9 @@ void inode_place_drop(struct inode *in, const struct inode *parent, const char *
 bool inode_place_get(struct inode *in, struct place *out);
 void place_done(struct place *p);
 
+/* Finds the places of all that was taken over and has none yet: slow. */
+void inode_seek_all(void);
+
 /* For the walks of dir.c: no place changes while this is held. */
 void inode_places_lock(void);
 void inode_places_rdlock(void);
@@ -113,7 +135,7 @@ void inode_places_unlock(void);
 
 /* Calls fn for each inode whose place is in parent (NULL: anywhere), with a reference held for the
  * call. Slow. */
-void inode_each_child(const struct inode *parent,
+void inode_each_child(struct inode *parent,
                       void (*fn)(struct inode *in, const char *name, void *arg), void *arg);
 
 uint64_t inode_count(void);

@@ -25,7 +25,9 @@
 #include "event.h"
 #include "file.h"
 #include "io/io.h"
+#include "keep.h"
 #include "lock_int.h"
+#include "note.h"
 #include "notify.h"
 #include "owner.h"
 #include "raise.h"
@@ -42,6 +44,8 @@ struct lock_l {
     struct inode *cont; /* a reference */
     enum l_state state;
     uint64_t serial; /* tells it from a later L of the same container */
+    uint32_t number; /* of the request that created it: its lower bits */
+    bool taken_over; /* another worker created it */
     /* The request that waits. */
     fuse_req_t req;
     bool is_mknod;
@@ -69,6 +73,23 @@ static pthread_mutex_t locks = PTHREAD_MUTEX_INITIALIZER;
 static struct lock_l *all;
 static uint64_t last_serial;
 
+/*
+ * What a worker that takes over must know of an L that is held, in the slot of its container:
+ * written when the file is there, before the reply; cleared when the file is gone.
+ */
+#define AUX_HELD         UINT64_C(1)
+#define AUX_NUMBER_MASK  UINT32_C(0x7fffffff)
+#define AUX_NUMBER_SHIFT 1
+#define AUX_OWNER_SHIFT  32
+
+static void aux_set(const struct inode *cont, uint64_t aux) {
+    atomic_store(&inode_slot(cont)->aux, aux);
+}
+
+static uint32_t number_of_request(void) {
+    return (uint32_t)(note_unique() >> 1) & AUX_NUMBER_MASK; /* the kernel counts by twos */
+}
+
 /* --- states
  * ---------------------------------------------------------------------------------------- */
 
@@ -78,7 +99,9 @@ static struct lock_l *l_new(struct inode *cont, fuse_req_t req) {
         return NULL;
     l->cont = cont;
     l->req = req;
-    l->ctx = *fuse_req_ctx(req);
+    if (req != NULL)
+        l->ctx = *fuse_req_ctx(req);
+    l->number = number_of_request();
     inode_ref(cont);
     pthread_mutex_lock(&locks);
     l->serial = ++last_serial;
@@ -96,8 +119,10 @@ static void owner_end_free(struct owner_end *e) {
 static void l_free(struct lock_l *l) {
     pthread_mutex_lock(&locks);
     DL_DELETE(all, l);
-    if (l->cont->dir->lock == l)
+    if (l->cont->dir->lock == l) {
         l->cont->dir->lock = NULL;
+        aux_set(l->cont, 0);
+    }
     pthread_mutex_unlock(&locks);
     if (l->watch != 0 && watch_cancel(l->watch))
         owner_end_free(l->end);
@@ -162,6 +187,7 @@ static int l_unlink(struct inode *cont) {
     names_begin(cont);
     int r = io_unlink(cont->dir->fd, LOCK_L_NAME);
     names_end(cont);
+    note_die_at("unlock");
     return r;
 }
 
@@ -287,8 +313,11 @@ static int reply_created(const struct lock_l *was, struct inode *in, const struc
     spot_make(&at, was->cont, LOCK_L_NAME);
     entry_fill(&e, in, st, &at);
     spot_done(&at);
-    fi.fh = (uint64_t)(uintptr_t)f;
-    return was->is_mknod ? fuse_reply_entry(was->req, &e) : fuse_reply_create(was->req, &e, &fi);
+    fi.fh = f != NULL ? f->fh : 0;
+    int r = was->is_mknod ? fuse_reply_entry(was->req, &e) : fuse_reply_create(was->req, &e, &fi);
+    if (r != 0)
+        inode_take_back(in);
+    return r;
 }
 
 /* The file is there, and its inode: now it is L. */
@@ -297,7 +326,10 @@ static void created(struct lock_l *l, struct inode *in, const struct stat *st, s
     struct lock_l was = *l; /* l can go as soon as its owner is watched */
     inode_ref(was.cont);
     l->owner = owner_process(l->ctx.pid);
+    aux_set(was.cont, (uint64_t)l->owner << AUX_OWNER_SHIFT |
+                          (uint64_t)l->number << AUX_NUMBER_SHIFT | AUX_HELD);
     l_set(l, HELD);
+    note_die_at("lock");
     lock_tell_opened(&was.cont->dir->id, true);
     if (raised)
         event_uidlist_raised(was.cont);
@@ -387,8 +419,49 @@ static void forget_vanished(struct inode *cont) {
         l_free(l);
 }
 
+/* The worker before this one had created it, and not told: true, and replied. */
+static bool create_was_done(fuse_req_t req, struct inode *dir, const struct fuse_file_info *fi) {
+    struct lock_l was = {0};
+    struct inode *in = NULL;
+    struct stat st;
+    struct file *f = NULL;
+    if (!note_is_resent())
+        return false;
+    pthread_mutex_lock(&locks);
+    const struct lock_l *l = dir->dir->lock;
+    bool own = l != NULL && l->state == HELD && l->taken_over && l->number == number_of_request();
+    if (own)
+        was = *l;
+    pthread_mutex_unlock(&locks);
+    if (!own || inode_lookup(dir, LOCK_L_NAME, &in, &st) != 0)
+        return false;
+    was.req = req;
+    was.is_mknod = fi == NULL;
+    if (fi != NULL) {
+        was.fi = *fi;
+        int fd = inode_open(in, fi->flags & O_ACCMODE);
+        f = fd < 0 ? NULL : file_new(in, fd, fi->flags, was.owner, NULL);
+        if (f == NULL && fd >= 0)
+            close(fd);
+    }
+    int r = fi != NULL && f == NULL ? -ENOMEM : reply_created(&was, in, &st, f);
+    if (r != 0) {
+        if (f != NULL)
+            file_unref(f);
+        else if (fi != NULL)
+            fuse_reply_err(req, ENOMEM);
+        inode_unref(in, 1);
+        struct lock_l *gone = l_claim(dir->dir, HELD, was.serial, NULL);
+        if (gone != NULL)
+            l_end_quietly(gone);
+    }
+    return true;
+}
+
 void lock_create(fuse_req_t req, struct inode *dir, mode_t mode, const struct fuse_file_info *fi) {
     struct stat st;
+    if (create_was_done(req, dir, fi))
+        return;
     if (fstatat(dir->dir->fd, LOCK_L_NAME, &st, AT_SYMLINK_NOFOLLOW) == 0) {
         fuse_reply_err(req, EEXIST);
         return;
@@ -441,7 +514,9 @@ void lock_unlink(fuse_req_t req, struct inode *dir) {
     l = l_claim(dir->dir, SHOWN, 0, NULL);
     if (l != NULL)
         l_free(l);
-    reply_result(req, l_unlink(dir));
+    int r = l_unlink(dir);
+    /* Sent again: the worker before this one had removed it. */
+    reply_result(req, r == -ENOENT && note_is_resent() ? 0 : r);
 }
 
 /* --- locks shown
@@ -516,7 +591,58 @@ struct mailfs_id *lock_held_ids(size_t *n) {
     return ids;
 }
 
-void lock_left_behind(struct dir *d) {
+/* --- taking over
+ * -----------------------------------------------------------------------------------------------
+ */
+
+static void left_behind(struct dir *d) {
+    aux_set(d->self, 0);
     if (io_unlink(d->fd, LOCK_L_NAME) == 0)
         log_info("removed a mailbox's lock that was left behind by a mailfs that is gone");
+}
+
+void lock_found(struct dir *d) {
+    struct stat st;
+    uint64_t aux = atomic_load(&inode_slot(d->self)->aux);
+    bool held = (aux & AUX_HELD) != 0 && fstatat(d->fd, LOCK_L_NAME, &st, AT_SYMLINK_NOFOLLOW) == 0;
+    struct lock_l *l = held ? l_new(d->self, NULL) : NULL;
+    if (l == NULL) {
+        left_behind(d);
+        return;
+    }
+    l->taken_over = true;
+    l->number = (uint32_t)(aux >> AUX_NUMBER_SHIFT) & AUX_NUMBER_MASK;
+    l->owner = (pid_t)(aux >> AUX_OWNER_SHIFT);
+    l->ctx.pid = l->owner;
+    l->state = HELD;
+}
+
+/* One that is not watched yet, with a reference to its container; NULL: there is none. */
+static struct inode *unwatched(uint64_t after, uint64_t *serial) {
+    struct inode *cont = NULL;
+    struct lock_l *l;
+    pthread_mutex_lock(&locks);
+    DL_FOREACH(all, l) {
+        if (l->taken_over && l->state == HELD && l->serial > after) {
+            cont = l->cont;
+            *serial = l->serial;
+            inode_ref(cont);
+            break;
+        }
+    }
+    pthread_mutex_unlock(&locks);
+    return cont;
+}
+
+void lock_take_over(void) {
+    struct inode *cont;
+    uint64_t serial = 0;
+    while ((cont = unwatched(serial, &serial)) != NULL) {
+        if (watch_owner(cont->dir->lock) == -ESRCH) {
+            struct lock_l *l = l_claim(cont->dir, HELD, serial, NULL);
+            if (l != NULL)
+                l_end_quietly(l);
+        }
+        inode_unref(cont, 1);
+    }
 }

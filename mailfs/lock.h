@@ -29,10 +29,14 @@ bool lock_is_held(struct dir *container);
 bool lock_is_owner(struct dir *container, pid_t tid);
 
 /*
- * A container not known until now may have an L in the store: whoever made it did so through a
- * mailfs that is gone. Removes it.
+ * A container not known until now may have an L in the store. It is held as before if the worker
+ * before this one left word of it; else whoever made it did so through a mailfs that is gone, and
+ * it is removed.
  */
-void lock_left_behind(struct dir *container);
+void lock_found(struct dir *container);
+
+/* Watches the owners of locks that were taken over. Before there are requests. */
+void lock_take_over(void);
 
 /* ---- from the connection to syncd, with its lock held */
 

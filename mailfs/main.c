@@ -5,12 +5,17 @@
  *
  * Returns 0 once the volume is mounted; with -f it stays in the foreground and logs to stderr, else
  * it goes on as a daemon and logs to syslog. SIGTERM unmounts and stops it; so does an unmount.
- * SIGUSR1 logs how many requests there were.
+ * SIGUSR1 logs how many requests there were. SIGHUP: the program as it lies on disk now takes over,
+ * the mount stays.
+ *
+ * What is started holds the mount (hold.c) and starts itself once more, with -W, to serve it
+ * (serve.c).
  *
  * Exit codes: 0 done, 1 failed, 2 usage or configuration.
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -18,6 +23,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "hold.h"
 #include "serve.h"
 #include "util/log.h"
 #include "util/version.h"
@@ -47,7 +53,7 @@ static void tell_code(int code) {
     ready_fd = -1;
 }
 
-static void ready_in_background(void) {
+static void to_background(void) {
     int null = open("/dev/null", O_RDWR);
     log_open("mailfs", false);
     if (null >= 0) {
@@ -57,6 +63,10 @@ static void ready_in_background(void) {
         if (null > STDERR_FILENO)
             close(null);
     }
+}
+
+static void ready_in_background(void) {
+    to_background();
     tell_code(EXIT_OK);
 }
 
@@ -97,57 +107,78 @@ static int become_daemon(void) {
     return 0;
 }
 
-static int run(const char *conf_path, const char *volume, bool foreground) {
+struct options {
+    struct hold_args hold;
+    bool is_worker;
+    struct serve_fds fds;
+};
+
+/* A worker reads it again, whatever the working directory is then. */
+static int run_holder(struct hold_args *args) {
+    static char conf_path[PATH_MAX];
+    if (args->conf_path != NULL && realpath(args->conf_path, conf_path) != NULL)
+        args->conf_path = conf_path;
+    int r = args->foreground ? 0 : become_daemon();
+    if (r != 0) {
+        log_error("cannot become a daemon: %s", log_strerror(r));
+        return EXIT_FAILED;
+    }
+    args->ready = args->foreground ? ready_in_foreground : ready_in_background;
+    int code = hold(args);
+    tell_code(code);
+    return code;
+}
+
+static int run(struct options *o) {
     struct conf *conf;
     char err[CONF_ERR_MAX];
-    int r = conf_load(conf_path, &conf, err);
+    int r = conf_load(o->hold.conf_path, &conf, err);
     if (r != 0) {
         log_error("%s", err);
         return EXIT_USAGE;
     }
     vol.conf = conf;
-    vol.conf_volume = conf_volume_find(conf, volume, err);
+    vol.conf_volume = conf_volume_find(conf, o->hold.volume, err);
     if (vol.conf_volume == NULL) {
         log_error("%s", err);
         conf_free(conf);
         return EXIT_USAGE;
     }
-    if (!foreground && (r = become_daemon()) != 0) {
-        log_error("cannot become a daemon: %s", log_strerror(r));
-        return EXIT_FAILED;
-    }
-    r = serve(foreground ? ready_in_foreground : ready_in_background);
-    int code = r == 0 ? EXIT_OK : EXIT_FAILED;
-    tell_code(code);
-    return code;
+    if (!o->is_worker)
+        return run_holder(&o->hold);
+    r = serve(&o->fds, o->hold.foreground ? ready_in_foreground : to_background);
+    return r == 0 ? EXIT_OK : EXIT_FAILED;
 }
 
 int main(int argc, char **argv) {
-    const char *conf_path = NULL;
-    bool foreground = false;
+    struct options o = {.fds = {-1, -1, -1}};
     int opt;
     log_open("mailfs", true);
-    while ((opt = getopt(argc, argv, "c:fhV")) != -1) {
+    while ((opt = getopt(argc, argv, "c:fhVW:")) != -1) {
         switch (opt) {
         case 'c':
-            conf_path = optarg;
+            o.hold.conf_path = optarg;
             break;
         case 'f':
-            foreground = true;
+            o.hold.foreground = true;
             break;
         case 'h':
             return usage(stdout, EXIT_OK);
         case 'V':
             printf("mailfs %s\n", MAILFS_VERSION);
             return EXIT_OK;
+        case 'W': /* not for people */
+            o.is_worker = sscanf(optarg, "%d,%d,%d", &o.fds.ctl, &o.fds.fuse, &o.fds.mem) == 3;
+            break;
         default:
             return usage(stderr, EXIT_USAGE);
         }
     }
     if (argc - optind > 1)
         return usage(stderr, EXIT_USAGE);
+    o.hold.volume = argv[optind];
     /* Not exit(3): threads are in their loops. */
-    int code = run(conf_path, argv[optind], foreground);
+    int code = run(&o);
     fflush(NULL);
     _exit(code);
 }

@@ -1,8 +1,8 @@
 /*
  * mount - store, state directory and mount point, before and after
  *
- * Files: STATE/mailfs.lock is locked (flock(2)) while a mailfs runs; STATE/mailfs.unclean exists
- * from its start until its clean stop.
+ * Files: STATE/mailfs.lock, with the pid of the holder, is locked (flock(2)) while a mailfs runs;
+ * STATE/mailfs.unclean exists from its start until its clean stop.
  *
  * Diagnostics: error: each reason not to start. warning: a stale mount was taken away; the mount
  * point can be written by others than root while nothing is mounted.
@@ -12,13 +12,16 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdbool.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/vfs.h>
+#include <sys/wait.h>
 #include <sys/xattr.h>
 #include <unistd.h>
 
@@ -31,7 +34,7 @@
 
 #define UNCLEAN "mailfs.unclean"
 
-static int state_fd = -1;
+static int state_fd = -1, lock_fd = -1;
 
 /* --- the store
  * --------------------------------------------------------------------------------------- */
@@ -68,16 +71,41 @@ int mount_open_store(void) {
 /* --- the state directory
  * ------------------------------------------------------------------------------ */
 
+/* The lock is its worker's, too, which ends soon after its holder was killed. */
+static bool holder_is_dead(int fd) {
+    char text[32] = "";
+    ssize_t n = pread(fd, text, sizeof text - 1, 0);
+    pid_t pid = n > 0 ? (pid_t)strtol(text, NULL, 10) : 0;
+    return pid > 0 && kill(pid, 0) != 0 && errno == ESRCH;
+}
+
+static int lock_or_wait(int fd) {
+    enum { AT_MOST_MS = 10000 };
+    for (int ms = 0; flock(fd, LOCK_EX | LOCK_NB) != 0; ms++) {
+        if (ms >= AT_MOST_MS || !holder_is_dead(fd))
+            return -EBUSY;
+        usleep(1000);
+    }
+    return 0;
+}
+
 static int take_lock(const char *path) {
+    char text[32];
     int fd = io_open(state_fd, "mailfs.lock", O_RDWR | O_CREAT, 0600);
     if (fd < 0)
         return refuse(fd, "state", path, "");
-    if (flock(fd, LOCK_EX | LOCK_NB) != 0) {
+    if (lock_or_wait(fd) != 0) {
         close(fd);
         log_error("another mailfs serves this volume (it holds %s/mailfs.lock)", path);
         return -EBUSY;
     }
-    return 0; /* held until the process ends */
+    lock_fd = fd; /* held until this process and its workers end */
+    int n = snprintf(text, sizeof text, "%10d\n", (int)getpid());
+    return io_pwrite_all(fd, text, (size_t)n, 0);
+}
+
+int mount_lock_fd(void) {
+    return lock_fd;
 }
 
 int mount_take_state(void) {
@@ -146,11 +174,50 @@ static bool mounted_at(const char *path, char *type, size_t size) {
     return found;
 }
 
-/* A mailfs that was killed leaves its mount behind, which answers nothing but this. */
-static int take_stale_away(const char *path) {
+/* A forced unmount ends the connection first, and then fails, since it is in use: by us. No request
+ * is sent for an O_PATH descriptor of a mount's root. */
+void mount_abort(void) {
+    int pin = open(vol.conf_volume->mount, O_PATH | O_DIRECTORY | O_CLOEXEC);
+    umount2(vol.conf_volume->mount, MNT_FORCE);
+    if (pin >= 0)
+        close(pin);
+}
+
+void mount_take_away(void) {
+    umount2(vol.conf_volume->mount, MNT_FORCE | MNT_DETACH);
+}
+
+/* Whatever answers or not: by a process that can be left waiting. */
+static bool answers(const char *path, unsigned at_most_ms) {
     struct statfs st;
-    /* Not stat(2): the kernel may have the root's attributes in its cache for a while. */
-    while (statfs(path, &st) != 0 && (errno == ENOTCONN || errno == ECONNABORTED)) {
+    int status = 0;
+    pid_t child = fork();
+    if (child == 0) {
+        /* Not stat(2): the kernel may have the root's attributes in its cache for a while. */
+        bool stale = statfs(path, &st) != 0 && (errno == ENOTCONN || errno == ECONNABORTED);
+        _exit(stale ? 1 : 0);
+    }
+    pid_t done = 0;
+    for (unsigned ms = 0; child > 0 && done == 0 && ms < at_most_ms; ms++) {
+        done = waitpid(child, &status, WNOHANG);
+        if (done == 0)
+            usleep(1000);
+    }
+    if (child > 0 && done == 0)
+        kill(child, SIGKILL);
+    return child < 0 || (done == child && status == 0);
+}
+
+/*
+ * A mailfs that was killed leaves its mount behind. One whose last threads wait in the kernel for
+ * an answer from itself keeps it open, so that it does not even say that nobody answers.
+ */
+static int take_stale_away(const char *path) {
+    enum { ANSWER_MS = 5000 };
+    char type[128];
+    while (mounted_at(path, type, sizeof type) && strncmp(type, "fuse.mailfs", 11) == 0 &&
+           !answers(path, ANSWER_MS)) {
+        mount_abort();
         if (umount2(path, MNT_DETACH) != 0)
             return refuse(-errno, "stale mount at", path, "unmount it");
         log_warn("took away the stale mount at %s, left by a mailfs that died", path);

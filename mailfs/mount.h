@@ -12,8 +12,16 @@ int mount_open_store(void);
 /* STATE exists, is ours alone, and no other mailfs serves this volume. Sets vol.clean. */
 int mount_take_state(void);
 
+/* What locks it: a worker keeps it open, so that no other mailfs starts beside one. */
+int mount_lock_fd(void);
+
 /* The last thing of a clean stop. */
 void mount_leave_state(void);
+
+/* Ends all requests of the volume's mount, which answers ENOTCONN from then on, and stays. */
+void mount_abort(void);
+/* Unmounts it, whoever uses it. */
+void mount_take_away(void);
 
 /* The mount point is an empty directory; what a crash left mounted there is taken away. */
 int mount_check_point(void);

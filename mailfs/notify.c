@@ -21,6 +21,7 @@
 #include <unistd.h>
 
 #include "dir.h"
+#include "keep.h"
 #include "poke.h"
 #include "prepare.h"
 #include "upcall.h"
@@ -73,6 +74,7 @@ static void inval_name(struct inode *dir, const char *name) {
 }
 
 static void run_one(void *arg) {
+    keep_walker();
     struct one *o = arg;
     if (o->name[0] != '\0')
         inval_name(o->in, o->name);
@@ -268,6 +270,7 @@ static void tell_invalidated(uint64_t seq) {
 }
 
 static void run_invalidate(void *arg) {
+    keep_walker();
     Mfl__ToMailfs *m = arg;
     struct mailfs_id id;
     struct inode *cont = wire_id(&m->invalidate->dir, &id) == 0 ? dir_by_id(&id) : NULL;
@@ -294,6 +297,8 @@ static void inval_placed(struct inode *in, const char *name, void *arg) {
 }
 
 static void run_everything(void *arg) {
+    keep_walker();
+    inode_seek_all();
     inode_each_child(NULL, inval_placed, NULL);
 }
 

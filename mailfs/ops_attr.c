@@ -27,8 +27,9 @@ void op_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi) {
     struct inode *in = inode_of(ino);
     struct stat st;
     int r;
-    if (fi != NULL && in->dir == NULL)
-        r = fstat(file_fd((struct file *)(uintptr_t)fi->fh), &st) == 0 ? 0 : -errno;
+    const struct file *open = fi != NULL && in->dir == NULL ? file_of(fi->fh) : NULL;
+    if (open != NULL)
+        r = fstat(file_fd(open), &st) == 0 ? 0 : -errno;
     else
         r = inode_stat(in, &st);
     reply_stat(req, r, in, &st);
@@ -102,8 +103,7 @@ static int set_all(struct inode *in, const struct file *open, const struct stat 
 void op_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *attr, int valid,
                 struct fuse_file_info *fi) {
     struct inode *in = inode_of(ino);
-    const struct file *open =
-        fi != NULL && in->dir == NULL ? (struct file *)(uintptr_t)fi->fh : NULL;
+    const struct file *open = fi != NULL && in->dir == NULL ? file_of(fi->fh) : NULL;
     struct stat st;
     struct place place;
     struct spot at;

@@ -8,27 +8,28 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "file.h"
 #include "io/io.h"
+#include "note.h"
 #include "notify.h"
 #include "prepare.h"
 #include "util/log.h"
 
-static struct file *file_of(const struct fuse_file_info *fi) {
-    return (struct file *)(uintptr_t)fi->fh;
-}
-
 void op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, struct fuse_file_info *fi) {
-    char *buf = malloc(size);
+    const struct file *f = req_file(req, fi);
     ssize_t n;
+    if (f == NULL)
+        return;
+    char *buf = malloc(size);
     if (buf == NULL) {
         fuse_reply_err(req, ENOMEM);
         return;
     }
     do
-        n = pread(file_fd(file_of(fi)), buf, size, off);
+        n = pread(file_fd(f), buf, size, off);
     while (n < 0 && errno == EINTR);
     if (n < 0)
         fuse_reply_err(req, errno);
@@ -94,25 +95,63 @@ static void check_append(struct file *f, off_t off, ssize_t n) {
         notify_content(f->in);
 }
 
+/*
+ * How much of an append an earlier worker had written when it died: the file's lock is the kernel's
+ * until the answer, so what stands where it was to be appended, or behind what syncd appended below
+ * the mount meanwhile, is it. Else it is noted where that is.
+ */
+static size_t appended_before(const struct file *f, const char *buf, size_t size) {
+    struct stat st;
+    struct note n;
+    if (!(f->flags & O_APPEND) || fstat(f->fd, &st) != 0)
+        return 0;
+    if (!note_found(NOTE_APPEND, &n)) {
+        note_write(&(struct note){.kind = NOTE_APPEND, .size = (uint64_t)st.st_size});
+        return 0;
+    }
+    enum { TAIL_MAX = 4 << 20 };
+    size_t tail = (uint64_t)st.st_size > n.size ? (size_t)((uint64_t)st.st_size - n.size) : 0;
+    char *had = tail > 0 && tail <= TAIL_MAX ? malloc(tail) : NULL;
+    size_t done = 0;
+    int fd = had != NULL ? inode_open(f->in, O_RDONLY) : -1;
+    if (fd >= 0 && pread(fd, had, tail, (off_t)n.size) == (ssize_t)tail) {
+        if (memmem(had, tail, buf, size) != NULL)
+            done = size;
+        else if (tail < size && memcmp(had, buf, tail) == 0)
+            done = tail;
+    }
+    if (fd >= 0)
+        close(fd);
+    free(had);
+    return done;
+}
+
 void op_write(fuse_req_t req, fuse_ino_t ino, const char *buf, size_t size, off_t off,
               struct fuse_file_info *fi) {
-    struct file *f = file_of(fi);
+    struct file *f = req_file(req, fi);
     struct content c;
+    if (f == NULL)
+        return;
     content_begin(&c, f);
-    ssize_t n = io_pwrite(f->fd, buf, size, off);
+    size_t done = appended_before(f, buf, size);
+    ssize_t n = done == size ? 0 : io_pwrite(f->fd, buf + done, size - done, off + (off_t)done);
     content_end(&c);
+    note_die_at("write");
     if (n < 0) {
         fuse_reply_err(req, content_error(&c, (int)n));
         return;
     }
+    n += (ssize_t)done;
     check_append(f, off, n);
     fuse_reply_write(req, (size_t)n);
 }
 
 void op_fallocate(fuse_req_t req, fuse_ino_t ino, int mode, off_t off, off_t len,
                   struct fuse_file_info *fi) {
-    struct file *f = file_of(fi);
+    struct file *f = req_file(req, fi);
     struct content c;
+    if (f == NULL)
+        return;
     content_begin(&c, f);
     int r = io_fallocate(f->fd, mode, off, len);
     content_end(&c);
@@ -122,11 +161,13 @@ void op_fallocate(fuse_req_t req, fuse_ino_t ino, int mode, off_t off, off_t len
 void op_copy_file_range(fuse_req_t req, fuse_ino_t in, off_t in_off, struct fuse_file_info *in_fi,
                         fuse_ino_t out, off_t out_off, struct fuse_file_info *out_fi, size_t len,
                         int flags) {
-    struct file *to = file_of(out_fi);
+    struct file *to = req_file(req, out_fi);
+    const struct file *from = to == NULL ? NULL : req_file(req, in_fi);
     struct content c;
+    if (from == NULL)
+        return;
     content_begin(&c, to);
-    ssize_t n =
-        copy_file_range(file_fd(file_of(in_fi)), &in_off, to->fd, &out_off, len, (unsigned)flags);
+    ssize_t n = copy_file_range(file_fd(from), &in_off, to->fd, &out_off, len, (unsigned)flags);
     int err = errno;
     content_end(&c);
     if (n < 0)
@@ -136,7 +177,10 @@ void op_copy_file_range(fuse_req_t req, fuse_ino_t in, off_t in_off, struct fuse
 }
 
 void op_lseek(fuse_req_t req, fuse_ino_t ino, off_t off, int whence, struct fuse_file_info *fi) {
-    off_t at = lseek(file_fd(file_of(fi)), off, whence);
+    const struct file *f = req_file(req, fi);
+    if (f == NULL)
+        return;
+    off_t at = lseek(file_fd(f), off, whence);
     if (at < 0)
         fuse_reply_err(req, errno);
     else

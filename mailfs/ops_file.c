@@ -14,11 +14,9 @@
 #include "file.h"
 #include "io/io.h"
 #include "lock.h"
+#include "note.h"
 #include "prepare.h"
 #include "upcall.h"
-
-/* What of open(2)'s flags means something on the store: O_DIRECT is the kernel's affair. */
-#define BACKING_FLAGS (O_ACCMODE | O_APPEND | O_TRUNC | O_SYNC | O_DSYNC | O_NOATIME | O_NONBLOCK)
 
 /* mode_strip_sgid() of the kernel's vfs, which our capabilities would let pass. */
 static mode_t mode_of_new(fuse_req_t req, const struct inode *dir, mode_t mode) {
@@ -43,12 +41,16 @@ static int create_in_store(fuse_req_t req, const struct spot *at, mode_t mode, i
     int r = names_begin_new(at->dir);
     if (r != 0)
         return r;
+    if (note_made(at->dir->dir->fd, at->name))
+        flags &= ~O_EXCL;
     cred_take(ctx->uid, ctx->gid);
-    int fd = openat(at->dir->dir->fd, at->name,
-                    (flags & (BACKING_FLAGS | O_EXCL)) | O_CREAT | O_NOFOLLOW | O_CLOEXEC, mode);
+    int fd =
+        openat(at->dir->dir->fd, at->name,
+               (flags & (FILE_BACKING_FLAGS | O_EXCL)) | O_CREAT | O_NOFOLLOW | O_CLOEXEC, mode);
     int err = errno;
     cred_back();
     names_end(at->dir);
+    note_die_at("create");
     if (fd < 0)
         return -err;
     return fd;
@@ -83,12 +85,12 @@ static int create(fuse_req_t req, const struct spot *at, mode_t mode, int flags,
 static void reply_created(fuse_req_t req, const struct spot *at, struct inode *in,
                           const struct stat *st, struct file *f, struct fuse_file_info *fi) {
     struct fuse_entry_param e;
-    fi->fh = (uint64_t)(uintptr_t)f;
+    fi->fh = f->fh;
     entry_fill(&e, in, st, at);
     if (fuse_reply_create(req, &e, fi) != 0) {
         event_written(f);
         file_unref(f);
-        inode_unref(in, 1);
+        entry_not_taken(in);
     }
 }
 
@@ -117,7 +119,7 @@ void op_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode,
 /* at: NULL if no place of it is known. */
 static int open_backing(fuse_req_t req, struct inode *in, const struct spot *at, int flags,
                         struct file **out) {
-    int fd = inode_open(in, flags & BACKING_FLAGS);
+    int fd = inode_open(in, flags & FILE_BACKING_FLAGS);
     if (fd < 0)
         return fd;
     struct file *f = file_new(in, fd, flags, req_pid(req), at);
@@ -154,7 +156,7 @@ void op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi) {
     if (writes)
         change_end();
     if (r == 0) {
-        fi->fh = (uint64_t)(uintptr_t)f;
+        fi->fh = f->fh;
         fi->keep_cache = keeps_cache(placed ? &at : NULL, fi->flags);
         if (fuse_reply_open(req, fi) != 0)
             file_unref(f);
@@ -168,9 +170,11 @@ void op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi) {
 }
 
 void op_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi) {
-    struct file *f = (struct file *)(uintptr_t)fi->fh;
-    event_written(f);
-    file_unref(f);
+    struct file *f = file_closed(fi->fh);
+    if (f != NULL) {
+        event_written(f);
+        file_unref(f);
+    }
     fuse_reply_err(req, 0);
 }
 
@@ -181,9 +185,11 @@ static bool is_mailbox(const struct dir *d) {
 }
 
 void op_fsync(fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse_file_info *fi) {
-    struct file *f = (struct file *)(uintptr_t)fi->fh;
+    struct file *f = req_file(req, fi);
     struct place place;
     struct spot at;
+    if (f == NULL)
+        return;
     bool placed = inode_place_get(f->in, &place);
     if (placed)
         spot_make(&at, place.parent, place.name);

@@ -23,13 +23,13 @@ void op_lookup(fuse_req_t req, fuse_ino_t parent, const char *name) {
 }
 
 void op_forget(fuse_req_t req, fuse_ino_t ino, uint64_t n) {
-    inode_unref(inode_of(ino), n);
+    inode_forget(inode_of(ino), n);
     fuse_reply_none(req);
 }
 
 void op_forget_multi(fuse_req_t req, size_t count, struct fuse_forget_data *forgets) {
     for (size_t i = 0; i < count; i++)
-        inode_unref(inode_of(forgets[i].ino), forgets[i].nlookup);
+        inode_forget(inode_of(forgets[i].ino), forgets[i].nlookup);
     fuse_reply_none(req);
 }
 

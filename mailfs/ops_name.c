@@ -16,6 +16,7 @@
 #include "file.h"
 #include "io/io.h"
 #include "lock.h"
+#include "note.h"
 #include "poke.h"
 #include "prepare.h"
 #include "upcall.h"
@@ -34,6 +35,10 @@ static int make_in_store(fuse_req_t req, const struct spot *at, const struct mak
     int dirfd = at->dir->dir->fd, r = names_begin_new(at->dir);
     if (r != 0)
         return r;
+    if (note_made(dirfd, at->name)) {
+        names_end(at->dir);
+        return 0;
+    }
     cred_take(ctx->uid, ctx->gid);
     if (m->target != NULL)
         r = io_symlink(m->target, dirfd, at->name);
@@ -43,6 +48,7 @@ static int make_in_store(fuse_req_t req, const struct spot *at, const struct mak
         r = io_mknod(dirfd, at->name, m->mode, m->rdev);
     cred_back();
     names_end(at->dir);
+    note_die_at("make");
     return r;
 }
 
@@ -118,10 +124,12 @@ static int link_in_store(struct inode *in, const struct spot *at) {
     if (r == 0)
         r = names_begin_new(at->dir);
     if (r == 0) {
-        r = io_link_fd(f.fd, at->dir->dir->fd, at->name);
+        if (!note_made(at->dir->dir->fd, at->name))
+            r = io_link_fd(f.fd, at->dir->dir->fd, at->name);
         names_end(at->dir);
     }
     inode_fd_done(&f);
+    note_die_at("link");
     return r;
 }
 
@@ -171,11 +179,12 @@ static void unlink_known(const struct spot *at, const struct stat *st) {
 static int unlink_in_store(const struct spot *at, struct stat *st) {
     int dirfd = at->dir->dir->fd;
     names_begin(at->dir);
-    int r = fstatat(dirfd, at->name, st, AT_SYMLINK_NOFOLLOW) == 0 ? 0 : -errno;
+    int r = note_removed(dirfd, at->name, st);
     if (r == 0)
         r = io_unlink(dirfd, at->name);
     names_end(at->dir);
-    return r;
+    note_die_at("unlink");
+    return r < 0 ? r : 0;
 }
 
 void op_unlink(fuse_req_t req, fuse_ino_t parent, const char *name) {
@@ -202,23 +211,34 @@ void op_unlink(fuse_req_t req, fuse_ino_t parent, const char *name) {
     spot_done(&at);
 }
 
+/* in: its inode, a reference, or NULL: it is not known, since another worker had removed it. */
+static int rmdir_in_store(const struct spot *at, struct inode **in) {
+    struct stat st;
+    int r = inode_lookup(at->dir, at->name, in, &st);
+    if (r != 0)
+        *in = NULL;
+    names_begin(at->dir);
+    r = note_removed(at->dir->dir->fd, at->name, &st);
+    if (r == 0)
+        r = io_rmdir(at->dir->dir->fd, at->name);
+    else if (r > 0 && *in == NULL)
+        *in = inode_find(st.st_dev, st.st_ino);
+    names_end(at->dir);
+    note_die_at("rmdir");
+    return r < 0 ? r : 0;
+}
+
 void op_rmdir(fuse_req_t req, fuse_ino_t parent, const char *name) {
     struct inode *dir = inode_of(parent), *in = NULL;
     struct spot at;
-    struct stat st;
     spot_make(&at, dir, name);
     change_begin1(&at);
-    int r = spot_hidden(&at) ? -ENOENT : inode_lookup(dir, name, &in, &st);
-    if (r == 0) {
-        names_begin(dir);
-        r = io_rmdir(dir->dir->fd, name);
-        names_end(dir);
-        if (r == 0 && in->dir != NULL) {
-            event_dir_gone(&at, in, req_pid(req));
-            dir_removed(in);
-        }
-        inode_unref(in, 1);
+    int r = spot_hidden(&at) ? -ENOENT : rmdir_in_store(&at, &in);
+    if (r == 0 && in != NULL && in->dir != NULL) {
+        event_dir_gone(&at, in, req_pid(req));
+        dir_removed(in);
     }
+    inode_unref(in, 1);
     change_end();
     reply_result(req, r);
     spot_done(&at);

@@ -17,6 +17,7 @@
 #include "file.h"
 #include "io/io.h"
 #include "lock.h"
+#include "note.h"
 #include "notify.h"
 #include "prepare.h"
 #include "upcall.h"
@@ -29,6 +30,32 @@ struct renaming {
     bool no_op;         /* both are links to one file: rename(2) does nothing then */
 };
 
+/*
+ * What is at both names, before; 1: the rename was done already, by this very request (what had the
+ * new name is as noted then); 0: it is to be done, and noted.
+ */
+static int look_before(struct renaming *r, int fromfd, int tofd, struct stat *src) {
+    struct note n;
+    int e = fstatat(fromfd, r->from->name, src, AT_SYMLINK_NOFOLLOW) == 0 ? 0 : -errno;
+    if (fstatat(tofd, r->to->name, &r->victim, AT_SYMLINK_NOFOLLOW) != 0)
+        r->victim.st_ino = 0;
+    bool exchanged = e == 0 && (r->flags & RENAME_EXCHANGE) != 0;
+    if (note_found(NOTE_RENAME, &n) && r->victim.st_ino == n.ino && n.ino != n.other &&
+        (e != 0 || (exchanged && src->st_ino == n.other))) {
+        r->victim = (struct stat){
+            .st_ino = n.other, .st_dev = n.dev, .st_mode = n.mode, .st_nlink = n.nlink};
+        return 1;
+    }
+    if (e == 0)
+        note_write(&(struct note){.kind = NOTE_RENAME,
+                                  .ino = src->st_ino,
+                                  .other = r->victim.st_ino,
+                                  .dev = (uint32_t)src->st_dev,
+                                  .mode = r->victim.st_mode,
+                                  .nlink = (uint32_t)r->victim.st_nlink});
+    return e;
+}
+
 static int rename_in_store(struct renaming *r) {
     int fromfd = r->from->dir->dir->fd, tofd = r->to->dir->dir->fd;
     struct stat src;
@@ -37,17 +64,19 @@ static int rename_in_store(struct renaming *r) {
     names_begin(first);
     if (second != first)
         names_begin(second);
-    int e = fstatat(fromfd, r->from->name, &src, AT_SYMLINK_NOFOLLOW) == 0 ? 0 : -errno;
-    if (fstatat(tofd, r->to->name, &r->victim, AT_SYMLINK_NOFOLLOW) != 0)
-        r->victim.st_ino = 0;
+    int e = look_before(r, fromfd, tofd, &src);
+    bool done = e > 0;
     if (e == 0 && dir_is_cut(r->to->dir))
         e = -ENOENT;
     if (e == 0)
         e = io_rename(fromfd, r->from->name, tofd, r->to->name, r->flags);
-    r->no_op = e == 0 && r->victim.st_ino == src.st_ino && r->victim.st_dev == src.st_dev;
+    if (done)
+        e = 0;
+    r->no_op = e == 0 && !done && r->victim.st_ino == src.st_ino && r->victim.st_dev == src.st_dev;
     if (second != first)
         names_end(second);
     names_end(first);
+    note_die_at("rename");
     return e;
 }
 
@@ -70,9 +99,9 @@ static void victim_gone(const struct renaming *r) {
 
 /* The kernel moves a name with the lifetime it had under the old one. */
 static void end_lifetime(struct inode *in, const struct spot *to) {
-    if (in->dir != NULL || in->no_cache || !maildir_class_is_volatile(to->class))
+    if (in->dir != NULL || inode_no_cache(in) || !maildir_class_is_volatile(to->class))
         return;
-    in->no_cache = true;
+    inode_set_no_cache(in, true);
     notify_name(to->dir, to->name);
 }
 

@@ -14,6 +14,7 @@
 #include <sys/xattr.h>
 
 #include "event.h"
+#include "note.h"
 #include "util/str.h"
 
 #define HIDDEN "user.mailfs."
@@ -84,6 +85,18 @@ void op_listxattr(fuse_req_t req, fuse_ino_t ino, size_t size) {
     free(list);
 }
 
+/* Was it made, or removed, by this very request? Else what is there is noted. */
+static bool changed_before(const char *link, const char *name, const char *value, int flags) {
+    struct note n;
+    if (value != NULL && flags == 0)
+        return false; /* it can be set twice */
+    bool there = getxattr(link, name, NULL, 0) >= 0;
+    if (note_found(NOTE_XATTR, &n))
+        return value != NULL ? there && n.ino == 0 : !there && n.ino != 0;
+    note_write(&(struct note){.kind = NOTE_XATTR, .ino = there});
+    return false;
+}
+
 /* value NULL: remove. */
 static int change_in_store(struct inode *in, const char *name, const char *value, size_t size,
                            int flags, struct stat *st) {
@@ -93,8 +106,13 @@ static int change_in_store(struct inode *in, const char *name, const char *value
     if (r != 0)
         return r;
     link_of(link, f.fd);
-    r = value != NULL ? setxattr(link, name, value, size, flags) : removexattr(link, name);
+    bool done = changed_before(link, name, value, flags);
+    if (value != NULL)
+        r = setxattr(link, name, value, size, done ? 0 : flags);
+    else
+        r = done ? 0 : removexattr(link, name);
     r = r != 0 || fstat(f.fd, st) != 0 ? -errno : 0;
+    note_die_at("xattr");
     inode_fd_done(&f);
     return r;
 }

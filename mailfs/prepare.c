@@ -20,6 +20,7 @@
 #include "dir.h"
 #include "file.h"
 #include "io/io.h"
+#include "keep.h"
 #include "owner.h"
 #include "upcall.h"
 #include "util/log.h"
@@ -54,7 +55,20 @@ struct waiting {
 };
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
-static uint64_t last_seq;
+
+/* Of the slot's aux: the number, and what of it outlives a worker. */
+#define AUX_SETTLED UINT64_C(1)
+#define AUX_NAMED   UINT64_C(2)
+#define AUX_CHANGED UINT64_C(4)
+#define AUX_SHIFT   3
+
+static void aux_set(const struct inode *in, uint64_t aux) {
+    atomic_store(&inode_slot(in)->aux, aux);
+}
+
+static void aux_or(const struct inode *in, uint64_t bits) {
+    atomic_fetch_or(&inode_slot(in)->aux, bits);
+}
 
 static void tell_abort(uint64_t seq) {
     Mfl__Prepared id = MFL__PREPARED__INIT;
@@ -104,6 +118,8 @@ static void drop(struct inode *in) {
     pthread_mutex_lock(&lock);
     struct prep *p = in->prep;
     in->prep = NULL;
+    if (p != NULL)
+        aux_set(in, 0);
     pthread_mutex_unlock(&lock);
     if (p == NULL)
         return;
@@ -157,6 +173,7 @@ void prepare_named(struct inode *in) {
         in->prep->watch = 0;
         in->prep->pinned = false;
         in->prep->named = true;
+        aux_or(in, AUX_NAMED);
     }
     pthread_mutex_unlock(&lock);
     unwatch(watched, author);
@@ -171,7 +188,25 @@ void prepare_dropped(struct inode *in) {
 void prepare_spoiled(struct inode *in) {
     pthread_mutex_lock(&lock);
     in->changed = true;
+    if (in->prep != NULL)
+        aux_or(in, AUX_CHANGED);
     pthread_mutex_unlock(&lock);
+}
+
+void prepare_restore(struct inode *in) {
+    uint64_t aux = atomic_load(&inode_slot(in)->aux);
+    struct prep *p = aux == 0 ? NULL : calloc(1, sizeof *p);
+    if (p == NULL)
+        return;
+    p->seq = aux >> AUX_SHIFT;
+    p->named = (aux & AUX_NAMED) != 0;
+    p->settled = (aux & AUX_SETTLED) != 0;
+    p->failed = !p->settled; /* whoever waits asks again */
+    p->pinned = !p->named;
+    in->changed = (aux & AUX_CHANGED) != 0;
+    in->prep = p;
+    if (p->pinned)
+        inode_ref(in);
 }
 
 void prepare_inode_gone(struct inode *in) {
@@ -193,9 +228,10 @@ static uint64_t prep_new(struct inode *in) {
             break;
         pthread_mutex_unlock(&lock);
     }
-    uint64_t seq = p->seq = ++last_seq;
+    uint64_t seq = p->seq = atomic_fetch_add(&keep.head->prepared, 1) + 1;
     in->prep = p;
     in->changed = false;
+    aux_set(in, seq << AUX_SHIFT);
     pthread_mutex_unlock(&lock);
     return seq;
 }
@@ -210,6 +246,7 @@ static void prep_never_sent(struct inode *in, uint64_t seq) {
         unpin = p->pinned;
         more = p->more;
         in->prep = NULL;
+        aux_set(in, 0);
         free(p);
     }
     pthread_mutex_unlock(&lock);
@@ -289,6 +326,8 @@ static void on_release(void *arg, const struct upcall_answer *a, bool now) {
     if (p != NULL && p->seq == w->seq) {
         p->settled = err == 0;
         p->failed = err != 0;
+        if (p->settled && !a->alone)
+            aux_or(w->in, AUX_SETTLED);
         more = p->more;
         p->more = NULL;
     }

@@ -36,6 +36,9 @@ void prepare_dropped(struct inode *in);
 /* Its content is about to be changed. */
 void prepare_spoiled(struct inode *in);
 
+/* Taken over: what its slot says was prepared by the worker before. */
+void prepare_restore(struct inode *in);
+
 /* in is being freed. */
 void prepare_inode_gone(struct inode *in);
 

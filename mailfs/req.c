@@ -8,6 +8,8 @@
 #include <errno.h>
 
 #include "dir.h"
+#include "file.h"
+#include "keep.h"
 
 static double lifetime_of_dir(const struct dir *d) {
     switch (d->kind) {
@@ -23,7 +25,7 @@ static double lifetime_of_dir(const struct dir *d) {
 }
 
 double lifetime_attr(const struct inode *in) {
-    if (in->made_up || in->no_cache)
+    if (inode_no_cache(in))
         return 0;
     return in->dir != NULL ? lifetime_of_dir(in->dir) : LIFETIME_LONG;
 }
@@ -32,14 +34,20 @@ void entry_fill(struct fuse_entry_param *e, struct inode *in, const struct stat 
                 const struct spot *at) {
     bool no_cache = maildir_class_is_volatile(at->class) || at->class == MAILDIR_POKE;
     if (in->dir == NULL)
-        in->no_cache = no_cache;
+        inode_set_no_cache(in, no_cache);
+    inode_give(in);
     *e = (struct fuse_entry_param){
         .ino = inode_id(in),
-        .generation = in->generation,
+        .generation = inode_slot(in)->generation,
         .attr = *st,
         .attr_timeout = lifetime_attr(in),
         .entry_timeout = no_cache ? 0 : LIFETIME_LONG,
     };
+}
+
+void entry_not_taken(struct inode *in) {
+    inode_take_back(in);
+    inode_unref(in, 1);
 }
 
 void reply_entry(fuse_req_t req, int r, struct inode *in, const struct stat *st,
@@ -51,11 +59,18 @@ void reply_entry(fuse_req_t req, int r, struct inode *in, const struct stat *st,
     }
     entry_fill(&e, in, st, at);
     if (fuse_reply_entry(req, &e) != 0)
-        inode_unref(in, 1); /* interrupted: the kernel has not taken it */
+        entry_not_taken(in); /* interrupted */
 }
 
 void reply_result(fuse_req_t req, int r) {
     fuse_reply_err(req, -r);
+}
+
+struct file *req_file(fuse_req_t req, const struct fuse_file_info *fi) {
+    struct file *f = file_of(fi->fh);
+    if (f == NULL)
+        fuse_reply_err(req, ESTALE);
+    return f;
 }
 
 pid_t req_pid(fuse_req_t req) {

@@ -23,9 +23,11 @@
 
 double lifetime_attr(const struct inode *in);
 
-/* The reference the caller holds becomes the kernel's. */
+/* The reference the caller holds becomes the kernel's; entry_not_taken() if that gets no reply. */
 void entry_fill(struct fuse_entry_param *e, struct inode *in, const struct stat *st,
                 const struct spot *at);
+
+void entry_not_taken(struct inode *in);
 
 /* r == 0: replies with the entry, giving it the reference to in; else with the error. */
 void reply_entry(fuse_req_t req, int r, struct inode *in, const struct stat *st,
@@ -33,6 +35,9 @@ void reply_entry(fuse_req_t req, int r, struct inode *in, const struct stat *st,
 
 /* r: 0 or -errno */
 void reply_result(fuse_req_t req, int r);
+
+/* The open file of a request, or NULL after the reply that there is none any more. */
+struct file *req_file(fuse_req_t req, const struct fuse_file_info *fi);
 
 /* The calling thread. */
 pid_t req_pid(fuse_req_t req);

@@ -1,7 +1,7 @@
 /*
- * serve - one mount from its beginning to its end
+ * serve - the worker: serves one mount, from the beginning or from where another one died
  *
- * Diagnostics: error: what kept it from being mounted. info: mounted; stopped.
+ * Diagnostics: error: what keeps it from serving. info: mounted; taken over.
  */
 #include "serve.h"
 
@@ -9,22 +9,28 @@
 
 #include <errno.h>
 #include <fuse_lowlevel.h>
+#include <poll.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stddef.h>
 #include <stdio.h>
-#include <sys/mount.h>
-#include <sys/random.h>
+#include <sys/eventfd.h>
 #include <sys/resource.h>
+#include <sys/signalfd.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "change.h"
 #include "cred.h"
+#include "hold.h"
 #include "inode.h"
+#include "keep.h"
+#include "lock.h"
+#include "loop.h"
 #include "mount.h"
+#include "note.h"
 #include "notify.h"
-#include "ops.h"
 #include "poke.h"
 #include "role.h"
 #include "upcall.h"
@@ -33,11 +39,7 @@
 #include "util/workq.h"
 #include "watch.h"
 
-/* Workers: each may be in an fsync; what waits for the peer takes none. */
-#define WORKERS 128
-
 struct vol vol = {.store_fd = -1, .internal_fd = -1};
-static void (*call_when_ready)(void);
 
 static void init(void *userdata, struct fuse_conn_info *conn) {
     /* The kernel clears set-id bits itself then, by SETATTR: our capabilities would keep them. */
@@ -48,11 +50,10 @@ static void init(void *userdata, struct fuse_conn_info *conn) {
                               FUSE_CAP_FLOCK_LOCKS);
     /* Else one mutex per directory serialises lookups and listings. */
     conn->want |= conn->capable & FUSE_CAP_PARALLEL_DIROPS;
-    conn->max_background = WORKERS / 2;
-    conn->congestion_threshold = WORKERS / 2;
+    conn->max_write = LOOP_WRITE_MAX;
+    conn->max_background = LOOP_THREADS / 2;
+    conn->congestion_threshold = LOOP_THREADS / 2;
     conn->time_gran = 1;
-    log_info("volume %s mounted at %s", vol.conf_volume->name, vol.conf_volume->mount);
-    call_when_ready();
 }
 
 /* Directories, open files and requests each take one. */
@@ -84,93 +85,64 @@ static int prepare_volume(void) {
     vol.has_peer = v->peer != NULL;
     vol.has_syncd = v->peer != NULL || v->n_links > 0;
     vol.timeout_ms = v->peer != NULL ? v->peer->timeout_ms : SYNCD_MS;
-    int role = role_init();
-    if (role != 0)
-        return role;
-    if (getrandom(&vol.incarnation, sizeof vol.incarnation, 0) != sizeof vol.incarnation)
-        return -errno;
-    int r = cred_init();
+    vol.incarnation = keep.head->incarnation;
+    vol.clean = keep.head->clean != 0;
+    int r = role_init();
+    if (r != 0)
+        return r;
+    r = cred_init();
     if (r != 0) {
         log_error("mailfs must be run by root: %s", log_strerror(r));
         return r;
     }
     r = mount_open_store();
-    if (r == 0)
-        r = mount_take_state();
-    if (r == 0)
-        r = mount_check_point();
     if (r != 0)
         return r;
     r = change_init(v->state);
-    if (r != 0) {
-        log_error("marks in %s: %s", v->state, log_strerror(r));
-        return r;
-    }
-    r = inode_init(vol.store_fd);
     if (r != 0)
-        log_error("store %s: %s%s", v->store, log_strerror(r),
+        log_error("marks in %s: %s", v->state, log_strerror(r));
+    return r;
+}
+
+/* Not while another worker may still be at it. */
+static int prepare_inodes(void) {
+    note_init();
+    int r = inode_init(vol.store_fd);
+    if (r != 0)
+        log_error("store %s: %s%s", vol.conf_volume->store, log_strerror(r),
                   r == -EOPNOTSUPP ? "; its file system must have file handles" : "");
     return r;
 }
 
-/* All signals but the ones about errors are the main thread's; SIGUSR1 is watch.c's. */
-static void signals_block(sigset_t *old) {
-    sigset_t all;
+/* All signals but the ones about errors are taken by descriptors: here, and SIGUSR1 by watch.c. */
+static int signals_open(void) {
+    sigset_t all, mine;
     sigfillset(&all);
     sigdelset(&all, SIGSEGV);
     sigdelset(&all, SIGBUS);
     sigdelset(&all, SIGFPE);
     sigdelset(&all, SIGILL);
     sigdelset(&all, SIGABRT);
-    pthread_sigmask(SIG_SETMASK, &all, old);
-}
-
-static void signals_main(const sigset_t *old) {
-    sigset_t mine = *old;
-    sigaddset(&mine, SIGUSR1);
-    sigdelset(&mine, SIGTERM);
-    sigdelset(&mine, SIGINT);
-    pthread_sigmask(SIG_SETMASK, &mine, NULL);
+    pthread_sigmask(SIG_SETMASK, &all, NULL);
+    sigemptyset(&mine);
+    sigaddset(&mine, SIGTERM);
+    sigaddset(&mine, SIGINT);
+    return signalfd(-1, &mine, SFD_CLOEXEC);
 }
 
 static int start_threads(void) {
-    sigset_t old;
-    signals_block(&old);
     int r = watch_init();
     if (r == 0)
         r = notify_init();
     if (r == 0)
-        r = poke_init(vol.conf_volume->mount);
-    if (r == 0)
+        r = poke_watch();
+    if (r == 0) {
+        lock_take_over();
         r = upcall_init(vol.conf_volume->state);
-    signals_main(&old);
+    }
     if (r != 0)
         log_error("threads: %s", log_strerror(r));
     return r;
-}
-
-static struct fuse_session *session_new(void) {
-    static char prog[] = "mailfs", opt[] = "-o";
-    static char opts[] =
-        "allow_other,default_permissions,nosuid,nodev,fsname=mailfs,subtype=mailfs";
-    char *argv[] = {prog, opt, opts, NULL};
-    struct fuse_args args = FUSE_ARGS_INIT(3, argv);
-    struct fuse_lowlevel_ops ops = ops_table;
-    ops.init = init;
-    struct fuse_session *se = fuse_session_new(&args, &ops, sizeof ops, NULL);
-    fuse_opt_free_args(&args);
-    return se;
-}
-
-static int loop(void) {
-    struct fuse_loop_config *cfg = fuse_loop_cfg_create();
-    if (cfg == NULL)
-        return -ENOMEM;
-    fuse_loop_cfg_set_max_threads(cfg, WORKERS);
-    fuse_loop_cfg_set_clone_fd(cfg, 0);
-    int r = fuse_session_loop_mt(vol.se, cfg);
-    fuse_loop_cfg_destroy(cfg);
-    return r < 0 ? r : 0; /* a signal's number is no error */
 }
 
 /* What waited for syncd is answered, while it still can be. */
@@ -183,38 +155,81 @@ static void settle(void) {
     notify_stop(AT_MOST_MS);
 }
 
-static int run_session(void) {
-    vol.se = session_new();
-    if (vol.se == NULL) {
-        log_error("FUSE refuses the session");
-        return -EIO;
-    }
-    if (fuse_set_signal_handlers(vol.se) != 0 ||
-        fuse_session_mount(vol.se, vol.conf_volume->mount) != 0) {
-        log_error("cannot mount at %s", vol.conf_volume->mount);
-        fuse_session_destroy(vol.se);
-        return -EIO;
-    }
-    int r = start_threads();
-    if (r == 0) {
-        r = loop();
-        settle();
-    }
-    /* Aborts the connection: what still waits in the kernel must not keep us, or the mount. */
-    umount2(vol.conf_volume->mount, MNT_FORCE | MNT_DETACH);
-    fuse_session_unmount(vol.se);
-    log_info("volume %s stopped", vol.conf_volume->name);
+static int say(int ctl, char what) {
+    return send(ctl, &what, 1, MSG_NOSIGNAL) == 1 ? 0 : -errno;
+}
+
+static int wait_go(int ctl) {
+    char what;
+    ssize_t n = recv(ctl, &what, 1, 0);
+    return n == 1 && what == HOLD_GO ? 0 : -ECONNRESET;
+}
+
+static int open_session(const struct serve_fds *fds) {
+    int r = loop_open(fds->fuse, init);
+    if (r == 0)
+        r = loop_init();
+    if (r != 0)
+        log_error("FUSE refuses the session: %s", log_strerror(r));
     return r;
 }
 
-int serve(void (*ready)(void)) {
-    call_when_ready = ready;
+/* Until the end: of the mount, or of this worker, or of its holder. */
+static void wait_end(int ctl, int signals, int ended) {
+    struct pollfd p[] = {{.fd = ctl, .events = POLLIN},
+                         {.fd = signals, .events = POLLIN},
+                         {.fd = ended, .events = POLLIN}};
+    while (poll(p, 3, -1) <= 0)
+        ;
+    if (p[2].revents != 0)
+        say(ctl, HOLD_UNMOUNTED);
+    else if (p[0].revents != 0)
+        mount_abort(); /* nobody is left who could unmount it, or find another worker */
+}
+
+static int run(const struct serve_fds *fds, int signals, void (*ready)(void)) {
+    int ended = eventfd(0, EFD_CLOEXEC);
+    bool first = keep_is_first();
+    int r = ended < 0 ? -errno : first ? prepare_inodes() : 0;
+    if (r == 0)
+        r = say(fds->ctl, HOLD_PREPARED);
+    if (r == 0)
+        r = wait_go(fds->ctl);
+    if (r == 0 && !first)
+        r = prepare_inodes();
+    if (r == 0)
+        r = open_session(fds);
+    if (r == 0)
+        r = start_threads();
+    if (r == 0)
+        r = loop_start(ended);
+    if (r == 0 && !first)
+        r = loop_resend();
+    if (r != 0)
+        return r;
+    log_info("volume %s %s at %s", vol.conf_volume->name, first ? "mounted" : "taken over",
+             vol.conf_volume->mount);
+    ready();
+    say(fds->ctl, HOLD_READY);
+    wait_end(fds->ctl, signals, ended);
+    settle();
+    return 0;
+}
+
+int serve(const struct serve_fds *fds, void (*ready)(void)) {
     umask(0);
     raise_descriptors();
-    int r = prepare_volume();
+    int signals = signals_open();
+    int r = signals < 0 ? -errno : keep_map(fds->mem);
+    if (r != 0) {
+        log_error("what the worker before this one left: %s",
+                  r == -ESTALE ? "it is of another version: restart mailfs" : log_strerror(r));
+        return r;
+    }
+    r = poke_fork(vol.conf_volume->mount);
+    if (r != 0)
+        log_error("a process: %s", log_strerror(r));
     if (r == 0)
-        r = run_session();
-    if (r == 0)
-        mount_leave_state();
-    return r;
+        r = prepare_volume();
+    return r == 0 ? run(fds, signals, ready) : r;
 }

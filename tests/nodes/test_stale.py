@@ -58,7 +58,7 @@ def test(t):
     background(t, node)
     control(t, node)
     # umount ends mailfs; SIGTERM ends syncd
-    t.equal(len(node.space.pids()), 2, "daemons")
+    t.equal(len(node.space.pids()), 4, "processes: holder, worker, poker; syncd")
     util.run(["umount", node.mount])
     util.poll("end of mailfs after umount", lambda: len(node.space.pids()) == 1)
     for pid in node.space.pids():

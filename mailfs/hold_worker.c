@@ -1,0 +1,176 @@
+/*
+ * hold_worker - starting a worker, and knowing that it is gone
+ *
+ * A worker's threads that invalidate or poke can be locked out in the kernel by a request that only
+ * the next worker will answer. Such a process has ended and yet waitpid(2) does not tell, nor do
+ * its descriptors close. So its end is that of its first thread (PIDFD_THREAD; before Linux 6.9 by
+ * looking), and its other threads are looked at one by one.
+ *
+ * Diagnostics: warning: threads of a worker that has ended are still at the store.
+ */
+#include "hold_worker.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "hold.h"
+#include "keep.h"
+#include "mount.h"
+#include "util/clock.h"
+#include "util/log.h"
+#include "util/str.h"
+
+#define BY_THREAD O_EXCL /* PIDFD_THREAD */
+
+enum { STILL_THERE_MS = 5000 };
+
+static char program[4096];
+
+int hold_worker_program(void) {
+    static const char deleted[] = " (deleted)";
+    ssize_t n = readlink("/proc/self/exe", program, sizeof program - 1);
+    if (n <= 0)
+        return n < 0 ? -errno : -ENOENT;
+    program[n] = '\0';
+    size_t tail = sizeof deleted - 1;
+    if ((size_t)n > tail && strcmp(program + n - tail, deleted) == 0)
+        program[n - (ssize_t)tail] = '\0';
+    return 0;
+}
+
+static void run(const struct hold_args *args, int ctl, int fuse_fd, int mem_fd) {
+    char fds[64];
+    const char *argv[10] = {"mailfs", "-W", fds};
+    size_t n = 3;
+    sigset_t none;
+    snprintf(fds, sizeof fds, "%d,%d,%d", ctl, fuse_fd, mem_fd);
+    if (args->foreground)
+        argv[n++] = "-f";
+    if (args->conf_path != NULL) {
+        argv[n++] = "-c";
+        argv[n++] = args->conf_path;
+    }
+    if (args->volume != NULL)
+        argv[n++] = args->volume;
+    fcntl(ctl, F_SETFD, 0);
+    fcntl(fuse_fd, F_SETFD, 0);
+    fcntl(mem_fd, F_SETFD, 0);
+    fcntl(mount_lock_fd(), F_SETFD, 0);
+    sigemptyset(&none);
+    sigprocmask(SIG_SETMASK, &none, NULL);
+    execv(program, (char **)(uintptr_t)argv);
+    log_error("%s: %s", program, log_strerror(-errno));
+    _exit(1);
+}
+
+int hold_worker_start(struct hold_worker *w, const struct hold_args *args, int fuse_fd,
+                      int mem_fd) {
+    int pair[2];
+    if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) != 0)
+        return -errno;
+    keep.head->lives++;
+    pid_t pid = fork();
+    if (pid == 0)
+        run(args, pair[1], fuse_fd, mem_fd);
+    int err = errno;
+    close(pair[1]);
+    if (pid < 0) {
+        close(pair[0]);
+        return -err;
+    }
+    w->pid = pid;
+    w->ctl = pair[0];
+    w->pidfd = (int)syscall(SYS_pidfd_open, pid, BY_THREAD);
+    w->by_thread = w->pidfd >= 0;
+    if (!w->by_thread)
+        w->pidfd = (int)syscall(SYS_pidfd_open, pid, 0);
+    return 0;
+}
+
+/* A dead process whose other threads are not all gone says so only here. */
+static bool is_zombie(pid_t pid) {
+    char path[40], line[512];
+    snprintf(path, sizeof path, "/proc/%d/stat", (int)pid);
+    FILE *f = fopen(path, "re");
+    if (f == NULL)
+        return true;
+    const char *after = fgets(line, sizeof line, f) != NULL ? strrchr(line, ')') : NULL;
+    bool dead = after == NULL || after[1] == '\0' || strchr("ZX", after[2]) != NULL;
+    fclose(f);
+    return dead;
+}
+
+bool hold_worker_ended(const struct hold_worker *w) {
+    struct pollfd p = {.fd = w->pidfd, .events = POLLIN};
+    if (w->pidfd >= 0 && poll(&p, 1, 0) == 1)
+        return true;
+    return !w->by_thread && is_zombie(w->pid);
+}
+
+static bool is_walker(pid_t tid) {
+    for (unsigned i = 0; i < KEEP_WALKERS; i++)
+        if (atomic_load(&keep.head->walkers[i]) == tid)
+            return true;
+    return false;
+}
+
+/* Threads of it that may be in a call that changes the store. */
+static bool is_at_store(pid_t pid) {
+    char path[40];
+    snprintf(path, sizeof path, "/proc/%d/task", (int)pid);
+    DIR *d = opendir(path);
+    bool found = false;
+    for (const struct dirent *e; d != NULL && (e = readdir(d)) != NULL;) {
+        pid_t tid = (pid_t)strtol(e->d_name, NULL, 10);
+        found |= tid > 0 && tid != pid && !is_walker(tid);
+    }
+    if (d != NULL)
+        closedir(d);
+    return found;
+}
+
+void hold_worker_wait(struct hold_worker *w) {
+    uint64_t say = clock_ms() + STILL_THERE_MS;
+    while (!hold_worker_ended(w) || is_at_store(w->pid)) {
+        usleep(500);
+        if (clock_ms() < say)
+            continue;
+        log_warn("worker %d has been killed, but waits for the store's disk", (int)w->pid);
+        say = clock_ms() + STILL_THERE_MS;
+    }
+    for (unsigned i = 0; i < KEEP_WALKERS; i++)
+        atomic_store(&keep.head->walkers[i], 0);
+}
+
+int hold_worker_done(struct hold_worker *w) {
+    int status;
+    pid_t pid = waitpid(w->pid, &status, WNOHANG);
+    if (w->pidfd >= 0)
+        close(w->pidfd);
+    close(w->ctl);
+    bool known = pid == w->pid;
+    *w = (struct hold_worker){.ctl = -1, .pidfd = -1};
+    return known ? status : -1;
+}
+
+int hold_worker_say(const struct hold_worker *w, char what) {
+    return send(w->ctl, &what, 1, MSG_NOSIGNAL) == 1 ? 0 : -errno;
+}
+
+int hold_worker_hear(const struct hold_worker *w) {
+    char what;
+    ssize_t n = recv(w->ctl, &what, 1, MSG_DONTWAIT);
+    if (n == 1)
+        return what;
+    return n < 0 && (errno == EAGAIN || errno == EINTR) ? 0 : -ECONNRESET;
+}

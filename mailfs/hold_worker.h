@@ -1,0 +1,40 @@
+#ifndef MAILFS_HOLD_WORKER_H
+#define MAILFS_HOLD_WORKER_H
+
+/* One worker, seen from the holder: started, watched, and known to be gone. */
+
+#include <stdbool.h>
+#include <sys/types.h>
+
+struct hold_args;
+
+struct hold_worker {
+    pid_t pid;      /* 0: none */
+    int ctl;        /* the socket */
+    int pidfd;      /* readable when it has ended, if the kernel can tell */
+    bool by_thread; /* it can (Linux 6.9), whatever the process's other threads wait for */
+};
+
+/* Where this program lies: asked once, before it is replaced by another version. */
+int hold_worker_program(void);
+
+/* Starts one. 0 or -errno. */
+int hold_worker_start(struct hold_worker *w, const struct hold_args *args, int fuse_fd, int mem_fd);
+
+/* Has it ended? Threads of it may still be there, in calls that no signal ends. */
+bool hold_worker_ended(const struct hold_worker *w);
+
+/*
+ * Waits until it has ended and none of its threads can change the store any more. Those that work
+ * on the mount (keep_walker()) may have to wait for its successor, and are not waited for.
+ */
+void hold_worker_wait(struct hold_worker *w);
+
+/* What it ended with: as waitpid(2); -1 if that is not known. Closes what belongs to it. */
+int hold_worker_done(struct hold_worker *w);
+
+int hold_worker_say(const struct hold_worker *w, char what);
+/* A byte; 0: none yet; -ECONNRESET: it has ended. */
+int hold_worker_hear(const struct hold_worker *w);
+
+#endif

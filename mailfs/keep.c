@@ -1,0 +1,173 @@
+/*
+ * keep - the memory that outlives a worker
+ *
+ * Diagnostics: none; errors are returned.
+ */
+#include "keep.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/random.h>
+#include <unistd.h>
+
+#define MAGIC      "mailfsKP"
+#define NOTES_AT   (UINT64_C(64) << 10)
+#define FILES_AT   (UINT64_C(1) << 20)
+#define INODES_AT  (FILES_AT + (uint64_t)KEEP_FILES_MAX * sizeof(struct keep_file))
+#define KEEP_BYTES (INODES_AT + (uint64_t)KEEP_INODES_MAX * sizeof(struct keep_inode))
+
+_Static_assert(sizeof(struct keep_inode) == 64, "the layout is in INTERFACES");
+_Static_assert(sizeof(struct keep_file) == 16, "the layout is in INTERFACES");
+_Static_assert(sizeof(struct keep_note) == 56, "the layout is in INTERFACES");
+_Static_assert(sizeof(struct keep_head) <= NOTES_AT, "the head has room");
+_Static_assert(NOTES_AT + KEEP_NOTES_MAX * sizeof(struct keep_note) <= FILES_AT, "notes have room");
+
+struct keep keep;
+
+static int map(int fd) {
+    char *p = mmap(NULL, KEEP_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, fd, 0);
+    if (p == MAP_FAILED)
+        return -errno;
+    keep.head = (struct keep_head *)(void *)p;
+    keep.notes = (struct keep_note *)(void *)(p + NOTES_AT);
+    keep.files = (struct keep_file *)(void *)(p + FILES_AT);
+    keep.inodes = (struct keep_inode *)(void *)(p + INODES_AT);
+    return 0;
+}
+
+int keep_create(void) {
+    int fd = memfd_create("mailfs", MFD_CLOEXEC);
+    if (fd < 0)
+        return -errno;
+    int r = ftruncate(fd, (off_t)KEEP_BYTES) == 0 ? map(fd) : -errno;
+    if (r == 0 && getrandom(&keep.head->incarnation, sizeof keep.head->incarnation, 0) !=
+                      (ssize_t)sizeof keep.head->incarnation)
+        r = -EIO;
+    if (r != 0) {
+        close(fd);
+        return r;
+    }
+    memcpy(keep.head->magic, MAGIC, sizeof keep.head->magic);
+    keep.head->layout = KEEP_LAYOUT;
+    return fd;
+}
+
+/* ---- files: what belongs to this worker ---- */
+
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+static bool first;
+static void *_Atomic *users;
+static uint32_t *unused;
+static size_t n_unused, room_unused;
+
+/* Under the lock. A slot that cannot be remembered is lost until the next worker. */
+static void unused_add(uint32_t i) {
+    if (n_unused == room_unused) {
+        size_t room = room_unused == 0 ? 1024 : room_unused * 2;
+        uint32_t *bigger = realloc(unused, room * sizeof *bigger);
+        if (bigger == NULL)
+            return;
+        unused = bigger;
+        room_unused = room;
+    }
+    unused[n_unused++] = i;
+}
+
+void *keep_zeroed(size_t size, bool now) {
+    int flags = MAP_PRIVATE | MAP_ANONYMOUS | (now ? MAP_POPULATE : MAP_NORESERVE);
+    /* cppcheck-suppress invalidFunctionArg ; it does not know of MAP_ANONYMOUS */
+    void *p = mmap(NULL, size, PROT_READ | PROT_WRITE, flags, -1, 0);
+    if (p == MAP_FAILED)
+        p = NULL;
+    return p;
+}
+
+int keep_map(int fd) {
+    int r = map(fd);
+    if (r != 0)
+        return r;
+    if (memcmp(keep.head->magic, MAGIC, sizeof keep.head->magic) != 0 ||
+        keep.head->layout != KEEP_LAYOUT)
+        return -ESTALE;
+    users = keep_zeroed(sizeof *users * KEEP_FILES_MAX, false);
+    if (users == NULL)
+        return -ENOMEM;
+    first = keep.head->lives <= 1;
+    uint32_t n = atomic_load(&keep.head->files);
+    for (uint32_t i = n < KEEP_FILES_MAX ? n : KEEP_FILES_MAX; i-- > 0;)
+        if ((atomic_load(&keep.files[i].seq) & 1) == 0)
+            unused_add(i);
+    return 0;
+}
+
+bool keep_is_first(void) {
+    return first;
+}
+
+void keep_walker(void) {
+    static __thread bool entered;
+    for (unsigned i = 0; i < KEEP_WALKERS && !entered; i++) {
+        int32_t none = 0;
+        entered = atomic_compare_exchange_strong(&keep.head->walkers[i], &none, gettid());
+    }
+}
+
+static bool file_slot(uint32_t *i) {
+    pthread_mutex_lock(&lock);
+    bool found = n_unused > 0;
+    if (found) {
+        *i = unused[--n_unused];
+    } else {
+        *i = atomic_load(&keep.head->files);
+        found = *i < KEEP_FILES_MAX;
+        if (found)
+            atomic_store(&keep.head->files, *i + 1);
+    }
+    pthread_mutex_unlock(&lock);
+    return found;
+}
+
+uint64_t keep_file_new(uint32_t node, int flags, pid_t pid, void *user) {
+    uint32_t i;
+    if (!file_slot(&i))
+        return 0;
+    struct keep_file *f = &keep.files[i];
+    f->node = node;
+    f->flags = (uint32_t)flags;
+    f->pid = pid;
+    atomic_store(&users[i], user);
+    uint32_t seq = atomic_load(&f->seq) + 1;
+    atomic_store(&f->seq, seq);
+    return (uint64_t)seq << 32 | i;
+}
+
+const struct keep_file *keep_file_of(uint64_t fh) {
+    uint32_t i = (uint32_t)fh;
+    if (i >= KEEP_FILES_MAX)
+        return NULL;
+    const struct keep_file *f = &keep.files[i];
+    return (fh >> 32 & 1) != 0 && atomic_load(&f->seq) == fh >> 32 ? f : NULL;
+}
+
+void keep_file_free(uint64_t fh) {
+    if (keep_file_of(fh) == NULL)
+        return;
+    uint32_t i = (uint32_t)fh;
+    atomic_store(&users[i], NULL);
+    atomic_fetch_add(&keep.files[i].seq, 1);
+    pthread_mutex_lock(&lock);
+    unused_add(i);
+    pthread_mutex_unlock(&lock);
+}
+
+void *keep_file_user(uint64_t fh) {
+    return keep_file_of(fh) == NULL ? NULL : atomic_load(&users[(uint32_t)fh]);
+}
+
+void keep_file_set_user(uint64_t fh, void *user) {
+    if (keep_file_of(fh) != NULL)
+        atomic_store(&users[(uint32_t)fh], user);
+}
