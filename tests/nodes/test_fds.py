@@ -1,0 +1,73 @@
+#!/usr/bin/env python3
+"""No descriptor is left, for mailfs and then for syncd of node a: refused for now, and well again by itself."""
+
+import os
+import resource
+import sys
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.realpath(__file__)), ".."))
+from lab import case, compare, crowd, mail, util  # noqa: E402
+
+TIMEOUT = 3
+COUNT = 30
+
+
+def deliveries(t, users):
+    """Mail for all at both nodes; the Message-IDs taken at each, and how many were refused."""
+    taken, refused = {user: [] for user in users}, 0
+    for node in t.pair.nodes:
+        for user in users:
+            start = util.now()
+            try:
+                text = mail.message("no descriptor")
+                reply = node.lmtp(user, text)[0]
+            except util.Fail as error:
+                reply = "4 " + str(error)
+            t.check(reply[0] in "24", "%s: %s", node.host, reply)
+            t.check(util.now() - start < TIMEOUT + 3, "%s waited %.1f s", node.host, util.now() - start)
+            if reply.startswith("250"):
+                taken[user].append(mail.message_id(text))
+            refused += reply[0] == "4"
+    return taken, refused
+
+
+def starve(t, name, users):
+    """None but those it has open now."""
+    pid = t.a.daemon(name).running()
+    before = resource.prlimit(pid, resource.RLIMIT_NOFILE)
+    resource.prlimit(pid, resource.RLIMIT_NOFILE, (len(os.listdir("/proc/%d/fd" % pid)), before[1]))
+    try:
+        taken, refused = deliveries(t, users)
+        status = t.a.status() or {}
+    finally:
+        resource.prlimit(pid, resource.RLIMIT_NOFILE, before)
+    t.figure("%s: %d refused; %s", name, refused, status.get("last_error") or status.get("notes"))
+    t.equal(t.a.daemon(name).running(), pid, "pid of " + name)
+    return taken
+
+
+def test(t):
+    t.needs_mailfs()
+    t.forgive(r"Too many open files|Resource temporarily unavailable")
+    users, fresh = crowd.users(COUNT, "fds"), crowd.users(COUNT, "fdsnew")
+    sent = crowd.everyone(t.a, users, "before")
+    crowd.disk_equal(t, users)
+    want = {user: [sent[user]] for user in users}
+    want.update({user: [] for user in fresh})
+    for name in ("mailfs", "syncd"):
+        for user, ids in starve(t, name, users + fresh).items():
+            want[user] += ids
+    t.pair.wait_in_sync(timeout=40)
+    for user in users + fresh:
+        # the first one for a user that was refused everywhere
+        want[user].append(t.a.deliver(user, mail.message("after")))
+    for user in (users + fresh)[::7]:
+        compare.assert_has(t.wait_equal(user), want[user])
+    crowd.disk_equal(t, users + fresh)
+    for user in users + fresh:
+        with t.b.imap(user) as client:
+            client.select()
+            t.check(set(want[user]) <= set(client.ids().values()), "%s has lost mail", user)
+
+
+case.main(test, own=True, postfix=False, seconds=120)

@@ -1,0 +1,124 @@
+#!/usr/bin/env python3
+"""Node a's own disk is full, then the disk of its state: mail is deferred, never bounced, and comes later."""
+
+import itertools
+import os
+import shutil
+import sys
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.realpath(__file__)), ".."))
+from lab import case, compare, mail, util  # noqa: E402
+
+TIMEOUT = 3
+COUNT = itertools.count()
+
+
+def small_disk(node, where, size):
+    """A file system of its own for this directory, with what is in it already."""
+    image = os.path.join(node.dir, "disk-" + os.path.basename(where))
+    with open(image, "wb") as f:
+        f.truncate(size)
+    util.run(["mkfs.ext4", "-q", "-F", "-m", "0", image])
+    saved = where + ".saved"
+    os.rename(where, saved)
+    os.mkdir(where)
+    util.run(["mount", "-o", "loop", image, where])
+    os.rmdir(os.path.join(where, "lost+found"))
+    util.run(["cp", "-a", saved + "/.", where])
+    shutil.rmtree(saved)
+
+
+def fill(where):
+    ballast = os.path.join(where, "ballast")
+    with open(ballast, "wb", buffering=0) as f:
+        for piece in (1 << 16, 1 << 10):
+            try:
+                while True:
+                    f.write(b"x" * piece)
+            except OSError:
+                pass
+    return ballast
+
+
+def into_full(t, users):
+    """Mail by SMTP to both ways of delivery, and by IMAP, while it is full; the Message-IDs taken by SMTP."""
+    texts = [mail.message("too much", size=400000) for _ in range(4)]
+    for text in texts[:2]:
+        t.a.smtp(users[0] + "@lab.test", text)
+    for text in texts[2:]:
+        t.a.smtp(users[1] + "@virtual.test", text)
+    slow = []
+    for user in users:
+        start = util.now()
+        with t.a.imap(user, mailbox="INBOX") as client:
+            client.ids()
+            try:
+                client.append("INBOX", mail.message("by IMAP", size=400000))
+            except util.Fail as error:
+                t.check("NO" in str(error), "APPEND into a full node: %s", error)
+            client.logout()
+        slow.append(util.now() - start)
+        start = util.now()
+        t.b.deliver(user, mail.message("at b"))
+        slow.append(util.now() - start)
+    # one that nobody has had yet
+    reply = t.a.lmtp("fresh-%d" % next(COUNT), mail.message())[0]
+    t.check(reply[0] in "24", "mail for a new user: %s", reply)
+    t.check(max(slow) < TIMEOUT + 3, "somebody waited %.1f s", max(slow))
+    return [mail.message_id(text) for text in texts]
+
+
+def said(node, since):
+    with open(node.postfix.log) as f:
+        f.seek(since)
+        return [line for line in f if "status=" in line]
+
+
+def told(node):
+    """What status says of a disk that is full."""
+    status = node.status() or {}
+    return [text for text in status.get("notes", []) + [status.get("last_error") or ""] if "No space" in text]
+
+
+def full(t, users, where, what, defers):
+    """What is wanted is not that it is refused: but if it cannot be taken, then deferred."""
+    since, before = os.path.getsize(t.a.postfix.log), told(t.a)
+    ballast = fill(where)
+    ids = into_full(t, users)
+    if defers:
+        util.poll(lambda: "%s: deferred: %s" % (what, said(t.a, since)[-3:]),
+                  lambda: any("status=deferred" in line for line in said(t.a, since)), 20)
+    words = util.poll(lambda: "an error in status: %s" % t.a.status(),
+                      lambda: [text for text in told(t.a) if text not in before], 20)
+    t.figure("%s: %s, %d deferred", what, words[0],
+             sum("status=deferred" in line for line in said(t.a, since)))
+    os.unlink(ballast)
+    start = util.now()
+    t.a.postfix.postfix("flush")
+    t.a.postfix.wait_delivered(30)
+    t.pair.wait_in_sync(timeout=30)
+    for user, mine in zip(users, (ids[:2], ids[2:])):
+        compare.assert_has(t.wait_equal(user, timeout=25), mine)
+    t.figure("all there %.1f s after there was space", util.now() - start)
+    bounced = [line for line in said(t.a, since) if "bounced" in line]
+    t.check(not bounced, "%s: bounced: %s", what, bounced[:1])
+
+
+def test(t):
+    t.needs_mailfs()
+    # Dovecot tells of a disk that is full in its own words
+    t.forgive(r"No space left|Resource temporarily unavailable")
+    small_disk(t.a, t.a.store, 48 << 20)
+    small_disk(t.a, t.a.mailfs.state, 16 << 20)
+    os.chown(t.a.store, 5000, 5000)
+    util.parallel(t.a.start, t.b.start)
+    t.pair.wait_in_sync()
+    users = [t.pair.user("full"), t.pair.user("vuser", name="vuser7")]
+    for user in users:
+        t.a.deliver(user, mail.message("before"))
+        t.wait_equal(user)
+    full(t, users, t.a.store, "store full", True)
+    full(t, users, t.a.mailfs.state, "state full", False)
+
+
+case.main(test, own=True, start=False, seconds=120)
