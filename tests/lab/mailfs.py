@@ -47,7 +47,7 @@ class Daemon:
         if self.running():
             raise util.Fail("%s: %s is running" % (self.node.host, self.name))
         pid = util.spawn(self.node.argv(program(self.prog), "-f", *self.args), self.node.log(self.name),
-                         env={**os.environ, **SAN_ENV})
+                         env={**os.environ, **SAN_ENV, **self.node.env})
         start = util.proc_stat(pid)[1]
         rundir.record(self.node.run_dir, "pid", "%d %d" % (pid, start))
         with open(self.pidfile, "w") as f:

@@ -33,6 +33,7 @@ class Node:
         if self.shared:
             self.store = self.mount = os.path.join(run_dir, "shared")
         self.peer = None
+        self.env = {}           # more environment for its daemons
         self.dovecot = Dovecot(self)
         self.postfix = Postfix(self)
         self.mailfs = mailfs.Mailfs(self, timeout=options["timeout"], commit=options["commit"])
@@ -123,7 +124,7 @@ class Node:
         return util.run(self.argv(*command), **kwargs)
 
     def sh(self, script, check=True):
-        return self.run("sh", "-c", script, check=check, timeout=60)
+        return self.run("sh", "-c", script, check=check, timeout=60, env={**os.environ, **self.env})
 
     def log(self, name):
         return os.path.join(self.dir, "log", name + ".log")
