@@ -216,7 +216,7 @@ int merge_apply_subdirs(struct merge_run *m) {
     size_t i;
     int r = 0;
 
-    for (i = 0; r >= 0 && !m->only_base && i < m->theirs->n_subdirs; i++) {
+    for (i = 0; r >= 0 && i < m->theirs->n_subdirs; i++) {
         int sub = (int)m->theirs->subdirs[i]->sub;
         if (sub >= MFP__SUB__NEW && sub <= MFP__SUB__TMP)
             r = store_sub_open(m->a.st, &m->a.d, sub, true);
