@@ -134,7 +134,8 @@ enum replica_action_kind {
                    */
     RACT_APPLY,   /* seq, dir, payload: to the store; then replica_applied() */
     RACT_ACKED,   /* seq, dir, payload: the peer has it: it is now in the common base */
-    RACT_PUBLISH, /* prep: the origin is gone: give it a name in its mailbox */
+    RACT_PUBLISH, /* prep: the origin is gone, or has forgotten it: give it a name in its mailbox,
+                     which then differs from the peer's: if connected, replica_suspect() */
     RACT_UNPREPARE,   /* prep: aborted by the origin: drop the content */
     RACT_TREE_SCAN,   /* then replica_tree_scanned() */
     RACT_TREE_RESCAN, /* bases differ: the same, in full */

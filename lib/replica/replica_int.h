@@ -27,7 +27,7 @@
  *  I9  in-sync: lists exchanged, tree merged, nothing to merge, the peer says the same.
  *  I10 At most one application in a mailbox, and it is of the oldest transaction.
  *  I11 A content of the peer's is claimed by a transaction that is not durable yet, and there is
- *      such a content without a claim only while connected.
+ *      such a content without a claim only while connected, or until it is published.
  *  I12 What waits for the peer is in order of time (so that only the first need be looked at).
  *  I13 A mailbox whose L is held as if alone is to be merged, once the lists are exchanged.
  */
@@ -94,7 +94,9 @@ struct rx {
 struct prep_in {
     struct replica_prep prep;
     bool durable;
-    struct rx *claim; /* a transaction that refers to it, received and not durable */
+    bool orphan;         /* of an earlier epoch: published unless its origin is heard of again */
+    uint64_t publish_at; /* if orphan */
+    struct rx *claim;    /* a transaction that refers to it, received and not durable */
     UT_hash_handle hh;
 };
 
@@ -221,6 +223,7 @@ struct replica {
     struct request *requests, *waiting;
     struct prep_in *preps_in;
     struct prep_out *preps_out;
+    uint64_t orphans_at; /* when the next orphan is due; UINT64_MAX: there is none */
     size_t waiters;
 };
 
@@ -283,6 +286,8 @@ void replica_prep_unsent(struct replica *r, struct dir *d, const struct replica_
                          size_t n);
 void replica_prep_drop_unsent(struct replica *r, struct dir *d, bool tell);
 void replica_prep_alone(struct replica *r);
+void replica_prep_tick(struct replica *r);
+uint64_t replica_prep_deadline(const struct replica *r);
 int replica_prep_receive(struct replica *r, const struct replica_msg *m);
 int replica_prep_ok(struct replica *r, const struct replica_msg *m);
 int replica_prep_abort(struct replica *r, const struct replica_msg *m);

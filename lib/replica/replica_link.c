@@ -153,6 +153,7 @@ void replica_tick(struct replica *r, uint64_t now) {
         replica_settle(r, d);
     }
     replica_round_tick(r);
+    replica_prep_tick(r);
     replica_pump(r);
 }
 
@@ -175,6 +176,7 @@ uint64_t replica_deadline(const struct replica *r) {
     }
     if (!r->contact_waited)
         sooner(&t, r->contact_until);
+    sooner(&t, replica_prep_deadline(r));
     const struct dir *d;
     DL_FOREACH(r->watch, d) {
         sooner(&t, replica_token_deadline(r, d));

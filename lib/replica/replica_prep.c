@@ -2,8 +2,11 @@
  * replica_prep - contents made durable on the other side before they have a name
  *
  * Ours there: until a transaction refers to them, they are aborted, or the epoch ends. The peer's
- * here: until a transaction that refers to them is durable, they are aborted, or the epoch ends,
- * when those that are durable are published: their origin may be dead, and have promised them.
+ * here: until a transaction that refers to them is durable, or they are aborted. Those that are
+ * durable when the epoch ends are orphans: their origin may be dead, and have promised them, so
+ * they are published when it has not been heard of for another timeout. Not at once: an origin that
+ * is alive is about to give them their names, and where the link comes back as fast as it went, the
+ * message would be there twice.
  */
 #include "replica/replica_int.h"
 
@@ -79,11 +82,45 @@ void replica_prep_consume(struct replica *r, struct rx *x) {
     }
 }
 
-/* Its origin is gone: what is whole gets a name, the rest is nothing anybody promised. */
+/* Its origin is gone: what is not whole is nothing anybody promised. */
 static void orphan(struct replica *r, struct prep_in *p) {
-    if (!MUTANT(MUTANT_NO_PUBLISH) || !p->durable)
-        replica_emit(r, p->durable ? RACT_PUBLISH : RACT_UNPREPARE)->prep = p->prep;
-    in_free(r, p);
+    if (!p->durable) {
+        replica_emit(r, RACT_UNPREPARE)->prep = p->prep;
+        in_free(r, p);
+        return;
+    }
+    if (!p->orphan)
+        p->publish_at = r->now + r->config.timeout_ms;
+    p->orphan = true;
+    if (p->publish_at < r->orphans_at)
+        r->orphans_at = p->publish_at;
+}
+
+/* While mailboxes are merged their listings may still name it. */
+static bool may_publish(const struct replica *r) {
+    return !r->connected || r->state == REPLICA_IN_SYNC;
+}
+
+uint64_t replica_prep_deadline(const struct replica *r) {
+    return may_publish(r) ? r->orphans_at : UINT64_MAX;
+}
+
+void replica_prep_tick(struct replica *r) {
+    struct prep_in *p, *tmp;
+    if (r->now < replica_prep_deadline(r))
+        return;
+    r->orphans_at = UINT64_MAX;
+    HASH_ITER(hh, r->preps_in, p, tmp) {
+        if (!p->orphan || p->claim != NULL)
+            continue;
+        if (r->now >= p->publish_at) {
+            if (!MUTANT(MUTANT_NO_PUBLISH))
+                replica_emit(r, RACT_PUBLISH)->prep = p->prep;
+            in_free(r, p);
+        } else if (p->publish_at < r->orphans_at) {
+            r->orphans_at = p->publish_at;
+        }
+    }
 }
 
 void replica_prep_unclaim(struct replica *r, struct rx *x) {
@@ -153,11 +190,10 @@ int replica_prep_ok(struct replica *r, const struct replica_msg *m) {
 void replica_abort(struct replica *r, uint64_t now, struct replica_prep prep) {
     r->now = now;
     struct prep_out *p = out_find(r, &prep);
-    if (p == NULL)
-        return;
-    if (p->req != 0)
+    if (p != NULL && p->req != 0)
         replica_request_end(r, p->req, 0);
-    replica_send(r, RMSG_ABORT)->prep = prep;
+    if (r->connected) /* it may have it from an earlier epoch */
+        replica_send(r, RMSG_ABORT)->prep = prep;
     out_drop(r, &prep);
     replica_pump(r);
 }

@@ -219,9 +219,46 @@ static void test_published(void **state) {
     replica_content_durable(pair.side[1].r, pair.now, prep, 0);
     pair_run();
     pair_disconnect();
-    assert_int_equal(pair_count(1, RACT_PUBLISH, 0), 1);
     assert_int_equal(pair_count(1, RACT_UNPREPARE, 0), 1);
     assert_true(pair_released(0, 2));
+    assert_int_equal(pair_count(1, RACT_PUBLISH, 0), 0);
+    pair_wait(4000);
+    assert_int_equal(pair_count(1, RACT_PUBLISH, 0), 1);
+}
+
+/* The link comes back at once: the author, who is alive, names it, or it is aborted. */
+static void test_not_published(void **state) {
+    (void)state;
+    const struct replica_prep dropped = {7, 2};
+    replica_prepare(pair.side[0].r, pair.now, 1, prep, pair_payload());
+    replica_prepare(pair.side[0].r, pair.now, 2, dropped, pair_payload());
+    pair_run();
+    replica_content_durable(pair.side[1].r, pair.now, prep, 0);
+    replica_content_durable(pair.side[1].r, pair.now, dropped, 0);
+    pair_run();
+    pair_disconnect();
+    pair_connect();
+    replica_act(pair.side[0].r, pair.now, pair_dir(1), pair_payload(), &prep, 1);
+    replica_abort(pair.side[0].r, pair.now, dropped);
+    pair_run();
+    assert_int_equal(pair_count(1, RACT_UNPREPARE, 0), 1);
+    pair_wait(4000);
+    pair_disconnect();
+    pair_wait(4000);
+    assert_int_equal(pair_count(1, RACT_PUBLISH, 0), 0);
+}
+
+/* The link comes back, but nobody there knows of it any more. */
+static void test_published_in_sync(void **state) {
+    (void)state;
+    replica_prepare(pair.side[0].r, pair.now, 1, prep, pair_payload());
+    pair_run();
+    replica_content_durable(pair.side[1].r, pair.now, prep, 0);
+    pair_run();
+    pair_disconnect();
+    pair_connect();
+    pair_wait(4000);
+    assert_int_equal(pair_count(1, RACT_PUBLISH, 0), 1);
 }
 
 /* Named by a transaction that is not durable yet when the link ends: only one of the two. */
@@ -235,7 +272,10 @@ static void test_claimed(void **state) {
     pair_run();
     pair_disconnect();
     assert_int_equal(pair_count(1, RACT_PUBLISH, 0), 0);
+    pair_wait(4000);
+    assert_int_equal(pair_count(1, RACT_PUBLISH, 0), 0);
     journal_done(1, -EIO);
+    pair_wait(4000);
     assert_int_equal(pair_count(1, RACT_PUBLISH, 0), 1);
 }
 
@@ -273,6 +313,7 @@ int main(void) {
         T(test_memory),        T(test_not_under_lock),
         T(test_replay),        T(test_prepare),
         T(test_prepare_alone), T(test_published),
+        T(test_not_published), T(test_published_in_sync),
         T(test_claimed),       T(test_aborted),
         T(test_peer_full),
     };
