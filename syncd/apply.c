@@ -110,6 +110,8 @@ static int apply_one(struct apply *a, const Mfp__Op *op, bool *done, int *first)
     *done = r == 0;
     if (r >= 0)
         return 0;
+    if (r == -EBUSY && a->beside)
+        return *first = r;
     state_fail(a->st, r, &a->dir, "cannot apply what the peer did");
     a->out->suspect = true;
     if (*first == 0 || !is_permanent(r))
@@ -177,13 +179,14 @@ static int apply_base(struct apply *a, const Mfp__Txn *txn, const bool *done, ui
     return 0;
 }
 
-int apply_txn(struct state *st, const Mfp__Txn *txn, uint64_t journal_id, bool replay,
-              struct apply_result *out) {
+static int apply(struct state *st, const Mfp__Txn *txn, uint64_t journal_id, bool replay,
+                 bool beside, struct apply_result *out) {
     struct apply a = {.st = st, .replay = replay, .out = out, .locked = txn->locked};
     bool *done = calloc(txn->n_ops + 1, sizeof(*done));
     int r, r2;
 
     memset(out, 0, sizeof(*out));
+    a.beside = beside;
     a.d = (struct store_dir){.fd = {-1, -1, -1, -1}};
     r = done ? apply_open(&a, txn) : -ENOMEM;
     if (r == 0) {
@@ -198,4 +201,14 @@ int apply_txn(struct state *st, const Mfp__Txn *txn, uint64_t journal_id, bool r
     store_dir_close(&a.d);
     free(done);
     return r;
+}
+
+int apply_txn(struct state *st, const Mfp__Txn *txn, uint64_t journal_id, bool replay,
+              struct apply_result *out) {
+    return apply(st, txn, journal_id, replay, false, out);
+}
+
+int apply_txn_beside(struct state *st, const Mfp__Txn *txn, uint64_t journal_id, bool replay,
+                     struct apply_result *out) {
+    return apply(st, txn, journal_id, replay, true, out);
 }

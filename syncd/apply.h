@@ -31,4 +31,12 @@ void apply_result_free(struct apply_result *r);
 int apply_txn(struct state *st, const Mfp__Txn *txn, uint64_t journal_id, bool replay,
               struct apply_result *out);
 
+/*
+ * The same, while other jobs are at work, but on none of the containers it touches (touched.h).
+ * -EBUSY: it concerns another one, too (a directory made on both nodes): partly done, base and
+ * entry untouched. Again by apply_txn(), with nothing else at work.
+ */
+int apply_txn_beside(struct state *st, const Mfp__Txn *txn, uint64_t journal_id, bool replay,
+                     struct apply_result *out);
+
 #endif

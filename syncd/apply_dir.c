@@ -191,6 +191,10 @@ static int join(struct apply *a, const char *name, const struct mailfs_id *their
     if (fd < 0)
         return fd;
     r = io_dirid_ensure(fd, &mine);
+    if (r == 0 && !mailfs_id_equal(&mine, theirs) && a->beside) {
+        close(fd);
+        return -EBUSY;
+    }
     if (r == 0 && !mailfs_id_equal(&mine, theirs)) {
         log_info("%s: made on both nodes", name);
         if (mailfs_id_cmp(theirs, &mine) < 0) {

@@ -16,6 +16,7 @@ struct apply {
     bool replay;
     bool mismatch; /* replay: something did not fit */
     bool locked;   /* the transaction was made under L: it may bind UIDs */
+    bool beside;   /* other jobs are at work */
     struct index ix;
     bool has_ix;
     int64_t size_bytes, size_count; /* for maildirsize */

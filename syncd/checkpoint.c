@@ -123,10 +123,18 @@ static void marks_done(void *arg) {
         mem_out("a timer or the work queue");
 }
 
+/* Not behind what is at work, which may be a large merge, and not ahead of what comes: a container
+ * that anything is done to is not settled (may_clear()). At the end all must be done. */
 static void read_marks(struct checkpoint *c) {
+    workq_fn *run = c->gen > 0 ? marks_run : NULL;
     c->step = MARKS;
     c->began = c->v->changes;
-    jobs_barrier(c->v->jobs, c->gen > 0 ? marks_run : NULL, marks_done, c);
+    if (c->last)
+        jobs_barrier(c->v->jobs, run, marks_done, c);
+    else if (run == NULL)
+        marks_done(c);
+    else if (workq_submit(c->v->engine->disk, WORKQ_NO_LANE, run, marks_done, c) != 0)
+        mem_out("work queue");
 }
 
 static void next_gen_run(void *arg) {

@@ -258,6 +258,7 @@ int content_missing(struct state *st, const Mfp__Txn *txn, struct content_wants 
     memset(out, 0, sizeof(*out));
     for (i = 0; r == 0 && i < txn->n_ops; i++) {
         const Mfp__Op *op = txn->ops[i];
+        out->looked = i;
         if (op->op_case == MFP__OP__OP_MSG && content_op_adds(op->msg))
             r = missing_msg(st, &dir, op->msg, out);
         else if (op->op_case == MFP__OP__OP_FILE && op_needs_file(op->file))

@@ -22,6 +22,7 @@ struct content_want {
 struct content_wants {
     struct content_want *v;
     size_t n;
+    _Atomic size_t looked; /* operations content_missing() has been through: any thread may look */
 };
 void content_wants_free(struct content_wants *w); /* frees what it holds, leaves it empty */
 

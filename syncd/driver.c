@@ -23,6 +23,7 @@
 #include "mem.h"
 #include "oneway.h"
 #include "stage.h"
+#include "touched.h"
 #include "txn.h"
 #include "util/clock.h"
 #include "util/log.h"
@@ -37,14 +38,10 @@
 
 static const char *const state_words[] = {"no-peer", "alone", "catching-up", "in-sync"};
 
-bool driver_txn_is_tree(const Mfp__Txn *txn) {
-    for (size_t i = 0; i < txn->n_ops; i++) {
-        Mfp__Op__OpCase what = txn->ops[i]->op_case;
-        if (what == MFP__OP__OP_DIR_MAKE || what == MFP__OP__OP_DIR_MOVE ||
-            what == MFP__OP__OP_DIR_REMOVE)
-            return true;
-    }
-    return false;
+static bool changes_tree(const Mfp__Txn *txn) {
+    struct touched t;
+    touched_by_txn(txn, &t);
+    return t.tree;
 }
 
 /* ---- apply ------------------------------------------------------------------------- */
@@ -54,6 +51,7 @@ struct apply {
     struct mailfs_id dir;
     uint64_t seq, journal_id;
     bool replay, early;
+    bool beside; /* other jobs of the volume are at work meanwhile */
     struct replica_payload *payload;
     struct apply_result result;
     int err;
@@ -68,11 +66,13 @@ static int mark_for_links(struct volume *v, const Mfp__Txn *txn, const struct ma
     int r = v->n_links > 0 ? oneway_mark(v, dir) : 0;
     for (size_t i = 0; r == 0 && v->n_links > 0 && i < txn->n_ops; i++) {
         const Mfp__Op *op = txn->ops[i];
+        const ProtobufCBinaryData *bytes = NULL;
         struct mailfs_id id;
-        if (op->op_case == MFP__OP__OP_DIR_MAKE && wire_id(&op->dir_make->id, &id) == 0)
-            r = oneway_mark(v, &id);
-        else if (op->op_case == MFP__OP__OP_DIR_MOVE &&
-                 wire_id(&op->dir_move->new_parent, &id) == 0)
+        if (op->op_case == MFP__OP__OP_DIR_MAKE)
+            bytes = &op->dir_make->id;
+        else if (op->op_case == MFP__OP__OP_DIR_MOVE)
+            bytes = &op->dir_move->new_parent;
+        if (bytes != NULL && wire_id(bytes, &id) == 0)
             r = oneway_mark(v, &id);
     }
     return r;
@@ -80,10 +80,12 @@ static int mark_for_links(struct volume *v, const Mfp__Txn *txn, const struct ma
 
 static void apply_run(void *arg) {
     struct apply *a = arg;
-    a->err = mark_for_links(a->v, load_of(a->payload)->txn, &a->dir);
-    if (a->err == 0)
-        a->err =
-            apply_txn(a->v->state, load_of(a->payload)->txn, a->journal_id, a->replay, &a->result);
+    const Mfp__Txn *txn = load_of(a->payload)->txn;
+    a->err = mark_for_links(a->v, txn, &a->dir);
+    if (a->err == 0 && a->beside)
+        a->err = apply_txn_beside(a->v->state, txn, a->journal_id, a->replay, &a->result);
+    else if (a->err == 0)
+        a->err = apply_txn(a->v->state, txn, a->journal_id, a->replay, &a->result);
 }
 
 static void apply_suspects(const struct apply *a) {
@@ -179,7 +181,13 @@ static void apply_done(void *arg) {
     struct volume *v = a->v;
     v->changes++;
     front_invalidate(v->front, &a->result.inval);
-    oneway_changed(v, &a->dir, driver_txn_is_tree(load_of(a->payload)->txn));
+    if (a->err == -EBUSY && a->beside) {
+        apply_result_free(&a->result);
+        a->beside = false;
+        jobs_barrier(v->jobs, apply_run, apply_done, a);
+        return;
+    }
+    oneway_changed(v, &a->dir, changes_tree(load_of(a->payload)->txn));
     if (a->early) {
         apply_early_done(a);
         return;
@@ -200,10 +208,10 @@ static void apply_done(void *arg) {
 }
 
 static void apply_start(struct apply *a) {
-    if (driver_txn_is_tree(load_of(a->payload)->txn))
-        jobs_barrier(a->v->jobs, apply_run, apply_done, a);
-    else
-        jobs_run(a->v->jobs, &a->dir, apply_run, apply_done, a);
+    struct touched t;
+    touched_by_txn(load_of(a->payload)->txn, &t);
+    a->beside = true;
+    touched_run(&t, a->v->jobs, apply_run, apply_done, a);
 }
 
 static void apply_submit(struct volume *v, struct apply init) {
@@ -242,7 +250,7 @@ static bool may_be_early(const Mfp__Txn *txn) {
 void driver_apply_early(struct volume *v, const struct mailfs_id *dir,
                         struct replica_payload *payload) {
     struct load *l = load_of(payload);
-    if (l->applying || !driver_txn_is_tree(l->txn))
+    if (l->applying || !changes_tree(l->txn))
         return;
     if (replica_state(v->machine) != REPLICA_IN_SYNC || v->trees_unapplied > 0 ||
         !may_be_early(l->txn)) {
@@ -289,10 +297,9 @@ static void act_acked(struct volume *v, const struct replica_action *action) {
     a->v = v;
     a->dir = action->dir;
     a->payload = replica_payload_ref(action->payload);
-    if (driver_txn_is_tree(load_of(a->payload)->txn))
-        jobs_barrier(v->jobs, acked_run, acked_done, a);
-    else
-        jobs_run(v->jobs, &action->dir, acked_run, acked_done, a);
+    struct touched t;
+    touched_by_txn(load_of(a->payload)->txn, &t);
+    touched_run(&t, v->jobs, acked_run, acked_done, a);
 }
 
 static void forget_run(void *arg) {

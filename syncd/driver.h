@@ -12,7 +12,6 @@
 #include <stdbool.h>
 
 #include "replica/replica.h"
-#include "wire/peer.pb-c.h"
 
 struct volume;
 
@@ -41,8 +40,5 @@ void driver_compare_trees(struct volume *v, const char *why);
 
 /* The content the peer had prepared is not wanted: out of the stage. */
 void driver_drop_prep(struct volume *v, struct replica_prep prep);
-
-/* Does a transaction change the directory tree? Then its order to other containers matters. */
-bool driver_txn_is_tree(const Mfp__Txn *txn);
 
 #endif

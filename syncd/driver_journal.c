@@ -3,8 +3,12 @@
  *
  * An entry waits for the contents that are on their way (bulk frames may come after the transaction
  * that names them), asks the disk side what is missing, fetches that, and is then ready. The list
- * is in order of arrival, and entries leave it from its head only: what a later transaction builds
- * upon is always in the journal before it.
+ * is in order of arrival, and an entry leaves it before another one only if they have no container
+ * in common (touched.h): what a later transaction builds upon is always in the journal before it.
+ *
+ * While an entry takes its time, the peer is told whenever it has come further: it waits for an
+ * acknowledgement only so long, and a large transaction may take longer. A disk that hangs makes no
+ * progress, and the peer goes alone.
  *
  * Diagnostics: a refused transaction (no room) is logged by the journal, and refused to the peer.
  */
@@ -14,6 +18,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include <event2/event.h>
 #include <utlist.h>
 
 #include "content.h"
@@ -21,6 +26,7 @@
 #include "journal.h"
 #include "load.h"
 #include "mem.h"
+#include "touched.h"
 #include "util/bytes.h"
 #include "volume.h"
 #include "xfer.h"
@@ -38,9 +44,11 @@ struct entry {
     uint64_t seq;
     struct mailfs_id dir;
     struct replica_payload *payload;
+    struct touched touched;
     enum stage_of at;
     int err;
     struct content_wants wants;
+    uint64_t told; /* how far the peer knows it to be */
 };
 
 struct journaler {
@@ -52,6 +60,7 @@ struct journaler {
     struct journal_entry *args;
     size_t n_args;
     int err;
+    struct event *progress; /* while there are entries */
 };
 
 static void advance(struct journaler *j);
@@ -175,34 +184,26 @@ static void commit_done(void *arg) {
     driver_pump(v);
 }
 
-/* Does one before it, of its container, still wait? */
+/* Does one before it that it may build upon still wait? */
 static bool must_wait(const struct journaler *j, const struct entry *e) {
     const struct entry *before;
     DL_FOREACH(j->list, before) {
         if (before == e)
             return false;
-        if (mailfs_id_equal(&before->dir, &e->dir))
+        if (touched_meet(&before->touched, &e->touched))
             return true;
     }
     return false;
 }
 
-/*
- * Moves ready ones to the batch. One that waits for a content holds up those of its own container
- * only; but nothing passes a change of the tree, nor does that pass anything.
- */
+/* Moves ready ones to the batch. */
 static size_t take_batch(struct journaler *j) {
     size_t n = 0, left = 0, max = j->one_by_one > 0 ? 1 : BATCH_MAX;
     struct entry *e, *next;
     for (e = j->list; e != NULL && n < max && left < SKIPPED_MAX; e = next) {
-        bool tree = driver_txn_is_tree(txn_of(e));
         next = e->next;
-        if (tree && left > 0)
-            break;
         if (e->at != READY || must_wait(j, e)) {
             left++;
-            if (tree)
-                break;
             continue;
         }
         DL_DELETE(j->list, e);
@@ -228,6 +229,38 @@ static void commit(struct journaler *j) {
     if (workq_submit(j->v->engine->io, LANE_JOURNAL ^ (uintptr_t)j, commit_run, commit_done, j) !=
         0)
         mem_out("work queue");
+}
+
+/* ---- progress ---------------------------------------------------------------------- */
+
+static void progress_arm(struct journaler *j) {
+    const struct conf_peer *peer = j->v->cv->peer;
+    unsigned ms = peer == NULL ? 1000 : peer->timeout_ms / 4;
+    struct timeval tv = {.tv_sec = ms / 1000, .tv_usec = (suseconds_t)(ms % 1000) * 1000};
+    if (j->list != NULL && !evtimer_pending(j->progress, NULL))
+        evtimer_add(j->progress, &tv);
+}
+
+static uint64_t progress_of(const struct entry *e) {
+    if (e->at == CHECKING)
+        return e->wants.looked;
+    return e->at == FETCHING ? xfer_fetch_progress(e->j->v->xfers) : 0;
+}
+
+/* What waits behind one that has come further has come further. */
+static void progress_tell(evutil_socket_t fd, short what, void *arg) {
+    struct journaler *j = arg;
+    bool moved = false;
+    struct entry *e;
+    DL_FOREACH(j->list, e) {
+        uint64_t now = progress_of(e);
+        moved = moved || now != e->told;
+        if (now != e->told || (moved && e->at != CHECKING && e->at != FETCHING))
+            replica_working(j->v->machine, volume_now(), e->seq);
+        e->told = now;
+    }
+    progress_arm(j);
+    driver_pump(j->v);
 }
 
 /* ---- the list ---------------------------------------------------------------------- */
@@ -269,7 +302,9 @@ void journaler_add(struct journaler *j, uint64_t seq, const struct mailfs_id *di
     e->seq = seq;
     e->dir = *dir;
     e->payload = replica_payload_ref(payload);
+    touched_by_txn(txn_of(e), &e->touched);
     DL_APPEND(j->list, e);
+    progress_arm(j);
     advance(j);
 }
 
@@ -280,6 +315,9 @@ void journaler_wake(struct journaler *j) {
 struct journaler *journaler_new(struct volume *v) {
     struct journaler *j = mem_new(sizeof *j);
     j->v = v;
+    j->progress = evtimer_new(v->engine->evb, progress_tell, j);
+    if (j->progress == NULL)
+        mem_out("a timer");
     return j;
 }
 
@@ -291,5 +329,6 @@ void journaler_free(struct journaler *j) {
         DL_DELETE(j->list, e);
         entry_free(e);
     }
+    event_free(j->progress);
     free(j);
 }

@@ -2,9 +2,9 @@
 #define SYNCD_JOBS_H
 
 /*
- * Disk work of one volume, ordered by container: jobs of one container run one after the other in
- * the order given, those of different ones side by side; a barrier runs alone, after all before it
- * and before all behind it (what changes the tree). done() runs in the loop thread.
+ * Disk work of one volume, ordered by container: jobs that have a container in common run one after
+ * the other in the order given, all others side by side; a barrier runs alone, after all before it
+ * and before all behind it. done() runs in the loop thread.
  *
  * Loop thread only.
  */
@@ -26,6 +26,9 @@ void jobs_free(struct jobs *jobs);
 /* run may be NULL: only done(), in its turn. done may be NULL. */
 void jobs_run(struct jobs *jobs, const struct mailfs_id *dir, workq_fn *run, workq_fn *done,
               void *arg);
+/* The same of several containers, n > 0, each once. */
+void jobs_run_on(struct jobs *jobs, const struct mailfs_id *dirs, size_t n, workq_fn *run,
+                 workq_fn *done, void *arg);
 void jobs_barrier(struct jobs *jobs, workq_fn *run, workq_fn *done, void *arg);
 
 /* Jobs of this container not delivered yet. */

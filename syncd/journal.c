@@ -198,23 +198,6 @@ static int contents_there(struct state *st, const Mfp__Txn *txn) {
     return r;
 }
 
-static int sync_stage(struct state *st) {
-    bool dirty;
-    int r;
-
-    state_lock(st);
-    dirty = st->stage_dirty;
-    st->stage_dirty = false;
-    state_unlock(st);
-    r = dirty ? io_fsync(st->stage) : 0;
-    if (r < 0) {
-        state_lock(st);
-        st->stage_dirty = true;
-        state_unlock(st);
-    }
-    return r;
-}
-
 static int prepare(struct state *st, struct journal_entry *entries, struct packed *v, size_t n) {
     size_t i;
     int r = 0;
@@ -242,7 +225,7 @@ int journal_append(struct state *st, struct journal_entry *entries, size_t n) {
     int r = b.v ? prepare(st, entries, b.v, n) : -ENOMEM;
 
     if (r == 0)
-        r = sync_stage(st);
+        r = stage_sync(st);
     if (r == 0)
         r = db_update(st->db, write_batch, &b);
     for (i = 0; b.v && i < n; i++) {

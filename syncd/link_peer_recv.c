@@ -98,14 +98,21 @@ static bool same_dir(const ProtobufCBinaryData *a, const ProtobufCBinaryData *b)
     return a->len == b->len && memcmp(a->data, b->data, a->len) == 0;
 }
 
+/* On a slow link a large one can be longer on its way than the peer would wait. */
+static int txn_part_came(struct peer *p, uint64_t seq) {
+    struct replica_msg m = {.kind = RMSG_TXN_ACK, .seq = seq, .err = REPLICA_WORKING};
+    return peer_send_msg(p, &m) == -ENOMEM ? -ENOMEM : 0;
+}
+
 static int recv_txn(struct peer *p, Mfp__Frame *f, size_t len) {
     bool end = f->txn->end;
+    uint64_t seq = f->txn->seq;
     if (p->txn != NULL && (p->txn->seq != f->txn->seq || !same_dir(&p->txn->dir, &f->txn->dir)))
         return -EPROTO;
     int r = join((ProtobufCMessage **)&p->txn, (ProtobufCMessage **)&f->txn, &p->txn_bytes, len,
                  PEER_TXN_MAX, end);
     if (r <= 0)
-        return r;
+        return r < 0 ? r : txn_part_came(p, seq);
     Mfp__Txn *txn = p->txn;
     p->txn = NULL;
     r = uids_unite(txn);

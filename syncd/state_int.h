@@ -110,7 +110,9 @@ struct state {
     struct jentry *journal;
     uint64_t journal_next;
     struct stage_item *items;
-    bool stage_dirty; /* names in stage/ not yet fsynced */
+    bool stage_dirty;    /* names in stage/ not yet fsynced */
+    bool stage_loose;    /* contents linked there not yet, either */
+    unsigned stage_pins; /* linked there since the last sync */
     uint64_t stage_number;
     struct ulcache *uidlists;
     struct pend *pending;
@@ -192,8 +194,10 @@ void stage_prep_key(uint64_t incarnation, uint64_t seq, char out[STAGE_NAME_MAX]
 /* Under the mutex. NULL: not there. */
 struct stage_item *stage_find(struct state *st, const char *key);
 void stage_item_free(struct state *st, struct stage_item *it);
-/* Links an open file into the stage under a fetched content's name. */
+/* Links an open file into the stage under a fetched content's name. Durable after stage_sync(). */
 int stage_pin(struct state *st, int fd, const char *file);
+/* What was pinned before is durable, names and contents. */
+int stage_sync(struct state *st);
 /* Notes that a content of this name will not come. */
 int stage_note_gone(struct state *st, const char *file);
 /* Removes a content that has got its name, unless a journal entry refers to it. */

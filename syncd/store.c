@@ -142,7 +142,8 @@ static int open_dir(struct state *st, const struct mailfs_id *id, int depth) {
     fd = open_by_name(st, &rec, id, depth);
     if (fd == -ENOENT)
         fd = open_by_mark(st, id);
-    if (fd >= 0 && io_handle_get_fd(fd, &rec.handle) == 0)
+    /* Of one above it, the record may be another job's. */
+    if (fd >= 0 && depth == 0 && io_handle_get_fd(fd, &rec.handle) == 0)
         base_dir_put(st, id, &rec);
     return fd;
 }

@@ -16,6 +16,7 @@
 #include "load.h"
 #include "mem.h"
 #include "oneway.h"
+#include "touched.h"
 #include "util/clock.h"
 #include "volume.h"
 #include "wire/check.h"
@@ -51,6 +52,7 @@ struct collect {
     struct volume *v;
     struct mailfs_id dir;
     struct acts acts;
+    struct touched touched;
     bool unlock, alone, suspect;
     bool unlocked; /* the machine has been told already */
     uint64_t req;
@@ -82,18 +84,6 @@ static void acts_free(struct acts *a) {
     free(a->packets);
     free(a->acts);
     *a = (struct acts){0};
-}
-
-static bool act_is_tree(const Mfl__Act *act) {
-    return act->what_case == MFL__ACT__WHAT_DIR_MAKE || act->what_case == MFL__ACT__WHAT_DIR_MOVE ||
-           act->what_case == MFL__ACT__WHAT_DIR_REMOVE;
-}
-
-static bool acts_are_tree(const struct acts *a) {
-    for (size_t i = 0; i < a->n; i++)
-        if (act_is_tree(a->acts[i]))
-            return true;
-    return false;
 }
 
 static bool nobody_to_tell(const struct volume *v) {
@@ -136,7 +126,7 @@ static void collect_done(void *arg) {
     collect_give(c);
     driver_pump(v);
     if (c->acts.n > 0 || c->suspect)
-        oneway_changed(v, &c->dir, acts_are_tree(&c->acts));
+        oneway_changed(v, &c->dir, c->touched.tree);
     if (c->err != 0 || c->suspect)
         replica_suspect(v->machine, volume_now(), c->dir);
     acts_free(&c->acts);
@@ -146,11 +136,8 @@ static void collect_done(void *arg) {
 }
 
 static void collect_submit(struct collect *c) {
-    struct jobs *jobs = c->v->jobs;
-    if (acts_are_tree(&c->acts))
-        jobs_barrier(jobs, collect_run, collect_done, c);
-    else
-        jobs_run(jobs, &c->dir, collect_run, collect_done, c);
+    touched_by_acts(&c->dir, c->acts.acts, c->acts.n, &c->touched);
+    touched_run(&c->touched, c->v->jobs, collect_run, collect_done, c);
 }
 
 static struct collect *collect_new(struct txns *t, const struct mailfs_id *dir) {

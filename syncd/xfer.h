@@ -54,6 +54,9 @@ void xfer_receive_fetch(struct xfers *x, const Mfp__Fetch *fetch);
 /* Is the peer not read, since the disks do not keep up? */
 bool xfer_paused(const struct xfers *x);
 
+/* Rises whenever something more of what was fetched is on disk. */
+uint64_t xfer_fetch_progress(const struct xfers *x);
+
 /* Is this content being received? When one has been, journaler_wake() is called. */
 bool xfer_receiving(const struct xfers *x, const struct replica_prep *prep);
 /* Aborted by its origin while it was being received. False: it was not. */

@@ -33,6 +33,10 @@ struct xfers *xfers_new(struct volume *v) {
     return x;
 }
 
+uint64_t xfer_fetch_progress(const struct xfers *x) {
+    return x->fetch_progress;
+}
+
 void xfers_free(struct xfers *x) {
     if (x == NULL)
         return;

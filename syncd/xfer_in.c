@@ -124,6 +124,8 @@ static void in_finish(struct xfer_in *in) {
 static void in_done(void *arg) {
     struct xfer_in *in = arg;
     in->working = false;
+    if (in->kind == MFP__BODY__KIND__FETCH)
+        in->x->fetch_progress++;
     chunks_free(in->x, &in->work);
     if (in->work_end || in->dead)
         in_finish(in);

@@ -89,6 +89,7 @@ struct xfers {
     struct xfer_counts counts;
     struct pace pace; /* of what the peer fetches */
     struct event *paced;
+    uint64_t fetch_progress;
 };
 
 /* A fetched content is staged, or has failed. */

@@ -73,7 +73,8 @@ enum replica_msg_kind {
     RMSG_PREPARED_OK, /* prep, err */
     RMSG_ABORT,       /* prep */
     RMSG_TXN,         /* seq, dir, locked, preps/npreps, payload */
-    RMSG_TXN_ACK,     /* seq, err: 0: durable; REPLICA_RECEIVED: in memory, another one follows */
+    RMSG_TXN_ACK,     /* seq, err: 0: durable; REPLICA_RECEIVED: in memory, another one follows;
+                       * REPLICA_WORKING: it is being made so, and something of it has been done */
     RMSG_TOKEN_REQ,   /* dir */
     RMSG_TOKEN_GIVE,  /* dir */
     RMSG_TREE,        /* payload, digest = base digest of the tree, full, round */
@@ -93,6 +94,7 @@ enum replica_msg_kind {
 /* The `err` of a first acknowledgement (commit = memory): who waits may go on; the base moves with
  * the second one only, or a peer that dies in between would seem to have removed what it lost. */
 #define REPLICA_RECEIVED (-EINPROGRESS)
+#define REPLICA_WORKING  (-EALREADY)
 struct replica_mark {
     struct mailfs_id dir;
     uint8_t base_digest[REPLICA_DIGEST]; /* all zero: no valid base */
@@ -244,6 +246,8 @@ void replica_changed(struct replica *r, uint64_t now, struct mailfs_id dir,
 void replica_content_durable(struct replica *r, uint64_t now, struct replica_prep prep, int err);
 /* A merge here has given a name to what the peer had prepared: it is not to be published again. */
 void replica_prep_used(struct replica *r, struct replica_prep prep);
+/* JOURNAL of this one takes its time, and has come further since it was said last. */
+void replica_working(struct replica *r, uint64_t now, uint64_t seq);
 /* In any order. err: refused (no room): acknowledged with the error, never applied. */
 void replica_journaled(struct replica *r, uint64_t now, uint64_t seq, int err);
 void replica_applied(struct replica *r, uint64_t now, uint64_t seq);

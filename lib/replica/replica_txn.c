@@ -188,10 +188,22 @@ void replica_txn_acknowledged(struct replica *r, struct dir *d) {
     }
 }
 
+/* The deadline is one of progress, not of completion: it begins anew for this transaction, and for
+ * those of its mailbox that cannot be acknowledged before it. */
+static void peer_is_working(struct replica *r, const struct tx *on) {
+    for (const struct tx *t = on; t != NULL; t = t->next)
+        if (t->req != 0)
+            replica_progress(r, r->now, t->req);
+}
+
 int replica_txn_ack(struct replica *r, const struct replica_msg *m) {
     struct tx *t;
     HASH_FIND(hh, r->tx, &m->seq, sizeof m->seq, t);
     bool only_received = m->err == REPLICA_RECEIVED;
+    if (t != NULL && !t->acked && m->err == REPLICA_WORKING) {
+        peer_is_working(r, t);
+        return 0;
+    }
     if (t == NULL || t->acked || (only_received && t->received))
         return -EPROTO;
     if (m->err != 0 && !only_received) {
@@ -298,6 +310,13 @@ static void rx_refused(struct replica *r, struct rx *x, int err) {
         replica_token_set(r, d, false);
     rx_free(r, x);
     replica_suspect_dir(r, d);
+}
+
+void replica_working(struct replica *r, uint64_t now, uint64_t seq) {
+    r->now = now;
+    struct rx *x = rx_find(r, seq);
+    if (x != NULL && !x->journaled)
+        rx_ack(r, x, REPLICA_WORKING);
 }
 
 void replica_journaled(struct replica *r, uint64_t now, uint64_t seq, int err) {

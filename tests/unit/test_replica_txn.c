@@ -106,6 +106,53 @@ static void test_overdue(void **state) {
     assert_int_equal(replica_state(pair.side[0].r), REPLICA_ALONE);
 }
 
+/* A large one takes longer than the timeout: the peer says when it has come further, and one in
+ * the same mailbox that waits behind it has time as long. */
+static void test_works_on_it(void **state) {
+    (void)state;
+    pair.side[1].hold[RACT_JOURNAL] = true;
+    pair_open(0, 1, 1);
+    pair_unlock(0, 2, 1);
+    uint64_t first = pair_last(1, RACT_JOURNAL)->seq;
+    pair_open(0, 3, 1);
+    pair_unlock(0, 4, 1);
+    for (int i = 0; i < 5; i++) {
+        pair_wait(2000);
+        replica_working(pair.side[1].r, pair.now, first);
+        pair_run();
+    }
+    assert_int_equal(pair_count(0, RACT_DISCONNECT, 0), 0);
+    assert_false(pair_released(0, 2));
+    pair_wait(2900);
+    assert_int_equal(pair_count(0, RACT_DISCONNECT, 0), 0);
+    pair_wait(200); /* it has come no further: as if it had hung from the beginning */
+    assert_int_equal(pair_count(0, RACT_DISCONNECT, 0), 1);
+    assert_true(pair_released(0, 2));
+    assert_true(pair_released(0, 4));
+}
+
+/* It says nothing about what it has made durable already, nor about another mailbox's. */
+static void test_works_on_another(void **state) {
+    (void)state;
+    pair.side[1].hold[RACT_JOURNAL] = true;
+    pair_open(0, 1, 1);
+    pair_unlock(0, 2, 1);
+    uint64_t first = pair_last(1, RACT_JOURNAL)->seq;
+    pair_open(0, 3, 2);
+    pair_unlock(0, 4, 2);
+    pair_wait(2000);
+    replica_working(pair.side[1].r, pair.now, first);
+    pair_run();
+    pair_wait(1100);
+    assert_int_equal(pair_count(0, RACT_DISCONNECT, 0), 1);
+    replica_journaled(pair.side[1].r, pair.now, first, 0);
+    pair_run();
+    unsigned acks = pair_sent(1, RMSG_TXN_ACK);
+    replica_working(pair.side[1].r, pair.now, first);
+    pair_run();
+    assert_int_equal(pair_sent(1, RMSG_TXN_ACK), acks);
+}
+
 static void test_progress(void **state) {
     (void)state;
     pair.side[1].hold[RACT_JOURNAL] = true;
@@ -309,6 +356,7 @@ int main(void) {
         T(test_unlock_waits),  T(test_unlock_without_change),
         T(test_order),         T(test_end_releases),
         T(test_overdue),       T(test_progress),
+        T(test_works_on_it),   T(test_works_on_another),
         T(test_refused),       T(test_async),
         T(test_memory),        T(test_not_under_lock),
         T(test_replay),        T(test_prepare),
