@@ -295,8 +295,7 @@ static int dispatch(struct peer *p, Mfp__Frame *f, size_t len) {
     case MFP__FRAME__M_BODY:
         return xfer_receive_body(p->v->xfers, f->body);
     case MFP__FRAME__M_FETCH:
-        xfer_receive_fetch(p->v->xfers, f->fetch);
-        return 0;
+        return xfer_receive_fetch(p->v->xfers, f->fetch);
     case MFP__FRAME__M_PREPARE:
     case MFP__FRAME__M_PREPARED_OK:
     case MFP__FRAME__M_ABORT:

@@ -21,6 +21,7 @@
 #define XFER_PART        (128u * 1024u)
 #define XFER_IN_MAX      (32u * 1024u * 1024u)
 #define XFER_FETCHES_MAX 16 /* asked of the peer at a time */
+#define XFER_SERVED_MAX  64 /* open for the peer at a time: one that asks for more breaks off */
 
 struct volume;
 struct xfers;
@@ -49,7 +50,7 @@ void xfer_counts(const struct xfers *x, struct xfer_counts *out);
 /* From the peer. body's data may be taken out of it. 0 or -EPROTO. */
 void xfer_receive_prepare(struct xfers *x, const Mfp__Prepare *prepare);
 int xfer_receive_body(struct xfers *x, Mfp__Body *body);
-void xfer_receive_fetch(struct xfers *x, const Mfp__Fetch *fetch);
+int xfer_receive_fetch(struct xfers *x, const Mfp__Fetch *fetch);
 
 /* Is the peer not read, since the disks do not keep up? */
 bool xfer_paused(const struct xfers *x);

@@ -27,6 +27,7 @@
 
 static void out_free(struct xfers *x, struct xfer_out *o) {
     DL_DELETE(x->out, o);
+    x->n_served -= o->kind == MFP__BODY__KIND__FETCH;
     if (o->file != NULL)
         replica_payload_unref(o->file);
     else if (o->fd >= 0)
@@ -208,8 +209,11 @@ static void serve_done(void *arg) {
     free(s);
 }
 
-void xfer_receive_fetch(struct xfers *x, const Mfp__Fetch *fetch) {
+int xfer_receive_fetch(struct xfers *x, const Mfp__Fetch *fetch) {
+    if (x->n_served >= XFER_SERVED_MAX)
+        return -EPROTO;
     struct serve *s = mem_new(sizeof *s);
+    x->n_served++;
     s->x = x;
     s->epoch = x->epoch;
     s->id = fetch->xfer;
@@ -219,9 +223,11 @@ void xfer_receive_fetch(struct xfers *x, const Mfp__Fetch *fetch) {
     s->name = mem_strdup(fetch->name);
     wire_id(&fetch->dir, &s->dir);
     jobs_run(x->v->jobs, &s->dir, serve_run, serve_done, s);
+    return 0;
 }
 
 void xfer_out_disconnected(struct xfers *x) {
     while (x->out != NULL)
         out_free(x, x->out);
+    x->n_served = 0; /* what is still being opened is of the epoch that is over */
 }

@@ -84,7 +84,7 @@ struct xfers {
     bool paused;
     struct fetch *asked;
     struct fetch_group *groups; /* with something queued, the next one first */
-    unsigned n_asked;
+    unsigned n_asked, n_served;
     uint64_t next_id;
     struct xfer_counts counts;
     struct pace pace; /* of what the peer fetches */

@@ -41,9 +41,11 @@ _Noreturn void replica_no_memory(void);
 #include <uthash.h>
 #include <utlist.h>
 
-#define REPLICA_MAX_DIRS      (1u << 20)          /* records; a peer that makes more is refused */
-#define REPLICA_MAX_PREPS     (1u << 16)          /* contents prepared and not committed */
-#define REPLICA_MAX_RX_BYTES  (UINT64_C(1) << 30) /* of what was received and is not applied */
+#define REPLICA_MAX_DIRS  (1u << 20) /* records; a peer that makes more is refused */
+#define REPLICA_MAX_PREPS (1u << 16) /* contents prepared and not committed */
+#define REPLICA_MAX_BYTES                                                                          \
+    (UINT64_C(1) << 28) /* of transactions: sent and not acknowledged;                             \
+                         * received and not applied */
 #define REPLICA_BACKOFF_FIRST 1000
 #define REPLICA_BACKOFF_MOST  60000
 
@@ -217,7 +219,7 @@ struct replica {
     uint32_t round_no; /* coordinator: the last */
     uint64_t next_retry;
 
-    uint64_t tx_seq, rx_id, rx_bytes;
+    uint64_t tx_seq, rx_id, tx_bytes, rx_bytes;
     struct tx *tx;
     struct rx *rx;
     struct request *requests, *waiting;

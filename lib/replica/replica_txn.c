@@ -56,6 +56,13 @@ void replica_progress(struct replica *r, uint64_t now, uint64_t req) {
 
 /* ---- sending ---- */
 
+/* Off the table of what is on its way. */
+static void tx_take(struct replica *r, struct tx *t) {
+    /* NOLINTNEXTLINE(clang-analyzer-core.NullDereference): it is in the table */
+    HASH_DEL(r->tx, t);
+    r->tx_bytes -= t->payload->size;
+}
+
 static void tx_free(struct tx *t) {
     replica_payload_unref(t->payload);
     free(t->preps);
@@ -76,6 +83,7 @@ static void tx_send(struct replica *r, struct tx *t, bool locked) {
     t->seq = ++r->tx_seq;
     t->at = r->now;
     HASH_ADD(hh, r->tx, seq, sizeof t->seq, t);
+    r->tx_bytes += t->payload->size;
     DL_APPEND(t->dir->tx, t);
     replica_prep_sent(r, t->preps, t->npreps);
     struct replica_msg *m = replica_send_dir(r, RMSG_TXN, t->dir);
@@ -84,7 +92,7 @@ static void tx_send(struct replica *r, struct tx *t, bool locked) {
     m->payload = replica_payload_ref(t->payload);
     m->preps = replica_preps_copy(t->preps, t->npreps);
     m->npreps = t->npreps;
-    if (HASH_COUNT(r->tx) > r->config.max_unacked)
+    if (HASH_COUNT(r->tx) > r->config.max_unacked || r->tx_bytes > REPLICA_MAX_BYTES)
         replica_lose(r, "the peer is too far behind in acknowledging transactions");
 }
 
@@ -183,7 +191,7 @@ void replica_txn_acknowledged(struct replica *r, struct dir *d) {
         a->seq = t->seq;
         a->payload = replica_payload_ref(t->payload);
         DL_DELETE(d->tx, t);
-        HASH_DEL(r->tx, t);
+        tx_take(r, t);
         tx_free(t);
     }
 }
@@ -222,8 +230,7 @@ void replica_txn_alone(struct replica *r, struct dir *d) {
     struct tx *t, *tmp;
     DL_FOREACH_SAFE(d->tx, t, tmp) {
         DL_DELETE(d->tx, t);
-        /* NOLINTNEXTLINE(clang-analyzer-core.NullDereference): it is in the table */
-        HASH_DEL(r->tx, t);
+        tx_take(r, t);
         tx_free(t);
     }
     DL_FOREACH_SAFE(d->held, t, tmp) {
@@ -263,7 +270,7 @@ static void rx_ack(struct replica *r, struct rx *x, int err) {
 int replica_txn_receive(struct replica *r, const struct replica_msg *m) {
     if (m->payload == NULL || m->npreps > REPLICA_MAX_PREPS || !replica_dir_room(r, &m->dir) ||
         HASH_COUNT(r->rx) >= 2 * r->config.max_unacked ||
-        r->rx_bytes + m->payload->size > REPLICA_MAX_RX_BYTES)
+        r->rx_bytes + m->payload->size > REPLICA_MAX_BYTES)
         return -EPROTO;
     struct dir *d = replica_dir_get(r, &m->dir);
     if (d->rx != NULL && d->rx->prev->epoch == r->epoch && d->rx->prev->seq >= m->seq)

@@ -90,6 +90,7 @@ class Mailfs:
     def __init__(self, node, timeout=3, commit="disk"):
         self.node, self.timeout, self.commit = node, timeout, commit
         self.bandwidth = None
+        self.dial = None    # another address of the peer's: "host:port"
         self.conf = os.path.join(node.dir, "mailfs.conf")
         self.state = os.path.join(node.data, "state")
         self.mountd = Daemon(node, "mailfs", "mailfs", "-c", self.conf, "mail")
@@ -123,10 +124,10 @@ class Mailfs:
                      '        timeout     = %g\n    }\n' % (kind, node.host, node.address, PORT,
                                                         node.mailfs.fingerprint(), self.timeout))
         if peer:
-            text += ('    peer "%s" {\n        address     = "%s:%d"\n        fingerprint = "%s"\n'
+            text += ('    peer "%s" {\n        address     = "%s"\n        fingerprint = "%s"\n'
                      '        timeout     = %g\n' %
-                     (peer.host, peer.address, PORT, fingerprint or peer.mailfs.fingerprint(),
-                      self.timeout))
+                     (peer.host, self.dial or "%s:%d" % (peer.address, PORT),
+                      fingerprint or peer.mailfs.fingerprint(), self.timeout))
             text += '        bandwidth   = "%s"\n    }\n' % self.bandwidth if self.bandwidth else '    }\n'
         with open(self.conf, "w") as f:
             f.write(text + "}\n")

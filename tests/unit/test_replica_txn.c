@@ -153,6 +153,23 @@ static void test_works_on_another(void **state) {
     assert_int_equal(pair_sent(1, RMSG_TXN_ACK), acks);
 }
 
+/* What the peer does not acknowledge is bounded in bytes as well as in number. */
+static void test_unacknowledged_bytes(void **state) {
+    (void)state;
+    pair.side[1].hold[RACT_JOURNAL] = true;
+    for (int i = 0; i < 3; i++) {
+        struct replica_payload *p = replica_payload_new(NULL, 100u << 20, NULL);
+        assert_int_equal(pair_count(0, RACT_DISCONNECT, 0), 0);
+        pair.link_held = true; /* the peer's own bound does not come into play */
+        replica_act(pair.side[0].r, pair.now, pair_dir(1), p, NULL, 0);
+        replica_payload_unref(p);
+        pair_wait(10);
+    }
+    assert_int_equal(pair_count(0, RACT_DISCONNECT, 0), 1);
+    assert_int_equal(replica_state(pair.side[0].r), REPLICA_ALONE);
+    pair_drop();
+}
+
 static void test_progress(void **state) {
     (void)state;
     pair.side[1].hold[RACT_JOURNAL] = true;
@@ -353,16 +370,27 @@ static void test_peer_full(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        T(test_unlock_waits),  T(test_unlock_without_change),
-        T(test_order),         T(test_end_releases),
-        T(test_overdue),       T(test_progress),
-        T(test_works_on_it),   T(test_works_on_another),
-        T(test_refused),       T(test_async),
-        T(test_memory),        T(test_not_under_lock),
-        T(test_replay),        T(test_prepare),
-        T(test_prepare_alone), T(test_published),
-        T(test_not_published), T(test_published_in_sync),
-        T(test_claimed),       T(test_aborted),
+        T(test_unlock_waits),
+        T(test_unlock_without_change),
+        T(test_order),
+        T(test_end_releases),
+        T(test_overdue),
+        T(test_progress),
+        T(test_unacknowledged_bytes),
+        T(test_works_on_it),
+        T(test_works_on_another),
+        T(test_refused),
+        T(test_async),
+        T(test_memory),
+        T(test_not_under_lock),
+        T(test_replay),
+        T(test_prepare),
+        T(test_prepare_alone),
+        T(test_published),
+        T(test_not_published),
+        T(test_published_in_sync),
+        T(test_claimed),
+        T(test_aborted),
         T(test_peer_full),
     };
     return cmocka_run_group_tests_name("replica_txn", tests, NULL, NULL);
