@@ -84,7 +84,7 @@ pc = $(shell $(PKG_CONFIG) $(1) 2>/dev/null)
 FUSE_CFLAGS := $(call pc,--cflags fuse3)
 LIBS_mailfs := -lfuse3
 LIBS_common := -levent_openssl -levent_pthreads -levent -lssl -lcrypto -lprotobuf-c -llmdb -lconfuse \
-	       -ljson-c
+	       -ljson-c -linotifytools
 LIBS_test := -lcmocka
 
 # --- what there is ------------------------------------------------------------------------

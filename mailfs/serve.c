@@ -82,6 +82,10 @@ enum { SYNCD_MS = 3000 };
 
 static int prepare_volume(void) {
     const struct conf_volume *v = vol.conf_volume;
+    if (v->mode == CONF_MODE_WATCH) {
+        log_error("volume %s has mode = \"watch\": it has no mount, and needs no mailfs", v->name);
+        return -EINVAL;
+    }
     vol.has_peer = v->peer != NULL;
     vol.has_syncd = v->peer != NULL || v->n_links > 0;
     vol.timeout_ms = v->peer != NULL ? v->peer->timeout_ms : SYNCD_MS;

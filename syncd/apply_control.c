@@ -37,6 +37,8 @@ int apply_write_control(struct apply *a, const char *name, const char *text, siz
     struct stat sb;
     int r;
 
+    if (a->st->read_only)
+        return -EROFS;
     attr.mtime.tv_sec = (time_t)(now / 1000000000u);
     attr.mtime.tv_nsec = (long)(now % 1000000000u);
     if (fstatat(a->d.fd[0], name, &sb, AT_SYMLINK_NOFOLLOW) == 0 && S_ISREG(sb.st_mode)) {

@@ -92,6 +92,8 @@ int apply_put_file(struct apply *a, const char *name, const struct base_file *no
                    const char *content, size_t n, bool has_content) {
     int r;
 
+    if (a->st->read_only)
+        return -EROFS;
     if (now->type == 0) {
         r = io_unlink(a->d.fd[0], name);
         r = r == -ENOENT ? 0 : r;

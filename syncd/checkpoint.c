@@ -96,6 +96,11 @@ static bool may_clear(const struct volume *v, const struct mailfs_id *dir) {
     return replica_is_settled(v->machine, *dir) && jobs_of(v->jobs, dir) == 0;
 }
 
+/* Does syncd itself write the marks, and not mailfs? */
+static bool own_marks(const struct volume *v) {
+    return v->main != NULL || volume_is_watched(v);
+}
+
 /* Both nodes have what was changed; without a peer the links' own marks keep it. */
 static bool may_clear_any(const struct volume *v) {
     enum replica_state s = replica_state(v->machine);
@@ -104,7 +109,7 @@ static bool may_clear_any(const struct volume *v) {
 
 static void marks_run(void *arg) {
     struct checkpoint *c = arg;
-    c->err = c->v->main != NULL ? state_mark_gen_raise(c->v->state, c->gen) : 0;
+    c->err = own_marks(c->v) ? state_mark_gen_raise(c->v->state, c->gen) : 0;
     if (c->err == 0)
         c->err = state_marks(c->v->state, c->gen, &c->marks, &c->n_marks);
 }
@@ -148,7 +153,7 @@ static void next_gen_done(void *arg) {
     read_marks(arg);
 }
 
-/* A link's marks are syncd's own: nobody has to be asked. */
+/* Marks of syncd's own: nobody has to be asked. */
 static void next_gen(struct checkpoint *c) {
     if (workq_submit(c->v->engine->disk, WORKQ_NO_LANE, next_gen_run, next_gen_done, c) != 0)
         mem_out("work queue");
@@ -170,7 +175,7 @@ static void start(struct checkpoint *c) {
     c->err = 0;
     c->last = c->stopping;
     c->step = GENERATION;
-    if (clears && v->main != NULL)
+    if (clears && own_marks(v))
         next_gen(c);
     else if (clears && front_new_gen(v->front, front_gen(v->front) + 1, gen_reached))
         arm(c, CHECKPOINT_STOP_MS); /* for a mailfs that does not answer */
@@ -189,7 +194,7 @@ static bool wait_more(struct checkpoint *c) {
 static void timer(evutil_socket_t fd, short what, void *arg) {
     struct checkpoint *c = arg;
     struct volume *v = c->v;
-    if (c->step == GENERATION && v->main == NULL) {
+    if (c->step == GENERATION && !own_marks(v)) {
         read_marks(c); /* no answer: no marks are cleared */
     } else if (c->step != IDLE) {
         return; /* finish() goes on */

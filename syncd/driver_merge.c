@@ -343,7 +343,7 @@ static void merge_locked(void *arg, int err) {
 static void merge_start(struct step *s) {
     struct volume *v = s->v;
     bool quiet = s->theirs != NULL && merge_listing_is_base(load_of(s->theirs)->listing);
-    if (v->main != NULL && !quiet)
+    if (v->main != NULL && !quiet && !volume_is_watched(v)) /* nothing is written there */
         oneway_lock(v, &s->dir, merge_locked, s);
     else
         jobs_run(v->jobs, &s->dir, merge_run, merge_done, s);

@@ -113,6 +113,8 @@ static int place(struct merge_run *m, const struct merge_item *it) {
     const Mfp__BaseMsg *b = their_msg(m, it);
     int sub = sub_of(&it->state), fd, r = merge_name_of(it->name, &it->state, name);
 
+    if (m->a.st->read_only)
+        return -EROFS;
     if (r == 0)
         r = staged_key(m, it, key, file);
     if (r < 0)
@@ -141,6 +143,8 @@ static int move(struct merge_run *m, const struct index_msg *have, const struct 
 
     if (r < 0 || (from_sub == sub && strcmp(have->name, name) == 0))
         return r;
+    if (m->a.st->read_only)
+        return -EROFS;
     str_copy(old, sizeof(old), have->name);
     from = store_sub_open(m->a.st, &m->a.d, from_sub, false);
     to = store_sub_open(m->a.st, &m->a.d, sub, true);
@@ -172,6 +176,8 @@ static int apply_absent(struct merge_run *m, const struct merge_item *it) {
 
     if (!have)
         return 0;
+    if (m->a.st->read_only)
+        return -EROFS;
     sub = have->sub;
     fd = store_sub_open(m->a.st, &m->a.d, sub, false);
     if (fd < 0)
@@ -346,21 +352,26 @@ static int put_items(struct merge_run *m, struct maildir_uidlist *list) {
     return r;
 }
 
+/* The file as it would be written with what it says now: Dovecot's own may differ from that, by a
+ * stale N in its header, without saying anything else. */
 int merge_apply_uidlist(struct merge_run *m) {
     struct maildir_uidlist *list = NULL;
-    char *old = NULL, *text = NULL;
-    size_t nold = 0, n;
+    char *file = NULL, *old = NULL, *text = NULL;
+    size_t nfile = 0, nold = 0, n;
     int r;
 
     if (m->result->validity == 0)
         return 0;
-    r = read_own(m, &list, &old, &nold);
+    r = read_own(m, &list, &file, &nfile);
+    if (r == 0)
+        r = maildir_uidlist_format(list, &old, &nold);
     if (r == 0)
         r = put_items(m, list);
     if (r == 0)
         r = maildir_uidlist_format(list, &text, &n);
-    if (r == 0 && !(old && n == nold && memcmp(old, text, n) == 0))
+    if (r == 0 && !(file && n == nold && memcmp(old, text, n) == 0))
         r = apply_write_uidlist(&m->a, list);
+    free(file);
     free(old);
     free(text);
     maildir_uidlist_free(list);

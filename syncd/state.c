@@ -386,6 +386,7 @@ static struct state *state_alloc(const struct state_config *conf) {
     if (!st)
         return NULL;
     st->main = conf->main;
+    st->read_only = conf->read_only;
     st->root = st->home = st->own = st->stage = st->kept = st->trash = -1;
     st->kept_some = true; /* of an earlier run, perhaps */
     pthread_mutex_init(&st->mutex, NULL);
@@ -609,6 +610,16 @@ int state_mark_own(struct state *st, const struct mailfs_id *dir, uint64_t gen) 
     if (base_dir_get(st, dir, &rec) == 0)
         m.handle = rec.handle;
     r = marks_put(st->marks, &m, 1);
+    return r < 0 ? state_fail(st, r, dir, "cannot mark") : 0;
+}
+
+int state_mark_found(struct state *st, const struct mailfs_id *dir,
+                     const struct io_handle *handle) {
+    struct mark m = {.dir = *dir, .handle = *handle, .path = ""};
+    int r = marks_generation(st->marks, &m.gen);
+
+    if (r == 0)
+        r = marks_put(st->marks, &m, 1);
     return r < 0 ? state_fail(st, r, dir, "cannot mark") : 0;
 }
 

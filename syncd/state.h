@@ -43,6 +43,7 @@ struct state_config {
     /* Of a one-way link: the volume's own state, which outlives this one and has the same store.
      * What the link keeps in the store lies in STORE/.mailfs/links/PEER/. */
     struct state *main;
+    bool read_only; /* nothing is written to the mail in the store (mode = "watch") */
 };
 
 /* What was found at the start. */
@@ -87,6 +88,9 @@ struct state_mark {
 int state_marks(struct state *st, uint64_t below, struct state_mark **marks, size_t *n);
 /* Writes a mark (what syncd itself changes while alone, an overdue merge). Durable. */
 int state_mark(struct state *st, const struct mailfs_id *dir, uint64_t gen);
+/* A container that was found to be changed, by its handle. Durable. */
+struct io_handle;
+int state_mark_found(struct state *st, const struct mailfs_id *dir, const struct io_handle *handle);
 /* The same, only for the link whose state this is. */
 int state_mark_own(struct state *st, const struct mailfs_id *dir, uint64_t gen);
 /* The generation that new marks carry. */

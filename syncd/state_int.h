@@ -101,6 +101,7 @@ struct state {
     int root; /* O_RDONLY: also what file handles are opened with */
     dev_t dev;
     ino_t root_ino;
+    bool read_only;              /* mail in the store is others' alone */
     struct state *main;          /* of a one-way link: the volume's own */
     int home;                    /* .mailfs */
     int own, stage, kept, trash; /* the same, or the link's part of it, and its directories */

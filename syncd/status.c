@@ -62,7 +62,13 @@ static void put_notes(struct json_object *o, const struct status *s) {
             notes,
             json_object_new_string("when it was started the state was lost, or not of this "
                                    "store's time: everything is compared, nothing is removed"));
-    if (!s->mailfs_connected)
+    if (s->is_watched && s->watched < s->containers) {
+        snprintf(text, sizeof text,
+                 "%zu of %zu mailboxes are watched, the others looked at now and then", s->watched,
+                 s->containers);
+        json_object_array_add(notes, json_object_new_string(text));
+    }
+    if (!s->mailfs_connected && !s->is_watched)
         json_object_array_add(notes, json_object_new_string("mailfs is not running"));
     if (s->store_error != NULL && *s->store_error != '\0')
         json_object_array_add(notes, json_object_new_string(s->store_error));

@@ -38,9 +38,12 @@ struct status {
     bool state_lost;        /* at the start the state was not that of the store */
     const char *last_error; /* "": none */
     uint64_t last_error_wall_ns;
-    const char *store_error; /* "": none */
-    const char *role;        /* "active", "standby" */
-    uint64_t term;           /* of the role: how many promotions there were */
+    const char *store_error;    /* "": none */
+    size_t containers, watched; /* of a store that is watched */
+    uint64_t overflows;
+    bool is_watched;
+    const char *role; /* "active", "standby" */
+    uint64_t term;    /* of the role: how many promotions there were */
     const struct status_link *links;
     size_t n_links;
 };

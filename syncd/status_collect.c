@@ -17,6 +17,7 @@
 #include "util/clock.h"
 #include "util/version.h"
 #include "volume.h"
+#include "watch.h"
 #include "xfer.h"
 
 static const char *const words[] = {"no-peer", "alone", "catching-up", "in-sync"};
@@ -113,6 +114,13 @@ static void link_status(struct volume *link, struct status_link *s) {
 void status_collect(struct volume *v, struct status *out, struct status_room *room) {
     *out = (struct status){.now_wall_ns = clock_wall_ns(), .since_wall_ns = v->since_wall_ns};
     who(v, out, room->peer_address, room->listen);
+    struct watch_counts w;
+    if (watch_count(v->watch, &w) == 0) {
+        out->is_watched = true;
+        out->containers = w.containers;
+        out->watched = w.watched;
+        out->overflows = w.overflows;
+    }
     out->role = role_of(v).standby ? "standby" : "active";
     out->term = role_of(v).term;
     out->links = room->links;

@@ -353,8 +353,8 @@ static int each(struct tree_run *t, bool (*wants)(const struct tree_item *), ste
 
     for (i = 0; r == 0 && i < n; i++) {
         const struct tree_item *it = t->order[deepest_first ? n - 1 - i : i];
-        if (wants(it))
-            r = fn(t, it);
+        if (wants(it)) /* ids and the base are ours also where the mail is not */
+            r = t->st->read_only && fn != join && fn != agree ? -EROFS : fn(t, it);
     }
     return r;
 }

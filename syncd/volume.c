@@ -34,6 +34,7 @@
 #include "pending.h"
 #include "role.h"
 #include "txn.h"
+#include "watch.h"
 #include "util/bytes.h"
 #include "util/clock.h"
 #include "util/log.h"
@@ -98,6 +99,10 @@ static int lock_take(struct volume *v, char *err, size_t errsize) {
     return 0;
 }
 
+bool volume_is_watched(const struct volume *v) {
+    return (v->main != NULL ? v->main->cv : v->cv)->mode == CONF_MODE_WATCH;
+}
+
 static int dir_check(const char *path, const char *what, char *err, size_t errsize) {
     struct stat sb;
     int r = stat(path, &sb) != 0 ? -errno : S_ISDIR(sb.st_mode) ? 0 : -ENOTDIR;
@@ -111,7 +116,8 @@ static int state_begin(struct volume *v, char *err, size_t errsize) {
                               .dir = v->cv->state,
                               .node = v->conf->node,
                               .peer = v->cv->peer != NULL ? v->cv->peer->name : NULL,
-                              .main = v->main != NULL ? v->main->state : NULL};
+                              .main = v->main != NULL ? v->main->state : NULL,
+                              .read_only = volume_is_watched(v)};
     int r = state_open(&sc, &v->state, &v->start);
     if (r != 0) {
         snprintf(err, errsize, "volume %s: cannot open store %s with state %s: %s", v->cv->name,
@@ -294,6 +300,8 @@ int volume_open(struct engine *engine, const struct conf_volume *cv, char *err, 
         r = serve_begin(v, err, errsize);
     for (size_t i = 0; r == 0 && i < v->n_links; i++)
         r = serve_begin(v->links[i], err, errsize);
+    if (r == 0 && volume_is_watched(v))
+        r = watch_open(v, err, errsize);
     return r;
 }
 
@@ -321,6 +329,7 @@ void volume_quiet(struct volume *v) {
     if (v == NULL || v->jobs == NULL)
         return;
     v->stopping = true;
+    watch_stop(v->watch);
     driver_close(v); /* from here on the machine is no longer asked what to do */
     if (v->main == NULL)
         ctl_close(v);
@@ -351,6 +360,7 @@ void volume_close(struct volume *v) {
     if (v->lock_fd >= 0)
         close(v->lock_fd);
     role_close(v->role);
+    watch_free(v->watch);
     free(v->links);
     free(v->link_cv.state);
     free(v);

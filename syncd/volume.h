@@ -39,6 +39,7 @@ struct volume {
     size_t link_index;          /* of a link, among them */
     struct oneway *oneway;      /* of a link */
     struct conf_volume link_cv; /* of a link: what cv points to */
+    struct watch *watch;        /* of a volume without mailfs (watch.h) */
     struct role *role;          /* of a volume (role.h) */
     bool met;                   /* of a link: the other end has said Hello */
     bool other_standby;         /* of a link: what the other end said it is, */
@@ -83,6 +84,9 @@ struct volume {
     uint64_t last_error_wall_ns;
     bool had_contact;
 };
+
+/* Is its store watched, since it has no mailfs? The same for its links. */
+bool volume_is_watched(const struct volume *v);
 
 /* A volume, with its one-way links behind it: so many places of engine->volumes does it take. */
 size_t volume_places(const struct conf_volume *cv);

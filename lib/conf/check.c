@@ -102,7 +102,7 @@ const char *conf_commit_name(enum conf_commit commit) {
 }
 
 int conf_mode_parse(const char *s, enum conf_mode *mode) {
-    for (enum conf_mode m = CONF_MODE_ACTIVE; m <= CONF_MODE_STANDBY; m++) {
+    for (enum conf_mode m = CONF_MODE_ACTIVE; m <= CONF_MODE_WATCH; m++) {
         if (strcmp(s, conf_mode_name(m)) == 0) {
             *mode = m;
             return 0;
@@ -112,7 +112,7 @@ int conf_mode_parse(const char *s, enum conf_mode *mode) {
 }
 
 const char *conf_mode_name(enum conf_mode mode) {
-    return mode == CONF_MODE_STANDBY ? "standby" : "active";
+    return mode == CONF_MODE_STANDBY ? "standby" : mode == CONF_MODE_WATCH ? "watch" : "active";
 }
 
 /* Into host, and *colon at the one before the port. */
@@ -190,7 +190,11 @@ int conf_fingerprint_parse(const char *s, uint8_t fp[CONF_FINGERPRINT_BYTES]) {
 
 static int check_paths(const struct conf_volume *v, char *why, size_t n) {
     const char *what = NULL;
-    if (strcmp(v->store, v->mount) == 0)
+    if (v->mount[0] == '\0')
+        what = conf_path_within(v->store, v->state) || conf_path_within(v->state, v->store)
+                   ? "state and store lie one in the other; put the state elsewhere"
+                   : NULL;
+    else if (strcmp(v->store, v->mount) == 0)
         what = "store and mount are the same directory; move the mail to a directory of its own, "
                "make that the store, and mount on the old place";
     else if (conf_path_within(v->mount, v->store))
@@ -209,7 +213,33 @@ static int check_paths(const struct conf_volume *v, char *why, size_t n) {
     return -EINVAL;
 }
 
+static int check_watch(const struct conf_volume *v, char *why, size_t n) {
+    if (v->peer != NULL)
+        snprintf(
+            why, n,
+            "volume \"%s\": a store that is only watched has no peer; let another node follow it: "
+            "standby \"%s\" { ... }",
+            v->name, v->peer->name);
+    else if (v->n_links == 0)
+        snprintf(why, n, "volume \"%s\": mode = \"watch\" needs a block standby \"NODE\" { ... }",
+                 v->name);
+    else if (v->mount[0] != '\0')
+        snprintf(why, n,
+                 "volume \"%s\": mode = \"watch\" has no mount: the mail daemons work in the store "
+                 "itself; remove 'mount'",
+                 v->name);
+    else
+        return 0;
+    return -EINVAL;
+}
+
 static int check_mode(const struct conf_volume *v, char *why, size_t n) {
+    if (v->mode == CONF_MODE_WATCH)
+        return check_watch(v, why, n);
+    if (v->mount[0] == '\0') {
+        snprintf(why, n, "volume \"%s\" has no 'mount'; add it", v->name);
+        return -EINVAL;
+    }
     if (v->mode != CONF_MODE_STANDBY)
         return 0;
     if (v->peer != NULL)
@@ -274,11 +304,16 @@ static bool paths_overlap(const char *a, const char *b) {
 }
 
 int conf_check_pair(const struct conf_volume *a, const struct conf_volume *b, char *why, size_t n) {
+    if (a->mode == CONF_MODE_WATCH && b->mode == CONF_MODE_WATCH) {
+        snprintf(why, n, "volumes \"%s\" and \"%s\" are both to be watched; one can be", a->name,
+                 b->name);
+        return -EINVAL;
+    }
     const char *of_a[] = {a->store, a->mount, a->state};
     const char *of_b[] = {b->store, b->mount, b->state};
     for (size_t i = 0; i < 3; i++) {
         for (size_t j = 0; j < 3; j++) {
-            if (!paths_overlap(of_a[i], of_b[j]))
+            if (of_a[i][0] == '\0' || of_b[j][0] == '\0' || !paths_overlap(of_a[i], of_b[j]))
                 continue;
             snprintf(why, n,
                      "volumes \"%s\" and \"%s\" share %s and %s; give each directories of its own",

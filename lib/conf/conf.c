@@ -11,6 +11,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <pthread.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -104,7 +105,15 @@ static int on_commit(cfg_t *cfg, cfg_opt_t *opt) {
 static int on_mode(cfg_t *cfg, cfg_opt_t *opt) {
     enum conf_mode mode;
     int r = conf_mode_parse(last_str(opt), &mode);
-    return r == 0 ? 0 : refuse(cfg, opt, last_str(opt), "must be active or standby");
+    return r == 0 ? 0 : refuse(cfg, opt, last_str(opt), "must be active, standby or watch");
+}
+
+static int on_watches(cfg_t *cfg, cfg_opt_t *opt) {
+    long n = cfg_opt_getnint(opt, cfg_opt_size(opt) - 1);
+    if (n == 0 || (n >= 16 && n <= INT_MAX))
+        return 0;
+    cfg_error(cfg, "watches = %ld: watches must be 0 (as many as there are) or at least 16", n);
+    return -1;
 }
 
 static int on_fingerprint(cfg_t *cfg, cfg_opt_t *opt) {
@@ -182,8 +191,8 @@ static int on_volume(cfg_t *cfg, cfg_opt_t *opt) {
         cfg_error(cfg, "more than %d volumes", CONF_VOLUMES_MAX);
         return -1;
     }
-    static const char *const needed[] = {"store", "mount", "state"};
-    for (size_t i = 0; i < 3; i++) {
+    static const char *const needed[] = {"store", "state"}; /* and mount: conf_check_volume() */
+    for (size_t i = 0; i < 2; i++) {
         if (need(volume, "volume", needed[i]) != 0)
             return -1;
     }
@@ -239,7 +248,7 @@ static int build_volume(cfg_t *cfg, struct conf_volume *v) {
     if (r == 0)
         r = set_path(&v->store, cfg_getstr(cfg, "store"));
     if (r == 0)
-        r = set_path(&v->mount, cfg_getstr(cfg, "mount"));
+        r = set_path(&v->mount, cfg_getstr(cfg, "mount") != NULL ? cfg_getstr(cfg, "mount") : "");
     if (r == 0)
         r = set_path(&v->state, cfg_getstr(cfg, "state"));
     if (r == 0)
@@ -251,6 +260,7 @@ static int build_volume(cfg_t *cfg, struct conf_volume *v) {
         r = build_peer(cfg_getsec(cfg, "peer"), &v->peer);
     if (r == 0)
         r = conf_mode_parse(cfg_getstr(cfg, "mode"), &v->mode);
+    v->watches = (unsigned)cfg_getint(cfg, "watches");
     if (r == 0)
         r = build_links(cfg, v);
     return r;
@@ -316,6 +326,7 @@ static void set_validators(cfg_t *cfg) {
     cfg_set_validate_func(cfg, "volume|peer|fingerprint", on_fingerprint);
     cfg_set_validate_func(cfg, "volume|peer|timeout", on_timeout);
     cfg_set_validate_func(cfg, "volume|peer|bandwidth", on_bandwidth);
+    cfg_set_validate_func(cfg, "volume|watches", on_watches);
     cfg_set_validate_func(cfg, "volume|mode", on_mode);
     cfg_set_validate_func(cfg, "volume|standby", on_link);
     cfg_set_validate_func(cfg, "volume|standby|address", on_address);
@@ -351,6 +362,7 @@ static int parse_locked(const char *name, FILE *in, int depth, struct conf *conf
         CFG_STR("listen", NULL, CFGF_NONE),
         CFG_STR("commit", "disk", CFGF_NONE),
         CFG_STR("mode", "active", CFGF_NONE),
+        CFG_INT("watches", 0, CFGF_NONE),
         CFG_SEC("peer", peer, CFGF_MULTI | CFGF_TITLE | CFGF_NO_TITLE_DUPES),
         CFG_SEC("standby", link, CFGF_MULTI | CFGF_TITLE | CFGF_NO_TITLE_DUPES),
         CFG_SEC("source", link, CFGF_MULTI | CFGF_TITLE | CFGF_NO_TITLE_DUPES),

@@ -37,17 +37,22 @@ struct conf_peer {
 };
 
 /* Who may write to the mount, unless a promotion has decided otherwise (STATE/role). */
-enum conf_mode { CONF_MODE_ACTIVE, CONF_MODE_STANDBY };
+enum conf_mode {
+    CONF_MODE_ACTIVE,
+    CONF_MODE_STANDBY,
+    CONF_MODE_WATCH, /* there is no mount: whoever writes to the store is watched */
+};
 
 struct conf_volume {
     char *name;
     char *store; /* absolute, no trailing slash, no "." or ".." in it; the same for mount, state */
-    char *mount;
+    char *mount; /* "" when it is watched */
     char *state;
     bool has_listen; /* false only without a peer */
     struct conf_addr listen;
     enum conf_commit commit;
     struct conf_peer *peer;  /* NULL: none, the volume serves alone (state no-peer) */
+    unsigned watches;        /* watched: at most so many inotify watches; 0: as many as there are */
     enum conf_mode mode;     /* standby: never with a peer, always with a link */
     struct conf_peer *links; /* blocks `standby` and `source`: the other ends of one-way links */
     size_t n_links;          /* at most CONF_LINKS_MAX */

@@ -110,11 +110,11 @@ class Mailfs:
                 return word
         raise util.Fail("mailfsctl fingerprint prints none")
 
-    def write(self, peer=None, fingerprint=None, links=(), mode=None):
+    def write(self, peer=None, fingerprint=None, links=(), mode=None, more=""):
         """Write the configuration; peer: the other node; links: ("standby" or "source", node)."""
         text = 'node = "%s"\nvolume "mail" {\n' % self.node.host
-        for key, value in (("store", self.node.store), ("mount", self.node.mount),
-                           ("state", self.state), ("commit", self.commit),
+        mount = () if mode == "watch" else (("mount", self.node.mount),)
+        for key, value in (("store", self.node.store), *mount, ("state", self.state), ("commit", self.commit),
                            ("listen", "%s:%d" % (self.node.address, PORT))):
             text += '    %-6s = "%s"\n' % (key, value)
         if mode:
@@ -130,7 +130,7 @@ class Mailfs:
                       fingerprint or peer.mailfs.fingerprint(), self.timeout))
             text += '        bandwidth   = "%s"\n    }\n' % self.bandwidth if self.bandwidth else '    }\n'
         with open(self.conf, "w") as f:
-            f.write(text + "}\n")
+            f.write(text + more + "}\n")
 
     def has_peer(self):
         """Somebody to listen for."""

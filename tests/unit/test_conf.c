@@ -195,7 +195,7 @@ static const struct {
      V PATHS LISTEN "peer a {\n" ADDR FPRINT END END},
     {3, "commit must be disk, memory or async", V "commit = disc\n" END},
     /* one-way links */
-    {3, "mode must be active or standby", V "mode = passive\n" END},
+    {3, "mode must be active, standby or watch", V "mode = passive\n" END},
     {7, "a standby needs a block source", V PATHS LISTEN "mode = standby\n" END},
     {8, "a standby has no peer; name the node it copies in a block source \"b\"",
      V PATHS LISTEN "mode = standby\n" PEER ADDR FPRINT END END},
@@ -206,6 +206,15 @@ static const struct {
      V PATHS LISTEN PEER ADDR FPRINT END "standby b {\n" ADDR FPRINT END END},
     {7, "two blocks are about node \"c\"",
      V PATHS LISTEN "source c {\n" ADDR FPRINT END "standby c {\n" ADDR FPRINT END END},
+    /* a store that is watched */
+    {7, "is only watched has no peer; let another node follow it: standby \"b\"",
+     V "store = /a/s\nstate = /a/t\n" LISTEN "mode = watch\n" PEER ADDR FPRINT END END},
+    {6, "mode = \"watch\" needs a block standby",
+     V "store = /a/s\nstate = /a/t\n" LISTEN "mode = watch\n" END},
+    {7, "mode = \"watch\" has no mount: the mail daemons work in the store itself",
+     V PATHS LISTEN "mode = watch\nstandby c {\n" ADDR FPRINT END END},
+    {6, "volume \"v\" has no 'mount'; add it", V "store = /a/s\nstate = /a/t\n" LISTEN END},
+    {3, "watches must be 0 (as many as there are) or at least 16", V "watches = 5\n" END},
     {7, "\"a\" is the name of this node", V PATHS LISTEN "standby a {\n" ADDR FPRINT END END},
 };
 
