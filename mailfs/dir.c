@@ -150,6 +150,7 @@ int dir_attach(struct inode *in, int fd, struct inode *parent, const char *name)
     d->fd = fd;
     d->sought = true;
     pthread_rwlock_init(&d->names, NULL);
+    asked_init(&d->asked);
     if (parent != NULL)
         inode_place_set(in, parent, name);
     if (in == inode_root())

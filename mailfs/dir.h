@@ -10,6 +10,7 @@
 #include <stdatomic.h>
 #include <uthash.h>
 
+#include "asked.h"
 #include "inode.h"
 #include "maildir/class.h"
 #include "util/id.h"
@@ -26,6 +27,7 @@ struct dir {
     _Atomic bool sought;     /* no file in it was taken over without its name */
     pthread_rwlock_t names;  /* shared: a name is made or goes; exclusive: a listing is taken */
     _Atomic uint64_t marked; /* the generation of the mark it has */
+    struct asked asked;      /* of new and cur */
     struct dir *part[4];     /* by enum maildir_dir: the new, cur and tmp that are known */
     struct file *dirty;  /* open files in it that were written and not yet told: file.c's lock */
     struct lock_l *lock; /* lock.c's lock */

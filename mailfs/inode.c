@@ -49,16 +49,16 @@ void inode_handle(const struct inode *in, struct io_handle *h) {
     memcpy(h->b, k->handle, h->len);
 }
 
-bool inode_no_cache(const struct inode *in) {
-    return in->made_up || (atomic_load(&inode_slot(in)->kind) & KEEP_NO_CACHE) != 0;
+bool inode_short_lived(const struct inode *in) {
+    return in->made_up || (atomic_load(&inode_slot(in)->kind) & KEEP_SHORT_LIVED) != 0;
 }
 
-void inode_set_no_cache(struct inode *in, bool no_cache) {
+void inode_set_short_lived(struct inode *in, bool short_lived) {
     struct keep_inode *k = inode_slot(in);
-    if (inode_no_cache(in) == no_cache)
+    if (inode_short_lived(in) == short_lived)
         return;
-    if (no_cache)
-        atomic_fetch_or(&k->kind, KEEP_NO_CACHE);
+    if (short_lived)
+        atomic_fetch_or(&k->kind, KEEP_SHORT_LIVED);
     else
         atomic_fetch_and(&k->kind, KEEP_TYPE);
 }

@@ -69,8 +69,8 @@ uint64_t inode_id(const struct inode *in);
 /* What the slot has of it. */
 struct keep_inode *inode_slot(const struct inode *in);
 void inode_handle(const struct inode *in, struct io_handle *h);
-bool inode_no_cache(const struct inode *in);
-void inode_set_no_cache(struct inode *in, bool no_cache);
+bool inode_short_lived(const struct inode *in);
+void inode_set_short_lived(struct inode *in, bool short_lived);
 
 /*
  * A reference of the caller's becomes one that the kernel counts, before the reply that tells it

@@ -34,8 +34,8 @@
 
 enum keep_state { KEEP_FREE, KEEP_USED, KEEP_MADE_UP };
 
-#define KEEP_TYPE     0x0f /* of `kind`: S_IFMT of the mode, shifted down by 12 */
-#define KEEP_NO_CACHE 0x80
+#define KEEP_TYPE        0x0f /* of `kind`: S_IFMT of the mode, shifted down by 12 */
+#define KEEP_SHORT_LIVED 0x80
 
 /* An inode. Its node id is its index + 1, so that the root, the first one, has FUSE's 1. */
 struct keep_inode {

@@ -186,7 +186,7 @@ static void submit(const struct inode *cont, workq_fn *fn, void *arg) {
 static int l_unlink(struct inode *cont) {
     names_begin(cont);
     int r = io_unlink(cont->dir->fd, LOCK_L_NAME);
-    names_end(cont);
+    names_end(cont, 0);
     note_die_at("unlock");
     return r;
 }
@@ -267,7 +267,7 @@ static int create_file(const struct lock_l *l, mode_t mode, int flags) {
                     (flags & O_ACCMODE) | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, mode);
     int err = errno;
     cred_back();
-    names_end(l->cont);
+    names_end(l->cont, 0);
     return fd < 0 ? -err : fd;
 }
 

@@ -68,6 +68,10 @@ static void inval_attr(struct inode *in) {
         fuse_lowlevel_notify_inval_inode(vol.se, inode_id(in), -1, 0);
 }
 
+void notify_attr(struct inode *dir) {
+    inval_attr(dir);
+}
+
 static void inval_name(struct inode *dir, const char *name) {
     if (!atomic_load(&stopped))
         fuse_lowlevel_notify_inval_entry(vol.se, inode_id(dir), name, strlen(name));
@@ -307,9 +311,21 @@ void notify_everything(void) {
         log_error("too many invalidations wait: one is dropped");
 }
 
+/* The next message may be a grant of L, and its owner looks at the times of new/ and cur/ first. */
+static void parts_at_once(const Mfl__Invalidate *v) {
+    struct mailfs_id id;
+    struct inode *cont = wire_id(&v->dir, &id) == 0 ? dir_by_id(&id) : NULL;
+    if (cont == NULL)
+        return;
+    part_all(cont, MAILDIR_DIR_NEW, false);
+    part_all(cont, MAILDIR_DIR_CUR, false);
+    inode_unref(cont, 1);
+}
+
 /* A lane per container: its invalidations keep their order. */
 void notify_invalidate(Mfl__ToMailfs *m) {
     uint64_t lane;
+    parts_at_once(m->invalidate);
     memcpy(&lane, m->invalidate->dir.data, sizeof lane);
     while (workq_submit(queue, lane, run_invalidate, NULL, m) != 0 && !atomic_load(&stopped))
         usleep(1000); /* the queue is full: syncd has to wait, too */

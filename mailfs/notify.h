@@ -2,7 +2,7 @@
 #define MAILFS_NOTIFY_H
 
 /*
- * Telling the kernel what to forget. Always from threads of its own: these calls wait for locks
+ * Telling the kernel what to forget. Mostly from threads of its own: these calls wait for locks
  * that a request which waits for us may hold; one mailbox's waiting does not keep another's from
  * running. Nothing here fails or blocks the caller.
  */
@@ -19,6 +19,9 @@ void notify_stop(unsigned at_most_ms);
 
 /* The content of an inode. */
 void notify_content(struct inode *in);
+
+/* The attributes of a directory, at once: the kernel needs no lock for it. */
+void notify_attr(struct inode *dir);
 
 /* A name in a directory. */
 void notify_name(struct inode *dir, const char *name);

@@ -11,28 +11,32 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "dir.h"
 #include "event.h"
 #include "file.h"
 #include "io/io.h"
 #include "prepare.h"
 
-static void reply_stat(fuse_req_t req, int r, struct inode *in, const struct stat *st) {
+static void reply_stat(fuse_req_t req, int r, const struct stat *st, double lifetime) {
     if (r != 0)
         fuse_reply_err(req, -r);
     else
-        fuse_reply_attr(req, st, lifetime_attr(in));
+        fuse_reply_attr(req, st, lifetime);
 }
 
 void op_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi) {
     struct inode *in = inode_of(ino);
     struct stat st;
     int r;
+    double lifetime = lifetime_attr(in);
     const struct file *open = fi != NULL && in->dir == NULL ? file_of(fi->fh) : NULL;
+    if (in->dir != NULL && asked_now(in, req_pid(req)))
+        lifetime = LIFETIME_SHORT;
     if (open != NULL)
         r = fstat(file_fd(open), &st) == 0 ? 0 : -errno;
     else
         r = inode_stat(in, &st);
-    reply_stat(req, r, in, &st);
+    reply_stat(req, r, &st, lifetime);
 }
 
 /* fchmod(2) does not take O_PATH descriptors; their link in /proc does it. */
@@ -119,7 +123,7 @@ void op_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *attr, int valid,
     change_end();
     if (placed && at.w.kind == MAILDIR_DIR_TMP && !at.w.local && (r == -EIO || r == -EDQUOT))
         r = -EAGAIN; /* as with a write of a message: Postfix would bounce it */
-    reply_stat(req, r, in, &st);
+    reply_stat(req, r, &st, lifetime_attr(in));
     if (placed) {
         spot_done(&at);
         place_done(&place);

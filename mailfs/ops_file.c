@@ -49,7 +49,7 @@ static int create_in_store(fuse_req_t req, const struct spot *at, mode_t mode, i
                (flags & (FILE_BACKING_FLAGS | O_EXCL)) | O_CREAT | O_NOFOLLOW | O_CLOEXEC, mode);
     int err = errno;
     cred_back();
-    names_end(at->dir);
+    names_end(at->dir, ctx->pid);
     note_die_at("create");
     if (fd < 0)
         return -err;

@@ -36,7 +36,7 @@ static int make_in_store(fuse_req_t req, const struct spot *at, const struct mak
     if (r != 0)
         return r;
     if (note_made(dirfd, at->name)) {
-        names_end(at->dir);
+        names_end(at->dir, 0);
         return 0;
     }
     cred_take(ctx->uid, ctx->gid);
@@ -47,7 +47,7 @@ static int make_in_store(fuse_req_t req, const struct spot *at, const struct mak
     else
         r = io_mknod(dirfd, at->name, m->mode, m->rdev);
     cred_back();
-    names_end(at->dir);
+    names_end(at->dir, ctx->pid);
     note_die_at("make");
     return r;
 }
@@ -118,7 +118,7 @@ void op_symlink(fuse_req_t req, const char *target, fuse_ino_t parent, const cha
     spot_done(&at);
 }
 
-static int link_in_store(struct inode *in, const struct spot *at) {
+static int link_in_store(struct inode *in, const struct spot *at, pid_t thread) {
     struct inode_fd f;
     int r = inode_fd(in, &f);
     if (r == 0)
@@ -126,7 +126,7 @@ static int link_in_store(struct inode *in, const struct spot *at) {
     if (r == 0) {
         if (!note_made(at->dir->dir->fd, at->name))
             r = io_link_fd(f.fd, at->dir->dir->fd, at->name);
-        names_end(at->dir);
+        names_end(at->dir, thread);
     }
     inode_fd_done(&f);
     note_die_at("link");
@@ -142,7 +142,7 @@ void op_link(fuse_req_t req, fuse_ino_t ino, fuse_ino_t parent, const char *name
     if (at.class == MAILDIR_LOCK_L && !at.w.local) {
         fuse_reply_err(req, EPERM); /* L needs a token: only by O_EXCL */
     } else if (!refused(req, &at)) {
-        int r = change_begin1(&at) != 0 ? -EAGAIN : link_in_store(in, &at);
+        int r = change_begin1(&at) != 0 ? -EAGAIN : link_in_store(in, &at, req_pid(req));
         if (r == 0) {
             r = inode_stat(in, &st);
             if (r != 0)
@@ -176,13 +176,13 @@ static void unlink_known(const struct spot *at, const struct stat *st) {
     inode_unref(in, 1);
 }
 
-static int unlink_in_store(const struct spot *at, struct stat *st) {
+static int unlink_in_store(const struct spot *at, struct stat *st, pid_t thread) {
     int dirfd = at->dir->dir->fd;
     names_begin(at->dir);
     int r = note_removed(dirfd, at->name, st);
     if (r == 0)
         r = io_unlink(dirfd, at->name);
-    names_end(at->dir);
+    names_end(at->dir, thread);
     note_die_at("unlink");
     return r < 0 ? r : 0;
 }
@@ -200,7 +200,7 @@ void op_unlink(fuse_req_t req, fuse_ino_t parent, const char *name) {
         lock_unlink(req, dir);
     } else {
         change_begin1(&at);
-        int r = unlink_in_store(&at, &st);
+        int r = unlink_in_store(&at, &st, req_pid(req));
         if (r == 0) {
             event_gone(&at, st.st_mode, req_pid(req));
             unlink_known(&at, &st);
@@ -212,7 +212,7 @@ void op_unlink(fuse_req_t req, fuse_ino_t parent, const char *name) {
 }
 
 /* in: its inode, a reference, or NULL: it is not known, since another worker had removed it. */
-static int rmdir_in_store(const struct spot *at, struct inode **in) {
+static int rmdir_in_store(const struct spot *at, struct inode **in, pid_t thread) {
     struct stat st;
     int r = inode_lookup(at->dir, at->name, in, &st);
     if (r != 0)
@@ -223,7 +223,7 @@ static int rmdir_in_store(const struct spot *at, struct inode **in) {
         r = io_rmdir(at->dir->dir->fd, at->name);
     else if (r > 0 && *in == NULL)
         *in = inode_find(st.st_dev, st.st_ino);
-    names_end(at->dir);
+    names_end(at->dir, thread);
     note_die_at("rmdir");
     return r < 0 ? r : 0;
 }
@@ -233,7 +233,7 @@ void op_rmdir(fuse_req_t req, fuse_ino_t parent, const char *name) {
     struct spot at;
     spot_make(&at, dir, name);
     change_begin1(&at);
-    int r = spot_hidden(&at) ? -ENOENT : rmdir_in_store(&at, &in);
+    int r = spot_hidden(&at) ? -ENOENT : rmdir_in_store(&at, &in, req_pid(req));
     if (r == 0 && in != NULL && in->dir != NULL) {
         event_dir_gone(&at, in, req_pid(req));
         dir_removed(in);

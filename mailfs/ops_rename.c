@@ -74,8 +74,8 @@ static int rename_in_store(struct renaming *r) {
         e = 0;
     r->no_op = e == 0 && !done && r->victim.st_ino == src.st_ino && r->victim.st_dev == src.st_dev;
     if (second != first)
-        names_end(second);
-    names_end(first);
+        names_end(second, r->pid);
+    names_end(first, r->pid);
     note_die_at("rename");
     return e;
 }
@@ -99,9 +99,9 @@ static void victim_gone(const struct renaming *r) {
 
 /* The kernel moves a name with the lifetime it had under the old one. */
 static void end_lifetime(struct inode *in, const struct spot *to) {
-    if (in->dir != NULL || inode_no_cache(in) || !maildir_class_is_volatile(to->class))
+    if (in->dir != NULL || inode_short_lived(in) || !maildir_class_is_volatile(to->class))
         return;
-    inode_set_no_cache(in, true);
+    inode_set_short_lived(in, true);
     notify_name(to->dir, to->name);
 }
 

@@ -25,23 +25,25 @@ static double lifetime_of_dir(const struct dir *d) {
 }
 
 double lifetime_attr(const struct inode *in) {
-    if (inode_no_cache(in))
+    if (in->made_up)
         return 0;
+    if (inode_short_lived(in))
+        return LIFETIME_SHORT;
     return in->dir != NULL ? lifetime_of_dir(in->dir) : LIFETIME_LONG;
 }
 
 void entry_fill(struct fuse_entry_param *e, struct inode *in, const struct stat *st,
                 const struct spot *at) {
-    bool no_cache = maildir_class_is_volatile(at->class) || at->class == MAILDIR_POKE;
+    bool volatile_name = maildir_class_is_volatile(at->class) || at->class == MAILDIR_POKE;
     if (in->dir == NULL)
-        inode_set_no_cache(in, no_cache);
+        inode_set_short_lived(in, volatile_name || at->class == MAILDIR_SIZE);
     inode_give(in);
     *e = (struct fuse_entry_param){
         .ino = inode_id(in),
         .generation = inode_slot(in)->generation,
         .attr = *st,
         .attr_timeout = lifetime_attr(in),
-        .entry_timeout = no_cache ? 0 : LIFETIME_LONG,
+        .entry_timeout = volatile_name ? 0 : LIFETIME_LONG,
     };
 }
 
@@ -85,7 +87,7 @@ int names_begin_new(struct inode *dir) {
     names_begin(dir);
     if (!dir_is_cut(dir))
         return 0;
-    names_end(dir);
+    names_end(dir, 0);
     return -ENOENT;
 }
 
@@ -94,6 +96,7 @@ void names_barrier(struct inode *dir) {
     pthread_rwlock_unlock(&dir->dir->names);
 }
 
-void names_end(struct inode *dir) {
+void names_end(struct inode *dir, pid_t thread) {
     pthread_rwlock_unlock(&dir->dir->names);
+    asked_changed(dir, thread);
 }

@@ -147,7 +147,6 @@ bool maildir_class_is_volatile(enum maildir_class c) {
     case MAILDIR_KEYWORDS:
     case MAILDIR_UIDVALIDITY:
     case MAILDIR_SUBSCRIPTIONS:
-    case MAILDIR_SIZE:
         return true;
     default:
         return false;

@@ -58,8 +58,8 @@ enum maildir_dir maildir_dir_of(enum maildir_dir parent, const char *name, size_
  * internal, poke, trash.) */
 bool maildir_class_is_local(enum maildir_class c);
 
-/* Does the peer change these by renaming or rewriting below the mount, so that entry and attribute
- * lifetimes must be 0? (uidlist, keywords, uidvalidity, subscriptions, maildirsize, every lock.) */
+/* Are these replaced by renaming below the mount, for what the peer did, so that the name must not
+ * be cached? (uidlist, keywords, uidvalidity, subscriptions, every lock.) */
 bool maildir_class_is_volatile(enum maildir_class c);
 
 /* For logs: "message", "uidlist", ... never NULL. */

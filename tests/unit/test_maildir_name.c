@@ -275,7 +275,7 @@ static void test_class_properties(void **state) {
     assert_false(maildir_class_is_local(MAILDIR_MESSAGE));
     assert_false(maildir_class_is_local(MAILDIR_OTHER));
     assert_true(maildir_class_is_volatile(MAILDIR_UIDLIST));
-    assert_true(maildir_class_is_volatile(MAILDIR_SIZE));
+    assert_false(maildir_class_is_volatile(MAILDIR_SIZE));
     assert_false(maildir_class_is_volatile(MAILDIR_MESSAGE));
     assert_int_equal(maildir_dir_of(MAILDIR_DIR_CONTAINER, "cur", 3), MAILDIR_DIR_CUR);
     assert_int_equal(maildir_dir_of(MAILDIR_DIR_CONTAINER, "curl", 4), MAILDIR_DIR_CONTAINER);
