@@ -18,6 +18,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include <utlist.h>
+
 #include "base.h"
 #include "io/hash.h"
 #include "io/io.h"
@@ -26,7 +28,7 @@
 #include "util/str.h"
 
 #define PREP_KEY_LEN 35 /* p-, 16 digits, -, 16 digits */
-#define PREP_HEAD    (PREP_KEY_LEN + 1 + 32 + 1 + 32 + 1)
+#define PREP_HEAD    (PREP_KEY_LEN + 1 + 32 + 1 + 32 + 1 + 16 + 1)
 #define PREP_TMP_MAX (MAILDIR_NAME_MAX - PREP_HEAD)
 
 struct stage_file {
@@ -71,6 +73,8 @@ struct stage_item *stage_find(struct state *st, const char *key) {
 
 void stage_item_free(struct state *st, struct stage_item *it) {
     HASH_DEL(st->items, it);
+    if (it->loose)
+        DL_DELETE(st->loose_items, it);
     free(it->file);
     free(it->tmp_name);
     free(it);
@@ -88,7 +92,8 @@ static bool parse_prep(struct stage_item *it, const char *file) {
     if (strlen(file) <= PREP_HEAD ||
         sscanf(file, "p-%16" SCNx64 "-%16" SCNx64, &it->incarnation, &it->seq) != 2 ||
         parse_id(file + PREP_KEY_LEN + 1, &it->dir) < 0 ||
-        parse_id(file + PREP_KEY_LEN + 1 + 33, &it->parent) < 0)
+        parse_id(file + PREP_KEY_LEN + 1 + 33, &it->parent) < 0 ||
+        sscanf(file + PREP_KEY_LEN + 1 + 66, "%16" SCNx64, &it->size) != 1)
         return false;
     it->is_prep = true;
     it->tmp_name = strdup(file + PREP_HEAD);
@@ -140,7 +145,7 @@ bool stage_has_prep(struct state *st, const struct stage_prep *prep) {
     return stage_lookup(st, key, file) == 0;
 }
 
-static int note_item(struct state *st, const char *key, const char *file, bool gone) {
+int stage_note(struct state *st, const char *key, const char *file, bool gone) {
     struct stage_item *it;
 
     state_lock(st);
@@ -156,7 +161,7 @@ static int note_item(struct state *st, const char *key, const char *file, bool g
 }
 
 int stage_note_gone(struct state *st, const char *file) {
-    return note_item(st, file, file, true);
+    return stage_note(st, file, file, true);
 }
 
 void stage_release(struct state *st, const char *key) {
@@ -190,11 +195,24 @@ void stage_drop_idle(struct state *st) {
     state_unlock(st);
 }
 
-static int load_name(void *arg, const char *name, unsigned char type) {
-    struct state *st = arg;
+/* One that was not fsynced (commit = memory) may have been cut short by a power cut. */
+static bool is_whole(struct state *st, const char *name, const struct stage_item *it) {
+    struct stat sb;
 
-    if ((str_starts(name, "p-") || str_starts(name, "f-")) && item_add(st, name))
+    return !it->is_prep || it->size == 0 ||
+           (fstatat(st->stage, name, &sb, AT_SYMLINK_NOFOLLOW) == 0 &&
+            (uint64_t)sb.st_size == it->size);
+}
+
+static int load_name(void *arg, const char *name, unsigned char type) {
+    bool ours = str_starts(name, "p-") || str_starts(name, "f-");
+    struct state *st = arg;
+    struct stage_item *it = ours ? item_add(st, name) : NULL;
+
+    if (it && is_whole(st, name, it))
         return 0;
+    if (it)
+        stage_item_free(st, it);
     return io_unlink(st->stage, name);
 }
 
@@ -276,8 +294,9 @@ int stage_begin_prep(struct state *st, const struct stage_prep *prep, const stru
     if (n > PREP_TMP_MAX)
         n = PREP_TMP_MAX;
     stage_prep_key(prep->incarnation, prep->seq, f->key);
-    snprintf(f->file, sizeof(f->file), "%.40s-%s-%s-%.*s", f->key, mailfs_id_format(dir, hex),
-             mailfs_id_format(&rec.parent, parent_hex), (int)n, tmp_name);
+    snprintf(f->file, sizeof(f->file), "%.40s-%s-%s-%016" PRIx64 "-%.*s", f->key,
+             mailfs_id_format(dir, hex), mailfs_id_format(&rec.parent, parent_hex),
+             meta ? meta->size : 0, (int)n, tmp_name);
     return begin(f, NULL, out);
 }
 
@@ -357,59 +376,14 @@ int stage_commit(struct stage_file *f, bool durable) {
     }
     r = durable ? io_fsync(st->stage) : 0;
     if (r == 0)
-        r = note_item(st, f->key, f->file, false);
+        r = stage_note(st, f->key, f->file, false);
     if (r < 0)
         state_fail(st, r, &f->dir, "cannot stage a content");
+    else if (!durable)
+        stage_note_loose(st, f->key);
     if (f->fd >= 0)
         close(f->fd);
     free(f);
-    return r;
-}
-
-/* An fsync takes about a millisecond on a busy disk: of so many, one syncfs is faster than these.
- */
-#define PINS_SYNCED_ALONE 16
-
-int stage_pin(struct state *st, int fd, const char *file) {
-    bool loose;
-    int r;
-
-    state_lock(st);
-    loose = ++st->stage_pins > PINS_SYNCED_ALONE;
-    state_unlock(st);
-    r = loose ? 0 : io_fsync(fd); /* who wrote it may not have; it is going to be acknowledged */
-    if (r == 0)
-        r = io_link_fd(fd, st->stage, file);
-    if (r < 0 && r != -EEXIST)
-        return r;
-    r = note_item(st, file, file, false);
-    state_lock(st);
-    st->stage_dirty = true;
-    st->stage_loose = st->stage_loose || loose;
-    state_unlock(st);
-    return r;
-}
-
-int stage_sync(struct state *st) {
-    bool dirty, loose;
-    int r = 0;
-
-    state_lock(st);
-    dirty = st->stage_dirty;
-    loose = st->stage_loose;
-    st->stage_dirty = st->stage_loose = false;
-    st->stage_pins = 0;
-    state_unlock(st);
-    if (loose)
-        r = io_syncfs(st->root);
-    else if (dirty)
-        r = io_fsync(st->stage);
-    if (r < 0) {
-        state_lock(st);
-        st->stage_dirty = true;
-        st->stage_loose = st->stage_loose || loose;
-        state_unlock(st);
-    }
     return r;
 }
 

@@ -8,7 +8,7 @@
  * a base name for messages, a file name for sub SELF. The staged inode becomes the message: it has
  * its owner, mode and mtime from the beginning.
  *
- *   p-<incarnation>-<seq>-<container>-<its parent>-<tmp name>
+ *   p-<incarnation>-<seq>-<container>-<its parent>-<size>-<tmp name>
  *   f-<container>-<hash of sub class and name>
  *   t-<number>                                        being written
  */

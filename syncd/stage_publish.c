@@ -185,6 +185,8 @@ static int publish_in(struct state *st, struct store_dir *d, const struct stage_
 
     prep_bytes(prep->incarnation, prep->seq, rec.key);
     if (r == 0)
+        r = stage_sync(st);
+    if (r == 0)
         r = state_mark(st, &d->id, gen);
     if (r == 0)
         r = db_update(st->db, prep_write, &rec);

@@ -391,6 +391,7 @@ static struct state *state_alloc(const struct state_config *conf) {
     st->kept_some = true; /* of an earlier run, perhaps */
     pthread_mutex_init(&st->mutex, NULL);
     pthread_mutex_init(&st->checkpoint, NULL);
+    pthread_mutex_init(&st->syncing, NULL);
     st->store_path = strdup(conf->store);
     st->node = strdup(conf->node ? conf->node : "");
     st->peer = conf->peer ? strdup(conf->peer) : NULL;
@@ -467,6 +468,7 @@ void state_close(struct state *st) {
     close_fd(st->own);
     close_fd(st->home);
     close_fd(st->root);
+    pthread_mutex_destroy(&st->syncing);
     pthread_mutex_destroy(&st->checkpoint);
     pthread_mutex_destroy(&st->mutex);
     free(st->store_path);

@@ -68,10 +68,13 @@ struct stage_item {
     bool gone;     /* the peer has it no more: there is no file */
     bool is_prep;
     bool homeless; /* to be published, but its mailbox was not there */
+    bool loose;    /* not known to be on disk: it is in loose_items */
+    struct stage_item *next, *prev;
     int64_t noted; /* seconds, CLOCK_MONOTONIC */
     uint64_t incarnation, seq;
     struct mailfs_id dir;
     struct mailfs_id parent; /* of dir, when it came: who gets it when dir is gone */
+    uint64_t size;           /* as announced; 0: not known */
     char *tmp_name;
     char key[]; /* "p-<incarnation>-<seq>" or the file's name */
 };
@@ -97,6 +100,7 @@ struct pend {
 struct state {
     pthread_mutex_t mutex;
     pthread_mutex_t checkpoint; /* one at a time */
+    pthread_mutex_t syncing;    /* of the stage: likewise, so that nobody passes one under way */
     char *store_path, *node, *peer;
     int root; /* O_RDONLY: also what file handles are opened with */
     dev_t dev;
@@ -111,9 +115,10 @@ struct state {
     struct jentry *journal;
     uint64_t journal_next;
     struct stage_item *items;
-    bool stage_dirty;    /* names in stage/ not yet fsynced */
-    bool stage_loose;    /* contents linked there not yet, either */
-    unsigned stage_pins; /* linked there since the last sync */
+    bool stage_dirty;               /* names in stage/ not yet fsynced */
+    bool stage_loose;               /* contents linked there not yet, either */
+    struct stage_item *loose_items; /* prepared, and not fsynced (commit = memory, async) */
+    unsigned stage_pins;            /* linked there since the last sync */
     uint64_t stage_number;
     struct ulcache *uidlists;
     struct pend *pending;
@@ -197,7 +202,11 @@ struct stage_item *stage_find(struct state *st, const char *key);
 void stage_item_free(struct state *st, struct stage_item *it);
 /* Links an open file into the stage under a fetched content's name. Durable after stage_sync(). */
 int stage_pin(struct state *st, int fd, const char *file);
-/* What was pinned before is durable, names and contents. */
+/* Notes a content of this key. Under no lock. */
+int stage_note(struct state *st, const char *key, const char *file, bool gone);
+/* ... that has not been fsynced. */
+void stage_note_loose(struct state *st, const char *key);
+/* What was staged before is durable, names and contents. */
 int stage_sync(struct state *st);
 /* Notes that a content of this name will not come. */
 int stage_note_gone(struct state *st, const char *file);

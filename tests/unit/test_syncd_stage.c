@@ -1,0 +1,165 @@
+/*
+ * Prepared contents that are not fsynced when they come (commit = memory, async): durable before
+ * the transaction that names them is acknowledged, and no message if the power was cut before.
+ */
+#include <dirent.h>
+#include <fcntl.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "io/io.h"
+#include "io_fault.h"
+#include "syncd/stage.h"
+#include "syncd_pair.h"
+
+static struct pair p;
+static struct mailfs_id inbox;
+static char grave[100];
+
+static int setup(void **state) {
+    stores_open(&p);
+    inbox = stores_mailbox(&p.a, &p.b, "", "u");
+    snprintf(grave, sizeof(grave), "%s/grave", p.b.root);
+    assert_int_equal(mkdir(grave, 0700), 0);
+    return 0;
+}
+
+static int teardown(void **state) {
+    stores_close(&p);
+    return 0;
+}
+
+/* As the receiver does it with commit = memory. */
+static void prepare(unsigned number) {
+    struct stage_prep id = {77, number};
+    Mfp__Meta meta = MFP__META__INIT;
+    struct stage_file *f;
+    char name[32];
+
+    snprintf(name, sizeof(name), "%u.tmp", number);
+    meta.mode = 0600;
+    meta.uid = geteuid();
+    meta.gid = getegid();
+    meta.size = 5;
+    assert_int_equal(stage_begin_prep(p.b.st, &id, &inbox, name, &meta, &f), 0);
+    assert_int_equal(stage_write(f, 0, "text\n", 5), 0);
+    assert_int_equal(stage_commit(f, false), 0);
+}
+
+/* The origin gives them their names, and the receiver has its transaction in the journal. */
+static void commit(unsigned n) {
+    struct acts a = {.n = 0};
+    Mfp__Txn *txn, *got;
+    char rel[64];
+    unsigned i;
+
+    for (i = 1; i <= n; i++) {
+        snprintf(rel, sizeof(rel), "u/new/%u.M1.a", i);
+        fs_write(&p.a, rel, "text\n");
+        act_add(&p.a, &a, "u", MFL__SUB__NEW, rel + 6, i);
+    }
+    txn = node_collect(&p.a, &inbox, &a, false);
+    node_receive(&p.a, &p.b, txn, &got);
+    mfp__txn__free_unpacked(txn, NULL);
+    mfp__txn__free_unpacked(got, NULL);
+}
+
+/* How many whole contents are in the stage of b; fails at one that is not. */
+static unsigned whole_contents(void) {
+    char path[512], rel[512], *text;
+    struct dirent *de;
+    unsigned n = 0;
+    DIR *d;
+
+    snprintf(path, sizeof(path), "%s/.mailfs/stage", p.b.store);
+    d = opendir(path);
+    assert_non_null(d);
+    while ((de = readdir(d))) {
+        if (strncmp(de->d_name, "p-", 2) != 0)
+            continue;
+        snprintf(rel, sizeof(rel), ".mailfs/stage/%.300s", de->d_name);
+        text = fs_read(&p.b, rel);
+        assert_string_equal(text, "text\n");
+        free(text);
+        n++;
+    }
+    closedir(d);
+    return n;
+}
+
+static unsigned steps_of(unsigned n, enum fault_kind kind, unsigned at) {
+    unsigned i;
+
+    fault_start(grave, kind, at, 0);
+    for (i = 1; i <= n; i++)
+        prepare(i);
+    commit(n);
+    i = fault_steps();
+    io_barrier("acknowledged"); /* the power is cut here */
+    fault_power_on();
+    return i;
+}
+
+static void acknowledged(unsigned n) {
+    unsigned at = steps_of(n, FAULT_NONE, 0);
+
+    teardown(NULL);
+    setup(NULL);
+    assert_int_equal(steps_of(n, FAULT_CUT, at), at);
+    assert_true(fault_happened());
+    assert_int_equal(whole_contents(), n);
+}
+
+static void test_durable_when_acknowledged(void **state) {
+    acknowledged(1);
+}
+
+static void test_many_durable_when_acknowledged(void **state) {
+    acknowledged(40);
+}
+
+/* Nobody was told that it is durable, and it is not: it is not published. */
+static void test_cut_short(void **state) {
+    struct stage_prep *left;
+    char path[512], name[300] = "";
+    struct dirent *de;
+    size_t n;
+    DIR *d;
+
+    prepare(1);
+    prepare(2);
+    snprintf(path, sizeof(path), "%s/.mailfs/stage", p.b.store);
+    d = opendir(path);
+    assert_non_null(d);
+    while ((de = readdir(d)))
+        if (strstr(de->d_name, "2.tmp"))
+            snprintf(name, sizeof(name), "%.290s", de->d_name);
+    assert_int_equal(unlinkat(dirfd(d), name, 0), 0);
+    close(openat(dirfd(d), name, O_WRONLY | O_CREAT, 0600));
+    closedir(d);
+    node_reopen(&p.b);
+    assert_int_equal(stage_leftovers(p.b.st, &left, &n), 0);
+    assert_int_equal(n, 1);
+    assert_int_equal(left[0].seq, 1);
+    free(left);
+    assert_int_equal(whole_contents(), 1);
+}
+
+#define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        T(test_durable_when_acknowledged),
+        T(test_many_durable_when_acknowledged),
+        T(test_cut_short),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
