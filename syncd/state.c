@@ -322,7 +322,8 @@ static int forget_base(struct state *st, const char *store_id) {
 /*
  * Do store, state and peer belong together? Otherwise the base is that of something else, and is
  * forgotten. A store whose id is not its state's may be a copy, of the peer's store even, and two
- * of one id are refused: it gets another. (The id is of use to its own state only.)
+ * of one id are refused: it gets another. (The id is of use to its own state only, and those of its
+ * one-way links.)
  */
 static int check_identity(struct state *st, struct state_start *start) {
     char hex[MAILFS_ID_HEX] = "", was[256] = "";
@@ -338,6 +339,8 @@ static int check_identity(struct state *st, struct state_start *start) {
     r = r == -ENOENT ? 0 : r;
     if (r == 0 && has_id && strcmp(mailfs_id_format(&id, hex), was) == 0) {
         r = check_generation(st, &start->lost);
+    } else if (r == 0 && st->main) { /* the volume has seen to the store's id; the link is new */
+        start->lost = has_state;
     } else if (r == 0) {
         start->lost = has_id || has_state;
         r = make_store_id(st, &id);

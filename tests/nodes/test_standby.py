@@ -132,6 +132,9 @@ def test(t):
     nobody_writes(t, users[0])
     lag(t, users[1])
     fail_back(t, users, *promotion(t, users))
+    for node in t.pair.nodes:           # the link's state and the volume's are of one store
+        t.check(not any("does not belong to this store" in line for line in
+                        util.tail(node.log("syncd"), 0, 100000)), "%s: a state was forgotten", node.host)
 
 
 case.main(test, own=True, seconds=120, start=False)
