@@ -27,6 +27,7 @@
 
 #include "io/file.h"
 #include "io/io.h"
+#include "io/undo.h"
 #include "maildir/class.h"
 #include "util/log.h"
 #include "util/str.h"
@@ -65,7 +66,10 @@ int mount_open_store(void) {
         io_open_beneath(vol.store_fd, MAILDIR_INTERNAL_NAME, O_RDONLY | O_DIRECTORY, 0);
     if (vol.internal_fd < 0)
         return refuse(vol.internal_fd, "store", path, "its .mailfs cannot be opened");
-    return check_xattrs(vol.internal_fd, path);
+    r = check_xattrs(vol.internal_fd, path);
+    if (r == 0 && vol.conf_volume->keep_s > 0)
+        r = vol.undo_fd = io_undo_open(vol.internal_fd);
+    return r < 0 ? r : 0;
 }
 
 /* --- the state directory

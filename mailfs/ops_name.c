@@ -15,6 +15,8 @@
 #include "event.h"
 #include "file.h"
 #include "io/io.h"
+#include "io/marks.h"
+#include "io/undo.h"
 #include "lock.h"
 #include "note.h"
 #include "poke.h"
@@ -176,12 +178,25 @@ static void unlink_known(const struct spot *at, const struct stat *st) {
     inode_unref(in, 1);
 }
 
+/* An expunged message is kept for a while (mailfsctl undelete). That must not keep it from going.
+ */
+static int remove_name(const struct spot *at, mode_t mode) {
+    int dirfd = at->dir->dir->fd, r = -EOPNOTSUPP;
+    char path[MARKS_PATH_MAX + 1];
+    if (vol.undo_fd >= 0 && at->class == MAILDIR_MESSAGE && S_ISREG(mode) && at->w.cd->has_id) {
+        if (dir_path(at->w.cont, path, sizeof path) != 0)
+            path[0] = '\0';
+        r = io_undo_keep(vol.undo_fd, &at->w.id, path, dirfd, at->name);
+    }
+    return r == 0 || r == -ENOENT ? r : io_unlink(dirfd, at->name);
+}
+
 static int unlink_in_store(const struct spot *at, struct stat *st, pid_t thread) {
     int dirfd = at->dir->dir->fd;
     names_begin(at->dir);
     int r = note_removed(dirfd, at->name, st);
     if (r == 0)
-        r = io_unlink(dirfd, at->name);
+        r = remove_name(at, st->st_mode);
     names_end(at->dir, thread);
     note_die_at("unlink");
     return r < 0 ? r : 0;

@@ -39,7 +39,7 @@
 #include "util/workq.h"
 #include "watch.h"
 
-struct vol vol = {.store_fd = -1, .internal_fd = -1};
+struct vol vol = {.store_fd = -1, .internal_fd = -1, .undo_fd = -1};
 
 static void init(void *userdata, struct fuse_conn_info *conn) {
     /* The kernel clears set-id bits itself then, by SETATTR: our capabilities would keep them. */

@@ -18,6 +18,7 @@ struct vol {
     const struct conf_volume *conf_volume;
     int store_fd;         /* the store's root, O_RDONLY */
     int internal_fd;      /* STORE/.mailfs, hidden in the mount */
+    int undo_fd;          /* .mailfs/undo; -1: expunged messages are not kept */
     uint64_t incarnation; /* random, of this process */
     bool has_peer;        /* another active node: who may give UIDs too */
     bool has_syncd;       /* somebody has to be told what changes: a peer, or one-way links */

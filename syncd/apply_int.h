@@ -32,8 +32,10 @@ void apply_suspect(struct apply *a, const char *why, const char *name);
 /* apply_msg.c */
 int apply_msg_present(struct apply *a, const Mfp__OpMsg *op);
 int apply_msg_remove(struct apply *a, const Mfp__OpMsg *op);
-/* Removes, or, while there is something to merge, keeps back. */
-int apply_drop(struct state *st, int dirfd, const char *name);
+/* Removes a message: into .mailfs/undo/; without that, while there is something to merge or with
+ * `hold`, it is kept back. */
+int apply_drop(struct state *st, const struct mailfs_id *dir, int dirfd, const char *name,
+               bool hold);
 int apply_set_meta(struct state *st, int dirfd, const char *name, const Mfp__Meta *meta);
 
 /* apply_control.c */

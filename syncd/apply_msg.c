@@ -16,6 +16,7 @@
 #include "apply_int.h"
 #include "merge_int.h"
 #include "io/io.h"
+#include "io/undo.h"
 #include "maildir/name.h"
 #include "stage.h"
 #include "util/str.h"
@@ -314,11 +315,18 @@ int apply_msg_present(struct apply *a, const Mfp__OpMsg *op) {
     return r;
 }
 
-int apply_drop(struct state *st, int dirfd, const char *name) {
+int apply_drop(struct state *st, const struct mailfs_id *dir, int dirfd, const char *name,
+               bool hold) {
+    char path[1024];
     bool keep;
+    int r = -EOPNOTSUPP;
 
+    if (st->undo >= 0)
+        r = io_undo_keep(st->undo, dir, state_path(st, dir, path, sizeof(path)) + 1, dirfd, name);
+    if (r == 0 || r == -ENOENT)
+        return r;
     state_lock(st);
-    keep = st->keep_removed;
+    keep = hold || st->keep_removed;
     state_unlock(st);
     return keep ? merge_keep(st, dirfd, name, 'r', true) : io_unlink(dirfd, name);
 }
@@ -337,7 +345,7 @@ int apply_msg_remove(struct apply *a, const Mfp__OpMsg *op) {
         return fd;
     if (fstatat(fd, cur.name, &sb, AT_SYMLINK_NOFOLLOW) < 0)
         sb.st_size = 0;
-    r = apply_drop(a->st, fd, cur.name);
+    r = apply_drop(a->st, &a->dir, fd, cur.name, false);
     if (r == -ENOENT)
         return 0;
     if (r < 0)

@@ -184,7 +184,7 @@ static int apply_absent(struct merge_run *m, const struct merge_item *it) {
         return fd;
     if (fstatat(fd, have->name, &sb, AT_SYMLINK_NOFOLLOW) < 0)
         return 0;
-    r = merge_keep(m->a.st, fd, have->name, 'r', true);
+    r = apply_drop(m->a.st, &m->a.dir, fd, have->name, true);
     if (r < 0)
         return r == -ENOENT ? 0 : r;
     m->a.size_count--;

@@ -42,8 +42,7 @@ struct retire {
     struct store_dir *d;
     retire_agreed_fn *agreed;
     void *arg;
-    bool keep; /* messages are kept back */
-    int sub;   /* the part that is being looked at */
+    int sub; /* the part that is being looked at */
     const char *what;
     struct mailfs_id parent;
     int from; /* where it was */
@@ -119,8 +118,8 @@ static int drop_name(void *arg, const char *name, unsigned char type) {
         return 0;
     if (type == DT_DIR)
         r = apply_remove_tree(t->st, fd, name);
-    else if (t->keep && is_message(t, name, type))
-        r = merge_keep(t->st, fd, name, 'r', true);
+    else if (is_message(t, name, type))
+        r = apply_drop(t->st, &t->d->id, fd, name, false);
     else
         r = io_unlink(fd, name);
     return r == -ENOENT ? 0 : r;
@@ -203,9 +202,6 @@ int retire_dir(struct state *st, struct store_dir *d, retire_agreed_fn *agreed, 
     struct retire t = {.st = st, .d = d, .agreed = agreed, .arg = arg, .from = -1};
     int r, back;
 
-    state_lock(st);
-    t.keep = st->keep_removed;
-    state_unlock(st);
     r = look(&t);
     if (r == 0) {
         r = put_away(&t, inval);

@@ -23,6 +23,7 @@
 #include "io/io.h"
 #include "maildir/class.h"
 #include "scan.h"
+#include "util/clock.h"
 #include "util/log.h"
 #include "util/str.h"
 
@@ -448,6 +449,8 @@ int tree_scan(struct state *st, bool full, Mfp__Tree **out, uint8_t digest[STATE
     if (tree)
         mfp__tree__init(tree);
     state_lock(st);
+    if (!st->keep_removed)
+        st->keep_since = (int64_t)(clock_wall_ns() / 1000000000);
     st->keep_removed = true; /* the contact begins; merge_caught_up() ends this */
     state_unlock(st);
     if (r == 0)

@@ -24,6 +24,7 @@
 #include "base.h"
 #include "io/file.h"
 #include "io/io.h"
+#include "io/undo.h"
 #include "journal.h"
 #include "maildir/class.h"
 #include "state_int.h"
@@ -163,7 +164,7 @@ static int dup_fd(int fd) {
     return copy < 0 ? -errno : copy;
 }
 
-static int open_store(struct state *st, const char *path) {
+static int open_store(struct state *st, const char *path, bool undo) {
     struct stat sb;
 
     st->root = io_open(AT_FDCWD, path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW, 0);
@@ -185,6 +186,8 @@ static int open_store(struct state *st, const char *path) {
         return st->kept;
     if ((st->trash = open_own_dir(st->own, "trash")) < 0)
         return st->trash;
+    if (undo && (st->undo = io_undo_open(st->home)) < 0)
+        return st->undo;
     return 0;
 }
 
@@ -390,7 +393,7 @@ static struct state *state_alloc(const struct state_config *conf) {
         return NULL;
     st->main = conf->main;
     st->read_only = conf->read_only;
-    st->root = st->home = st->own = st->stage = st->kept = st->trash = -1;
+    st->root = st->home = st->own = st->stage = st->kept = st->trash = st->undo = -1;
     st->kept_some = true; /* of an earlier run, perhaps */
     pthread_mutex_init(&st->mutex, NULL);
     pthread_mutex_init(&st->checkpoint, NULL);
@@ -412,7 +415,7 @@ int state_open(const struct state_config *conf, struct state **out, struct state
     memset(start, 0, sizeof(*start));
     if (!st)
         return -ENOMEM;
-    r = open_store(st, conf->store);
+    r = open_store(st, conf->store, conf->undo);
     if (r < 0) {
         log_error("%s: %s", conf->store,
                   r == -EXDEV ? "the store is no directory of its own" : log_strerror(r));
@@ -465,6 +468,7 @@ void state_close(struct state *st) {
     kv_layer_clear(&st->frozen);
     db_close(st->db);
     marks_close(st->marks);
+    close_fd(st->undo);
     close_fd(st->trash);
     close_fd(st->kept);
     close_fd(st->stage);

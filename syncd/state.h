@@ -44,6 +44,7 @@ struct state_config {
      * What the link keeps in the store lies in STORE/.mailfs/links/PEER/. */
     struct state *main;
     bool read_only; /* nothing is written to the mail in the store (mode = "watch") */
+    bool undo;      /* removed messages are kept for a while */
 };
 
 /* What was found at the start. */

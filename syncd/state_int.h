@@ -109,6 +109,7 @@ struct state {
     struct state *main;          /* of a one-way link: the volume's own */
     int home;                    /* .mailfs */
     int own, stage, kept, trash; /* the same, or the link's part of it, and its directories */
+    int undo;                    /* .mailfs/undo; -1: what is removed is not kept */
     struct db *db;
     struct marks *marks;
     struct kv_layer sent, proposed, agreed, frozen;
@@ -126,6 +127,7 @@ struct state {
     bool had_contact;
     bool keep_removed;   /* from contact until everything is merged */
     bool lost;           /* the base, at the start: see state_start */
+    int64_t keep_since;  /* so: since then, wall clock, seconds */
     bool kept_some;      /* kept/ may hold what is for the administrator; see merge_kept() */
     uint64_t generation; /* of the base in the database; see checkpoint() */
     bool sync_failed;    /* what was written may be lost: no checkpoint any more */

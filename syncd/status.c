@@ -147,6 +147,15 @@ static void put_links(struct json_object *o, const struct status *s) {
     put(o, "links", links);
 }
 
+static struct json_object *undo_object(const struct status *s) {
+    struct json_object *o = json_object_new_object();
+    put_int(o, "keep_seconds", s->keep_s);
+    put_int(o, "messages", s->undo_messages);
+    put_int(o, "bytes", s->undo_bytes);
+    put_int(o, "counted_at", (uint64_t)s->undo_at);
+    return o;
+}
+
 static struct json_object *volume_object(const struct status *s) {
     struct json_object *o = json_object_new_object();
     put_text(o, "name", s->name);
@@ -158,6 +167,7 @@ static struct json_object *volume_object(const struct status *s) {
     put_text(o, "commit", s->commit);
     put_int(o, "since", s->since_wall_ns / 1000000000);
     put_pending(o, s);
+    put(o, "expunged", s->undo_at != 0 ? undo_object(s) : NULL);
     put(o, "progress", s->progress ? progress_object(s) : NULL);
     put_int(o, "tokens_held", s->tokens_here);
     put_int(o, "tokens_total", s->tokens_here + s->tokens_there);

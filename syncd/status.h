@@ -34,6 +34,8 @@ struct status {
     bool progress;
     double seconds, seconds_left; /* since it began; below 0: cannot be told yet */
     uint64_t done, received, received_bytes, known, known_bytes, sent, sent_bytes;
+    uint64_t keep_s, undo_messages, undo_bytes; /* expunged messages that are kept */
+    int64_t undo_at;                            /* when these were counted; 0: not yet */
     bool mailfs_connected, link_up;
     bool state_lost;        /* at the start the state was not that of the store */
     const char *last_error; /* "": none */

@@ -16,6 +16,7 @@
 #include "status.h"
 #include "util/clock.h"
 #include "util/version.h"
+#include "undo.h"
 #include "volume.h"
 #include "watch.h"
 #include "xfer.h"
@@ -111,6 +112,15 @@ static void link_status(struct volume *link, struct status_link *s) {
     s->address = s->address_text;
 }
 
+static void expunged(struct volume *v, struct status *s) {
+    struct undo_counts n;
+    undo_counts(v->undo, &n);
+    s->keep_s = v->cv->keep_s;
+    s->undo_messages = n.messages;
+    s->undo_bytes = n.bytes;
+    s->undo_at = n.at;
+}
+
 void status_collect(struct volume *v, struct status *out, struct status_room *room) {
     *out = (struct status){.now_wall_ns = clock_wall_ns(), .since_wall_ns = v->since_wall_ns};
     who(v, out, room->peer_address, room->listen);
@@ -128,6 +138,7 @@ void status_collect(struct volume *v, struct status *out, struct status_room *ro
         link_status(v->links[i], &room->links[out->n_links++]);
     pending(v, out);
     progress(v, out);
+    expunged(v, out);
     out->merged = v->merged;
     out->conflicts = v->conflicts;
     out->state_lost = v->start.lost;

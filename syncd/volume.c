@@ -34,6 +34,7 @@
 #include "pending.h"
 #include "role.h"
 #include "txn.h"
+#include "undo.h"
 #include "watch.h"
 #include "util/bytes.h"
 #include "util/clock.h"
@@ -117,7 +118,8 @@ static int state_begin(struct volume *v, char *err, size_t errsize) {
                               .node = v->conf->node,
                               .peer = v->cv->peer != NULL ? v->cv->peer->name : NULL,
                               .main = v->main != NULL ? v->main->state : NULL,
-                              .read_only = volume_is_watched(v)};
+                              .read_only = volume_is_watched(v),
+                              .undo = v->cv->keep_s > 0 && !volume_is_watched(v)};
     int r = state_open(&sc, &v->state, &v->start);
     if (r != 0) {
         snprintf(err, errsize, "volume %s: cannot open store %s with state %s: %s", v->cv->name,
@@ -241,6 +243,7 @@ static int serve_begin(struct volume *v, char *err, size_t errsize) {
         return r;
     recount_begin(v);
     v->checkpoint = checkpoint_new(v);
+    v->undo = undo_new(v);
     driver_pump(v);
     return 0;
 }
@@ -255,6 +258,7 @@ static int link_conf(struct volume *link, size_t i, char *err, size_t errsize) {
                                          .store = cv->store,
                                          .mount = cv->mount,
                                          .commit = CONF_COMMIT_ASYNC,
+                                         .keep_s = cv->keep_s,
                                          .peer = &cv->links[i]};
     link->cv = &link->link_cv;
     int r = str_printf(path, sizeof path, "%s/links/%s", cv->state, cv->links[i].name);
@@ -333,6 +337,7 @@ void volume_quiet(struct volume *v) {
     driver_close(v); /* from here on the machine is no longer asked what to do */
     if (v->main == NULL)
         ctl_close(v);
+    undo_quiet(v->undo);
     if (v->checkpoint != NULL)
         checkpoint_free(v->checkpoint);
     v->checkpoint = NULL;
@@ -341,6 +346,7 @@ void volume_quiet(struct volume *v) {
 void volume_close(struct volume *v) {
     if (v == NULL)
         return;
+    undo_free(v->undo);
     if (v->jobs != NULL) {
         contact_close(v);
         if (v->main == NULL)

@@ -63,6 +63,7 @@ struct volume {
     struct journaler *journaler;   /* driver_journal.h */
     struct merges *merges;         /* driver_merge.h */
     struct checkpoint *checkpoint; /* checkpoint.h */
+    struct undo *undo;             /* undo.h */
     struct ctl *ctl;               /* ctl.h */
     int lock_fd;
 

@@ -105,6 +105,8 @@ KIND(dovecot_path, NOTE, "dovecot-path", "Dovecot's mail is to be below the moun
 KIND(staged, ERROR, "staged", "messages that are complete and not yet in a mailbox",
      "start mailfs-syncd, wait until the volume is in-sync or alone, and stop it; what still "
      "remains is a message each: move it away by hand, or deliver it");
+KIND(undo, NOTE, "expunged", "expunged messages that are kept for undelete",
+     "they go now: put back what is still wanted before (mailfsctl undelete)");
 KIND(journal, ERROR, "journal", "changes received and not yet carried out",
      "start mailfs-syncd, wait until the volume is in-sync or alone, and stop it");
 KIND(kept, ERROR, "kept", "what merges took out of the tree",

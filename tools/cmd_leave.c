@@ -26,24 +26,28 @@
 #include "io/marks.h"
 #include "maildir/class.h"
 #include "util/log.h"
+#include "undelete.h"
 #include "util/str.h"
 
 /* ---- is everything in the store? ---------------------------------------------------- */
 
-/* Names in .mailfs/NAME for which wanted() is true. */
-static void check_own(struct adopt *a, const char *name, bool (*wanted)(const char *),
-                      const struct report_kind *kind) {
+/* Names in .mailfs/LINK/NAME for which wanted() is true. */
+static void check_own(struct adopt *a, const char *link, const char *part,
+                      bool (*wanted)(const char *), const struct report_kind *kind) {
     struct dirent **names = NULL;
-    char path[PATH_MAX];
+    char path[PATH_MAX], name[PATH_MAX];
     int own = adopt_open_dir(a->fd, MAILDIR_INTERNAL_NAME), n;
-    int fd = own < 0 ? own : adopt_open_dir(own, name);
+    int fd = own < 0 ? own : adopt_join(name, sizeof(name), link, part);
 
+    if (fd >= 0)
+        fd = adopt_open_dir(own, name);
     n = fd < 0 ? fd : adopt_list(fd, &names);
     for (int i = 0; i < n; i++) {
         if (!wanted(names[i]->d_name))
             continue;
-        snprintf(path, sizeof(path), "%s/" MAILDIR_INTERNAL_NAME "/%s/%s", a->dir, name,
-                 names[i]->d_name);
+        if (str_printf(path, sizeof(path), "%s/" MAILDIR_INTERNAL_NAME "/%s/%s", a->dir, name,
+                       names[i]->d_name) != 0)
+            str_copy(path, sizeof(path), name);
         report_add(a->report, kind, path, "%s", "");
     }
     if (n < 0 && n != -ENOENT)
@@ -73,13 +77,14 @@ static int count_journal(struct db_txn *txn, void *arg) {
 }
 
 /* syncd's own tables are opened by their names; this one is all that matters here. */
-static void check_journal(struct adopt *a) {
+static void check_journal(struct adopt *a, const char *link) {
     static const char *const tables[] = {"journal"};
     const struct db_config conf = {.tables = tables, .n_tables = 1};
     char path[PATH_MAX];
     struct db *db = NULL;
     uint64_t n = 0;
-    int r = str_printf(path, sizeof(path), "%s/base", a->volume->state);
+    int r =
+        str_printf(path, sizeof(path), "%s/%s%sbase", a->volume->state, link, link[0] ? "/" : "");
 
     if (r == 0 && access(path, F_OK) != 0)
         return; /* syncd has never been here */
@@ -92,6 +97,30 @@ static void check_journal(struct adopt *a) {
     else if (n > 0)
         report_add(a->report, &kind_journal, path, "%" PRIu64, n);
     db_close(db);
+}
+
+/* link: "" for the peer's, or "links/NAME" for what a one-way link keeps of its own. */
+static void check_link(struct adopt *a, const char *link) {
+    check_own(a, link, "stage", is_content, &kind_staged);
+    check_own(a, link, "kept", is_any, &kind_kept);
+    check_own(a, link, "trash", is_moving, &kind_trash_move);
+    check_journal(a, link);
+}
+
+static void check_links(struct adopt *a) {
+    struct dirent **names = NULL;
+    char link[PATH_MAX];
+    int fd = adopt_open_dir(a->fd, MAILDIR_INTERNAL_NAME "/links");
+    int n = fd < 0 ? fd : adopt_list(fd, &names);
+
+    for (int i = 0; i < n; i++)
+        if (adopt_join(link, sizeof(link), "links", names[i]->d_name) == 0)
+            check_link(a, link);
+    if (n < 0 && n != -ENOENT)
+        report_add(a->report, &kind_unreadable, "links", "%s", log_strerror(n));
+    adopt_list_free(names, n);
+    if (fd >= 0)
+        close(fd);
 }
 
 /* With a peer, marks say which mailboxes it may not have as they are here. */
@@ -110,16 +139,29 @@ static void check_marks(struct adopt *a) {
     marks_close(m);
 }
 
+/* Expunged long ago: they go, but not without a word. */
+static void check_undo(struct adopt *a) {
+    struct undo_set set;
+    size_t n = 0;
+
+    if (undo_set_read(a->volume, &set) != 0)
+        return;
+    for (size_t i = 0; i < set.n; i++)
+        n += set.boxes[i].n;
+    undo_set_free(&set);
+    if (n > 0)
+        report_add(a->report, &kind_undo, NULL, "%zu", n);
+}
+
 static void check(struct adopt *a) {
     struct stat st;
 
     adopt_check_running(a);
     if (fstatat(a->fd, MAILDIR_INTERNAL_NAME, &st, AT_SYMLINK_NOFOLLOW) != 0)
         report_add(a->report, &kind_not_store, a->dir, "it has no " MAILDIR_INTERNAL_NAME);
-    check_own(a, "stage", is_content, &kind_staged);
-    check_own(a, "kept", is_any, &kind_kept);
-    check_own(a, "trash", is_moving, &kind_trash_move);
-    check_journal(a);
+    check_link(a, "");
+    check_links(a);
+    check_undo(a);
     check_marks(a);
 }
 

@@ -19,7 +19,8 @@ struct ctl_args {
     const struct conf_volume *only; /* by -V; NULL: all */
     char *const *operands;          /* what follows the command */
     int n_operands;
-    bool json, dry_run, watch, force;
+    bool json, dry_run, watch, force, list, all, recursive;
+    const char *since;          /* as it was given */
     const char *dovecot_config; /* NULL: Dovecot's default */
     double timeout;             /* seconds; below 0: without end */
 };
@@ -31,6 +32,7 @@ int command_wait(const struct ctl_args *args);
 int command_promote(const struct ctl_args *args);
 int command_check_config(const struct ctl_args *args);
 int command_adopt(const struct ctl_args *args);
+int command_undelete(const struct ctl_args *args);
 int command_leave(const struct ctl_args *args);
 
 #endif

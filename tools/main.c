@@ -29,6 +29,9 @@ static const char usage_text[] =
     "  check-config                read the configuration and say what is wrong with it\n"
     "  adopt DIR [--dry-run] [--json] [--dovecot-config FILE]\n"
     "                              an existing Maildir tree becomes the store, in place\n"
+    "  undelete --list [MAILBOX]   what was expunged and is kept\n"
+    "  undelete [--since TIME] [--recursive] [--all] MAILBOX [NAME...]\n"
+    "                              put it back\n"
     "  leave [DIR] [--dry-run]     the store becomes a plain Maildir tree again\n"
     "\n"
     "  -c, --config FILE           instead of " CONF_DEFAULT_PATH "\n"
@@ -45,10 +48,15 @@ enum {
     OPT_DOVECOT = 1 << 3,
     OPT_WATCH = 1 << 4,
     OPT_FORCE = 1 << 5,
+    OPT_LIST = 1 << 6,
+    OPT_ALL = 1 << 7,
+    OPT_RECURSIVE = 1 << 8,
+    OPT_SINCE = 1 << 9,
 };
 
-static const char *const option_names[] = {"--json",           "--timeout", "--dry-run",
-                                           "--dovecot-config", "--watch",   "--force"};
+static const char *const option_names[] = {
+    "--json",  "--timeout", "--dry-run", "--dovecot-config", "--watch",
+    "--force", "--list",    "--all",     "--recursive",      "--since"};
 
 struct command {
     const char *name;
@@ -66,6 +74,7 @@ static const struct command commands[] = {
     {"promote", command_promote, 0, 0, "", OPT_FORCE},
     {"check-config", command_check_config, 0, 0, "", 0},
     {"adopt", command_adopt, 1, 1, "exactly one DIR, please", OPT_JSON | OPT_DRY_RUN | OPT_DOVECOT},
+    {"undelete", command_undelete, 0, 10000, "", OPT_LIST | OPT_ALL | OPT_RECURSIVE | OPT_SINCE},
     {"leave", command_leave, 0, 1, "one DIR at most", OPT_DRY_RUN},
 };
 
@@ -105,6 +114,10 @@ static int parse_options(int argc, char **argv, struct options *o) {
         {"timeout", required_argument, NULL, 't'},
         {"dry-run", no_argument, NULL, 'n'},
         {"watch", no_argument, NULL, 'w'},
+        {"list", no_argument, NULL, 'l'},
+        {"all", no_argument, NULL, 'a'},
+        {"recursive", no_argument, NULL, 'r'},
+        {"since", required_argument, NULL, 's'},
         {"dovecot-config", required_argument, NULL, 'd'},
         {"force", no_argument, NULL, 'f'},
         {"help", no_argument, NULL, 'h'},
@@ -141,6 +154,22 @@ static int parse_options(int argc, char **argv, struct options *o) {
         case 'w':
             o->args.watch = true;
             o->given |= OPT_WATCH;
+            break;
+        case 'l':
+            o->args.list = true;
+            o->given |= OPT_LIST;
+            break;
+        case 'a':
+            o->args.all = true;
+            o->given |= OPT_ALL;
+            break;
+        case 'r':
+            o->args.recursive = true;
+            o->given |= OPT_RECURSIVE;
+            break;
+        case 's':
+            o->args.since = optarg;
+            o->given |= OPT_SINCE;
             break;
         case 'd':
             o->args.dovecot_config = optarg;

@@ -130,6 +130,20 @@ static void print_bar(FILE *out, double seconds, const json_object *p) {
     fprintf(out, "\n");
 }
 
+static void print_expunged(FILE *out, const json_object *v) {
+    json_object *o = get(v, "expunged");
+    char count[HUMAN_MAX], size[HUMAN_MAX], keep[HUMAN_MAX];
+    double seconds = 0;
+
+    if (!o)
+        return;
+    get_number(o, "keep_seconds", &seconds);
+    print_label(out, "expunged");
+    fprintf(out, "%s kept, %s, each for %s\n",
+            human_count(get_count(o, "messages"), "message", "messages", count),
+            human_bytes(get_count(o, "bytes"), size), human_duration(seconds, keep));
+}
+
 static void print_moved(FILE *out, const char *label, const json_object *p, const char *messages,
                         const char *bytes) {
     char count[HUMAN_MAX], size[HUMAN_MAX];
@@ -249,6 +263,8 @@ static void print_volume(FILE *out, const json_object *v, time_t now) {
             print_row(out, "tokens here", human_count((uint64_t)n, "mailbox", "mailboxes", count));
     }
     print_links(out, v);
+    if (!is_unknown(v))
+        print_expunged(out, v);
     print_notes(out, v);
     print_error(out, v, now);
 }

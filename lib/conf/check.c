@@ -79,6 +79,29 @@ int conf_size_parse(const char *s, uint64_t *bytes) {
     return 0;
 }
 
+int conf_duration_parse(const char *s, uint64_t *seconds) {
+    static const struct {
+        char letter;
+        unsigned seconds;
+    } units[] = {{'s', 1}, {'m', 60}, {'h', 3600}, {'d', 86400}};
+    enum { MOST = 1000 * 86400 };
+    char digits[24];
+    uint64_t n;
+    size_t len = strlen(s);
+    if (strcmp(s, "0") == 0) {
+        *seconds = 0;
+        return 0;
+    }
+    for (size_t i = 0; len > 1 && i < sizeof units / sizeof units[0]; i++) {
+        if (s[len - 1] != units[i].letter || str_copyn(digits, sizeof digits, s, len - 1) != 0 ||
+            str_to_u64(digits, MOST / units[i].seconds, &n) != 0)
+            continue;
+        *seconds = n * units[i].seconds;
+        return 0;
+    }
+    return -EINVAL;
+}
+
 int conf_commit_parse(const char *s, enum conf_commit *commit) {
     for (enum conf_commit c = CONF_COMMIT_DISK; c <= CONF_COMMIT_ASYNC; c++) {
         if (strcmp(s, conf_commit_name(c)) == 0) {

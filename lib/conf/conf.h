@@ -56,6 +56,7 @@ struct conf_volume {
     enum conf_mode mode;     /* standby: never with a peer, always with a link */
     struct conf_peer *links; /* blocks `standby` and `source`: the other ends of one-way links */
     size_t n_links;          /* at most CONF_LINKS_MAX */
+    uint64_t keep_s;         /* expunged messages are kept that long, seconds; 0: not at all */
 };
 
 struct conf {
@@ -85,6 +86,9 @@ const char *conf_mode_name(enum conf_mode mode);
 
 /* "SHA256:" and 43 characters of base64, as `mailfsctl fingerprint` prints it. 0 or -EINVAL. */
 int conf_fingerprint_parse(const char *s, uint8_t fp[CONF_FINGERPRINT_BYTES]);
+
+/* "7d", "12h", "30m", "90s", "0"; at most 1000 days. 0 or -EINVAL. */
+int conf_duration_parse(const char *s, uint64_t *seconds);
 
 /* "host:port", "[v6]:port", "*:port". 0, or -EINVAL and *why = what is wrong (static text). */
 int conf_addr_parse(const char *s, struct conf_addr *addr, const char **why);

@@ -190,7 +190,9 @@ def leave(t, tree):
     own = os.path.join(tree.store, ".mailfs")
     for part in ("stage", "kept", "trash"):
         os.makedirs(os.path.join(own, part))
+    os.makedirs(os.path.join(own, "links", "mx-c", "stage"))
     for part, name, kind in (("stage", "p-1-2-3-x", "staged"), ("kept", "l-1-mail", "kept"),
+                             ("links/mx-c/stage", "f-1-2", "staged"),
                              ("trash", "move-1", "moving")):
         path = os.path.join(own, part, name)
         open(path, "w").close()

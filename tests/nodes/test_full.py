@@ -33,6 +33,21 @@ def fill(node):
     return ballast
 
 
+def kept(node):
+    return [n for _d, _s, names in os.walk(os.path.join(node.store, ".mailfs", "undo")) for n in names]
+
+
+def expunged(t, user, ids):
+    """One message goes, and is kept on both nodes."""
+    with t.a.imap(user, mailbox="INBOX") as client:
+        gone = client.ids()[1]
+        client.store("1", "+FLAGS", "\\Deleted")
+        client.expunge()
+    ids.remove(gone)
+    t.wait_equal(user)
+    t.equal([len(kept(node)) for node in t.pair.nodes], [1, 1], "kept")
+
+
 def deliver(t, user):
     """Ten mails at a while b is full."""
     times, ids = [], []
@@ -49,12 +64,16 @@ def deliver(t, user):
 def test(t):
     t.needs_mailfs()
     small_disk(t.b)
+    t.b.mailfs.keep = "90s"
+    t.pair.configure()
     util.parallel(t.a.start, t.b.start)
     t.pair.wait_in_sync()
     user = t.pair.user("full")
     ids = [t.a.deliver(user, mail.message(size=3000)) for _ in range(3)]
     t.wait_equal(user)
+    expunged(t, user, ids)
     ballast = fill(t.b)
+    util.poll("what b keeps of expunged mail to go before its time", lambda: not kept(t.b), 20)
     ids += deliver(t, user)
     status = t.b.status() or {}
     t.figure("b: %s", status.get("last_error") or status.get("state"))

@@ -88,6 +88,7 @@ static void test_defaults(void **state) {
     assert_string_equal(c->volumes[0].listen.host, "*");
     assert_int_equal(c->volumes[0].peer->timeout_ms, 3000);
     assert_int_equal(c->volumes[0].peer->bandwidth, 0);
+    assert_int_equal(c->volumes[0].keep_s, 7 * 86400);
     assert_int_equal(c->volumes[0].peer->address.port, 65535);
     assert_string_equal(c->volumes[1].name, "w");
     assert_null(conf_volume_find(c, NULL, err));
@@ -216,6 +217,10 @@ static const struct {
     {6, "volume \"v\" has no 'mount'; add it", V "store = /a/s\nstate = /a/t\n" LISTEN END},
     {3, "watches must be 0 (as many as there are) or at least 16", V "watches = 5\n" END},
     {7, "\"a\" is the name of this node", V PATHS LISTEN "standby a {\n" ADDR FPRINT END END},
+    {3, "keep must be a time", V "keep = 7\n" END},
+    {3, "keep must be a time", V "keep = 7w\n" END},
+    {3, "keep must be a time", V "keep = \"-7d\"\n" END},
+    {3, "keep must be a time", V "keep = 1001d\n" END},
 };
 
 static void test_refused(void **state) {
