@@ -10,10 +10,10 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.realpath(__file__)), "..
 from lab import case, compare, mail, relay, util  # noqa: E402
 
 
-SIZE, COUNT, RATE = 1 << 20, 40, 8 << 20
-# What a syncd may grow by while 40 MiB are on their way through it: of what is sent it keeps 2 MiB,
+SIZE, COUNT, RATE = 1 << 20, 28, 8 << 20
+# What a syncd may grow by while 28 MiB are on their way through it: of what is sent it keeps 2 MiB,
 # of what has been received and waits for the disk 32 MiB at most, but this disk is fast.
-GROWTH = 16 << 20
+GROWTH = 12 << 20
 
 
 def peak(node):
