@@ -263,12 +263,11 @@ static int create_file(const struct lock_l *l, mode_t mode, int flags) {
     if (r != 0)
         return r;
     cred_take(l->ctx.uid, l->ctx.gid);
-    int fd = openat(l->cont->dir->fd, LOCK_L_NAME,
-                    (flags & O_ACCMODE) | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, mode);
-    int err = errno;
+    int fd = io_open(l->cont->dir->fd, LOCK_L_NAME,
+                     (flags & O_ACCMODE) | O_CREAT | O_EXCL | O_NOFOLLOW, mode);
     cred_back();
     names_end(l->cont, 0);
-    return fd < 0 ? -err : fd;
+    return fd;
 }
 
 /* A lock of the peer's, for Dovecot to see and to wait for. */

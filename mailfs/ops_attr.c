@@ -39,19 +39,10 @@ void op_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi) {
     reply_stat(req, r, &st, lifetime);
 }
 
-/* fchmod(2) does not take O_PATH descriptors; their link in /proc does it. */
-static int set_mode(const struct inode_fd *f, mode_t mode) {
-    char link[40];
-    if (!f->own)
-        return io_fchmod(f->fd, mode);
-    snprintf(link, sizeof link, "/proc/self/fd/%d", f->fd);
-    return chmod(link, mode) == 0 ? 0 : -errno;
-}
-
 static int set_owner(const struct inode_fd *f, const struct stat *attr, int valid) {
     uid_t uid = valid & FUSE_SET_ATTR_UID ? attr->st_uid : (uid_t)-1;
     gid_t gid = valid & FUSE_SET_ATTR_GID ? attr->st_gid : (gid_t)-1;
-    return fchownat(f->fd, "", uid, gid, AT_EMPTY_PATH) == 0 ? 0 : -errno;
+    return io_fchown(f->fd, uid, gid);
 }
 
 static struct timespec one_time(int valid, int set, int now, struct timespec t) {
@@ -65,7 +56,7 @@ static int set_times(const struct inode_fd *f, const struct stat *attr, int vali
         one_time(valid, FUSE_SET_ATTR_ATIME, FUSE_SET_ATTR_ATIME_NOW, attr->st_atim),
         one_time(valid, FUSE_SET_ATTR_MTIME, FUSE_SET_ATTR_MTIME_NOW, attr->st_mtim),
     };
-    return utimensat(f->fd, "", ts, AT_EMPTY_PATH) == 0 ? 0 : -errno;
+    return io_futimens(f->fd, ts);
 }
 
 static int set_size(struct inode *in, const struct file *open, off_t size) {
@@ -95,7 +86,7 @@ static int set_all(struct inode *in, const struct file *open, const struct stat 
     if (r == 0 && valid & (FUSE_SET_ATTR_UID | FUSE_SET_ATTR_GID))
         r = set_owner(&f, attr, valid);
     if (r == 0 && valid & FUSE_SET_ATTR_MODE)
-        r = set_mode(&f, attr->st_mode & 07777);
+        r = io_fchmod(f.fd, attr->st_mode & 07777);
     if (r == 0 && valid & ANY_TIME)
         r = set_times(&f, attr, valid);
     if (r == 0)

@@ -167,11 +167,10 @@ void op_copy_file_range(fuse_req_t req, fuse_ino_t in, off_t in_off, struct fuse
     if (from == NULL)
         return;
     content_begin(&c, to);
-    ssize_t n = copy_file_range(file_fd(from), &in_off, to->fd, &out_off, len, (unsigned)flags);
-    int err = errno;
+    ssize_t n = io_copy_all(file_fd(from), in_off, to->fd, out_off, len);
     content_end(&c);
     if (n < 0)
-        fuse_reply_err(req, content_error(&c, -err));
+        fuse_reply_err(req, content_error(&c, (int)n));
     else
         fuse_reply_write(req, (size_t)n);
 }

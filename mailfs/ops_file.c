@@ -44,15 +44,11 @@ static int create_in_store(fuse_req_t req, const struct spot *at, mode_t mode, i
     if (note_made(at->dir->dir->fd, at->name))
         flags &= ~O_EXCL;
     cred_take(ctx->uid, ctx->gid);
-    int fd =
-        openat(at->dir->dir->fd, at->name,
-               (flags & (FILE_BACKING_FLAGS | O_EXCL)) | O_CREAT | O_NOFOLLOW | O_CLOEXEC, mode);
-    int err = errno;
+    int fd = io_open(at->dir->dir->fd, at->name,
+                     (flags & (FILE_BACKING_FLAGS | O_EXCL)) | O_CREAT | O_NOFOLLOW, mode);
     cred_back();
     names_end(at->dir, ctx->pid);
     note_die_at("create");
-    if (fd < 0)
-        return -err;
     return fd;
 }
 

@@ -1,7 +1,7 @@
 /*
  * ops_xattr - extended attributes; our own, user.mailfs.*, are not to be seen or touched
  *
- * Through /proc/self/fd, since f*xattr(2) does not take the O_PATH descriptors we have.
+ * Read through /proc/self/fd, since f*xattr(2) does not take the O_PATH descriptors we have.
  *
  * Diagnostics: none; errors are replied.
  */
@@ -14,6 +14,7 @@
 #include <sys/xattr.h>
 
 #include "event.h"
+#include "io/io.h"
 #include "note.h"
 #include "util/str.h"
 
@@ -105,13 +106,13 @@ static int change_in_store(struct inode *in, const char *name, const char *value
     int r = inode_fd(in, &f);
     if (r != 0)
         return r;
-    link_of(link, f.fd);
-    bool done = changed_before(link, name, value, flags);
+    bool done = changed_before(link_of(link, f.fd), name, value, flags);
     if (value != NULL)
-        r = setxattr(link, name, value, size, done ? 0 : flags);
+        r = io_setxattr(f.fd, name, value, size, done ? 0 : flags);
     else
-        r = done ? 0 : removexattr(link, name);
-    r = r != 0 || fstat(f.fd, st) != 0 ? -errno : 0;
+        r = done ? 0 : io_removexattr(f.fd, name);
+    if (r == 0 && fstat(f.fd, st) != 0)
+        r = -errno;
     note_die_at("xattr");
     inode_fd_done(&f);
     return r;

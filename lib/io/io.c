@@ -98,27 +98,40 @@ static int real_symlink(const char *target, int dirfd, const char *name) {
     return result(symlinkat(target, dirfd, name));
 }
 
+/*
+ * fchmod(2) and f*xattr(2) do not take O_PATH descriptors; their link in /proc does it.
+ */
+typedef char fd_link[40];
+
+static const char *link_of(fd_link link, int fd) {
+    snprintf(link, sizeof(fd_link), "/proc/self/fd/%d", fd);
+    return link;
+}
+
 static int real_fchmod(int fd, mode_t mode) {
-    return result(fchmod(fd, mode));
+    fd_link link;
+    int r = result(fchmod(fd, mode));
+    return r == -EBADF ? result(chmod(link_of(link, fd), mode)) : r;
 }
 
 static int real_chown(int dirfd, const char *name, uid_t uid, gid_t gid, int flags) {
     return result(fchownat(dirfd, name, uid, gid, flags));
 }
 
-/* glibc refuses a NULL name in utimensat(), which the kernel takes for dirfd itself. */
 static int real_utimens(int dirfd, const char *name, const struct timespec ts[2], int flags) {
-    if (name == NULL)
-        return result(futimens(dirfd, ts));
     return result(utimensat(dirfd, name, ts, flags));
 }
 
 static int real_setxattr(int fd, const char *name, const void *p, size_t n, int flags) {
-    return result(fsetxattr(fd, name, p, n, flags));
+    fd_link link;
+    int r = result(fsetxattr(fd, name, p, n, flags));
+    return r == -EBADF ? result(setxattr(link_of(link, fd), name, p, n, flags)) : r;
 }
 
 static int real_removexattr(int fd, const char *name) {
-    return result(fremovexattr(fd, name));
+    fd_link link;
+    int r = result(fremovexattr(fd, name));
+    return r == -EBADF ? result(removexattr(link_of(link, fd), name)) : r;
 }
 
 static int real_barrier(const char *what) {
@@ -325,7 +338,7 @@ int io_chown(int dirfd, const char *name, uid_t uid, gid_t gid) {
 }
 
 int io_futimens(int fd, const struct timespec ts[2]) {
-    return RETRY(int, ops->utimens(fd, NULL, ts, 0));
+    return RETRY(int, ops->utimens(fd, "", ts, AT_EMPTY_PATH));
 }
 
 int io_utimens(int dirfd, const char *name, const struct timespec ts[2]) {

@@ -42,7 +42,7 @@ struct io_ops {
     int (*symlink)(const char *target, int dirfd, const char *name);
     int (*fchmod)(int fd, mode_t mode);
     int (*chown)(int dirfd, const char *name, uid_t uid, gid_t gid, int flags);
-    /* name NULL: dirfd is the file */
+    /* name "" with AT_EMPTY_PATH: dirfd is the file */
     int (*utimens)(int dirfd, const char *name, const struct timespec ts[2], int flags);
     int (*setxattr)(int fd, const char *name, const void *p, size_t n, int flags);
     int (*removexattr)(int fd, const char *name);
@@ -92,7 +92,7 @@ int io_rmdir(int dirfd, const char *name);
 int io_mkdir(int dirfd, const char *name, mode_t mode);
 int io_mknod(int dirfd, const char *name, mode_t mode, dev_t dev);
 int io_symlink(const char *target, int dirfd, const char *name);
-int io_fchmod(int fd, mode_t mode);
+int io_fchmod(int fd, mode_t mode); /* this and the others with fd alone: also one of O_PATH */
 int io_fchown(int fd, uid_t uid, gid_t gid);
 int io_chown(int dirfd, const char *name, uid_t uid, gid_t gid); /* the link itself */
 int io_futimens(int fd, const struct timespec ts[2]);
