@@ -112,6 +112,21 @@ int mount_lock_fd(void) {
     return lock_fd;
 }
 
+/* Files that a mailfs was replacing when it was killed (raise.c). Ours alone, by the lock. */
+static void sweep(void) {
+    int fd = io_open_beneath(vol.internal_fd, ".", O_RDONLY | O_DIRECTORY, 0);
+    DIR *d = fd < 0 ? NULL : fdopendir(fd);
+    if (d == NULL) {
+        if (fd >= 0)
+            close(fd);
+        return;
+    }
+    for (const struct dirent *e; (e = readdir(d)) != NULL;)
+        if (io_file_is_temp(e->d_name))
+            io_unlink(vol.internal_fd, e->d_name);
+    closedir(d);
+}
+
 int mount_take_state(void) {
     const char *path = vol.conf_volume->state;
     int r = io_mkdirs(path, 0700);
@@ -124,6 +139,7 @@ int mount_take_state(void) {
     r = take_lock(path);
     if (r != 0)
         return r;
+    sweep();
     int fd = io_open(state_fd, UNCLEAN, O_WRONLY | O_CREAT | O_EXCL, 0600);
     vol.clean = fd >= 0;
     if (fd >= 0)

@@ -32,7 +32,9 @@
 /* ---- control files ----------------------------------------------------------------- */
 
 int apply_write_control(struct apply *a, const char *name, const char *text, size_t n) {
-    struct io_file_attr attr = {.set_owner = geteuid() == 0, .set_mtime = 1};
+    /* The temporary file in the stage, where a crash's is found. */
+    struct io_file_attr attr = {
+        .set_owner = geteuid() == 0, .set_mtime = 1, .has_tmpdir = 1, .tmpdir = a->st->stage};
     uint64_t now = clock_wall_ns();
     struct stat sb;
     int r;
@@ -277,39 +279,6 @@ static int lines_change(struct maildir_subs *s, const Mfp__OpLines *op) {
     return r < 0 ? r : changed;
 }
 
-/* Dovecot reads, changes and replaces the file under this lock (dotlock, stale after 30 s). */
-#define SUBS_LOCK       "subscriptions.lock"
-#define SUBS_LOCK_STALE 30
-#define SUBS_LOCK_TRIES 200
-#define SUBS_LOCK_MS    10
-
-static bool subs_lock_stale(int dir) {
-    struct stat sb;
-    return fstatat(dir, SUBS_LOCK, &sb, AT_SYMLINK_NOFOLLOW) == 0 &&
-           sb.st_mtim.tv_sec + SUBS_LOCK_STALE < (time_t)(clock_wall_ns() / 1000000000u);
-}
-
-bool apply_subs_lock(int dir) {
-    const struct timespec pause = {.tv_nsec = SUBS_LOCK_MS * 1000000L};
-    int fd, i;
-
-    for (i = 0; i < SUBS_LOCK_TRIES; i++) {
-        fd = io_open_beneath(dir, SUBS_LOCK, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
-        if (fd >= 0) {
-            close(fd);
-            return true;
-        }
-        if (fd != -EEXIST || subs_lock_stale(dir))
-            return false;
-        nanosleep(&pause, NULL);
-    }
-    return false;
-}
-
-void apply_subs_unlock(int dir) {
-    io_unlink(dir, SUBS_LOCK);
-}
-
 static int change_lines(struct apply *a, const Mfp__OpLines *op) {
     struct maildir_subs *s = NULL;
     char *text = NULL, *out = NULL;
@@ -343,10 +312,10 @@ int apply_lines(struct apply *a, const Mfp__OpLines *op) {
 
     if (strcmp(op->name, SUBSCRIPTIONS) != 0)
         return -EINVAL;
-    locked = apply_subs_lock(a->d.fd[0]);
+    locked = apply_subs_lock(a);
     r = change_lines(a, op);
     if (locked)
-        apply_subs_unlock(a->d.fd[0]);
+        apply_subs_unlock(a);
     return r;
 }
 

@@ -17,8 +17,6 @@
 #include "maildir/class.h"
 #include "maildir/uidvalidity.h"
 
-#define TEMP ".mailfs-put"
-
 static struct timespec ns_to_ts(int64_t ns) {
     struct timespec ts = {ns / 1000000000, ns % 1000000000};
 
@@ -29,26 +27,27 @@ static struct timespec ns_to_ts(int64_t ns) {
     return ts;
 }
 
-/* TEMP in the container has the right kind and content: attributes, then the name. */
-static int finish(struct apply *a, const char *name, const struct base_file *now) {
+/* temp in the stage has the right kind and content: attributes, then the name. It is gone after. */
+static int finish(struct apply *a, const char *temp, const char *name,
+                  const struct base_file *now) {
     struct timespec ts[2];
-    int dir = a->d.fd[0], r = 0, fd;
+    int stage = a->st->stage, r = 0, fd;
 
     ts[0] = ts[1] = ns_to_ts(now->mtime_ns);
     if (geteuid() == 0)
-        r = io_chown(dir, TEMP, now->owner, now->group);
+        r = io_chown(stage, temp, now->owner, now->group);
     if (r == 0 && S_ISREG(now->type)) {
-        fd = io_open_beneath(dir, TEMP, O_RDONLY, 0);
+        fd = io_open_beneath(stage, temp, O_RDONLY, 0);
         r = fd < 0 ? fd : io_fchmod(fd, now->mode & 0777);
         if (fd >= 0)
             close(fd);
     }
     if (r == 0)
-        r = io_utimens(dir, TEMP, ts);
+        r = io_utimens(stage, temp, ts);
     if (r == 0)
-        r = io_rename(dir, TEMP, dir, name, 0);
+        r = io_rename(stage, temp, a->d.fd[0], name, 0);
     if (r < 0)
-        io_unlink(dir, TEMP);
+        io_unlink(stage, temp);
     return r;
 }
 
@@ -59,13 +58,15 @@ static int put_inline(struct apply *a, const char *name, const struct base_file 
                                 .gid = now->group,
                                 .set_owner = geteuid() == 0,
                                 .set_mtime = 1,
-                                .mtime = ns_to_ts(now->mtime_ns)};
+                                .mtime = ns_to_ts(now->mtime_ns),
+                                .has_tmpdir = 1,
+                                .tmpdir = a->st->stage};
 
     return io_file_replace_at(a->d.fd[0], name, content, n, &attr);
 }
 
 static int put_staged(struct apply *a, const char *name, const struct base_file *now) {
-    char key[STAGE_NAME_MAX], file[STAGE_NAME_MAX];
+    char key[STAGE_NAME_MAX], file[STAGE_NAME_MAX], temp[STAGE_TEMP_MAX];
     uint8_t sha256[sizeof(now->sha256)];
     Mfp__FileState s = MFP__FILE_STATE__INIT;
     int r;
@@ -83,13 +84,14 @@ static int put_staged(struct apply *a, const char *name, const struct base_file 
         apply_suspect(a, "another version of a file has come", name);
         return APPLY_NOT_DONE;
     }
-    io_unlink(a->d.fd[0], TEMP);
-    r = io_link(a->st->stage, file, a->d.fd[0], TEMP);
-    return r < 0 ? r : finish(a, name, now);
+    stage_temp_name(a->st, temp);
+    r = io_link(a->st->stage, file, a->st->stage, temp);
+    return r < 0 ? r : finish(a, temp, name, now);
 }
 
 int apply_put_file(struct apply *a, const char *name, const struct base_file *now,
                    const char *content, size_t n, bool has_content) {
+    char temp[STAGE_TEMP_MAX];
     int r;
 
     if (a->st->read_only)
@@ -98,10 +100,10 @@ int apply_put_file(struct apply *a, const char *name, const struct base_file *no
         r = io_unlink(a->d.fd[0], name);
         r = r == -ENOENT ? 0 : r;
     } else if (S_ISLNK(now->type)) {
-        io_unlink(a->d.fd[0], TEMP);
-        r = now->link ? io_symlink(now->link, a->d.fd[0], TEMP) : -EINVAL;
+        stage_temp_name(a->st, temp);
+        r = now->link ? io_symlink(now->link, a->st->stage, temp) : -EINVAL;
         if (r == 0)
-            r = finish(a, name, now);
+            r = finish(a, temp, name, now);
     } else if (S_ISREG(now->type)) {
         r = has_content ? put_inline(a, name, now, content, n) : put_staged(a, name, now);
     } else {

@@ -43,8 +43,8 @@ int apply_keywords(struct apply *a, const Mfp__OpKeywords *op);
 int apply_uidlist(struct apply *a, const Mfp__OpUidlist *op);
 /* Dovecot's own lock of the file, for reading, changing and replacing it. Waits 2 s at most; false:
  * not taken (stale, or held all the while): go on without. */
-bool apply_subs_lock(int dir);
-void apply_subs_unlock(int dir);
+bool apply_subs_lock(struct apply *a);
+void apply_subs_unlock(struct apply *a);
 int apply_lines(struct apply *a, const Mfp__OpLines *op);
 int apply_maildirsize(struct apply *a);
 /* A control file becomes this text: a new inode, owner and mode of the old one (or of the

@@ -36,7 +36,7 @@ struct stage_file {
     struct mailfs_id dir;
     int fd; /* -1: a symbolic link */
     uint64_t written;
-    char temp[32];
+    char temp[STAGE_TEMP_MAX];
     char file[STAGE_NAME_MAX];
     char key[STAGE_NAME_MAX];
     bool has_meta;
@@ -233,12 +233,20 @@ void stage_free(struct state *st) {
     }
 }
 
+void stage_temp_name(struct state *st, char out[STAGE_TEMP_MAX]) {
+    uint64_t n;
+
+    state_lock(st);
+    n = ++st->stage_number;
+    state_unlock(st);
+    snprintf(out, STAGE_TEMP_MAX, "t-%" PRIu64, n);
+}
+
 /* ---- writing ----------------------------------------------------------------------- */
 
 static struct stage_file *file_new(struct state *st, const struct mailfs_id *dir,
                                    const Mfp__Meta *meta) {
     struct stage_file *f = calloc(1, sizeof(*f));
-    uint64_t n;
 
     if (!f)
         return NULL;
@@ -252,10 +260,7 @@ static struct stage_file *file_new(struct state *st, const struct mailfs_id *dir
         f->gid = meta->gid;
         f->mtime_ns = meta->mtime_ns;
     }
-    state_lock(st);
-    n = ++st->stage_number;
-    state_unlock(st);
-    snprintf(f->temp, sizeof(f->temp), "t-%" PRIu64, n);
+    stage_temp_name(st, f->temp);
     return f;
 }
 

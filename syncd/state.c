@@ -205,6 +205,13 @@ static int open_databases(struct state *st, const char *dir) {
     return r;
 }
 
+/* A file of .mailfs/; by way of the stage, which is swept at a start. */
+static int replace(struct state *st, int dirfd, const char *name, const char *text, size_t n) {
+    const struct io_file_attr attr = {.has_tmpdir = 1, .tmpdir = st->stage};
+
+    return io_file_replace_at(dirfd, name, text, n, &attr);
+}
+
 /* -ENOENT: it has none (or one that is none of ours). */
 static int read_store_id(struct state *st, struct mailfs_id *id) {
     char *text;
@@ -224,7 +231,7 @@ static int make_store_id(struct state *st, struct mailfs_id *id) {
     int r = mailfs_id_new(id);
 
     if (r == 0)
-        r = io_file_replace_at(st->home, "id", mailfs_id_format(id, hex), 32, NULL);
+        r = replace(st, st->home, "id", mailfs_id_format(id, hex), 32);
     return r;
 }
 
@@ -271,7 +278,7 @@ static int write_generation(struct state *st, uint64_t gen) {
     int r, fd = io_open_beneath(st->own, "generation", O_WRONLY, 0);
 
     if (fd == -ENOENT)
-        return io_file_replace_at(st->own, "generation", text, n, NULL);
+        return replace(st, st->own, "generation", text, n);
     if (fd < 0)
         return fd;
     r = io_pwrite_all(fd, text, n, 0);

@@ -199,6 +199,9 @@ void stage_free(struct state *st);
 void stage_fetch_name(const struct mailfs_id *dir, int sub, const char *name,
                       char out[STAGE_NAME_MAX]);
 void stage_prep_key(uint64_t incarnation, uint64_t seq, char out[STAGE_NAME_MAX]);
+/* A name in stage/ for something that is not finished: removed there at a start. */
+#define STAGE_TEMP_MAX 32
+void stage_temp_name(struct state *st, char out[STAGE_TEMP_MAX]);
 /* Under the mutex. NULL: not there. */
 struct stage_item *stage_find(struct state *st, const char *key);
 void stage_item_free(struct state *st, struct stage_item *it);
