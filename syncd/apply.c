@@ -145,25 +145,31 @@ static bool lacks_content(const Mfp__Txn *txn, const bool *done) {
     return false;
 }
 
-static int apply_open(struct apply *a, const Mfp__Txn *txn) {
-    int r = wire_id(&txn->dir, &a->dir);
-
-    if (r == 0)
-        r = store_dir_open(a->st, &a->dir, &a->d);
-    if (r == -ENOENT) {
-        apply_suspect(a, "the container is not here", NULL);
-        /* Comparing a mailbox that only one node has decides nothing: the trees do. */
-        a->out->tree = !a->replay;
-    }
-    return r;
-}
-
 /* At a start nobody can be told of what did not fit: a mark has it compared at the next contact. */
 static int mark_mismatch(struct apply *a) {
     uint64_t gen;
     int r = state_mark_gen(a->st, &gen);
 
     return r == 0 ? state_mark(a->st, &a->dir, gen) : r;
+}
+
+/* Comparing a mailbox that only one node has decides nothing: the trees do. At a start it is one
+ * that was removed after this: when both find it gone, the entry goes. */
+static void not_here(struct apply *a) {
+    apply_suspect(a, "the container is not here", NULL);
+    a->out->tree = !a->replay;
+    if (a->replay)
+        mark_mismatch(a);
+}
+
+static int apply_open(struct apply *a, const Mfp__Txn *txn) {
+    int r = wire_id(&txn->dir, &a->dir);
+
+    if (r == 0)
+        r = store_dir_open(a->st, &a->dir, &a->d);
+    if (r == -ENOENT)
+        not_here(a);
+    return r;
 }
 
 static int apply_base(struct apply *a, const Mfp__Txn *txn, const bool *done, uint64_t journal_id) {

@@ -119,6 +119,18 @@ void journal_settled(struct state *st, const struct mailfs_id *dir) {
     state_unlock(st);
 }
 
+bool journal_waits_for(struct state *st, const struct mailfs_id *dir) {
+    struct jentry *e, *tmp;
+    bool waits = false;
+
+    state_lock(st);
+    HASH_ITER(hh, st->journal, e, tmp) {
+        waits = waits || (!e->applied && mailfs_id_equal(&e->dir, dir));
+    }
+    state_unlock(st);
+    return waits;
+}
+
 size_t journal_waiting(struct state *st) {
     struct jentry *e, *tmp;
     size_t n = 0;

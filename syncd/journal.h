@@ -30,6 +30,9 @@ int journal_replay(struct state *st, journal_fn *fn, void *arg);
 /* The store has it; the entry goes with the next checkpoint. apply_txn() calls this itself. */
 void journal_applied(struct state *st, uint64_t id);
 
+/* Is there one of this container that is not applied yet? */
+bool journal_waits_for(struct state *st, const struct mailfs_id *dir);
+
 /* Entries not applied yet. */
 size_t journal_waiting(struct state *st);
 

@@ -21,6 +21,7 @@
 #include "build.h"
 #include "io/dirid.h"
 #include "io/io.h"
+#include "journal.h"
 #include "maildir/class.h"
 #include "scan.h"
 #include "util/clock.h"
@@ -533,7 +534,7 @@ static bool worth_it(struct state *st, const struct mailfs_id *dir) {
         return true;
     r = store_dir_open(st, dir, &d);
     store_dir_close(&d);
-    return r == 0;
+    return r == 0 || journal_waits_for(st, dir);
 }
 
 static int any_name(void *arg, const char *name, unsigned char type) {
