@@ -92,6 +92,20 @@ int merge_contents_ready(struct merge_run *m) {
     return 0;
 }
 
+void merge_release_staged(struct merge_run *m) {
+    char key[STAGE_NAME_MAX];
+    size_t i;
+
+    for (i = 0; i < m->theirs->n_msgs; i++) {
+        stage_fetch_name(&m->a.dir, MFP__SUB__CUR, m->theirs->msgs[i]->bname, key);
+        stage_release(m->a.st, key);
+    }
+    for (i = 0; i < m->theirs->n_files; i++) {
+        stage_fetch_name(&m->a.dir, MFP__SUB__SELF, m->theirs->files[i]->name, key);
+        stage_release(m->a.st, key);
+    }
+}
+
 /* ---- messages ---------------------------------------------------------------------- */
 
 static void told(struct merge_run *m, int from_sub, const char *from, int sub, const char *name) {
@@ -321,7 +335,28 @@ static void forget_old_names(const struct merge_run *m, struct maildir_uidlist *
     }
 }
 
-/* The result's records into the list. Extensions: ours, else the peer's. */
+static void drop_absent(struct merge_run *m, struct maildir_uidlist *list) {
+    size_t i;
+
+    for (i = 0; i < m->result->count; i++) {
+        if (!m->result->items[i].present)
+            maildir_uidlist_remove(list, m->result->items[i].name);
+    }
+}
+
+static int put_item(struct merge_run *m, struct maildir_uidlist *list, const struct merge_item *it,
+                    const char *ext) {
+    int r = maildir_uidlist_put(list, it->state.uid, ext, it->name);
+
+    if (r != -EEXIST)
+        return r;
+    drop_absent(m, list);
+    return maildir_uidlist_put(list, it->state.uid, ext, it->name);
+}
+
+/* The result's records into the list. Extensions: ours, else the peer's. What is going to be
+ * removed keeps its record: a file without one would be a new message for Dovecot, and for the next
+ * merge, if this one is broken off before the file is gone. Dovecot drops records without files. */
 static int put_items(struct merge_run *m, struct maildir_uidlist *list) {
     struct kept_ext *ext = calloc(m->result->count + 1, sizeof(*ext));
     struct their_rec *memory, *theirs = their_recs(m->theirs, &memory);
@@ -333,14 +368,14 @@ static int put_items(struct merge_run *m, struct maildir_uidlist *list) {
         const struct maildir_uidrec *rec = maildir_uidlist_find(list, name, strlen(name));
         if (rec && *rec->ext)
             ext[i].ext = strdup(rec->ext);
-        maildir_uidlist_remove(list, name);
+        if (m->result->items[i].present)
+            maildir_uidlist_remove(list, name);
     }
     forget_old_names(m, list);
     for (i = 0; r == 0 && i < m->result->count; i++) {
         const struct merge_item *it = &m->result->items[i];
         if (it->present && it->state.uid)
-            r = maildir_uidlist_put(list, it->state.uid,
-                                    ext[i].ext ? ext[i].ext : ext_of(theirs, it->name), it->name);
+            r = put_item(m, list, it, ext[i].ext ? ext[i].ext : ext_of(theirs, it->name));
     }
     for (i = 0; ext && i < m->result->count; i++)
         free(ext[i].ext);

@@ -35,6 +35,8 @@ int merge_published(struct merge_run *m);
 int merge_contents_ready(struct merge_run *m); /* -ENODATA */
 int merge_apply_msgs(struct merge_run *m);
 int merge_apply_uidlist(struct merge_run *m);
+/* What was fetched for the peer's listing has its name in the mailbox now, or is not wanted. */
+void merge_release_staged(struct merge_run *m);
 int merge_base_msgs(struct merge_run *m);
 /* A message's file name in this state. */
 int merge_name_of(const char *base, const struct merge_state *s, char out[MAILDIR_NAME_MAX + 1]);

@@ -203,6 +203,8 @@ static int carry_out(struct merge_run *m) {
     /* The peer moves its base when it hears that this store has the result. */
     if (r == 0 && m->res.inval.n)
         r = io_syncfs(m->a.st->root);
+    if (r == 0)
+        merge_release_staged(m);
     return r;
 }
 
