@@ -3,6 +3,7 @@
 #   make              programs into $(BUILD)/bin
 #   make check        every suite (needs root; under 15 minutes on two cores)
 #   make bench        how fast it is, beside native ext4, bindfs, Gluster, rsync (about 15 minutes)
+#   make killpoints   the daemons killed at every durable write of a scenario (about an hour)
 #   make demo         two mail servers on this machine, sharing their mailboxes
 #   make lint         formatting, static analysis, layers
 #   make install      honours DESTDIR and PREFIX
@@ -108,7 +109,7 @@ prog_rest = $(filter-out $(1)/main.c,$(wildcard $(1)/*.c $(1)/*/*.c))
 PROGS = $(foreach d,$(PROG_DIRS),$(if $(wildcard $(d)/main.c),$(BUILD)/bin/$(PROG_$(d))))
 PROG_AR = $(foreach d,$(PROG_DIRS),$(if $(call prog_rest,$(d)),$(BUILD)/lib/prog_$(d).a))
 
-TEST_KINDS = unit sim posix nodes torture bench lab
+TEST_KINDS = unit sim posix nodes faults torture bench lab
 TEST_PREFIX = test_ bench_ torture_ tool_
 test_mains = $(sort $(foreach p,$(TEST_PREFIX),$(wildcard tests/$(1)/$(p)*.c)))
 test_helpers = $(filter-out $(call test_mains,$(1)),$(wildcard tests/$(1)/*.c))
@@ -123,7 +124,7 @@ ALL_SRC := $(sort $(wildcard lib/*/*.c mailfs/*.c mailfs/*/*.c syncd/*.c syncd/*
 ALL_HDR := $(sort $(wildcard lib/*/*.h mailfs/*.h mailfs/*/*.h syncd/*.h syncd/*/*.h tools/*.h \
 	   tools/*/*.h tests/*/*.h))
 
-.PHONY: all programs tests deps check demo unit sim posix nodes lint fuzz fuzz-bins torture \
+.PHONY: all programs tests deps check demo unit sim posix nodes lint fuzz fuzz-bins torture killpoints \
 	bench format install clean print-%
 
 all: programs
@@ -226,7 +227,8 @@ FUZZ_SECONDS ?= 600
 fuzz: deps
 	tests/run --fuzz-seconds $(FUZZ_SECONDS) fuzz
 
-torture: deps
+# killpoints: each daemon killed before and after every durable write of a scenario (about 1 h)
+torture killpoints: deps
 	@$(MAKE) --no-print-directory all tests
 	tests/run --build $(BUILD) $@
 

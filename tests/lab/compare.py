@@ -10,7 +10,7 @@ from . import imap, mail, util
 
 # what is a node's own (docs/DESIGN.md, path classes): locks, indexes, derived files
 LOCAL = re.compile(r"(^|/)(tmp/.+|[^/]*\.lock|dovecot-uidlist\.tmp|dovecot\.index.*|"
-                   r"dovecot\.list\.index.*|dovecot\.mailbox\.log.*|dovecot-acl-list|maildirsize|"
+                   r"dovecot\.list\.index.*|dovecot\.mailbox\.log.*|dovecot-acl-list|maildirsize[^/]*|"
                    r"\.dovecot\.lda-dupes.*|new/\.poke.*|cur/\.poke.*|\.\.DOVECOT-TRASHED.*|"
                    r"\.nfs[^/]*|\.temp\.[^/]*)$")
 
