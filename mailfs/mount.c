@@ -112,8 +112,7 @@ int mount_lock_fd(void) {
     return lock_fd;
 }
 
-/* Files that a mailfs was replacing when it was killed (raise.c). Ours alone, by the lock. */
-static void sweep(void) {
+void mount_sweep(void) {
     int fd = io_open_beneath(vol.internal_fd, ".", O_RDONLY | O_DIRECTORY, 0);
     DIR *d = fd < 0 ? NULL : fdopendir(fd);
     if (d == NULL) {
@@ -139,7 +138,6 @@ int mount_take_state(void) {
     r = take_lock(path);
     if (r != 0)
         return r;
-    sweep();
     int fd = io_open(state_fd, UNCLEAN, O_WRONLY | O_CREAT | O_EXCL, 0600);
     vol.clean = fd >= 0;
     if (fd >= 0)

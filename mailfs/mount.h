@@ -9,6 +9,9 @@
 /* Opens and checks the store, and makes its hidden directory: fills vol. */
 int mount_open_store(void);
 
+/* Removes what a worker was replacing when it was killed (raise.c); when no other one is at it. */
+void mount_sweep(void);
+
 /* STATE exists, is ours alone, and no other mailfs serves this volume. Sets vol.clean. */
 int mount_take_state(void);
 

@@ -110,6 +110,7 @@ static int prepare_volume(void) {
 
 /* Not while another worker may still be at it. */
 static int prepare_inodes(void) {
+    mount_sweep();
     note_init();
     int r = inode_init(vol.store_fd);
     if (r != 0)

@@ -205,8 +205,29 @@ int store_dir_adopt(struct state *st, int fd, struct store_dir *out) {
     return r;
 }
 
-int store_sub_open(struct state *st, struct store_dir *d, int sub, bool make) {
+/* Made aside, where a start sweeps: in its mailbox it has its owner from the beginning. */
+static int make_sub(struct state *st, const struct store_dir *d, int sub) {
+    char temp[MAILFS_ID_HEX + 8], hex[MAILFS_ID_HEX];
+    struct mailfs_id id;
     struct stat sb;
+    int r = fstat(d->fd[0], &sb) < 0 ? -errno : mailfs_id_new(&id);
+
+    if (r < 0)
+        return r;
+    snprintf(temp, sizeof(temp), "make-%s", mailfs_id_format(&id, hex));
+    r = io_mkdir(st->trash, temp, sb.st_mode & 07777);
+    if (r < 0)
+        return r;
+    if (geteuid() == 0)
+        r = io_chown(st->trash, temp, sb.st_uid, sb.st_gid);
+    if (r == 0)
+        r = io_rename(st->trash, temp, d->fd[0], sub_names[sub], RENAME_NOREPLACE);
+    if (r < 0)
+        io_rmdir(st->trash, temp);
+    return r == -EEXIST ? 0 : r;
+}
+
+int store_sub_open(struct state *st, struct store_dir *d, int sub, bool make) {
     int r;
 
     if (sub < MFP__SUB__SELF || sub > MFP__SUB__TMP)
@@ -215,12 +236,7 @@ int store_sub_open(struct state *st, struct store_dir *d, int sub, bool make) {
         return d->fd[sub];
     r = io_open_beneath(d->fd[0], sub_names[sub], DIR_FLAGS, 0);
     if (r == -ENOENT && make) {
-        if (fstat(d->fd[0], &sb) < 0)
-            return -errno;
-        r = io_mkdir(d->fd[0], sub_names[sub], sb.st_mode & 07777);
-        if (r < 0 && r != -EEXIST)
-            return r;
-        r = geteuid() == 0 ? io_chown(d->fd[0], sub_names[sub], sb.st_uid, sb.st_gid) : 0;
+        r = make_sub(st, d, sub);
         if (r == 0)
             r = io_open_beneath(d->fd[0], sub_names[sub], DIR_FLAGS, 0);
     }
