@@ -4,6 +4,8 @@
 #   make check        every suite (needs root; under 15 minutes on two cores)
 #   make bench        how fast it is, beside native ext4, bindfs, Gluster, rsync (about 15 minutes)
 #   make killpoints   the daemons killed at every durable write of a scenario (about an hour)
+#   make torture      SEEDS=n: so many more seeds of the simulation; ROUNDS=n: two nodes under load
+#   make mutants      the deliberate faults that the simulation must find, as a table
 #   make demo         two mail servers on this machine, sharing their mailboxes
 #   make lint         formatting, static analysis, layers
 #   make install      honours DESTDIR and PREFIX
@@ -125,7 +127,7 @@ ALL_HDR := $(sort $(wildcard lib/*/*.h mailfs/*.h mailfs/*/*.h syncd/*.h syncd/*
 	   tools/*/*.h tests/*/*.h))
 
 .PHONY: all programs tests deps check demo unit sim posix nodes lint fuzz fuzz-bins torture killpoints \
-	bench format install clean print-%
+	bench mutants format install clean print-%
 
 all: programs
 
@@ -228,9 +230,23 @@ fuzz: deps
 	tests/run --fuzz-seconds $(FUZZ_SECONDS) fuzz
 
 # killpoints: each daemon killed before and after every durable write of a scenario (about 1 h)
-torture killpoints: deps
+killpoints: deps
 	@$(MAKE) --no-print-directory all tests
 	tests/run --build $(BUILD) $@
+
+# SEEDS=n: the simulation on n further seeds, from SEED on; else (ROUNDS=n) the lab.
+SEED ?= 100001
+torture: deps
+	@$(MAKE) --no-print-directory all tests
+ifneq ($(SEEDS),)
+	tests/run --build $(BUILD) --seed $(SEED) --seeds $(SEEDS) seeds
+else
+	ROUNDS='$(ROUNDS)' tests/run --build $(BUILD) torture
+endif
+
+mutants: deps
+	@$(MAKE) --no-print-directory tests
+	tests/run --build $(BUILD) mutants
 
 # ROUNDS=5 SCALE=1 PARTS=... ONLY=... JSON=file PLOT=file.png: see tests/bench/run. A peer that cannot be
 # installed is skipped.

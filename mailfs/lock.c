@@ -28,6 +28,7 @@
 #include "keep.h"
 #include "lock_int.h"
 #include "note.h"
+#include "numbers.h"
 #include "notify.h"
 #include "owner.h"
 #include "raise.h"
@@ -57,6 +58,9 @@ struct lock_l {
     int err;
     uint32_t raise;
     char holder[256];
+    /* The uidlist when L was created, and whether nobody but this disk has what it gave since. */
+    struct numbers numbers;
+    bool only_here;
     /* The owner. */
     pid_t owner;           /* process; 0: not known */
     uint64_t watch;        /* token; 0: not watched */
@@ -196,6 +200,8 @@ static void l_end_quietly(struct lock_l *l) {
     struct inode *cont = l->cont;
     inode_ref(cont);
     event_written_all(cont->dir);
+    if (vol.has_peer)
+        numbers_sync(cont->dir->fd, &l->numbers);
     lock_tell_died(&cont->dir->id);
     l_unlink(cont);
     l_free(l);
@@ -361,6 +367,7 @@ static void create_granted(struct lock_l *l) {
         give_up(l, EAGAIN, true);
         return;
     }
+    numbers_look(l->cont->dir->fd, &l->numbers);
     int fd = create_file(l, l->mode, l->fi.flags);
     int r = fd < 0 ? fd : inode_from_fd(fd, l->cont, LOCK_L_NAME, &in, &st);
     if (r == 0 && !l->is_mknod) {
@@ -491,15 +498,18 @@ void lock_create(fuse_req_t req, struct inode *dir, mode_t mode, const struct fu
 static void run_unlink(void *arg) {
     struct lock_l *l = arg;
     fuse_req_t req = l->req;
+    if (l->only_here)
+        numbers_sync(l->cont->dir->fd, &l->numbers);
     l_unlink(l->cont);
     l_free(l);
     fuse_reply_err(req, 0); /* whatever happened: Dovecot ignores it, and U must not be an error */
 }
 
 static void on_release(void *arg, const struct upcall_answer *a, bool now) {
-    const struct lock_l *l = arg;
+    struct lock_l *l = arg;
+    l->only_here = vol.has_peer && (a->alone || a->only_here);
     if (!now)
-        submit(l->cont, run_unlink, arg);
+        submit(l->cont, run_unlink, l);
 }
 
 void lock_unlink(fuse_req_t req, struct inode *dir) {

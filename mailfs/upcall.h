@@ -23,7 +23,8 @@
 #define UPCALL_QUEUE_BYTES   (32u << 20)
 
 struct upcall_answer {
-    bool alone;         /* syncd is not there: err, raise and holder say nothing */
+    bool alone;         /* syncd is not there: the others say nothing */
+    bool only_here;     /* Release: the other node does not have it */
     int err;            /* 0 or a positive errno */
     uint32_t raise;     /* Grant */
     const char *holder; /* Grant; valid during the call */

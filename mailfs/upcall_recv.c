@@ -72,6 +72,7 @@ static void dispatch(Mfl__ToMailfs *m) {
         break;
     case MFL__TO_MAILFS__M_RELEASE:
         a.err = errno_of(m->release->err);
+        a.only_here = m->release->only_here;
         upcall_answered(m->release->req, &a);
         break;
     case MFL__TO_MAILFS__M_TOKEN_HERE:

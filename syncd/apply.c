@@ -202,6 +202,8 @@ static int apply(struct state *st, const Mfp__Txn *txn, uint64_t journal_id, boo
             r = r2 < 0 ? r2 : r;
         }
     }
+    if (journal_id)
+        journal_tried(st, journal_id);
     if (a.has_ix)
         index_free(&a.ix);
     store_dir_close(&a.d);

@@ -165,6 +165,7 @@ static int take_published(struct apply *a, const Mfp__PrepId *prep, const struct
     struct mailfs_id dir;
     struct store_dir d;
     struct place from = {.sub = MFP__SUB__SELF}, none = {.sub = MFP__SUB__SELF};
+    struct base_msg agreed;
     int r = stage_published(a->st, prep->incarnation, prep->seq, &dir, name), sub = 0, to;
 
     if (r < 0)
@@ -179,6 +180,9 @@ static int take_published(struct apply *a, const Mfp__PrepId *prep, const struct
         str_copy(from.name, sizeof(from.name), found);
     }
     store_dir_close(&d);
+    /* A merge has given it to both under that name: only another one takes it away there. */
+    if ((r == 0 || r == -ENOENT) && base_msg_get(a->st, BASE_AGREED, &dir, name, &agreed) == 0)
+        apply_suspect(a, "a message was named by its origin after it had been published", name);
     /* Removed meanwhile by somebody who read it: it stays removed. */
     if (r == -ENOENT)
         return stage_unpublish(a->st, prep->incarnation, prep->seq);

@@ -85,10 +85,18 @@ int base_dir_put_in(struct state *st, enum base_view view, const struct mailfs_i
 int base_digest_in(struct state *st, enum base_view view, const struct mailfs_id *dir,
                    uint8_t digest[STATE_DIGEST]);
 
-/* Which of two bases is the later one: counts the transactions that moved it. 0: none. */
+/* Which of two bases is the later one: counts the transactions that moved it, see
+ * replica/base_age.h. 0: none. */
 enum base_version_of { BASE_OF_MAILBOX = 'V', BASE_OF_TREE = 'W' /* dir: the root */ };
 int base_version_get(struct state *st, enum base_version_of of, const struct mailfs_id *dir,
                      uint64_t *version);
+/* As it is listed: never 0, and with BASE_AGE_LACKS where it applies. */
+int base_version_list(struct state *st, enum base_version_of of, const struct mailfs_id *dir,
+                      uint64_t *version);
+/* At the start: what was marked then may lack something in its base, until it has been merged. */
+int base_lacking_load(struct state *st);
+void base_lacking_merged(struct state *st, const struct mailfs_id *dir);
+void base_lacking_free(struct state *st);
 int base_version_put(struct state *st, enum base_view view, enum base_version_of of,
                      const struct mailfs_id *dir, uint64_t version);
 int base_version_next(struct state *st, enum base_version_of of, const struct mailfs_id *dir);

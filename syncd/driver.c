@@ -21,6 +21,7 @@
 #include "link_peer.h"
 #include "load.h"
 #include "mem.h"
+#include "merge_run.h"
 #include "oneway.h"
 #include "stage.h"
 #include "touched.h"
@@ -423,7 +424,11 @@ static void act_send(struct volume *v, const struct replica_action *a) {
     contact_drop(v, "it cannot send", true);
 }
 
+/* While a mailbox is to be merged, what was added to it is on one node only, perhaps moved there
+ * from another: so what goes elsewhere is kept, until all is merged (RACT_CAUGHT_UP). */
 static void act_state(struct volume *v, const struct replica_action *a) {
+    if (a->state != REPLICA_IN_SYNC && a->state != REPLICA_NO_PEER)
+        merge_keep_back(v->state);
     v->since_wall_ns = clock_wall_ns();
     v->merged_before = v->merged;
     if (v->main != NULL)
@@ -474,7 +479,7 @@ static void carry_out(struct volume *v, const struct replica_action *a) {
         break;
     case RACT_RELEASE:
         if (a->req != 0)
-            front_release(v->front, a->req, a->err);
+            front_release(v->front, a->req, a->err, a->alone);
         break;
     case RACT_JOURNAL:
         journaler_add(v->journaler, a->seq, &a->dir, a->payload);

@@ -47,6 +47,7 @@ struct step {
     struct mailfs_id dir;
     uint32_t round;
     bool full, frozen, locked;
+    uint64_t turn;
     struct replica_payload *mine, *theirs;
     /* results */
     int err;
@@ -176,6 +177,8 @@ static void tree_merge_run_job(void *arg) {
         s->err = -EPROTO;
     else
         s->err = mark_trees(s);
+    if (s->err == 0)
+        s->err = state_set_met(s->v->state);
     if (s->err == 0)
         s->err = tree_merge_run(s->v->state, load_of(s->mine)->tree, load_of(s->theirs)->tree,
                                 s->digest, &s->inval);
@@ -371,7 +374,7 @@ static void round_over_done(void *arg) {
 
 static void caught_up_run(void *arg) {
     struct step *s = arg;
-    s->err = merge_caught_up(s->v->state);
+    s->err = merge_caught_up(s->v->state, s->turn);
     if (s->err == 0 && !s->v->had_contact)
         s->err = state_set_contact(s->v->state, true);
 }
@@ -416,6 +419,12 @@ static void on_mailbox(struct merges *m, const struct replica_action *a) {
         merge_start(s);
 }
 
+static void on_caught_up(struct merges *m, const struct replica_action *a) {
+    struct step *s = step_new(m, a);
+    s->turn = merge_keep_turn(m->v->state);
+    jobs_barrier(m->v->jobs, caught_up_run, caught_up_done, s);
+}
+
 bool merges_action(struct merges *m, const struct replica_action *a) {
     switch (a->kind) {
     case RACT_TREE_SCAN:
@@ -439,7 +448,7 @@ bool merges_action(struct merges *m, const struct replica_action *a) {
         jobs_run(m->v->jobs, &a->dir, merged_everywhere_run, round_over_done, step_new(m, a));
         return true;
     case RACT_CAUGHT_UP:
-        jobs_barrier(m->v->jobs, caught_up_run, caught_up_done, step_new(m, a));
+        on_caught_up(m, a);
         return true;
     default:
         return false;

@@ -43,10 +43,12 @@ static void say_welcome(struct front *f) {
 
 /*
  * The marks know of it, and these are listed at a contact: so a mailfs that comes while the link is
- * up, and finds marks, makes for a new contact.
+ * up, and finds marks, makes for a new contact. Without marks nothing was changed: what an earlier
+ * one had prepared on the other node was never named, and goes there.
  */
 struct unseen {
     struct volume *v;
+    uint64_t incarnation; /* of the mailfs that came */
     size_t n;
 };
 
@@ -65,15 +67,18 @@ static void unseen_done(void *arg) {
         oneway_changed(v, &mailfs_id_root, true);
     if (u->n > 0 && contact_is_up(v))
         contact_drop(v, "mailfs was started anew: its changes are to be listed", true);
+    else
+        replica_abort_others(v->machine, volume_now(), u->incarnation);
     free(u);
     driver_pump(v);
 }
 
-static void look_for_unseen(struct volume *v) {
+static void look_for_unseen(struct volume *v, uint64_t incarnation) {
     if (!contact_is_up(v) && v->n_links == 0)
         return;
     struct unseen *u = mem_new(sizeof *u);
     u->v = v;
+    u->incarnation = incarnation;
     jobs_run(v->jobs, &mailfs_id_root, unseen_run, unseen_done, u);
 }
 
@@ -98,7 +103,7 @@ static int recv_hello(struct front *f, const Mfl__Hello *h) {
     log_info("volume %s: mailfs %d is connected", v->cv->name, (int)f->pid);
     say_welcome(f);
     front_tell_stale(f);
-    look_for_unseen(v);
+    look_for_unseen(v, h->incarnation);
     return 0;
 }
 

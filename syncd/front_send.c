@@ -88,13 +88,14 @@ void front_grant(struct front *f, uint64_t req, int err, uint32_t raise) {
     front_send(f, &m);
 }
 
-void front_release(struct front *f, uint64_t req, int err) {
+void front_release(struct front *f, uint64_t req, int err, bool only_here) {
     Mfl__ToMailfs m = MFL__TO_MAILFS__INIT;
     Mfl__Release release = MFL__RELEASE__INIT;
     if (!own_req(f, &req))
         return;
     release.req = req;
     release.err = err == 0 ? 0 : EAGAIN;
+    release.only_here = only_here;
     m.m_case = MFL__TO_MAILFS__M_RELEASE;
     m.release = &release;
     front_send(f, &m);

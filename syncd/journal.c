@@ -108,12 +108,23 @@ void journal_applied(struct state *st, uint64_t id) {
     state_unlock(st);
 }
 
+void journal_tried(struct state *st, uint64_t id) {
+    struct jentry *e;
+
+    state_lock(st);
+    HASH_FIND(hh, st->journal, &id, sizeof(id), e);
+    if (e)
+        e->tried = true;
+    state_unlock(st);
+}
+
+/* What came during the merge and is not applied yet was not part of it. */
 void journal_settled(struct state *st, const struct mailfs_id *dir) {
     struct jentry *e, *tmp;
 
     state_lock(st);
     HASH_ITER(hh, st->journal, e, tmp) {
-        if (mailfs_id_equal(&e->dir, dir))
+        if (e->tried && mailfs_id_equal(&e->dir, dir))
             e->applied = true;
     }
     state_unlock(st);

@@ -22,7 +22,9 @@
 #include "journal.h"
 #include "merge_int.h"
 #include "pending.h"
+#include "replica/base_age.h"
 #include "stage.h"
+#include "util/clock.h"
 #include "util/log.h"
 #include "util/str.h"
 
@@ -73,12 +75,35 @@ static int drop_removed(void *arg, const char *name, unsigned char type) {
     return str_starts(name, "r-") && type != DT_DIR ? io_unlink(st->kept, name) : 0;
 }
 
-int merge_caught_up(struct state *st) {
+void merge_keep_back(struct state *st) {
+    state_lock(st);
+    if (!st->keep_removed)
+        st->keep_since = (int64_t)(clock_wall_ns() / 1000000000);
+    st->keep_removed = true;
+    st->keep_turn++;
+    state_unlock(st);
+}
+
+uint64_t merge_keep_turn(struct state *st) {
+    uint64_t turn;
+
+    state_lock(st);
+    turn = st->keep_turn;
+    state_unlock(st);
+    return turn;
+}
+
+int merge_caught_up(struct state *st, uint64_t turn) {
+    bool over;
     int r;
 
     state_lock(st);
-    st->keep_removed = false;
+    over = st->keep_turn == turn;
+    if (over)
+        st->keep_removed = false;
     state_unlock(st);
+    if (!over)
+        return 0;
     stage_drop_idle(st);
     stage_keep_homeless(st);
     r = store_each_name(st->kept, drop_removed, st);
@@ -164,10 +189,8 @@ static int agree_on_dir(struct merge_run *m) {
 
 /* The result is later than both bases. */
 static int merge_version(struct merge_run *m) {
-    uint64_t a = m->mine->base_version, b = m->theirs->base_version;
-
     return base_version_put(m->a.st, BASE_PROPOSED, BASE_OF_MAILBOX, &m->a.dir,
-                            (a > b ? a : b) + 1);
+                            base_age_merged(m->mine->base_version, m->theirs->base_version));
 }
 
 /* Whether the peer confirms the result may never be known here: the container is marked before
@@ -299,8 +322,10 @@ int merge_mailbox_run(struct state *st, const struct mailfs_id *dir, const Mfp__
 int merge_mailbox_done(struct state *st, const struct mailfs_id *dir) {
     int r = kv_accept(st, dir);
 
-    if (r == 0)
+    if (r == 0) {
         journal_settled(st, dir);
+        base_lacking_merged(st, dir);
+    }
     return r < 0 ? state_fail(st, r, dir, "cannot take over the result of a merge") : 0;
 }
 

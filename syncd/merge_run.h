@@ -35,8 +35,13 @@ void merge_mailbox_forget(struct state *st, const struct mailfs_id *dir);
  * directory, if there may be any. */
 uint64_t merge_kept(struct state *st);
 
-/* Nothing is left to merge: removals kept back are carried out. */
-int merge_caught_up(struct state *st);
+/* From here on removed messages are kept back. Does not block. */
+void merge_keep_back(struct state *st);
+/* How often that was said. */
+uint64_t merge_keep_turn(struct state *st);
+/* Nothing was left to merge at that turn: removals kept back are carried out, unless a later one
+ * has begun. While nothing else of the volume runs. */
+int merge_caught_up(struct state *st, uint64_t turn);
 
 /* The same for the tree. Messages of removed containers go to .mailfs/kept/ likewise. */
 int tree_merge_run(struct state *st, const Mfp__Tree *mine, const Mfp__Tree *theirs,

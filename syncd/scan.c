@@ -425,7 +425,7 @@ static int scan_head(struct scan *s) {
     if (r == 0)
         r = build_bytes(&s->out->base_digest, digest, sizeof(digest));
     if (r == 0)
-        r = base_version_get(s->st, BASE_OF_MAILBOX, s->dir, &s->out->base_version);
+        r = base_version_list(s->st, BASE_OF_MAILBOX, s->dir, &s->out->base_version);
     if (r == 0 && base_uidlist_get(s->st, BASE_AGREED, s->dir, &ul) == 0) {
         s->out->base_v = ul.v;
         s->out->base_n = ul.n;

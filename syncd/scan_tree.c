@@ -23,8 +23,8 @@
 #include "io/io.h"
 #include "journal.h"
 #include "maildir/class.h"
+#include "merge_run.h"
 #include "scan.h"
-#include "util/clock.h"
 #include "util/log.h"
 #include "util/str.h"
 
@@ -449,11 +449,7 @@ int tree_scan(struct state *st, bool full, Mfp__Tree **out, uint8_t digest[STATE
 
     if (tree)
         mfp__tree__init(tree);
-    state_lock(st);
-    if (!st->keep_removed)
-        st->keep_since = (int64_t)(clock_wall_ns() / 1000000000);
-    st->keep_removed = true; /* the contact begins; merge_caught_up() ends this */
-    state_unlock(st);
+    merge_keep_back(st); /* the contact begins; merge_caught_up() ends this */
     if (r == 0)
         r = tree_recover(st);
     if (r == 0)
@@ -465,7 +461,7 @@ int tree_scan(struct state *st, bool full, Mfp__Tree **out, uint8_t digest[STATE
     if (r == 0)
         r = list_all(&t, tree);
     if (r == 0)
-        r = base_version_get(st, BASE_OF_TREE, &mailfs_id_root, &tree->base_version);
+        r = base_version_list(st, BASE_OF_TREE, &mailfs_id_root, &tree->base_version);
     if (r == 0)
         r = build_bytes(&tree->base_digest, digest, STATE_DIGEST);
     tree_clear(&t);

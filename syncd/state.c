@@ -137,6 +137,15 @@ int state_set_contact(struct state *st, bool had) {
     return 0;
 }
 
+int state_set_met(struct state *st) {
+    int r = st->met ? 0 : meta_put(st, "met", "1", false);
+
+    if (r < 0)
+        return state_fail(st, r, NULL, "state: cannot note the first merge");
+    st->met = true;
+    return 0;
+}
+
 /* ---- opening ----------------------------------------------------------------------- */
 
 static int open_own_dir(int parent, const char *name) {
@@ -329,6 +338,17 @@ static int forget_base(struct state *st, const char *store_id) {
     return begin_base(st, store_id);
 }
 
+/* Only mail that was never merged with another node's needs no care with its UIDs. */
+static int check_met(struct state *st, bool lost) {
+    char met[256];
+    int r = meta_get(st, "met", met);
+
+    if (r < 0 && r != -ENOENT)
+        return r;
+    st->met = st->had_contact || (r == 0 && strcmp(met, "1") == 0);
+    return lost ? state_set_met(st) : 0;
+}
+
 /*
  * Do store, state and peer belong together? Otherwise the base is that of something else, and is
  * forgotten. A store whose id is not its state's may be a copy, of the peer's store even, and two
@@ -364,7 +384,10 @@ static int check_identity(struct state *st, struct state_start *start) {
     memcpy(start->store_id, id.b, sizeof(id.b));
     if (r == 0)
         r = check_peer(st);
+    if (r == 0)
+        r = check_met(st, start->lost);
     start->had_contact = st->had_contact;
+    start->met = st->met;
     return r;
 }
 
@@ -442,6 +465,8 @@ int state_open(const struct state_config *conf, struct state **out, struct state
     if (r == 0)
         r = journal_load(st);
     if (r == 0)
+        r = base_lacking_load(st);
+    if (r == 0)
         r = tree_sweep(st);
     if (r == 0)
         tree_recover(st); /* what is left is tried again by each scan, which fails */
@@ -466,6 +491,7 @@ void state_close(struct state *st) {
     if (!st)
         return;
     journal_free(st);
+    base_lacking_free(st);
     stage_free(st);
     pending_free(st);
     collect_forget_notes(st, NULL);

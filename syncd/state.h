@@ -52,6 +52,7 @@ struct state_start {
     uint8_t
         store_id[MAILFS_ID_BYTES]; /* of the store, made once, kept in the store and in the state */
     bool had_contact;              /* this store and this peer have had a common base */
+    bool met;                      /* they have merged something: UIDs may be common */
     bool lost;      /* store and state do not belong together: the base was forgotten */
     size_t journal; /* transactions to apply again before their containers are served */
 };
@@ -67,6 +68,8 @@ void state_close(struct state *st); /* NULL is allowed. What is not in a checkpo
 /* A merge of everything with this peer has been completed, or (false) begins from nothing. Durable.
  */
 int state_set_contact(struct state *st, bool had);
+/* Before the first merge with a peer. Durable. */
+int state_set_met(struct state *st);
 
 /*
  * Store synced, then base := what was acknowledged or applied when this was called; journal entries

@@ -53,6 +53,7 @@ struct kv_layer {
 struct jentry {
     UT_hash_handle hh;
     uint64_t id;
+    bool tried; /* to apply it, whether all of it could be or not */
     bool applied;
     struct mailfs_id dir;
     char **names; /* of stage items */
@@ -91,6 +92,12 @@ struct ulcache {
     ino_t kw_ino;
 };
 
+/* A container that was marked at the start: its base may lack what was acknowledged. */
+struct lacking {
+    UT_hash_handle hh;
+    struct mailfs_id dir;
+};
+
 struct pend {
     UT_hash_handle hh;
     uint64_t bytes, wall_ns;
@@ -122,10 +129,13 @@ struct state {
     unsigned stage_pins;            /* linked there since the last sync */
     uint64_t stage_number;
     struct ulcache *uidlists;
+    struct lacking *lacking;
+    bool tree_lacks; /* the base of the directory tree: the same */
     struct pend *pending;
     uint64_t pending_bytes, pending_count;
-    bool had_contact;
-    bool keep_removed;   /* from contact until everything is merged */
+    bool had_contact, met;
+    bool keep_removed; /* from contact, or a difference found, until everything is merged */
+    uint64_t keep_turn;
     bool lost;           /* the base, at the start: see state_start */
     int64_t keep_since;  /* so: since then, wall clock, seconds */
     bool kept_some;      /* kept/ may hold what is for the administrator; see merge_kept() */
@@ -272,7 +282,9 @@ void journal_free(struct state *st);
 int journal_take_applied(struct state *st, struct jentry ***v, size_t *n);
 int journal_delete(struct db_txn *txn, uint64_t id);
 void journal_forget(struct state *st, struct jentry *e);
-/* The container has been merged: its entries have nothing to say any more. */
+/* It has been applied as far as it could be. */
+void journal_tried(struct state *st, uint64_t id);
+/* The container has been merged: the entries that were tried have nothing to say any more. */
 void journal_settled(struct state *st, const struct mailfs_id *dir);
 
 #endif

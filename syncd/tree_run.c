@@ -23,6 +23,7 @@
 #include "io/io.h"
 #include "maildir/class.h"
 #include "merge_int.h"
+#include "replica/base_age.h"
 #include "replica/tree_merge.h"
 #include "retire.h"
 #include "stage.h"
@@ -429,8 +430,9 @@ int tree_merge_run(struct state *st, const Mfp__Tree *mine, const Mfp__Tree *the
     }
     if (r == 0)
         r = base_version_put(st, BASE_AGREED, BASE_OF_TREE, &mailfs_id_root,
-                             (a.base_version > b.base_version ? a.base_version : b.base_version) +
-                                 1);
+                             base_age_merged(a.base_version, b.base_version));
+    if (r == 0)
+        st->tree_lacks = false; /* nothing else of the volume runs now */
     if (r == 0)
         r = base_tree_digest_now(st, digest);
     if (r == 0) {

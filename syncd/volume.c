@@ -139,7 +139,7 @@ static enum replica_commit commit_of(enum conf_commit c) {
 static int machine_begin(struct volume *v) {
     struct replica_config rc = {.node = v->conf->node,
                                 .commit = commit_of(v->cv->commit),
-                                .had_contact = v->had_contact,
+                                .had_contact = v->start.met,
                                 .timeout_ms = 3000,
                                 .lock_wait_ms = LOCK_WAIT_MS,
                                 .merge_wait_ms = MERGE_WAIT_MS,

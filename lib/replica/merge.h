@@ -51,8 +51,8 @@ struct merge_side {
     uint32_t next;          /* effective next UID; 0: there is no uidlist */
     uint32_t base_validity; /* that `old` refers to; 0: the same */
     uint32_t base_next;     /* next UID of the base: lower UIDs it knew. 0: unknown */
-    uint64_t base_version;  /* which of two different bases is the later: the higher. 0: not known,
-                             * then the higher base_next is, if they differ */
+    uint64_t base_version;  /* which of two different bases is the later, see base_age.h. Not known
+                             * on a side: then that of the higher base_next is, if they differ */
     const struct merge_entry *entries; /* any order, each base name once */
     size_t count;
 };

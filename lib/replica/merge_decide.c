@@ -11,6 +11,7 @@
  *
  * Diagnostics: none.
  */
+#include "replica/base_age.h"
 #include "replica/merge_priv.h"
 
 #include <string.h>
@@ -49,6 +50,10 @@ static bool changed(const struct merge_view *x) {
     return !x->was || readded(x) || !merge_state_equal(&x->old, &x->now);
 }
 
+static bool ages_known(const struct merge_view *a, const struct merge_view *b) {
+    return a->side->base_version != 0 && b->side->base_version != 0;
+}
+
 /* Which side's base is the later common state? Bases follow one another, so what is in the later
  * and not in the earlier was agreed upon in between. NULL: not known, or they are one and the same.
  */
@@ -57,8 +62,10 @@ static const struct merge_view *later_base(const struct merge_view *a, const str
 
     if (!sa->base_valid || !sb->base_valid)
         return NULL;
-    if (sa->base_version && sb->base_version && sa->base_version != sb->base_version)
-        return sa->base_version > sb->base_version ? a : b;
+    if (ages_known(a, b)) {
+        int c = base_age_cmp(sa->base_version, sb->base_version);
+        return c > 0 ? a : c < 0 ? b : NULL;
+    }
     if (a->v_old != b->v_old || !sa->base_next || !sb->base_next || sa->base_next == sb->base_next)
         return NULL;
     return sa->base_next > sb->base_next ? a : b;
@@ -80,8 +87,16 @@ static bool came_anew(const struct merge_view *p, const struct merge_view *q,
     return p->side->base_valid && !p->was;
 }
 
+/* Numbered since, by nothing that q's base knows: perhaps another of that name. */
+static bool numbered_since(const struct merge_view *p, const struct merge_view *q) {
+    return p->old.uid == 0 && q->side->base_next != 0 &&
+           comparable(p->now.uid, p->v_now, 1, q->v_old) && p->now.uid >= q->side->base_next;
+}
+
 /* p has the message, q has not: did q remove this very one? */
 static bool removed_by_absent(const struct merge_view *p, const struct merge_view *q) {
+    if (MUTANT(MUTANT_FORGET_REMOVAL) || MUTANT(MUTANT_ABSENT_REMOVED))
+        return MUTANT(MUTANT_ABSENT_REMOVED);
     const struct merge_view *later = later_base(p, q);
     bool anew = came_anew(p, q, later);
 
@@ -95,7 +110,9 @@ static bool removed_by_absent(const struct merge_view *p, const struct merge_vie
     /* Only p's base has it. Either q's is older and lacks what p got since, or q's is newer and the
      * removal agreed upon. If that is not known, q's next UID tells. */
     if (later)
-        return later == q;
+        return later == q && !numbered_since(p, q);
+    if (ages_known(p, q))
+        return false; /* each base lacks something of the other's: nothing tells, so it stays */
     if (q->side->base_next != 0 && comparable(p->now.uid, p->v_now, 1, q->v_old))
         return p->now.uid < q->side->base_next;
     return !changed(p);
@@ -152,6 +169,10 @@ static void mix_marks(const struct merge_state *oa, const struct merge_state *a,
 
 static void merge_marks(const struct merge_view *a, const struct merge_view *b,
                         struct merge_item *item) {
+    if (MUTANT(MUTANT_ONE_SIDES_FLAGS)) {
+        copy_marks(&item->state, &a->now);
+        return;
+    }
     static const struct merge_state none;
     bool base_a = a->was && !readded(a), base_b = b->was && !readded(b);
     const struct merge_state *oa = base_a ? &a->old : &none, *ob = base_b ? &b->old : &none;

@@ -47,7 +47,8 @@ static uint32_t effective_next(const struct merge_side *s, uint32_t validity) {
 /* M4, for one of the two sides. */
 static bool free_at(uint32_t uid, bool there, uint32_t bound, uint32_t v, uint32_t next,
                     const struct numbering *n) {
-    if (v != n->validity) /* nothing of this validity was ever shown there */
+    if (v != n->validity ||
+        MUTANT(MUTANT_REBIND)) /* nothing of this validity was ever shown there */
         return true;
     return (there && bound == uid) || uid >= next;
 }
@@ -146,10 +147,14 @@ int merge_number(const struct merge_side *a, const struct merge_side *b, uint32_
 
     if (!order)
         return -ENOMEM;
+    if (MUTANT(MUTANT_LOWER_VALIDITY) && a->validity != 0 && b->validity != 0)
+        n.validity = a->validity < b->validity ? a->validity : b->validity;
     n.next_a = effective_next(a, n.validity);
     n.next_b = effective_next(b, n.validity);
     r->validity = n.validity;
     r->next = max_u32(n.next_a, n.next_b);
+    if (MUTANT(MUTANT_LOWER_NEXT) && n.next_a != 0 && n.next_b != 0)
+        r->next = n.next_a < n.next_b ? n.next_a : n.next_b;
     if (gap > 0 && (gap > MAILDIR_UID_MAX || r->next > MAILDIR_UID_MAX - gap)) {
         err = -EOVERFLOW;
     } else {

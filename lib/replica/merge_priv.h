@@ -3,6 +3,7 @@
 #define MAILFS_REPLICA_MERGE_PRIV_H
 
 #include "replica/merge.h"
+#include "replica/mutant.h"
 
 /* What one side knows of one message, listed or not. */
 struct merge_view {

@@ -52,7 +52,7 @@ struct replica_config {
     const char *node; /* own name */
     const char *peer; /* NULL: no peer configured, state NO_PEER for ever */
     enum replica_commit commit;
-    bool had_contact; /* this store and this peer have had a common base */
+    bool had_contact; /* something of this store has been merged with a peer's */
     uint64_t
         timeout_ms; /* silence until the peer is gone; also the deadline of an acknowledgement */
     uint64_t lock_wait_ms;  /* how long open(L) waits for a token before BUSY (200) */
@@ -131,7 +131,8 @@ enum replica_action_kind {
     RACT_TOKEN_HERE, /* dir: the lock shown after BUSY may go */
     RACT_TOKEN_HINT, /* dir, held: for mailfs, for when syncd is not there; void when a new syncd
                         greets it */
-    RACT_RELEASE,    /* req, err: answer the waiting unlink of L, or fsync */
+    RACT_RELEASE,    /* req, alone: answer the waiting unlink of L, or fsync; alone: the peer is not
+                        known to have it (U: its UIDs are to be made durable here first) */
     RACT_JOURNAL, /* seq, dir, payload: make it durable, contents included; then replica_journaled()
                    */
     RACT_APPLY,   /* seq, dir, payload: to the store; then replica_applied() */
@@ -171,7 +172,7 @@ struct replica_action {
     uint32_t round;
     int err;
     enum replica_raise raise;
-    bool held, frozen, full;
+    bool held, frozen, full, alone;
     enum replica_state state;
     struct replica_prep prep;
     struct replica_payload *payload; /* a reference the caller owns */
@@ -224,6 +225,9 @@ void replica_act(struct replica *r, uint64_t now, struct mailfs_id dir,
 void replica_prepare(struct replica *r, uint64_t now, uint64_t req, struct replica_prep prep,
                      struct replica_payload *payload);
 void replica_abort(struct replica *r, uint64_t now, struct replica_prep prep);
+/* A new mailfs is there, and the one before it has left nothing untold: what that had prepared and
+ * not named is aborted. */
+void replica_abort_others(struct replica *r, uint64_t now, uint64_t incarnation);
 void replica_progress(struct replica *r, uint64_t now, uint64_t req); /* its body is moving */
 /* This mailbox was found different: merge it. */
 void replica_suspect(struct replica *r, uint64_t now, struct mailfs_id dir);

@@ -214,7 +214,7 @@ void replica_become_changed(struct replica *r, struct dir *d, bool full) {
 
 /* Found different. Alone: its mark on disk says so. */
 void replica_suspect_dir(struct replica *r, struct dir *d) {
-    if (!r->connected)
+    if (!r->connected || MUTANT(MUTANT_NO_SUSPECT))
         return;
     if (!r->exchanged) {
         d->dirty = true;
@@ -288,6 +288,8 @@ static void exchange(struct replica *r) {
     r->exchanged = true;
     r->had_contact = true;
     r->default_mine = r->lower;
+    if (MUTANT(MUTANT_CAUGHT_UP_EARLY))
+        replica_emit(r, RACT_CAUGHT_UP);
     struct dir *d, *tmp;
     HASH_ITER(hh, r->dirs, d, tmp) {
         exchange_one(r, d);
@@ -392,7 +394,10 @@ int replica_contact_in_sync(struct replica *r, const struct replica_msg *m) {
 }
 
 void replica_contact_check(struct replica *r) {
-    if (!r->connected || !r->exchanged || r->to_merge > 0 || r->in_sync_sent)
+    if (!r->connected || !r->exchanged || r->to_merge > 0)
+        return;
+    replica_prep_merged(r);
+    if (r->in_sync_sent)
         return;
     r->in_sync_sent = true;
     replica_send(r, RMSG_IN_SYNC);

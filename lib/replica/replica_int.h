@@ -34,6 +34,7 @@
 #ifndef MAILFS_REPLICA_INT_H
 #define MAILFS_REPLICA_INT_H
 
+#include "replica/mutant.h"
 #include "replica/replica.h"
 
 #define uthash_fatal(msg) replica_no_memory()
@@ -150,7 +151,8 @@ struct dir {
     struct tx *tx, *held;
     struct rx *rx;
     unsigned replaying;
-    struct unsent *unsent; /* contents there, of transactions not sent: dropped when merged */
+    struct unsent
+        *unsent; /* contents there, of transactions not sent: dropped when all is merged */
 
     enum stage stage;
     bool listed, dirty; /* in a list of marks; locked as if alone while the lists were exchanged */
@@ -226,7 +228,7 @@ struct replica {
     struct prep_in *preps_in;
     struct prep_out *preps_out;
     uint64_t orphans_at; /* when the next orphan is due; UINT64_MAX: there is none */
-    size_t waiters;
+    size_t waiters, unsent;
 };
 
 /* replica_queue.c */
@@ -237,7 +239,7 @@ struct replica_action *replica_emit_dir(struct replica *r, enum replica_action_k
 struct replica_msg *replica_send(struct replica *r, enum replica_msg_kind kind);
 struct replica_msg *replica_send_dir(struct replica *r, enum replica_msg_kind kind,
                                      const struct dir *d);
-void replica_release(struct replica *r, uint64_t req, int err);
+void replica_release(struct replica *r, uint64_t req, bool alone);
 struct replica_prep *replica_preps_copy(const struct replica_prep *preps, size_t n);
 void replica_queue_clear(struct replica *r);
 
@@ -276,8 +278,8 @@ void replica_txn_free_all(struct replica *r, struct dir *d);
 int replica_txn_receive(struct replica *r, const struct replica_msg *m);
 int replica_txn_ack(struct replica *r, const struct replica_msg *m);
 void replica_request_add(struct replica *r, uint64_t req, bool body);
-void replica_request_end(struct replica *r, uint64_t req, int err);
-void replica_requests_end(struct replica *r, int err);
+void replica_request_end(struct replica *r, uint64_t req, bool alone);
+void replica_requests_end(struct replica *r); /* alone */
 
 /* replica_prep.c */
 void replica_prep_claim(struct replica *r, struct rx *rx);
@@ -287,6 +289,7 @@ void replica_prep_sent(struct replica *r, const struct replica_prep *preps, size
 void replica_prep_unsent(struct replica *r, struct dir *d, const struct replica_prep *preps,
                          size_t n);
 void replica_prep_drop_unsent(struct replica *r, struct dir *d, bool tell);
+void replica_prep_merged(struct replica *r); /* everything is */
 void replica_prep_alone(struct replica *r);
 void replica_prep_tick(struct replica *r);
 uint64_t replica_prep_deadline(const struct replica *r);
@@ -321,31 +324,5 @@ int replica_round_receive(struct replica *r, const struct replica_msg *m);
 
 /* replica.c: the first invariant that does not hold, or NULL. */
 const char *replica_check(const struct replica *r);
-
-/*
- * Deliberate faults, so that the simulation can show that it would find them. Only in a build
- * with -DREPLICA_MUTANTS; elsewhere the condition is constant.
- */
-enum replica_mutant {
-    MUTANT_NONE,
-    MUTANT_NO_ACK_WAIT,     /* U returns before the peer has the transaction */
-    MUTANT_ACK_EARLY,       /* acknowledged before it is durable */
-    MUTANT_KEEP_TOKEN,      /* the token is given and kept */
-    MUTANT_NO_RAISE,        /* alone without the token: no gap */
-    MUTANT_EQUAL_RAISE,     /* both sides raise by the same */
-    MUTANT_GRANT_UNAPPLIED, /* L before what was received is applied */
-    MUTANT_NO_PUBLISH,      /* what a dead origin had prepared is forgotten */
-    MUTANT_FORGET_DIRTY,    /* locked while the lists are exchanged: not announced */
-    MUTANT_LOST_WAITER,     /* who waits is forgotten when the link ends */
-    MUTANT_NO_FREEZE,       /* L goes on while the merge is made */
-    MUTANT_NO_REQUEST,      /* the token is not asked for again */
-    MUTANT_COUNT
-};
-#ifdef REPLICA_MUTANTS
-extern enum replica_mutant replica_mutant;
-#define MUTANT(m) (replica_mutant == (m))
-#else
-#define MUTANT(m) false
-#endif
 
 #endif

@@ -55,7 +55,7 @@ void replica_go_alone(struct replica *r) {
     r->connected = false;
     replica_contact_end(r);
     if (!MUTANT(MUTANT_LOST_WAITER))
-        replica_requests_end(r, 0);
+        replica_requests_end(r);
     struct dir *d, *tmp;
     HASH_ITER(hh, r->dirs, d, tmp) {
         replica_round_alone(r, d);
@@ -131,7 +131,7 @@ static void tick_link(struct replica *r) {
     uint64_t limit = r->config.timeout_ms;
     if (r->now >= r->heard_at + limit)
         replica_lose(r, "the peer is silent");
-    else if (r->waiting != NULL && r->now >= r->waiting->at + limit)
+    else if (!MUTANT(MUTANT_NO_DEADLINE) && r->waiting != NULL && r->now >= r->waiting->at + limit)
         replica_lose(r, r->waiting->body ? "the peer has not made a message durable in time"
                                          : "the peer has not acknowledged a transaction in time");
     else if (r->now >= r->sent_at + limit / 3)
@@ -167,7 +167,7 @@ uint64_t replica_deadline(const struct replica *r) {
     if (r->connected) {
         sooner(&t, r->heard_at + limit);
         sooner(&t, r->sent_at + limit / 3);
-        if (r->waiting != NULL)
+        if (r->waiting != NULL && !MUTANT(MUTANT_NO_DEADLINE))
             sooner(&t, r->waiting->at + limit);
         if (r->tree.stage == TREE_BACKOFF)
             sooner(&t, r->tree.retry_at);

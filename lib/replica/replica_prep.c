@@ -156,14 +156,14 @@ void replica_prepare(struct replica *r, uint64_t now, uint64_t req, struct repli
     r->now = now;
     if (!r->connected || out_find(r, &prep) != NULL ||
         HASH_COUNT(r->preps_out) >= REPLICA_MAX_PREPS) {
-        replica_release(r, req, 0);
+        replica_release(r, req, true);
         return;
     }
     struct prep_out *p = replica_alloc(sizeof *p);
     p->prep = prep;
     HASH_ADD(hh, r->preps_out, prep, sizeof p->prep, p);
     if (r->config.commit == REPLICA_COMMIT_ASYNC) {
-        replica_release(r, req, 0);
+        replica_release(r, req, true);
     } else {
         p->req = req;
         replica_request_add(r, req, true);
@@ -182,19 +182,36 @@ int replica_prep_ok(struct replica *r, const struct replica_msg *m) {
     struct prep_out *p = out_find(r, &m->prep);
     if (p == NULL || p->req == 0)
         return 0; /* aborted meanwhile */
-    replica_request_end(r, p->req, 0);
+    replica_request_end(r, p->req, false);
     p->req = 0;
     return 0;
+}
+
+static void abort_out(struct replica *r, struct prep_out *p) {
+    struct replica_prep prep = p->prep;
+    if (p->req != 0)
+        replica_request_end(r, p->req, true);
+    replica_send(r, RMSG_ABORT)->prep = prep;
+    out_drop(r, &prep);
 }
 
 void replica_abort(struct replica *r, uint64_t now, struct replica_prep prep) {
     r->now = now;
     struct prep_out *p = out_find(r, &prep);
-    if (p != NULL && p->req != 0)
-        replica_request_end(r, p->req, 0);
-    if (r->connected) /* it may have it from an earlier epoch */
+    if (p != NULL)
+        abort_out(r, p);
+    else if (r->connected) /* it may have it from an earlier epoch */
         replica_send(r, RMSG_ABORT)->prep = prep;
-    out_drop(r, &prep);
+    replica_pump(r);
+}
+
+void replica_abort_others(struct replica *r, uint64_t now, uint64_t incarnation) {
+    r->now = now;
+    struct prep_out *p, *tmp;
+    HASH_ITER(hh, r->preps_out, p, tmp) {
+        if (p->prep.incarnation != incarnation)
+            abort_out(r, p);
+    }
     replica_pump(r);
 }
 
@@ -203,8 +220,8 @@ void replica_prep_sent(struct replica *r, const struct replica_prep *preps, size
         out_drop(r, &preps[i]);
 }
 
-/* Named here in a transaction that is not sent: the peer keeps them until the merge has carried
- * the names over, in case this node dies first. */
+/* Named here in a transaction that is not sent: the peer keeps them until all merges have carried
+ * the names over, in case this node dies first. All: the message may have been moved since. */
 void replica_prep_unsent(struct replica *r, struct dir *d, const struct replica_prep *preps,
                          size_t n) {
     for (size_t i = 0; i < n; i++) {
@@ -213,6 +230,7 @@ void replica_prep_unsent(struct replica *r, struct dir *d, const struct replica_
         struct unsent *u = replica_alloc(sizeof *u);
         u->prep = preps[i];
         LL_PREPEND(d->unsent, u);
+        r->unsent++;
     }
 }
 
@@ -220,9 +238,22 @@ void replica_prep_drop_unsent(struct replica *r, struct dir *d, bool tell) {
     while (d->unsent != NULL) {
         struct unsent *u = d->unsent;
         LL_DELETE(d->unsent, u);
+        r->unsent--;
         if (tell)
             replica_send(r, RMSG_ABORT)->prep = u->prep;
         free(u);
+    }
+}
+
+void replica_prep_merged(struct replica *r) {
+    struct dir *d, *tmp;
+    if (r->unsent == 0)
+        return;
+    HASH_ITER(hh, r->dirs, d, tmp) {
+        if (d->unsent == NULL)
+            continue;
+        replica_prep_drop_unsent(r, d, true);
+        replica_settle(r, d);
     }
 }
 

@@ -51,10 +51,10 @@ struct replica_msg *replica_send_dir(struct replica *r, enum replica_msg_kind ki
     return m;
 }
 
-void replica_release(struct replica *r, uint64_t req, int err) {
+void replica_release(struct replica *r, uint64_t req, bool alone) {
     struct replica_action *a = replica_emit(r, RACT_RELEASE);
     a->req = req;
-    a->err = err;
+    a->alone = alone;
 }
 
 struct replica_prep *replica_preps_copy(const struct replica_prep *preps, size_t n) {

@@ -146,7 +146,6 @@ static void finish(struct replica *r, struct dir *d) {
     d->phase_at = r->now;
     d->raised = false;
     replica_token_set(r, d, r->lower);
-    replica_prep_drop_unsent(r, d, true);
     replica_txn_acknowledged(r, d);
     if (again)
         replica_become_changed(r, d, again_full);
@@ -258,6 +257,8 @@ static void answered_end(struct replica *r, struct dir *d) {
 /* From here on the other may have merged, and numbered above what was the next UID here; whatever
  * this side knew of the token and of gaps is about the state before. */
 static void forget_token(struct replica *r, struct dir *d) {
+    if (MUTANT(MUTANT_TOKEN_OVER_MERGE))
+        return;
     replica_token_set(r, d, false);
     d->raised = false;
 }

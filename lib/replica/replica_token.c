@@ -245,7 +245,7 @@ void replica_lock_exists(struct replica *r, uint64_t now, struct mailfs_id dir) 
  * nothing is known. */
 void replica_locks_gone(struct replica *r, uint64_t now) {
     r->now = now;
-    replica_requests_end(r, 0);
+    replica_requests_end(r);
     struct dir *d, *tmp;
     HASH_ITER(hh, r->dirs, d, tmp) {
         struct waiter *w, *wtmp;

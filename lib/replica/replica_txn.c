@@ -14,7 +14,7 @@
 /* ---- who waits for the peer ---- */
 
 void replica_request_add(struct replica *r, uint64_t req, bool body) {
-    replica_request_end(r, req, 0); /* a number used twice: mailfs came back */
+    replica_request_end(r, req, true); /* a number used twice: mailfs came back */
     struct request *q = replica_alloc(sizeof *q);
     q->req = req;
     q->at = r->now;
@@ -29,19 +29,19 @@ static struct request *request_find(const struct replica *r, uint64_t req) {
     return q;
 }
 
-void replica_request_end(struct replica *r, uint64_t req, int err) {
+void replica_request_end(struct replica *r, uint64_t req, bool alone) {
     struct request *q = request_find(r, req);
     if (q == NULL)
         return;
     HASH_DEL(r->requests, q);
     DL_DELETE(r->waiting, q);
-    replica_release(r, q->req, err);
+    replica_release(r, q->req, alone);
     free(q);
 }
 
-void replica_requests_end(struct replica *r, int err) {
+void replica_requests_end(struct replica *r) {
     while (r->waiting != NULL)
-        replica_request_end(r, r->waiting->req, err);
+        replica_request_end(r, r->waiting->req, true);
 }
 
 void replica_progress(struct replica *r, uint64_t now, uint64_t req) {
@@ -92,6 +92,8 @@ static void tx_send(struct replica *r, struct tx *t, bool locked) {
     m->payload = replica_payload_ref(t->payload);
     m->preps = replica_preps_copy(t->preps, t->npreps);
     m->npreps = t->npreps;
+    if (MUTANT(MUTANT_BASE_ON_SEND))
+        replica_emit_dir(r, RACT_ACKED, t->dir)->payload = replica_payload_ref(t->payload);
     if (HASH_COUNT(r->tx) > r->config.max_unacked || r->tx_bytes > REPLICA_MAX_BYTES)
         replica_lose(r, "the peer is too far behind in acknowledging transactions");
 }
@@ -100,7 +102,10 @@ void replica_txn_flush_held(struct replica *r, struct dir *d) {
     struct tx *t, *tmp;
     DL_FOREACH_SAFE(d->held, t, tmp) {
         DL_DELETE(d->held, t);
-        tx_send(r, t, false);
+        if (MUTANT(MUTANT_DROP_HELD))
+            tx_free(t);
+        else
+            tx_send(r, t, false);
     }
 }
 
@@ -124,7 +129,7 @@ static void unlock_shared(struct replica *r, uint64_t req, struct dir *d,
         t->req = req;
         replica_request_add(r, req, false);
     } else if (req != 0) {
-        replica_release(r, req, 0);
+        replica_release(r, req, true);
     }
     tx_send(r, t, true);
 }
@@ -133,7 +138,7 @@ static void unlock_shared(struct replica *r, uint64_t req, struct dir *d,
 static void unlock_unsent(struct replica *r, uint64_t req, struct dir *d,
                           const struct replica_prep *preps, size_t n) {
     if (req != 0)
-        replica_release(r, req, 0);
+        replica_release(r, req, true);
     if (d->lock == LOCK_FREE)
         replica_suspect_dir(r, d);
     else if (!d->lock_shared && r->connected && !r->exchanged && !MUTANT(MUTANT_FORGET_DIRTY))
@@ -176,7 +181,7 @@ void replica_act(struct replica *r, uint64_t now, struct mailfs_id dir,
 static void release_received(struct replica *r, struct dir *d) {
     for (struct tx *t = d->tx; t != NULL && (t->acked || t->received); t = t->next) {
         if (t->req != 0)
-            replica_request_end(r, t->req, 0);
+            replica_request_end(r, t->req, false);
         t->req = 0;
     }
 }
@@ -219,7 +224,7 @@ int replica_txn_ack(struct replica *r, const struct replica_msg *m) {
         return 0;
     }
     t->received = true;
-    t->acked = !only_received;
+    t->acked = !only_received || MUTANT(MUTANT_BASE_ON_RECEIVED);
     struct dir *d = t->dir;
     replica_txn_acknowledged(r, d);
     replica_settle(r, d);
@@ -260,7 +265,7 @@ void replica_txn_free_all(struct replica *r, struct dir *d) {
 }
 
 static void rx_ack(struct replica *r, struct rx *x, int err) {
-    if (!r->connected || x->epoch != r->epoch)
+    if (!r->connected || (x->epoch != r->epoch && !MUTANT(MUTANT_LATE_ACK)))
         return;
     struct replica_msg *m = replica_send(r, RMSG_TXN_ACK);
     m->seq = x->seq;
@@ -356,7 +361,9 @@ bool replica_txn_blocks(const struct replica *r, const struct dir *d) {
 
 bool replica_txn_step(struct replica *r, struct dir *d) {
     struct rx *x = d->rx;
-    if (x == NULL || !x->journaled || x->applying || d->lock != LOCK_FREE || d->replaying > 0)
+    if (x == NULL || !x->journaled || x->applying || d->replaying > 0)
+        return false;
+    if (d->lock != LOCK_FREE && !MUTANT(MUTANT_APPLY_UNDER_LOCK))
         return false;
     if (before_tree(r, x) || d->job == JOB_SCAN_FROZEN || d->job == JOB_MERGE)
         return false;

@@ -7,6 +7,7 @@
  *
  * Diagnostics: none.
  */
+#include "replica/base_age.h"
 #include "replica/tree_priv.h"
 
 #include <string.h>
@@ -23,15 +24,14 @@ static bool same_place(const struct tree_place *x, const struct tree_place *y) {
 
 /* Whose base is the later common state; NULL: not known, or they are one. */
 static const struct tree_view *later_base(const struct tree_view *a, const struct tree_view *b) {
-    if (!a->valid || !b->valid || !a->base_version || !b->base_version ||
-        a->base_version == b->base_version)
-        return NULL;
-    return a->base_version > b->base_version ? a : b;
+    int c = a->valid && b->valid ? base_age_cmp(a->base_version, b->base_version) : 0;
+
+    return c > 0 ? a : c < 0 ? b : NULL;
 }
 
 /* p has it, q has not: did q remove what p has? */
 static bool removed_by_absent(const struct tree_view *p, const struct tree_view *q) {
-    if (p->changed_inside || !p->valid || !q->valid)
+    if ((p->changed_inside && !MUTANT(MUTANT_TREE_REMOVE_CHANGED)) || !p->valid || !q->valid)
         return false;
     if (!q->was) /* removed by agreement, or made since q's base: only the later base can tell */
         return p->was && same_place(&p->now, &p->old) && later_base(p, q) == q;
@@ -40,6 +40,8 @@ static bool removed_by_absent(const struct tree_view *p, const struct tree_view 
 
 /* Two moves of one directory. */
 static const struct tree_place *choose_move(const struct tree_view *a, const struct tree_view *b) {
+    if (MUTANT(MUTANT_TREE_ASYMMETRIC))
+        return &a->now;
     if (a->version != b->version)
         return a->version > b->version ? &a->now : &b->now;
     return tree_place_cmp(&a->now, &b->now) > 0 ? &a->now : &b->now;

@@ -51,7 +51,7 @@ struct tree_side {
     bool full;       /* every directory is listed. Otherwise those that differ from the common base,
                       * and in addition all their parents, old and new, up to the root; bases must
                       * be valid and equal then. */
-    uint64_t base_version; /* which of two different bases is the later: the higher. 0: unknown */
+    uint64_t base_version; /* which of two different bases is the later, see base_age.h */
     const struct tree_entry *entries; /* any order, each id once, not the root */
     size_t count;
 };

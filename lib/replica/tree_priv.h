@@ -2,6 +2,7 @@
 #ifndef MAILFS_REPLICA_TREE_PRIV_H
 #define MAILFS_REPLICA_TREE_PRIV_H
 
+#include "replica/mutant.h"
 #include "replica/tree_merge.h"
 
 /* What one side knows of one directory, listed or not. */

@@ -133,9 +133,10 @@ static void break_circles(struct tree_work *w) {
     size_t i;
 
     for (;;) {
-        revive_parents(w);
+        if (!MUTANT(MUTANT_TREE_ORPHANS))
+            revive_parents(w);
         i = find_circle(w);
-        if (i == w->count)
+        if (i == w->count || MUTANT(MUTANT_TREE_CIRCLES))
             return;
         undo_move(w, choose_undo(w, i));
     }
@@ -242,7 +243,7 @@ int tree_shape(struct tree_work *w) {
     if (!order)
         return -ENOMEM;
     break_circles(w);
-    while (join_places(w, order))
+    while (!MUTANT(MUTANT_TREE_TWO_IN_PLACE) && join_places(w, order))
         ;
     free(order);
     set_depths(w);

@@ -7,6 +7,9 @@
  *   C4  what a client was told is delivered is somewhere; with a link that was up all the time,
  *       on both nodes
  *   C5  nobody waits longer than the configured times allow
+ *   C7  a content is published once on a node, and not when its transaction is durable there
+ *   C8  a body that was on both nodes and that somebody still has by a name is on both, in whatever
+ *       form (of a message that was moved, the removal never comes to a node before the addition)
  *   C6  quiet: both in-sync, equal stores, equal bases; what was told as added is there with the
  *       flags told as set, what was told as removed is not
  *   and the machine's own invariants I1 to I13, and that it takes every message of its like.
@@ -32,20 +35,29 @@ struct fate {
     bool unclear;           /* which of two messages of this name is meant */
     bool common;            /* and then both bases had it */
     uint32_t flags;
+    /* Bits of nodes: whose disk alone has it, and that not synced. */
+    uint8_t fragile, fragile_present;
 };
 
 static struct shown *shown;
+static bool held[NODES][NAMES_MAX]; /* contents that a node has had, and no client of it removed */
 static struct fate fates[BOXES][NAMES_MAX];
 static uint32_t names_top;
 
-void check_reset(void) {
+static void shown_forget(void) {
     struct shown *s, *tmp;
     HASH_ITER(hh, shown, s, tmp) {
         HASH_DEL(shown, s);
         free(s);
     }
+}
+
+void check_reset(void) {
+    shown_forget();
     for (unsigned b = 0; b < BOXES; b++)
         memset(fates[b], 0, (names_top + 1) * sizeof fates[b][0]);
+    for (unsigned i = 0; i < NODES; i++)
+        memset(held[i], 0, sizeof held[i]);
     names_top = 0;
     names_reset();
 }
@@ -58,6 +70,7 @@ static struct fate *fate(unsigned box, uint32_t name) {
 
 void check_dirty(struct node *n, unsigned box) {
     n->dirty[box] = true;
+    n->disk.changed[box] = true;
 }
 
 /* ---- C1, C2 ---- */
@@ -93,7 +106,7 @@ void check_grant(const struct node *n, unsigned box) {
     const struct journaled *j;
     DL_FOREACH(n->journal, j) {
         const struct txn *t = j->payload->data;
-        if (t->box == box && t->v != 0)
+        if (!j->applied && t->box == box && t->v != 0)
             fail("C3: %s: L of box %u granted before what was received is applied", n->name, box);
     }
 }
@@ -117,7 +130,8 @@ static void show(const struct node *n, unsigned box, const struct entry *e) {
         s->at = world.now;
         HASH_ADD(hh, shown, key, sizeof s->key, s);
     }
-    if (s->name != e->name)
+    /* (what was published has two names until it is merged) */
+    if (names[s->name].content != names[e->name].content)
         fail("C3: box %u V %u UID %u named %u (at %s, since %llu), now %u (at %s)", box, key.key.v,
              key.key.uid, s->name, nodes[s->node].name, (unsigned long long)s->at, e->name,
              n->name);
@@ -149,15 +163,35 @@ bool check_one_incarnation(unsigned box, uint32_t name, bool both) {
         return false;
     for (unsigned i = 0; i < NODES; i++) {
         struct state s = list_get(&nodes[i].store[box].msgs, name);
+        /* A base that does not have it on disk yet may be without it after a power cut. */
+        struct state on_disk = list_get(&nodes[i].base_disk[box].msgs, name);
+        if (!on_disk.is || on_disk.uid != base.uid)
+            return false;
         if (s.is ? s.uid != base.uid : both)
             return false;
     }
     return true;
 }
 
-void check_expunging(unsigned box, uint32_t name) {
+/* The same message by its other name: it may be there under either, until it is merged. */
+static void expunging_twins(unsigned box, uint32_t name) {
+    uint32_t origin = names_of_content(names[name].content);
+    for (uint32_t i = origin; i != 0; i = names[i].twin)
+        if (i != name)
+            fate(box, i)->present = false;
+}
+
+void check_expunging(unsigned node, unsigned box, uint32_t name) {
+    held[node][names[name].content] = false;
+    expunging_twins(box, name);
     fate(box, name)->present = false;
+    bool somewhere = false;
+    for (unsigned b = 0; b < BOXES; b++)
+        somewhere = somewhere || fates[b][name].present;
+    if (!somewhere)
+        held[1 - node][names[name].content] = false;
     fate(box, name)->gen++;
+    fate(box, name)->fragile = fate(box, name)->fragile_present = 0;
     fate(box, name)->common = check_one_incarnation(box, name, false);
     fate(box, name)->flags = 0;
 }
@@ -165,6 +199,7 @@ void check_expunging(unsigned box, uint32_t name) {
 void check_added(unsigned box, uint32_t name) {
     struct fate *f = fate(box, name);
     f->expunged = f->unclear = false;
+    f->fragile = f->fragile_present = 0;
     f->gen++;
     /* The bases have it without a UID: nothing will tell this one from that one, so a removal of
      * that one on the other side takes this one along. */
@@ -179,20 +214,80 @@ unsigned check_generation(unsigned box, uint32_t name) {
     return fate(box, name)->gen;
 }
 
-void check_done(const struct client *c) {
+void check_done(const struct client *c, bool safe) {
+    uint8_t bit = (uint8_t)(1u << c->node);
     for (unsigned i = 0; i < c->ndone; i++) {
         const struct done *d = &c->done[i];
         struct fate *f = fate(d->box, d->name);
         world.acked++;
         if (d->gen != f->gen)
             continue;
-        if (d->kind == D_PRESENT)
+        if (!safe)
+            f->fragile |= bit;
+        if (d->kind == D_PRESENT) {
             f->present = !f->unclear;
-        else if (d->kind == D_EXPUNGED)
+            /* Postfix syncs a content, and no directory. */
+            if (c->kind == C_VIRTUAL || c->pc == 20)
+                f->fragile_present |=
+                    node_content_there(&nodes[1 - c->node], d->box, c->content) ? 0 : bit;
+        } else if (d->kind == D_EXPUNGED) {
             f->expunged = f->common;
-        else
+        } else {
             f->flags |= d->flags;
+        }
     }
+}
+
+void check_synced(const struct node *n) {
+    uint8_t bit = (uint8_t)(1u << n->index);
+    for (unsigned b = 0; b < BOXES; b++)
+        for (uint32_t i = 1; i <= names_top; i++) {
+            fates[b][i].fragile &= (uint8_t)~bit;
+            fates[b][i].fragile_present &= (uint8_t)~bit;
+        }
+}
+
+static void forget_removals(void) {
+    for (unsigned b = 0; b < BOXES; b++)
+        for (uint32_t i = 1; i <= names_top; i++) {
+            fates[b][i].expunged = fates[b][i].common = false;
+            fates[b][i].flags = 0;
+            fates[b][i].gen++;
+        }
+}
+
+/* With both behind, one of them by what its store has lost, union is all that can be promised. */
+void check_behind(struct node *n, enum behind what) {
+    if (what > n->behind)
+        n->behind = what;
+    enum behind other = node_other(n)->behind;
+    if (!n->had_contact)
+        forget_removals(); /* no common base: nothing is deleted */
+    if (other == BEHIND_STORE && n->behind == BEHIND_STORE && world.commit == REPLICA_COMMIT_MEMORY)
+        shown_forget(); /* it was in the memories of both */
+    if (other != BEHIND_NOT && (other == BEHIND_STORE || n->behind == BEHIND_STORE))
+        forget_removals();
+}
+
+void check_number_lost(unsigned box, uint32_t name) {
+    fate(box, name)->expunged = fate(box, name)->common = false;
+    fate(box, name)->gen++;
+}
+
+/* What was told on the strength of this disk alone, and was not synced there. */
+void check_power_cut(const struct node *n) {
+    uint8_t bit = (uint8_t)(1u << n->index);
+    memset(held[n->index], 0, sizeof held[0]); /* names that were not synced may be gone */
+    for (unsigned b = 0; b < BOXES; b++)
+        for (uint32_t i = 1; i <= names_top; i++) {
+            struct fate *f = &fates[b][i];
+            if (f->fragile & bit) {
+                f->expunged = false;
+                f->flags = 0;
+            }
+            if (f->fragile_present & bit)
+                f->present = false;
+        }
 }
 
 /* Its link was up from the prepare on: the other node must have it by now. */
@@ -202,7 +297,7 @@ void check_delivered(const struct client *c) {
     if (c->prep_conn == 0 || c->prep_conn != world.conn || n->r == NULL || !n->r->connected ||
         o->r == NULL || !o->r->connected || world.commit != REPLICA_COMMIT_DISK)
         return;
-    if (fate(c->box, c->name)->present && !node_content_there(o, c->content))
+    if (fate(c->box, c->name)->present && !node_content_there(o, c->box, c->content))
         fail("C4: %s: %u was told as delivered, and the other node has nothing of it", n->name,
              c->name);
 }
@@ -216,9 +311,42 @@ static void check_kept(void) {
     for (unsigned b = 0; b < BOXES; b++)
         for (uint32_t i = 1; i <= names_top; i++)
             if (fates[b][i].present && !has_name(b, i) &&
-                !node_content_there(&nodes[0], names[i].content) &&
-                !node_content_there(&nodes[1], names[i].content))
+                !node_content_there(&nodes[0], b, names[i].content) &&
+                !node_content_there(&nodes[1], b, names[i].content))
                 fail("C4: %u of box %u was told as there, and is nowhere", i, b);
+}
+
+/* ---- C7, C8 ---- */
+
+/* The bits of struct name's used: by a transaction or a publication, of this node. */
+void check_published_once(const struct node *n, const struct prepared *p) {
+    uint32_t origin = names_of_content(p->content);
+    if (names[origin].used[n->index] && !world.state_lost)
+        fail("C7: %s: content %u is published, and was used before", n->name, p->content);
+    names[origin].used[n->index] = true;
+}
+
+/* C8: as long as no client of a node removed it there. */
+static void check_on_both(void) {
+    if (world.commit != REPLICA_COMMIT_DISK || world.state_lost)
+        return;
+    bool in_sync = true;
+    for (unsigned k = 0; k < NODES; k++)
+        in_sync = in_sync && nodes[k].r != NULL && replica_state(nodes[k].r) == REPLICA_IN_SYNC;
+    for (unsigned b = 0; b < BOXES; b++) {
+        for (uint32_t i = 1; i <= names_top; i++) {
+            if (!fates[b][i].present)
+                continue;
+            for (unsigned k = 0; k < NODES; k++) {
+                bool *had = &held[k][names[i].content];
+                bool there = node_content_there(&nodes[k], BOXES, names[i].content);
+                if (*had && !there)
+                    fail("C8: the body of %u (box %u) is gone from %s", i, b, nodes[k].name);
+                if (in_sync)
+                    *had = there;
+            }
+        }
+    }
 }
 
 /* What is left of the peer's in the air when the link has ended has a name, or is gone. */
@@ -237,6 +365,8 @@ static void check_published(const struct node *n) {
 /* ---- C5 ---- */
 
 static void check_waiting(const struct node *n) {
+    if (world.now <= n->paused_until)
+        return;
     for (unsigned i = 0; i < CLIENTS; i++) {
         const struct client *c = &n->client[i];
         if (!c->alive || c->wait == W_NOTHING || c->wait == W_GRANTED)
@@ -258,6 +388,8 @@ void check_step(void) {
     }
     if (world.steps % 16 == 0)
         check_kept();
+    if (world.steps % 64 == 0 || world.scripted)
+        check_on_both();
 }
 
 /* ---- C6 ---- */

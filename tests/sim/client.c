@@ -15,6 +15,11 @@
 
 enum { FLAGS_KEPT = 7, FLAG_TOGGLED = 16 };
 
+const char *const client_names[C_KINDS] = {
+    [C_VIRTUAL] = "virtual", [C_LMTP] = "lmtp",         [C_IMAP] = "imap",
+    [C_MOVE] = "move",       [C_FLAG_ACT] = "flag-act",
+};
+
 static struct node *of(const struct client *c) {
     return &nodes[c->node];
 }
@@ -61,13 +66,49 @@ static struct txn *txn_new(const struct node *n, unsigned box) {
     return t;
 }
 
+/* ---- what mailfs tells ---- */
+
+/* In order, but not at once; what is still in its queue when mailfs dies is never told. */
+static void untold_add(struct node *n, struct replica_payload *p) {
+    struct untold *u = calloc(1, sizeof *u);
+    if (u == NULL)
+        abort();
+    u->payload = p;
+    DL_APPEND(n->untold, u);
+    event_add(E_TELL, n->index, rnd(3));
+}
+
+static void tell(struct node *n) {
+    while (n->untold != NULL) {
+        struct untold *u = n->untold;
+        const struct txn *t = u->payload->data;
+        DL_DELETE(n->untold, u);
+        if (n->r != NULL)
+            replica_act(n->r, node_now(n), box_id(t->box), u->payload, t->preps, t->npreps);
+        replica_payload_unref(u->payload);
+        free(u);
+    }
+}
+
+void clients_forget_untold(struct node *n) {
+    while (n->untold != NULL) {
+        struct untold *u = n->untold;
+        DL_DELETE(n->untold, u);
+        replica_payload_unref(u->payload);
+        free(u);
+    }
+}
+
 /* ---- changes ---- */
 
 /* Marked, then made, then told: in the transaction of L's owner, or at once. */
 static void change(struct node *n, struct client *c, unsigned box, uint32_t name, struct state to,
                    const struct replica_prep *prep) {
     struct state was = list_get(&n->store[box].msgs, name);
-    n->mark[box] = true;
+    node_mark(n, box);
+    /* One that comes again without a UID is not the one that the base knows. */
+    if (n->r != NULL && to.is && !was.is && list_get(&n->base[box].msgs, name).uid == 0)
+        list_set(&n->base[box].msgs, name, (struct state){0});
     list_set(&n->store[box].msgs, name, to);
     trace("%s: box %u: %u was %d cur %d flags %x uid %u, is %d cur %d flags %x uid %u%s", n->name,
           box, name, was.is, was.cur, was.flags, was.uid, to.is, to.cur, to.flags, to.uid,
@@ -82,10 +123,7 @@ static void change(struct node *n, struct client *c, unsigned box, uint32_t name
         txn_add_prep(t, *prep);
     if (locked)
         return;
-    struct replica_payload *p = txn_wrap(t);
-    if (n->r != NULL)
-        replica_act(n->r, world.now, box_id(box), p, t->preps, t->npreps);
-    replica_payload_unref(p);
+    untold_add(n, txn_wrap(t));
 }
 
 static void note(struct client *c, enum done_kind kind, unsigned box, uint32_t name,
@@ -104,12 +142,15 @@ static void locked(struct client *c, unsigned raise) {
     n->lock[c->box] = c;
     c->txn = txn_new(n, c->box);
     if (b->v == 0) {
-        n->mark[c->box] = true;
+        node_mark(n, c->box);
         b->v = (uint32_t)(2 * (1 + rnd(1000)) + n->index); /* by clock and node */
         b->next = 1;
+        check_dirty(n, c->box);
     } else if (raise) {
-        n->mark[c->box] = true;
+        node_mark(n, c->box);
         b->next = replica_raised_uid(b->next, raise);
+        check_dirty(n, c->box);
+        disk_sync_list(n, c->box);
         trace("%s: next of box %u raised to %u", n->name, c->box, b->next);
     }
     c->wait = W_NOTHING;
@@ -131,7 +172,7 @@ static void not_locked(struct client *c) {
 }
 
 static enum replica_raise raise_without_syncd(struct node *n, unsigned box) {
-    if (!n->had_contact || n->hint[box] || n->raised_alone[box])
+    if (!n->met || n->hint[box] || n->raised_alone[box])
         return REPLICA_RAISE_NONE;
     n->raised_alone[box] = true;
     return n->index == 0 ? REPLICA_RAISE_ODD : REPLICA_RAISE_EVEN;
@@ -163,7 +204,8 @@ static void open_lock(struct client *c) {
         locked(c, raise_without_syncd(n, c->box));
     } else {
         c->wait = W_OPEN;
-        replica_lock_open(n->r, world.now, c->req, box_id(c->box));
+        tell(n);
+        replica_lock_open(n->r, node_now(n), c->req, box_id(c->box));
     }
 }
 
@@ -182,8 +224,9 @@ static void granted(const struct event *e) {
     if (n->r == NULL || e->life != n->life)
         return;
     struct client *c = e->client;
-    bool ok = c != NULL && c->alive && c->wait == W_GRANTED && c->req == e->req && !chance(2);
-    replica_lock_opened(n->r, world.now, box_id(e->box), ok);
+    bool ok = c != NULL && c->alive && c->wait == W_GRANTED && c->req == e->req &&
+              (world.scripted || !chance(2));
+    replica_lock_opened(n->r, node_now(n), box_id(e->box), ok);
     if (ok)
         locked(c, e->raise);
     else if (c != NULL && c->alive && c->wait == W_GRANTED && c->req == e->req)
@@ -192,6 +235,15 @@ static void granted(const struct event *e) {
 
 void client_busy(struct client *c) {
     not_locked(c);
+}
+
+static bool was_sent(const struct node *n, unsigned box, const struct replica_payload *p) {
+    struct mailfs_id id = box_id(box);
+    const struct dir *d = replica_dir_find(n->r, &id);
+    const struct tx *t = d != NULL ? d->tx : NULL;
+    while (t != NULL && t->payload != p)
+        t = t->next;
+    return t != NULL;
 }
 
 static void unlock(struct client *c) {
@@ -209,12 +261,12 @@ static void unlock(struct client *c) {
     c->txn = NULL;
     c->sent = NULL;
     if (n->r == NULL) {
-        client_released(c, 0);
+        client_released(c, true);
     } else {
-        uint64_t seq = n->r->tx_seq;
-        replica_unlock(n->r, world.now, c->req, box_id(c->box), changed ? p : NULL, t->preps,
+        tell(n);
+        replica_unlock(n->r, node_now(n), c->req, box_id(c->box), changed ? p : NULL, t->preps,
                        t->npreps);
-        if (n->r->tx_seq != seq) {
+        if (was_sent(n, c->box, p)) {
             c->sent = replica_payload_ref(p);
             c->sent_epoch = n->r->epoch;
         }
@@ -234,20 +286,22 @@ static void check_sent(const struct client *c) {
         fail("%s: U of box %u returned and the peer has not got it", n->name, c->box);
 }
 
-void client_released(struct client *c, int err) {
+void client_released(struct client *c, bool alone) {
     struct node *n = of(c);
     if (c->wait != W_RELEASE)
         return;
-    if (err != 0)
-        fail("%s: released with %d", n->name, err);
     c->wait = W_NOTHING;
     if (c->unlocking) {
         check_sent(c);
+        const struct txn *sent = c->sent != NULL ? c->sent->data : NULL;
+        bool safe = sent != NULL && sent->durable;
         client_free(c);
         c->unlocking = false;
         n->lock[c->box] = NULL;
         check_dirty(n, c->box);
-        check_done(c);
+        if (alone && !MUTANT(MUTANT_UNSYNCED_LIST))
+            disk_sync_list(n, c->box); /* nobody else has the UIDs it gave */
+        check_done(c, safe);
         c->ndone = 0;
     }
     c->pc++;
@@ -265,6 +319,11 @@ void client_kill(struct client *c) {
     finish(c);
 }
 
+static void abort_prep(struct node *n, const struct client *c) {
+    tell(n);
+    replica_abort(n->r, node_now(n), c->prep);
+}
+
 static void die_alone(struct client *c) {
     struct node *n = of(c);
     if (n->lock[c->box] == c && !c->unlocking && n->r != NULL) {
@@ -273,14 +332,18 @@ static void die_alone(struct client *c) {
         t->next = n->store[c->box].next;
         c->txn = NULL;
         struct replica_payload *p = txn_wrap(t);
-        replica_unlock(n->r, world.now, 0, box_id(c->box), p, t->preps, t->npreps);
+        tell(n);
+        replica_unlock(n->r, node_now(n), 0, box_id(c->box), p, t->preps, t->npreps);
         replica_payload_unref(p);
     } else if (c->wait == W_RELEASE && c->unlocking) {
         return; /* in the kernel, cannot be killed */
     }
     /* mailfs sees the file in tmp/ go without ever having had a name elsewhere */
-    if (c->kind <= C_LMTP && n->r != NULL && !list_get(&n->store[c->box].msgs, c->name).is)
-        replica_abort(n->r, world.now, c->prep);
+    if (c->kind <= C_LMTP && c->prep.incarnation != 0 && n->r != NULL &&
+        !list_get(&n->store[c->box].msgs, c->name).is)
+        abort_prep(n, c);
+    if (n->lock[c->box] == c)
+        disk_sync_list(n, c->box); /* nobody waits until the other node has it */
     trace("%s: client %u dies", n->name, c->index);
     client_kill(c);
 }
@@ -292,7 +355,7 @@ void clients_without_syncd(struct node *n) {
         if (!c->alive)
             continue;
         if (c->wait == W_RELEASE)
-            client_released(c, 0);
+            client_released(c, true);
         else if ((c->wait == W_OPEN || c->wait == W_GRANTED) && n->lock[c->box] == NULL)
             locked(c, raise_without_syncd(n, c->box));
         else if (c->wait == W_OPEN || c->wait == W_GRANTED)
@@ -305,20 +368,21 @@ void clients_without_syncd(struct node *n) {
 static void prepare(struct client *c) {
     struct node *n = of(c);
     c->content = (uint32_t)++world.content;
-    c->prep = (struct replica_prep){n->index + 1, ++world.prep};
-    c->name = name_new(c->content, c->prep);
+    c->prep = (struct replica_prep){n->incarnation, ++world.prep};
+    c->name = name_new(c->content, c->box, c->prep);
     c->req = ++world.req;
     c->since = world.now;
     c->wait = W_RELEASE;
     c->prep_conn = n->r != NULL && n->r->connected ? world.conn : 0;
+    tell(n);
     if (n->r == NULL) {
-        client_released(c, 0);
+        client_released(c, true);
         return;
     }
     struct txn *body = txn_new(n, c->box);
     txn_add(body, c->content, (struct state){0}, (struct state){0});
     struct replica_payload *p = txn_wrap(body);
-    replica_prepare(n->r, world.now, c->req, c->prep, p);
+    replica_prepare(n->r, node_now(n), c->req, c->prep, p);
     replica_payload_unref(p);
 }
 
@@ -334,7 +398,7 @@ static void deliver(struct client *c, uint32_t uid) {
 
 static void deliver_without_lock(struct client *c) {
     deliver(c, 0);
-    check_done(c);
+    check_done(c, false);
     check_delivered(c);
     finish(c);
 }
@@ -357,6 +421,8 @@ static void step_lmtp(struct client *c) {
         break;
     case 2:
         deliver(c, number(n, c->box));
+        disk_sync_names(n, c->box); /* Dovecot does both */
+        disk_sync_list(n, c->box);
         unlock(c);
         break;
     case 20:
@@ -384,7 +450,7 @@ static void pick_up(struct client *c) {
 }
 
 static void expunge(struct client *c, unsigned box, uint32_t name) {
-    check_expunging(box, name);
+    check_expunging(c->node, box, name);
     change(of(c), c, box, name, (struct state){0}, NULL);
     note(c, D_EXPUNGED, box, name, 0);
 }
@@ -424,7 +490,7 @@ static void step_imap(struct client *c) {
         next_step(c, some_time(world.delay_client));
         break;
     case 2:
-        for (uint64_t i = rnd(4); i > 0; i--)
+        for (uint64_t i = world.scripted ? 0 : rnd(4); i > 0; i--)
             touch_one(c);
         c->pc++;
         next_step(c, some_time(world.delay_client));
@@ -457,6 +523,7 @@ static void copy_one(struct client *c) {
     s.flags &= FLAGS_KEPT;
     s.uid = number(n, c->box);
     change(n, c, c->box, c->name, s, NULL);
+    disk_sync_names(n, c->box);
     note(c, D_PRESENT, c->box, c->name, 0);
 }
 
@@ -475,7 +542,7 @@ static void step_move(struct client *c) {
         unsigned from = c->box2;
         c->box2 = c->box;
         c->box = from;
-        if (c->name == 0 || chance(40)) {
+        if (c->name == 0 || (!world.scripted && chance(40))) {
             finish(c);
             break;
         }
@@ -514,24 +581,36 @@ static void step_flag_act(struct client *c) {
     finish(c);
 }
 
+void client_start(struct client *c, enum client_kind kind, unsigned box, unsigned box2) {
+    c->kind = kind;
+    c->alive = true;
+    c->pc = c->tries = c->ndone = 0;
+    c->prep = (struct replica_prep){0};
+    c->name = 0;
+    c->box = box;
+    c->box2 = box2;
+    next_step(c, 1);
+}
+
 static void client_new(struct node *n) {
     if (!world.winding_down)
         event_add(E_CLIENT_NEW, n->index, some_time(4 * world.delay_client));
-    for (unsigned i = 0; i < CLIENTS && !world.winding_down; i++) {
+    if (world.now < n->off_until)
+        return;
+    for (unsigned i = 0; i < world.clients && !world.winding_down; i++) {
         struct client *c = &n->client[i];
         if (c->alive)
             continue;
         uint64_t what = rnd(100);
-        c->kind = what < 20   ? C_VIRTUAL
-                  : what < 50 ? C_LMTP
-                  : what < 80 ? C_IMAP
-                  : what < 97 ? C_MOVE
-                              : C_FLAG_ACT;
-        c->alive = true;
-        c->pc = c->tries = c->ndone = 0;
-        c->box = (unsigned)rnd(BOXES);
-        c->box2 = (c->box + 1 + (unsigned)rnd(BOXES - 1)) % BOXES;
-        next_step(c, 1);
+        enum client_kind kind = what < 20   ? C_VIRTUAL
+                                : what < 50 ? C_LMTP
+                                : what < 80 ? C_IMAP
+                                : what < 97 ? C_MOVE
+                                            : C_FLAG_ACT;
+        unsigned box = (unsigned)rnd(world.boxes);
+        unsigned box2 = (box + 1 + (unsigned)rnd(BOXES - 1)) % BOXES;
+        if (!(options.without_clients & (1u << kind)))
+            client_start(c, kind, box, box2);
         return;
     }
 }
@@ -544,7 +623,7 @@ static void step(const struct event *e) {
     struct client *c = e->client;
     if (!c->alive || c->ticket != e->req || c->wait != W_NOTHING)
         return;
-    if (rnd(300) == 0) {
+    if (!world.scripted && rnd(300) == 0) {
         die_alone(c);
         return;
     }
@@ -554,6 +633,8 @@ static void step(const struct event *e) {
 void client_event(const struct event *e) {
     if (e->kind == E_CLIENT_NEW)
         client_new(&nodes[e->node]);
+    else if (e->kind == E_TELL)
+        tell(&nodes[e->node]);
     else if (e->kind == E_GRANTED)
         granted(e);
     else

@@ -1,11 +1,12 @@
 /*
- * Stores, bases, transactions, listings, and what syncd would do with them.
+ * Transactions and listings, and what syncd would do with them.
  *
  * A message is its name; a name never comes back with another content. A mailbox is its messages
  * with flags and UIDs, its UIDVALIDITY and its next UID.
  */
 #include "sim.h"
 
+#include "replica/base_age.h"
 #include "replica/merge.h"
 
 #include <errno.h>
@@ -16,86 +17,23 @@
 struct name names[NAMES_MAX];
 static uint32_t names_n;
 
-uint32_t name_new(uint32_t content, struct replica_prep prep) {
+uint32_t name_new(uint32_t content, unsigned box, struct replica_prep prep) {
     if (names_n + 1 >= NAMES_MAX)
         abort();
-    names[++names_n] = (struct name){content, prep};
+    names[++names_n] = (struct name){.content = content, .prep = prep, .box = box};
     return names_n;
+}
+
+/* The first name of a content is its origin's. */
+uint32_t names_of_content(uint32_t content) {
+    for (uint32_t i = content; i <= names_n; i++)
+        if (names[i].content == content)
+            return i;
+    return 0;
 }
 
 void names_reset(void) {
     names_n = 0;
-}
-
-/* ---- lists ---- */
-
-bool state_equal(struct state a, struct state b) {
-    if (!a.is || !b.is)
-        return a.is == b.is;
-    return a.cur == b.cur && a.flags == b.flags && a.uid == b.uid;
-}
-
-static size_t list_place(const struct list *l, uint32_t name) {
-    size_t low = 0, high = l->n;
-    while (low < high) {
-        size_t mid = (low + high) / 2;
-        if (l->e[mid].name < name)
-            low = mid + 1;
-        else
-            high = mid;
-    }
-    return low;
-}
-
-struct state list_get(const struct list *l, uint32_t name) {
-    size_t i = list_place(l, name);
-    return i < l->n && l->e[i].name == name ? l->e[i].s : (struct state){0};
-}
-
-void list_set(struct list *l, uint32_t name, struct state s) {
-    size_t i = list_place(l, name);
-    bool there = i < l->n && l->e[i].name == name;
-    if (!s.is) {
-        if (there)
-            memmove(&l->e[i], &l->e[i + 1], (--l->n - i) * sizeof *l->e);
-        return;
-    }
-    if (!there) {
-        if (l->n == l->room) {
-            l->room = l->room ? 2 * l->room : 16;
-            l->e = realloc(l->e, l->room * sizeof *l->e);
-            if (l->e == NULL)
-                abort();
-        }
-        memmove(&l->e[i + 1], &l->e[i], (l->n++ - i) * sizeof *l->e);
-    }
-    l->e[i] = (struct entry){name, s};
-}
-
-void list_free(struct list *l) {
-    free(l->e);
-    memset(l, 0, sizeof *l);
-}
-
-static uint64_t mix(uint64_t h, uint64_t v) {
-    h = (h ^ v) * 0x100000001b3u;
-    return h ^ (h >> 29);
-}
-
-static uint64_t digest_entry(uint64_t h, uint32_t name, struct state s) {
-    h = mix(h, name);
-    h = mix(h, s.is + 2u * s.cur);
-    h = mix(h, s.flags);
-    return mix(h, s.uid);
-}
-
-uint64_t box_digest(const struct box *b) {
-    uint64_t h = mix(mix(7, b->v), b->next);
-    if (!b->valid)
-        return 0;
-    for (size_t i = 0; i < b->msgs.n; i++)
-        h = digest_entry(h, b->msgs.e[i].name, b->msgs.e[i].s);
-    return h | 1;
 }
 
 /* ---- transactions ---- */
@@ -133,15 +71,35 @@ static bool uid_is_free(const struct box *store, uint32_t name, uint32_t uid, ui
     return uid == 0 || list_get(&store->msgs, name).uid == uid || uid >= next;
 }
 
+/* Published here when its origin was gone: it gets the name that its origin gave it. False:
+ * suspect. */
+static bool take_published(struct box *store, const struct box *base, unsigned box, uint32_t name) {
+    struct replica_prep prep = names[name].prep;
+    if (prep.incarnation == 0 || names[name].box != box || list_get(&store->msgs, name).is)
+        return true;
+    for (size_t i = 0; i < store->msgs.n; i++) {
+        struct entry e = store->msgs.e[i];
+        if (!names[e.name].published || names[e.name].prep.incarnation != prep.incarnation ||
+            names[e.name].prep.seq != prep.seq)
+            continue;
+        list_set(&store->msgs, e.name, (struct state){0});
+        list_set(&store->msgs, name, e.s);
+        return !list_get(&base->msgs, e.name).is; /* both have it by the other name: to be merged */
+    }
+    return true;
+}
+
 /* An act without L (locked false) never gives a UID: what it carries is of the other's numbering.
  */
-static bool op_apply(struct box *store, struct box *base, const struct op *op, uint32_t next,
-                     bool locked) {
+static bool op_apply(struct node *n, unsigned box, struct box *base, const struct op *op,
+                     uint32_t next, bool locked) {
+    struct box *store = &n->store[box];
+    bool taken = op->is.is && !op->was.is && !take_published(store, base, box, op->name);
     struct state s = list_get(&store->msgs, op->name);
     trace("   apply %u to %d cur %d flags %x uid %u, where %d cur %d flags %x uid %u", op->name,
           op->is.is, op->is.cur, op->is.flags, op->is.uid, s.is, s.cur, s.flags, s.uid);
     if (op->is.is && state_equal(list_get(&base->msgs, op->name), op->is))
-        return true; /* agreed upon before: what it is now it has become since */
+        return !taken; /* agreed upon before: what it is now it has become since */
     bool fits = state_equal(s, op->was) || state_equal(s, op->is);
     if (!op->is.is && s.is && s.uid == op->was.uid)
         fits = true; /* removed there: what only its flags became here does not keep it */
@@ -159,18 +117,21 @@ static bool op_apply(struct box *store, struct box *base, const struct op *op, u
         to.uid = s.uid;
         fits = false;
     }
+    if (!to.is && s.is)
+        node_keep(n, names[op->name].content);
     list_set(&store->msgs, op->name, to);
     if (to.is && to.uid >= store->next)
         store->next = to.uid + 1;
     if (fits && (!op->is.is || state_equal(list_get(&base->msgs, op->name), op->was)))
         list_set(&base->msgs, op->name, op->is);
-    return fits && state_equal(list_get(&base->msgs, op->name), op->is);
+    return !taken && fits && state_equal(list_get(&base->msgs, op->name), op->is);
 }
 
-bool txn_apply(struct box *store, struct box *base, const struct txn *t) {
+/* Half of it: the header of the uidlist comes last. */
+bool txn_apply(struct node *n, struct box *base, const struct txn *t, size_t most) {
+    struct box *store = &n->store[t->box];
     bool fits = true;
     uint32_t next = store->next;
-    base->version++;
     if (t->v != 0 && store->v == 0) {
         store->v = t->v;
     } else if (t->v != 0 && t->v != store->v) {
@@ -178,8 +139,11 @@ bool txn_apply(struct box *store, struct box *base, const struct txn *t) {
     }
     if (t->v != 0 && base->v == 0)
         base->v = t->v;
-    for (size_t i = 0; i < t->n; i++)
-        fits = op_apply(store, base, &t->ops[i], next, t->v != 0) && fits;
+    for (size_t i = 0; i < most; i++)
+        fits = op_apply(n, t->box, base, &t->ops[i], next, t->v != 0) && fits;
+    if (most < t->n)
+        return true;
+    base->version++;
     if (t->next > store->next)
         store->next = t->next;
     if (t->next > base->next)
@@ -187,7 +151,8 @@ bool txn_apply(struct box *store, struct box *base, const struct txn *t) {
     return !fits;
 }
 
-void txn_acked(struct box *base, const struct txn *t) {
+void txn_acked(struct node *n, const struct txn *t) {
+    struct box *base = &n->base[t->box];
     base->version++;
     if (base->v == 0)
         base->v = t->v;
@@ -212,9 +177,9 @@ static void listing_add(struct listing *l, uint32_t name, struct state was, stru
     l->e[l->n++] = (struct listed){name, was, is};
 }
 
-struct replica_payload *listing_make(unsigned box, const struct box *store, const struct box *base,
-                                     bool full) {
+struct replica_payload *listing_make(const struct node *n, unsigned box, bool full) {
     struct listing *l = calloc(1, sizeof *l);
+    const struct box *store = &n->store[box], *base = &n->base[box];
     const struct list *s = &store->msgs, *b = &base->msgs;
     if (l == NULL || (l->e = calloc(s->n + b->n + 1, sizeof *l->e)) == NULL)
         abort();
@@ -222,7 +187,9 @@ struct replica_payload *listing_make(unsigned box, const struct box *store, cons
     l->full = full || !base->valid;
     l->base_valid = base->valid;
     l->base_digest = box_digest(base);
-    l->base_version = base->version;
+    l->base_version = base->version + 1; /* 0: not known */
+    if (n->lacks[box])
+        l->base_version |= BASE_AGE_LACKS;
     l->v = store->v;
     l->next = store->next;
     l->base_v = base->v;
@@ -265,6 +232,7 @@ static struct state from_merge_state(const struct merge_state *m) {
 }
 
 static void side_make(struct side *s, const struct listing *l) {
+    memset(s, 0, sizeof *s);
     s->entries = calloc(l->n + 1, sizeof *s->entries);
     s->text = calloc(l->n + 1, sizeof *s->text);
     if (s->entries == NULL || s->text == NULL)
@@ -299,17 +267,18 @@ static void side_free(struct side *s) {
 }
 
 /* One message to its merged state; what was changed since it was listed stays, and is told. */
-static bool item_apply(struct box *store, uint32_t name, struct state listed, struct state to) {
+static void item_apply(struct box *store, uint32_t name, struct state listed, struct state to,
+                       bool *suspect) {
     struct state s = list_get(&store->msgs, name);
     if (state_equal(s, to))
-        return true;
+        return;
     bool as_listed = state_equal(s, listed);
     if (!as_listed && s.is && to.is) {
         uint32_t set = s.flags & ~listed.flags, cleared = listed.flags & ~s.flags;
         to.flags = (to.flags | set) & ~cleared;
     }
     list_set(&store->msgs, name, to);
-    return as_listed;
+    *suspect = *suspect || !as_listed;
 }
 
 static struct state listed_now(const struct merge_item *it, bool lower) {
@@ -318,60 +287,138 @@ static struct state listed_now(const struct merge_item *it, bool lower) {
     return from_merge_state(lower ? &it->now_a : &it->now_b);
 }
 
-static uint64_t result_apply(struct box *store, struct box *base, const struct merge_result *m,
-                             bool lower, bool *suspect) {
+static uint32_t item_name(const struct merge_item *it) {
+    return (uint32_t)strtoul(it->name + 1, NULL, 10);
+}
+
+static struct state item_state(const struct merge_item *it) {
+    return it->present ? from_merge_state(&it->state) : (struct state){0};
+}
+
+static void item_trace(const struct merge_item *it) {
+    struct state to = item_state(it);
+    trace("   merge gives %u: %d cur %d flags %x uid %u (a %d was %d %u uid %u, b %d was %d %u "
+          "uid %u)",
+          item_name(it), to.is, to.cur, to.flags, to.uid, it->at_a, it->a ? it->a->was : -1,
+          it->a ? it->a->old.uid : 0, it->now_a.uid, it->at_b, it->b ? it->b->was : -1,
+          it->b ? it->b->old.uid : 0, it->now_b.uid);
+}
+
+/* The uidlist is replaced as a whole. */
+static void number_apply(struct box *store, const struct merge_result *m) {
+    if (store->v != m->validity || store->next < m->next)
+        store->next = m->next;
+    store->v = m->validity;
+}
+
+/* Cut short, as by a kill: files that come, then the uidlist, then files that go. */
+static void result_apply_half(struct node *n, struct box *store, const struct merge_result *m) {
+    bool lower = n->index == 0, numbered = chance(50), misfit = false;
+    for (size_t i = 0; i < m->count; i++) {
+        const struct merge_item *it = &m->items[i];
+        struct state to = item_state(it), s = list_get(&store->msgs, item_name(it));
+        if (!numbered)
+            to.uid = s.uid;
+        if (to.is ? numbered || chance(50) : numbered && chance(50)) {
+            if (!to.is && s.is)
+                node_keep(n, names[item_name(it)].content);
+            item_apply(store, item_name(it), listed_now(it, lower), to, &misfit);
+        }
+    }
+    if (numbered)
+        number_apply(store, m);
+}
+
+static uint64_t result_apply(struct node *n, struct box *store, struct box *base,
+                             const struct merge_result *m, bool *suspect) {
+    bool lower = n->index == 0;
     uint64_t h = mix(mix(11, m->validity), m->next);
     for (size_t i = 0; i < m->count; i++) {
         const struct merge_item *it = &m->items[i];
-        uint32_t name = (uint32_t)strtoul(it->name + 1, NULL, 10);
-        struct state to = it->present ? from_merge_state(&it->state) : (struct state){0};
-        trace("   merge gives %u: %d cur %d flags %x uid %u (a %d was %d %u uid %u, b %d was %d %u "
-              "uid %u)",
-              name, to.is, to.cur, to.flags, to.uid, it->at_a, it->a ? it->a->was : -1,
-              it->a ? it->a->old.uid : 0, it->now_a.uid, it->at_b, it->b ? it->b->was : -1,
-              it->b ? it->b->old.uid : 0, it->now_b.uid);
-        if (!item_apply(store, name, listed_now(it, lower), to))
-            *suspect = true;
+        uint32_t name = item_name(it);
+        struct state to = item_state(it);
+        item_trace(it);
+        if (!to.is && list_get(&store->msgs, name).is)
+            node_keep(n, names[name].content);
+        item_apply(store, name, listed_now(it, lower), to, suspect);
         list_set(&base->msgs, name, to);
         h = digest_entry(h, name, to);
     }
-    if (store->v != m->validity || store->next < m->next)
-        store->next = m->next;
-    store->v = base->v = m->validity;
+    number_apply(store, m);
+    base->v = m->validity;
     base->next = m->next;
     base->valid = true;
     return h;
 }
 
-int listing_merge(struct box *store, struct box *base, const struct listing *own,
-                  const struct listing *peer, bool lower, uint8_t digest[REPLICA_DIGEST],
-                  bool *suspect) {
-    if ((!own->full || !peer->full) && own->base_digest != peer->base_digest)
-        return -ESTALE;
-    struct side a, b;
-    struct merge_result *m = NULL;
-    side_make(&a, lower ? own : peer);
-    side_make(&b, lower ? peer : own);
-    int err = merge_mailbox(&a.side, &b.side, 0, &m);
-    if (err == 0) {
-        uint64_t h = result_apply(store, base, m, lower, suspect);
-        memcpy(digest, &h, sizeof h);
-        base->version =
-            1 + (own->base_version > peer->base_version ? own->base_version : peer->base_version);
-        merge_result_free(m);
-    }
-    side_free(&a);
-    side_free(&b);
-    return err;
+/* ---- one message, two names ---- */
+
+static bool is_added(const struct listed *e, unsigned box) {
+    return names[e->name].box == box && e->is.is && !e->was.is &&
+           names[e->name].prep.incarnation != 0;
 }
 
-void box_copy(struct box *to, const struct box *from) {
-    list_free(&to->msgs);
-    *to = *from;
-    to->msgs.e = calloc(from->msgs.n + 1, sizeof *to->msgs.e);
-    if (to->msgs.e == NULL)
-        abort();
-    if (from->msgs.n > 0)
-        memcpy(to->msgs.e, from->msgs.e, from->msgs.n * sizeof *to->msgs.e);
-    to->msgs.room = from->msgs.n + 1;
+static bool is_listed(const struct listing *l, uint32_t name) {
+    for (size_t i = 0; i < l->n; i++)
+        if (l->e[i].name == name)
+            return true;
+    return false;
+}
+
+/* What was published has been named by its origin, too: that name is the one. */
+static void rename_listed(struct side *s, const struct listing *l, size_t at, uint32_t name) {
+    snprintf(s->text[at], sizeof s->text[at], "m%08u", name);
+    s->entries[at].now = to_merge_state(name, l->e[at].is);
+}
+
+static void join_names(struct node *n, struct box *store, struct side *mine,
+                       const struct listing *own, struct side *theirs, const struct listing *peer) {
+    for (size_t i = 0; i < own->n; i++) {
+        for (size_t j = 0; j < peer->n; j++) {
+            uint32_t x = own->e[i].name, y = peer->e[j].name;
+            if (x == y || !is_added(&own->e[i], own->box) || !is_added(&peer->e[j], own->box) ||
+                names[x].prep.seq != names[y].prep.seq ||
+                names[x].prep.incarnation != names[y].prep.incarnation || is_listed(own, y) ||
+                is_listed(peer, x) || names[x].published == names[y].published)
+                continue;
+            trace("%s: %u and %u are one message", n->name, x, y);
+            if (names[x].published) {
+                struct state s = list_get(&store->msgs, x);
+                list_set(&store->msgs, x, (struct state){0});
+                if (s.is)
+                    list_set(&store->msgs, y, s);
+                rename_listed(mine, own, i, y);
+            } else {
+                rename_listed(theirs, peer, j, x);
+            }
+        }
+    }
+}
+
+int listing_merge(struct node *n, struct box *base, const struct listing *own,
+                  const struct listing *peer, uint8_t digest[REPLICA_DIGEST], bool *suspect) {
+    if ((!own->full || !peer->full) && own->base_digest != peer->base_digest)
+        return -ESTALE;
+    struct box *store = &n->store[own->box];
+    struct side mine, theirs;
+    struct merge_result *m = NULL;
+    side_make(&mine, own);
+    side_make(&theirs, peer);
+    join_names(n, store, &mine, own, &theirs, peer);
+    bool lower = n->index == 0;
+    trace("%s: merging bases of age %llx (own) and %llx", n->name,
+          (unsigned long long)own->base_version, (unsigned long long)peer->base_version);
+    int err =
+        merge_mailbox(lower ? &mine.side : &theirs.side, lower ? &theirs.side : &mine.side, 0, &m);
+    if (err == 0 && base == NULL) {
+        result_apply_half(n, store, m);
+    } else if (err == 0) {
+        uint64_t h = result_apply(n, store, base, m, suspect);
+        memcpy(digest, &h, sizeof h);
+        base->version = base_age_merged(own->base_version, peer->base_version);
+    }
+    merge_result_free(m);
+    side_free(&mine);
+    side_free(&theirs);
+    return err;
 }

@@ -1,6 +1,6 @@
 /*
- * What syncd does on a node: carries out the machine's actions, each in its time, keeps what it
- * would keep on disk, dies and comes back.
+ * What syncd does on a node: carries out the machine's actions, each in its time. life.c says what
+ * becomes of it all when it dies.
  */
 #include "sim.h"
 
@@ -37,164 +37,65 @@ static struct prepared *prepared_find(const struct node *n, struct replica_prep 
     return NULL;
 }
 
-static void prepared_drop(struct node *n, struct prepared *p) {
+void node_drop_prepared(struct node *n, struct prepared *p) {
     DL_DELETE(n->prepared, p);
     free(p);
 }
 
-static void journal_drop(struct node *n, struct journaled *j) {
+void node_drop_journaled(struct node *n, struct journaled *j) {
     DL_DELETE(n->journal, j);
     replica_payload_unref(j->payload);
     free(j);
 }
 
-bool node_content_there(const struct node *n, uint32_t content) {
+/* A body, when the last name it had is removed while that is to be kept back. */
+void node_keep(struct node *n, uint32_t content) {
+    if (!n->keep_removed || n->nkept == KEPT_MAX)
+        return;
+    n->kept[n->nkept++] = content;
+}
+
+static bool content_in(const struct txn *t, uint32_t content) {
+    for (size_t i = 0; i < t->n; i++)
+        if (t->ops[i].is.is && !t->ops[i].was.is && names[t->ops[i].name].content == content)
+            return true;
+    return false;
+}
+
+static bool content_named(const struct list *l, uint32_t content) {
+    for (size_t i = 0; i < l->n; i++)
+        if (names[l->e[i].name].content == content)
+            return true;
+    return false;
+}
+
+bool node_content_there(const struct node *n, unsigned box, uint32_t content) {
     const struct prepared *p;
     DL_FOREACH(n->prepared, p) {
-        if (p->durable && p->content == content)
+        if (p->durable && p->content == content && (box == BOXES || p->box == box))
             return true;
     }
     const struct journaled *j;
     DL_FOREACH(n->journal, j) {
         const struct txn *t = j->payload->data;
-        for (size_t i = 0; i < t->n; i++)
-            if (t->ops[i].is.is && names[t->ops[i].name].content == content)
-                return true;
+        if (!j->applied && (box == BOXES || t->box == box) && content_in(t, content))
+            return true;
     }
     for (unsigned b = 0; b < BOXES; b++)
-        for (size_t i = 0; i < n->store[b].msgs.n; i++)
-            if (names[n->store[b].msgs.e[i].name].content == content)
-                return true;
+        if ((box == BOXES || box == b) && content_named(&n->store[b].msgs, content))
+            return true;
+    for (size_t i = 0; box == BOXES && i < n->nkept; i++)
+        if (n->kept[i] == content)
+            return true;
     return false;
-}
-
-/* ---- its life ---- */
-
-void node_init(struct node *n, unsigned index) {
-    memset(n, 0, sizeof *n);
-    n->index = index;
-    n->name = index == 0 ? "a" : "b";
-    n->had_contact = !world.first_contact;
-    for (unsigned b = 0; b < BOXES; b++) {
-        if (!world.first_contact) {
-            n->store[b].v = n->base[b].v = 1;
-            n->store[b].next = n->base[b].next = 1;
-            n->base[b].valid = true;
-        } else {
-            n->mark[b] = true;
-        }
-    }
-    for (unsigned i = 0; i < CLIENTS; i++) {
-        n->client[i].node = index;
-        n->client[i].index = i;
-    }
-    node_start_syncd(n);
-}
-
-static void publish(struct node *n, struct prepared *p);
-
-static int by_age(const struct journaled *a, const struct journaled *b) {
-    if (a->life != b->life)
-        return a->life < b->life ? -1 : 1;
-    return a->id < b->id ? -1 : a->id > b->id;
-}
-
-/* As syncd does at a start: what the journal holds is applied, what was prepared is published. */
-void node_start_syncd(struct node *n) {
-    if (n->r != NULL)
-        return;
-    struct replica_config config = {
-        .node = n->name,
-        .peer = n->index == 0 ? "b" : "a",
-        .commit = world.commit,
-        .had_contact = n->had_contact,
-        .timeout_ms = 3000,
-        .lock_wait_ms = 200,
-        .merge_wait_ms = 1000,
-        .freeze_ms = 5000,
-        .merge_parallel = world.parallel,
-        .max_unacked = 1000,
-    };
-    n->r = replica_new(&config, world.now);
-    if (n->r == NULL)
-        abort();
-    trace("%s: syncd starts", n->name);
-    n->life++;
-    n->tick_at = UINT64_MAX;
-    memset(n->hint, 0, sizeof n->hint);
-    memset(n->raised_alone, 0, sizeof n->raised_alone);
-    uint64_t at = 0;
-    DL_SORT(n->journal, by_age);
-    struct journaled *j;
-    DL_FOREACH(n->journal, j) {
-        const struct txn *t = j->payload->data;
-        replica_replaying(n->r, box_id(t->box));
-        event_add(E_REPLAYED, n->index, at += 1 + some_time(world.delay_disk))->box = t->box;
-    }
-    struct prepared *p, *tmp;
-    DL_FOREACH_SAFE(n->prepared, p, tmp) {
-        if (p->durable)
-            publish(n, p);
-        else
-            prepared_drop(n, p);
-    }
-    for (unsigned b = 0; b < BOXES; b++)
-        if (n->lock[b] != NULL)
-            replica_lock_exists(n->r, world.now, box_id(b));
-}
-
-void node_stop_syncd(struct node *n) {
-    if (n->r == NULL)
-        return;
-    link_close(n->index);
-    replica_free(n->r);
-    n->r = NULL;
-    n->life++;
-    clients_without_syncd(n);
-}
-
-void node_kill(struct node *n) {
-    for (unsigned i = 0; i < CLIENTS; i++)
-        client_kill(&n->client[i]);
-    node_stop_syncd(n);
-}
-
-void node_free(struct node *n) {
-    replica_free(n->r);
-    n->r = NULL;
-    struct journaled *j, *jtmp;
-    DL_FOREACH_SAFE(n->journal, j, jtmp) {
-        journal_drop(n, j);
-    }
-    struct prepared *p, *ptmp;
-    DL_FOREACH_SAFE(n->prepared, p, ptmp) {
-        prepared_drop(n, p);
-    }
-    for (unsigned b = 0; b < BOXES; b++) {
-        list_free(&n->store[b].msgs);
-        list_free(&n->base[b].msgs);
-        list_free(&n->merged[b].msgs);
-        replica_payload_unref(n->own_listing[b]);
-    }
-    for (unsigned i = 0; i < CLIENTS; i++)
-        client_free(&n->client[i]);
 }
 
 void node_tick(struct node *n) {
     n->tick_at = UINT64_MAX;
-    if (n->r == NULL || world.now < replica_deadline(n->r))
+    if (n->r == NULL || node_now(n) < replica_deadline(n->r))
         return;
-    replica_tick(n->r, world.now);
+    replica_tick(n->r, node_now(n));
     n->ticked = true;
-}
-
-/* Marks are cleared where nothing is on its way; what changes from here on is marked anew. */
-static void checkpoint(struct node *n) {
-    if (!world.winding_down || n->r != NULL)
-        event_add(E_CHECKPOINT, n->index, 500 + some_time(3000));
-    for (unsigned b = 0; b < BOXES && n->r != NULL; b++)
-        if (n->lock[b] == NULL && replica_is_settled(n->r, box_id(b)))
-            n->mark[b] = false;
 }
 
 /* ---- prepared contents ---- */
@@ -221,12 +122,12 @@ static void durable(struct node *n, const struct event *e) {
     if (p == NULL)
         return;
     if (n->disk_full) {
-        prepared_drop(n, p);
-        replica_content_durable(n->r, world.now, e->prep, -ENOSPC);
+        node_drop_prepared(n, p);
+        replica_content_durable(n->r, node_now(n), e->prep, -ENOSPC);
         return;
     }
     p->durable = true;
-    replica_content_durable(n->r, world.now, e->prep, 0);
+    replica_content_durable(n->r, node_now(n), e->prep, 0);
 }
 
 /* The mailbox has a name of what was prepared here, from a merge. */
@@ -238,25 +139,21 @@ static bool named_already(const struct node *n, const struct prepared *p) {
     return false;
 }
 
-static void publish(struct node *n, struct prepared *p) {
-    if (!named_already(n, p)) {
-        uint32_t name = name_new(p->content, p->prep);
-        trace("%s: publishes %u in box %u (content %u)", n->name, name, p->box, p->content);
-        world.published++;
-        struct state is = {.is = true};
-        n->mark[p->box] = true;
-        list_set(&n->store[p->box].msgs, name, is);
-        check_dirty(n, p->box);
-        struct txn *t = calloc(1, sizeof *t);
-        if (t == NULL)
-            abort();
-        t->box = p->box;
-        txn_add(t, name, (struct state){0}, is);
-        struct replica_payload *payload = txn_wrap(t);
-        replica_act(n->r, world.now, box_id(p->box), payload, NULL, 0);
-        replica_payload_unref(payload);
-    }
-    prepared_drop(n, p);
+/* Durable, and marked; nobody is told but by the merge. */
+void node_publish(struct node *n, struct prepared *p) {
+    uint32_t name = name_new(p->content, p->box, p->prep), origin = names_of_content(p->content);
+    check_published_once(n, p);
+    names[name].published = true;
+    names[name].twin = names[origin].twin;
+    names[origin].twin = name;
+    trace("%s: publishes %u in box %u (content %u)", n->name, name, p->box, p->content);
+    world.published++;
+    node_mark(n, p->box);
+    list_set(&n->store[p->box].msgs, name, (struct state){.is = true});
+    check_dirty(n, p->box);
+    disk_sync_names(n, p->box);
+    if (!MUTANT(MUTANT_PUBLISH_TWICE))
+        node_drop_prepared(n, p);
 }
 
 static void merge_used(struct node *n, unsigned box) {
@@ -264,7 +161,7 @@ static void merge_used(struct node *n, unsigned box) {
     DL_FOREACH_SAFE(n->prepared, p, tmp) {
         if (p->box == box && named_already(n, p)) {
             replica_prep_used(n->r, p->prep);
-            prepared_drop(n, p);
+            node_drop_prepared(n, p);
         }
     }
 }
@@ -274,86 +171,134 @@ static void merge_used(struct node *n, unsigned box) {
 static void suspect(struct node *n, unsigned box) {
     trace("%s: box %u suspect", n->name, box);
     world.suspects++;
-    n->mark[box] = true;
-    replica_suspect(n->r, world.now, box_id(box));
+    node_mark(n, box);
+    replica_suspect(n->r, node_now(n), box_id(box));
 }
 
 static void journaled(struct node *n, const struct event *e) {
     if (n->disk_full) {
-        replica_journaled(n->r, world.now, e->seq, -ENOSPC);
+        replica_journaled(n->r, node_now(n), e->seq, -ENOSPC);
         return;
     }
     struct journaled *j = calloc(1, sizeof *j);
     if (j == NULL)
         abort();
-    j->id = e->seq;
+    j->seq = e->seq;
     j->life = n->life;
+    j->order = ++n->journal_order;
     j->payload = replica_payload_ref(e->payload);
     DL_APPEND(n->journal, j);
     struct txn *t = e->payload->data;
     t->durable = true;
     for (size_t i = 0; i < t->npreps; i++) {
         struct prepared *p = prepared_find(n, t->preps[i]);
-        if (p != NULL)
-            prepared_drop(n, p);
+        if (p == NULL)
+            continue;
+        names[names_of_content(p->content)].used[n->index] = true;
+        if (!MUTANT(MUTANT_NOT_CONSUMED))
+            node_drop_prepared(n, p);
     }
-    replica_journaled(n->r, world.now, e->seq, 0);
+    replica_journaled(n->r, node_now(n), e->seq, 0);
 }
 
-static void apply(struct node *n, struct journaled *j) {
+/* True: suspect. The entry stays until the store is synced. */
+static bool apply(struct node *n, struct journaled *j) {
     const struct txn *t = j->payload->data;
     unsigned box = t->box;
     if (client_holds(n, box))
-        fail("%s: applied to box %u under L", n->name, box);
-    bool misfit = txn_apply(&n->store[box], &n->base[box], t);
+        fail("I3: %s: applied to box %u under L", n->name, box);
+    bool misfit = txn_apply(n, &n->base[box], t, t->n);
+    if (chance(2)) /* harmless: whatever is sent or replayed twice */
+        misfit = txn_apply(n, &n->base[box], t, t->n) || misfit;
     check_dirty(n, box);
-    journal_drop(n, j);
+    j->applied = true;
+    if (MUTANT(MUTANT_JOURNAL_EARLY))
+        node_drop_journaled(n, j);
+    return misfit;
+}
+
+static struct journaled *journaled_find(const struct node *n, const struct event *e) {
+    struct journaled *j;
+    DL_FOREACH(n->journal, j) {
+        if (j->seq == e->seq && j->life == n->life)
+            return j;
+    }
+    return NULL;
+}
+
+/* Some of it is in the store when syncd is killed; the base knows nothing yet. */
+static void apply_half(struct node *n, const struct event *e) {
+    struct journaled *j = journaled_find(n, e);
+    struct box base = {0};
+    if (j == NULL || j->applied)
+        return;
+    const struct txn *t = j->payload->data;
+    box_copy(&base, &n->base[t->box]);
+    size_t most = (size_t)rnd(t->n + 1);
+    bool misfit = txn_apply(n, &base, t, most);
+    list_free(&base.msgs);
+    check_dirty(n, t->box);
+    if (misfit && most == t->n)
+        suspect(n, t->box); /* (it is marked before anything is changed) */
+}
+
+static void applied(struct node *n, const struct event *e) {
+    struct journaled *j = journaled_find(n, e);
+    if (j == NULL) {
+        fail("%s: told to apply what is not in the journal", n->name);
+        return;
+    }
+    if (n->disk_full && chance(90)) { /* no room, or an error that passes: later */
+        event_again(e, 1000);
+        return;
+    }
+    unsigned box = ((const struct txn *)j->payload->data)->box;
+    bool misfit = apply(n, j);
+    replica_applied(n->r, node_now(n), e->seq);
     if (misfit)
         suspect(n, box);
 }
 
-static void applied(struct node *n, const struct event *e) {
-    struct journaled *j;
-    DL_FOREACH(n->journal, j) {
-        if (j->id == e->seq && j->life == n->life) {
-            apply(n, j);
-            replica_applied(n->r, world.now, e->seq);
-            return;
-        }
-    }
-    fail("%s: told to apply what is not in the journal", n->name);
-}
-
-static void replayed(struct node *n, const struct event *e) {
+static struct journaled *replay_next(const struct node *n, unsigned box) {
     struct journaled *j;
     DL_FOREACH(n->journal, j) {
         const struct txn *t = j->payload->data;
-        if (t->box == e->box && j->life != n->life)
+        if (t->box == box && j->life != n->life && !j->applied)
             break;
     }
-    if (client_holds(n, e->box)) { /* held on while syncd was away: later */
-        event_add(E_REPLAYED, n->index, 10)->box = e->box;
-        return;
-    }
-    if (j != NULL)
-        apply(n, j);
-    replica_replayed(n->r, world.now, box_id(e->box));
+    return j;
 }
 
+static void replayed(struct node *n, const struct event *e) {
+    if (client_holds(n, e->box)) { /* held on while syncd was away: later */
+        event_again(e, 10);
+        return;
+    }
+    struct journaled *j = replay_next(n, e->box);
+    if (j != NULL && apply(n, j))
+        node_mark(n, e->box); /* what does not fit did, when it was applied; else the merge sees */
+    replica_replayed(n->r, node_now(n), box_id(e->box));
+}
+
+/* A contact begins. Without a common base the tree's digest is none, and all is compared. */
 static void tree_scanned(struct node *n, const struct event *e) {
-    uint8_t digest[REPLICA_DIGEST] = {1};
+    uint8_t digest[REPLICA_DIGEST] = {n->had_contact ? 1 : 0};
+    n->keep_removed = true;
+    n->tree_full = e->full;
     if (!e->full && chance(world.odd_merges * 4))
         digest[1] = (uint8_t)(1 + n->index);
     struct replica_payload *p = replica_payload_new(NULL, 1, NULL);
-    replica_tree_scanned(n->r, world.now, p, digest);
+    replica_tree_scanned(n->r, node_now(n), p, digest);
     replica_payload_unref(p);
 }
 
 static void tree_merged(struct node *n) {
     uint8_t digest[REPLICA_DIGEST] = {2};
+    n->met = n->met || !MUTANT(MUTANT_UNTIMELY_MET); /* before anything is common */
     if (chance(world.odd_merges * 2))
         digest[1] = (uint8_t)(1 + n->index);
-    replica_tree_merged(n->r, world.now, digest, chance(world.odd_merges) ? -EIO : 0);
+    replica_tree_merged(n->r, node_now(n), digest,
+                        chance(world.odd_merges) || n->disk_full ? -EIO : 0);
 }
 
 static void marks(struct node *n, const struct event *e) {
@@ -367,21 +312,21 @@ static void marks(struct node *n, const struct event *e) {
         m[count].dir = box_id(b);
         memcpy(m[count++].base_digest, &digest, sizeof digest);
     }
-    replica_marks(n->r, world.now, m, count);
+    replica_marks(n->r, node_now(n), m, count);
 }
 
 static void scanned(struct node *n, const struct event *e) {
     unsigned b = e->box;
     struct replica_payload *p = NULL;
     if (!chance(world.odd_merges))
-        p = listing_make(b, &n->store[b], &n->base[b], e->full);
+        p = listing_make(n, b, e->full);
     struct mailfs_id id = box_id(b);
     const struct dir *d = replica_dir_find(n->r, &id);
     if (d != NULL && d->stage == STAGE_FROZEN && !d->job_dead && client_holds(n, b))
         fail("%s: frozen listing of box %u under L", n->name, b);
     replica_payload_unref(n->own_listing[b]);
     n->own_listing[b] = replica_payload_ref(p);
-    replica_scanned(n->r, world.now, box_id(b), e->round, p);
+    replica_scanned(n->r, node_now(n), box_id(b), e->round, p);
     replica_payload_unref(p);
 }
 
@@ -391,15 +336,31 @@ static void staged(struct node *n, const struct event *e) {
     int err = chance(world.odd_merges) ? -EIO : 0;
     if (own != NULL && (!own->full || !peer->full) && own->base_digest != peer->base_digest)
         err = -ESTALE;
-    replica_staged(n->r, world.now, box_id(e->box), e->round, err);
+    replica_staged(n->r, node_now(n), box_id(e->box), e->round, err);
+}
+
+/* Changes of the store before it is known that all of the result will be there. */
+static void merge_half(struct node *n, const struct event *e) {
+    unsigned b = e->box;
+    if (n->own_listing[b] == NULL || client_holds(n, b))
+        return;
+    node_mark(n, b);
+    listing_merge(n, NULL, n->own_listing[b]->data, e->payload->data, NULL, NULL);
+    trace("%s: merged box %u, in part", n->name, b);
+    check_dirty(n, b);
 }
 
 /* The base stays what it is until the other side is known to have done the same. */
 static int merge_into(struct node *n, unsigned b, const struct listing *peer, uint8_t *digest,
                       bool *misfit) {
     box_copy(&n->merged[b], &n->base[b]);
-    return listing_merge(&n->store[b], &n->merged[b], n->own_listing[b]->data, peer, n->index == 0,
-                         digest, misfit);
+    int err = listing_merge(n, &n->merged[b], n->own_listing[b]->data, peer, digest, misfit);
+    check_dirty(n, b);
+    if (err == 0 && MUTANT(MUTANT_BASE_ON_MERGE))
+        box_copy(&n->base[b], &n->merged[b]);
+    if (err == 0)
+        disk_sync_all(n); /* the other moves its base when it hears that this store has it */
+    return err;
 }
 
 static void merged(struct node *n, const struct event *e) {
@@ -408,19 +369,23 @@ static void merged(struct node *n, const struct event *e) {
     bool misfit = false;
     int err = -EIO;
     if (client_holds(n, b))
-        fail("%s: merged box %u under L", n->name, b);
-    if (!chance(world.odd_merges) && n->own_listing[b] != NULL)
+        fail("I4: %s: merged box %u under L", n->name, b);
+    node_mark(n, b); /* until the other is known to have done the same */
+    if (!chance(world.odd_merges) && !n->disk_full && n->own_listing[b] != NULL)
         err = merge_into(n, b, e->payload->data, digest, &misfit);
     trace("%s: merged box %u: %d, next %u", n->name, b, err, n->store[b].next);
     if (err != 0 && err != -EIO && err != -ESTALE)
         fail("%s: merge of box %u: %d", n->name, b, err);
     world.merges++;
-    n->mark[b] = true; /* until the other is known to have done the same */
-    check_dirty(n, b);
     merge_used(n, b);
     if (misfit)
         suspect(n, b);
-    replica_merged(n->r, world.now, box_id(b), e->round, digest, err);
+    replica_merged(n->r, node_now(n), box_id(b), e->round, digest, err);
+}
+
+static void merge_done(struct node *n, unsigned b) {
+    box_copy(&n->base[b], &n->merged[b]);
+    n->lacks[b] = false;
 }
 
 void node_event(struct node *n, const struct event *e) {
@@ -428,15 +393,30 @@ void node_event(struct node *n, const struct event *e) {
         node_start_syncd(n);
         return;
     }
-    if (e->kind == E_CHECKPOINT) {
-        checkpoint(n);
+    if (e->kind == E_MAILFS_START) {
+        if (world.now >= n->off_until)
+            node_mailfs_back(n);
+        return;
+    }
+    if (e->kind == E_RESUME) {
+        node_resume(n);
         return;
     }
     if (n->r == NULL || e->life != n->life)
         return;
+    if (world.now < n->hung_until) {
+        event_again(e, n->hung_until - world.now);
+        return;
+    }
     switch (e->kind) {
+    case E_CHECKPOINT:
+        node_checkpoint(n);
+        break;
     case E_JOURNALED:
         journaled(n, e);
+        break;
+    case E_APPLY_HALF:
+        apply_half(n, e);
         break;
     case E_APPLIED:
         applied(n, e);
@@ -462,8 +442,13 @@ void node_event(struct node *n, const struct event *e) {
     case E_STAGED:
         staged(n, e);
         break;
+    case E_MERGE_HALF:
+        merge_half(n, e);
+        break;
     case E_MERGED:
         merged(n, e);
+        break;
+    case E_KINDS: /* time goes on: execution.c */
         break;
     default:
         abort();
@@ -472,8 +457,9 @@ void node_event(struct node *n, const struct event *e) {
 
 /* ---- actions ---- */
 
-static void later(struct node *n, enum event_kind kind, struct replica_action *a) {
-    struct event *e = event_add(kind, n->index, some_time(world.delay_disk));
+static void later_by(struct node *n, enum event_kind kind, const struct replica_action *a,
+                     uint64_t ms) {
+    struct event *e = event_add(kind, n->index, ms);
     e->box = box_index(&a->dir);
     e->seq = a->seq;
     e->round = a->round;
@@ -482,10 +468,23 @@ static void later(struct node *n, enum event_kind kind, struct replica_action *a
     e->payload = replica_payload_ref(a->payload);
 }
 
+static void later(struct node *n, enum event_kind kind, const struct replica_action *a) {
+    later_by(n, kind, a, some_time(world.delay_disk));
+}
+
+/* In two steps, now and then, so that a kill can come in between. */
+static void later_in_two(struct node *n, enum event_kind half, enum event_kind kind,
+                         const struct replica_action *a) {
+    uint64_t ms = some_time(world.delay_disk);
+    if (chance(20))
+        later_by(n, half, a, ms / 2);
+    later_by(n, kind, a, ms);
+}
+
 static void list_marks(struct node *n) {
     struct event *e = event_add(E_MARKS, n->index, some_time(world.delay_disk));
     for (unsigned b = 0; b < BOXES; b++)
-        if (n->mark[b])
+        if (n->mark[b] != 0 || n->tree_full || !n->had_contact)
             e->seq |= 1u << b;
 }
 
@@ -493,10 +492,14 @@ static void do_prep(struct node *n, struct replica_prep prep, bool keep) {
     struct prepared *p = prepared_find(n, prep);
     if (p == NULL)
         return;
-    if (keep)
-        publish(n, p);
-    else
-        prepared_drop(n, p);
+    unsigned box = p->box;
+    if (keep) {
+        node_publish(n, p);
+        if (n->r->connected)
+            suspect(n, box);
+    } else {
+        node_drop_prepared(n, p);
+    }
 }
 
 static void do_client(struct node *n, struct replica_action *a) {
@@ -522,7 +525,7 @@ static void do_client(struct node *n, struct replica_action *a) {
         break;
     case RACT_RELEASE:
         if (c != NULL)
-            client_released(c, a->err);
+            client_released(c, a->alone);
         break;
     default:
         n->hint[b] = a->held;
@@ -541,15 +544,16 @@ static void act_on(struct node *n, struct replica_action *a) {
         break;
     case RACT_STATE:
         trace("%s: state %d", n->name, a->state);
+        n->keep_removed = n->keep_removed || a->state != REPLICA_IN_SYNC;
         break;
     case RACT_JOURNAL:
         later(n, E_JOURNALED, a);
         break;
     case RACT_APPLY:
-        later(n, E_APPLIED, a);
+        later_in_two(n, E_APPLY_HALF, E_APPLIED, a);
         break;
     case RACT_ACKED:
-        txn_acked(&n->base[box_index(&a->dir)], a->payload->data);
+        txn_acked(n, a->payload->data);
         break;
     case RACT_PUBLISH:
     case RACT_UNPREPARE:
@@ -573,13 +577,17 @@ static void act_on(struct node *n, struct replica_action *a) {
         later(n, E_STAGED, a);
         break;
     case RACT_MERGE:
-        later(n, E_MERGED, a);
+        later_in_two(n, E_MERGE_HALF, E_MERGED, a);
         break;
     case RACT_MERGE_DONE:
-        box_copy(&n->base[box_index(&a->dir)], &n->merged[box_index(&a->dir)]);
+        merge_done(n, box_index(&a->dir));
+        break;
+    case RACT_CAUGHT_UP:
+        n->keep_removed = false;
+        n->nkept = 0;
+        n->had_contact = n->met = true;
         break;
     case RACT_MERGE_PUT_OFF:
-    case RACT_CAUGHT_UP:
         break;
     default:
         do_client(n, a);
@@ -598,17 +606,17 @@ void node_drain(struct node *n) {
     const char *wrong = replica_check(n->r);
     if (wrong != NULL)
         fail("%s: %s", n->name, wrong);
-    uint64_t at = replica_deadline(n->r);
-    if (n->ticked && at <= world.now)
-        fail("C5: %s: a tick at %llu asks for one at %llu", n->name, (unsigned long long)world.now,
+    uint64_t at = replica_deadline(n->r), now = node_now(n);
+    if (n->ticked && at <= now)
+        fail("C5: %s: a tick at %llu asks for one at %llu", n->name, (unsigned long long)now,
              (unsigned long long)at);
     n->ticked = false;
     if (at == UINT64_MAX)
         return;
-    if (at <= world.now)
-        at = world.now + 1;
+    if (at <= now)
+        at = now + 1;
     if (at < n->tick_at) {
         n->tick_at = at;
-        event_add(E_TICK, n->index, at - world.now);
+        event_add(E_TICK, n->index, at - now);
     }
 }

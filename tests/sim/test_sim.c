@@ -1,11 +1,18 @@
 /*
  * test_sim - runs of the made-up world
  *
- *     test_sim                          many seeds, then every deliberate fault: each must be found
- *     test_sim --seed N [--steps M] [--trace] [--mutant NAME]     one run, the same every time
- *     test_sim --from N --seeds COUNT   other seeds
+ *     test_sim                          what `make check` runs: the executions, trees, many seeds,
+ * and every deliberate fault, each of which must be found test_sim --seeds COUNT [--from N] other
+ * seeds test_sim --mutants                the deliberate faults only, as a table test_sim
+ * --executions [--trace]   the executions only test_sim --seed N [--steps M] [--trace] [--mutant
+ * NAME]     one run, the same every time test_sim --tree N [--trace] [--mutant NAME] the same, of
+ * the world of trees
  *
- * Diagnostics: lines PASS and FAIL; a failure tells seed and step, and the command to see it.
+ * and, to restrict a run: --without KIND (of fault or client; may be repeated), --clients N,
+ * --boxes N.
+ *
+ * Diagnostics: lines PASS and FAIL; a failure tells seed and step, the smallest run found that
+ * fails in the same check, and the command to see it.
  */
 #include "sim.h"
 
@@ -13,16 +20,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { QUIET_WITHIN_MS = 400000, GROUP = 50, MUTANT_SEEDS = 1500 };
-
-static const char *const mutants[MUTANT_COUNT] = {
-    [MUTANT_NO_ACK_WAIT] = "no-ack-wait", [MUTANT_ACK_EARLY] = "ack-early",
-    [MUTANT_KEEP_TOKEN] = "keep-token",   [MUTANT_NO_RAISE] = "no-raise",
-    [MUTANT_EQUAL_RAISE] = "equal-raise", [MUTANT_GRANT_UNAPPLIED] = "grant-unapplied",
-    [MUTANT_NO_PUBLISH] = "no-publish",   [MUTANT_FORGET_DIRTY] = "forget-dirty",
-    [MUTANT_LOST_WAITER] = "lost-waiter", [MUTANT_NO_FREEZE] = "no-freeze",
-    [MUTANT_NO_REQUEST] = "no-request",
-};
+enum { QUIET_WITHIN_MS = 400000, GROUP = 100, MUTANT_SEEDS = 4000, TREE_SEEDS = 20000 };
 
 static bool node_quiet(const struct node *n) {
     if (n->r == NULL || replica_state(n->r) != REPLICA_IN_SYNC || n->journal != NULL)
@@ -40,10 +38,11 @@ static bool node_quiet(const struct node *n) {
     return true;
 }
 
-static void wind_down(void) {
+bool run_down(void) {
     world.winding_down = true;
     world.odd_merges = 0;
     world.silent_until = world.now;
+    world.flap_until = 0;
     for (unsigned i = 0; i < NODES; i++) {
         nodes[i].disk_full = false;
         event_add(E_SYNCD_START, i, 100);
@@ -60,17 +59,17 @@ static void wind_down(void) {
     }
     if (world.failed == NULL)
         check_quiet();
+    return world.failed == NULL;
 }
 
-/* True: everything held. */
-static bool run(uint64_t seed, uint64_t steps) {
+bool run(uint64_t seed, uint64_t steps) {
     world_reset(seed);
     while (world.failed == NULL && world.steps < steps && world_step())
         check_step();
-    if (world.failed == NULL)
-        wind_down();
-    return world.failed == NULL;
+    return world.failed == NULL && run_down();
 }
+
+/* ---- many ---- */
 
 struct totals {
     uint64_t steps, granted, busy, published, merges, faults, acked, suspects;
@@ -87,104 +86,175 @@ static void add_up(struct totals *t) {
     t->suspects += world.suspects;
 }
 
+static const char *commit_name(void) {
+    return world.commit == REPLICA_COMMIT_DISK     ? "disk"
+           : world.commit == REPLICA_COMMIT_MEMORY ? "memory"
+                                                   : "async";
+}
+
 static bool run_group(uint64_t from, uint64_t count, uint64_t steps) {
     struct totals t = {0};
-    bool good = true;
-    for (uint64_t seed = from; seed < from + count && good; seed++) {
-        good = run(seed, steps);
+    uint64_t seed, bad = 0;
+    for (seed = from; seed < from + count && bad == 0; seed++) {
+        if (!run(seed, steps))
+            bad = seed;
         add_up(&t);
-        if (!good)
-            printf("%s: ", world.commit == REPLICA_COMMIT_DISK     ? "disk"
-                           : world.commit == REPLICA_COMMIT_MEMORY ? "memory"
-                                                                   : "async");
-        if (!good)
-            printf("seed %llu, step %llu, at %llu ms: %s\n"
+        if (bad != 0)
+            printf("%s: seed %llu, step %llu, at %llu ms: %s\n"
                    "    see: test_sim --seed %llu --steps %llu --trace\n",
-                   (unsigned long long)seed, (unsigned long long)world.steps,
+                   commit_name(), (unsigned long long)seed, (unsigned long long)world.steps,
                    (unsigned long long)world.now, world.failure, (unsigned long long)seed,
                    (unsigned long long)steps);
         world_free();
     }
+    if (bad != 0 && !options.trace)
+        shrink(bad, steps);
     printf("%llu steps: %llu faults, %llu L granted, %llu busy, %llu merges, %llu suspect, "
            "%llu published, %llu told to clients\n",
            (unsigned long long)t.steps, (unsigned long long)t.faults, (unsigned long long)t.granted,
            (unsigned long long)t.busy, (unsigned long long)t.merges, (unsigned long long)t.suspects,
            (unsigned long long)t.published, (unsigned long long)t.acked);
-    printf("%s sim seeds %llu to %llu\n", good ? "PASS" : "FAIL", (unsigned long long)from,
+    printf("%s sim seeds %llu to %llu\n", bad == 0 ? "PASS" : "FAIL", (unsigned long long)from,
            (unsigned long long)(from + count - 1));
     fflush(stdout);
+    return bad == 0;
+}
+
+static bool run_groups(uint64_t from, uint64_t seeds, uint64_t steps) {
+    bool good = true;
+    for (uint64_t s = from; s < from + seeds; s += GROUP)
+        good = run_group(s, from + seeds - s < GROUP ? from + seeds - s : GROUP, steps) && good;
     return good;
 }
 
+static bool run_trees(uint64_t from, uint64_t seeds) {
+    uint64_t seed = from;
+    while (seed < from + seeds && tree_run(seed))
+        seed++;
+    bool good = seed == from + seeds;
+    if (!good)
+        printf("tree: seed %llu, round %llu: %s\n", (unsigned long long)seed,
+               (unsigned long long)world.steps, world.failure);
+    printf("%s sim trees, seeds %llu to %llu\n", good ? "PASS" : "FAIL", (unsigned long long)from,
+           (unsigned long long)(from + seeds - 1));
+    return good;
+}
+
+/* ---- deliberate faults ---- */
+
 /* A fault that is there on purpose must be found: else the checks are no checks. */
 static bool find_mutant(enum replica_mutant m, uint64_t steps) {
+    const struct mutant *what = &mutants[m];
+    bool tree = strncmp(what->name, "tree-", 5) == 0, found = false;
+    uint64_t seed = 0;
     replica_mutant = m;
-    uint64_t seed = 1;
-    bool found = false;
-    for (; seed <= MUTANT_SEEDS && !found; seed++) {
-        found = !run(seed, steps);
+    if (executions_find(m)) {
+        found = true;
+        printf("%-20s 8.%-3s %-52s its execution: %.90s\n", what->name, what->section, what->rule,
+               world.failure);
+    }
+    while (seed < MUTANT_SEEDS && !found) {
+        seed++;
+        found = tree ? !tree_run(seed) : !run(seed, steps);
         if (found)
-            printf("%s: seed %llu, step %llu: %s\n", mutants[m], (unsigned long long)seed,
-                   (unsigned long long)world.steps, world.failure);
-        world_free();
+            printf("%-20s 8.%-3s %-52s seed %4llu, step %5llu: %.90s\n", what->name, what->section,
+                   what->rule, (unsigned long long)seed, (unsigned long long)world.steps,
+                   world.failure);
+        if (!tree)
+            world_free();
     }
     replica_mutant = MUTANT_NONE;
-    printf("%s sim finds the fault %s\n", found ? "PASS" : "FAIL", mutants[m]);
+    printf("%s sim finds the fault %s\n", found ? "PASS" : "FAIL", what->name);
     fflush(stdout);
     return found;
 }
 
-static int run_all(uint64_t from, uint64_t seeds, uint64_t steps) {
-    bool good = true;
-    for (uint64_t s = from; s < from + seeds; s += GROUP)
-        good = run_group(s, from + seeds - s < GROUP ? from + seeds - s : GROUP, steps) && good;
+static bool find_mutants(uint64_t steps) {
+    unsigned found = 0, all = MUTANT_COUNT - 1;
     for (enum replica_mutant m = MUTANT_NONE + 1; m < MUTANT_COUNT; m++)
-        good = find_mutant(m, steps) && good;
-    return good ? 0 : 1;
+        found += find_mutant(m, steps);
+    printf("# deliberate faults: %u of %u found\n", found, all);
+    return found == all;
 }
 
-static int run_one(uint64_t seed, uint64_t steps) {
-    bool good = run_group(seed, 1, steps);
-    return good ? 0 : 1;
+/* ---- the command line ---- */
+
+static bool leave_out(const char *kind) {
+    for (unsigned f = 0; f < FAULTS; f++)
+        if (strcmp(kind, fault_names[f]) == 0)
+            return (options.without |= 1u << f) != 0;
+    for (unsigned k = 0; k < C_KINDS; k++)
+        if (strcmp(kind, client_names[k]) == 0)
+            return (options.without_clients |= 1u << k) != 0;
+    return false;
 }
 
-static enum replica_mutant mutant_named(const char *name) {
-    for (enum replica_mutant m = MUTANT_NONE + 1; m < MUTANT_COUNT; m++)
-        if (strcmp(mutants[m], name) == 0)
-            return m;
-    fprintf(stderr, "test_sim: no mutant is called %s\n", name);
-    exit(2);
+static unsigned number_upto(const char *value, unsigned most) {
+    unsigned long n = strtoul(value, NULL, 10);
+    return n < 1 ? 1 : n > most ? most : (unsigned)n;
+}
+
+struct wanted {
+    uint64_t seed, tree, steps, seeds, from;
+    bool mutants, executions;
+};
+
+/* False: not understood. */
+static bool option(struct wanted *w, const char *name, const char *value) {
+    if (strcmp(name, "--seed") == 0)
+        w->seed = strtoull(value, NULL, 10);
+    else if (strcmp(name, "--tree") == 0)
+        w->tree = strtoull(value, NULL, 10);
+    else if (strcmp(name, "--steps") == 0)
+        w->steps = strtoull(value, NULL, 10);
+    else if (strcmp(name, "--seeds") == 0)
+        w->seeds = strtoull(value, NULL, 10);
+    else if (strcmp(name, "--from") == 0)
+        w->from = strtoull(value, NULL, 10);
+    else if (strcmp(name, "--mutant") == 0)
+        return (replica_mutant = mutant_named(value)) != MUTANT_NONE;
+    else if (strcmp(name, "--without") == 0)
+        return leave_out(value);
+    else if (strcmp(name, "--clients") == 0)
+        options.clients = number_upto(value, CLIENTS);
+    else if (strcmp(name, "--boxes") == 0)
+        options.boxes = number_upto(value, BOXES);
+    else
+        return false;
+    return true;
+}
+
+static bool all(uint64_t steps) {
+    bool good = executions_run();
+    good = run_trees(1, TREE_SEEDS) && good;
+    good = run_groups(1, 1500, steps) && good;
+    return find_mutants(steps) && good;
 }
 
 int main(int argc, char **argv) {
-    uint64_t seed = 0, steps = 6000, seeds = 1500, from = 1;
-    bool only_seeds = false;
+    struct wanted w = {.steps = 6000, .from = 1};
     for (int i = 1; i < argc; i++) {
-        const char *value = i + 1 < argc ? argv[i + 1] : "";
-        if (strcmp(argv[i], "--trace") == 0) {
-            world.trace = true;
-            continue;
-        }
-        if (strcmp(argv[i], "--seed") == 0)
-            seed = strtoull(value, NULL, 10);
-        else if (strcmp(argv[i], "--steps") == 0)
-            steps = strtoull(value, NULL, 10);
-        else if (strcmp(argv[i], "--seeds") == 0)
-            only_seeds = (seeds = strtoull(value, NULL, 10)) > 0;
-        else if (strcmp(argv[i], "--from") == 0)
-            from = strtoull(value, NULL, 10);
-        else if (strcmp(argv[i], "--mutant") == 0)
-            replica_mutant = mutant_named(value);
+        if (strcmp(argv[i], "--trace") == 0)
+            options.trace = true;
+        else if (strcmp(argv[i], "--mutants") == 0)
+            w.mutants = true;
+        else if (strcmp(argv[i], "--executions") == 0)
+            w.executions = true;
+        else if (i + 1 >= argc || !option(&w, argv[i], argv[i + 1]))
+            return fprintf(stderr, "test_sim: %s: see the beginning of test_sim.c\n", argv[i]), 2;
         else
-            return fprintf(stderr, "test_sim: see the beginning of test_sim.c\n"), 2;
-        i++;
+            i++;
     }
-    if (seed != 0)
-        return run_one(seed, steps);
-    if (!only_seeds)
-        return run_all(from, seeds, steps);
-    bool good = true;
-    for (uint64_t s = from; s < from + seeds; s += GROUP)
-        good = run_group(s, from + seeds - s < GROUP ? from + seeds - s : GROUP, steps) && good;
+    bool good;
+    if (w.tree != 0)
+        good = run_trees(w.tree, 1);
+    else if (w.seed != 0)
+        good = run_group(w.seed, 1, w.steps);
+    else if (w.executions)
+        good = executions_run();
+    else if (w.seeds != 0)
+        good = run_trees(w.from, w.seeds) && run_groups(w.from, w.seeds, w.steps);
+    else
+        good = w.mutants ? find_mutants(w.steps) : all(w.steps);
     return good ? 0 : 1;
 }

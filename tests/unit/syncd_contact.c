@@ -104,8 +104,8 @@ void contact_all(struct pair *p) {
             r = contact_merge_once(p, &all[i], true);
         assert_int_equal(r, 0);
     }
-    assert_int_equal(merge_caught_up(p->a.st), 0);
-    assert_int_equal(merge_caught_up(p->b.st), 0);
+    assert_int_equal(merge_caught_up(p->a.st, merge_keep_turn(p->a.st)), 0);
+    assert_int_equal(merge_caught_up(p->b.st, merge_keep_turn(p->b.st)), 0);
     assert_int_equal(state_set_contact(p->a.st, true), 0);
     assert_int_equal(state_set_contact(p->b.st, true), 0);
     assert_int_equal(state_checkpoint(p->a.st, 100, all, k), 0);

@@ -16,6 +16,7 @@
 #include <cmocka.h>
 
 #include "maildir/name.h"
+#include "replica/base_age.h"
 #include "replica/merge.h"
 
 #define LEN(a) (sizeof(a) / sizeof((a)[0]))
@@ -145,6 +146,15 @@ static void test_cases(void **state) {
 }
 
 /* With base_version, the later base decides where the two differ. */
+/* Each base lacks something that the other has: what only one of them knows stays. */
+static void test_bases_that_lack(void **state) {
+    assert_int_equal(base_age_cmp(3, 2), 1);
+    assert_int_equal(base_age_cmp(3 | BASE_AGE_LACKS, 2), -1);
+    assert_int_equal(base_age_cmp(3 | BASE_AGE_LACKS, 2 | BASE_AGE_LACKS), 0);
+    assert_int_equal(base_age_cmp(0, 2), 0);
+    assert_int_equal(base_age_merged(3 | BASE_AGE_LACKS, 5), 6);
+}
+
 static void test_later_base_wins(void **state) {
     struct one a, b;
 
@@ -376,6 +386,7 @@ static void test_uids_run_out(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_cases),
+        cmocka_unit_test(test_bases_that_lack),
         cmocka_unit_test(test_later_base_wins),
         cmocka_unit_test(test_diff_listing),
         cmocka_unit_test(test_refused),

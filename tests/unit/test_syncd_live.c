@@ -12,6 +12,7 @@
 
 #include <cmocka.h>
 
+#include "replica/base_age.h"
 #include "syncd/base.h"
 #include "syncd/journal.h"
 #include "syncd/pending.h"
@@ -507,6 +508,23 @@ static bool base_has(struct node *n, const char *base) {
 
 /* A message that could not be added is not in the base, or a merge would take it for removed here
  * and remove the only copy. Its entry, and what it holds, stay. */
+/* What was marked when syncd started may lack what it had sent, until it has been merged. */
+static void test_base_that_lacks(void **state) {
+    uint64_t v;
+
+    assert_int_equal(base_version_list(p.a.st, BASE_OF_MAILBOX, &inbox, &v), 0);
+    assert_true(v != 0 && !(v & BASE_AGE_LACKS));
+    assert_int_equal(state_mark(p.a.st, &inbox, 1), 0);
+    node_reopen(&p.a);
+    assert_int_equal(base_version_list(p.a.st, BASE_OF_MAILBOX, &inbox, &v), 0);
+    assert_true(v & BASE_AGE_LACKS);
+    assert_int_equal(base_version_list(p.a.st, BASE_OF_TREE, &mailfs_id_root, &v), 0);
+    assert_true(v & BASE_AGE_LACKS);
+    base_lacking_merged(p.a.st, &inbox);
+    assert_int_equal(base_version_list(p.a.st, BASE_OF_MAILBOX, &inbox, &v), 0);
+    assert_false(v & BASE_AGE_LACKS);
+}
+
 static void test_not_done_is_not_agreed(void **state) {
     struct acts a = {.n = 0};
     Mfp__Txn *txn, *got;
@@ -634,6 +652,7 @@ int main(void) {
         T(test_control_files),
         T(test_other_files),
         T(test_copy_is_a_link),
+        T(test_base_that_lacks),
         T(test_crash_before_apply),
         T(test_crash_after_apply),
         T(test_crash_of_the_origin),

@@ -204,7 +204,7 @@ static void test_removed_is_kept_back(void **state) {
     text = fs_read(&p.b, kept);
     assert_string_equal(text, "one\n");
     free(text);
-    assert_int_equal(merge_caught_up(p.b.st), 0);
+    assert_int_equal(merge_caught_up(p.b.st, merge_keep_turn(p.b.st)), 0);
     kept_name(&p.b, "r-", kept);
     assert_string_equal(kept, "");
 }

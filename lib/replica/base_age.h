@@ -1,0 +1,23 @@
+/*
+ * base_age.h: which of two bases is the later common state.
+ *
+ * A base counts what has moved it, transactions and merges. That order means something only as long
+ * as a node remembers: one that was ended without a checkpoint comes back with a base that may lack
+ * what it had sent itself and what was acknowledged, whatever its count. Such a base says so
+ * (BASE_AGE_LACKS), until the mailbox has been merged. Beside one that lacks nothing it is the
+ * earlier. Of two such neither is: each may lack what the other knows, and what only one of them
+ * knows was not removed by agreement. 0: not known.
+ */
+#ifndef MAILFS_REPLICA_BASE_AGE_H
+#define MAILFS_REPLICA_BASE_AGE_H
+
+#include <stdint.h>
+
+#define BASE_AGE_LACKS (UINT64_C(1) << 63)
+
+/* Of what two bases were merged to: later than both. */
+uint64_t base_age_merged(uint64_t a, uint64_t b);
+/* 1: a is the later; -1: b; 0: neither, or not known. */
+int base_age_cmp(uint64_t a, uint64_t b);
+
+#endif

@@ -1,0 +1,354 @@
+/*
+ * Runs that are not random: executions that break a careless version of this, by their number in
+ * docs/RELIABILITY.md. Each must hold, and each must fail when the rule it is about is taken out:
+ * so a deliberate fault belongs to each, and both are run.
+ */
+#include "sim.h"
+
+#include "replica/merge.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { A, B };
+
+/* ---- the stage ---- */
+
+static void begin(void) {
+    memset(&world, 0, sizeof world);
+    world.trace = options.trace;
+    world.rng = 1;
+    world.scripted = true;
+    world.delay_net = world.delay_disk = world.delay_client = 1;
+    world.fault_every = 1000000;
+    world.commit = REPLICA_COMMIT_DISK;
+    world.parallel = 1;
+    world.clients = CLIENTS;
+    world.boxes = BOXES;
+    check_reset();
+    for (unsigned i = 0; i < NODES; i++)
+        node_init(&nodes[i], i);
+    event_add(E_LINK_TRY, 0, 1);
+}
+
+typedef bool condition(void);
+
+/* Time goes on until it is so; it must come within a minute. */
+static void until(condition *is, const char *what) {
+    uint64_t limit = world.now + 60000;
+    while (world.failed == NULL && !is() && world.now < limit && world_step())
+        check_step();
+    if (world.failed == NULL && !is())
+        fail("waited in vain: %s", what);
+}
+
+static void pass(uint64_t ms) {
+    uint64_t limit = world.now + ms;
+    event_add(E_KINDS, 0, ms); /* so that time goes on */
+    while (world.failed == NULL && world.now < limit && world_step())
+        check_step();
+}
+
+static bool in_state(const struct node *n, enum replica_state s) {
+    return n->r != NULL && replica_state(n->r) == s;
+}
+
+static bool in_sync(void) {
+    return in_state(&nodes[A], REPLICA_IN_SYNC) && in_state(&nodes[B], REPLICA_IN_SYNC);
+}
+
+static bool alone(void) {
+    return in_state(&nodes[A], REPLICA_ALONE) && in_state(&nodes[B], REPLICA_ALONE);
+}
+
+static bool nobody(void) {
+    for (unsigned n = 0; n < NODES; n++)
+        for (unsigned i = 0; i < CLIENTS; i++)
+            if (nodes[n].client[i].alive)
+                return false;
+    return true;
+}
+
+static void go(unsigned node, unsigned i, enum client_kind kind, unsigned box, unsigned from) {
+    client_start(&nodes[node].client[i], kind, box, from);
+}
+
+static void part(void) {
+    world.silent = true;
+    world.silent_until = UINT64_MAX;
+    until(alone, "both alone");
+}
+
+static void meet(void) {
+    world.silent_until = world.now;
+    until(in_sync, "in sync again");
+}
+
+/* A message that both know, seen and numbered. */
+static uint32_t seen_message(unsigned box) {
+    go(A, 0, C_LMTP, box, 0);
+    until(nobody, "delivered");
+    return nodes[A].store[box].msgs.n > 0 ? nodes[A].store[box].msgs.e[0].name : 0;
+}
+
+static void start(void) {
+    begin();
+    until(in_sync, "in sync");
+}
+
+/* ---- the executions ---- */
+
+/* Both serve alone and give UIDs in one mailbox. */
+static void uids_alone(void) {
+    start();
+    part();
+    go(A, 0, C_LMTP, 0, 0);
+    go(B, 0, C_LMTP, 0, 0);
+    until(nobody, "delivered on both");
+    meet();
+}
+
+/* Neither knows where the token is: both raise. */
+static void gaps_alone(void) {
+    start();
+    part();
+    for (unsigned i = 0; i < NODES; i++) {
+        node_stop_syncd(&nodes[i]);
+        node_start_syncd(&nodes[i]);
+    }
+    go(A, 0, C_LMTP, 0, 0);
+    go(B, 0, C_LMTP, 0, 0);
+    until(nobody, "delivered on both");
+    meet();
+}
+
+/* One UID on two messages, whoever is to blame: the merge gives it to neither. */
+static void uid_of_two(void) {
+    const struct merge_state five = {.uid = 5, .in_cur = true};
+    const struct merge_entry x = {.base = "x", .is = true, .now = five};
+    const struct merge_entry y = {.base = "y", .is = true, .now = {.uid = 4, .in_cur = true}};
+    const struct merge_side a = {
+        .base_valid = true, .full = true, .validity = 1, .next = 6, .entries = &x, .count = 1};
+    const struct merge_side b = {
+        .base_valid = true, .full = true, .validity = 1, .next = 6, .entries = &y, .count = 1};
+    struct merge_result *r = NULL;
+    begin();
+    if (merge_mailbox(&a, &b, 0, &r) != 0)
+        fail("C3: no merge");
+    for (size_t i = 0; r != NULL && i < r->count; i++)
+        if (r->items[i].present && r->items[i].state.uid < 6)
+            fail("C3: %s keeps UID %u, which was another's on the other side", r->items[i].name,
+                 r->items[i].state.uid);
+    merge_result_free(r);
+}
+
+/* UIDs are given alone, then the power goes before anything is synced, then they meet. */
+static void uids_and_power(void) {
+    start();
+    part();
+    go(A, 0, C_VIRTUAL, 0, 0);
+    until(nobody, "delivered");
+    go(A, 0, C_IMAP, 0, 0);
+    until(nobody, "read");
+    node_power_cut(&nodes[A], 10);
+    meet();
+    go(B, 0, C_LMTP, 0, 0);
+    until(nobody, "delivered");
+    pass(5000);
+}
+
+/* The other's disk takes its time. */
+static void slow_disk(void) {
+    start();
+    world.delay_disk = 400;
+    go(A, 0, C_LMTP, 0, 0);
+    until(nobody, "delivered");
+    world.delay_disk = 1;
+}
+
+static bool b_has_journal(void) {
+    return nodes[B].journal != NULL;
+}
+
+/* Acknowledged, not applied yet, then alone: L must not be given on top of it. */
+static void unapplied(void) {
+    start();
+    go(A, 0, C_LMTP, 0, 0);
+    world.delay_disk = 2000;
+    until(b_has_journal, "in the journal of b");
+    part();
+    go(B, 0, C_IMAP, 0, 0);
+    until(nobody, "read");
+    world.delay_disk = 1;
+    meet();
+}
+
+static bool b_applied(void) {
+    return nodes[B].store[0].msgs.n > 0;
+}
+
+/* Applied, and the power goes before the store is synced: the journal has it still. */
+static void applied_and_power(void) {
+    start();
+    go(A, 0, C_LMTP, 0, 0);
+    until(b_applied, "applied");
+    node_power_cut(&nodes[A], 30000);
+    node_power_cut(&nodes[B], 10);
+    pass(2000);
+    if (!node_content_there(&nodes[B], 0, 1))
+        fail("C4: what was acknowledged is not on b");
+}
+
+/* A message is moved alone; its removal must not be carried out before its addition is there. */
+static void move_halved(void) {
+    start();
+    seen_message(0);
+    part();
+    go(A, 0, C_MOVE, 1, 0);
+    until(nobody, "moved");
+    world.silent_until = world.now;
+    until(in_sync, "in sync");
+    check_step();
+}
+
+static bool b_prepared(void) {
+    return nodes[B].prepared != NULL && nodes[B].prepared->durable;
+}
+
+/* The origin dies with a content prepared; it is published once, and not again at the next start.
+ */
+static void published_once(void) {
+    start();
+    go(A, 0, C_VIRTUAL, 0, 0);
+    until(b_prepared, "prepared on b");
+    node_power_cut(&nodes[A], 20000);
+    pass(5000);
+    node_stop_syncd(&nodes[B]);
+    node_start_syncd(&nodes[B]);
+    pass(1000);
+    if (nodes[B].store[0].msgs.n != 1)
+        fail("C7: %zu messages of one", nodes[B].store[0].msgs.n);
+}
+
+static bool expunged_there(void) {
+    return nodes[B].journal == NULL && nodes[B].store[0].msgs.n == 0;
+}
+
+/* The power of an in-sync node goes: what was expunged must not come back. */
+static void expunged_and_power(void) {
+    start();
+    seen_message(0);
+    pass(8000); /* checkpoints on both */
+    struct node *n = &nodes[A];
+    uint32_t name = n->store[0].msgs.e[0].name;
+    struct txn *t = calloc(1, sizeof *t);
+    if (t == NULL)
+        abort();
+    node_mark(n, 0);
+    txn_add(t, name, list_get(&n->store[0].msgs, name), (struct state){0});
+    list_set(&n->store[0].msgs, name, (struct state){0});
+    check_expunging(A, 0, name);
+    check_dirty(n, 0);
+    struct replica_payload *p = txn_wrap(t);
+    replica_act(n->r, node_now(n), box_id(0), p, NULL, 0);
+    replica_payload_unref(p);
+    until(expunged_there, "expunged on b, and synced there");
+    node_power_cut(n, 10);
+    until(in_sync, "in sync again");
+    for (unsigned i = 0; i < NODES; i++)
+        if (nodes[i].store[0].msgs.n != 0)
+            fail("C6: what was expunged is there again");
+}
+
+/* Each lost what only the other still knows: nothing of it may be taken for removed. */
+static void power_of_both(void) {
+    start();
+    seen_message(0);
+    pass(8000);
+    go(A, 0, C_VIRTUAL, 0, 0);
+    go(B, 0, C_VIRTUAL, 0, 0);
+    until(nobody, "delivered on both");
+    pass(20);
+    node_power_cut(&nodes[A], 10);
+    node_power_cut(&nodes[B], 10);
+    until(in_sync, "in sync again");
+}
+
+/* A disk answers nothing, its syncd goes on pinging: nobody waits longer than the timeout. */
+static void hung_disk(void) {
+    start();
+    nodes[B].hung_until = world.now + 30000;
+    go(A, 0, C_VIRTUAL, 0, 0);
+    until(nobody, "delivered");
+    pass(30000);
+}
+
+struct execution {
+    const char *section, *what;
+    void (*run)(void);
+    enum replica_mutant mutant;
+};
+
+static const struct execution executions[] = {
+    {"2", "UIDs given on both sides alone", uids_alone, MUTANT_NO_RAISE},
+    {"2", "UIDs given alone, and nobody knows who has the token", gaps_alone, MUTANT_EQUAL_RAISE},
+    {"2", "one UID on two messages", uid_of_two, MUTANT_REBIND},
+    {"2", "UIDs given alone, and a power cut", uids_and_power, MUTANT_UNSYNCED_LIST},
+    {"4", "acknowledged, not applied, then alone", unapplied, MUTANT_GRANT_UNAPPLIED},
+    {"4", "applied, and a power cut", applied_and_power, MUTANT_JOURNAL_EARLY},
+    {"5", "a move halved by catching up", move_halved, MUTANT_CAUGHT_UP_EARLY},
+    {"6", "published by a dead origin's peer", published_once, MUTANT_NO_PUBLISH},
+    {"6", "and not twice", published_once, MUTANT_PUBLISH_TWICE},
+    {"8", "expunged, and a power cut", expunged_and_power, MUTANT_FORGET_REMOVAL},
+    {"8", "a power cut of both", power_of_both, MUTANT_ABSENT_REMOVED},
+    {"12", "durable before it is acknowledged", slow_disk, MUTANT_ACK_EARLY},
+    {"14", "a peer that pings and never acknowledges", hung_disk, MUTANT_NO_DEADLINE},
+};
+
+/* True: it holds. */
+static bool hold(const struct execution *x) {
+    x->run();
+    if (world.failed == NULL)
+        run_down();
+    bool good = world.failed == NULL;
+    return good;
+}
+
+static bool run_one(const struct execution *x) {
+    bool good = hold(x), found;
+    char text[sizeof world.failure] = "";
+    if (!good)
+        printf("8.%s: at %llu ms: %s\n", x->section, (unsigned long long)world.now, world.failure);
+    world_free();
+    replica_mutant = x->mutant;
+    found = !hold(x);
+    memcpy(text, world.failure, sizeof text);
+    replica_mutant = MUTANT_NONE;
+    world_free();
+    printf("%s execution 8.%s: %s\n", good ? "PASS" : "FAIL", x->section, x->what);
+    if (found)
+        printf("without (%s): %.100s\n", mutants[x->mutant].name, text);
+    printf("%s execution 8.%s: fails without its rule (%s)\n", found ? "PASS" : "FAIL", x->section,
+           mutants[x->mutant].name);
+    return good && found;
+}
+
+bool executions_run(void) {
+    bool good = true;
+    for (size_t i = 0; i < sizeof executions / sizeof *executions; i++)
+        good = run_one(&executions[i]) && good;
+    fflush(stdout);
+    return good;
+}
+
+bool executions_find(enum replica_mutant m) {
+    bool found = false;
+    for (size_t i = 0; i < sizeof executions / sizeof *executions && !found; i++) {
+        if (executions[i].mutant != m)
+            continue;
+        found = !hold(&executions[i]);
+        world_free();
+    }
+    return found;
+}

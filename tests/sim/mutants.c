@@ -1,0 +1,59 @@
+/*
+ * The deliberate faults, with the rule that each takes out. The numbers are those of the executions
+ * in docs/RELIABILITY.md.
+ */
+#include "sim.h"
+
+#include <string.h>
+
+const struct mutant mutants[MUTANT_COUNT] = {
+    [MUTANT_KEEP_TOKEN] = {"keep-token", "2", "the token is at one node at most"},
+    [MUTANT_NO_RAISE] = {"no-raise", "2", "alone without the token: a gap before the first L"},
+    [MUTANT_EQUAL_RAISE] = {"equal-raise", "2", "two gaps never meet"},
+    [MUTANT_GRANT_UNAPPLIED] = {"grant-unapplied", "4", "what was received is applied before L"},
+    [MUTANT_FORGET_DIRTY] = {"forget-dirty", "10", "locked while lists are exchanged: announced"},
+    [MUTANT_LOST_WAITER] = {"lost-waiter", "14", "the end of the link releases who waits"},
+    [MUTANT_NO_REQUEST] = {"no-request", "13", "who polls for L gets the token at last"},
+    [MUTANT_TOKEN_OVER_MERGE] = {"token-over-merge", "2", "a frozen listing ends the token"},
+    [MUTANT_NO_DEADLINE] = {"no-deadline", "14", "an overdue acknowledgement ends the link"},
+    [MUTANT_NO_ACK_WAIT] = {"no-ack-wait", "2", "U returns when the other node has it"},
+    [MUTANT_ACK_EARLY] = {"ack-early", "12", "acknowledged when it is durable"},
+    [MUTANT_LATE_ACK] = {"late-ack", "3", "a new connection ends the old one's acknowledgements"},
+    [MUTANT_BASE_ON_SEND] = {"base-on-send", "3", "the base moves on acknowledgement"},
+    [MUTANT_BASE_ON_RECEIVED] = {"base-on-received", "3", "and not when it is only in memory"},
+    [MUTANT_APPLY_UNDER_LOCK] = {"apply-under-lock", "4", "nothing is applied under L"},
+    [MUTANT_NO_SUSPECT] = {"no-suspect", "7", "what does not fit makes the mailbox merge"},
+    [MUTANT_NO_PUBLISH] = {"no-publish", "6", "what a dead origin had prepared is published"},
+    [MUTANT_NOT_CONSUMED] = {"not-consumed", "6", "the first commit consumes a prepared id"},
+    [MUTANT_NO_FREEZE] = {"no-freeze", "10", "no L while the merge is made"},
+    [MUTANT_DROP_HELD] = {"drop-held", "10", "what is done meanwhile counts as later"},
+    [MUTANT_CAUGHT_UP_EARLY] = {"caught-up-early", "5", "removals wait for all additions"},
+    [MUTANT_FORGET_REMOVAL] = {"forget-removal", "8", "removed on either side is removed"},
+    [MUTANT_ABSENT_REMOVED] = {"absent-removed", "8", "absence is a removal only by a base"},
+    [MUTANT_LACKING_BASE] = {"lacking-base", "8", "nor by a base that may lack something"},
+    [MUTANT_REBIND] = {"rebind", "2", "a UID names one message"},
+    [MUTANT_LOWER_NEXT] = {"lower-next", "2", "N never goes down"},
+    [MUTANT_LOWER_VALIDITY] = {"lower-validity", "15", "the higher UIDVALIDITY wins"},
+    [MUTANT_ONE_SIDES_FLAGS] = {"one-sides-flags", "7", "flags are merged by name"},
+    [MUTANT_TREE_REMOVE_CHANGED] = {"tree-remove-changed", "11", "a mailbox with new mail lives"},
+    [MUTANT_TREE_ORPHANS] = {"tree-orphans", "11", "and so do those above it"},
+    [MUTANT_TREE_CIRCLES] = {"tree-circles", "7", "no directory below itself"},
+    [MUTANT_TREE_TWO_IN_PLACE] = {"tree-two-in-place", "7", "made twice under one name: one"},
+    [MUTANT_TREE_ASYMMETRIC] = {"tree-asymmetric", "7", "both nodes compute the same"},
+    [MUTANT_BASE_BEFORE_STORE] = {"base-before-store", "8", "the base is never ahead of the store"},
+    [MUTANT_JOURNAL_EARLY] = {"journal-early", "4", "the journal outlives the application"},
+    [MUTANT_CLEAR_UNSETTLED] = {"clear-unsettled", "9", "a mark goes when all of it is there"},
+    [MUTANT_CLEAR_NEWER] = {"clear-newer", "9", "and stays for what came since"},
+    [MUTANT_PUBLISH_TWICE] = {"publish-twice", "6", "published once"},
+    [MUTANT_BASE_ON_MERGE] = {"base-on-merge", "3", "the base moves when both have the result"},
+    [MUTANT_UNSEEN] = {"unseen", "9", "what a dead mailfs did not tell is looked for"},
+    [MUTANT_UNSYNCED_LIST] = {"unsynced-list", "2", "UIDs given alone are durable before U"},
+    [MUTANT_UNTIMELY_MET] = {"untimely-met", "2", "the first merge is noted before it is made"},
+};
+
+enum replica_mutant mutant_named(const char *name) {
+    for (enum replica_mutant m = MUTANT_NONE + 1; m < MUTANT_COUNT; m++)
+        if (strcmp(mutants[m].name, name) == 0)
+            return m;
+    return MUTANT_NONE;
+}
