@@ -180,6 +180,17 @@ def assert_no_duplicates(view, folder=None):
             raise util.Fail("%s: %d messages there more than once: %s" % (name, len(twice), twice[:5]))
 
 
+def wait_has(node, user, ids, timeout=10):
+    """Wait until the INBOX on that node has them: what a dead peer had only prepared comes last."""
+    state = {}
+
+    def there():
+        state["missing"] = set(ids) - set(count_ids(user_view(node, user), "INBOX"))
+        return not state["missing"]
+    util.poll(lambda: "%s: %s has these of %d messages: %s" % (
+        node.host, user, len(ids), sorted(state["missing"])[:5]), there, timeout)
+
+
 def assert_has(view, ids, folder="INBOX", exactly=False):
     """Every one of these Message-IDs is in the folder (exactly: and nothing else)."""
     have = set(count_ids(view, folder))

@@ -29,7 +29,7 @@ def test(t):
              max(stalls, default=0))
     t.b.wait_state("alone", timeout=TIMEOUT + 3)
     for user in users:
-        compare.assert_has(compare.user_view(t.b, user), acked[user])
+        compare.wait_has(t.b, user, acked[user])
     # b delivers and numbers on its own
     late = {user: t.b.deliver(user, mail.message("while a is dead")) for user in users}
     start = util.now()
