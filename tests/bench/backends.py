@@ -156,8 +156,7 @@ class Gluster(Backend):
     def pids(self):
         found = {}
         for pid in rundir.netns_pids(self.space):
-            with open("/proc/%d/comm" % pid) as f:
-                name = f.read().strip()
+            name = name_of(pid)
             if name != "sleep":
                 found["%s-%d" % (name, pid)] = pid
         return found
@@ -180,7 +179,7 @@ class Alone(Backend):
         """Before it is mounted: what is in the store already."""
 
     def pids(self):
-        return {n: self.node.daemon(n).running() for n in ("mailfs", "syncd")}
+        return ours(self.node)
 
 
 class Pair(Backend):
@@ -218,8 +217,7 @@ class Pair(Backend):
             f.write(text.replace("%s:%d" % (self.both.b.address, mailfs.PORT), "127.0.0.1:7401"))
 
     def pids(self):
-        return {"%s-%s" % (n, x.letter): x.daemon(n).running()
-                for x in self.both.nodes for n in ("mailfs", "syncd")}
+        return {"%s %s" % (n, x.letter): p for x in self.both.nodes for n, p in ours(x).items()}
 
     def settle(self):
         """What was done has arrived at the peer and is applied there."""
@@ -251,6 +249,25 @@ class RsyncLoop(Backend):
 
     def pids(self):
         return {"rsync": self.pid}
+
+
+def name_of(pid):
+    try:
+        with open("/proc/%d/comm" % pid) as f:
+            return f.read().strip()
+    except OSError:
+        return ""
+
+
+def ours(node):
+    """mailfs (who keeps the mount, and who serves it) and syncd of a node: {name: pid}."""
+    found = {}
+    for pid in sorted(node.space.pids()):
+        name = name_of(pid)
+        if name.startswith("mailfs"):
+            name = name.replace("mailfs-syncd", "syncd")
+            found[name + "'" * sum(n.startswith(name) for n in found)] = pid
+    return found
 
 
 def cpu_seconds(pids):
