@@ -240,6 +240,31 @@ bool content_is(struct state *st, const char *key, const Mfp__FileState *now) {
     return r == 0 && memcmp(hash, now->sha256.data, sizeof(hash)) == 0;
 }
 
+/* More than that is looked for in a worker. */
+#define AT_HAND_MAX 16
+
+bool content_at_hand(struct state *st, const Mfp__Txn *txn) {
+    char key[STAGE_NAME_MAX];
+    struct mailfs_id dir;
+    bool all = txn->n_ops <= AT_HAND_MAX && wire_id(&txn->dir, &dir) == 0;
+
+    if (!all || pthread_mutex_trylock(&st->mutex) != 0)
+        return false;
+    for (size_t i = 0; all && i < txn->n_ops; i++) {
+        const Mfp__Op *op = txn->ops[i];
+        struct stage_item *it = NULL;
+        if (op->op_case == MFP__OP__OP_MSG && content_op_adds(op->msg)) {
+            prep_key_of(op->msg, key);
+            it = *key ? stage_find(st, key) : NULL;
+            all = it && !it->gone;
+        } else if (op->op_case == MFP__OP__OP_FILE) {
+            all = !op_needs_file(op->file);
+        }
+    }
+    state_unlock(st);
+    return all;
+}
+
 static int missing_file(struct state *st, const struct mailfs_id *dir, const Mfp__OpFile *op,
                         struct content_wants *out) {
     char key[STAGE_NAME_MAX];

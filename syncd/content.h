@@ -33,6 +33,9 @@ void content_wants_free(struct content_wants *w); /* frees what it holds, leaves
  * removes it follows.
  */
 int content_missing(struct state *st, const Mfp__Txn *txn, struct content_wants *out);
+/* Without waiting for a disk or a lock: is all of it certainly in the stage? Else content_missing()
+ * tells. */
+bool content_at_hand(struct state *st, const Mfp__Txn *txn);
 /* What of the peer's listing is not here (merge, seeding), by (container, base name or file). */
 int content_lacks(struct state *st, const Mfp__Listing *theirs, struct content_wants *out);
 /* The peer has it no more: the operation that refers to it is applied as if it were not there. */

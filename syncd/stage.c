@@ -15,6 +15,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -39,7 +40,7 @@ struct stage_file {
     char temp[STAGE_TEMP_MAX];
     char file[STAGE_NAME_MAX];
     char key[STAGE_NAME_MAX];
-    bool has_meta;
+    bool sized, has_meta; /* sized: the name says how long it is */
     uint32_t mode, uid, gid;
     int64_t mtime_ns;
 };
@@ -302,6 +303,7 @@ int stage_begin_prep(struct state *st, const struct stage_prep *prep, const stru
     snprintf(f->file, sizeof(f->file), "%.40s-%s-%s-%016" PRIx64 "-%.*s", f->key,
              mailfs_id_format(dir, hex), mailfs_id_format(&rec.parent, parent_hex),
              meta ? meta->size : 0, (int)n, tmp_name);
+    f->sized = meta && meta->size > 0;
     return begin(f, NULL, out);
 }
 
@@ -366,26 +368,35 @@ static int set_meta(struct stage_file *f) {
     return r;
 }
 
+/*
+ * A prepared content gets its name first and is made durable then: the file's fsync commits the
+ * rename with it, and that of the directory finds little left to do. One commit of the file
+ * system's journal instead of two while a delivery waits (5 % of a replicated one's latency). What
+ * a power cut leaves of it is shorter than its name says. What was fetched is looked for by its
+ * name, so it is whole before it has one.
+ */
 int stage_commit(struct stage_file *f, bool durable) {
     struct state *st = f->st;
+    bool late = f->sized, named;
     int r = set_meta(f);
 
-    if (r == 0 && durable && f->fd >= 0)
+    if (r == 0 && durable && !late && f->fd >= 0)
         r = io_fsync(f->fd);
     if (r == 0)
         r = io_rename(st->stage, f->temp, st->stage, f->file, 0);
-    if (r < 0) {
-        state_fail(st, r, &f->dir, "cannot stage a content");
-        stage_abandon(f);
-        return r;
-    }
-    r = durable ? io_fsync(st->stage) : 0;
+    named = r == 0;
+    if (r == 0 && durable && late)
+        r = io_fsync(f->fd);
+    if (r == 0 && durable)
+        r = io_fsync(st->stage);
     if (r == 0)
         r = stage_note(st, f->key, f->file, false);
     if (r < 0)
         state_fail(st, r, &f->dir, "cannot stage a content");
     else if (!durable)
         stage_note_loose(st, f->key);
+    if (!named)
+        io_unlink(st->stage, f->temp);
     if (f->fd >= 0)
         close(f->fd);
     free(f);

@@ -200,6 +200,29 @@ static void test_nobody_to_publish_to(void **state) {
     assert_int_equal(count_in(&p.b, ".mailfs/kept", "l-"), 1);
 }
 
+/* A power cut between the name of a prepared content and its fsync: it is not mail. */
+static void test_cut_short(void **state) {
+    char path[512], file[300] = "";
+    struct dirent *de;
+    DIR *d;
+
+    fs_write(&p.a, "u/tmp/5.tmp", "five\n");
+    stores_prepare(&p.a, &p.b, "u", "5.tmp", "u/tmp/5.tmp", 5);
+    node_reopen(&p.b);
+    assert_int_equal(count_in(&p.b, ".mailfs/stage", "p-"), 1);
+    snprintf(path, sizeof(path), "%s/.mailfs/stage", p.b.store);
+    d = opendir(path);
+    assert_non_null(d);
+    while ((de = readdir(d)))
+        if (strncmp(de->d_name, "p-", 2) == 0)
+            snprintf(file, sizeof(file), "%s", de->d_name);
+    closedir(d);
+    snprintf(path, sizeof(path), "%s/.mailfs/stage/%s", p.b.store, file);
+    assert_int_equal(truncate(path, 3), 0);
+    node_reopen(&p.b);
+    assert_int_equal(count_in(&p.b, ".mailfs/stage", "p-"), 0);
+}
+
 /* Of a round that was put off: another message of that name is not taken for it. */
 static void test_stale_stage(void **state) {
     struct content_wants wants;
@@ -298,7 +321,8 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         T(test_refs_of_another),   T(test_published_and_named),  T(test_store_of_a_backup),
         T(test_state_of_a_backup), T(test_store_ahead_by_one),   T(test_publish_homeless),
-        T(test_publish_above),     T(test_nobody_to_publish_to), T(test_stale_stage),
+        T(test_publish_above),     T(test_nobody_to_publish_to), T(test_cut_short),
+        T(test_stale_stage),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
