@@ -35,7 +35,7 @@ struct maildir_uidrec {
 struct maildir_uidlist_report {
     size_t line;          /* 1 is the header; 0: no error */
     const char *what;     /* static text; NULL: no error */
-    bool torn;            /* the last line has no '\n': it was ignored */
+    bool torn;            /* the last line has no '\n', or NULs follow: ignored */
     size_t used;          /* bytes up to the end of the last whole line */
     size_t duplicates;    /* records dropped since a later one has the base */
     unsigned int version; /* 1 or 3 as read (formatting always gives 3) */
@@ -48,8 +48,9 @@ int maildir_uidlist_new(uint32_t validity, uint32_t next, const char *guid,
 /*
  * Read a whole file. Strict: -EBADMSG for what Dovecot would call corrupted (and then unlink), with
  * report->line and ->what; -EPROTONOSUPPORT for version 2 and unknown versions; -EFBIG; -ENOMEM. An
- * empty text is -ENODATA. A last line without '\n' is being appended right now: ignored,
- * report->torn. report may be NULL.
+ * empty text is -ENODATA. A last line without '\n' is being appended right now, and NULs up to the
+ * end are an append that a power cut has kept from the disk: ignored, report->torn. report may be
+ * NULL.
  */
 int maildir_uidlist_parse(const char *text, size_t len, struct maildir_uidlist **out,
                           struct maildir_uidlist_report *report);

@@ -21,6 +21,7 @@ struct reader {
     const char *p, *end; /* what is left */
     const char *start;
     struct maildir_uidlist_report *rep;
+    bool cut; /* the file goes on behind end, with what a power cut has left of it */
 };
 
 /* The next whole line without its end; false at the end of all whole lines. */
@@ -28,7 +29,7 @@ static bool next_line(struct reader *r, const char **line, size_t *len) {
     const char *eol = memchr(r->p, '\n', (size_t)(r->end - r->p));
 
     if (!eol) {
-        r->rep->torn = r->p < r->end;
+        r->rep->torn = r->cut || r->p < r->end;
         return false;
     }
     *line = r->p;
@@ -210,18 +211,26 @@ static int parse_records(struct reader *r, struct maildir_uidlist *l) {
     return 0;
 }
 
+/* The end of an append that a power cut kept from the disk reads as NULs: the size was there first.
+ */
 static int check_text(struct reader *r, const char *text, size_t len) {
+    const char *nul = len > 0 ? memchr(text, '\0', len) : NULL;
+
     if (len > MAILDIR_UIDLIST_TEXT_MAX)
         return -EFBIG;
-    if (len > 0 && memchr(text, '\0', len))
-        return refuse(r, -EBADMSG, "NUL in the file");
-    return 0;
+    if (!nul)
+        return 0;
+    r->cut = true;
+    r->end = nul;
+    while (nul < text + len && *nul == '\0')
+        nul++;
+    return nul == text + len ? 0 : refuse(r, -EBADMSG, "NUL in the file");
 }
 
 int maildir_uidlist_parse(const char *text, size_t len, struct maildir_uidlist **out,
                           struct maildir_uidlist_report *report) {
     struct maildir_uidlist_report dummy;
-    struct reader r = {text, text + len, text, report ? report : &dummy};
+    struct reader r = {text, text + len, text, report ? report : &dummy, false};
     struct maildir_uidlist *l;
     int err;
 
@@ -251,7 +260,7 @@ int maildir_uidlist_parse(const char *text, size_t len, struct maildir_uidlist *
 int maildir_uidlist_parse_tail(struct maildir_uidlist *list, const char *text, size_t len,
                                struct maildir_uidlist_report *report) {
     struct maildir_uidlist_report dummy;
-    struct reader r = {text, text + len, text, report ? report : &dummy};
+    struct reader r = {text, text + len, text, report ? report : &dummy, false};
     int err;
 
     memset(r.rep, 0, sizeof *r.rep);

@@ -388,8 +388,29 @@ static void test_large(void **state) {
     maildir_uidlist_free(l);
 }
 
+/* What ext4 shows of an append that was under way when the power went. */
+static void test_power_cut(void **state) {
+    (void)state;
+    static const char whole[] = "3 V17 N9\n1 :a\n\0\0\0", half[] = "3 V17 N9\n1 :a\n2 :b\0\0",
+                      within[] = "3 V17 N9\n1 :a\n\0\0\n2 :b\n";
+    struct maildir_uidlist_report rep;
+    struct maildir_uidlist *l;
+
+    assert_int_equal(maildir_uidlist_parse(whole, sizeof whole - 1, &l, &rep), 0);
+    assert_true(rep.torn);
+    assert_int_equal(rep.used, 14);
+    assert_int_equal(maildir_uidlist_count(l), 1);
+    maildir_uidlist_free(l);
+    assert_int_equal(maildir_uidlist_parse(half, sizeof half - 1, &l, &rep), 0);
+    assert_true(rep.torn);
+    assert_int_equal(maildir_uidlist_count(l), 1);
+    maildir_uidlist_free(l);
+    assert_int_equal(maildir_uidlist_parse(within, sizeof within - 1, &l, &rep), -EBADMSG);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_power_cut),
         cmocka_unit_test(test_parse),
         cmocka_unit_test(test_nul_is_refused),
         cmocka_unit_test(test_tail),
