@@ -57,5 +57,8 @@ class Disk:
                     pass
 
     def free(self):
-        if os.path.exists(self.ballast):
+        """True if it was full."""
+        was = os.path.exists(self.ballast)
+        if was:
             os.unlink(self.ballast)
+        return was

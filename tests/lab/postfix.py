@@ -6,6 +6,7 @@ same mailbox of USER.
 """
 
 import os
+import stat
 
 from . import util
 from .dovecot import GID, UID
@@ -127,9 +128,17 @@ class Postfix:
         """The ids of messages still queued."""
         found = []
         for part in ("incoming", "active", "deferred", "maildrop"):
-            for _dir, _dirs, files in os.walk(os.path.join(self.spool, "queue", part)):
-                found += files
+            for where, _dirs, files in os.walk(os.path.join(self.spool, "queue", part)):
+                found += [f for f in files if self.accepted(os.path.join(where, f))]
         return found
+
+    @staticmethod
+    def accepted(path):
+        """What nobody was answered for, since cleanup(8) died or the disk was full, is not executable."""
+        try:
+            return bool(os.stat(path).st_mode & stat.S_IXUSR)
+        except OSError:
+            return False
 
     def wait_delivered(self, timeout=20):
         util.poll(lambda: "%s: queue empty, there is %s" % (self.node.host, self.queue()),

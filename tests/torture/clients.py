@@ -106,7 +106,7 @@ class Sender(Client):
         users = self.random.sample(self.load.users, self.random.choice((1, 1, 1, 2)))
         inboxes = {u: ledger.books[u].folder("INBOX") for u in users}
         for user in users:
-            ledger.adding(user, inboxes[user], ident, digest, self.node, self.way)
+            ledger.adding(user, inboxes[user], ident, self.node, digest, self.way)
         if self.way == "smtp":
             self.node.smtp(users, text, PATIENCE)
             good = users
@@ -206,7 +206,7 @@ class Reader(Client):
         text = self.message("append")
         ident = mail.message_id(text)
         flags = [f for f in self.own if self.random.random() < 0.4]
-        self.ledger.adding(self.user, folder, ident, mail.text_digest(text), self.node, "append")
+        self.ledger.adding(self.user, folder, ident, self.node, mail.text_digest(text), "append")
         self.session.append(name, text, " ".join(flags))
         self.ledger.added(self.user, folder, ident, flags)
         code = re.search(r"APPENDUID (\d+) (\d+)", self.session.said)
@@ -219,7 +219,7 @@ class Reader(Client):
         name, target = self.some_folder(but=folder)
         if uid is None or target is None or (target, ident) in self.book.copies:
             return
-        self.ledger.adding(self.user, target, ident)
+        self.ledger.adding(self.user, target, ident, self.node)
         if verb == "move":
             self.ledger.removing(self.user, folder, ident, moved=True)
         answers = getattr(self.session, verb)(uid, name)

@@ -169,7 +169,9 @@ def heal_node(node):
     node.disk.mount()
     for pid in node.space.pids():
         util.proc_signal(pid, signal.SIGCONT)
-    node.disk.free()
+    if node.disk.free():
+        # its master starts nothing anew for a minute where something could not be written
+        util.poll("%s: end of Postfix" % node.host, lambda: not postfix_left(node), 20)
     for name in ("syncd", "mailfs"):
         if not node.daemon(name).running():
             node.start(name)

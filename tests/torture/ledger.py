@@ -21,6 +21,11 @@ UNSYNCED = 12.0
 # what a node answered so shortly before it ended may not have left it yet, if nothing waits for it
 UNSENT = 1.0
 
+# With these a syncd loses what it had in memory only; it is on disk after a checkpoint, each ten
+# seconds, and for all of an outage and a round of catching up that can take longer.
+FORGETFUL = ("kill-syncd", "crash", "power")
+CHECKPOINT = 30.0
+
 BOTH = frozenset((True, False))
 
 
@@ -42,7 +47,7 @@ class Copy:
         self.doomed = False         # somebody has tried to remove it
         self.flags = {}             # flag -> set of bool: what it may be
         self.removals = []          # when each answered one was answered
-        self.added = util.now()
+        self.added, self.node = util.now(), None    # when and where it was last put there
 
 
 class Folder:
@@ -76,8 +81,11 @@ class Ledger:
     def __init__(self, users):
         self.lock = threading.RLock()
         self.books = {user: Book(user) for user in users}
+        self.full = set()           # letters of nodes whose disk has been full in this round: see holds()
+        self.deaths = []            # (when, letter) of each syncd, with its node or alone; of all rounds
         self.undone = []            # (when, node, durable when in sync, what makes it doubtful)
         self.outages = []           # (kind, letters, begin): of this round
+        self.twice = []             # Message-IDs, as often as Postfix says that they may be sent once more
         self.accepted = collections.Counter()
         for user in users:
             self.folder_made(self.folder_making(user, "INBOX"), None)
@@ -90,6 +98,17 @@ class Ledger:
     def outage(self, kind, nodes):
         with self.lock:
             self.outages.append((kind, frozenset(n.letter for n in nodes), util.now()))
+            if kind == "full":
+                self.full |= {n.letter for n in nodes}
+            if kind in FORGETFUL:
+                self.deaths += [(util.now(), n.letter) for n in nodes]
+
+    def both_forgot(self):
+        """Has each node forgotten what was agreed on since its last checkpoint?  What one of them alone
+        has forgotten it learns from the other; after both: union (DESIGN)."""
+        last = {letter: when for when, letter in self.deaths}
+        recent = self.outages and max(last.values(), default=0) >= self.outages[0][2]
+        return bool(recent) and len(last) == 2 and abs(last["a"] - last["b"]) < CHECKPOINT
 
     def power_cut(self, node, alone_since, both):
         """Make doubtful what this node answered and had not on a disk.
@@ -105,17 +124,22 @@ class Ledger:
                 if where is node and when > now - window:
                     doubt()
 
+    def holds(self, node):
+        """Does what this node says of flags and removals count?  With a full disk Dovecot has its indexes
+        in memory only, goes on without its lock, and answers with what nobody else will ever see."""
+        return node.letter not in self.full
+
     # --- messages ---------------------------------------------------------------------------
 
-    def adding(self, user, folder, ident, digest=None, node=None, way=""):
-        """A message is about to be put into a folder."""
+    def adding(self, user, folder, ident, node, digest=None, way=""):
+        """A message is about to be put into a folder; digest: of a new one's text."""
         book = self.books[user]
         with self.lock:
             if ident not in book.messages:
                 book.messages[ident] = Message(digest, node, way)
             copy = book.copies[folder, ident]
             copy.most += 1
-            copy.added = util.now()
+            copy.added, copy.node = util.now(), node
             return copy
 
     def added(self, user, folder, ident, flags=()):
@@ -151,7 +175,8 @@ class Ledger:
         def back():
             copy.most += 1
         with self.lock:
-            copy.most = max(copy.most - 1, 0)
+            copy.most = max(copy.most - self.holds(node), 0)
+            copy.flags = {}
             copy.removals.append(util.now())
             self.note(node, True, back)
             self.accepted["removals"] += 1
@@ -167,7 +192,8 @@ class Ledger:
         def doubt():
             copy.flags[flag] = set(BOTH)
         with self.lock:
-            copy.flags[flag] = {value}
+            # of two it is not known whose it is
+            copy.flags[flag] = {value} if copy.most == 1 and self.holds(node) else set(BOTH)
             self.note(node, True, doubt)
             self.accepted["flags"] += 1
 
@@ -215,25 +241,31 @@ class Ledger:
                         self.doom(book.messages[ident])
 
     def folder_deleted(self, user, folder, node):
-        book = self.books[user]
-
-        gone = []
+        book, gone = self.books[user], []
 
         def doubt():
             folder.may = True
             for copy, most in gone:
                 copy.most += most
         with self.lock:
-            # what is put there meanwhile, on the other node perhaps, keeps the folder alive
             folder.may = False
             for (where, _ident), copy in book.copies.items():
-                if where is folder and copy.added < folder.deleting:
+                if where is not folder:
+                    continue
+                if self.known_at(node, copy, folder.deleting):
                     gone.append((copy, copy.most))
                     copy.most = 0
                     copy.removals.append(util.now())
-                folder.may |= where is folder and copy.most > 0
+                # what else was put there keeps the folder alive
+                folder.may |= copy.most > 0
             self.note(node, False, doubt)
             self.accepted["folders"] += 1
+
+    def known_at(self, node, copy, when):
+        """Was this copy there, for this node, at that moment?  Not if the other one had put it there
+        and the two may have been apart."""
+        parted = min((begin for _kind, _letters, begin in self.outages), default=when)
+        return copy.added < (when if copy.node is node else min(when, parted - UNSENT))
 
     def subscribing(self, user, name, on):
         book = self.books[user]
@@ -254,4 +286,4 @@ class Ledger:
 
     def new_round(self):
         with self.lock:
-            self.undone, self.outages = [], []
+            self.undone, self.outages, self.full = [], [], set()

@@ -88,13 +88,13 @@ class Judge:
 
     def too_many(self, key, copy, number):
         """A second delivery, or a removal that was undone?  Where both may be, the former."""
-        message = self.book.messages[key[1]]
-        again = min(number, 1) if self.cut_off(message) else 0
-        back = min(number - again, len(copy.removals)) if copy else 0
+        again = min(number, self.cut_off(key[1]))
+        union = self.ledger.both_forgot()
+        back = number - again if union else min(number - again, len(copy.removals)) if copy else 0
         if again:
-            self.add("duplicated (allowed)", "%s", self.where(key))
+            self.add("duplicated (allowed)", "%s", self.where(key), number=again)
         if back:
-            fine = any(self.parting(when) for when in copy.removals)
+            fine = union or any(self.parting(when) for when in copy.removals)
             self.add("came back (allowed)" if fine else "came back", "%s", self.where(key), number=back)
         if number > again + back:
             self.add("duplicated", "%s: %d times", self.where(key), self.there[key],
@@ -105,13 +105,17 @@ class Judge:
         return any(self.kinds[kind].parts and begin < when + 1.0
                    for kind, _letters, begin in self.ledger.outages)
 
-    def cut_off(self, message):
-        """Was the message's delivery cut off, by the end of something on its way?"""
+    def cut_off(self, ident):
+        """How often was the message's delivery cut off, by the end of something on its way?"""
+        message = self.book.messages[ident]
         if message.node is None:
-            return False
+            return 0
         last = (message.answered or util.now()) + (QUEUED if message.way == "smtp" else 0.5)
-        return any(self.kinds[kind].cuts and message.node.letter in letters and message.sent < begin + 1.0
-                   and begin < last for kind, letters, begin in self.ledger.outages)
+        times = [begin for kind, letters, begin in self.ledger.outages
+                 if self.kinds[kind].cuts and message.node.letter in letters
+                 and message.sent < begin + 1.0 and begin < last]
+        # the name it was prepared with, the last one it got, and what its sender tried once more
+        return max(2 * len(times), self.ledger.twice.count(ident))
 
     def nowhere(self):
         total = collections.Counter()
@@ -128,7 +132,8 @@ class Judge:
     def check_flags(self, key, copy):
         for flag, values in copy.flags.items():
             if (flag.lower() in self.flags[key]) not in values:
-                self.add("flags lost", "%s: %s is not %s", self.where(key), flag, values)
+                self.add("flags undone (allowed)" if self.ledger.both_forgot() else "flags lost",
+                         "%s: %s is not %s", self.where(key), flag, values)
 
     def check_subscriptions(self, view):
         for name in set(view["subscribed"]) | set(self.book.subscribed):
@@ -153,15 +158,16 @@ class Judge:
         for key, number in self.there.items():
             copy = book.copies[key]
             copy.least = copy.most = number
+        # a message that is nowhere stays known: it could come back, much later even
         here = {ident for _folder, ident in book.copies}
-        book.messages = {i: m for i, m in book.messages.items() if i in here}
-        for message in book.messages.values():
-            message.kept, message.doomed = True, False
+        for ident, message in book.messages.items():
+            message.kept, message.doomed = ident in here, False
         book.subscribed = {name: {True} for name in view["subscribed"]}
 
     def settle_copy(self, key, copy):
         copy.removals, copy.doomed = [], False
-        copy.flags = {flag: {flag.lower() in self.flags[key]} for flag in copy.flags}
+        one = self.there[key] == 1
+        copy.flags = {flag: {flag.lower() in self.flags[key]} for flag in copy.flags if one}
 
 
 def judge(ledger, kinds, user, view):

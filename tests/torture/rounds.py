@@ -141,6 +141,7 @@ class Torture:
         self.lab.wait(chance.uniform(0.2, 1.0))
         in_sync = self.settle(figures)
         names = [n for n in names if n]
+        self.read_queues()
         self.judge(figures)
         self.read_logs(figures)
         self.total.add(figures, names, in_sync, self.load.longest())
@@ -190,10 +191,28 @@ class Torture:
     def mark_logs(self):
         self.offsets = {p: os.path.getsize(p) for p in self.pair.logs()}
 
+    def said(self, path):
+        """The lines of a log since the round began."""
+        with open(path, errors="replace") as f:
+            f.seek(self.offsets.get(path, 0))
+            return f.read().splitlines()
+
+    def read_queues(self):
+        """What Postfix says it will have to send once more."""
+        for node in self.pair.nodes:
+            idents = {}
+            for line in self.said(node.postfix.log):
+                words = re.search(r"cleanup\[\d+\]: (\w+): message-id=(\S+)", line)
+                if words:
+                    idents[words.group(1)] = words.group(2)
+                words = re.search(r"lmtp\[\d+\]: (\w+): .*may be sent more than once", line)
+                if words and words.group(1) in idents:
+                    self.ledger.twice.append(idents[words.group(1)])
+
     def read_logs(self, figures):
         for path in self.pair.logs():
             name = os.path.basename(path)
-            for line in util.tail(path, self.offsets.get(path, 0), 100000):
+            for line in self.said(path):
                 if name == "postfix.log" and "status=bounced" in line:
                     figures.add("bounced", line)
                 elif name in ("mailfs.log", "syncd.log") and case.SANITIZER.search(line):

@@ -32,7 +32,7 @@ class Judging(unittest.TestCase):
             self.deliver(ident)
 
     def deliver(self, ident, answered=True, way="lmtp"):
-        self.ledger.adding("u", self.inbox, ident, "h", A, way)
+        self.ledger.adding("u", self.inbox, ident, A, "h", way)
         if answered:
             self.ledger.added("u", self.inbox, ident)
 
@@ -51,6 +51,10 @@ class Judging(unittest.TestCase):
     def test_missing(self):
         self.assertEqual(self.found(["<1>"]), {"missing": 1})
         self.assertEqual(self.found(["<1>"]), {}, "what is wrong is counted once")
+
+    def test_tried_again(self):
+        self.ledger.twice.append("<1>")
+        self.assertEqual(self.found(["<1>", "<1>", "<2>"]), {"duplicated (allowed)": 1})
 
     def test_unanswered(self):
         self.deliver("<3>", answered=False)
@@ -91,6 +95,12 @@ class Judging(unittest.TestCase):
         self.ledger.stored("u", self.inbox, "<1>", "kw", False, A)
         self.assertEqual(self.found([row("<1>", ["kw"]), "<2>"]), {"flags lost": 1})
 
+    def test_flags_full(self):
+        self.ledger.outage("full", [A])
+        self.ledger.storing("u", self.inbox, "<1>", "kw", True)
+        self.ledger.stored("u", self.inbox, "<1>", "kw", True, A)
+        self.assertEqual(self.found(), {})
+
     def cut_power(self, alone_since, both=False):
         self.ledger.storing("u", self.inbox, "<1>", "kw", True)
         self.ledger.stored("u", self.inbox, "<1>", "kw", True, A)
@@ -113,6 +123,16 @@ class Judging(unittest.TestCase):
         self.ledger.removed("u", self.inbox, "<2>", A)
         self.assertEqual(self.found(["<2>"]), {"came back": 1})
 
+    def test_both_died(self):
+        self.ledger.storing("u", self.inbox, "<1>", "kw", True)
+        self.ledger.stored("u", self.inbox, "<1>", "kw", True, A)
+        self.ledger.removing("u", self.inbox, "<2>")
+        self.ledger.removed("u", self.inbox, "<2>", A)
+        self.ledger.outage("kill-syncd", [A])
+        self.assertFalse(self.ledger.both_forgot())
+        self.ledger.outage("kill-syncd", [B])
+        self.assertEqual(self.found(), {"came back (allowed)": 1, "flags undone (allowed)": 1})
+
     def test_expunged_at_the_parting(self):
         self.ledger.removing("u", self.inbox, "<2>")
         self.ledger.removed("u", self.inbox, "<2>", A)
@@ -120,7 +140,7 @@ class Judging(unittest.TestCase):
         self.assertEqual(self.found(), {"came back (allowed)": 1})
 
     def move(self, answered):
-        self.ledger.adding("u", self.work, "<1>")
+        self.ledger.adding("u", self.work, "<1>", A)
         self.ledger.removing("u", self.inbox, "<1>", moved=True)
         if answered:
             self.ledger.added("u", self.work, "<1>")
@@ -160,6 +180,14 @@ class Judging(unittest.TestCase):
         self.ledger.folder_deleting("u", self.work)
         self.ledger.folder_deleted("u", self.work, A)
         self.assertEqual(self.found(), {"folders wrong": 1})
+
+    def test_folder_deleted_and_used(self):
+        self.ledger.outage("cut", [A, B])
+        self.ledger.adding("u", self.work, "<3>", B, "h", "append")
+        self.ledger.added("u", self.work, "<3>")
+        self.ledger.folder_deleting("u", self.work)
+        self.ledger.folder_deleted("u", self.work, A)
+        self.assertEqual(self.found(work=["<3>"]), {}, "the other node had put something there")
 
     def test_subscriptions(self):
         self.ledger.subscribing("u", "F", True)

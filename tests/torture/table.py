@@ -18,7 +18,8 @@ WRONG = collections.OrderedDict((
 # what may be, and is counted
 ALLOWED = collections.OrderedDict((
     ("duplicated (allowed)", "deliveries that were cut off and tried again, or were under way when mailfs was killed"),
-    ("came back (allowed)", "removals that were under way when the nodes parted"),
+    ("came back (allowed)", "removals that were under way when the nodes parted, or after both had died"),
+    ("flags undone (allowed)", "changes of flags after both nodes had died"),
 ))
 
 

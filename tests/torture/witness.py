@@ -19,6 +19,7 @@ class Witness:
                 if first is None:
                     self.seen[user, folder, validity, uid] = ident
                 elif ident is not None and first != ident:
+                    self.seen[user, folder, validity, uid] = ident      # counted once
                     self.rebound.append("%s: %s/%s UIDVALIDITY %d UID %d named %s, now %s" % (
                         where, user, sorted(folder.names), validity, uid, first, ident))
 
