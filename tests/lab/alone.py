@@ -92,7 +92,6 @@ class Alone:
             util.poll("the end of mailfs", lambda: util.reap_children() or not util.proc_alive(self.pid), 15)
         finally:
             util.proc_signal(self.pid, signal.SIGKILL)
-            for point in rundir.mounts_below(self.mount):
-                util.run(["umount", "-l", point], check=False)
+            rundir.take_mounts_away(self.mount)
             if not rundir.mounts_below(self.mount):
                 shutil.rmtree(self.dir, ignore_errors=True)

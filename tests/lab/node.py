@@ -103,9 +103,8 @@ class Node:
         # not before: whoever is still alive could answer a client for what the disk no longer takes
         if power:
             self.disk.cut()
-        util.kill_all(self.space.pids, self.host)
-        for point in rundir.mounts_below(self.mount):
-            util.run(["umount", "-l", point], check=False)
+        util.kill_all(self.space.pids, self.host,
+                      then=lambda: rundir.take_mounts_away(self.mount))
         if power:
             self.disk.unmount()
         self.dovecot.forget_pid()

@@ -7,6 +7,7 @@ namespaces they live in, which are ours alone; no process is looked for by name.
 """
 
 import contextlib
+import ctypes
 import json
 import os
 import shutil
@@ -16,6 +17,7 @@ import tempfile
 from . import util
 
 PREFIX = "mailfs-lab-"
+_LIBC = ctypes.CDLL(None, use_errno=True)
 
 
 def base():
@@ -78,15 +80,36 @@ def netns_pids(name):
     return pids
 
 
-def mounts_below(path):
-    """Mount points at or below path, innermost first."""
+def mounts_below(path, kind=""):
+    """Mount points at or below path, of file systems whose type begins so, innermost first."""
     points = []
     with open("/proc/self/mountinfo") as f:
         for line in f:
             point = line.split()[4].encode().decode("unicode_escape")
+            if not line.partition(" - ")[2].startswith(kind):
+                continue
             if point == path or point.startswith(path.rstrip("/") + "/"):
                 points.append(point)
     return points[::-1]
+
+
+def take_away(point):
+    """Unmount, whatever is stuck there.
+
+    Forced: a daemon that was killed while a thread of its own waited in the kernel for an answer from
+    it does not end before its connection is, nor do those who work in the mount.
+    """
+    force, detach = 1, 2
+    if _LIBC.umount2(point.encode(), force | detach) != 0:
+        error = ctypes.get_errno()
+        raise OSError(error, "umount %s: %s" % (point, os.strerror(error)))
+
+
+def take_mounts_away(path, kind="fuse."):
+    """The FUSE mounts below path, innermost first."""
+    for point in mounts_below(path, kind):
+        with contextlib.suppress(OSError):
+            take_away(point)
 
 
 def recorded_pids(path):
@@ -120,9 +143,9 @@ def destroy(path, keep=False):
     def pids():
         return recorded_pids(path) + [p for n in names for p in netns_pids(n)]
 
-    step(util.kill_all, pids, "run " + path)
+    step(util.kill_all, pids, "run " + path, 10.0, lambda: take_mounts_away(path))
     for point in mounts_below(path):
-        step(util.run, ["umount", "-l", point])
+        step(take_away, point)
     for name in names:
         if os.path.exists("/run/netns/" + name):
             step(util.run, ["ip", "netns", "delete", name])

@@ -104,12 +104,13 @@ def spawn(argv, log, env=None):
     return child.pid
 
 
-def kill_all(list_pids, what, timeout=10.0):
-    """SIGKILL whatever list_pids() returns until it returns nothing."""
+def kill_all(list_pids, what, timeout=10.0, then=lambda: None):
+    """SIGKILL whatever list_pids() returns until it returns nothing; then() after each round."""
     def gone():
         pids = [p for p in list_pids() if proc_alive(p)]
         for pid in pids:
             proc_signal(pid, signal.SIGKILL)
+        then()
         reap_children()
         return not pids
     poll(lambda: "%s still has %s" % (what, describe(list_pids())), gone, timeout)
