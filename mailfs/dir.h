@@ -24,6 +24,7 @@ struct dir {
     bool local_name;         /* its name alone says that nothing in it is sent */
     struct mailfs_id id;     /* of a container */
     bool has_id;             /* so, and known by it */
+    bool lock_was_left;      /* raise the next UID before the next L: lock.c */
     _Atomic bool sought;     /* no file in it was taken over without its name */
     pthread_rwlock_t names;  /* shared: a name is made or goes; exclusive: a listing is taken */
     _Atomic uint64_t marked; /* the generation of the mark it has */

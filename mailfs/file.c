@@ -67,7 +67,7 @@ static struct file *file_again(uint64_t fh) {
     struct spot at;
     if (in == NULL || in->type != S_IFREG)
         return NULL;
-    int flags = (int)k->flags & ~(O_CREAT | O_EXCL | O_TRUNC);
+    int flags = (int)(atomic_load(&k->flags) & ~KEEP_FILE_DIRTY) & ~(O_CREAT | O_EXCL | O_TRUNC);
     int fd = inode_open(in, flags & FILE_BACKING_FLAGS);
     if (fd < 0)
         return NULL;
@@ -79,6 +79,8 @@ static struct file *file_again(uint64_t fh) {
         f->fh = fh;
         file_enter(f);
         keep_file_set_user(fh, f);
+        if (placed && (atomic_load(&k->flags) & KEEP_FILE_DIRTY) != 0)
+            file_dirty(f, at.w.cont);
     } else {
         close(fd);
     }
@@ -100,6 +102,15 @@ struct file *file_of(uint64_t fh) {
         f = file_again(fh);
     pthread_mutex_unlock(&opening);
     return f;
+}
+
+static void open_dirty(uint64_t fh, const struct keep_file *k) {
+    if ((atomic_load(&k->flags) & KEEP_FILE_DIRTY) != 0)
+        file_of(fh);
+}
+
+void file_take_over(void) {
+    keep_file_each(open_dirty);
 }
 
 struct file *file_closed(uint64_t fh) {
@@ -143,6 +154,7 @@ void file_dirty(struct file *f, struct inode *container) {
         f->dirty = true;
         f->dirty_in = container;
         inode_ref(container);
+        keep_file_set_dirty(f->fh, true);
         DL_APPEND2(container->dir->dirty, f, dprev, dnext);
     }
     pthread_mutex_unlock(&files);
@@ -154,6 +166,7 @@ static struct inode *dirty_off(struct file *f) {
     DL_DELETE2(container->dir->dirty, f, dprev, dnext);
     f->dirty = false;
     f->dirty_in = NULL;
+    keep_file_set_dirty(f->fh, false);
     return container;
 }
 

@@ -10,7 +10,7 @@
  * dies.
  *
  * The handle that the kernel has for it outlives this worker; another one opens the file anew, by
- * its inode, when the handle is first used. What was dirty then is known by the marks.
+ * its inode, when the handle is first used; what is dirty stays so.
  */
 
 #include <stdbool.h>
@@ -50,6 +50,8 @@ void file_unref(struct file *f);
  * any more: the file was removed while another worker had it open.
  */
 struct file *file_of(uint64_t fh);
+/* Opens those that were left dirty, so that U finds them. Before there are requests. */
+void file_take_over(void);
 /* The kernel has closed it: NULL if it was never used here (and is no more). The caller's
  * reference. */
 struct file *file_closed(uint64_t fh);

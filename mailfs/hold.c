@@ -8,7 +8,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/fuse.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdint.h>
@@ -38,8 +37,6 @@ enum {
 /* How serving a mount ends. */
 enum outcome { STOPPED, DIED, GIVEN_UP };
 
-#define HAS_RESEND (UINT64_C(1) << 39) /* FUSE_HAS_RESEND, of Linux 6.9 */
-
 struct holding {
     const struct hold_args *args;
     int fuse_fd, mem_fd, signal_fd;
@@ -68,10 +65,11 @@ static void take_signals(struct holding *h) {
 static void wait_a_while(struct holding *h, const struct hold_worker *w, int timeout) {
     struct pollfd p[] = {{.fd = h->signal_fd, .events = POLLIN},
                          {.fd = w->ctl, .events = POLLIN},
-                         {.fd = w->pidfd, .events = POLLIN}};
-    if (!w->by_thread && (timeout < 0 || timeout > LOOK_MS))
+                         {.fd = w->pidfd, .events = POLLIN},
+                         {.fd = w->sentinel, .events = POLLIN}};
+    if (w->sentinel < 0 && (timeout < 0 || timeout > LOOK_MS))
         timeout = LOOK_MS;
-    poll(p, 3, timeout);
+    poll(p, 4, timeout);
     take_signals(h);
 }
 
@@ -116,20 +114,6 @@ static bool dies_again_and_again(struct holding *h) {
     return ++h->n_deaths >= HOLD_DEATHS_MAX;
 }
 
-/* Does the kernel send again what a worker had read? The environment is for tests. */
-static bool can_keep(void) {
-    struct {
-        struct fuse_in_header h;
-        struct fuse_init_in in;
-    } init;
-    size_t n = atomic_load(&keep.head->init_size);
-    if (n < sizeof init || getenv("MAILFS_NO_RESEND") != NULL)
-        return false;
-    memcpy(&init, keep.head->init, sizeof init);
-    return (init.in.flags & FUSE_INIT_EXT) != 0 &&
-           ((uint64_t)init.in.flags2 << 32 & HAS_RESEND) != 0;
-}
-
 /* One that could start, and has not been let go yet. */
 static int worker_prepared(struct holding *h, struct hold_worker *w, int at_most_ms) {
     int r = hold_worker_start(w, h->args, h->fuse_fd, h->mem_fd);
@@ -145,8 +129,10 @@ static int worker_go(struct holding *h, struct hold_worker *w) {
     int r = hold_worker_say(w, HOLD_GO);
     if (r == 0)
         r = wait_for(h, w, HOLD_READY, -1);
-    if (r == 0)
+    if (r == 0) {
         h->served_from = clock_ms();
+        hold_worker_serves(w);
+    }
     return r;
 }
 
@@ -174,9 +160,9 @@ static enum outcome successor(struct holding *h, uint64_t since) {
 
 /* SIGHUP. The running one is let alone until the new one has said that it can start. */
 static enum outcome replace(struct holding *h) {
-    struct hold_worker next = {.ctl = -1, .pidfd = -1};
+    struct hold_worker next = {.ctl = -1, .pidfd = -1, .sentinel = -1};
     h->replace = false;
-    int r = can_keep() ? worker_prepared(h, &next, REPLACE_MS) : -ENOTSUP;
+    int r = keep_possible() ? worker_prepared(h, &next, REPLACE_MS) : -ENOTSUP;
     if (r != 0) {
         log_error("the worker cannot be replaced, it goes on: %s",
                   r == -ENOTSUP     ? "this kernel cannot keep the mount, restart mailfs instead"
@@ -255,7 +241,7 @@ static enum outcome watch(struct holding *h) {
             uint64_t since = clock_ms();
             if (!h->unmounted)
                 log_warn("worker %d has died", (int)h->worker.pid);
-            if (!can_keep() && !h->unmounted)
+            if (!keep_possible() && !h->unmounted)
                 return dies_again_and_again(h) ? GIVEN_UP : DIED;
             o = successor(h, since);
         } else if (h->replace) {
@@ -312,7 +298,7 @@ static int check(void) {
 
 int hold(const struct hold_args *args) {
     struct holding h = {.args = args, .fuse_fd = -1, .mem_fd = -1};
-    h.worker = (struct hold_worker){.ctl = -1, .pidfd = -1};
+    h.worker = (struct hold_worker){.ctl = -1, .pidfd = -1, .sentinel = -1};
     enum outcome o = GIVEN_UP;
     umask(0);
     signals_open(&h);

@@ -1,10 +1,12 @@
 /*
  * hold_worker - starting a worker, and knowing that it is gone
  *
- * A worker's threads that invalidate or poke can be locked out in the kernel by a request that only
- * the next worker will answer. Such a process has ended and yet waitpid(2) does not tell, nor do
- * its descriptors close. So its end is that of its first thread (PIDFD_THREAD; before Linux 6.9 by
- * looking), and its other threads are looked at one by one.
+ * A worker's threads that invalidate can be locked out in the kernel by a request that only the
+ * next worker will answer. Such a process has ended and yet neither waitpid(2) nor its pidfd tells,
+ * nor do its descriptors close. So its end is seen by that of one thread that never waits there,
+ * the sentinel (PIDFD_THREAD; before Linux 6.9, and before it serves, by looking), and its other
+ * threads are looked at one by one. (A PIDFD_THREAD of the first thread tells nothing of the kind
+ * since 6.15.)
  *
  * Diagnostics: warning: threads of a worker that has ended are still at the store.
  */
@@ -90,11 +92,14 @@ int hold_worker_start(struct hold_worker *w, const struct hold_args *args, int f
     }
     w->pid = pid;
     w->ctl = pair[0];
-    w->pidfd = (int)syscall(SYS_pidfd_open, pid, BY_THREAD);
-    w->by_thread = w->pidfd >= 0;
-    if (!w->by_thread)
-        w->pidfd = (int)syscall(SYS_pidfd_open, pid, 0);
+    w->pidfd = (int)syscall(SYS_pidfd_open, pid, 0);
+    w->sentinel = -1;
     return 0;
+}
+
+void hold_worker_serves(struct hold_worker *w) {
+    int tid = atomic_load(&keep.head->sentinel);
+    w->sentinel = tid > 0 ? (int)syscall(SYS_pidfd_open, tid, BY_THREAD) : -1;
 }
 
 /* A dead process whose other threads are not all gone says so only here. */
@@ -111,10 +116,8 @@ static bool is_zombie(pid_t pid) {
 }
 
 bool hold_worker_ended(const struct hold_worker *w) {
-    struct pollfd p = {.fd = w->pidfd, .events = POLLIN};
-    if (w->pidfd >= 0 && poll(&p, 1, 0) == 1)
-        return true;
-    return !w->by_thread && is_zombie(w->pid);
+    struct pollfd p[] = {{.fd = w->pidfd, .events = POLLIN}, {.fd = w->sentinel, .events = POLLIN}};
+    return poll(p, 2, 0) > 0 || is_zombie(w->pid);
 }
 
 static bool is_walker(pid_t tid) {
@@ -141,7 +144,7 @@ static bool is_at_store(pid_t pid) {
 
 void hold_worker_wait(struct hold_worker *w) {
     uint64_t say = clock_ms() + STILL_THERE_MS;
-    while (!hold_worker_ended(w) || is_at_store(w->pid)) {
+    while (!is_zombie(w->pid) || is_at_store(w->pid)) {
         usleep(500);
         if (clock_ms() < say)
             continue;
@@ -157,9 +160,11 @@ int hold_worker_done(struct hold_worker *w) {
     pid_t pid = waitpid(w->pid, &status, WNOHANG);
     if (w->pidfd >= 0)
         close(w->pidfd);
+    if (w->sentinel >= 0)
+        close(w->sentinel);
     close(w->ctl);
     bool known = pid == w->pid;
-    *w = (struct hold_worker){.ctl = -1, .pidfd = -1};
+    *w = (struct hold_worker){.ctl = -1, .pidfd = -1, .sentinel = -1};
     return known ? status : -1;
 }
 

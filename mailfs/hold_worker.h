@@ -9,10 +9,10 @@
 struct hold_args;
 
 struct hold_worker {
-    pid_t pid;      /* 0: none */
-    int ctl;        /* the socket */
-    int pidfd;      /* readable when it has ended, if the kernel can tell */
-    bool by_thread; /* it can (Linux 6.9), whatever the process's other threads wait for */
+    pid_t pid;    /* 0: none */
+    int ctl;      /* the socket */
+    int pidfd;    /* readable when all of it has ended */
+    int sentinel; /* readable when it is ending, whatever its other threads wait for; or -1 */
 };
 
 /* Where this program lies: asked once, before it is replaced by another version. */
@@ -20,6 +20,9 @@ int hold_worker_program(void);
 
 /* Starts one. 0 or -errno. */
 int hold_worker_start(struct hold_worker *w, const struct hold_args *args, int fuse_fd, int mem_fd);
+
+/* It serves: its sentinel is there. */
+void hold_worker_serves(struct hold_worker *w);
 
 /* Has it ended? Threads of it may still be there, in calls that no signal ends. */
 bool hold_worker_ended(const struct hold_worker *w);

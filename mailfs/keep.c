@@ -6,12 +6,15 @@
 #include "keep.h"
 
 #include <errno.h>
+#include <linux/fuse.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/random.h>
 #include <unistd.h>
+
+#define HAS_RESEND (UINT64_C(1) << 39) /* FUSE_HAS_RESEND, of Linux 6.9 */
 
 #define MAGIC      "mailfsKP"
 #define NOTES_AT   (UINT64_C(64) << 10)
@@ -96,15 +99,32 @@ int keep_map(int fd) {
     if (users == NULL)
         return -ENOMEM;
     first = keep.head->lives <= 1;
+    return 0;
+}
+
+void keep_take_over(void) {
     uint32_t n = atomic_load(&keep.head->files);
     for (uint32_t i = n < KEEP_FILES_MAX ? n : KEEP_FILES_MAX; i-- > 0;)
         if ((atomic_load(&keep.files[i].seq) & 1) == 0)
             unused_add(i);
-    return 0;
 }
 
 bool keep_is_first(void) {
     return first;
+}
+
+/* The environment is for tests. */
+bool keep_possible(void) {
+    struct {
+        struct fuse_in_header h;
+        struct fuse_init_in in;
+    } init;
+    size_t n = atomic_load(&keep.head->init_size);
+    if (n < sizeof init || getenv("MAILFS_NO_RESEND") != NULL)
+        return false;
+    memcpy(&init, keep.head->init, sizeof init);
+    return (init.in.flags & FUSE_INIT_EXT) != 0 &&
+           ((uint64_t)init.in.flags2 << 32 & HAS_RESEND) != 0;
 }
 
 void keep_walker(void) {
@@ -161,6 +181,25 @@ void keep_file_free(uint64_t fh) {
     pthread_mutex_lock(&lock);
     unused_add(i);
     pthread_mutex_unlock(&lock);
+}
+
+void keep_file_set_dirty(uint64_t fh, bool dirty) {
+    _Atomic uint32_t *flags = &keep.files[(uint32_t)fh].flags;
+    if (keep_file_of(fh) == NULL)
+        return;
+    if (dirty)
+        atomic_fetch_or(flags, KEEP_FILE_DIRTY);
+    else
+        atomic_fetch_and(flags, ~KEEP_FILE_DIRTY);
+}
+
+void keep_file_each(void (*fn)(uint64_t fh, const struct keep_file *f)) {
+    uint32_t n = atomic_load(&keep.head->files);
+    for (uint32_t i = 0; i < n && i < KEEP_FILES_MAX; i++) {
+        uint32_t seq = atomic_load(&keep.files[i].seq);
+        if (seq & 1)
+            fn((uint64_t)seq << 32 | i, &keep.files[i]);
+    }
 }
 
 void *keep_file_user(uint64_t fh) {

@@ -37,6 +37,8 @@ enum keep_state { KEEP_FREE, KEEP_USED, KEEP_MADE_UP };
 #define KEEP_TYPE        0x0f /* of `kind`: S_IFMT of the mode, shifted down by 12 */
 #define KEEP_SHORT_LIVED 0x80
 
+#define KEEP_FILE_DIRTY (UINT32_C(1) << 31) /* of a file's flags: written, and syncd not told */
+
 /* An inode. Its node id is its index + 1, so that the root, the first one, has FUSE's 1. */
 struct keep_inode {
     _Atomic uint64_t lookups; /* the kernel's */
@@ -55,10 +57,10 @@ struct keep_inode {
 
 /* An open file or directory. Its handle is seq << 32 | index, so that none comes twice. */
 struct keep_file {
-    _Atomic uint32_t seq; /* odd: in use */
-    uint32_t node;        /* node id, which never exceeds 32 bits */
-    uint32_t flags;       /* of open(2) */
-    int32_t pid;          /* thread that opened it */
+    _Atomic uint32_t seq;   /* odd: in use */
+    uint32_t node;          /* node id, which never exceeds 32 bits */
+    _Atomic uint32_t flags; /* of open(2), and KEEP_FILE_DIRTY */
+    int32_t pid;            /* thread that opened it */
 };
 
 /* A request that changes names or appends, about to be carried out (note.h). */
@@ -74,11 +76,13 @@ struct keep_head {
     uint32_t layout;
     uint32_t lives;                 /* workers so far, this one included; the holder's to write */
     uint32_t clean;                 /* the mailfs before this mount stopped cleanly */
+    _Atomic uint32_t untold;        /* events wait that syncd was not told, or were dropped */
     _Atomic uint32_t inodes, files; /* slots ever used */
     _Atomic uint32_t generation;    /* the last one given to an inode */
     uint64_t incarnation;           /* of prepared ids: random, of this mount */
     _Atomic uint64_t prepared;      /* the last number of one */
     _Atomic uint64_t syncd;         /* instance of the syncd last heard; 0: none */
+    _Atomic int32_t sentinel;       /* a thread of the worker that waits for nothing but events */
     _Atomic int32_t walkers[KEEP_WALKERS]; /* threads that work on the mount itself */
     _Atomic uint32_t init_size;
     uint8_t init[KEEP_INIT_MAX]; /* the kernel's INIT request */
@@ -98,12 +102,18 @@ int keep_create(void);
 /* Maps it: -ESTALE when it is of another layout. */
 int keep_map(int fd);
 
+/* Looks what is in use: when no other worker uses it any more. */
+void keep_take_over(void);
+
 /* Memory of this process only, sparse, all zero; NULL: there is none. now: it is to be there at
  * once. */
 void *keep_zeroed(size_t size, bool now);
 
 /* Is this the mount's first worker? */
 bool keep_is_first(void);
+
+/* Does the kernel send again what a worker had read when it died? As its INIT says. */
+bool keep_possible(void);
 
 /* The calling thread works on the mount, where it can be locked out: it will not touch the store.
  */
@@ -117,5 +127,8 @@ void keep_file_free(uint64_t fh);
 const struct keep_file *keep_file_of(uint64_t fh);
 void *keep_file_user(uint64_t fh);
 void keep_file_set_user(uint64_t fh, void *user);
+void keep_file_set_dirty(uint64_t fh, bool dirty);
+/* Calls fn with each handle that is in use. */
+void keep_file_each(void (*fn)(uint64_t fh, const struct keep_file *f));
 
 #endif

@@ -32,6 +32,7 @@
 #include "notify.h"
 #include "owner.h"
 #include "raise.h"
+#include "replica/replica.h"
 #include "role.h"
 #include "util/log.h"
 #include "util/str.h"
@@ -47,6 +48,7 @@ struct lock_l {
     uint64_t serial; /* tells it from a later L of the same container */
     uint32_t number; /* of the request that created it: its lower bits */
     bool taken_over; /* another worker created it */
+    bool told_going; /* ... and told syncd of its U */
     /* The request that waits. */
     fuse_req_t req;
     bool is_mknod;
@@ -82,8 +84,9 @@ static uint64_t last_serial;
  * written when the file is there, before the reply; cleared when the file is gone.
  */
 #define AUX_HELD         UINT64_C(1)
-#define AUX_NUMBER_MASK  UINT32_C(0x7fffffff)
-#define AUX_NUMBER_SHIFT 1
+#define AUX_GOING        UINT64_C(2) /* syncd has been told of U */
+#define AUX_NUMBER_MASK  UINT32_C(0x3fffffff)
+#define AUX_NUMBER_SHIFT 2
 #define AUX_OWNER_SHIFT  32
 
 static void aux_set(const struct inode *cont, uint64_t aux) {
@@ -202,7 +205,8 @@ static void l_end_quietly(struct lock_l *l) {
     event_written_all(cont->dir);
     if (vol.has_peer)
         numbers_sync(cont->dir->fd, &l->numbers);
-    lock_tell_died(&cont->dir->id);
+    if (!l->told_going)
+        lock_tell_died(&cont->dir->id);
     l_unlink(cont);
     l_free(l);
     notify_name(cont, LOCK_L_NAME);
@@ -300,12 +304,16 @@ static int raise_if_due(const struct lock_l *l) {
     uint32_t raise = l->raise;
     if (l->alone)
         raise = lock_raise_is_due(id) ? raise_alone() : 0;
+    if (raise == 0 && l->cont->dir->lock_was_left)
+        raise = vol.has_peer ? raise_alone() : REPLICA_RAISE_ODD;
     int r = raise != 0 ? raise_next_uid(l->cont, raise) : 0;
     if (r < 0)
         log_warn("the UID list of a mailbox cannot be raised, its lock is refused: %s",
                  log_strerror(r));
     else if (l->alone && raise != 0)
         lock_raise_was_done(id);
+    if (r >= 0)
+        l->cont->dir->lock_was_left = false;
     return r;
 }
 
@@ -515,8 +523,10 @@ static void on_release(void *arg, const struct upcall_answer *a, bool now) {
 void lock_unlink(fuse_req_t req, struct inode *dir) {
     struct lock_l *l = l_claim(dir->dir, HELD, 0, req);
     if (l != NULL) {
-        event_written_all(dir->dir);
-        if (!lock_ask_unlock(&dir->dir->id, on_release, l))
+        if (!l->told_going)
+            event_written_all(dir->dir);
+        atomic_fetch_or(&inode_slot(dir)->aux, AUX_GOING);
+        if (!lock_ask_unlock(&dir->dir->id, l->told_going, on_release, l))
             run_unlink(l);
         return;
     }
@@ -593,7 +603,7 @@ struct mailfs_id *lock_held_ids(size_t *n) {
     struct mailfs_id *ids = calloc(count + 1, sizeof *ids);
     *n = 0;
     DL_FOREACH(all, l) {
-        if (ids != NULL && (l->state == HELD || l->state == GRANTED))
+        if (ids != NULL && (l->state == HELD || l->state == GRANTED) && !l->told_going)
             ids[(*n)++] = l->cont->dir->id;
     }
     pthread_mutex_unlock(&locks);
@@ -606,8 +616,12 @@ struct mailfs_id *lock_held_ids(size_t *n) {
 
 static void left_behind(struct dir *d) {
     aux_set(d->self, 0);
-    if (io_unlink(d->fd, LOCK_L_NAME) == 0)
-        log_info("removed a mailbox's lock that was left behind by a mailfs that is gone");
+    if (io_unlink(d->fd, LOCK_L_NAME) != 0)
+        return;
+    /* Who held it may have numbered a message in its own index, and not in the list (DESIGN, 19).
+     */
+    d->lock_was_left = true;
+    log_info("removed a mailbox's lock that was left behind by a mailfs that is gone");
 }
 
 void lock_found(struct dir *d) {
@@ -620,6 +634,7 @@ void lock_found(struct dir *d) {
         return;
     }
     l->taken_over = true;
+    l->told_going = (aux & AUX_GOING) != 0;
     l->number = (uint32_t)(aux >> AUX_NUMBER_SHIFT) & AUX_NUMBER_MASK;
     l->owner = (pid_t)(aux >> AUX_OWNER_SHIFT);
     l->ctx.pid = l->owner;

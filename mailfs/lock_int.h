@@ -11,7 +11,8 @@ void lock_tell_opened(const struct mailfs_id *dir, bool ok);
 
 /* LockOpen and Unlock, asked; false: answered already, alone. */
 bool lock_ask_open(const struct mailfs_id *dir, pid_t pid, upcall_fn *fn, void *arg);
-bool lock_ask_unlock(const struct mailfs_id *dir, upcall_fn *fn, void *arg);
+/* again: the worker before this one had asked. */
+bool lock_ask_unlock(const struct mailfs_id *dir, bool again, upcall_fn *fn, void *arg);
 
 /* Unlock of an owner that died. */
 void lock_tell_died(const struct mailfs_id *dir);

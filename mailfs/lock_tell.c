@@ -35,10 +35,11 @@ bool lock_ask_open(const struct mailfs_id *dir, pid_t pid, upcall_fn *fn, void *
     return upcall_ask(&m, open.req, -1, fn, arg);
 }
 
-bool lock_ask_unlock(const struct mailfs_id *dir, upcall_fn *fn, void *arg) {
+bool lock_ask_unlock(const struct mailfs_id *dir, bool again, upcall_fn *fn, void *arg) {
     Mfl__Unlock unlock = MFL__UNLOCK__INIT;
     Mfl__ToSyncd m = MFL__TO_SYNCD__INIT;
     unlock.req = upcall_number();
+    unlock.again = again;
     unlock.dir = wire_bytes_of(dir);
     m.m_case = MFL__TO_SYNCD__M_UNLOCK;
     m.unlock = &unlock;

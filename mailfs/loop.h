@@ -27,7 +27,8 @@ int loop_open(int fuse_fd, void (*init)(void *userdata, struct fuse_conn_info *c
  */
 int loop_init(void);
 
-/* The kernel sends again what an earlier worker had read and not answered. */
+/* The kernel sends again what an earlier worker had read and not answered; and whatever was read
+ * since, so before loop_start(). */
 int loop_resend(void);
 
 /* Begins to serve; ended becomes readable when the file system was unmounted. */

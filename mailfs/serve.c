@@ -23,6 +23,7 @@
 
 #include "change.h"
 #include "cred.h"
+#include "file.h"
 #include "hold.h"
 #include "inode.h"
 #include "keep.h"
@@ -111,6 +112,7 @@ static int prepare_volume(void) {
 /* Not while another worker may still be at it. */
 static int prepare_inodes(void) {
     mount_sweep();
+    keep_take_over();
     note_init();
     int r = inode_init(vol.store_fd);
     if (r != 0)
@@ -142,9 +144,11 @@ static int start_threads(void) {
     if (r == 0)
         r = poke_watch();
     if (r == 0) {
-        lock_take_over();
+        file_take_over();
         r = upcall_init(vol.conf_volume->state);
     }
+    if (r == 0)
+        lock_take_over();
     if (r != 0)
         log_error("threads: %s", log_strerror(r));
     return r;
@@ -206,10 +210,10 @@ static int run(const struct serve_fds *fds, int signals, void (*ready)(void)) {
         r = open_session(fds);
     if (r == 0)
         r = start_threads();
-    if (r == 0)
-        r = loop_start(ended);
     if (r == 0 && !first)
         r = loop_resend();
+    if (r == 0)
+        r = loop_start(ended);
     if (r != 0)
         return r;
     log_info("volume %s %s at %s", vol.conf_volume->name, first ? "mounted" : "taken over",

@@ -1,7 +1,12 @@
 /*
  * upcall - the connection to syncd: what goes out, and who waits (receiving: upcall_recv.c)
  *
- * Two threads: one dials (STATE/syncd.sock, again every DIAL_MS) and receives, one sends. One lock.
+ * Two threads: one dials (STATE/syncd.sock, again every DIAL_MS) and receives, one sends what does
+ * not fit into the socket at once. One lock.
+ *
+ * A packet is in the socket when the function that tells it returns, unless others wait before it:
+ * what is in the socket outlives this worker. Whether anything waits is noted for the next one
+ * (keep.h): it does not know what that was, and syncd has to look for it by the marks.
  *
  * Diagnostics: info: connected. warning: lost; there is none; the queue is full. error: an event
  * that cannot be packed.
@@ -20,6 +25,7 @@
 #include <utlist.h>
 
 #include "change.h"
+#include "keep.h"
 #include "lock.h"
 #include "net/local.h"
 #include "notify.h"
@@ -66,8 +72,9 @@ static pthread_cond_t idle = PTHREAD_COND_INITIALIZER; /* the sender has let go 
 static enum state state = DOWN;
 static uint64_t hope_until;
 static bool stopping, sending;
-static bool heard;   /* syncd has said something on this connection */
-static bool unheard; /* there was a time without, before this connection */
+static bool untold_before; /* the worker before this one died with events untold */
+static bool heard;         /* syncd has said something on this connection */
+static bool unheard;       /* there was a time without, before this connection */
 static int conn = -1, stop_fd = -1;
 static struct packet *queue;
 static size_t queued, queued_bytes;
@@ -108,10 +115,18 @@ static struct packet *packet_make(const Mfl__ToSyncd *m, int fd) {
     return p;
 }
 
+/* Under the lock, after what it depends on has changed. */
+static void untold_note(void) {
+    uint32_t is = untold_before || queue != NULL || sending || dropped > 0;
+    if (atomic_load(&keep.head->untold) != is)
+        atomic_store(&keep.head->untold, is);
+}
+
 static void queue_add(struct packet *p) {
     DL_APPEND(queue, p);
     queued++;
     queued_bytes += p->len;
+    untold_note();
     pthread_cond_signal(&work);
 }
 
@@ -137,6 +152,7 @@ static void queue_drop(void) {
     }
     queued = 0;
     queued_bytes = 0;
+    untold_note();
 }
 
 static void questions_release(void) {
@@ -172,9 +188,14 @@ static bool queue_put(const Mfl__ToSyncd *m, int fd) {
     struct packet *p = state == DOWN ? NULL : packet_make(m, fd);
     if (p == NULL) {
         dropped++;
+        untold_note();
         return false;
     }
-    queue_add(p);
+    if (state == UP && queue == NULL && !sending &&
+        local_try_send(conn, p->data, p->len, p->fd) == 0)
+        packet_free(p);
+    else
+        queue_add(p); /* an error is seen when it is sent */
     return true;
 }
 
@@ -190,6 +211,7 @@ void upcall_tell(const Mfl__ToSyncd *m) {
 void upcall_lost(void) {
     pthread_mutex_lock(&lock);
     dropped++;
+    untold_note();
     pthread_mutex_unlock(&lock);
 }
 
@@ -252,6 +274,19 @@ void upcall_heard(void) {
     pthread_mutex_unlock(&lock);
 }
 
+/* Another one does not know what the one before had yet to tell. */
+void upcall_welcome(uint64_t instance) {
+    pthread_mutex_lock(&lock);
+    bool known = instance != 0 && instance == atomic_load(&keep.head->syncd);
+    bool everything = unheard || (!keep_is_first() && !known);
+    atomic_store(&keep.head->syncd, instance);
+    untold_before = false;
+    untold_note();
+    pthread_mutex_unlock(&lock);
+    if (everything)
+        notify_everything(); /* what was changed below while nobody told us */
+}
+
 struct workq *upcall_queue(void) {
     return store_queue;
 }
@@ -281,6 +316,8 @@ static int queue_hello(void) {
     hello.locked = ids;
     hello.mark_gen = change_generation();
     hello.clean = vol.clean;
+    hello.keeps = keep_possible();
+    hello.untold = untold_before;
     m.m_case = MFL__TO_SYNCD__M_HELLO;
     m.hello = &hello;
     struct packet *p = packet_make(&m, -1);
@@ -318,6 +355,7 @@ static void connection_end(int fd) {
     pthread_mutex_lock(&lock);
     conn = -1;
     go_down();
+    atomic_store(&keep.head->syncd, 0);
     while (sending)
         pthread_cond_wait(&idle, &lock);
     bool say = !stopping;
@@ -354,8 +392,6 @@ static void *receiver(void *arg) {
         }
         if (connection_begin(fd)) {
             log_info("connected to syncd");
-            if (unheard)
-                notify_everything(); /* what was changed below while nobody told us */
             hung = upcall_receive(fd);
             connection_end(fd);
         } else {
@@ -392,6 +428,7 @@ static void *sender(void *arg) {
         if (r != 0)
             dropped++;
         sending = false;
+        untold_note();
         pthread_cond_signal(&idle);
     }
     pthread_mutex_unlock(&lock);
@@ -409,7 +446,8 @@ int upcall_init(const char *state_dir) {
     stop_fd = eventfd(0, EFD_CLOEXEC);
     if (stop_fd < 0)
         return -errno;
-    if (vol.has_syncd) {
+    untold_before = atomic_load(&keep.head->untold) != 0;
+    if (vol.has_syncd && (keep_is_first() || atomic_load(&keep.head->syncd) != 0)) {
         state = HOPING;
         hope_until = clock_ms() + vol.timeout_ms;
     }

@@ -11,6 +11,9 @@ bool upcall_receive(int fd);
 /* Somebody waits for an answer for longer than syncd can need: logged. */
 bool upcall_is_hung(void);
 
+/* syncd has greeted: the one that was there before, or another one. */
+void upcall_welcome(uint64_t instance);
+
 /* A packet has come on this connection. */
 void upcall_heard(void);
 

@@ -60,6 +60,7 @@ static void dispatch(Mfl__ToMailfs *m) {
     switch (m->m_case) {
     case MFL__TO_MAILFS__M_WELCOME:
         lock_forget_hints();
+        upcall_welcome(m->welcome->instance);
         role_set(m->welcome->standby);
         if (m->welcome->mark_gen > change_generation())
             new_generation(m->welcome->mark_gen);

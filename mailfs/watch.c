@@ -14,6 +14,7 @@
 #include <unistd.h>
 #include <utlist.h>
 
+#include "keep.h"
 #include "stats.h"
 #include "util/workq.h"
 
@@ -100,6 +101,7 @@ static void handle(uint64_t token) {
 
 static void *watcher(void *arg) {
     struct epoll_event ev[16];
+    atomic_store(&keep.head->sentinel, gettid());
     for (;;) {
         int n = epoll_wait(epfd, ev, 16, -1);
         for (int i = 0; i < n; i++)

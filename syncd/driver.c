@@ -23,6 +23,7 @@
 #include "mem.h"
 #include "merge_run.h"
 #include "oneway.h"
+#include "promote.h"
 #include "stage.h"
 #include "touched.h"
 #include "txn.h"
@@ -358,6 +359,35 @@ void driver_drop_prep(struct volume *v, struct replica_prep prep) {
     prep_submit(v, prep, false);
 }
 
+/* ---- L lost with the mount --------------------------------------------------------- */
+
+struct raise_job {
+    struct volume *v;
+    struct mailfs_id dir;
+    enum replica_raise how;
+    struct invals inval;
+    int err;
+};
+
+static void raise_run(void *arg) {
+    struct raise_job *j = arg;
+    j->err = promote_raise_one(j->v->state, &j->dir, j->how, &j->inval); /* logged there */
+}
+
+static void raise_done(void *arg) {
+    struct raise_job *j = arg;
+    front_invalidate(j->v->front, &j->inval);
+    invals_free(&j->inval);
+    free(j);
+}
+
+/* In the mailbox's lane: ahead of the scan and the merge that follow. */
+static void act_raise(struct volume *v, const struct replica_action *a) {
+    struct raise_job *j = mem_new(sizeof *j);
+    *j = (struct raise_job){.v = v, .dir = a->dir, .how = a->raise};
+    jobs_run(v->jobs, &a->dir, raise_run, raise_done, j);
+}
+
 /* ---- replay ------------------------------------------------------------------------ */
 
 struct leftovers {
@@ -495,6 +525,9 @@ static void carry_out(struct volume *v, const struct replica_action *a) {
         break;
     case RACT_UNPREPARE:
         act_unprepare(v, a);
+        break;
+    case RACT_RAISE:
+        act_raise(v, a);
         break;
     case RACT_CAUGHT_UP:
         v->untold_since_wall_ns = 0;

@@ -59,15 +59,49 @@ static void conn_close(struct front *f) {
     queue_free(f);
 }
 
+void front_is_back(struct front *f) {
+    f->away = false;
+    if (f->patience != NULL)
+        evtimer_del(f->patience);
+}
+
+void front_is_lost(struct front *f) {
+    front_is_back(f);
+    txns_abandon(f->v->txns);
+    txns_locks_are(f->v->txns, NULL, 0, true);
+    driver_pump(f->v);
+}
+
+static void out_of_patience(evutil_socket_t fd, short what, void *arg) {
+    struct front *f = arg;
+    log_warn("volume %s: mailfs does not come back: its mount is lost", f->v->cv->name);
+    front_is_lost(f);
+}
+
+static void wait_for_next(struct front *f) {
+    struct timeval tv = {.tv_sec = FRONT_PATIENCE_MS / 1000,
+                         .tv_usec = FRONT_PATIENCE_MS % 1000 * 1000};
+    f->away = true;
+    if (f->patience == NULL)
+        f->patience = evtimer_new(f->v->engine->evb, out_of_patience, f);
+    if (f->patience == NULL)
+        mem_out("an event");
+    evtimer_add(f->patience, &tv);
+}
+
 void front_disconnect(struct front *f) {
     struct volume *v = f->v;
     if (f->fd < 0)
         return;
     log_info("volume %s: mailfs %d is gone", v->cv->name, (int)f->pid);
     conn_close(f);
-    txns_abandon(v->txns);
-    replica_locks_gone(v->machine, volume_now());
+    front_recent_to_stale(f);
+    replica_mailfs_away(v->machine, volume_now());
     driver_pump(v);
+    if (f->keeps && !v->stopping)
+        wait_for_next(f);
+    else
+        front_is_lost(f);
 }
 
 /* 1: a packet was handled; 0: no more for now; negative: close. */
@@ -135,6 +169,9 @@ static void acceptable(evutil_socket_t fd, short what, void *arg) {
                              (int)pid);
         return;
     }
+    /* All that the one before has said, before what this one says. */
+    while (f->fd >= 0 && read_one(f) > 0)
+        driver_pump(f->v);
     front_disconnect(f);
     f->fd = conn;
     f->pid = pid;
@@ -194,10 +231,13 @@ void front_close(struct volume *v) {
             unlink(path);
     }
     struct front_stale *s, *tmp;
+    front_recent_to_stale(f);
     HASH_ITER(hh, f->stale, s, tmp) {
         HASH_DEL(f->stale, s);
         free(s);
     }
+    if (f->patience != NULL)
+        event_free(f->patience);
     free(f);
     v->front = NULL;
 }

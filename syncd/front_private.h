@@ -20,6 +20,7 @@ struct front_packet {
 /* A container whose caches are stale while no mailfs is there to be told. */
 struct front_stale {
     struct mailfs_id dir;
+    uint64_t at; /* of recent ones: when */
     UT_hash_handle hh;
 };
 
@@ -37,6 +38,12 @@ struct front {
     size_t queued;
     uint64_t inval_seq;
     struct front_stale *stale;
+    uint64_t lost_stale;        /* how often more was stale than is remembered */
+    struct front_stale *recent; /* told not long ago, and perhaps not done yet */
+    /* Of the mailfs that is connected, or was: its mount, and whether that outlives it. */
+    uint64_t mount;
+    bool keeps, away; /* away: another one is waited for, until `patience` */
+    struct event *patience;
 };
 
 /* One packet from mailfs; m may be taken (then *m is NULL). 0, or -EPROTO: close. */
@@ -45,6 +52,11 @@ void front_send(struct front *f, const Mfl__ToMailfs *m);
 void front_flush(struct front *f);
 void front_tell_stale(struct front *f);
 void front_disconnect(struct front *f);
+/* The one that was away is back (the same mount), or the mount is gone. */
+void front_is_back(struct front *f);
+void front_is_lost(struct front *f);
+/* What was told not long ago is to be told again. */
+void front_recent_to_stale(struct front *f);
 /* The machine's number of a request of this connection. */
 uint64_t front_req(const struct front *f, uint64_t req);
 

@@ -33,6 +33,7 @@ static void say_welcome(struct front *f) {
     welcome.version = LOCAL_VERSION;
     welcome.link_state = (uint32_t)replica_state(f->v->machine);
     welcome.mark_gen = f->gen;
+    welcome.instance = f->v->incarnation + f->lost_stale;
     welcome.standby = role_of(f->v).standby;
     m.m_case = MFL__TO_MAILFS__M_WELCOME;
     m.welcome = &welcome;
@@ -84,6 +85,17 @@ static void look_for_unseen(struct volume *v, uint64_t incarnation) {
 
 /* ---- packets ----------------------------------------------------------------------- */
 
+static int recv_locks(struct front *f, const Mfl__Hello *h) {
+    struct mailfs_id *dirs = mem_new((h->n_locked + 1) * sizeof *dirs);
+    int r = 0;
+    for (size_t i = 0; i < h->n_locked && r == 0; i++)
+        r = wire_id(&h->locked[i], &dirs[i]) != 0 ? -EPROTO : 0;
+    if (r == 0)
+        txns_locks_are(f->v->txns, dirs, h->n_locked, false);
+    free(dirs);
+    return r;
+}
+
 static int recv_hello(struct front *f, const Mfl__Hello *h) {
     struct volume *v = f->v;
     if (f->hello || h->version != LOCAL_VERSION || strcmp(h->volume, v->cv->name) != 0) {
@@ -91,19 +103,23 @@ static int recv_hello(struct front *f, const Mfl__Hello *h) {
                      h->volume);
         return -EPROTO;
     }
-    for (size_t i = 0; i < h->n_locked; i++) {
-        struct mailfs_id dir;
-        if (wire_id(&h->locked[i], &dir) != 0)
-            return -EPROTO;
-        txns_lock_opened(v->txns, &dir, true, true);
-    }
+    bool kept = f->away && f->mount == h->incarnation;
+    if (f->away && !kept)
+        front_is_lost(f);
+    front_is_back(f);
+    int r = recv_locks(f, h);
+    if (r != 0)
+        return r;
     f->hello = true;
+    f->mount = h->incarnation;
+    f->keeps = h->keeps;
     if (h->mark_gen > f->gen)
         f->gen = h->mark_gen;
     log_info("volume %s: mailfs %d is connected", v->cv->name, (int)f->pid);
     say_welcome(f);
     front_tell_stale(f);
-    look_for_unseen(v, h->incarnation);
+    if (!kept || h->untold)
+        look_for_unseen(v, h->incarnation);
     return 0;
 }
 
@@ -117,7 +133,11 @@ static int recv_lock(struct front *f, const Mfl__ToSyncd *m) {
     } else if (m->m_case == MFL__TO_SYNCD__M_LOCK_OPENED) {
         if (wire_id(&m->lock_opened->dir, &dir) != 0)
             return -EPROTO;
-        txns_lock_opened(v->txns, &dir, m->lock_opened->ok, false);
+        txns_lock_opened(v->txns, &dir, m->lock_opened->ok);
+    } else if (m->unlock->again) {
+        if (wire_id(&m->unlock->dir, &dir) != 0)
+            return -EPROTO;
+        txns_unlock_again(v->txns, front_req(f, m->unlock->req), &dir);
     } else {
         if (wire_id(&m->unlock->dir, &dir) != 0)
             return -EPROTO;

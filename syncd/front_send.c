@@ -159,11 +159,46 @@ static void stale_add(struct front *f, const struct mailfs_id *dir) {
     if (HASH_COUNT(f->stale) >= FRONT_STALE_MAX) {
         log_warn_limited("volume %s: more containers changed than are remembered for mailfs",
                          f->v->cv->name);
+        f->lost_stale++;
         return;
     }
     s = mem_new(sizeof *s);
     s->dir = *dir;
     HASH_ADD(hh, f->stale, dir, sizeof s->dir, s);
+}
+
+/*
+ * mailfs may have died with it in its queue, or between what it says it has done and the poke that
+ * follows. Told twice is harmless.
+ */
+static void recent_add(struct front *f, const struct mailfs_id *dir) {
+    enum { RECENT_MS = 3000, MANY = 1024 };
+    uint64_t now = volume_now();
+    struct front_stale *s, *tmp;
+    HASH_FIND(hh, f->recent, dir, sizeof *dir, s);
+    if (s == NULL) {
+        s = mem_new(sizeof *s);
+        s->dir = *dir;
+        HASH_ADD(hh, f->recent, dir, sizeof s->dir, s);
+    }
+    s->at = now;
+    if (HASH_COUNT(f->recent) % MANY != 0)
+        return;
+    HASH_ITER(hh, f->recent, s, tmp) {
+        if (now - s->at <= RECENT_MS)
+            continue;
+        HASH_DEL(f->recent, s);
+        free(s);
+    }
+}
+
+void front_recent_to_stale(struct front *f) {
+    struct front_stale *s, *tmp;
+    HASH_ITER(hh, f->recent, s, tmp) {
+        HASH_DEL(f->recent, s);
+        stale_add(f, &s->dir);
+        free(s);
+    }
 }
 
 void front_tell_stale(struct front *f) {
@@ -229,6 +264,7 @@ void front_invalidate(struct front *f, const struct invals *iv) {
             stale_add(f, &iv->v[i].dir);
             continue;
         }
+        recent_add(f, &iv->v[i].dir);
         do
             invalidate_part(f, &iv->v[i], &from);
         while (from < iv->v[i].n_names && front_is_connected(f));

@@ -1,5 +1,5 @@
 /*
- * promote - a gap before the next UID of every mailbox
+ * promote - a gap before the next UID of every mailbox, or of one
  *
  * The node that was active may have shown UIDs that never came here. Beyond the gap nothing is
  * given twice; what it gave inside it keeps its UID when it is back (DESIGN, the merge).
@@ -78,4 +78,13 @@ int promote_raise_all(struct volume *v, enum replica_raise how, size_t *raised,
     *raised = r.raised;
     *inval = out.inval;
     return err != 0 ? err : r.err;
+}
+
+int promote_raise_one(struct state *st, const struct mailfs_id *dir, enum replica_raise how,
+                      struct invals *inval) {
+    struct apply_result out = {0};
+    struct raise r = {.st = st, .how = how, .out = &out};
+    raise_mailbox(&r, dir);
+    *inval = out.inval;
+    return r.err;
 }

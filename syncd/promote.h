@@ -17,4 +17,8 @@ struct volume;
 int promote_raise_all(struct volume *v, enum replica_raise how, size_t *raised,
                       struct invals *inval);
 
+/* The same for one, in its lane. None, or no list: nothing to do. */
+int promote_raise_one(struct state *st, const struct mailfs_id *dir, enum replica_raise how,
+                      struct invals *inval);
+
 #endif

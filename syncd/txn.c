@@ -242,15 +242,12 @@ void txns_lock_granted(struct txns *t, const struct mailfs_id *dir) {
     HASH_ADD(hh, t->held, dir, sizeof h->dir, h);
 }
 
-void txns_lock_opened(struct txns *t, const struct mailfs_id *dir, bool ok, bool found) {
+void txns_lock_opened(struct txns *t, const struct mailfs_id *dir, bool ok) {
     if (ok)
         txns_lock_granted(t, dir);
     else
         held_forget(t, dir);
-    if (found)
-        replica_lock_exists(t->v->machine, volume_now(), *dir);
-    else
-        replica_lock_opened(t->v->machine, volume_now(), *dir, ok);
+    replica_lock_opened(t->v->machine, volume_now(), *dir, ok);
 }
 
 void txns_unlock(struct txns *t, uint64_t req, const struct mailfs_id *dir) {
@@ -270,6 +267,27 @@ void txns_unlock(struct txns *t, uint64_t req, const struct mailfs_id *dir) {
         replica_unlock(t->v->machine, volume_now(), req, *dir, NULL, NULL, 0);
     }
     collect_submit(c);
+}
+
+struct unlock_again {
+    struct volume *v;
+    struct mailfs_id dir;
+    uint64_t req;
+};
+
+static void unlock_again_done(void *arg) {
+    struct unlock_again *u = arg;
+    struct volume *v = u->v;
+    replica_unlock_again(v->machine, volume_now(), u->req, u->dir);
+    free(u);
+    driver_pump(v);
+}
+
+/* Behind the collecting of what was told. */
+void txns_unlock_again(struct txns *t, uint64_t req, const struct mailfs_id *dir) {
+    struct unlock_again *u = mem_new(sizeof *u);
+    *u = (struct unlock_again){.v = t->v, .dir = *dir, .req = req};
+    jobs_run(t->v->jobs, dir, NULL, unlock_again_done, u);
 }
 
 struct lock_open {
@@ -311,10 +329,15 @@ void txns_abandon(struct txns *t) {
     HASH_ITER(hh, t->open, o, tmp) {
         replica_suspect(t->v->machine, volume_now(), o->dir);
         driver_pump(t->v);
-        oneway_changed(t->v, &o->dir, false);
         open_free(t, o);
     }
+}
+
+void txns_locks_are(struct txns *t, const struct mailfs_id *dirs, size_t n, bool lost) {
     held_forget_all(t);
+    for (size_t i = 0; i < n; i++)
+        txns_lock_granted(t, &dirs[i]);
+    replica_locks_are(t->v->machine, volume_now(), dirs, n, lost);
 }
 
 size_t txns_open_acts(const struct txns *t, const struct mailfs_id *dir) {

@@ -29,8 +29,8 @@ void txns_free(struct txns *t);
 
 /* m holds an Act, and is taken. 0 or -EPROTO. */
 int txns_act(struct txns *t, Mfl__ToSyncd **m);
-/* The granted L exists now, or could not be made; found: it was there when mailfs came. */
-void txns_lock_opened(struct txns *t, const struct mailfs_id *dir, bool ok, bool found);
+/* The granted L exists now, or could not be made. */
+void txns_lock_opened(struct txns *t, const struct mailfs_id *dir, bool ok);
 void txns_lock_granted(struct txns *t, const struct mailfs_id *dir);
 /* There is an L, or is about to be, by what was granted and mailfs has told. */
 bool txns_locked(const struct txns *t, const struct mailfs_id *dir);
@@ -38,8 +38,12 @@ void txns_lock_forget(struct txns *t, const struct mailfs_id *dir); /* the machi
 void txns_lock_open(struct txns *t, uint64_t req, const struct mailfs_id *dir);
 /* U; req 0: nobody waits. */
 void txns_unlock(struct txns *t, uint64_t req, const struct mailfs_id *dir);
+/* U that was told before, and asked about again. */
+void txns_unlock_again(struct txns *t, uint64_t req, const struct mailfs_id *dir);
 /* mailfs is gone: what its open transactions did is found by a merge. */
 void txns_abandon(struct txns *t);
+/* These L's are there and no others. lost: the mount was not kept. */
+void txns_locks_are(struct txns *t, const struct mailfs_id *dirs, size_t n, bool lost);
 /* Acts kept for an open transaction of dir. */
 size_t txns_open_acts(const struct txns *t, const struct mailfs_id *dir);
 

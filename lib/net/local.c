@@ -166,7 +166,7 @@ int local_set_nonblocking(int fd, bool on) {
     return 0;
 }
 
-int local_send(int fd, const void *data, size_t len, int passfd) {
+static int send_packet(int fd, const void *data, size_t len, int passfd, int flags) {
     union {
         struct cmsghdr align;
         char bytes[CMSG_SPACE(sizeof(int))];
@@ -190,11 +190,19 @@ int local_send(int fd, const void *data, size_t len, int passfd) {
         memcpy(CMSG_DATA(c), &passfd, sizeof(int));
     }
     do
-        n = sendmsg(fd, &msg, MSG_NOSIGNAL);
+        n = sendmsg(fd, &msg, MSG_NOSIGNAL | flags);
     while (n < 0 && errno == EINTR);
     if (n < 0)
         return -errno;
     return (size_t)n == len ? 0 : -EIO;
+}
+
+int local_send(int fd, const void *data, size_t len, int passfd) {
+    return send_packet(fd, data, len, passfd, 0);
+}
+
+int local_try_send(int fd, const void *data, size_t len, int passfd) {
+    return send_packet(fd, data, len, passfd, MSG_DONTWAIT);
 }
 
 /* Take the descriptors of a packet: the first into *first, the rest closed. How many there were. */

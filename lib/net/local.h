@@ -42,6 +42,8 @@ int local_set_nonblocking(int fd, bool on);
  * 0, -EMSGSIZE, -EAGAIN (non-blocking and full), -EPIPE, …
  */
 int local_send(int fd, const void *data, size_t len, int passfd);
+/* The same, and -EAGAIN when it is full, whether the descriptor blocks or not. */
+int local_try_send(int fd, const void *data, size_t len, int passfd);
 
 /*
  * Receive one packet into buf. Its length (> 0), or 0 at the end of the

@@ -151,7 +151,8 @@ enum replica_action_kind {
     RACT_MERGE_DONE,  /* dir, round: the peer has the same result: it is the common base from now on
                        */
     RACT_MERGE_PUT_OFF, /* dir, round: forget the listings of this round */
-    RACT_CAUGHT_UP,     /* nothing is left to merge: removals kept back may be carried out */
+    RACT_RAISE, /* dir, raise: raise the next UID, before anything else is done with that mailbox */
+    RACT_CAUGHT_UP, /* nothing is left to merge: removals kept back may be carried out */
 };
 
 /*
@@ -211,9 +212,17 @@ uint64_t replica_deadline(const struct replica *r);
 void replica_lock_open(struct replica *r, uint64_t now, uint64_t req, struct mailfs_id dir);
 /* The granted L exists now, or (ok false) could not be made or its caller is gone. */
 void replica_lock_opened(struct replica *r, uint64_t now, struct mailfs_id dir, bool ok);
-/* At (re)connection of mailfs: this L exists. Without: none does (mailfs is gone). */
-void replica_lock_exists(struct replica *r, uint64_t now, struct mailfs_id dir);
-void replica_locks_gone(struct replica *r, uint64_t now);
+/*
+ * mailfs is gone, and who waited in it; but its mount may be kept, and whoever holds L with it.
+ * What L's there are, another mailfs says: those that it does not name are gone, of those that were
+ * not known nobody knows what was done under them. lost: the mount was not kept.
+ */
+void replica_mailfs_away(struct replica *r, uint64_t now);
+void replica_locks_are(struct replica *r, uint64_t now, const struct mailfs_id *dirs, size_t n,
+                       bool lost);
+/* An unlink of L that mailfs asks about once more, after replica_unlock(): answered by RELEASE when
+ * what was sent of that mailbox is acknowledged. */
+void replica_unlock_again(struct replica *r, uint64_t now, uint64_t req, struct mailfs_id dir);
 /* U. payload: the transaction, NULL if nothing changed. req 0: nobody waits. Answered by RELEASE.
  */
 void replica_unlock(struct replica *r, uint64_t now, uint64_t req, struct mailfs_id dir,

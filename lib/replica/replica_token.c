@@ -230,36 +230,73 @@ void replica_lock_opened(struct replica *r, uint64_t now, struct mailfs_id dir, 
     replica_pump(r);
 }
 
-void replica_lock_exists(struct replica *r, uint64_t now, struct mailfs_id dir) {
+/* Who waited in a mailfs that is gone: it asks anew, or nobody does. */
+static void drop_waiters(struct replica *r, struct dir *d) {
+    struct waiter *w, *tmp;
+    DL_FOREACH_SAFE(d->waiters, w, tmp) {
+        DL_DELETE(d->waiters, w);
+        free(w);
+        r->waiters--;
+    }
+    d->busy = false;
+}
+
+void replica_mailfs_away(struct replica *r, uint64_t now) {
     r->now = now;
-    struct dir *d = replica_dir_get(r, &dir);
+    replica_requests_end(r);
+    struct dir *d, *tmp;
+    HASH_ITER(hh, r->dirs, d, tmp) {
+        drop_waiters(r, d);
+        d->hinted = false; /* the next mailfs has not heard it */
+        if (d->lock == LOCK_GRANTED)
+            d->lock = LOCK_FREE;
+        d->raise_pending = false;
+        replica_settle(r, d);
+    }
+    replica_pump(r);
+}
+
+static void lock_found(struct replica *r, struct dir *d) {
+    if (d->lock == LOCK_HELD)
+        return; /* it goes on */
     d->lock = LOCK_HELD;
     d->lock_found = true;
     d->lock_shared = false;
     replica_suspect_dir(r, d);
     replica_settle(r, d);
-    replica_pump(r);
 }
 
-/* mailfs is gone, with everybody who waited in it; of a transaction it was in the midst of
- * nothing is known. */
-void replica_locks_gone(struct replica *r, uint64_t now) {
-    r->now = now;
-    replica_requests_end(r);
+/*
+ * Of a transaction that nobody ends any more not all may be known. lost: whoever was in it saw its
+ * file system go away, and may have numbered a message in its own index and not in the list.
+ */
+static void lock_gone(struct replica *r, struct dir *d, bool lost) {
+    if (lost) {
+        struct replica_action *a = replica_emit_dir(r, RACT_RAISE, d);
+        a->raise = r->lower ? REPLICA_RAISE_ODD : REPLICA_RAISE_EVEN;
+    }
+    replica_suspect_dir(r, d);
+    d->lock = LOCK_FREE;
+    d->lock_shared = d->raise_pending = false;
+    replica_settle(r, d);
+}
+
+static bool listed(const struct dir *d, const struct mailfs_id *dirs, size_t n) {
+    bool found = false;
+    for (size_t i = 0; i < n && !found; i++)
+        found = mailfs_id_equal(&d->id, &dirs[i]);
+    return found;
+}
+
+void replica_locks_are(struct replica *r, uint64_t now, const struct mailfs_id *dirs, size_t n,
+                       bool lost) {
     struct dir *d, *tmp;
+    r->now = now;
+    for (size_t i = 0; i < n; i++)
+        lock_found(r, replica_dir_get(r, &dirs[i]));
     HASH_ITER(hh, r->dirs, d, tmp) {
-        struct waiter *w, *wtmp;
-        DL_FOREACH_SAFE(d->waiters, w, wtmp) {
-            DL_DELETE(d->waiters, w);
-            free(w);
-            r->waiters--;
-        }
-        d->busy = false;
-        if (d->lock != LOCK_FREE)
-            replica_suspect_dir(r, d);
-        d->lock = LOCK_FREE;
-        d->lock_shared = d->raise_pending = false;
-        replica_settle(r, d);
+        if (d->lock != LOCK_FREE && !listed(d, dirs, n))
+            lock_gone(r, d, lost);
     }
     replica_pump(r);
 }

@@ -161,6 +161,19 @@ void replica_unlock(struct replica *r, uint64_t now, uint64_t req, struct mailfs
     replica_pump(r);
 }
 
+void replica_unlock_again(struct replica *r, uint64_t now, uint64_t req, struct mailfs_id dir) {
+    r->now = now;
+    struct dir *d = replica_dir_find(r, &dir);
+    struct tx *last = d != NULL && d->tx != NULL ? d->tx->prev : NULL;
+    if (last == NULL || last->acked || last->received || r->config.commit == REPLICA_COMMIT_ASYNC) {
+        replica_release(r, req, last == NULL || !(last->acked || last->received));
+    } else {
+        last->req = req; /* the request it had before ended with the mailfs before */
+        replica_request_add(r, req, false);
+    }
+    replica_pump(r);
+}
+
 void replica_act(struct replica *r, uint64_t now, struct mailfs_id dir,
                  struct replica_payload *payload, const struct replica_prep *preps, size_t n) {
     r->now = now;

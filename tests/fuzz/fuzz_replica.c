@@ -153,6 +153,7 @@ static void some_message(struct machine *m) {
 
 static void some_mailfs(struct machine *m) {
     struct replica_prep preps[2] = {a_prep(m), a_prep(m)};
+    struct mailfs_id some;
     switch (byte(m) % 12) {
     case 0:
     case 1:
@@ -175,10 +176,12 @@ static void some_mailfs(struct machine *m) {
         replica_abort(m->r, m->now, preps[0]);
         break;
     case 9:
-        replica_lock_exists(m->r, m->now, a_dir(m));
+        replica_mailfs_away(m->r, m->now);
+        replica_unlock_again(m->r, m->now, ++m->req, a_dir(m));
         break;
     case 10:
-        replica_locks_gone(m->r, m->now);
+        some = a_dir(m);
+        replica_locks_are(m->r, m->now, &some, byte(m) % 2, byte(m) % 2);
         break;
     default:
         replica_progress(m->r, m->now, byte(m));

@@ -114,9 +114,12 @@ void node_start_syncd(struct node *n) {
     }
     replay(n);
     publish_leftovers(n);
+    struct mailfs_id held[BOXES];
+    size_t n_held = 0;
     for (unsigned b = 0; b < BOXES; b++)
         if (n->lock[b] != NULL)
-            replica_lock_exists(n->r, node_now(n), box_id(b));
+            held[n_held++] = box_id(b);
+    replica_locks_are(n->r, node_now(n), held, n_held, false);
     n->keep_removed = false;
     n->ck.step = CK_IDLE;
     event_add(E_CHECKPOINT, n->index, 500 + some_time(3000));
@@ -152,8 +155,10 @@ void node_kill_mailfs(struct node *n) {
     memset(n->hint, 0, sizeof n->hint);
     memset(n->raised_alone, 0, sizeof n->raised_alone);
     n->off_until = world.now + 1 + some_time(300);
-    if (n->r != NULL)
-        replica_locks_gone(n->r, node_now(n));
+    if (n->r != NULL) {
+        replica_mailfs_away(n->r, node_now(n));
+        replica_locks_are(n->r, node_now(n), NULL, 0, true);
+    }
     event_add(E_MAILFS_START, n->index, n->off_until - world.now);
 }
 

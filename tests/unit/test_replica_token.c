@@ -177,13 +177,47 @@ static void test_mailfs_gone(void **state) {
     (void)state;
     pair_connect();
     pair_open(0, 1, 1);
-    replica_locks_gone(pair.side[0].r, pair.now);
+    replica_locks_are(pair.side[0].r, pair.now, NULL, 0, true);
     pair_run();
+    assert_int_equal(pair_count(0, RACT_RAISE, 1), 1);
     pair_wait(100);
     /* What was done under that L is not known: merged, and open again. */
     assert_true(pair_count(0, RACT_MERGE, 1) == 1 && pair_count(1, RACT_MERGE, 1) == 1);
     pair_open(1, 2, 1);
     assert_true(pair_granted(1, 2));
+}
+
+/* Its mount is kept: the token stays with L, and the transaction goes on. */
+static void test_mailfs_replaced(void **state) {
+    struct mailfs_id box = pair_dir(1);
+    (void)state;
+    pair_connect();
+    pair_open(0, 1, 1);
+    replica_mailfs_away(pair.side[0].r, pair.now);
+    pair_open(1, 2, 1);
+    pair_wait(100);
+    assert_false(pair_granted(1, 2));
+    replica_locks_are(pair.side[0].r, pair.now, &box, 1, false);
+    pair_run();
+    pair_unlock(0, 3, 1);
+    pair_wait(100);
+    assert_true(pair_granted(1, 2));
+    assert_int_equal(pair_count(0, RACT_MERGE, 1) + pair_count(0, RACT_RAISE, 1), 0);
+}
+
+/* U is asked about again: answered when the peer has what was sent, not before. */
+static void test_unlock_again(void **state) {
+    (void)state;
+    pair_connect();
+    pair_open(0, 1, 1);
+    pair.link_held = true;
+    pair_unlock(0, 2, 1);
+    replica_mailfs_away(pair.side[0].r, pair.now);
+    replica_unlock_again(pair.side[0].r, pair.now, 3, pair_dir(1));
+    pair_run();
+    assert_false(pair_released(0, 3));
+    pair_deliver();
+    assert_true(pair_released(0, 3));
 }
 
 #define T(f) cmocka_unit_test_setup_teardown(f, start, stop)
@@ -200,6 +234,8 @@ int main(void) {
         T(test_token_lost),
         T(test_token_kept),
         T(test_mailfs_gone),
+        T(test_mailfs_replaced),
+        T(test_unlock_again),
     };
     return cmocka_run_group_tests_name("replica_token", tests, NULL, NULL);
 }
