@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include <event2/event.h>
+#include <utlist.h>
 
 #include "apply.h"
 #include "base.h"
@@ -49,6 +50,7 @@ static bool changes_tree(const Mfp__Txn *txn) {
 /* ---- apply ------------------------------------------------------------------------- */
 
 struct apply {
+    struct apply *next, *prev; /* v->removals */
     struct volume *v;
     struct mailfs_id dir;
     uint64_t seq, journal_id;
@@ -216,10 +218,48 @@ static void apply_start(struct apply *a) {
     touched_run(&t, a->v->jobs, apply_run, apply_done, a);
 }
 
+/* ---- removals ---------------------------------------------------------------------- */
+
+/* The last messages of a directory are removed in transactions of its own, its end comes in one of
+ * its parent. Carried out before them it would find messages that it does not know. */
+static bool removal_is_too_early(const struct apply *a) {
+    const Mfp__Txn *txn = load_of(a->payload)->txn;
+    struct mailfs_id id;
+    for (size_t i = 0; i < txn->n_ops; i++) {
+        if (txn->ops[i]->op_case == MFP__OP__OP_DIR_REMOVE &&
+            wire_id(&txn->ops[i]->dir_remove->id, &id) == 0 && !mailfs_id_equal(&id, &a->dir) &&
+            replica_has_received(a->v->machine, id))
+            return true;
+    }
+    return false;
+}
+
+/* In their order: a parent's removal comes behind its children's. */
+static void removals_go_on(struct volume *v) {
+    struct apply *a, *tmp;
+    DL_FOREACH_SAFE(v->removals, a, tmp) {
+        if (removal_is_too_early(a))
+            continue;
+        DL_DELETE(v->removals, a);
+        apply_start(a);
+    }
+}
+
+static void removals_free(struct volume *v) {
+    struct apply *a, *tmp;
+    DL_FOREACH_SAFE(v->removals, a, tmp) {
+        DL_DELETE(v->removals, a);
+        apply_free(a);
+    }
+}
+
 static void apply_submit(struct volume *v, struct apply init) {
     struct apply *a = mem_copy(&init, sizeof init);
     a->v = v;
-    apply_start(a);
+    if (!a->replay && removal_is_too_early(a)) /* a replay is in order by itself */
+        DL_APPEND(v->removals, a);
+    else
+        apply_start(a);
 }
 
 static void act_apply(struct volume *v, const struct replica_action *a) {
@@ -565,6 +605,7 @@ void driver_pump(struct volume *v) {
         replica_action_done(&a);
     }
     v->pumping = false;
+    removals_go_on(v);
     front_resume(v->front);
     tick_arm(v);
 }
@@ -588,4 +629,5 @@ void driver_close(struct volume *v) {
     if (v->tick != NULL)
         event_free(v->tick);
     v->tick = NULL;
+    removals_free(v);
 }

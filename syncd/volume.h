@@ -76,9 +76,10 @@ struct volume {
     uint64_t compare_trees_from;   /* not before */
     bool compare_trees_due;        /* a timer waits for that */
     uint64_t untold_since_wall_ns; /* the first change that was not sent, since the last in-sync */
-    unsigned trees_unapplied;      /* received changes of the tree that wait for their turn */
-    uint64_t changes;              /* counts what a checkpoint would have to write */
-    uint64_t since_wall_ns;        /* of the present state */
+    struct apply *removals;   /* driver.c: of directories of which something is to be applied */
+    unsigned trees_unapplied; /* received changes of the tree that wait for their turn */
+    uint64_t changes;         /* counts what a checkpoint would have to write */
+    uint64_t since_wall_ns;   /* of the present state */
     uint64_t merged, conflicts;
     uint64_t merged_before; /* merged, when the present state began */
     char last_error[VOLUME_ERROR_MAX];

@@ -95,6 +95,11 @@ void replica_count(const struct replica *r, struct replica_counts *out) {
     }
 }
 
+bool replica_has_received(const struct replica *r, struct mailfs_id dir) {
+    const struct dir *d = replica_dir_find(r, &dir);
+    return d != NULL && (d->rx != NULL || d->replaying > 0);
+}
+
 bool replica_is_settled(const struct replica *r, struct mailfs_id dir) {
     if (!r->connected || !r->exchanged)
         return false;

@@ -291,6 +291,8 @@ struct replica_counts {
     uint64_t oldest_unacked_at; /* ms; 0: none */
 };
 void replica_count(const struct replica *r, struct replica_counts *out);
+/* Has something been received of dir that is not applied yet? */
+bool replica_has_received(const struct replica *r, struct mailfs_id dir);
 /* True when nothing of dir is in flight or to be merged: its mark may be cleared. */
 bool replica_is_settled(const struct replica *r, struct mailfs_id dir);
 

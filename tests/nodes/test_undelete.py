@@ -79,7 +79,7 @@ def messages(t, user):
 
 
 def mailboxes(t, user):
-    """A folder deleted on b, and all that a user deleted on a."""
+    """A folder deleted on b, and a whole user removed through the mount on a."""
     with t.a.imap(user) as client:
         for n in range(3):
             client.append("Work", mail.message("work %d" % n), "\\Seen")
@@ -96,14 +96,12 @@ def mailboxes(t, user):
     for what in (1, 3):     # Message-ID, internal date; keywords and UIDs are new
         t.equal(sorted(r[what] for r in view["folders"]["Work"][1].values()),
                 sorted(r[what] for r in before["folders"]["Work"][1].values()), "Work")
-    with t.a.imap(user) as client:
-        client.delete("Work")
-        client.delete("Sent")
-    t.wait_equal(user)
+    t.a.run("rm", "-rf", t.a.home(user))
+    t.pair.wait_path(t.b, user, there=False)
     undelete(t.a, "--recursive", "--all", "--since", "1h", user)
     view = t.wait_equal(user)
     have = {f: len(view["folders"][f][1]) for f in ("INBOX", "Work", "Sent")}
-    t.check(have["INBOX"] >= 5 and have["Work"] >= 4 and have["Sent"] == 1, "all of it undone: %s", have)
+    t.check(have["INBOX"] >= 5 and have["Work"] >= 4 and have["Sent"] == 1, "rm -rf undone: %s", have)
 
 
 def expires(t, user):
