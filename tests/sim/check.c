@@ -196,6 +196,18 @@ void check_expunging(unsigned node, unsigned box, uint32_t name) {
     fate(box, name)->flags = 0;
 }
 
+/* What the journal says of an earlier one will be said of this one, when it is applied again. */
+static bool in_journal(const struct node *n, unsigned box, uint32_t name) {
+    const struct journaled *j;
+    DL_FOREACH(n->journal, j) {
+        const struct txn *t = j->payload->data;
+        for (size_t i = 0; t->box == box && i < t->n; i++)
+            if (t->ops[i].name == name)
+                return true;
+    }
+    return false;
+}
+
 void check_added(unsigned box, uint32_t name) {
     struct fate *f = fate(box, name);
     f->expunged = f->unclear = false;
@@ -205,7 +217,7 @@ void check_added(unsigned box, uint32_t name) {
      * that one on the other side takes this one along. */
     for (unsigned i = 0; i < NODES; i++) {
         struct state base = list_get(&nodes[i].base[box].msgs, name);
-        f->unclear = f->unclear || (base.is && base.uid == 0);
+        f->unclear = f->unclear || (base.is && base.uid == 0) || in_journal(&nodes[i], box, name);
     }
     fate(box, name)->flags = 0;
 }
