@@ -26,6 +26,7 @@ inet_protocols = ipv4
 alias_maps =
 local_recipient_maps =
 biff = no
+notify_classes =
 smtpd_peername_lookup = no
 smtpd_relay_restrictions = permit_mynetworks, reject
 smtpd_client_connection_count_limit = 0
