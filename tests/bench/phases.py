@@ -90,18 +90,29 @@ def make_mailboxes(load, backend, where):
                               os.path.join(load.dir, "bench_maildir"), *map(str, load_one)))
 
 
-def one_round(load, all_backends, number, scale, results, say):
-    where = {b: os.path.join(b.root, "round%d" % number) for b in all_backends}
-    for backend in all_backends:
-        make_mailboxes(load, backend, where[backend])
+def one_step(bench, backend, where, step, results, number):
+    if step[0] == COLD:
+        backends.drop_caches()
+    figures = step_of(bench.load, backend, where, step, bench.options.scale)
+    results.setdefault(step[0], {}).setdefault(backend.name, {})[number] = figures
+    backend.settle()
+
+
+def one_round(bench, up, number, results, say):
+    """A peer that breaks is left out from then on; the list `up` becomes shorter."""
+    where = {b: os.path.join(b.root, "round%d" % number) for b in up}
+    made = set()
     for at, step in enumerate(STEPS):
-        turn = (number + at) % len(all_backends)
-        for backend in all_backends[turn:] + all_backends[:turn]:
-            if step[0] == COLD:
-                backends.drop_caches()
-            figures = step_of(load, backend, where[backend], step, scale)
-            results.setdefault(step[0], {}).setdefault(backend.name, {})[number] = figures
-            backend.settle()
+        turn = (number + at) % len(up)
+        for backend in up[turn:] + up[:turn]:
+            try:
+                if backend not in made:
+                    make_mailboxes(bench.load, backend, where[backend])
+                    made.add(backend)
+                one_step(bench, backend, where[backend], step, results, number)
+            except util.Fail as error:
+                bench.broken(backend, step[0], error)
+                up.remove(backend)
         say(step[0])
 
 
