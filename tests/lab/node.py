@@ -12,6 +12,15 @@ from .postfix import Postfix
 START_TIMEOUT = 20
 
 
+def is_mailfs(pid):
+    """One of the daemons' processes, of which mailfs has several."""
+    try:
+        with open("/proc/%d/comm" % pid) as f:
+            return f.read().startswith("mailfs")
+    except OSError:
+        return False
+
+
 class Node:
     """Node a or b of the pair in a run directory.
 
@@ -96,10 +105,8 @@ class Node:
             self.space.drop(True)
         # in one instant for those outside: first whoever answers clients, since without syncd
         # mailfs serves alone, and a 250 of the next milliseconds would be an honest one
-        daemons = [self.daemon(name).running() for name in ("mailfs", "syncd")]
-        for pid in [p for p in self.space.pids() if p not in daemons] + daemons:
-            if pid:
-                util.proc_signal(pid, signal.SIGKILL)
+        for pid in sorted(self.space.pids(), key=is_mailfs):
+            util.proc_signal(pid, signal.SIGKILL)
         # not before: whoever is still alive could answer a client for what the disk no longer takes
         if power:
             self.disk.cut()
