@@ -55,6 +55,8 @@ static void content_begin(struct content *c, struct file *f) {
         return;
     spot_make(&at, place.parent, place.name);
     c->message = at.w.kind == MAILDIR_DIR_TMP && !at.w.local;
+    if (at.class == MAILDIR_UIDLIST)
+        note_die_at("number");
     if (f->tracked) {
         change_begin1(&at);
         c->cont = at.w.cont;

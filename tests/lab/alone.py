@@ -32,7 +32,7 @@ def kill_worker(pid, timeout=10):
 class Alone:
     """with Alone() as m: m.path("box") is on the mount, m.stored("box") in the store."""
 
-    def __init__(self, **env):
+    def __init__(self, program=None, **env):
         self.dir = rundir.create()
         self.store, self.mount, self.state = (os.path.join(self.dir, n) for n in "smd")
         for path in (self.store, self.mount, self.state):
@@ -42,7 +42,7 @@ class Alone:
         with open(self.conf, "w") as f:
             f.write('node = "alone"\nvolume "mail" {\n store = "%s"\n mount = "%s"\n state = "%s"\n}\n' %
                     (self.store, self.mount, self.state))
-        self.pid = util.spawn([mailfs.program("mailfs"), "-f", "-c", self.conf], self.log,
+        self.pid = util.spawn([program or mailfs.program("mailfs"), "-f", "-c", self.conf], self.log,
                               env={**os.environ, **mailfs.SAN_ENV, **env})
         rundir.record(self.dir, "pid", "%d %d" % (self.pid, util.proc_stat(self.pid)[1]))
         try:
