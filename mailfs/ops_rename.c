@@ -145,7 +145,10 @@ static int do_rename(struct renaming *r) {
     const struct spot *spots[2] = {r->from, r->to};
     int e = change_begin(spots, 2);
     /* Unmarked mail may be lost to the merge: a delivery is put off. What L guards must go on. */
-    e = e != 0 && r->from->w.kind == MAILDIR_DIR_TMP ? -EAGAIN : rename_in_store(r);
+    bool from_tmp = r->from->w.kind == MAILDIR_DIR_TMP;
+    e = e != 0 && from_tmp ? -EAGAIN : rename_in_store(r);
+    if (e == -EDQUOT && from_tmp)
+        e = -EAGAIN; /* 552 otherwise, see op_create() */
     if (e == 0 && !r->no_op) {
         if (!(r->flags & RENAME_EXCHANGE))
             victim_gone(r);

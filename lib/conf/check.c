@@ -291,7 +291,7 @@ static int check_names(const struct conf *conf, const struct conf_volume *v, cha
             return -EINVAL;
         }
         for (size_t k = 0; name != NULL && k < i; k++) {
-            if (strcmp(name, v->links[k].name) != 0)
+            if (v->links[k].name == NULL || strcmp(name, v->links[k].name) != 0)
                 continue;
             snprintf(why, n, "volume \"%s\": two blocks are about node \"%s\"; remove one", v->name,
                      name);
