@@ -31,16 +31,31 @@ def deliveries(t, users):
     return taken, refused
 
 
+def processes(t, name):
+    """Of that daemon: mailfs has several."""
+    found = []
+    for pid in t.a.space.pids():
+        with open("/proc/%d/comm" % pid) as f:
+            if f.read().strip() == name:
+                found.append(pid)
+    return found
+
+
 def starve(t, name, users):
-    """None but those it has open now."""
+    """None but those they have open now."""
     pid = t.a.daemon(name).running()
-    before = resource.prlimit(pid, resource.RLIMIT_NOFILE)
-    resource.prlimit(pid, resource.RLIMIT_NOFILE, (len(os.listdir("/proc/%d/fd" % pid)), before[1]))
+    before = {p: resource.prlimit(p, resource.RLIMIT_NOFILE)
+              for p in processes(t, {"syncd": "mailfs-syncd"}.get(name, name))}
+    t.check(pid in before, "%s is not among %s", pid, sorted(before))
+    for p, limit in before.items():
+        resource.prlimit(p, resource.RLIMIT_NOFILE, (len(os.listdir("/proc/%d/fd" % p)), limit[1]))
     try:
         taken, refused = deliveries(t, users)
         status = t.a.status() or {}
     finally:
-        resource.prlimit(pid, resource.RLIMIT_NOFILE, before)
+        for p, limit in before.items():
+            resource.prlimit(p, resource.RLIMIT_NOFILE, limit)
+    t.check(refused or name == "syncd", "nothing was refused: %s was not short of descriptors", name)
     t.figure("%s: %d refused; %s", name, refused, status.get("last_error") or status.get("notes"))
     t.equal(t.a.daemon(name).running(), pid, "pid of " + name)
     return taken

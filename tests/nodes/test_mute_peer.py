@@ -92,7 +92,10 @@ def met(t, user, steps):
                 client.store("1", "+FLAGS", "\\Flagged")
             slow.append(util.now() - start)
         t.check(max(slow) < TIMEOUT + 2, "%s: a delivery and a flag took %.1f s", steps, max(slow))
-        t.check(len([s for s in slow if s > 1.5]) <= 1, "%s: a waited more than once: %s", steps, slow)
+        # a connection that comes as far as the Hello may cost the timeout, once each
+        waits = len([s for s in slow if s > 1.5])
+        t.check(waits <= (mute.met if steps == "hello" else 0), "%s: a waited %d times over %d connections: %s",
+                steps, waits, mute.met, slow)
         t.check(t.a.state() in ("alone", "catching-up"), "%s: a is %s", steps, t.a.state())
         t.figure("%s: longest %.1f s", steps, max(slow))
     finally:
