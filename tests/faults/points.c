@@ -72,7 +72,6 @@ static bool ends_with(const char *s, const char *end) {
 
 /* What kind of file: the names of docs/INTERFACES.md, and those of Maildir. */
 static const char *class_of(const char *path) {
-    static const char *const inner[] = {"stage", "kept", "trash", NULL};
     static const char *const subs[] = {"new", "cur", "tmp", NULL};
     static const char *const named[] = {"dovecot-uidlist",
                                         "dovecot-uidlist.lock",
@@ -92,8 +91,11 @@ static const char *class_of(const char *path) {
     name++;
     if (strncmp(name, ".mailfs-", 8) == 0)
         return "temp";
-    if (contains(path, "/.mailfs/"))
-        return is_one_of(above, inner) ? above : name;
+    const char *inner = strstr(path, "/.mailfs/");
+    if (inner != NULL) {
+        snprintf(above, sizeof above, "%.*s", (int)strcspn(inner + 9, "/"), inner + 9);
+        return above;
+    }
     if (contains(path, "/state/") || ends_with(path, "/state"))
         return "state";
     if (is_one_of(above, subs))
