@@ -26,7 +26,7 @@ class Acts:
         self.want = {f: {} for f in ("INBOX",) + tuple(folders)}     # folder: {Message-ID: flags}
         self.subscribed, self.files = set(), {}
         self.twice, self.failures = set(), []
-        self.unsure = set()
+        self.unsure, self.kills, self.doubled = set(), False, 0     # kills: of a daemon, meanwhile
         self.witness = storm.Witness()
         self.sessions = {}
 
@@ -76,9 +76,9 @@ class Acts:
     # --- mail in ------------------------------------------------------------------------------
 
     def came(self, folder, ident, flags, failed, start):
-        """It is in the folder now.  Failed at first, or mailfs died in it: perhaps twice."""
+        """It is in the folder now.  Failed at first, or a daemon dies near it: perhaps twice."""
         self.want[folder][ident] = frozenset(flags)
-        if failed or self.was_away(start):
+        if failed or self.kills or self.was_away(start):
             self.twice.add(ident)
 
     def lmtp(self, node, others=(), size=600):
@@ -268,6 +268,7 @@ class Acts:
         for ident in set(found) - set(self.want[folder]):
             if ident not in self.twice | self.unsure:
                 wrong.append("%s: %s is there and should not" % (folder, ident))
+        self.doubled = max(self.doubled, sum(len(have) - 1 for have in found.values()))
         for ident, flags in self.want[folder].items():
             have = found.get(ident, [])
             if not have:
