@@ -163,7 +163,7 @@ void oneway_changed(struct volume *v, const struct mailfs_id *dir, bool tree) {
 bool oneway_is_clean(const struct volume *link, const struct mailfs_id *dir) {
     struct dirty *d;
     HASH_FIND(hh, link->oneway->dirty, dir, sizeof *dir, d);
-    return d == NULL && !link->oneway->tree;
+    return d == NULL && !link->oneway->tree && !link->compare_trees_due;
 }
 
 void oneway_caught_up(struct volume *link) {
@@ -231,6 +231,8 @@ static struct lock *lock_find(struct volume *v, uint64_t req, struct oneway **of
     return NULL;
 }
 
+/* err: somebody else has it; or the next UID would have to be raised first, which is for whoever
+ * works in the mailbox next: the merge is tried again. */
 bool oneway_granted(struct volume *v, uint64_t req, int err) {
     struct oneway *o;
     struct lock *l;

@@ -61,8 +61,15 @@ static int raise_mailbox(struct raise *r, const struct mailfs_id *dir) {
     return 0; /* the others all the same */
 }
 
+/* One that a link before this one knows has been raised. */
 static int each(void *arg, const struct mailfs_id *dir, const struct base_dir *rec) {
-    return raise_mailbox(arg, dir);
+    struct raise *r = arg;
+    struct base_dir known;
+    for (size_t i = 0; r->v->links[i]->state != r->st; i++) {
+        if (base_dir_get(r->v->links[i]->state, dir, &known) == 0)
+            return 0;
+    }
+    return raise_mailbox(r, dir);
 }
 
 int promote_raise_all(struct volume *v, enum replica_raise how, size_t *raised,
@@ -70,10 +77,11 @@ int promote_raise_all(struct volume *v, enum replica_raise how, size_t *raised,
     struct apply_result out = {0};
     struct raise r = {.v = v, .how = how, .out = &out};
     int err = 0;
-    if (v->n_links > 0) {
-        r.st = v->links[0]->state;
+    for (size_t i = 0; err == 0 && i < v->n_links; i++) {
+        r.st = v->links[i]->state;
         err = base_each_dir(r.st, each, &r);
-        raise_mailbox(&r, &mailfs_id_root);
+        if (i == 0)
+            raise_mailbox(&r, &mailfs_id_root);
     }
     *raised = r.raised;
     *inval = out.inval;

@@ -52,14 +52,22 @@ int role_open(struct volume *v, char *err, size_t errsize) {
     int r = conf_role_read(v->cv, &v->role->now);
     if (r != 0)
         snprintf(err, errsize,
-                 "%s/role: %s; it must be one line, \"active N\" or \"standby N\", as it is on no "
-                 "other node of the volume with the same N",
+                 "%s/role: %s; it must be one line, \"active N\" or \"standby N\": remove it, and "
+                 "`mode` "
+                 "in the configuration holds",
                  v->cv->state, log_strerror(r));
     return r;
 }
 
 void role_close(struct role *r) {
     free(r);
+}
+
+/* Roles are said in Hello: whoever is connected hears of a new one in the next. */
+static void tell_others(struct volume *v) {
+    contact_drop(v, "the role of this node has changed", true);
+    for (size_t i = 0; i < v->n_links; i++)
+        contact_drop(v->links[i], "the role of this node has changed", true);
 }
 
 static int become(struct volume *v, bool standby, uint64_t term) {
@@ -74,6 +82,7 @@ static int become(struct volume *v, bool standby, uint64_t term) {
                  word(standby), term);
     v->role->now = now;
     front_role(v->front, standby);
+    tell_others(v);
     return 0;
 }
 
@@ -83,13 +92,15 @@ static int meet_link(struct volume *v, const Mfp__Hello *h, char *why, size_t si
     struct volume *root = v->main;
     struct conf_role own = root->role->now;
     if (!h->standby && !own.standby && h->term == own.term) {
-        snprintf(why, size,
-                 "%s and %s are both active: a standby has mode = \"standby\", or, if one was "
-                 "promoted, the higher number in STATE/role",
-                 root->conf->node, h->node);
+        snprintf(
+            why, size,
+            "%s and %s are both active: on the one that is to follow, stop mailfs-syncd, set mode "
+            "= "
+            "\"standby\", and remove the file `role` from its state directory; its mail is merged",
+            root->conf->node, h->node);
         return -1;
     }
-    if (h->term > own.term && become(root, own.standby || !h->standby, h->term) != 0) {
+    if (h->term > own.term && become(root, true, h->term) != 0) { /* somebody was promoted */
         snprintf(why, size, "%s cannot note its role", root->conf->node);
         return -1;
     }
@@ -106,8 +117,10 @@ int role_meet(struct volume *v, const Mfp__Hello *h, char *why, size_t size) {
     if (v->main != NULL)
         return meet_link(v, h, why, size);
     /* Two nodes of a pair have one role: what the later one knows. */
-    if (h->term > v->role->now.term)
-        become(v, h->standby, h->term);
+    if (h->term > v->role->now.term && become(v, h->standby, h->term) != 0) {
+        snprintf(why, size, "%s cannot note its role", node);
+        return -1;
+    }
     return 0;
 }
 
@@ -131,16 +144,18 @@ static void promotion_done(void *arg) {
     char why[VOLUME_ERROR_MAX] = "";
     front_invalidate(v->front, &p->inval);
     invals_free(&p->inval);
-    if (p->err == 0)
-        p->err = become(v, false, highest_term(v) + 1);
+    v->role->promotion = NULL;
+    if (v->stopping) { /* nobody asks any more, and it is a standby at the next start, too */
+        free(p);
+        return;
+    }
     if (p->err != 0)
         snprintf(why, sizeof why, "the next UIDs could not be raised: %s; see the log",
                  log_strerror(p->err));
-    /* Those that are there learn of it in a new Hello. */
-    for (size_t i = 0; p->err == 0 && i < v->n_links; i++)
-        contact_drop(v->links[i], "this node was promoted", true);
+    else if ((p->err = become(v, false, highest_term(v) + 1)) != 0)
+        snprintf(why, sizeof why, "%s/role cannot be written: %s", v->cv->state,
+                 log_strerror(p->err));
     p->done(p->arg, p->err, p->raised, why);
-    v->role->promotion = NULL;
     free(p);
     driver_pump(v);
 }

@@ -329,6 +329,7 @@ void txns_abandon(struct txns *t) {
     HASH_ITER(hh, t->open, o, tmp) {
         replica_suspect(t->v->machine, volume_now(), o->dir);
         driver_pump(t->v);
+        oneway_changed(t->v, &o->dir, true);
         open_free(t, o);
     }
 }

@@ -127,10 +127,16 @@ void box_watch(struct boxes *bs, struct box *b) {
             return; /* looked at, then */
         unwatch(bs, other);
     }
+    bool all = true;
+    for (int part = 0; part < BOX_PARTS; part++) {
+        if (b->seen_ns[part] == 0)
+            continue;
+        wd_add(bs, b, part);
+        all = all && b->wd[part] >= 0;
+    }
     b->watched = true;
-    for (int part = 0; part < BOX_PARTS; part++)
-        if (b->seen_ns[part] != 0)
-            wd_add(bs, b, part);
+    if (!all) /* half watched would be not looked at either */
+        unwatch(bs, b);
 }
 
 struct box_wd *box_of_wd(struct boxes *bs, int wd) {
