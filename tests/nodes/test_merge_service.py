@@ -9,6 +9,7 @@ LAB_LONG=1: with 20,000 messages in the large mailbox instead of 1,000.
 import os
 import random
 import sys
+import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.realpath(__file__)), ".."))
 from lab import case, compare, crowd, follow, mail, storm, util  # noqa: E402
@@ -83,6 +84,15 @@ def last_used(t, user):
                for node in t.pair.nodes for part in ("new", "cur"))
 
 
+def set_used(t, users):
+    """As if the mailboxes had been used one after the other, ten seconds apart, the first one longest ago."""
+    then = int(time.time()) - 10 * len(users) - 60
+    for number, user in enumerate(users):
+        for node in t.pair.nodes:
+            for part in ("new", "cur"):
+                os.utime(node.stored(user, "Maildir", part), (then + 10 * number,) * 2)
+
+
 def in_order(done, used):
     """Of those used in different seconds, how many pairs have the newer one first?"""
     seen = [used[u] for u in done if u in used]
@@ -127,6 +137,7 @@ def test(t):
         node.wait_state("alone")
     sent += util.parallel(*(lambda n=n: crowd.everyone(n, users, "apart") for n in t.pair.nodes))
     util.parallel(lambda: change_large(t.a, large, 1), lambda: change_large(t.b, large, 501))
+    set_used(t, users)
     used = {user: last_used(t, user) for user in users}
     since = os.path.getsize(t.a.log("syncd"))
     early = {t.a: users[0], t.b: users[1]}
