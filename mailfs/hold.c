@@ -173,8 +173,10 @@ static enum outcome replace(struct holding *h) {
     uint64_t since = clock_ms();
     bury(&h->worker, SIGKILL);
     h->worker = next;
-    if (worker_go(h, &h->worker) != 0)
+    if (worker_go(h, &h->worker) != 0) {
+        bury(&h->worker, SIGKILL); /* it may be well: told to stop, we did not wait for it */
         return successor(h, since);
+    }
     log_info("worker %d has taken over after %llu ms", (int)h->worker.pid,
              (unsigned long long)(clock_ms() - since));
     return DIED;

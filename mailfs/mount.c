@@ -75,6 +75,8 @@ int mount_open_store(void) {
 /* --- the state directory
  * ------------------------------------------------------------------------------ */
 
+static bool is_ours(const char *path);
+
 /* The lock is its worker's, too, which ends soon after its holder was killed. */
 static bool holder_is_dead(int fd) {
     char text[32] = "";
@@ -83,11 +85,15 @@ static bool holder_is_dead(int fd) {
     return pid > 0 && kill(pid, 0) != 0 && errno == ESRCH;
 }
 
+/* A worker that was killed with its holder does not end while one of its threads waits in the
+ * kernel for an answer from itself: nobody would ever give it, so the connection is ended. */
 static int lock_or_wait(int fd) {
-    enum { AT_MOST_MS = 10000 };
+    enum { AT_MOST_MS = 10000, ABORT_MS = 1000 };
     for (int ms = 0; flock(fd, LOCK_EX | LOCK_NB) != 0; ms++) {
         if (ms >= AT_MOST_MS || !holder_is_dead(fd))
             return -EBUSY;
+        if (ms == ABORT_MS && is_ours(vol.conf_volume->mount))
+            mount_abort();
         usleep(1000);
     }
     return 0;
@@ -192,6 +198,12 @@ static bool mounted_at(const char *path, char *type, size_t size) {
     return found;
 }
 
+/* Is it a mailfs, alive or not? */
+static bool is_ours(const char *path) {
+    char type[128];
+    return mounted_at(path, type, sizeof type) && strncmp(type, "fuse.mailfs", 11) == 0;
+}
+
 /* A forced unmount ends the connection first, and then fails, since it is in use: by us. No request
  * is sent for an O_PATH descriptor of a mount's root. */
 void mount_abort(void) {
@@ -232,9 +244,7 @@ static bool answers(const char *path, unsigned at_most_ms) {
  */
 static int take_stale_away(const char *path) {
     enum { ANSWER_MS = 5000 };
-    char type[128];
-    while (mounted_at(path, type, sizeof type) && strncmp(type, "fuse.mailfs", 11) == 0 &&
-           !answers(path, ANSWER_MS)) {
+    while (is_ours(path) && !answers(path, ANSWER_MS)) {
         mount_abort();
         if (umount2(path, MNT_DETACH) != 0)
             return refuse(-errno, "stale mount at", path, "unmount it");
