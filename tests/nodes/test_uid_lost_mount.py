@@ -20,10 +20,11 @@ def shown(node, user):
 
 def test(t):
     t.needs_mailfs()
+    t.b.start()                         # only a's mailfs is to die
+    os.environ.update(MAILFS_NO_RESEND="1", MAILFS_DIE="number:%d" % BEFORE)
+    t.a.start()
+    t.pair.wait_in_sync()
     t.forgive(r"Transport endpoint|Software caused|killed with signal|Input/output error")
-    # What a Dovecot's own index had numbered when its mailfs went (both nodes' mailfs die once) gets another
-    # UID from the list. No client is shown one UID for two messages: that is what is looked at below.
-    t.forgive(r"Expunged message reappeared, giving a new UID")
     user = t.pair.user("lostmount")
     ids = [t.a.deliver(user, mail.message("before %d" % i)) for i in range(BEFORE)]
     t.wait_equal(user)
@@ -48,5 +49,4 @@ def test(t):
     t.check(set(ids) <= {body for _, body in views[0].values()}, "accepted and missing")
 
 
-os.environ.update(MAILFS_NO_RESEND="1", MAILFS_DIE="number:%d" % BEFORE)
-case.main(test, own=True, postfix=False)
+case.main(test, own=True, start=False, postfix=False)
