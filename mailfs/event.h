@@ -24,7 +24,7 @@ void event_gone(const struct spot *at, mode_t mode, pid_t pid);
 void event_renamed(const struct spot *from, const struct spot *to, struct inode *in,
                    const struct stat *st, pid_t pid);
 
-/* The attributes of in, whose place is at, or an xattr of it. */
+/* The attributes of in, whose place is at. */
 void event_attr(const struct spot *at, struct inode *in, const struct stat *st, pid_t pid);
 
 /* The content of an open file was written: tells it if it was not told. Not within a change. */

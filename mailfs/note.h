@@ -22,7 +22,7 @@
 #include <stdint.h>
 #include <sys/stat.h>
 
-enum note_kind { NOTE_NONE, NOTE_MAKE, NOTE_REMOVE, NOTE_RENAME, NOTE_APPEND, NOTE_XATTR };
+enum note_kind { NOTE_NONE, NOTE_MAKE, NOTE_REMOVE, NOTE_RENAME, NOTE_APPEND };
 
 struct note {
     enum note_kind kind;

@@ -3,7 +3,10 @@
  *
  * What is not here: flush (nothing needs it: the kernel stops asking after one ENOSYS), locks and
  * flock (the kernel keeps them itself), access (default_permissions), readdirplus (it gains nothing
- * where names outlive a listing), ioctl, poll, bmap.
+ * where names outlive a listing), ioctl, poll, bmap. Nor extended attributes: no mail program uses
+ * any, they did not travel to the peer, and having them costs a GETXATTR for each new file that is
+ * written (1 of a delivery's 11 requests, 5 of an LMTP delivery's 55), since the kernel asks for
+ * security.capability; after one ENOSYS it does not.
  *
  * Diagnostics: none.
  */
@@ -173,31 +176,6 @@ static void count_statfs(fuse_req_t req, fuse_ino_t ino) {
     op_statfs(req, ino);
 }
 
-static void count_setxattr(fuse_req_t req, fuse_ino_t ino, const char *name, const char *value,
-                           size_t size, int flags) {
-    stats_count(STATS_SETXATTR);
-    if (refused(req))
-        return;
-    op_setxattr(req, ino, name, value, size, flags);
-}
-
-static void count_getxattr(fuse_req_t req, fuse_ino_t ino, const char *name, size_t size) {
-    stats_count(STATS_GETXATTR);
-    op_getxattr(req, ino, name, size);
-}
-
-static void count_listxattr(fuse_req_t req, fuse_ino_t ino, size_t size) {
-    stats_count(STATS_LISTXATTR);
-    op_listxattr(req, ino, size);
-}
-
-static void count_removexattr(fuse_req_t req, fuse_ino_t ino, const char *name) {
-    stats_count(STATS_REMOVEXATTR);
-    if (refused(req))
-        return;
-    op_removexattr(req, ino, name);
-}
-
 static void count_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode,
                          struct fuse_file_info *fi) {
     stats_count(STATS_CREATE);
@@ -254,10 +232,6 @@ const struct fuse_lowlevel_ops ops_table = {
     .releasedir = count_releasedir,
     .fsyncdir = count_fsyncdir,
     .statfs = count_statfs,
-    .setxattr = count_setxattr,
-    .getxattr = count_getxattr,
-    .listxattr = count_listxattr,
-    .removexattr = count_removexattr,
     .create = count_create,
     .fallocate = count_fallocate,
     .copy_file_range = count_copy_file_range,

@@ -114,16 +114,6 @@ def op_write(m):
     return read(m.stored("box/new/1")) == b"ONE\n"
 
 
-def op_setxattr(m):
-    os.setxattr(m.path("box/new/1"), "user.test", b"x", os.XATTR_CREATE)
-    return os.getxattr(m.stored("box/new/1"), "user.test") == b"x"
-
-
-def op_removexattr(m):
-    os.removexattr(m.path("box/new/2"), "user.there")
-    return "user.there" not in os.listxattr(m.stored("box/new/2"))
-
-
 def op_lock(m):
     fd = os.open(m.path(LOCK), os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
     os.write(fd, b"pid:host")
@@ -142,7 +132,7 @@ CASES = (("make", (op_mkdir, op_mknod, op_symlink)), ("create", (op_create,)),
          ("link", (op_link,)), ("unlink", (op_unlink,)),
          ("rmdir", (op_rmdir, op_rmdir_full)),
          ("rename", (op_rename, op_rename_over, op_rename_directory)),
-         ("write", (op_append, op_append_same, op_write)), ("xattr", (op_setxattr, op_removexattr)),
+         ("write", (op_append, op_append_same, op_write)),
          ("lock", (op_lock,)), ("unlock", (op_lock,)))
 
 
@@ -154,7 +144,6 @@ def one(point, op, t):
         write(m.stored("box/new/1"), b"one\n")
         write(m.stored("box/new/2"), b"two\n")
         write(m.stored("box/maildirsize"), b"0\n")
-        os.setxattr(m.stored("box/new/2"), "user.there", b"y")
         ok = op(m)
         util.poll(lambda: "%s: another worker: %s" % (op.__name__, m.said()), lambda: m.taken_over()[0])
         times, took = m.taken_over()

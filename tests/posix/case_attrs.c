@@ -7,7 +7,6 @@
 #include <fcntl.h>
 #include <string.h>
 #include <sys/statvfs.h>
-#include <sys/xattr.h>
 #include <unistd.h>
 
 static void exact_times(void) {
@@ -174,31 +173,6 @@ static void set_id_bits(void) {
     note_stat("a", false);
 }
 
-static void extended(void) {
-    char buf[200];
-    ssize_t n;
-
-    make_file("a", "x");
-    did("set", setxattr("a", "user.one", "value", 5, 0));
-    did("create again", setxattr("a", "user.one", "v", 1, XATTR_CREATE));
-    did("replace missing", setxattr("a", "user.two", "v", 1, XATTR_REPLACE));
-    did("replace", setxattr("a", "user.one", "other", 5, XATTR_REPLACE));
-    n = getxattr("a", "user.one", buf, sizeof buf);
-    note("get: %.*s", (int)(n > 0 ? n : 0), buf);
-    note("size: %zd", getxattr("a", "user.one", NULL, 0));
-    did("too small", getxattr("a", "user.one", buf, 2));
-    did("missing", getxattr("a", "user.none", buf, sizeof buf));
-    did("unknown class", setxattr("a", "nosuch.x", "v", 1, 0));
-    note("list: %zd", listxattr("a", buf, sizeof buf));
-    did("of a directory", (mkdir("d", 0700), setxattr("d", "user.x", "v", 1, 0)));
-    note("list of a directory: %zd", listxattr("d", buf, sizeof buf));
-    did("remove", removexattr("a", "user.one"));
-    did("remove again", removexattr("a", "user.one"));
-    note("list: %zd", listxattr("a", buf, sizeof buf));
-    did("empty value", setxattr("a", "user.empty", "", 0, 0));
-    note("its size: %zd", getxattr("a", "user.empty", NULL, 0));
-}
-
 static void fs_figures(void) {
     struct statvfs v;
 
@@ -207,13 +181,8 @@ static void fs_figures(void) {
 }
 
 const struct posix_case posix_attrs[] = {
-    {"exact_times", exact_times},
-    {"directory_mtime_moves", directory_mtime_moves},
-    {"mtime_of_writes", mtime_of_writes},
-    {"owners", owners},
-    {"permissions", permissions},
-    {"set_id_bits", set_id_bits},
-    {"extended", extended},
-    {"fs_figures", fs_figures},
-    {NULL, NULL},
+    {"exact_times", exact_times},         {"directory_mtime_moves", directory_mtime_moves},
+    {"mtime_of_writes", mtime_of_writes}, {"owners", owners},
+    {"permissions", permissions},         {"set_id_bits", set_id_bits},
+    {"fs_figures", fs_figures},           {NULL, NULL},
 };

@@ -17,6 +17,7 @@
 #include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
+#include <sys/xattr.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -718,6 +719,19 @@ static void case_files(void) {
     nothing_comes();
 }
 
+/* What the store has of them is not seen, and none can be made that the peer would not get. */
+static void case_no_xattrs(void) {
+    char value[8];
+    make_box("a", 0);
+    CHECK(setxattr(in_store("a"), "user.test", "x", 1, 0) == 0);
+    CHECK(getxattr(in_mount("a"), "user.test", value, sizeof value) < 0 && errno == EOPNOTSUPP);
+    CHECK(listxattr(in_mount("a"), NULL, 0) < 0 && errno == EOPNOTSUPP);
+    CHECK(setxattr(in_mount("a"), "user.test", "y", 1, 0) < 0 && errno == EOPNOTSUPP);
+    CHECK(removexattr(in_mount("a"), "user.test") < 0 && errno == EOPNOTSUPP);
+    CHECK(getxattr(in_store("a"), "user.test", value, sizeof value) == 1 && value[0] == 'x');
+    nothing_comes();
+}
+
 /* Raised before L is given, and told as part of the transaction. */
 static void case_raise(void) {
     char text[256] = "";
@@ -762,6 +776,7 @@ static const struct wait_case cases[] = {
     {"new_generation", case_new_generation},
     {"folders", case_folders},
     {"files", case_files},
+    {"no_xattrs", case_no_xattrs},
     {"taken_away", case_taken_away},
     {"taken_away_delivery", case_taken_away_delivery},
     {"raise", case_raise},
