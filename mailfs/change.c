@@ -5,7 +5,7 @@
  * leader and writes all that has gathered while the commit before was under way.
  *
  * Diagnostics: error: the marks cannot be written. Changes made meanwhile are known to a connected
- * syncd only.
+ * syncd only. Warning: a directory of a name that cannot be.
  */
 #include "change.h"
 
@@ -42,6 +42,20 @@ void spot_done(struct spot *s) {
 
 bool spot_hidden(const struct spot *s) {
     return s->class == MAILDIR_INTERNAL;
+}
+
+/* Below what is local already everything may be made: Dovecot empties its trash. */
+int spot_refuses_dir(const struct spot *s) {
+    char path[MARKS_PATH_MAX + 1];
+    bool local = maildir_class_is_local(s->class) && s->class != MAILDIR_TRASH;
+    if (s->w.local || (s->w.kind == MAILDIR_DIR_CONTAINER && !local))
+        return 0;
+    if (dir_path(s->dir, path, sizeof path) != 0)
+        path[0] = '\0';
+    log_warn_limited("%s/%s: no user or folder can be called so: its mail would be on this node "
+                     "only; give it another name",
+                     path, s->name);
+    return -EPERM;
 }
 
 /* --- group commit of marks

@@ -30,6 +30,10 @@ void spot_done(struct spot *s);
 /* It is our own, and not to be seen in the mount. */
 bool spot_hidden(const struct spot *s);
 
+/* May no directory be called so here? What is in it would be on this node only (a user called
+ * "new", a folder "a.lock"). -EPERM, logged; or 0. */
+int spot_refuses_dir(const struct spot *s);
+
 /* The marks of state_dir. 0 or -errno. */
 int change_init(const char *state_dir);
 void change_close(void);

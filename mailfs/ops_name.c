@@ -106,7 +106,11 @@ void op_mkdir(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode) 
     struct spot at;
     struct making m = {.mode = S_IFDIR | (mode & 07777)};
     spot_make(&at, inode_of(parent), name);
-    if (!refused(req, &at))
+    if (refused(req, &at))
+        ;
+    else if (spot_refuses_dir(&at) != 0)
+        fuse_reply_err(req, EPERM);
+    else
         make(req, &at, &m);
     spot_done(&at);
 }

@@ -66,6 +66,8 @@ static int rename_in_store(struct renaming *r) {
         names_begin(second);
     int e = look_before(r, fromfd, tofd, &src);
     bool done = e > 0;
+    if (e == 0 && S_ISDIR(src.st_mode))
+        e = spot_refuses_dir(r->to);
     if (e == 0 && dir_is_cut(r->to->dir))
         e = -ENOENT;
     if (e == 0)

@@ -63,8 +63,11 @@ KIND(message_name, ERROR, "message-name", "files in new or cur whose name no Mai
      "Dovecot cannot number them, and they would be on this node only: rename or move them");
 KIND(hidden_name, NOTE, "hidden-name", "hidden files in new or cur: no mail reader sees them",
      "they stay on this node");
-KIND(not_message, WARNING, "not-a-message", "directories and others in new or cur",
+KIND(not_message, WARNING, "not-a-message", "sockets, pipes and devices in new or cur",
      "they are no messages and stay on this node: move them away");
+KIND(part_dir, ERROR, "directory-in-part", "directories in new, cur or tmp",
+     "mailfs takes what is called so for parts of a mailbox, and mail in them would be on this "
+     "node only: a user or folder of that name must get another one; else move them away");
 KIND(duplicate, ERROR, "duplicate-name", "two messages of one base name in a mailbox",
      "the base name (up to the colon) is what tells messages apart: open the mailbox once in "
      "Dovecot as it is now (doveadm force-resync -u USER MAILBOX), which renames one of them");

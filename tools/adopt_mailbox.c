@@ -21,6 +21,7 @@
 #include "maildir/name.h"
 #include "maildir/uidlist.h"
 #include "util/log.h"
+#include "util/str.h"
 
 #define TMP_FRESH 60
 
@@ -82,6 +83,8 @@ static void check_message(struct mailbox *m, int fd, const char *file, const cha
         report_add(m->a->report, &kind_unreadable, path, "%s", log_strerror(errno));
     else if (S_ISLNK(st.st_mode))
         report_add(m->a->report, &kind_link_message, path, "%s", "");
+    else if (S_ISDIR(st.st_mode))
+        report_add(m->a->report, &kind_part_dir, path, "%s", "");
     else if (!S_ISREG(st.st_mode))
         report_add(m->a->report, &kind_not_message, path, "%s", "");
     else if (maildir_name_parse(file, strlen(file), &name) != 0)
@@ -167,10 +170,15 @@ static void check_tmp(struct mailbox *m) {
     time_t now = time(NULL);
 
     for (int i = 0; i < n; i++) {
-        if (fstatat(fd, names[i]->d_name, &st, AT_SYMLINK_NOFOLLOW) != 0 || !S_ISREG(st.st_mode))
+        if (fstatat(fd, names[i]->d_name, &st, AT_SYMLINK_NOFOLLOW) != 0 ||
+            str_printf(path, sizeof(path), "%s%stmp/%s", m->path, m->path[0] ? "/" : "",
+                       names[i]->d_name) != 0)
+            continue;
+        if (S_ISDIR(st.st_mode))
+            report_add(m->a->report, &kind_part_dir, path, "%s", "");
+        if (!S_ISREG(st.st_mode))
             continue;
         m->a->tmp_files++;
-        snprintf(path, sizeof(path), "%s/tmp/%s", m->path, names[i]->d_name);
         if (now - st.st_mtime < TMP_FRESH)
             report_add(m->a->report, &kind_tmp_fresh, path, "%s", "");
     }

@@ -176,10 +176,24 @@ static void check_entry(struct walk *w, int fd, const char *name, const char *pa
         check_dir(w, fd, name, path, depth);
 }
 
+static bool has_dir(int fd, const char *name) {
+    struct stat st;
+
+    return fstatat(fd, name, &st, AT_SYMLINK_NOFOLLOW) == 0 && S_ISDIR(st.st_mode);
+}
+
+/* One of the three is enough to look into it: a user may be called "tmp". */
+static void check_parts(struct walk *w, int fd, const char *path) {
+    bool cur = has_dir(fd, "cur"), new = has_dir(fd, "new");
+
+    w->a->mailboxes += cur || new;
+    if (cur || new || has_dir(fd, "tmp"))
+        adopt_check_mailbox(w->a, fd, path);
+}
+
 static void walk_container(struct walk *w, int fd, const char *path, int depth) {
     struct dirent **names = NULL;
     char child[PATH_MAX];
-    struct stat st;
     int n = adopt_list(fd, &names);
 
     if (n < 0 || depth > DEPTH_MAX) {
@@ -190,10 +204,7 @@ static void walk_container(struct walk *w, int fd, const char *path, int depth) 
     }
     w->a->containers++;
     check_id(w, fd, path);
-    if (fstatat(fd, "cur", &st, AT_SYMLINK_NOFOLLOW) == 0 && S_ISDIR(st.st_mode)) {
-        w->a->mailboxes++;
-        adopt_check_mailbox(w->a, fd, path);
-    }
+    check_parts(w, fd, path);
     for (int i = 0; i < n; i++) {
         if (adopt_join(child, sizeof(child), path, names[i]->d_name) == 0)
             check_entry(w, fd, names[i]->d_name, child, depth);

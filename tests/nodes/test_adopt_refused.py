@@ -95,6 +95,8 @@ def names(t, top):
     refused(t, tree, "link-message", "anna/cur/8.host")
     os.symlink("anna", os.path.join(tree.mail, "alias"))
     refused(t, tree, "link-to-directory", "alias")
+    tree.mailbox("tmp", "cur/9.host:2,")        # a user of that name
+    refused(t, tree, "directory-in-part", "tmp/cur")
     tree.mailbox("anna/.a.lock", "cur/9.host:2,")
     refused(t, tree, "local-name", "anna/.a.lock")
     tree.put("anna/.Sent/dovecot-uidlist", "3 V1700000000 N9\n2 :a\n1 :b\n")

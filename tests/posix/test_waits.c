@@ -732,6 +732,25 @@ static void case_no_xattrs(void) {
     nothing_comes();
 }
 
+/* What would be in them would never be sent: a user "new", a folder "a.lock". */
+static void case_no_such_folder(void) {
+    static const char *const names[] = {"a/new/Maildir", "a/tmp/x", "a/cur/x", "a/.b.lock",
+                                        "temp.x"};
+    make_box("a", 0);
+    CHECK(mkdir(in_mount("a/.b"), 0700) == 0);
+    expect_act(MFL__ACT__WHAT_DIR_MAKE);
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+        CHECK(mkdir(in_mount(names[i]), 0700) < 0 && errno == EPERM);
+        CHECK(rename(in_mount("a/.b"), in_mount(names[i])) < 0 && errno == EPERM);
+    }
+    nothing_comes();
+    /* deleting it, and emptying the trash */
+    CHECK(rename(in_mount("a/.b"), in_mount("a/..DOVECOT-TRASHED")) == 0);
+    expect_act(MFL__ACT__WHAT_DIR_REMOVE);
+    CHECK(mkdir(in_mount("a/..DOVECOT-TRASHED/new"), 0700) == 0);
+    nothing_comes();
+}
+
 /* Raised before L is given, and told as part of the transaction. */
 static void case_raise(void) {
     char text[256] = "";
@@ -776,6 +795,7 @@ static const struct wait_case cases[] = {
     {"new_generation", case_new_generation},
     {"folders", case_folders},
     {"files", case_files},
+    {"no_such_folder", case_no_such_folder},
     {"no_xattrs", case_no_xattrs},
     {"taken_away", case_taken_away},
     {"taken_away_delivery", case_taken_away_delivery},
