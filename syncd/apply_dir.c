@@ -215,15 +215,39 @@ static int join(struct apply *a, const char *name, const struct mailfs_id *their
     return r;
 }
 
-static int update_attr(struct store_dir *d, const Mfp__Meta *meta) {
+struct new_owner {
+    int fd;
+    struct stat former;
+    const Mfp__Meta *meta;
+};
+
+static int give_control_file(void *arg, const char *name, unsigned char type) {
+    struct new_owner *o = arg;
     struct stat sb;
 
-    if (!meta || fstat(d->fd[0], &sb) < 0)
+    if (type != DT_REG ||
+        !maildir_class_is_volatile(maildir_class_of(MAILDIR_DIR_CONTAINER, name, strlen(name))) ||
+        fstatat(o->fd, name, &sb, AT_SYMLINK_NOFOLLOW) < 0 || sb.st_uid != o->former.st_uid)
         return 0;
-    if ((sb.st_mode & 07777) == (meta->mode & 02777) && sb.st_uid == meta->uid &&
-        sb.st_gid == meta->gid)
+    return io_chown(o->fd, name, o->meta->uid, o->meta->gid);
+}
+
+/*
+ * Control files are made here with their directory's owner, and their own attributes are not sent:
+ * they go with it. (Whoever restores a mailbox as root makes it, fills it, and gives it away last.)
+ */
+static int update_attr(struct store_dir *d, const Mfp__Meta *meta) {
+    struct new_owner o = {.fd = d->fd[0], .meta = meta};
+    int r = 0;
+
+    if (!meta || fstat(d->fd[0], &o.former) < 0)
         return 0;
-    return set_attr(d->fd[0], meta->mode, meta->uid, meta->gid);
+    if ((o.former.st_mode & 07777) == (meta->mode & 02777) && o.former.st_uid == meta->uid &&
+        o.former.st_gid == meta->gid)
+        return 0;
+    if (o.former.st_uid != meta->uid && geteuid() == 0)
+        r = store_each_name(d->fd[0], give_control_file, &o);
+    return r == 0 ? set_attr(d->fd[0], meta->mode, meta->uid, meta->gid) : r;
 }
 
 int apply_dir_make(struct apply *a, const Mfp__OpDirMake *op) {

@@ -78,6 +78,10 @@ void adopt_list_free(struct dirent **names, int n);
 /* Opens the directory `name` in fd, not through a symbolic link. */
 int adopt_open_dir(int fd, const char *name);
 
+/* Removes what `name` in fd is, a directory with all that is in it. 0, also when it is not there,
+ * or a negative errno. */
+int adopt_remove_tree(int fd, const char *name);
+
 /* Is a file system mounted at path? 1, 0, or a negative errno. */
 int adopt_is_mounted(const char *path);
 

@@ -110,6 +110,8 @@ KIND(staged, ERROR, "staged", "messages that are complete and not yet in a mailb
      "remains is a message each: move it away by hand, or deliver it");
 KIND(undo, NOTE, "expunged", "expunged messages that are kept for undelete",
      "they go now: put back what is still wanted before (mailfsctl undelete)");
+KIND(snapshot, ERROR, "snapshot", "snapshots",
+     "they would go with the rest: copy what is still wanted, then mailfsctl snapshot remove");
 KIND(journal, ERROR, "journal", "changes received and not yet carried out",
      "start mailfs-syncd, wait until the volume is in-sync or alone, and stop it");
 KIND(kept, ERROR, "kept", "what merges took out of the tree",

@@ -12,7 +12,7 @@ extern const struct report_kind kind_running, kind_open_file, kind_mount, kind_t
     kind_not_message, kind_part_dir, kind_duplicate, kind_size, kind_owner, kind_uidlist,
     kind_no_uidlist, kind_control_elsewhere, kind_lock_fresh, kind_lock, kind_tmp_fresh,
     kind_dovecot, kind_dovecot_control, kind_dovecot_setting, kind_dovecot_path, kind_index,
-    kind_staged, kind_undo, kind_journal, kind_kept, kind_trash_move, kind_not_store,
+    kind_staged, kind_undo, kind_snapshot, kind_journal, kind_kept, kind_trash_move, kind_not_store,
     kind_peer_lacks;
 
 #endif

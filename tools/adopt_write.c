@@ -171,7 +171,7 @@ static int take_internal_away(struct each *e, int fd, const char *name) {
     return r == -ENOENT ? 0 : r;
 }
 
-static int remove_tree(int fd, const char *name) {
+int adopt_remove_tree(int fd, const char *name) {
     struct dirent **names = NULL;
     int sub = adopt_open_dir(fd, name), n, r;
 
@@ -182,7 +182,7 @@ static int remove_tree(int fd, const char *name) {
     n = adopt_list(sub, &names);
     r = n < 0 ? n : 0;
     for (int i = 0; r == 0 && i < n; i++)
-        r = remove_tree(sub, names[i]->d_name);
+        r = adopt_remove_tree(sub, names[i]->d_name);
     adopt_list_free(names, n);
     close(sub);
     return r == 0 ? io_rmdir(fd, name) : r;
@@ -194,7 +194,7 @@ int adopt_remove_ids(struct adopt *a, uint64_t *removed, const char **path) {
 
     *removed = e.dirs;
     if (r == 0)
-        r = remove_tree(a->fd, MAILDIR_INTERNAL_NAME);
+        r = adopt_remove_tree(a->fd, MAILDIR_INTERNAL_NAME);
     if (r < 0 && failed_path[0] == '\0')
         str_copy(failed_path, sizeof(failed_path), MAILDIR_INTERNAL_NAME);
     return r == 0 ? io_syncfs(a->fd) : r;

@@ -26,6 +26,7 @@
 #include "io/marks.h"
 #include "maildir/class.h"
 #include "util/log.h"
+#include "snapshot.h"
 #include "undelete.h"
 #include "util/str.h"
 
@@ -99,6 +100,11 @@ static void check_journal(struct adopt *a, const char *link) {
     db_close(db);
 }
 
+/* Not one that was begun only. */
+static bool is_snapshot(const char *name) {
+    return name[0] != '.';
+}
+
 /* link: "" for the peer's, or "links/NAME" for what a one-way link keeps of its own. */
 static void check_link(struct adopt *a, const char *link) {
     check_own(a, link, "stage", is_content, &kind_staged);
@@ -161,6 +167,7 @@ static void check(struct adopt *a) {
         report_add(a->report, &kind_not_store, a->dir, "it has no " MAILDIR_INTERNAL_NAME);
     check_link(a, "");
     check_links(a);
+    check_own(a, "", SNAPSHOTS_NAME, is_snapshot, &kind_snapshot);
     check_undo(a);
     check_marks(a);
 }

@@ -33,6 +33,7 @@ int command_promote(const struct ctl_args *args);
 int command_check_config(const struct ctl_args *args);
 int command_adopt(const struct ctl_args *args);
 int command_undelete(const struct ctl_args *args);
+int command_snapshot(const struct ctl_args *args);
 int command_leave(const struct ctl_args *args);
 
 #endif

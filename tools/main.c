@@ -32,6 +32,9 @@ static const char usage_text[] =
     "  undelete --list [MAILBOX]   what was expunged and is kept\n"
     "  undelete [--since TIME] [--recursive] [--all] MAILBOX [NAME...]\n"
     "                              put it back\n"
+    "  snapshot create NAME        a consistent view of the volume, for backups\n"
+    "  snapshot mount NAME DIR     show it, read-only\n"
+    "  snapshot list [--json]; snapshot remove NAME\n"
     "  leave [DIR] [--dry-run]     the store becomes a plain Maildir tree again\n"
     "\n"
     "  -c, --config FILE           instead of " CONF_DEFAULT_PATH "\n"
@@ -75,6 +78,7 @@ static const struct command commands[] = {
     {"check-config", command_check_config, 0, 0, "", 0},
     {"adopt", command_adopt, 1, 1, "exactly one DIR, please", OPT_JSON | OPT_DRY_RUN | OPT_DOVECOT},
     {"undelete", command_undelete, 0, 10000, "", OPT_LIST | OPT_ALL | OPT_RECURSIVE | OPT_SINCE},
+    {"snapshot", command_snapshot, 1, 3, "create, list, remove or mount", OPT_JSON},
     {"leave", command_leave, 0, 1, "one DIR at most", OPT_DRY_RUN},
 };
 
