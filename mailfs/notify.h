@@ -20,6 +20,13 @@ void notify_stop(unsigned at_most_ms);
 /* The content of an inode. */
 void notify_content(struct inode *in);
 
+/*
+ * What was written through the mount into `in`, as the store has it, if it is not large: the kernel
+ * keeps only the pages of it that were written whole by one write(2). During a request that keeps
+ * others from writing to it, such as an fsync.
+ */
+void notify_store(struct inode *in);
+
 /* The attributes of a directory, at once: the kernel needs no lock for it. */
 void notify_attr(struct inode *dir);
 

@@ -21,6 +21,7 @@
 #include "file.h"
 #include "io/io.h"
 #include "keep.h"
+#include "notify.h"
 #include "owner.h"
 #include "upcall.h"
 #include "util/log.h"
@@ -404,5 +405,7 @@ void prepare_fsync(fuse_req_t req, struct file *f, const struct spot *at, int da
     w->left = 2;
     inode_ref(w->in);
     give(w, at);
-    one_done(w, local_sync(f, at, datasync));
+    int err = local_sync(f, at, datasync);
+    notify_store(w->in);
+    one_done(w, err);
 }
