@@ -416,9 +416,12 @@ static void raise_run(void *arg) {
 
 static void raise_done(void *arg) {
     struct raise_job *j = arg;
-    front_invalidate(j->v->front, &j->inval);
+    struct volume *v = j->v;
+    front_invalidate(v->front, &j->inval);
     invals_free(&j->inval);
+    replica_raised(v->machine, volume_now(), j->dir);
     free(j);
+    driver_pump(v);
 }
 
 /* In the mailbox's lane: ahead of the scan and the merge that follow. */

@@ -137,6 +137,7 @@ struct dir {
     bool lock_shared;   /* granted with the token, in this epoch */
     bool lock_found;    /* was there when mailfs came back: nobody granted it */
     bool raise_pending; /* granted with a gap: raised when L exists */
+    bool raising;       /* RAISE is being carried out: no L before it is done */
     struct waiter *waiters;
     bool busy;         /* BUSY was answered: TOKEN_HERE is owed */
     uint64_t phase_at; /* waiting for L began anew */

@@ -43,7 +43,7 @@ static bool in_common(const struct replica *r, const struct dir *d) {
 }
 
 bool replica_token_can_lock(const struct replica *r, const struct dir *d) {
-    if (d->lock != LOCK_FREE)
+    if (d->lock != LOCK_FREE || d->raising)
         return false;
     if (!MUTANT(MUTANT_GRANT_UNAPPLIED) && replica_txn_blocks(r, d))
         return false;
@@ -274,11 +274,22 @@ static void lock_gone(struct replica *r, struct dir *d, bool lost) {
     if (lost) {
         struct replica_action *a = replica_emit_dir(r, RACT_RAISE, d);
         a->raise = r->lower ? REPLICA_RAISE_ODD : REPLICA_RAISE_EVEN;
+        d->raising = true;
     }
     replica_suspect_dir(r, d);
     d->lock = LOCK_FREE;
     d->lock_shared = d->raise_pending = false;
     replica_settle(r, d);
+}
+
+void replica_raised(struct replica *r, uint64_t now, struct mailfs_id dir) {
+    r->now = now;
+    struct dir *d = replica_dir_find(r, &dir);
+    if (d == NULL)
+        return;
+    d->raising = false;
+    replica_settle(r, d);
+    replica_pump(r);
 }
 
 static bool listed(const struct dir *d, const struct mailfs_id *dirs, size_t n) {

@@ -502,6 +502,20 @@ static void do_prep(struct node *n, struct replica_prep prep, bool keep) {
     }
 }
 
+/* L was lost with the mount. */
+static void raise_box(struct node *n, const struct replica_action *a) {
+    unsigned b = box_index(&a->dir);
+    struct box *box = &n->store[b];
+    if (box->v != 0) {
+        node_mark(n, b);
+        box->next = replica_raised_uid(box->next, a->raise);
+        check_dirty(n, b);
+        disk_sync_list(n, b);
+        trace("%s: next of box %u raised to %u, its lock was lost", n->name, b, box->next);
+    }
+    replica_raised(n->r, node_now(n), a->dir);
+}
+
 static void do_client(struct node *n, struct replica_action *a) {
     unsigned b = box_index(&a->dir);
     struct client *c = client_find(n, a->req);
@@ -545,6 +559,9 @@ static void act_on(struct node *n, struct replica_action *a) {
     case RACT_STATE:
         trace("%s: state %d", n->name, a->state);
         n->keep_removed = n->keep_removed || a->state != REPLICA_IN_SYNC;
+        break;
+    case RACT_RAISE:
+        raise_box(n, a);
         break;
     case RACT_JOURNAL:
         later(n, E_JOURNALED, a);

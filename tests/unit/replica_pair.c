@@ -113,6 +113,9 @@ static void carry_out(struct side *s, const struct replica_action *a) {
     case RACT_GRANT:
         replica_lock_opened(s->r, pair.now, a->dir, true);
         break;
+    case RACT_RAISE:
+        replica_raised(s->r, pair.now, a->dir);
+        break;
     case RACT_JOURNAL:
         replica_journaled(s->r, pair.now, a->seq, s->journal_err);
         break;

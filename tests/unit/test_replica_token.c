@@ -187,6 +187,23 @@ static void test_mailfs_gone(void **state) {
     assert_true(pair_granted(1, 2));
 }
 
+/* The list is raised below whoever has L: so nobody has it meanwhile, alone or not. */
+static void test_raise_before_lock(void **state) {
+    (void)state;
+    pair_connect();
+    pair_open(0, 1, 1);
+    pair.side[0].hold[RACT_RAISE] = true;
+    replica_locks_are(pair.side[0].r, pair.now, NULL, 0, true);
+    pair_run();
+    pair_disconnect();
+    pair_open(0, 2, 1);
+    pair_open(0, 3, 2);
+    assert_true(!pair_granted(0, 2) && pair_granted(0, 3));
+    replica_raised(pair.side[0].r, pair.now, pair_dir(1));
+    pair_run();
+    assert_true(pair_granted(0, 2));
+}
+
 /* Its mount is kept: the token stays with L, and the transaction goes on. */
 static void test_mailfs_replaced(void **state) {
     struct mailfs_id box = pair_dir(1);
@@ -233,6 +250,7 @@ int main(void) {
         T(test_applied_first),
         T(test_token_lost),
         T(test_token_kept),
+        T(test_raise_before_lock),
         T(test_mailfs_gone),
         T(test_mailfs_replaced),
         T(test_unlock_again),
