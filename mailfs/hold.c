@@ -22,6 +22,7 @@
 
 #include "hold_worker.h"
 #include "keep.h"
+#include "lock_end.h"
 #include "mount.h"
 #include "util/clock.h"
 #include "util/log.h"
@@ -204,6 +205,12 @@ static void close_mount(struct holding *h) {
     h->fuse_fd = h->mem_fd = -1;
 }
 
+/* All that is answered from here on is errors. */
+static void end_connection(void) {
+    lock_end_owners();
+    mount_abort();
+}
+
 /* anew: another one, whose worker died, is there and goes. */
 static int open_mount(struct holding *h, bool anew) {
     h->mem_fd = keep_create();
@@ -214,6 +221,8 @@ static int open_mount(struct holding *h, bool anew) {
         return r;
     }
     keep.head->clean = vol.clean && !anew;
+    if (anew)
+        unsetenv("MAILFS_DIE"); /* for tests: once is enough */
     r = worker_prepared(h, &h->worker, -1);
     if (r != 0)
         return r;
@@ -266,7 +275,7 @@ static void stop_worker(struct holding *h) {
         wait_a_while(h, &h->worker, LOOK_MS);
     kill(h->worker.pid, SIGKILL);
     if (!h->unmounted)
-        mount_abort(); /* or its last threads might wait for ever */
+        end_connection(); /* or its last threads might wait for ever */
     bury(&h->worker, 0);
 }
 
@@ -308,7 +317,7 @@ int hold(const struct hold_args *args) {
         return EXIT_BAD;
     args->ready();
     while ((o = watch(&h)) == DIED) {
-        mount_abort();
+        end_connection();
         bury(&h.worker, SIGKILL);
         close_mount(&h);
         if (open_mount(&h, true) != 0)
@@ -316,7 +325,7 @@ int hold(const struct hold_args *args) {
         log_warn("the mount could not be kept and was made anew");
     }
     if (o != STOPPED) {
-        mount_abort();
+        end_connection();
         bury(&h.worker, SIGKILL);
         return EXIT_BAD; /* what is left answers ENOTCONN, rather than take mail */
     }

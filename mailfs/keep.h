@@ -39,6 +39,13 @@ enum keep_state { KEEP_FREE, KEEP_USED, KEEP_MADE_UP };
 
 #define KEEP_FILE_DIRTY (UINT32_C(1) << 31) /* of a file's flags: written, and syncd not told */
 
+/* aux of a directory whose L is held (lock.c). */
+#define KEEP_L_HELD         UINT64_C(1)
+#define KEEP_L_GOING        UINT64_C(2)          /* syncd has been told of U */
+#define KEEP_L_NUMBER_MASK  UINT32_C(0x3fffffff) /* of the request that created it, lower bits */
+#define KEEP_L_NUMBER_SHIFT 2
+#define KEEP_L_OWNER_SHIFT  32 /* its process; 0: not known */
+
 /* An inode. Its node id is its index + 1, so that the root, the first one, has FUSE's 1. */
 struct keep_inode {
     _Atomic uint64_t lookups; /* the kernel's */

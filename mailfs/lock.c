@@ -83,18 +83,12 @@ static uint64_t last_serial;
  * What a worker that takes over must know of an L that is held, in the slot of its container:
  * written when the file is there, before the reply; cleared when the file is gone.
  */
-#define AUX_HELD         UINT64_C(1)
-#define AUX_GOING        UINT64_C(2) /* syncd has been told of U */
-#define AUX_NUMBER_MASK  UINT32_C(0x3fffffff)
-#define AUX_NUMBER_SHIFT 2
-#define AUX_OWNER_SHIFT  32
-
 static void aux_set(const struct inode *cont, uint64_t aux) {
     atomic_store(&inode_slot(cont)->aux, aux);
 }
 
 static uint32_t number_of_request(void) {
-    return (uint32_t)(note_unique() >> 1) & AUX_NUMBER_MASK; /* the kernel counts by twos */
+    return (uint32_t)(note_unique() >> 1) & KEEP_L_NUMBER_MASK; /* the kernel counts by twos */
 }
 
 /* --- states
@@ -339,8 +333,8 @@ static void created(struct lock_l *l, struct inode *in, const struct stat *st, s
     struct lock_l was = *l; /* l can go as soon as its owner is watched */
     inode_ref(was.cont);
     l->owner = owner_process(l->ctx.pid);
-    aux_set(was.cont, (uint64_t)l->owner << AUX_OWNER_SHIFT |
-                          (uint64_t)l->number << AUX_NUMBER_SHIFT | AUX_HELD);
+    aux_set(was.cont, (uint64_t)l->owner << KEEP_L_OWNER_SHIFT |
+                          (uint64_t)l->number << KEEP_L_NUMBER_SHIFT | KEEP_L_HELD);
     l_set(l, HELD);
     note_die_at("lock");
     lock_tell_opened(&was.cont->dir->id, true);
@@ -525,7 +519,7 @@ void lock_unlink(fuse_req_t req, struct inode *dir) {
     if (l != NULL) {
         if (!l->told_going)
             event_written_all(dir->dir);
-        atomic_fetch_or(&inode_slot(dir)->aux, AUX_GOING);
+        atomic_fetch_or(&inode_slot(dir)->aux, KEEP_L_GOING);
         if (!lock_ask_unlock(&dir->dir->id, l->told_going, on_release, l))
             run_unlink(l);
         return;
@@ -627,16 +621,17 @@ static void left_behind(struct dir *d) {
 void lock_found(struct dir *d) {
     struct stat st;
     uint64_t aux = atomic_load(&inode_slot(d->self)->aux);
-    bool held = (aux & AUX_HELD) != 0 && fstatat(d->fd, LOCK_L_NAME, &st, AT_SYMLINK_NOFOLLOW) == 0;
+    bool held =
+        (aux & KEEP_L_HELD) != 0 && fstatat(d->fd, LOCK_L_NAME, &st, AT_SYMLINK_NOFOLLOW) == 0;
     struct lock_l *l = held ? l_new(d->self, NULL) : NULL;
     if (l == NULL) {
         left_behind(d);
         return;
     }
     l->taken_over = true;
-    l->told_going = (aux & AUX_GOING) != 0;
-    l->number = (uint32_t)(aux >> AUX_NUMBER_SHIFT) & AUX_NUMBER_MASK;
-    l->owner = (pid_t)(aux >> AUX_OWNER_SHIFT);
+    l->told_going = (aux & KEEP_L_GOING) != 0;
+    l->number = (uint32_t)(aux >> KEEP_L_NUMBER_SHIFT) & KEEP_L_NUMBER_MASK;
+    l->owner = (pid_t)(aux >> KEEP_L_OWNER_SHIFT);
     l->ctx.pid = l->owner;
     l->state = HELD;
 }

@@ -56,7 +56,7 @@ bool note_made(int dirfd, const char *name);
 int note_removed(int dirfd, const char *name, struct stat *st);
 
 /* For tests: ends this process if MAILFS_DIE names this point ("POINT" or "POINT:n", the n-th time
- * in this process; only a mount's first worker dies). */
+ * in this process; only the first worker dies). */
 void note_die_at(const char *point);
 
 #endif

@@ -28,6 +28,7 @@
 #include "inode.h"
 #include "keep.h"
 #include "lock.h"
+#include "lock_end.h"
 #include "loop.h"
 #include "mount.h"
 #include "note.h"
@@ -192,8 +193,10 @@ static void wait_end(int ctl, int signals, int ended) {
         ;
     if (p[2].revents != 0)
         say(ctl, HOLD_UNMOUNTED);
-    else if (p[0].revents != 0)
-        mount_abort(); /* nobody is left who could unmount it, or find another worker */
+    if (p[2].revents != 0 || p[0].revents == 0)
+        return;
+    lock_end_owners(); /* nobody is left who could unmount it, or find another worker */
+    mount_abort();
 }
 
 static int run(const struct serve_fds *fds, int signals, void (*ready)(void)) {

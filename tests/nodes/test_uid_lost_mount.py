@@ -8,7 +8,7 @@ import sys
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.realpath(__file__)), ".."))
 from lab import case, imap, mail, util  # noqa: E402
 
-BEFORE = 3      # deliveries that go well; the first makes the list, the others add a line
+BEFORE = 3      # deliveries that go well; each adds a line
 
 
 def shown(node, user):
@@ -21,7 +21,7 @@ def shown(node, user):
 def test(t):
     t.needs_mailfs()
     t.b.start()                         # only a's mailfs is to die
-    os.environ.update(MAILFS_NO_RESEND="1", MAILFS_DIE="number:%d" % BEFORE)
+    os.environ.update(MAILFS_NO_RESEND="1", MAILFS_DIE="number:%d" % (BEFORE + 1))
     t.a.start()
     t.pair.wait_in_sync()
     t.forgive(r"Transport endpoint|Software caused|killed with signal|Input/output error")

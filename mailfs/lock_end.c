@@ -1,0 +1,30 @@
+/*
+ * lock_end - ends those who hold an L, before their mount goes
+ *
+ * A process that waits for an answer of the mount dies when it gets one, which is the error: it
+ * never sees it.
+ *
+ * Diagnostics: warning: each process that is ended.
+ */
+#include "lock_end.h"
+
+#include <signal.h>
+#include <sys/stat.h>
+#include <sys/types.h>
+
+#include "keep.h"
+#include "util/log.h"
+
+void lock_end_owners(void) {
+    uint32_t n = atomic_load(&keep.head->inodes);
+    for (uint32_t i = 0; i < n && i < KEEP_INODES_MAX; i++) {
+        struct keep_inode *k = &keep.inodes[i];
+        uint64_t aux = atomic_load(&k->aux);
+        pid_t owner = (pid_t)(aux >> KEEP_L_OWNER_SHIFT);
+        if (atomic_load(&k->state) != KEEP_USED || (aux & KEEP_L_HELD) == 0 || owner <= 1 ||
+            (atomic_load(&k->kind) & KEEP_TYPE) != S_IFDIR >> 12)
+            continue;
+        log_warn("the mount goes: process %d, which holds a mailbox's lock, is ended", (int)owner);
+        kill(owner, SIGKILL);
+    }
+}
