@@ -2,7 +2,7 @@
 #
 #   make              programs into $(BUILD)/bin
 #   make check        every suite (needs root; under 15 minutes on two cores)
-#   make bench        how fast it is, beside native ext4, bindfs, Gluster, rsync (about 15 minutes)
+#   make bench        how fast it is, beside native ext4, bindfs, Gluster, rsync and others (15 minutes, and seeding)
 #   make killpoints   the daemons killed at every durable write of a scenario (about an hour)
 #   make torture      SEEDS=n: so many more seeds of the simulation; ROUNDS=n: two nodes under load
 #   make mutants      the deliberate faults that the simulation must find, as a table
