@@ -15,6 +15,7 @@
 #include "event.h"
 #include "file.h"
 #include "io/io.h"
+#include "io/sum.h"
 #include "prepare.h"
 
 static void reply_stat(fuse_req_t req, int r, const struct stat *st, double lifetime) {
@@ -60,11 +61,14 @@ static int set_times(const struct inode_fd *f, const struct stat *attr, int vali
 }
 
 static int set_size(struct inode *in, const struct file *open, off_t size) {
-    if (open != NULL && (open->flags & O_ACCMODE) != O_RDONLY)
+    if (open != NULL && (open->flags & O_ACCMODE) != O_RDONLY) {
+        (void)io_sum_drop(file_fd(open));
         return io_ftruncate(file_fd(open), size);
+    }
     int fd = inode_open(in, O_WRONLY | O_NONBLOCK);
     if (fd < 0)
         return fd;
+    (void)io_sum_drop(fd);
     int r = io_ftruncate(fd, size);
     close(fd);
     return r;

@@ -13,6 +13,7 @@
 
 #include "file.h"
 #include "io/io.h"
+#include "io/sum.h"
 #include "note.h"
 #include "notify.h"
 #include "prepare.h"
@@ -51,6 +52,7 @@ static void content_begin(struct content *c, struct file *f) {
     struct spot at;
     *c = (struct content){.f = f};
     prepare_spoiled(f->in);
+    (void)io_sum_drop(f->fd); /* what a user does to his mail is no damage */
     if (!inode_place_get(f->in, &place))
         return;
     spot_make(&at, place.parent, place.name);

@@ -13,6 +13,7 @@
 #include "event.h"
 #include "file.h"
 #include "io/io.h"
+#include "io/sum.h"
 #include "lock.h"
 #include "note.h"
 #include "prepare.h"
@@ -127,6 +128,7 @@ static int open_backing(fuse_req_t req, struct inode *in, const struct spot *at,
     }
     if (flags & O_TRUNC) {
         prepare_spoiled(in);
+        (void)io_sum_drop(fd);
         if (f->tracked && at != NULL)
             file_dirty(f, at->w.cont);
     }

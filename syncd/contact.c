@@ -31,6 +31,7 @@
 #include "role.h"
 #include "util/log.h"
 #include "util/str.h"
+#include "verify.h"
 #include "volume.h"
 #include "wire/check.h"
 #include "wire/codec.h"
@@ -148,6 +149,7 @@ static void conn_say_hello(struct conn *conn) {
     hello.oneway = v->main != NULL;
     hello.standby = role_of(v).standby;
     hello.term = role_of(v).term;
+    hello.verifies = true;
     frame.m_case = MFP__FRAME__M_HELLO;
     frame.hello = &hello;
     conn_send(conn, &frame); /* if it fails, the link says so soon */
@@ -341,6 +343,7 @@ static void conn_hello(struct conn *conn, const Mfp__Hello *hello) {
     v->met = true;
     v->other_standby = hello->standby;
     v->other_term = hello->term;
+    v->peer_verifies = hello->verifies;
     if (!v->ready || v->stopping) {
         conn_free(conn); /* it comes again */
         dial_later(c);
@@ -447,6 +450,7 @@ void contact_drop(struct volume *v, const char *reason, bool tell_machine) {
     if (tell_machine)
         replica_disconnected(v->machine, volume_now());
     xfer_disconnected(v->xfers);
+    verify_disconnected(v->verify);
     driver_disconnected(v);
     dial_later(c);
 }

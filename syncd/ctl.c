@@ -1,7 +1,8 @@
 /*
  * ctl - answers mailfsctl
  *
- * A client may ask several times on one connection; an idle one is closed after a minute.
+ * A client may ask several times on one connection; one that is idle, and does not wait for an
+ * answer, is closed after a minute.
  *
  * Diagnostics: an unknown request is answered with {"error": …}.
  */
@@ -16,6 +17,7 @@
 #include <event2/event.h>
 #include <utlist.h>
 
+#include "ctl_verify.h"
 #include "mem.h"
 #include "net/local.h"
 #include "role.h"
@@ -24,12 +26,15 @@
 #include "util/str.h"
 #include "volume.h"
 
-#define IDLE_S 60
+#define IDLE_S      60
+#define REQUEST_MAX 65536
+#define PATHS_MAX   1000
 
 struct client {
     struct ctl *ctl;
     uint64_t number;
     int fd;
+    bool waits; /* for an answer that takes its time: it is not idle */
     struct event *ev;
     struct client *next, *prev;
 };
@@ -58,6 +63,11 @@ static int say(struct client *c, char *text) {
     return r;
 }
 
+static void say_late(struct client *c, char *text) {
+    c->waits = false;
+    say(c, text);
+}
+
 static char *status_text(struct volume *v) {
     static struct status_room room; /* loop thread */
     struct status s;
@@ -67,48 +77,85 @@ static char *status_text(struct volume *v) {
 
 /* One that waits may have gone meanwhile. */
 struct waiting {
-    struct ctl *ctl;
+    struct volume *v; /* which may have no ctl any more */
     uint64_t client;
 };
+
+static struct client *who_waited(const struct waiting *w) {
+    struct client *c = NULL;
+    if (w->v->ctl != NULL)
+        DL_SEARCH_SCALAR(w->v->ctl->clients, c, number, w->client);
+    return c;
+}
 
 static void promoted(void *arg, int err, size_t raised, const char *why) {
     struct waiting *w = arg;
     char text[1024];
-    struct client *c;
-    DL_SEARCH_SCALAR(w->ctl->clients, c, number, w->client);
+    struct client *c = who_waited(w);
     if (err == 0)
         snprintf(text, sizeof text, "{\"raised\":%zu}", raised);
     else
         snprintf(text, sizeof text, "{\"error\":\"%s\"}", why);
     if (c != NULL)
-        say(c, strdup(text));
+        say_late(c, strdup(text));
     free(w);
 }
 
+static void wait_for_it(struct client *c, struct waiting **w) {
+    *w = mem_new(sizeof **w);
+    **w = (struct waiting){c->ctl->v, c->number};
+    c->waits = true;
+}
+
 static int promote(struct client *c, bool force) {
-    struct waiting *w = mem_new(sizeof *w);
-    *w = (struct waiting){c->ctl, c->number};
+    struct waiting *w;
+    wait_for_it(c, &w);
     role_promote(c->ctl->v, force, promoted, w);
     return 0;
 }
 
-static int answer(struct client *c, const char *request) {
+static void verified(void *arg, const struct verify_result *result) {
+    struct waiting *w = arg;
+    struct client *c = who_waited(w);
+    if (c != NULL)
+        say_late(c, ctl_verify_format(w->v, result));
+    free(w);
+}
+
+static int verify(struct client *c, char *request) {
+    static char *paths[PATHS_MAX]; /* loop thread */
+    struct look_order order;
+    struct waiting *w;
+    size_t n;
+    if (ctl_verify_parse(request, &order, paths, PATHS_MAX, &n) != 0)
+        return say(c, strdup("{\"error\":\"not understood\"}"));
+    wait_for_it(c, &w);
+    verify_begin(c->ctl->v->verify, order, paths, n, verified, w);
+    return 0;
+}
+
+static int answer(struct client *c, char *request) {
     if (strcmp(request, "status") == 0)
         return say(c, status_text(c->ctl->v));
     if (strcmp(request, "promote") == 0 || strcmp(request, "promote force") == 0)
         return promote(c, strcmp(request, "promote") != 0);
+    if (str_starts(request, "verify"))
+        return verify(c, request);
     return say(c, strdup("{\"error\":\"unknown request\"}"));
 }
 
 static void readable(evutil_socket_t fd, short what, void *arg) {
     struct client *c = arg;
-    char request[256];
+    static char request[REQUEST_MAX]; /* loop thread */
+    if ((what & EV_TIMEOUT) && c->waits)
+        return;
     ssize_t n = (what & EV_TIMEOUT) ? 0 : local_recv(fd, request, sizeof request - 1, NULL);
     if (n == -EAGAIN || n == -EINTR)
         return;
     if (n > 0) {
         request[n] = '\0';
-        request[strcspn(request, "\r\n")] = '\0';
+        while (n > 0 && (request[n - 1] == '\n' || request[n - 1] == '\r'))
+            request[--n] = '\0';
         n = answer(c, request) == 0 ? 1 : -EPIPE;
     }
     if (n <= 0)

@@ -18,6 +18,7 @@
 #include "load.h"
 #include "mem.h"
 #include "util/clock.h"
+#include "verify.h"
 #include "volume.h"
 #include "wire/check.h"
 #include "wire/codec.h"
@@ -318,6 +319,10 @@ static int dispatch(struct peer *p, Mfp__Frame *f, size_t len) {
         return recv_merged(p, f);
     case MFP__FRAME__M_IN_SYNC:
         return to_machine(p, &m);
+    case MFP__FRAME__M_VERIFY:
+        return verify_receive(p->v->verify, f->verify);
+    case MFP__FRAME__M_VERIFIED:
+        return p->v->verify != NULL ? verify_answered(p->v->verify, f->verified) : -EPROTO;
     case MFP__FRAME__M_TOKEN_REQ:
     case MFP__FRAME__M_TOKEN_GIVE:
     case MFP__FRAME__M_MERGE_START:

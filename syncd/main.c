@@ -112,10 +112,11 @@ static int volumes_open(struct engine *e, char *err, size_t errsize) {
 static void volumes_close(struct engine *e) {
     for (size_t i = 0; i < e->n_volumes; i++)
         volume_quiet(e->volumes[i]);
-    workq_drain(e->disk); /* twice: each may give the other more to do */
-    workq_drain(e->io);
-    workq_drain(e->disk);
-    workq_drain(e->io);
+    for (int i = 0; i < 3; i++) { /* each may give the others more to do */
+        workq_drain(e->slow);
+        workq_drain(e->disk);
+        workq_drain(e->io);
+    }
     for (size_t i = e->n_volumes; i > 0; i--) /* links before what they belong to */
         volume_close(e->volumes[i - 1]);
     free(e->volumes);
@@ -123,8 +124,9 @@ static void volumes_close(struct engine *e) {
 
 static int serve(struct engine *e) {
     char err[VOLUME_ERROR_MAX] = "";
-    struct event *ev[4] = {watch(e, workq_fd(e->disk), EV_READ, jobs_finished, e->disk),
+    struct event *ev[5] = {watch(e, workq_fd(e->disk), EV_READ, jobs_finished, e->disk),
                            watch(e, workq_fd(e->io), EV_READ, jobs_finished, e->io),
+                           watch(e, workq_fd(e->slow), EV_READ, jobs_finished, e->slow),
                            watch(e, SIGTERM, EV_SIGNAL, stop, e),
                            watch(e, SIGINT, EV_SIGNAL, stop, e)};
     int r = volumes_open(e, err, sizeof err);
@@ -153,12 +155,14 @@ static int run(const struct conf *conf) {
         log_warn("privileges could not be given up: %s", log_strerror(r));
     e.evb = event_base_new();
     if (e.evb == NULL || workq_new(DISK_THREADS, JOBS_MAX, &e.disk) != 0 ||
-        workq_new(IO_THREADS, JOBS_MAX, &e.io) != 0) {
+        workq_new(IO_THREADS, JOBS_MAX, &e.io) != 0 || workq_new(1, JOBS_MAX, &e.slow) != 0 ||
+        workq_submit(e.slow, WORKQ_NO_LANE, process_behind_others, NULL, NULL) != 0) {
         log_error("cannot start threads");
         process_ready(EXIT_FAILED);
         return EXIT_FAILED;
     }
     int status = serve(&e);
+    workq_free(e.slow);
     workq_free(e.io);
     workq_free(e.disk);
     event_base_free(e.evb);

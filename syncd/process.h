@@ -28,4 +28,8 @@ void process_limits(void);
  */
 int process_drop(void);
 
+/* Of the thread it is called in: what it does with CPU and disk comes after all others' work. arg
+ * is not used: a job of a work queue. */
+void process_behind_others(void *arg);
+
 #endif

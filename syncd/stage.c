@@ -24,6 +24,7 @@
 #include "base.h"
 #include "io/hash.h"
 #include "io/io.h"
+#include "io/sum.h"
 #include "state_int.h"
 #include "store.h"
 #include "util/str.h"
@@ -40,7 +41,8 @@ struct stage_file {
     char temp[STAGE_TEMP_MAX];
     char file[STAGE_NAME_MAX];
     char key[STAGE_NAME_MAX];
-    bool sized, has_meta; /* sized: the name says how long it is */
+    bool sized, has_meta;   /* sized: the name says how long it is */
+    struct io_hasher *hash; /* of a message; NULL of others */
     uint32_t mode, uid, gid;
     int64_t mtime_ns;
 };
@@ -275,6 +277,7 @@ static int begin(struct stage_file *f, const char *symlink, struct stage_file **
         r = f->fd = io_open_beneath(st->stage, f->temp, O_RDWR | O_CREAT | O_EXCL, 0600);
     if (r < 0) {
         state_fail(st, r, &f->dir, "cannot stage a content");
+        io_hasher_free(f->hash);
         free(f);
         return r;
     }
@@ -304,6 +307,7 @@ int stage_begin_prep(struct state *st, const struct stage_prep *prep, const stru
              mailfs_id_format(dir, hex), mailfs_id_format(&rec.parent, parent_hex),
              meta ? meta->size : 0, (int)n, tmp_name);
     f->sized = meta && meta->size > 0;
+    f->hash = io_hasher_new();
     return begin(f, NULL, out);
 }
 
@@ -318,6 +322,8 @@ int stage_begin_fetch(struct state *st, const struct mailfs_id *dir, int sub, co
         return -ENOMEM;
     stage_fetch_name(dir, sub, name, f->file);
     memcpy(f->key, f->file, sizeof(f->key));
+    if (sub != MFP__SUB__SELF)
+        f->hash = io_hasher_new();
     return begin(f, symlink && *symlink ? symlink : NULL, out);
 }
 
@@ -329,6 +335,7 @@ int stage_write(struct stage_file *f, uint64_t offset, const void *p, size_t n) 
     r = n ? io_pwrite_all(f->fd, p, n, (off_t)offset) : 0;
     if (r < 0)
         return state_fail(f->st, r, &f->dir, "cannot write to the stage");
+    io_hasher_add(f->hash, p, n);
     f->written += n;
     return 0;
 }
@@ -338,6 +345,7 @@ void stage_abandon(struct stage_file *f) {
         return;
     if (f->fd >= 0)
         close(f->fd);
+    io_hasher_free(f->hash);
     io_unlink(f->st->stage, f->temp);
     free(f);
 }
@@ -368,6 +376,15 @@ static int set_meta(struct stage_file *f) {
     return r;
 }
 
+/* No error of the content's: without a checksum it gets one when it is verified. */
+static void set_sum(struct stage_file *f) {
+    struct io_sum sum = {.from = IO_SUM_PASSED};
+
+    if (f->hash && io_hasher_end(f->hash, sum.sha256) == 0 && f->fd >= 0)
+        (void)io_sum_set(f->fd, &sum);
+    f->hash = NULL;
+}
+
 /*
  * A prepared content gets its name first and is made durable then: the file's fsync commits the
  * rename with it, and that of the directory finds little left to do. One commit of the file
@@ -378,8 +395,10 @@ static int set_meta(struct stage_file *f) {
 int stage_commit(struct stage_file *f, bool durable) {
     struct state *st = f->st;
     bool late = f->sized, named;
-    int r = set_meta(f);
+    int r;
 
+    set_sum(f);
+    r = set_meta(f);
     if (r == 0 && durable && !late && f->fd >= 0)
         r = io_fsync(f->fd);
     if (r == 0)

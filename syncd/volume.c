@@ -35,6 +35,7 @@
 #include "role.h"
 #include "txn.h"
 #include "undo.h"
+#include "verify.h"
 #include "watch.h"
 #include "util/bytes.h"
 #include "util/clock.h"
@@ -244,6 +245,7 @@ static int serve_begin(struct volume *v, char *err, size_t errsize) {
     recount_begin(v);
     v->checkpoint = checkpoint_new(v);
     v->undo = undo_new(v);
+    v->verify = v->main == NULL ? verify_new(v) : NULL;
     driver_pump(v);
     return 0;
 }
@@ -316,6 +318,7 @@ void volume_stop(struct volume *v) {
         return;
     v->stopping = true;
     v->engine->closing++;
+    verify_stop(v->verify);
     checkpoint_stop(v->checkpoint);
 }
 
@@ -337,6 +340,7 @@ void volume_quiet(struct volume *v) {
     driver_close(v); /* from here on the machine is no longer asked what to do */
     if (v->main == NULL)
         ctl_close(v);
+    verify_stop(v->verify);
     undo_quiet(v->undo);
     if (v->checkpoint != NULL)
         checkpoint_free(v->checkpoint);
@@ -347,6 +351,7 @@ void volume_close(struct volume *v) {
     if (v == NULL)
         return;
     undo_free(v->undo);
+    verify_free(v->verify);
     if (v->jobs != NULL) {
         contact_close(v);
         if (v->main == NULL)

@@ -27,6 +27,7 @@ struct engine {
     struct event_base *evb;
     struct workq *disk; /* container jobs, see jobs.h */
     struct workq *io;   /* what somebody waits for: journal, stage, reading for the peer */
+    struct workq *slow; /* verification: one thread, behind all others' disk work */
     struct volume **volumes;
     size_t n_volumes;
     unsigned closing; /* volumes on their way to a clean stop */
@@ -64,6 +65,8 @@ struct volume {
     struct merges *merges;         /* driver_merge.h */
     struct checkpoint *checkpoint; /* checkpoint.h */
     struct undo *undo;             /* undo.h */
+    struct verify *verify;         /* verify.h; NULL of a link */
+    bool peer_verifies;            /* it has said that it understands */
     struct ctl *ctl;               /* ctl.h */
     int lock_fd;
 

@@ -11,6 +11,7 @@
 
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -32,7 +33,9 @@ static void out_free(struct xfers *x, struct xfer_out *o) {
         replica_payload_unref(o->file);
     else if (o->fd >= 0)
         close(o->fd);
+    io_hasher_free(o->hash);
     free(o->symlink);
+    free(o->name);
     free(o);
 }
 
@@ -58,13 +61,60 @@ static void out_progress(struct xfers *x, const struct xfer_out *o) {
         replica_progress(x->v->machine, volume_now(), l->req);
 }
 
-static void out_fill(const struct xfer_out *o, Mfp__Body *body, uint8_t *buf) {
+static void hash_begin(struct xfer_out *o) {
+    struct stat sb;
+    if (o->fd < 0 || fstat(o->fd, &sb) != 0 || !S_ISREG(sb.st_mode))
+        return;
+    o->mtime = sb.st_mtim;
+    o->hash = io_hasher_new();
+    o->has_sum = io_sum_get(o->fd, &o->sum) == 0;
+}
+
+/* Was it written to while it was read? */
+static bool is_as_it_was(const struct xfer_out *o) {
+    struct stat sb;
+    return fstat(o->fd, &sb) == 0 && (uint64_t)sb.st_size == o->size &&
+           sb.st_mtim.tv_sec == o->mtime.tv_sec && sb.st_mtim.tv_nsec == o->mtime.tv_nsec;
+}
+
+/*
+ * All of it has been read. What is damaged here must not become the peer's: -EUCLEAN, and the peer
+ * does without. One that is just being delivered has no checksum that counts.
+ */
+static int hash_end(struct xfers *x, struct xfer_out *o) {
+    struct io_sum sum = {.from = IO_SUM_PASSED};
+    char path[256];
+    int r = o->hash != NULL ? io_hasher_end(o->hash, sum.sha256) : -ENOMEM;
+    o->hash = NULL;
+    if (r != 0)
+        return 0;
+    if (o->has_sum && o->kind == MFP__BODY__KIND__FETCH) {
+        if (memcmp(sum.sha256, o->sum.sha256, sizeof sum.sha256) == 0)
+            return 0;
+        volume_error(x->v,
+                     "%s: message %s does not fit its checksum, and is not sent: "
+                     "mailfsctl verify --content tells more",
+                     state_path(x->v->state, &o->dir, path, sizeof path), o->name);
+        return -EUCLEAN;
+    }
+    if (is_as_it_was(o))
+        (void)io_sum_set(o->fd, &sum);
+    return 0;
+}
+
+static void out_fill(struct xfers *x, struct xfer_out *o, Mfp__Body *body, uint8_t *buf) {
     ssize_t n = o->err == 0 && o->fd >= 0 ? out_read(o, buf) : 0;
+    if (n >= 0 && o->hash != NULL && o->offset >= o->hashed) { /* once, also if it is sent again */
+        io_hasher_add(o->hash, buf, (size_t)n);
+        o->hashed = o->offset + (uint64_t)n;
+        if (o->hashed >= o->size)
+            o->err = hash_end(x, o);
+    }
     body->kind = o->kind;
     body->id = o->id;
     body->offset = o->offset;
     body->err = o->err != 0 ? -o->err : n < 0 ? (int)-n : 0;
-    body->data = (ProtobufCBinaryData){n > 0 ? (size_t)n : 0, buf};
+    body->data = (ProtobufCBinaryData){n > 0 && body->err == 0 ? (size_t)n : 0, buf};
     body->end = body->err != 0 || o->offset + body->data.len >= o->size;
     if (o->begun || o->kind != MFP__BODY__KIND__FETCH)
         return;
@@ -78,7 +128,7 @@ static int out_part(struct xfers *x, struct xfer_out *o) {
     static uint8_t buf[XFER_PART];
     Mfp__Frame frame = MFP__FRAME__INIT;
     Mfp__Body body = MFP__BODY__INIT;
-    out_fill(o, &body, buf);
+    out_fill(x, o, &body, buf);
     frame.m_case = MFP__FRAME__M_BODY;
     frame.body = &body;
     int r = peer_send_frame(x->v->peer, &frame, true);
@@ -145,6 +195,7 @@ void xfer_send_prepared(struct xfers *x, const struct replica_prep *prep,
     o->file = replica_payload_ref(file);
     o->fd = l->fd;
     o->size = l->size;
+    hash_begin(o);
     xfer_writable(x);
 }
 
@@ -192,6 +243,10 @@ static void serve_send(struct serve *s) {
         o->symlink = s->link;
         o->size = s->fd >= 0 ? (uint64_t)s->sb.st_size : 0;
         serve_meta(&o->meta, &s->sb);
+        o->dir = s->dir;
+        o->name = mem_strdup(s->name);
+        if (s->sub != MFP__SUB__SELF)
+            hash_begin(o);
     }
     xfer_writable(s->x);
 }

@@ -3,6 +3,7 @@
 
 /* What xfer_out.c, xfer_in.c and xfer_fetch.c share. Nobody else includes this. */
 
+#include "io/sum.h"
 #include "pace.h"
 #include "stage.h"
 #include "xfer.h"
@@ -20,6 +21,14 @@ struct xfer_out {
     int err;        /* FETCH: nothing but this is sent */
     Mfp__Meta meta; /* FETCH: with the first part */
     char *symlink;  /* FETCH; or NULL */
+    /* of a message: what goes is hashed; at the end it fits its checksum, or becomes it */
+    struct io_hasher *hash;
+    uint64_t hashed; /* so many bytes */
+    struct io_sum sum;
+    bool has_sum;
+    struct timespec mtime; /* when that began */
+    struct mailfs_id dir;
+    char *name;
 };
 
 struct xfer_chunk {

@@ -19,7 +19,7 @@ struct ctl_args {
     const struct conf_volume *only; /* by -V; NULL: all */
     char *const *operands;          /* what follows the command */
     int n_operands;
-    bool json, dry_run, watch, force, list, all, recursive;
+    bool json, dry_run, watch, force, list, all, recursive, content, repair, accept;
     const char *since;          /* as it was given */
     const char *dovecot_config; /* NULL: Dovecot's default */
     double timeout;             /* seconds; below 0: without end */
@@ -34,6 +34,7 @@ int command_check_config(const struct ctl_args *args);
 int command_adopt(const struct ctl_args *args);
 int command_undelete(const struct ctl_args *args);
 int command_snapshot(const struct ctl_args *args);
+int command_verify(const struct ctl_args *args);
 int command_leave(const struct ctl_args *args);
 
 #endif

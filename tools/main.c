@@ -35,6 +35,8 @@ static const char usage_text[] =
     "  snapshot create NAME        a consistent view of the volume, for backups\n"
     "  snapshot mount NAME DIR     show it, read-only\n"
     "  snapshot list [--json]; snapshot remove NAME\n"
+    "  verify [--content] [--repair] [--accept] [--json] [MAILBOX...]\n"
+    "                              compare both nodes, while they serve\n"
     "  leave [DIR] [--dry-run]     the store becomes a plain Maildir tree again\n"
     "\n"
     "  -c, --config FILE           instead of " CONF_DEFAULT_PATH "\n"
@@ -55,11 +57,14 @@ enum {
     OPT_ALL = 1 << 7,
     OPT_RECURSIVE = 1 << 8,
     OPT_SINCE = 1 << 9,
+    OPT_CONTENT = 1 << 10,
+    OPT_REPAIR = 1 << 11,
+    OPT_ACCEPT = 1 << 12,
 };
 
 static const char *const option_names[] = {
-    "--json",  "--timeout", "--dry-run", "--dovecot-config", "--watch",
-    "--force", "--list",    "--all",     "--recursive",      "--since"};
+    "--json", "--timeout",   "--dry-run", "--dovecot-config", "--watch",  "--force", "--list",
+    "--all",  "--recursive", "--since",   "--content",        "--repair", "--accept"};
 
 struct command {
     const char *name;
@@ -79,6 +84,8 @@ static const struct command commands[] = {
     {"adopt", command_adopt, 1, 1, "exactly one DIR, please", OPT_JSON | OPT_DRY_RUN | OPT_DOVECOT},
     {"undelete", command_undelete, 0, 10000, "", OPT_LIST | OPT_ALL | OPT_RECURSIVE | OPT_SINCE},
     {"snapshot", command_snapshot, 1, 3, "create, list, remove or mount", OPT_JSON},
+    {"verify", command_verify, 0, 1000, "at most 1000 MAILBOXes",
+     OPT_CONTENT | OPT_REPAIR | OPT_ACCEPT | OPT_JSON},
     {"leave", command_leave, 0, 1, "one DIR at most", OPT_DRY_RUN},
 };
 
@@ -112,21 +119,15 @@ struct options {
 /* -1: go on; otherwise the exit code. */
 static int parse_options(int argc, char **argv, struct options *o) {
     static const struct option longs[] = {
-        {"config", required_argument, NULL, 'c'},
-        {"volume", required_argument, NULL, 'V'},
-        {"json", no_argument, NULL, 'j'},
-        {"timeout", required_argument, NULL, 't'},
-        {"dry-run", no_argument, NULL, 'n'},
-        {"watch", no_argument, NULL, 'w'},
-        {"list", no_argument, NULL, 'l'},
-        {"all", no_argument, NULL, 'a'},
-        {"recursive", no_argument, NULL, 'r'},
-        {"since", required_argument, NULL, 's'},
-        {"dovecot-config", required_argument, NULL, 'd'},
-        {"force", no_argument, NULL, 'f'},
-        {"help", no_argument, NULL, 'h'},
-        {"version", no_argument, NULL, 'v'},
-        {NULL, 0, NULL, 0},
+        {"config", required_argument, NULL, 'c'}, {"volume", required_argument, NULL, 'V'},
+        {"json", no_argument, NULL, 'j'},         {"timeout", required_argument, NULL, 't'},
+        {"dry-run", no_argument, NULL, 'n'},      {"watch", no_argument, NULL, 'w'},
+        {"list", no_argument, NULL, 'l'},         {"all", no_argument, NULL, 'a'},
+        {"recursive", no_argument, NULL, 'r'},    {"since", required_argument, NULL, 's'},
+        {"content", no_argument, NULL, 'C'},      {"repair", no_argument, NULL, 'R'},
+        {"accept", no_argument, NULL, 'A'},       {"dovecot-config", required_argument, NULL, 'd'},
+        {"force", no_argument, NULL, 'f'},        {"help", no_argument, NULL, 'h'},
+        {"version", no_argument, NULL, 'v'},      {NULL, 0, NULL, 0},
     };
     int c;
 
@@ -174,6 +175,18 @@ static int parse_options(int argc, char **argv, struct options *o) {
         case 's':
             o->args.since = optarg;
             o->given |= OPT_SINCE;
+            break;
+        case 'C':
+            o->args.content = true;
+            o->given |= OPT_CONTENT;
+            break;
+        case 'R':
+            o->args.repair = true;
+            o->given |= OPT_REPAIR;
+            break;
+        case 'A':
+            o->args.accept = true;
+            o->given |= OPT_ACCEPT;
             break;
         case 'd':
             o->args.dovecot_config = optarg;

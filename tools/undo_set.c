@@ -73,6 +73,8 @@ static int read_messages(struct reading *rd, int fd, struct undo_mailbox *box) {
     for (int i = 0; r == 0 && i < n; i++) {
         struct undo_message *m = &box->msgs[box->n];
 
+        if (str_starts(names[i]->d_name, IO_UNDO_DAMAGED))
+            continue; /* no mail, but what verification has replaced */
         if (fstatat(fd, names[i]->d_name, &m->st, AT_SYMLINK_NOFOLLOW) != 0 ||
             !S_ISREG(m->st.st_mode))
             continue; /* its time came just now */

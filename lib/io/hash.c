@@ -48,3 +48,42 @@ int io_hash_fd(int fd, uint8_t out[IO_HASH_BYTES]) {
     EVP_MD_CTX_free(ctx);
     return r;
 }
+
+/* ---- piece by piece ---------------------------------------------------------------- */
+
+struct io_hasher {
+    EVP_MD_CTX *ctx;
+    int err;
+};
+
+struct io_hasher *io_hasher_new(void) {
+    struct io_hasher *h = calloc(1, sizeof(*h));
+
+    if (!h)
+        return NULL;
+    h->ctx = EVP_MD_CTX_new();
+    if (!h->ctx || EVP_DigestInit_ex(h->ctx, EVP_sha256(), NULL) != 1)
+        h->err = -ENOMEM;
+    return h;
+}
+
+void io_hasher_add(struct io_hasher *h, const void *p, size_t n) {
+    if (h && h->err == 0 && EVP_DigestUpdate(h->ctx, p, n) != 1)
+        h->err = -ENOMEM;
+}
+
+int io_hasher_end(struct io_hasher *h, uint8_t out[IO_HASH_BYTES]) {
+    int r = h ? h->err : -ENOMEM;
+
+    if (r == 0 && EVP_DigestFinal_ex(h->ctx, out, NULL) != 1)
+        r = -ENOMEM;
+    io_hasher_free(h);
+    return r;
+}
+
+void io_hasher_free(struct io_hasher *h) {
+    if (!h)
+        return;
+    EVP_MD_CTX_free(h->ctx);
+    free(h);
+}

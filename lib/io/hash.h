@@ -13,4 +13,12 @@ int io_hash(const void *p, size_t n, uint8_t out[IO_HASH_BYTES]); /* 0 or -ENOME
 /* Of a regular file's content, from offset 0; the descriptor's offset is not moved. */
 int io_hash_fd(int fd, uint8_t out[IO_HASH_BYTES]);
 
+/* Piece by piece, for what is hashed on its way. NULL: no memory; then and after an error of
+ * _add() the end gives -ENOMEM. */
+struct io_hasher;
+struct io_hasher *io_hasher_new(void);
+void io_hasher_add(struct io_hasher *h, const void *p, size_t n);   /* NULL is allowed */
+int io_hasher_end(struct io_hasher *h, uint8_t out[IO_HASH_BYTES]); /* frees it */
+void io_hasher_free(struct io_hasher *h);                           /* NULL is allowed */
+
 #endif

@@ -66,3 +66,26 @@ int io_undo_keep(int undo, const struct mailfs_id *dir, const char *path, int di
     }
     return r == 0 ? -EAGAIN : r;
 }
+
+int io_undo_keep_damaged(int undo, const struct mailfs_id *dir, const char *path, int dirfd,
+                         const char *name) {
+    char hex[MAILFS_ID_HEX], to[MAILFS_ID_HEX + 256];
+    int r =
+        str_printf(to, sizeof to, "%s/" IO_UNDO_DAMAGED "%.240s", mailfs_id_format(dir, hex), name);
+
+    for (int i = 0; r == 0 && i < TRIES_MAX; i++) {
+        r = io_link(dirfd, name, undo, to);
+        if (r == -EEXIST) {
+            r = io_unlink(undo, to); /* an earlier one of this name: that was repaired, too */
+            r = r == -ENOENT ? 0 : r;
+        } else if (r == -ENOENT) {
+            r = make_dir(undo, hex, path);
+            if (r == 0)
+                return -ENOENT;
+            r = r > 0 ? 0 : r;
+        } else {
+            return r;
+        }
+    }
+    return r == 0 ? -EAGAIN : r;
+}

@@ -26,4 +26,13 @@ int io_undo_open(int own);
 int io_undo_keep(int undo, const struct mailfs_id *dir, const char *path, int dirfd,
                  const char *name);
 
+/*
+ * A copy that turned out to be damaged, or changed behind everybody's back, and is about to be
+ * replaced: kept beside the expunged ones as another link, under IO_UNDO_DAMAGED and its name,
+ * which no message has: it is for the administrator, and nobody gets it back as mail.
+ */
+#define IO_UNDO_DAMAGED ".damaged-"
+int io_undo_keep_damaged(int undo, const struct mailfs_id *dir, const char *path, int dirfd,
+                         const char *name);
+
 #endif

@@ -283,6 +283,38 @@ static int check_hello(const Mfp__Hello *h, const char **why) {
     return 0;
 }
 
+static int check_verify(const Mfp__Verify *v, const char **why) {
+    REQUIRE((unsigned)v->what <= MFP__VERIFY__WHAT__MEND, "an unknown kind of verification");
+    for (size_t i = 0; i < v->n_dirs; i++)
+        CHECK(check_id(&v->dirs[i], why));
+    if (v->n_dirs == 0) {
+        CHECK(check_id(&v->from, why));
+        CHECK(check_id(&v->to, why));
+    }
+    for (size_t i = 0; i < v->n_bnames; i++)
+        CHECK(check_base(v->bnames[i], why));
+    return 0;
+}
+
+static int check_verified(const Mfp__Verified *v, const char **why) {
+    CHECK(check_digest(&v->digest, why));
+    for (size_t i = 0; i < v->n_dirs; i++) {
+        CHECK(check_id(&v->dirs[i]->dir, why));
+        CHECK(check_digest(&v->dirs[i]->digest, why));
+        CHECK(check_digest(&v->dirs[i]->sums, why));
+    }
+    for (size_t i = 0; i < v->n_problems; i++) {
+        CHECK(check_id(&v->problems[i]->dir, why));
+        if (v->problems[i]->name[0] != '\0')
+            CHECK(check_component(v->problems[i]->name, why));
+    }
+    for (size_t i = 0; i < v->n_sums; i++) {
+        CHECK(check_base(v->sums[i]->bname, why));
+        REQUIRE(v->sums[i]->sha256.len == DIGEST_BYTES, "a checksum that is not 32 bytes");
+    }
+    return 0;
+}
+
 int wire_check_frame(const Mfp__Frame *f, const char **why) {
     switch (f->m_case) {
     case MFP__FRAME__M_HELLO:
@@ -327,6 +359,10 @@ int wire_check_frame(const Mfp__Frame *f, const char **why) {
         return check_tree(f->tree, why);
     case MFP__FRAME__M_TREE_MERGED:
         return check_digest(&f->tree_merged->digest, why);
+    case MFP__FRAME__M_VERIFY:
+        return check_verify(f->verify, why);
+    case MFP__FRAME__M_VERIFIED:
+        return check_verified(f->verified, why);
     default:
         break;
     }

@@ -1,0 +1,418 @@
+/*
+ * check: a container of the store against what was agreed on, and its messages against their
+ * checksums
+ *
+ * Contents are read from the disk, not from the page cache, where damage does not show; and do not
+ * stay in it, where they would displace what is in use.
+ *
+ * Diagnostics: none but of scan; what is found is returned.
+ */
+#include "check.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base.h"
+#include "index.h"
+#include "io/io.h"
+#include "merge_run.h"
+#include "scan.h"
+#include "state_int.h"
+#include "store.h"
+#include "util/clock.h"
+#include "util/str.h"
+
+/* ---- problems ---------------------------------------------------------------------- */
+
+const char *check_kind_text(unsigned kind) {
+    static const char *const text[CHECK_KINDS] = {
+        [0] = "unknown",
+        [CHECK_DAMAGED] = "content does not fit its checksum",
+        [CHECK_SIZE] = "not the size it had",
+        [CHECK_MISSING] = "missing from the store",
+        [CHECK_EXTRA] = "not known to the other node",
+        [CHECK_STATE] = "flags or UID are not those both nodes agreed on",
+        [CHECK_FILE] = "not the file both nodes agreed on",
+        [CHECK_CONTROL] = "uidlist, keywords or subscriptions are not those both nodes agreed on",
+        [CHECK_UNREADABLE] = "cannot be read",
+        [CHECK_RECORD] = "the nodes have agreed on different states",
+        [CHECK_DIFFER] = "the nodes' contents differ, and either fits its checksum",
+    };
+    return text[kind < CHECK_KINDS ? kind : 0];
+}
+
+const char *check_fate_text(unsigned fate) {
+    static const char *const text[CHECK_FATES] = {
+        [CHECK_FOUND] = "found",      [CHECK_MENDED] = "repaired",   [CHECK_MERGED] = "merged",
+        [CHECK_NOT] = "not repaired", [CHECK_ACCEPTED] = "accepted",
+    };
+    return text[fate < CHECK_FATES ? fate : 0];
+}
+
+struct check_problem *check_problem_add(struct check_problems *p, const struct mailfs_id *dir,
+                                        unsigned kind, const char *name) {
+    struct check_problem *v;
+
+    if ((p->n & (p->n - 1)) == 0 && p->n < CHECK_PROBLEMS_MAX) { /* full at each power of two */
+        v = realloc(p->v, (p->n ? 2 * p->n : 1) * sizeof(*v));
+        if (v)
+            p->v = v;
+        else
+            p->more++;
+        if (!v)
+            return NULL;
+    }
+    if (p->n >= CHECK_PROBLEMS_MAX) {
+        p->more++;
+        return NULL;
+    }
+    v = &p->v[p->n];
+    *v = (struct check_problem){.dir = *dir, .kind = kind, .name = name ? strdup(name) : NULL};
+    p->n++;
+    return v;
+}
+
+void check_problems_free(struct check_problems *p) {
+    size_t i;
+
+    for (i = 0; i < p->n; i++)
+        free(p->v[i].name);
+    free(p->v);
+    *p = (struct check_problems){0};
+}
+
+/* ---- against the base -------------------------------------------------------------- */
+
+static void print_of(const ProtobufCMessage *m, uint8_t print[32]) {
+    size_t n = protobuf_c_message_get_packed_size(m);
+    uint8_t *p = malloc(n ? n : 1);
+
+    memset(print, 0, 32);
+    if (p)
+        io_hash(p, protobuf_c_message_pack(m, p), print);
+    free(p);
+}
+
+static void add(struct check_problems *out, const struct mailfs_id *dir, unsigned kind,
+                const char *name, const ProtobufCMessage *m) {
+    struct check_problem *p = check_problem_add(out, dir, kind, name);
+
+    if (p)
+        print_of(m, p->print);
+}
+
+static void of_msgs(struct state *st, const struct mailfs_id *dir, const Mfp__Listing *l,
+                    struct check_problems *out) {
+    struct base_msg msg;
+    size_t i;
+
+    for (i = 0; i < l->n_msgs; i++) {
+        const Mfp__BaseMsg *m = l->msgs[i];
+        /* What was published, and is gone again, is listed too; it was never agreed on. */
+        bool agreed = base_msg_get(st, BASE_AGREED, dir, m->bname, &msg) == 0;
+        if (m->is)
+            add(out, dir, agreed ? CHECK_STATE : CHECK_EXTRA, m->bname, &m->base);
+        else if (agreed)
+            add(out, dir, CHECK_MISSING, m->bname, &m->base);
+    }
+}
+
+/* The lists are lent to another one for its print. */
+static void of_control(const struct mailfs_id *dir, const Mfp__Listing *l,
+                       struct check_problems *out) {
+    Mfp__Listing c = MFP__LISTING__INIT;
+
+    c.v = l->v;
+    c.n = l->n;
+    c.base_v = l->base_v;
+    c.base_n = l->base_n;
+    c.keywords = l->keywords;
+    c.keywords_base = l->keywords_base;
+    c.subs = l->subs;
+    c.n_subs = l->n_subs;
+    c.subs_base = l->subs_base;
+    c.n_subs_base = l->n_subs_base;
+    add(out, dir, CHECK_CONTROL, NULL, &c.base);
+}
+
+static bool control_differs(const Mfp__Listing *l) {
+    Mfp__Listing c = *l;
+
+    c.n_msgs = c.n_files = 0;
+    return !merge_listing_is_base(&c);
+}
+
+int check_scan(struct state *st, const struct mailfs_id *dir, struct check_problems *out) {
+    Mfp__Listing *l;
+    size_t i;
+    int r = scan_mailbox(st, dir, false, &l);
+
+    if (r < 0)
+        return r;
+    if (!l->gone && !l->full && l->base_valid) {
+        of_msgs(st, dir, l, out);
+        for (i = 0; i < l->n_files; i++)
+            add(out, dir, CHECK_FILE, l->files[i]->name, &l->files[i]->base);
+        if (control_differs(l))
+            of_control(dir, l, out);
+    }
+    mfp__listing__free_unpacked(l, NULL);
+    return 0;
+}
+
+/* ---- contents ---------------------------------------------------------------------- */
+
+struct reading {
+    struct state *st;
+    const struct check_how *how;
+    struct store_dir d;
+    struct index ix;
+    struct check_problems *out;
+    struct check_counts *counts;
+};
+
+static int begin(struct state *st, const struct mailfs_id *dir, struct store_dir *d,
+                 struct index *ix) {
+    int r;
+
+    ix->msgs = NULL;
+    *d = (struct store_dir){.fd = {-1, -1, -1, -1}};
+    r = store_dir_open(st, dir, d);
+    return r == 0 ? index_read(st, d, ix) : r;
+}
+
+static int open_msg(struct state *st, struct store_dir *d, const struct index_msg *m) {
+    int fd = store_sub_open(st, d, m->sub, false);
+
+    return fd < 0 ? fd : io_open_beneath(fd, m->name, O_RDONLY | O_NONBLOCK, 0);
+}
+
+static int hash_from_disk(int fd, uint8_t sha256[IO_HASH_BYTES]) {
+    int r;
+
+    (void)posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED);
+    r = io_hash_fd(fd, sha256);
+    (void)posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED);
+    return r;
+}
+
+static void damaged(struct reading *rd, int fd, const char *base, struct io_sum *found) {
+    struct check_problem *p = check_problem_add(rd->out, &rd->d.id, CHECK_DAMAGED, base);
+
+    if (rd->how->accept && io_sum_set(fd, found) == 0 && p)
+        p->fate = CHECK_ACCEPTED;
+}
+
+/* 0, or an error of reading. */
+static int check_sum(struct reading *rd, int fd, const char *base) {
+    struct io_sum known, found = {.from = IO_SUM_FOUND};
+    int r = hash_from_disk(fd, found.sha256);
+
+    if (r < 0)
+        return r;
+    r = io_sum_get(fd, &known);
+    if (r == -ENODATA)
+        return io_sum_set(fd, &found);
+    if (r == 0 && memcmp(known.sha256, found.sha256, sizeof(found.sha256)) != 0)
+        damaged(rd, fd, base, &found);
+    return r;
+}
+
+static int check_open(struct reading *rd, int fd, const char *base) {
+    struct base_msg msg;
+    struct stat sb;
+
+    if (fstat(fd, &sb) < 0)
+        return -errno;
+    rd->counts->messages++;
+    rd->counts->bytes += rd->how->content ? (uint64_t)sb.st_size : 0;
+    if (base_msg_get(rd->st, BASE_AGREED, &rd->d.id, base, &msg) == 0 && !rd->how->accept &&
+        msg.size && msg.size != (uint64_t)sb.st_size) {
+        check_problem_add(rd->out, &rd->d.id, CHECK_SIZE, base);
+        return 0;
+    }
+    return rd->how->content ? check_sum(rd, fd, base) : 0;
+}
+
+static void check_msg(struct reading *rd, const struct index_msg *m) {
+    char base[MAILDIR_NAME_MAX + 1];
+    int fd = open_msg(rd->st, &rd->d, m), r = fd;
+
+    str_copyn(base, sizeof(base), m->name, m->base_len);
+    if (fd >= 0) {
+        r = check_open(rd, fd, base);
+        close(fd);
+    }
+    if (r < 0 && r != -ENOENT) /* renamed or gone meanwhile: the next time */
+        check_problem_add(rd->out, &rd->d.id, CHECK_UNREADABLE, base);
+}
+
+static void rest(const struct check_how *how, uint64_t since_us) {
+    uint64_t us = clock_us() - since_us;
+    struct timespec ts = {(time_t)(us / 1000000), (long)(us % 1000000) * 1000};
+
+    if (how->gentle)
+        nanosleep(&ts, NULL);
+}
+
+int check_contents(struct state *st, const struct mailfs_id *dir, const struct check_how *how,
+                   struct check_problems *out, struct check_counts *counts) {
+    struct reading rd = {.st = st, .how = how, .out = out, .counts = counts};
+    struct index_msg *m, *tmp;
+    int r = begin(st, dir, &rd.d, &rd.ix);
+
+    HASH_ITER(hh, rd.ix.msgs, m, tmp) {
+        uint64_t since = clock_us();
+        if (r < 0)
+            break;
+        check_msg(&rd, m);
+        rest(how, since);
+        if (atomic_load(how->stop))
+            r = -ECANCELED;
+    }
+    index_free(&rd.ix);
+    store_dir_close(&rd.d);
+    return r == -ENOENT ? 0 : r;
+}
+
+int check_each_sum(struct state *st, const struct mailfs_id *dir, check_sum_fn *fn, void *arg) {
+    char base[MAILDIR_NAME_MAX + 1];
+    struct index_msg *m, *tmp;
+    struct store_dir d;
+    struct io_sum sum;
+    struct index ix;
+    int r = begin(st, dir, &d, &ix);
+
+    HASH_ITER(hh, ix.msgs, m, tmp) {
+        int fd = r == 0 ? open_msg(st, &d, m) : -1;
+        if (fd < 0)
+            continue;
+        str_copyn(base, sizeof(base), m->name, m->base_len);
+        if (io_sum_get(fd, &sum) == 0)
+            r = fn(arg, base, &sum);
+        close(fd);
+    }
+    index_free(&ix);
+    store_dir_close(&d);
+    return r == -ENOENT ? 0 : r;
+}
+
+/* ---- digests ----------------------------------------------------------------------- */
+
+/* a += b, as numbers of 256 bits: the order does not matter. */
+static void roll(uint8_t a[STATE_DIGEST], const uint8_t b[STATE_DIGEST]) {
+    int carry = 0, i;
+
+    for (i = STATE_DIGEST - 1; i >= 0; i--) {
+        carry += a[i] + b[i];
+        a[i] = (uint8_t)carry;
+        carry >>= 8;
+    }
+}
+
+static int add_sum(void *arg, const char *base, const struct io_sum *sum) {
+    uint8_t *sums = arg, one[STATE_DIGEST];
+    struct io_hasher *h = io_hasher_new();
+    int r;
+
+    io_hasher_add(h, base, strlen(base) + 1);
+    io_hasher_add(h, sum->sha256, sizeof(sum->sha256));
+    r = io_hasher_end(h, one);
+    if (r == 0)
+        roll(sums, one);
+    return r;
+}
+
+int check_digest_of(struct state *st, const struct mailfs_id *dir, bool content,
+                    struct check_digest *out) {
+    int r;
+
+    *out = (struct check_digest){.dir = *dir};
+    r = base_digest(st, dir, out->base);
+    return r == 0 && content ? check_each_sum(st, dir, add_sum, out->sums) : r;
+}
+
+void check_digest_roll(const struct check_digest *v, size_t n, uint8_t out[STATE_DIGEST]) {
+    uint8_t one[STATE_DIGEST];
+    size_t i;
+
+    memset(out, 0, STATE_DIGEST);
+    for (i = 0; i < n; i++)
+        if (io_hash(&v[i], sizeof(v[i]), one) == 0)
+            roll(out, one);
+}
+
+/* ---- which ------------------------------------------------------------------------- */
+
+struct choice {
+    struct state *st;
+    const struct mailfs_id *from, *to, *top;
+    struct mailfs_id *v;
+    size_t n;
+};
+
+static bool is_below(struct choice *c, const struct mailfs_id *dir, struct mailfs_id parent) {
+    struct base_dir rec;
+    int depth;
+
+    if (mailfs_id_equal(dir, c->top))
+        return true;
+    for (depth = 0; depth < 64; depth++) {
+        if (mailfs_id_equal(&parent, c->top))
+            return true;
+        if (mailfs_id_is_root(&parent) || base_dir_get(c->st, &parent, &rec) < 0)
+            return false;
+        parent = rec.parent;
+    }
+    return false;
+}
+
+static int choose(struct choice *c, const struct mailfs_id *dir) {
+    struct mailfs_id *v = c->v;
+
+    if ((c->from && memcmp(dir->b, c->from->b, sizeof(dir->b)) < 0) ||
+        (c->to && memcmp(dir->b, c->to->b, sizeof(dir->b)) > 0))
+        return 0;
+    if ((c->n & (c->n - 1)) == 0) {
+        v = realloc(v, (c->n ? 2 * c->n : 1) * sizeof(*v));
+        if (!v)
+            return -ENOMEM;
+        c->v = v;
+    }
+    c->v[c->n++] = *dir;
+    return 0;
+}
+
+static int choose_dir(void *arg, const struct mailfs_id *dir, const struct base_dir *rec) {
+    struct choice *c = arg;
+
+    if (c->top && !is_below(c, dir, rec->parent))
+        return 0;
+    return choose(c, dir);
+}
+
+static int by_id(const void *a, const void *b) {
+    return memcmp(a, b, MAILFS_ID_BYTES);
+}
+
+int check_containers(struct state *st, const struct mailfs_id *from, const struct mailfs_id *to,
+                     const struct mailfs_id *top, struct mailfs_id **v, size_t *n) {
+    struct choice c = {.st = st, .from = from, .to = to, .top = top};
+    int r = !top || mailfs_id_is_root(top) ? choose(&c, &mailfs_id_root) : 0;
+
+    if (r == 0)
+        r = base_each_dir(st, choose_dir, &c);
+    if (r < 0) {
+        free(c.v);
+        return r;
+    }
+    if (c.n)
+        qsort(c.v, c.n, sizeof(*c.v), by_id);
+    *v = c.v;
+    *n = c.n;
+    return 0;
+}

@@ -1,0 +1,88 @@
+/*
+ * ctl_verify - mailfsctl verify: the question taken apart, the result as JSON
+ *
+ * Diagnostics: none.
+ */
+#include "ctl_verify.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <json-c/json.h>
+
+#include "state.h"
+#include "volume.h"
+
+static int word(struct look_order *o, const char *w) {
+    if (strcmp(w, "verify") == 0)
+        return 0;
+    if (strcmp(w, "content") == 0)
+        o->content = true;
+    else if (strcmp(w, "repair") == 0)
+        o->repair = true;
+    else if (strcmp(w, "accept") == 0)
+        o->content = o->accept = true;
+    else
+        return -EINVAL;
+    return 0;
+}
+
+int ctl_verify_parse(char *request, struct look_order *order, char **paths, size_t max, size_t *n) {
+    char *lines = request, *line = strsep(&lines, "\n"), *w;
+
+    *order = (struct look_order){0};
+    *n = 0;
+    while ((w = strsep(&line, " ")) != NULL)
+        if (word(order, w) != 0)
+            return -EINVAL;
+    while ((line = strsep(&lines, "\n")) != NULL) {
+        if (*line == '\0')
+            continue;
+        if (*n == max)
+            return -EINVAL;
+        paths[(*n)++] = line;
+    }
+    return 0;
+}
+
+static void put(struct json_object *o, const char *key, struct json_object *value) {
+    json_object_object_add(o, key, value);
+}
+
+static void put_count(struct json_object *o, const char *key, uint64_t n) {
+    put(o, key, json_object_new_int64((int64_t)n));
+}
+
+static struct json_object *problem(struct volume *v, const struct check_problem *p) {
+    struct json_object *o = json_object_new_object();
+    char path[1024];
+
+    state_path(v->state, &p->dir, path, sizeof path);
+    put(o, "node", json_object_new_string(p->there ? v->cv->peer->name : v->conf->node));
+    put(o, "mailbox", json_object_new_string(path[1] != '\0' ? path + 1 : "."));
+    put(o, "name", p->name != NULL ? json_object_new_string(p->name) : NULL);
+    put(o, "what", json_object_new_string(check_kind_text(p->kind)));
+    put(o, "fate", json_object_new_string(check_fate_text(p->fate)));
+    return o;
+}
+
+char *ctl_verify_format(struct volume *v, const struct verify_result *r) {
+    struct json_object *o = json_object_new_object(), *list = json_object_new_array();
+    char *text;
+
+    if (r->error != NULL)
+        put(o, "error", json_object_new_string(r->error));
+    put_count(o, "mailboxes", r->containers);
+    put_count(o, "messages", r->messages);
+    put_count(o, "bytes", r->bytes);
+    put_count(o, "problems", r->problems);
+    put_count(o, "repaired", r->mended);
+    for (size_t i = 0; i < r->n && i < CTL_VERIFY_LISTED; i++)
+        json_object_array_add(list, problem(v, &r->list[i]));
+    put(o, "list", list);
+    text = strdup(
+        json_object_to_json_string_ext(o, JSON_C_TO_STRING_PLAIN | JSON_C_TO_STRING_NOSLASHESCAPE));
+    json_object_put(o);
+    return text;
+}
