@@ -317,6 +317,7 @@ static int queue_hello(void) {
     hello.mark_gen = change_generation();
     hello.clean = vol.clean;
     hello.keeps = keep_possible();
+    hello.holder = getppid();
     hello.untold = untold_before;
     m.m_case = MFL__TO_SYNCD__M_HELLO;
     m.hello = &hello;

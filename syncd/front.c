@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <event2/event.h>
@@ -59,34 +60,48 @@ static void conn_close(struct front *f) {
     queue_free(f);
 }
 
-void front_is_back(struct front *f) {
-    f->away = false;
-    if (f->patience != NULL)
-        evtimer_del(f->patience);
-}
-
 void front_is_lost(struct front *f) {
-    front_is_back(f);
+    f->away = false;
     txns_abandon(f->v->txns);
     txns_locks_are(f->v->txns, NULL, 0, true);
     driver_pump(f->v);
 }
 
-static void out_of_patience(evutil_socket_t fd, short what, void *arg) {
+static void holder_forget(struct front *f) {
+    f->keeps = false;
+    if (f->holder != NULL)
+        event_free(f->holder);
+    if (f->holder_fd >= 0)
+        close(f->holder_fd);
+    f->holder = NULL;
+    f->holder_fd = -1;
+}
+
+/* A mailfs that is connected ends by itself soon, and says so by the connection's end. */
+static void holder_ended(evutil_socket_t fd, short what, void *arg) {
     struct front *f = arg;
+    holder_forget(f);
+    if (!f->away)
+        return;
     log_warn("volume %s: mailfs does not come back: its mount is lost", f->v->cv->name);
     front_is_lost(f);
 }
 
-static void wait_for_next(struct front *f) {
-    struct timeval tv = {.tv_sec = FRONT_PATIENCE_MS / 1000,
-                         .tv_usec = FRONT_PATIENCE_MS % 1000 * 1000};
-    f->away = true;
-    if (f->patience == NULL)
-        f->patience = evtimer_new(f->v->engine->evb, out_of_patience, f);
-    if (f->patience == NULL)
+void front_held_by(struct front *f, pid_t holder) {
+    holder_forget(f);
+    if (holder <= 0)
+        return;
+    f->holder_fd = (int)syscall(SYS_pidfd_open, holder, 0);
+    if (f->holder_fd < 0) {
+        log_warn("volume %s: process %d, which keeps the mount: %s", f->v->cv->name, (int)holder,
+                 log_strerror(-errno));
+        return;
+    }
+    f->holder = event_new(f->v->engine->evb, f->holder_fd, EV_READ, holder_ended, f);
+    if (f->holder == NULL)
         mem_out("an event");
-    evtimer_add(f->patience, &tv);
+    event_add(f->holder, NULL);
+    f->keeps = true;
 }
 
 void front_disconnect(struct front *f) {
@@ -99,7 +114,7 @@ void front_disconnect(struct front *f) {
     replica_mailfs_away(v->machine, volume_now());
     driver_pump(v);
     if (f->keeps && !v->stopping)
-        wait_for_next(f);
+        f->away = true;
     else
         front_is_lost(f);
 }
@@ -190,7 +205,7 @@ int front_open(struct volume *v, char *err, size_t errsize) {
     v->front = f;
     f->v = v;
     f->fd = -1;
-    f->listen_fd = -1;
+    f->listen_fd = f->holder_fd = -1;
     int r = state_mark_gen(v->state, &f->gen);
     if (f->gen == 0)
         f->gen = 1;
@@ -236,8 +251,7 @@ void front_close(struct volume *v) {
         HASH_DEL(f->stale, s);
         free(s);
     }
-    if (f->patience != NULL)
-        event_free(f->patience);
+    holder_forget(f);
     free(f);
     v->front = NULL;
 }

@@ -7,8 +7,9 @@
  * One mailfs at a time; a new connection replaces the old one. Its request numbers are kept apart
  * from those of an earlier connection by a number of the connection in the upper bits.
  *
- * A mailfs whose mount is kept over its death (Hello.keeps) is waited for: what it held it goes on
- * holding. One that does not come back within FRONT_PATIENCE_MS is gone with its mount.
+ * A mailfs whose mount is kept over its death (Hello.keeps) is waited for, however long it takes,
+ * as long as the process lives that keeps it (Hello.holder): what it held it goes on holding, and
+ * whoever is between L and U waits as well. When that process has ended the mount is lost.
  *
  * What mailfs is told to forget while none is connected is remembered by container (at most
  * FRONT_STALE_MAX) and told in whole at its Hello.
@@ -22,8 +23,7 @@
 
 #include "state.h"
 
-#define FRONT_STALE_MAX   65536
-#define FRONT_PATIENCE_MS 5000
+#define FRONT_STALE_MAX 65536
 /* Packets to mailfs that wait for it to read: beyond, the connection is given up. */
 #define FRONT_QUEUE_MAX (64u * 1024u * 1024u)
 

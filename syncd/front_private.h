@@ -42,8 +42,9 @@ struct front {
     struct front_stale *recent; /* told not long ago, and perhaps not done yet */
     /* Of the mailfs that is connected, or was: its mount, and whether that outlives it. */
     uint64_t mount;
-    bool keeps, away; /* away: another one is waited for, until `patience` */
-    struct event *patience;
+    bool keeps, away; /* away: another one is waited for, as long as the holder lives */
+    int holder_fd;    /* its pidfd, or -1 */
+    struct event *holder;
 };
 
 /* One packet from mailfs; m may be taken (then *m is NULL). 0, or -EPROTO: close. */
@@ -52,9 +53,10 @@ void front_send(struct front *f, const Mfl__ToMailfs *m);
 void front_flush(struct front *f);
 void front_tell_stale(struct front *f);
 void front_disconnect(struct front *f);
-/* The one that was away is back (the same mount), or the mount is gone. */
-void front_is_back(struct front *f);
+/* The mount is gone. */
 void front_is_lost(struct front *f);
+/* Who keeps the mount of the mailfs that has come; 0: nobody. */
+void front_held_by(struct front *f, pid_t holder);
 /* What was told not long ago is to be told again. */
 void front_recent_to_stale(struct front *f);
 /* The machine's number of a request of this connection. */

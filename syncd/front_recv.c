@@ -106,13 +106,13 @@ static int recv_hello(struct front *f, const Mfl__Hello *h) {
     bool kept = f->away && f->mount == h->incarnation;
     if (f->away && !kept)
         front_is_lost(f);
-    front_is_back(f);
+    f->away = false;
     int r = recv_locks(f, h);
     if (r != 0)
         return r;
     f->hello = true;
     f->mount = h->incarnation;
-    f->keeps = h->keeps;
+    front_held_by(f, h->keeps ? h->holder : 0);
     if (h->mark_gen > f->gen)
         f->gen = h->mark_gen;
     log_info("volume %s: mailfs %d is connected", v->cv->name, (int)f->pid);
