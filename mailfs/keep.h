@@ -41,7 +41,7 @@ enum keep_state { KEEP_FREE, KEEP_USED, KEEP_MADE_UP };
 
 /* aux of a directory whose L is held (lock.c). */
 #define KEEP_L_HELD         UINT64_C(1)
-#define KEEP_L_GOING        UINT64_C(2)          /* syncd has been told of U */
+#define KEEP_L_GOING        UINT64_C(2)          /* syncd may have been told of U */
 #define KEEP_L_NUMBER_MASK  UINT32_C(0x3fffffff) /* of the request that created it, lower bits */
 #define KEEP_L_NUMBER_SHIFT 2
 #define KEEP_L_OWNER_SHIFT  32 /* its process; 0: not known */

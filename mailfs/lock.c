@@ -48,7 +48,7 @@ struct lock_l {
     uint64_t serial; /* tells it from a later L of the same container */
     uint32_t number; /* of the request that created it: its lower bits */
     bool taken_over; /* another worker created it */
-    bool told_going; /* ... and told syncd of its U */
+    bool told_going; /* ... and may have told syncd of its U */
     /* The request that waits. */
     fuse_req_t req;
     bool is_mknod;
@@ -199,8 +199,7 @@ static void l_end_quietly(struct lock_l *l) {
     event_written_all(cont->dir);
     if (vol.has_peer)
         numbers_sync(cont->dir->fd, &l->numbers);
-    if (!l->told_going)
-        lock_tell_died(&cont->dir->id);
+    lock_tell_died(&cont->dir->id, l->told_going);
     l_unlink(cont);
     l_free(l);
     notify_name(cont, LOCK_L_NAME);
@@ -520,6 +519,7 @@ void lock_unlink(fuse_req_t req, struct inode *dir) {
         if (!l->told_going)
             event_written_all(dir->dir);
         atomic_fetch_or(&inode_slot(dir)->aux, KEEP_L_GOING);
+        note_die_at("going");
         if (!lock_ask_unlock(&dir->dir->id, l->told_going, on_release, l))
             run_unlink(l);
         return;
@@ -589,7 +589,7 @@ bool lock_is_owner(struct dir *container, pid_t tid) {
     return owner != 0 && owner_process(tid) == owner;
 }
 
-struct mailfs_id *lock_held_ids(size_t *n) {
+struct mailfs_id *lock_ids(bool going, size_t *n) {
     struct lock_l *l;
     size_t count = 0;
     pthread_mutex_lock(&locks);
@@ -597,7 +597,7 @@ struct mailfs_id *lock_held_ids(size_t *n) {
     struct mailfs_id *ids = calloc(count + 1, sizeof *ids);
     *n = 0;
     DL_FOREACH(all, l) {
-        if (ids != NULL && (l->state == HELD || l->state == GRANTED) && !l->told_going)
+        if (ids != NULL && (l->state == HELD || l->state == GRANTED) && l->told_going == going)
             ids[(*n)++] = l->cont->dir->id;
     }
     pthread_mutex_unlock(&locks);

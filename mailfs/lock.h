@@ -51,7 +51,10 @@ void lock_forget_hints(void);
 /* The connection is lost: locks shown for the peer go. */
 void lock_forget_shown(void);
 
-/* Ids of all containers whose L is held: malloc'ed, the caller's. NULL: none, or no memory. */
-struct mailfs_id *lock_held_ids(size_t *n);
+/*
+ * Ids of all containers whose L is held, malloc'ed, the caller's; NULL: no memory. going: of those
+ * instead that were taken over and whose U syncd may have been told, or not.
+ */
+struct mailfs_id *lock_ids(bool going, size_t *n);
 
 #endif

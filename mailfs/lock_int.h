@@ -11,11 +11,11 @@ void lock_tell_opened(const struct mailfs_id *dir, bool ok);
 
 /* LockOpen and Unlock, asked; false: answered already, alone. */
 bool lock_ask_open(const struct mailfs_id *dir, pid_t pid, upcall_fn *fn, void *arg);
-/* again: the worker before this one had asked. */
+/* again: the worker before this one may have asked. */
 bool lock_ask_unlock(const struct mailfs_id *dir, bool again, upcall_fn *fn, void *arg);
 
 /* Unlock of an owner that died. */
-void lock_tell_died(const struct mailfs_id *dir);
+void lock_tell_died(const struct mailfs_id *dir, bool again);
 
 /* Without syncd: must the next UID of this mailbox be raised before its next L? And: it was. */
 bool lock_raise_is_due(const struct mailfs_id *dir);

@@ -46,11 +46,12 @@ bool lock_ask_unlock(const struct mailfs_id *dir, bool again, upcall_fn *fn, voi
     return upcall_ask(&m, unlock.req, -1, fn, arg);
 }
 
-void lock_tell_died(const struct mailfs_id *dir) {
+void lock_tell_died(const struct mailfs_id *dir, bool again) {
     Mfl__Unlock unlock = MFL__UNLOCK__INIT;
     Mfl__ToSyncd m = MFL__TO_SYNCD__INIT;
     unlock.dir = wire_bytes_of(dir);
     unlock.owner_died = true;
+    unlock.again = again;
     m.m_case = MFL__TO_SYNCD__M_UNLOCK;
     m.unlock = &unlock;
     if (vol.has_syncd)

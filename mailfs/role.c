@@ -41,7 +41,7 @@ int role_init(void) {
 static void close_if_free(void) {
     int closing = CLOSING;
     size_t n = 0;
-    struct mailfs_id *held = lock_held_ids(&n);
+    struct mailfs_id *held = lock_ids(false, &n);
     free(held);
     if (n == 0)
         atomic_compare_exchange_strong(&role, &closing, STANDBY);

@@ -294,26 +294,41 @@ struct workq *upcall_queue(void) {
 /* --- the connection
  * ------------------------------------------------------------------------------------ */
 
+/* Containers of lock_ids(), as Hello wants them; free(3) both. false: no memory. */
+struct ids {
+    struct mailfs_id *ids;
+    ProtobufCBinaryData *bytes;
+    size_t n;
+};
+
+static bool ids_get(struct ids *i, bool going) {
+    i->ids = lock_ids(going, &i->n);
+    i->bytes = calloc(i->n + 1, sizeof *i->bytes);
+    for (size_t k = 0; i->ids != NULL && i->bytes != NULL && k < i->n; k++)
+        i->bytes[k] = wire_bytes_of(&i->ids[k]);
+    return i->ids != NULL && i->bytes != NULL;
+}
+
+static void ids_free(struct ids *i) {
+    free(i->ids);
+    free(i->bytes);
+}
+
 /* Goes before everything that waits in the queue. Under the lock, so that what it says of L's is
  * true. */
 static int queue_hello(void) {
     Mfl__Hello hello = MFL__HELLO__INIT;
     Mfl__ToSyncd m = MFL__TO_SYNCD__INIT;
-    size_t n;
-    struct mailfs_id *held = lock_held_ids(&n);
-    ProtobufCBinaryData *ids = calloc(n + 1, sizeof *ids);
-    if (ids == NULL) {
-        free(held);
-        return -ENOMEM;
-    }
-    for (size_t i = 0; i < n; i++)
-        ids[i] = wire_bytes_of(&held[i]);
+    struct ids held = {0}, going = {0};
+    bool ok = ids_get(&held, false) && ids_get(&going, true);
     hello.version = 1;
     hello.volume = vol.conf_volume->name;
     hello.incarnation = vol.incarnation;
     hello.pid = getpid();
-    hello.n_locked = n;
-    hello.locked = ids;
+    hello.n_locked = held.n;
+    hello.locked = held.bytes;
+    hello.n_going = going.n;
+    hello.going = going.bytes;
     hello.mark_gen = change_generation();
     hello.clean = vol.clean;
     hello.keeps = keep_possible();
@@ -321,9 +336,9 @@ static int queue_hello(void) {
     hello.untold = untold_before;
     m.m_case = MFL__TO_SYNCD__M_HELLO;
     m.hello = &hello;
-    struct packet *p = packet_make(&m, -1);
-    free(ids);
-    free(held);
+    struct packet *p = ok ? packet_make(&m, -1) : NULL;
+    ids_free(&held);
+    ids_free(&going);
     if (p == NULL)
         return -ENOMEM;
     DL_PREPEND(queue, p);

@@ -85,13 +85,19 @@ static void look_for_unseen(struct volume *v, uint64_t incarnation) {
 
 /* ---- packets ----------------------------------------------------------------------- */
 
+/* Of a U that the one before may have told we know best whether it did: it goes on as it is. */
 static int recv_locks(struct front *f, const Mfl__Hello *h) {
-    struct mailfs_id *dirs = mem_new((h->n_locked + 1) * sizeof *dirs);
+    struct mailfs_id *dirs = mem_new((h->n_locked + h->n_going + 1) * sizeof *dirs);
+    size_t n = 0;
     int r = 0;
     for (size_t i = 0; i < h->n_locked && r == 0; i++)
-        r = wire_id(&h->locked[i], &dirs[i]) != 0 ? -EPROTO : 0;
+        r = wire_id(&h->locked[i], &dirs[n++]) != 0 ? -EPROTO : 0;
+    for (size_t i = 0; i < h->n_going && r == 0; i++) {
+        r = wire_id(&h->going[i], &dirs[n]) != 0 ? -EPROTO : 0;
+        n += r == 0 && txns_locked(f->v->txns, &dirs[n]);
+    }
     if (r == 0)
-        txns_locks_are(f->v->txns, dirs, h->n_locked, false);
+        txns_locks_are(f->v->txns, dirs, n, false);
     free(dirs);
     return r;
 }
@@ -123,6 +129,18 @@ static int recv_hello(struct front *f, const Mfl__Hello *h) {
     return 0;
 }
 
+static int recv_unlock(struct front *f, const Mfl__Unlock *u) {
+    struct txns *txns = f->v->txns;
+    struct mailfs_id dir;
+    if (wire_id(&u->dir, &dir) != 0)
+        return -EPROTO;
+    if (!u->again || txns_locked(txns, &dir))
+        txns_unlock(txns, u->owner_died ? 0 : front_req(f, u->req), &dir);
+    else if (!u->owner_died)
+        txns_unlock_again(txns, front_req(f, u->req), &dir);
+    return 0;
+}
+
 static int recv_lock(struct front *f, const Mfl__ToSyncd *m) {
     struct volume *v = f->v;
     struct mailfs_id dir;
@@ -134,14 +152,8 @@ static int recv_lock(struct front *f, const Mfl__ToSyncd *m) {
         if (wire_id(&m->lock_opened->dir, &dir) != 0)
             return -EPROTO;
         txns_lock_opened(v->txns, &dir, m->lock_opened->ok);
-    } else if (m->unlock->again) {
-        if (wire_id(&m->unlock->dir, &dir) != 0)
-            return -EPROTO;
-        txns_unlock_again(v->txns, front_req(f, m->unlock->req), &dir);
     } else {
-        if (wire_id(&m->unlock->dir, &dir) != 0)
-            return -EPROTO;
-        txns_unlock(v->txns, m->unlock->owner_died ? 0 : front_req(f, m->unlock->req), &dir);
+        return recv_unlock(f, m->unlock);
     }
     return 0;
 }

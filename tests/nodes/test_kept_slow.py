@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
-"""mailfs's next worker is long in coming, while somebody holds a mailbox's lock: the lock stays his, on both
-nodes, as long as the process lives that keeps the mount; and not when that has gone."""
+"""mailfs's worker dies while a mailbox is locked. About to tell syncd that it is unlocked: the transaction goes on
+all the same. Its successor is long in coming: the lock stays its owner's, on both nodes, as long as the process
+lives that keeps the mount; and not when that has gone."""
 
 import os
 import signal
@@ -34,9 +35,17 @@ def worker_gone(t, pid):
 def test(t):
     t.needs_mailfs()
     t.forgive(r"Transport endpoint|Software caused|killed with signal")
+    t.b.start()
+    os.environ["MAILFS_DIE"] = "going:3"
+    t.a.start()
+    t.pair.wait_in_sync()
     user = t.pair.user("slow")
-    t.a.deliver(user, mail.message("before"))
+    for _ in range(3):
+        t.a.deliver(user, mail.message("before"))
     t.wait_equal(user)
+    with open(t.a.log("mailfs"), errors="replace") as f:
+        t.equal(f.read().count("has taken over"), 1, "workers that have died")
+    t.check("merged:" not in said(t.a), "the transaction was given up, and the mailbox merged")
     pid, uid = t.a.daemon("mailfs").running(), next_uid(t.a, user)
     with locks.Holder(t.a, user) as holder:
         worker_gone(t, pid)
@@ -58,4 +67,4 @@ def test(t):
         t.a.mailfs.mountd.kill()
 
 
-case.main(test, own=True, postfix=False)
+case.main(test, own=True, start=False, postfix=False)

@@ -775,36 +775,58 @@ static void case_raise(void) {
     CHECK(fake_expect(MFL__TO_SYNCD__M_UNLOCK)->unlock->owner_died);
 }
 
+/* --- cases in which the worker dies ------------------------------------------------------------
+ */
+
+/* Killed when it was about to tell of U, or just had: the next one says that it does not know. */
+static void case_dies_going(void) {
+    make_box("a", 0);
+    struct doing owner = hold("a");
+    struct doing u = start(do_unlock, in_mount("a"));
+    const Mfl__Hello *h = fake_welcome();
+    CHECK(h->n_locked == 0 && h->n_going == 1);
+    CHECK(memcmp(h->going[0].data, dir_bytes[0], 16) == 0);
+    const Mfl__Unlock *again = fake_expect(MFL__TO_SYNCD__M_UNLOCK)->unlock;
+    CHECK(again->again && !again->owner_died);
+    CHECK(!done_within(&u, A_WHILE_MS));
+    fake_release(again->req, 0);
+    CHECK(finish(&u) == 0);
+    CHECK(!exists(in_store("a/dovecot-uidlist.lock")));
+    end(&owner);
+}
+
 struct wait_case {
     const char *name;
     void (*run)(void);
+    const char *die; /* where the first worker dies, or NULL */
 };
 
 static const struct wait_case cases[] = {
-    {"held_lock", case_held_lock},
-    {"unlock", case_unlock},
-    {"in_txn", case_in_txn},
-    {"prepare", case_prepare},
-    {"prepare_ends", case_prepare_ends},
-    {"fsync_twice", case_fsync_twice},
-    {"sieve_tmp", case_sieve_tmp},
-    {"lock_in_trash", case_lock_in_trash},
-    {"busy", case_busy},
-    {"invalidate", case_invalidate},
-    {"poke", case_poke},
-    {"times", case_times},
-    {"times_at_grant", case_times_at_grant},
-    {"owner_dies", case_owner_dies},
-    {"syncd_dies", case_syncd_dies},
-    {"syncd_stuck", case_syncd_stuck},
-    {"new_generation", case_new_generation},
-    {"folders", case_folders},
-    {"files", case_files},
-    {"no_such_folder", case_no_such_folder},
-    {"no_xattrs", case_no_xattrs},
-    {"taken_away", case_taken_away},
-    {"taken_away_delivery", case_taken_away_delivery},
-    {"raise", case_raise},
+    {"held_lock", case_held_lock, NULL},
+    {"unlock", case_unlock, NULL},
+    {"in_txn", case_in_txn, NULL},
+    {"prepare", case_prepare, NULL},
+    {"prepare_ends", case_prepare_ends, NULL},
+    {"fsync_twice", case_fsync_twice, NULL},
+    {"sieve_tmp", case_sieve_tmp, NULL},
+    {"lock_in_trash", case_lock_in_trash, NULL},
+    {"busy", case_busy, NULL},
+    {"invalidate", case_invalidate, NULL},
+    {"poke", case_poke, NULL},
+    {"times", case_times, NULL},
+    {"times_at_grant", case_times_at_grant, NULL},
+    {"owner_dies", case_owner_dies, NULL},
+    {"syncd_dies", case_syncd_dies, NULL},
+    {"syncd_stuck", case_syncd_stuck, NULL},
+    {"new_generation", case_new_generation, NULL},
+    {"folders", case_folders, NULL},
+    {"files", case_files, NULL},
+    {"no_such_folder", case_no_such_folder, NULL},
+    {"no_xattrs", case_no_xattrs, NULL},
+    {"taken_away", case_taken_away, NULL},
+    {"taken_away_delivery", case_taken_away_delivery, NULL},
+    {"raise", case_raise, NULL},
+    {"dies_going", case_dies_going, "going"},
 };
 
 /* --- around a case
@@ -822,7 +844,7 @@ static void write_conf(const char *path) {
     CHECK(fclose(f) == 0);
 }
 
-static void start_mailfs(const char *conf) {
+static void start_mailfs(const char *conf, const char *die) {
     char log[300];
     snprintf(log, sizeof log, "%s/mailfs.log", top);
     daemon_pid = fork();
@@ -831,6 +853,8 @@ static void start_mailfs(const char *conf) {
         int fd = open(log, O_WRONLY | O_CREAT | O_APPEND, 0600);
         dup2(fd, STDERR_FILENO);
         alarm(0);
+        if (die != NULL)
+            setenv("MAILFS_DIE", die, 1);
         execl(mailfs, mailfs, "-f", "-c", conf, (char *)NULL);
         _exit(127);
     }
@@ -856,7 +880,7 @@ static void run_case(const struct wait_case *c) {
     CHECK(mkdir(state, 0700) == 0);
     write_conf(conf);
     fake_listen(state);
-    start_mailfs(conf);
+    start_mailfs(conf, c->die);
     await_mount();
     const Mfl__Hello *h = fake_welcome();
     CHECK(h->version == 1 && strcmp(h->volume, "mail") == 0 && h->n_locked == 0 && h->clean);
