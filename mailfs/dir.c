@@ -131,13 +131,21 @@ static bool local_above(const struct inode *in) {
     return false;
 }
 
-static void dir_settle(struct dir *d, const char *name) {
+/*
+ * true: nothing in it is sent. It keeps the id that it had: of a mailbox that was moved to the
+ * trash (and nobody told, since the worker died) it says which one that was.
+ */
+static bool dir_settle(struct dir *d, const char *name) {
     inode_places_lock();
     dir_derive(d);
-    bool wants_id = d->kind == MAILDIR_DIR_CONTAINER && !d->has_id && !local_above(d->self);
+    bool local = local_above(d->self);
+    bool wants_id = d->kind == MAILDIR_DIR_CONTAINER && !d->has_id && d->self != inode_root();
     inode_places_unlock();
-    if (wants_id && d->self != inode_root())
+    if (wants_id && !local)
         dir_identify(d, name);
+    else if (wants_id && io_dirid_get(d->fd, &d->id) == 0)
+        id_register(d);
+    return local;
 }
 
 int dir_attach(struct inode *in, int fd, struct inode *parent, const char *name) {
@@ -156,9 +164,9 @@ int dir_attach(struct inode *in, int fd, struct inode *parent, const char *name)
     if (in == inode_root())
         id_register(d); /* the root's is all zero */
     in->dir = d;
-    dir_settle(d, name);
+    bool local = dir_settle(d, name);
     if (d->has_id)
-        lock_found(d);
+        lock_found(d, local);
     return 0;
 }
 

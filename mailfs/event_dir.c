@@ -14,6 +14,7 @@
 #include "event.h"
 #include "event_int.h"
 #include "maildir/name.h"
+#include "note.h"
 #include "upcall.h"
 #include "util/log.h"
 #include "wire/check.h"
@@ -143,6 +144,8 @@ void event_dir_gone(const struct spot *at, struct inode *in, pid_t pid) {
         tell_part(at, NULL, pid);
     else if (in->dir->has_id)
         tell_remove(at, in, false, pid);
+    else if (note_is_resent())
+        upcall_lost(); /* another worker removed it, and with it went its id */
 }
 
 /* --- renaming
@@ -173,6 +176,8 @@ void event_dir_renamed(const struct spot *from, const struct spot *to, struct in
         tell_part(from, NULL, pid);
     else if (was && in->dir->has_id)
         tell_remove(from, in, true, pid);
+    else if (was && note_is_resent())
+        upcall_lost();
     event_dir_made(to, in, st, pid);
     if (!was && is)
         upcall_lost(); /* of what it holds nobody has been told */

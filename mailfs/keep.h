@@ -23,7 +23,7 @@
 #include <sys/types.h>
 
 /* Another layout has another number: a worker that finds one does not take over. */
-#define KEEP_LAYOUT UINT32_C(1)
+#define KEEP_LAYOUT UINT32_C(2)
 
 #define KEEP_INODES_MAX (UINT32_C(1) << (sizeof(void *) == 8 ? 26 : 20))
 #define KEEP_FILES_MAX  (UINT32_C(1) << 22)

@@ -618,14 +618,15 @@ static void left_behind(struct dir *d) {
     log_info("removed a mailbox's lock that was left behind by a mailfs that is gone");
 }
 
-void lock_found(struct dir *d) {
+void lock_found(struct dir *d, bool local) {
     struct stat st;
     uint64_t aux = atomic_load(&inode_slot(d->self)->aux);
     bool held =
         (aux & KEEP_L_HELD) != 0 && fstatat(d->fd, LOCK_L_NAME, &st, AT_SYMLINK_NOFOLLOW) == 0;
     struct lock_l *l = held ? l_new(d->self, NULL) : NULL;
     if (l == NULL) {
-        left_behind(d);
+        if (!local)
+            left_behind(d);
         return;
     }
     l->taken_over = true;

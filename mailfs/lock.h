@@ -31,9 +31,9 @@ bool lock_is_owner(struct dir *container, pid_t tid);
 /*
  * A container not known until now may have an L in the store. It is held as before if the worker
  * before this one left word of it; else whoever made it did so through a mailfs that is gone, and
- * it is removed.
+ * it is removed; but not where it is a file like others (local).
  */
-void lock_found(struct dir *container);
+void lock_found(struct dir *container, bool local);
 
 /* Watches the owners of locks that were taken over. Before there are requests. */
 void lock_take_over(void);

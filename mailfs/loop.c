@@ -156,5 +156,8 @@ int loop_init(void) {
 int loop_resend(void) {
     struct fuse_out_header out = {.len = sizeof out, .error = NOTIFY_RESEND};
     ssize_t n = write(fd, &out, sizeof out);
-    return n == (ssize_t)sizeof out ? 0 : -errno;
+    int r = n == (ssize_t)sizeof out ? 0 : -errno;
+    note_stop_at("resent");
+    note_resent();
+    return r;
 }

@@ -35,6 +35,17 @@ struct note {
 /* Finds what earlier workers noted. Before there are requests. */
 void note_init(void);
 
+/* The kernel has been asked to send again; how long ago that was (0: not yet). */
+void note_resent(void);
+uint64_t note_since_resent_ms(void);
+
+/*
+ * How many of the requests that earlier workers noted have not come again. Who gives up waiting for
+ * them is told how many there were; they are known on, unless their records are needed.
+ */
+unsigned note_unclaimed(void);
+unsigned note_give_up_unclaimed(void);
+
 /* The calling thread begins with this request; it is done with it. */
 void note_request(uint64_t unique);
 void note_done(void);
@@ -58,5 +69,8 @@ int note_removed(int dirfd, const char *name, struct stat *st);
 /* For tests: ends this process if MAILFS_DIE names this point ("POINT" or "POINT:n", the n-th time
  * in this process; only the first worker dies). */
 void note_die_at(const char *point);
+
+/* For tests: stops a later worker (SIGSTOP) if MAILFS_STOP names this point. */
+void note_stop_at(const char *point);
 
 #endif

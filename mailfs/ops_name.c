@@ -256,6 +256,8 @@ void op_rmdir(fuse_req_t req, fuse_ino_t parent, const char *name) {
     if (r == 0 && in != NULL && in->dir != NULL) {
         event_dir_gone(&at, in, req_pid(req));
         dir_removed(in);
+    } else if (r == 0 && note_is_resent()) {
+        upcall_lost(); /* another worker removed it, and nobody knows what it was */
     }
     inode_unref(in, 1);
     change_end();

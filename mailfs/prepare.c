@@ -57,11 +57,14 @@ struct waiting {
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 
-/* Of the slot's aux: the number, and what of it outlives a worker. */
-#define AUX_SETTLED UINT64_C(1)
-#define AUX_NAMED   UINT64_C(2)
-#define AUX_CHANGED UINT64_C(4)
-#define AUX_SHIFT   3
+/* Of the slot's aux: the number, the process that will name it (0: not known), and what of the
+ * rest outlives a worker. */
+#define AUX_SETTLED   UINT64_C(1)
+#define AUX_NAMED     UINT64_C(2)
+#define AUX_CHANGED   UINT64_C(4)
+#define AUX_SEQ_SHIFT 3
+#define AUX_SEQ_MASK  ((UINT64_C(1) << 39) - 1)
+#define AUX_PID_SHIFT 42 /* pids have 22 bits */
 
 static void aux_set(const struct inode *in, uint64_t aux) {
     atomic_store(&inode_slot(in)->aux, aux);
@@ -199,7 +202,7 @@ void prepare_restore(struct inode *in) {
     struct prep *p = aux == 0 ? NULL : calloc(1, sizeof *p);
     if (p == NULL)
         return;
-    p->seq = aux >> AUX_SHIFT;
+    p->seq = aux >> AUX_SEQ_SHIFT & AUX_SEQ_MASK;
     p->named = (aux & AUX_NAMED) != 0;
     p->settled = (aux & AUX_SETTLED) != 0;
     p->failed = !p->settled; /* whoever waits asks again */
@@ -232,7 +235,7 @@ static uint64_t prep_new(struct inode *in) {
     uint64_t seq = p->seq = atomic_fetch_add(&keep.head->prepared, 1) + 1;
     in->prep = p;
     in->changed = false;
-    aux_set(in, seq << AUX_SHIFT);
+    aux_set(in, seq << AUX_SEQ_SHIFT);
     pthread_mutex_unlock(&lock);
     return seq;
 }
@@ -256,16 +259,20 @@ static void prep_never_sent(struct inode *in, uint64_t seq) {
         inode_unref(in, 1);
 }
 
-static int author_open(pid_t tid) {
-    int fd = (int)syscall(SYS_pidfd_open, tid, 0);
-    if (fd < 0 && errno == EINVAL) /* not its process's first thread */
-        fd = (int)syscall(SYS_pidfd_open, owner_process(tid), 0);
+/* pid: a thread's; becomes its process's. */
+static int author_open(pid_t *pid) {
+    int fd = (int)syscall(SYS_pidfd_open, *pid, 0);
+    if (fd < 0 && errno == EINVAL) { /* not its process's first thread */
+        *pid = owner_process(*pid);
+        fd = (int)syscall(SYS_pidfd_open, *pid, 0);
+    }
     return fd < 0 ? -errno : fd;
 }
 
 /* tid 0: of another pid namespace, whose end nobody can see from here. */
 static void author_watch(struct inode *in, uint64_t seq, pid_t tid) {
-    int fd = tid > 0 ? author_open(tid) : -EINVAL;
+    pid_t pid = tid;
+    int fd = tid > 0 ? author_open(&pid) : -EINVAL;
     struct author *a = fd < 0 && fd != -ESRCH ? NULL : calloc(1, sizeof *a);
     uint64_t token = 0;
     if (a == NULL) {
@@ -291,10 +298,21 @@ static void author_watch(struct inode *in, uint64_t seq, pid_t tid) {
     if (kept) {
         p->watch = token;
         p->author = a;
+        aux_or(in, (uint64_t)pid << AUX_PID_SHIFT);
     }
     pthread_mutex_unlock(&lock);
     if (!kept)
         unwatch(token, a);
+}
+
+void prepare_take_over(void) {
+    uint32_t n = atomic_load(&keep.head->inodes);
+    for (uint32_t i = 0; i < n; i++) {
+        struct inode *in = inode_of((uint64_t)i + 1);
+        const struct prep *p = in->prep;
+        if (p != NULL && !p->named)
+            author_watch(in, p->seq, (pid_t)(atomic_load(&inode_slot(in)->aux) >> AUX_PID_SHIFT));
+    }
 }
 
 /* Is this content prepared already, or being prepared? Then w has been given what it asks for. */

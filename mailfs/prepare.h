@@ -39,6 +39,9 @@ void prepare_spoiled(struct inode *in);
 /* Taken over: what its slot says was prepared by the worker before. */
 void prepare_restore(struct inode *in);
 
+/* Watches the authors of what was taken over and has no name yet. Before there are requests. */
+void prepare_take_over(void);
+
 /* in is being freed. */
 void prepare_inode_gone(struct inode *in);
 

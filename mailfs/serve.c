@@ -34,6 +34,7 @@
 #include "note.h"
 #include "notify.h"
 #include "poke.h"
+#include "prepare.h"
 #include "role.h"
 #include "upcall.h"
 #include "util/clock.h"
@@ -148,8 +149,10 @@ static int start_threads(void) {
         file_take_over();
         r = upcall_init(vol.conf_volume->state);
     }
-    if (r == 0)
+    if (r == 0) {
         lock_take_over();
+        prepare_take_over();
+    }
     if (r != 0)
         log_error("threads: %s", log_strerror(r));
     return r;

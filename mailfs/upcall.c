@@ -28,6 +28,7 @@
 #include "keep.h"
 #include "lock.h"
 #include "net/local.h"
+#include "note.h"
 #include "notify.h"
 #include "upcall_int.h"
 #include "util/clock.h"
@@ -211,6 +212,8 @@ void upcall_tell(const Mfl__ToSyncd *m) {
 void upcall_lost(void) {
     pthread_mutex_lock(&lock);
     dropped++;
+    if (state == UP)
+        queue_add_lost(); /* nothing else may come for long */
     untold_note();
     pthread_mutex_unlock(&lock);
 }
@@ -451,6 +454,22 @@ static void *sender(void *arg) {
     return NULL;
 }
 
+/*
+ * What the worker before us had carried out and not told comes again, unless whoever asked for it
+ * was killed before we read it: then syncd has to look for it. In the lane of the generations, so
+ * that none begins, and no mark is cleared, before.
+ */
+static void run_unclaimed(void *arg) {
+    enum { AT_MOST_MS = 1000 };
+    while (note_unclaimed() > 0 && note_since_resent_ms() < AT_MOST_MS)
+        usleep(1000);
+    unsigned n = note_give_up_unclaimed();
+    if (n == 0)
+        return;
+    log_info("%u requests of the worker before this one have not come again", n);
+    upcall_lost();
+}
+
 int upcall_init(const char *state_dir) {
     int r = str_printf(socket_path, sizeof socket_path, "%s/syncd.sock", state_dir);
     if (r == 0)
@@ -463,6 +482,9 @@ int upcall_init(const char *state_dir) {
     if (stop_fd < 0)
         return -errno;
     untold_before = atomic_load(&keep.head->untold) != 0;
+    if (!keep_is_first() &&
+        workq_submit(store_queue, UPCALL_LANE_GENERATION, run_unclaimed, NULL, NULL) != 0)
+        return -ENOMEM;
     if (vol.has_syncd && (keep_is_first() || atomic_load(&keep.head->syncd) != 0)) {
         state = HOPING;
         hope_until = clock_ms() + vol.timeout_ms;

@@ -54,7 +54,9 @@ uint64_t upcall_number(void);
 /* fd goes along; it is taken over in every case. -1: none. false: answered already, alone. */
 bool upcall_ask(const Mfl__ToSyncd *m, uint64_t number, int fd, upcall_fn *fn, void *arg);
 
-/* Where blocking work on behalf of answers is done. Jobs have no done(). */
+/* Where blocking work on behalf of answers is done. Jobs have no done(). Lanes are addresses, or:
+ */
+#define UPCALL_LANE_GENERATION 1
 struct workq;
 struct workq *upcall_queue(void);
 

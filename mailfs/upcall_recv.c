@@ -20,8 +20,6 @@
 #include "wire/check.h"
 #include "wire/codec.h"
 
-#define LANE_GENERATION 1
-
 enum { LOOK_MS = 500 };
 
 static void run_new_generation(void *arg) {
@@ -45,7 +43,7 @@ static void new_generation(uint64_t gen) {
     if (arg == NULL)
         return;
     *arg = gen;
-    if (workq_submit(upcall_queue(), LANE_GENERATION, run_new_generation, NULL, arg) != 0)
+    if (workq_submit(upcall_queue(), UPCALL_LANE_GENERATION, run_new_generation, NULL, arg) != 0)
         free(arg); /* syncd asks again with the next generation */
 }
 

@@ -69,14 +69,22 @@ struct doing {
     int end; /* readable when it is done */
 };
 
+static int saying_pipe; /* in the process: closed when it ends, or before */
+
+static void close_saying_pipe(void) {
+    close(saying_pipe);
+}
+
 static struct doing start(int (*fn)(const char *), const char *arg) {
     struct doing d;
     int fds[2];
     CHECK(pipe2(fds, O_CLOEXEC) == 0);
     d.pid = fork();
     CHECK(d.pid >= 0);
-    if (d.pid == 0)
+    if (d.pid == 0) {
+        saying_pipe = fds[1];
         _exit(fn(arg));
+    }
     close(fds[1]);
     d.end = fds[0];
     return d;
@@ -122,6 +130,31 @@ static int do_unlock(const char *box) {
 static int do_fsync(const char *path) {
     int fd = open(path, O_WRONLY | O_APPEND);
     return fd < 0 || fsync(fd) != 0 ? errno : 0;
+}
+
+/* Says when it is durable, and goes on living. */
+static int do_fsync_and_stay(const char *path) {
+    int r = do_fsync(path);
+    if (r != 0)
+        return r;
+    close_saying_pipe();
+    for (;;)
+        pause();
+}
+
+static int do_trash(const char *box) {
+    return rename(box, in_mount("..DOVECOT-TRASHED")) == 0 ? 0 : errno;
+}
+
+static int do_rmdir(const char *path) {
+    return rmdir(path) == 0 ? 0 : errno;
+}
+
+static int do_pick_up(const char *box) {
+    char from[600], to[600];
+    snprintf(from, sizeof from, "%s/new/1.x", box);
+    snprintf(to, sizeof to, "%s/cur/1.x:2,", box);
+    return rename(from, to) == 0 ? 0 : errno;
 }
 
 static int do_touch(const char *path) {
@@ -795,38 +828,117 @@ static void case_dies_going(void) {
     end(&owner);
 }
 
+/* DELETE is a rename: of which mailbox is still told by the id. */
+static void case_dies_trashing(void) {
+    make_box("a", 0);
+    deliver("a", "1.x");
+    struct doing d = start(do_trash, in_mount("a"));
+    fake_welcome();
+    const Mfl__Act *a = expect_act(MFL__ACT__WHAT_DIR_REMOVE);
+    CHECK(memcmp(a->dir_remove->id.data, dir_bytes[0], 16) == 0 && a->dir_remove->trashed);
+    CHECK(a->dir_remove->n_bases == 1);
+    CHECK(finish(&d) == 0);
+}
+
+/* Of a directory that is gone nobody knows the id. */
+static void case_dies_rmdir(void) {
+    CHECK(mkdir(in_mount("d"), 0700) == 0);
+    expect_act(MFL__ACT__WHAT_DIR_MAKE);
+    struct doing d = start(do_rmdir, in_mount("d"));
+    fake_welcome();
+    fake_expect(MFL__TO_SYNCD__M_LOST);
+    CHECK(finish(&d) == 0);
+}
+
+static pid_t child_of(pid_t pid) {
+    char path[64], line[64] = "";
+    snprintf(path, sizeof path, "/proc/%d/task/%d/children", (int)pid, (int)pid);
+    FILE *f = fopen(path, "r");
+    pid_t child = f != NULL && fgets(line, sizeof line, f) != NULL ? (pid_t)atoi(line) : 0;
+    if (f != NULL)
+        fclose(f);
+    return child;
+}
+
+static char state_of(pid_t pid) {
+    char path[64], line[256] = "";
+    snprintf(path, sizeof path, "/proc/%d/stat", (int)pid);
+    FILE *f = fopen(path, "r");
+    const char *end = f != NULL && fgets(line, sizeof line, f) != NULL ? strrchr(line, ')') : NULL;
+    if (f != NULL)
+        fclose(f);
+    return end != NULL ? end[2] : '?';
+}
+
+/* Carried out, not told; and whoever asked is killed before the next worker is asked again. */
+static void case_dies_with_client(void) {
+    pid_t worker = 0;
+    make_box("a", 0);
+    deliver("a", "1.x");
+    struct doing d = start(do_pick_up, in_mount("a"));
+    for (int ms = 0; ms < AT_ONCE_MS && (worker == 0 || state_of(worker) != 'T'); ms += 5) {
+        poll(NULL, 0, 5);
+        worker = child_of(daemon_pid);
+    }
+    CHECK(state_of(worker) == 'T' && exists(in_store("a/cur/1.x:2,")));
+    end(&d);
+    CHECK(kill(worker, SIGCONT) == 0);
+    fake_welcome();
+    fake_expect(MFL__TO_SYNCD__M_LOST);
+}
+
+/* The next worker watches who is to name a message, too. */
+static void case_dies_author(void) {
+    make_box("a", 0);
+    put_file(in_mount("a/tmp/1.x"), "one");
+    struct doing d = start(do_fsync_and_stay, in_mount("a/tmp/1.x"));
+    const Mfl__ToSyncd *m = fake_expect(MFL__TO_SYNCD__M_PREPARE);
+    uint64_t seq = m->prepare->id->seq;
+    fake_release(m->prepare->req, 0);
+    CHECK(done_within(&d, AT_ONCE_MS));
+    CHECK(kill(child_of(daemon_pid), SIGKILL) == 0);
+    fake_welcome();
+    end(&d);
+    CHECK(fake_expect(MFL__TO_SYNCD__M_ABORT)->abort->id->seq == seq);
+}
+
 struct wait_case {
     const char *name;
     void (*run)(void);
-    const char *die; /* where the first worker dies, or NULL */
+    const char *die;  /* where the first worker dies, or NULL */
+    const char *stop; /* where the next one stops, or NULL */
 };
 
 static const struct wait_case cases[] = {
-    {"held_lock", case_held_lock, NULL},
-    {"unlock", case_unlock, NULL},
-    {"in_txn", case_in_txn, NULL},
-    {"prepare", case_prepare, NULL},
-    {"prepare_ends", case_prepare_ends, NULL},
-    {"fsync_twice", case_fsync_twice, NULL},
-    {"sieve_tmp", case_sieve_tmp, NULL},
-    {"lock_in_trash", case_lock_in_trash, NULL},
-    {"busy", case_busy, NULL},
-    {"invalidate", case_invalidate, NULL},
-    {"poke", case_poke, NULL},
-    {"times", case_times, NULL},
-    {"times_at_grant", case_times_at_grant, NULL},
-    {"owner_dies", case_owner_dies, NULL},
-    {"syncd_dies", case_syncd_dies, NULL},
-    {"syncd_stuck", case_syncd_stuck, NULL},
-    {"new_generation", case_new_generation, NULL},
-    {"folders", case_folders, NULL},
-    {"files", case_files, NULL},
-    {"no_such_folder", case_no_such_folder, NULL},
-    {"no_xattrs", case_no_xattrs, NULL},
-    {"taken_away", case_taken_away, NULL},
-    {"taken_away_delivery", case_taken_away_delivery, NULL},
-    {"raise", case_raise, NULL},
-    {"dies_going", case_dies_going, "going"},
+    {"held_lock", case_held_lock, NULL, NULL},
+    {"unlock", case_unlock, NULL, NULL},
+    {"in_txn", case_in_txn, NULL, NULL},
+    {"prepare", case_prepare, NULL, NULL},
+    {"prepare_ends", case_prepare_ends, NULL, NULL},
+    {"fsync_twice", case_fsync_twice, NULL, NULL},
+    {"sieve_tmp", case_sieve_tmp, NULL, NULL},
+    {"lock_in_trash", case_lock_in_trash, NULL, NULL},
+    {"busy", case_busy, NULL, NULL},
+    {"invalidate", case_invalidate, NULL, NULL},
+    {"poke", case_poke, NULL, NULL},
+    {"times", case_times, NULL, NULL},
+    {"times_at_grant", case_times_at_grant, NULL, NULL},
+    {"owner_dies", case_owner_dies, NULL, NULL},
+    {"syncd_dies", case_syncd_dies, NULL, NULL},
+    {"syncd_stuck", case_syncd_stuck, NULL, NULL},
+    {"new_generation", case_new_generation, NULL, NULL},
+    {"folders", case_folders, NULL, NULL},
+    {"files", case_files, NULL, NULL},
+    {"no_such_folder", case_no_such_folder, NULL, NULL},
+    {"no_xattrs", case_no_xattrs, NULL, NULL},
+    {"taken_away", case_taken_away, NULL, NULL},
+    {"taken_away_delivery", case_taken_away_delivery, NULL, NULL},
+    {"raise", case_raise, NULL, NULL},
+    {"dies_going", case_dies_going, "going", NULL},
+    {"dies_trashing", case_dies_trashing, "rename:2", NULL},
+    {"dies_rmdir", case_dies_rmdir, "rmdir", NULL},
+    {"dies_with_client", case_dies_with_client, "rename:2", "resent"},
+    {"dies_author", case_dies_author, NULL, NULL},
 };
 
 /* --- around a case
@@ -844,7 +956,7 @@ static void write_conf(const char *path) {
     CHECK(fclose(f) == 0);
 }
 
-static void start_mailfs(const char *conf, const char *die) {
+static void start_mailfs(const char *conf, const char *die, const char *stop) {
     char log[300];
     snprintf(log, sizeof log, "%s/mailfs.log", top);
     daemon_pid = fork();
@@ -855,6 +967,8 @@ static void start_mailfs(const char *conf, const char *die) {
         alarm(0);
         if (die != NULL)
             setenv("MAILFS_DIE", die, 1);
+        if (stop != NULL)
+            setenv("MAILFS_STOP", stop, 1);
         execl(mailfs, mailfs, "-f", "-c", conf, (char *)NULL);
         _exit(127);
     }
@@ -880,7 +994,7 @@ static void run_case(const struct wait_case *c) {
     CHECK(mkdir(state, 0700) == 0);
     write_conf(conf);
     fake_listen(state);
-    start_mailfs(conf, c->die);
+    start_mailfs(conf, c->die, c->stop);
     await_mount();
     const Mfl__Hello *h = fake_welcome();
     CHECK(h->version == 1 && strcmp(h->volume, "mail") == 0 && h->n_locked == 0 && h->clean);
