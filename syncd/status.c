@@ -156,6 +156,28 @@ static struct json_object *undo_object(const struct status *s) {
     return o;
 }
 
+static struct json_object *verified_object(const struct status *s) {
+    struct json_object *o = json_object_new_object();
+    if (s->verified_at != 0) {
+        put_int(o, "at", (uint64_t)s->verified_at);
+        put_seconds(o, "seconds", s->verified_seconds);
+        put(o, "content", json_object_new_boolean(s->verified_content));
+        put_int(o, "mailboxes", s->verified_mailboxes);
+        put_int(o, "messages", s->verified_messages);
+        put_int(o, "bytes", s->verified_bytes);
+        put_int(o, "problems", s->verify_problems);
+        put_int(o, "repaired", s->verify_mended);
+    } else {
+        put(o, "at", NULL);
+    }
+    put(o, "running", json_object_new_boolean(s->verify_running));
+    if (s->verify_running) {
+        put_int(o, "done", s->verify_done);
+        put_int(o, "all", s->verify_all);
+    }
+    return o;
+}
+
 static struct json_object *volume_object(const struct status *s) {
     struct json_object *o = json_object_new_object();
     put_text(o, "name", s->name);
@@ -168,6 +190,7 @@ static struct json_object *volume_object(const struct status *s) {
     put_int(o, "since", s->since_wall_ns / 1000000000);
     put_pending(o, s);
     put(o, "expunged", s->undo_at != 0 ? undo_object(s) : NULL);
+    put(o, "verified", s->verified_at != 0 || s->verify_running ? verified_object(s) : NULL);
     put(o, "progress", s->progress ? progress_object(s) : NULL);
     put_int(o, "tokens_held", s->tokens_here);
     put_int(o, "tokens_total", s->tokens_here + s->tokens_there);

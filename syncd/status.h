@@ -36,6 +36,11 @@ struct status {
     uint64_t done, received, received_bytes, known, known_bytes, sent, sent_bytes;
     uint64_t keep_s, undo_messages, undo_bytes; /* expunged messages that are kept */
     int64_t undo_at;                            /* when these were counted; 0: not yet */
+    int64_t verified_at;                        /* the last pass over everything; 0: none */
+    bool verified_content, verify_running;
+    double verified_seconds;
+    uint64_t verified_mailboxes, verified_messages, verified_bytes, verify_problems, verify_mended;
+    uint64_t verify_done, verify_all; /* of one under way */
     bool mailfs_connected, link_up;
     bool state_lost;        /* at the start the state was not that of the store */
     const char *last_error; /* "": none */

@@ -17,6 +17,7 @@
 #include "util/clock.h"
 #include "util/version.h"
 #include "undo.h"
+#include "verify.h"
 #include "volume.h"
 #include "watch.h"
 #include "xfer.h"
@@ -121,6 +122,20 @@ static void expunged(struct volume *v, struct status *s) {
     s->undo_at = n.at;
 }
 
+static void verified(struct volume *v, struct status *s) {
+    struct verify_result r;
+    verify_last(v->verify, &r);
+    s->verified_at = r.at;
+    s->verified_content = r.content;
+    s->verified_seconds = r.seconds;
+    s->verified_mailboxes = r.containers;
+    s->verified_messages = r.messages;
+    s->verified_bytes = r.bytes;
+    s->verify_problems = r.problems;
+    s->verify_mended = r.mended;
+    s->verify_running = verify_running(v->verify, &s->verify_done, &s->verify_all);
+}
+
 void status_collect(struct volume *v, struct status *out, struct status_room *room) {
     *out = (struct status){.now_wall_ns = clock_wall_ns(), .since_wall_ns = v->since_wall_ns};
     who(v, out, room->peer_address, room->listen);
@@ -139,6 +154,7 @@ void status_collect(struct volume *v, struct status *out, struct status_room *ro
     pending(v, out);
     progress(v, out);
     expunged(v, out);
+    verified(v, out);
     out->merged = v->merged;
     out->conflicts = v->conflicts;
     out->state_lost = v->start.lost;

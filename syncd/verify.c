@@ -25,6 +25,7 @@
 #include "util/clock.h"
 #include "util/log.h"
 #include "verify_int.h"
+#include "verify_plan.h"
 #include "volume.h"
 #include "wire/check.h"
 
@@ -73,8 +74,16 @@ static void count(struct pass *p) {
 
 static void report(const struct pass *p) {
     const struct verify_result *r = &p->result;
-    const char *name = p->y->v->cv->name;
+    const struct volume *v = p->y->v;
+    const char *name = v->cv->name;
+    char path[256];
 
+    for (size_t i = 0; i < r->n; i++)
+        log_warn("volume %s: node %s: %s: %s%s%s: %s", name,
+                 r->list[i].there ? v->cv->peer->name : v->conf->node,
+                 state_path(v->state, &r->list[i].dir, path, sizeof path),
+                 r->list[i].name ? r->list[i].name : "", r->list[i].name ? ": " : "",
+                 check_kind_text(r->list[i].kind), check_fate_text(r->list[i].fate));
     if (r->error)
         log_warn("volume %s: verification ended: %s", name, r->error);
     else if (r->problems > 0)
@@ -94,6 +103,10 @@ static void pass_end(struct pass *p) {
         y->last = p->result;
         y->last.list = NULL;
         y->last.n = 0;
+        int r = verify_record_write(y->v, &y->last);
+        if (r != 0)
+            volume_error(y->v, "the result of the verification cannot be kept: %s",
+                         log_strerror(r));
     }
     y->pass = NULL;
     p->fn(p->arg, &p->result);
@@ -465,6 +478,8 @@ struct verify *verify_new(struct volume *v) {
     struct verify *y = mem_new(sizeof *y);
 
     y->v = v;
+    verify_record_read(v, &y->last);
+    y->plan = verify_plan_new(v);
     return y;
 }
 
@@ -472,6 +487,8 @@ void verify_stop(struct verify *y) {
     if (y == NULL || y->stopping)
         return;
     y->stopping = true;
+    verify_plan_free(y->plan);
+    y->plan = NULL;
     verify_disconnected(y);
 }
 
@@ -484,6 +501,7 @@ void verify_free(struct verify *y) {
         pass_free(y->pass);
     }
     serving_free(y);
+    verify_plan_free(y->plan);
     free(y);
 }
 

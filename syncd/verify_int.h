@@ -33,6 +33,7 @@ struct verify {
     uint64_t number; /* of the last question */
     bool stopping;
     struct verify_result last;
+    struct verify_plan *plan;
 };
 
 /* Checksums of one mailbox, by base name. */

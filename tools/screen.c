@@ -144,6 +144,30 @@ static void print_expunged(FILE *out, const json_object *v) {
             human_bytes(get_count(o, "bytes"), size), human_duration(seconds, keep));
 }
 
+static void print_verified(FILE *out, const json_object *v, time_t now) {
+    json_object *o = get(v, "verified");
+    char ago[HUMAN_MAX], count[HUMAN_MAX];
+    double at = 0;
+
+    if (!o)
+        return;
+    print_label(out, "verified");
+    if (json_object_get_boolean(get(o, "running")))
+        fprintf(out, "under way: %" PRIu64 " of %" PRIu64 " directories%s", get_count(o, "done"),
+                get_count(o, "all"), get_number(o, "at", &at) ? "; the last " : "");
+    if (get_number(o, "at", &at)) {
+        fprintf(out, "%s ago, %s%s: ", human_duration((double)now - at, ago),
+                human_count(get_count(o, "messages"), "message", "messages", count),
+                json_object_get_boolean(get(o, "content")) ? " read" : "");
+        if (get_count(o, "problems") == 0)
+            fprintf(out, "no difference");
+        else
+            fprintf(out, "%" PRIu64 " problems, %" PRIu64 " repaired", get_count(o, "problems"),
+                    get_count(o, "repaired"));
+    }
+    fprintf(out, "\n");
+}
+
 static void print_moved(FILE *out, const char *label, const json_object *p, const char *messages,
                         const char *bytes) {
     char count[HUMAN_MAX], size[HUMAN_MAX];
@@ -265,6 +289,8 @@ static void print_volume(FILE *out, const json_object *v, time_t now) {
     print_links(out, v);
     if (!is_unknown(v))
         print_expunged(out, v);
+    if (!is_unknown(v))
+        print_verified(out, v, now);
     print_notes(out, v);
     print_error(out, v, now);
 }

@@ -126,6 +126,15 @@ static int on_keep(cfg_t *cfg, cfg_opt_t *opt) {
         "nothing is kept");
 }
 
+static int on_verify(cfg_t *cfg, cfg_opt_t *opt) {
+    uint64_t s;
+    if (conf_duration_parse(last_str(opt), &s) == 0)
+        return 0;
+    return refuse(cfg, opt, last_str(opt),
+                  "must be a time of at most 1000 days, as in \"7d\", \"12h\"; \"0\": only when "
+                  "it is asked for");
+}
+
 static int on_fingerprint(cfg_t *cfg, cfg_opt_t *opt) {
     uint8_t fp[CONF_FINGERPRINT_BYTES];
     if (conf_fingerprint_parse(last_str(opt), fp) == 0)
@@ -265,6 +274,8 @@ static int build_volume(cfg_t *cfg, struct conf_volume *v) {
         r = conf_commit_parse(cfg_getstr(cfg, "commit"), &v->commit);
     if (r == 0)
         r = conf_duration_parse(cfg_getstr(cfg, "keep"), &v->keep_s);
+    if (r == 0)
+        r = conf_duration_parse(cfg_getstr(cfg, "verify"), &v->verify_s);
     v->has_listen = listen != NULL;
     if (r == 0 && listen != NULL)
         r = conf_addr_parse(listen, &v->listen, &why);
@@ -334,6 +345,7 @@ static void set_validators(cfg_t *cfg) {
     cfg_set_validate_func(cfg, "volume|listen", on_listen);
     cfg_set_validate_func(cfg, "volume|commit", on_commit);
     cfg_set_validate_func(cfg, "volume|keep", on_keep);
+    cfg_set_validate_func(cfg, "volume|verify", on_verify);
     cfg_set_validate_func(cfg, "volume|peer", on_peer);
     cfg_set_validate_func(cfg, "volume|peer|address", on_address);
     cfg_set_validate_func(cfg, "volume|peer|fingerprint", on_fingerprint);
@@ -377,6 +389,7 @@ static int parse_locked(const char *name, FILE *in, int depth, struct conf *conf
         CFG_STR("mode", "active", CFGF_NONE),
         CFG_INT("watches", 0, CFGF_NONE),
         CFG_STR("keep", "7d", CFGF_NONE),
+        CFG_STR("verify", "7d", CFGF_NONE),
         CFG_SEC("peer", peer, CFGF_MULTI | CFGF_TITLE | CFGF_NO_TITLE_DUPES),
         CFG_SEC("standby", link, CFGF_MULTI | CFGF_TITLE | CFGF_NO_TITLE_DUPES),
         CFG_SEC("source", link, CFGF_MULTI | CFGF_TITLE | CFGF_NO_TITLE_DUPES),

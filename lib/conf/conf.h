@@ -57,6 +57,7 @@ struct conf_volume {
     struct conf_peer *links; /* blocks `standby` and `source`: the other ends of one-way links */
     size_t n_links;          /* at most CONF_LINKS_MAX */
     uint64_t keep_s;         /* expunged messages are kept that long, seconds; 0: not at all */
+    uint64_t verify_s;       /* all contents are verified that often; 0: not by itself */
 };
 
 struct conf {

@@ -89,7 +89,7 @@ class Mailfs:
 
     def __init__(self, node, timeout=3, commit="disk"):
         self.node, self.timeout, self.commit = node, timeout, commit
-        self.bandwidth = self.keep = None
+        self.bandwidth = self.keep = self.verify = None
         self.dial = None    # another address of the peer's: "host:port"
         self.conf = os.path.join(node.dir, "mailfs.conf")
         self.state = os.path.join(node.data, "state")
@@ -125,6 +125,8 @@ class Mailfs:
                                                         node.mailfs.fingerprint(), self.timeout))
         if self.keep:
             text += '    keep   = "%s"\n' % self.keep
+        if self.verify:
+            text += '    verify = "%s"\n' % self.verify
         if peer:
             text += ('    peer "%s" {\n        address     = "%s"\n        fingerprint = "%s"\n'
                      '        timeout     = %g\n' %

@@ -160,6 +160,30 @@ def refused(t, user):
     t.pair.wait_in_sync()
 
 
+def by_itself(t, user):
+    """In the background, on the node whose name sorts first; the result outlives syncd."""
+    path, _base = message_of(t.b, user)
+    flip(path)
+    t.a.stop("syncd")
+    t.a.mailfs.verify = "2s"
+    t.pair.configure()
+    t.a.start("syncd")
+    last = {}
+
+    def done():
+        last.update((t.a.status() or {}).get("verified") or {})
+        return last.get("problems") == 1 and last["content"]
+    util.poll(lambda: "verified: %s" % last, done, 20)
+    t.check("does not fit" not in str(t.a.status()) and "1 problems" in t.a.mailfs.ctl("status").stdout,
+            "status says: %s", t.a.mailfs.ctl("status").stdout)
+    t.a.stop("syncd")
+    t.a.mailfs.verify = "1d"
+    t.pair.configure()
+    t.a.start("syncd")
+    again = ((t.a.status() or {}).get("verified") or {})
+    t.check(again.get("at", 0) >= last["at"] and again["problems"] == 1, "after a restart: %s", again)
+
+
 def test(t):
     t.needs_mailfs()
     t.forgive("Corrupted|reappeared|Broken file|UIDVALIDITY changed|Duplicate file entry")
@@ -171,6 +195,7 @@ def test(t):
     lost(t, user)
     refused(t, user)
     not_sent(t, user)
+    by_itself(t, user)
 
 
 case.main(test, own=True, postfix=False, timeout=2)

@@ -89,6 +89,7 @@ static void test_defaults(void **state) {
     assert_int_equal(c->volumes[0].peer->timeout_ms, 3000);
     assert_int_equal(c->volumes[0].peer->bandwidth, 0);
     assert_int_equal(c->volumes[0].keep_s, 7 * 86400);
+    assert_int_equal(c->volumes[0].verify_s, 7 * 86400);
     assert_int_equal(c->volumes[0].peer->address.port, 65535);
     assert_string_equal(c->volumes[1].name, "w");
     assert_null(conf_volume_find(c, NULL, err));

@@ -20,6 +20,7 @@
 #include "scratch.h"
 #include "syncd/check.h"
 #include "syncd/ctl_verify.h"
+#include "syncd/verify_plan.h"
 
 static const struct mailfs_id box = {{1, 2, 3}};
 static char top[SCRATCH_PATH];
@@ -155,6 +156,21 @@ static void request(void **state) {
     assert_true(o.accept && o.content);
 }
 
+static void when_it_is_due(void **state) {
+    int64_t t = 1000000;
+    uint64_t week = 7 * 86400;
+    assert_false(verify_is_due(t, 0, 0, 0, 0));
+    assert_true(verify_is_due(t, week, 0, t - 3600, 0));
+    assert_false(verify_is_due(t, week, 0, t - 3599, 0)); /* just started */
+    assert_true(verify_is_due(t, week, t - (int64_t)week, 0, 0));
+    assert_false(verify_is_due(t, week, t - (int64_t)week + 1, 0, 0));
+    assert_false(verify_is_due(t, week, 0, 0, t - 3599)); /* broken off */
+    assert_true(verify_is_due(t, week, 0, 0, t - 3600));
+    assert_true(verify_is_due(t, week, t + 5, 0, 0)); /* the clock was set back */
+    assert_true(verify_is_due(t, 2, t - 2, t - 2, 0));
+    assert_false(verify_is_due(t, 2, 0, t - 1, 0));
+}
+
 int main(void) {
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
     const struct CMUnitTest tests[] = {
@@ -164,6 +180,7 @@ int main(void) {
         cmocka_unit_test(problems_are_bounded),
         cmocka_unit_test(order_does_not_matter),
         cmocka_unit_test(request),
+        cmocka_unit_test(when_it_is_due),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
