@@ -101,8 +101,8 @@ void collect_forget_notes(struct state *st, const struct mailfs_id *dir) {
 
 /* ---- uidlist ----------------------------------------------------------------------- */
 
-/* Is it news? A record is, when its message is here and the peer does not know it under this UID.
- */
+/* Is it news? A record is, when its message is here and the peer does not know it under this UID,
+ * of this V. */
 static int is_news(struct collect *c, const struct maildir_uidrec *rec) {
     struct change *ch;
     struct base_msg msg;
@@ -110,7 +110,7 @@ static int is_news(struct collect *c, const struct maildir_uidrec *rec) {
 
     HASH_FIND_STR(c->changes, rec->base, ch);
     if (ch) {
-        if (ch->is.sub == MFP__SUB__SELF || (ch->was.sub && ch->was.uid == rec->uid))
+        if (ch->is.sub == MFP__SUB__SELF || (ch->was.sub && ch->was.uid == rec->uid && !c->anew))
             return 0;
         ch->is.uid = rec->uid;
         return 1;
@@ -118,7 +118,7 @@ static int is_news(struct collect *c, const struct maildir_uidrec *rec) {
     r = base_msg_get(c->st, BASE_SENT, c->dir, rec->base, &msg);
     if (r < 0)
         return r == -ENOENT ? 0 : r;
-    return msg.uid != rec->uid;
+    return c->anew || msg.uid != rec->uid;
 }
 
 static int add_rec(struct collect *c, Mfp__OpUidlist *op, const struct maildir_uidrec *rec) {
@@ -157,6 +157,7 @@ static int tell_uidlist(struct collect *c, const struct maildir_uidlist *list, b
     op->uidlist->n = maildir_uidlist_next(list);
     same_head = known.v == op->uidlist->v && known.n >= op->uidlist->n &&
                 (!ext || (known.header_ext && strcmp(known.header_ext, ext) == 0));
+    c->anew = known.v != 0 && known.v != op->uidlist->v;
     free(known.header_ext);
     if (ext && !(op->uidlist->header_ext = build_str(ext)))
         return -ENOMEM;

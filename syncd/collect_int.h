@@ -33,6 +33,7 @@ struct collect {
     struct change *changes;
     struct named *files;
     bool keywords, subs; /* to be looked at */
+    bool anew;           /* the uidlist has another V than the peer knows */
     Mfp__Txn *txn;
 };
 

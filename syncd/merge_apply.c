@@ -304,18 +304,36 @@ static const char *ext_of(struct their_rec *all, const char *base) {
     return r ? r->rec->ext : NULL;
 }
 
-static int read_own(struct merge_run *m, struct maildir_uidlist **list, char **text, size_t *n) {
-    int r =
-        io_file_read_at(m->a.d.fd[0], "dovecot-uidlist", MAILDIR_UIDLIST_TEXT_MAX, text, n, NULL);
+/* The fields beside V and N, of which G is the mailbox's own id: those of the side whose V stays,
+ * and of two made apart with one V the same on both nodes. */
+static const char *merged_header(const struct merge_run *m) {
+    const char *mine = m->mine->header_ext, *theirs = m->theirs->header_ext;
 
-    if (r == 0)
-        r = maildir_uidlist_parse(*text, *n, list, NULL);
-    if (r == -ENOMEM || (r < 0 && r != -ENOENT && !*text))
+    if (!*mine || !*theirs)
+        return *mine ? mine : theirs;
+    if (m->mine->v != m->theirs->v)
+        return m->mine->v > m->theirs->v ? mine : theirs;
+    return strcmp(mine, theirs) <= 0 ? mine : theirs;
+}
+
+/*
+ * The list here, if it has the result's V; *old is then what it says. Otherwise an empty one: of
+ * another V every number is another, the listings were full then, and all are numbered here.
+ */
+static int read_own(struct merge_run *m, struct maildir_uidlist **list, char **old, size_t *n) {
+    char *text = NULL;
+    int r =
+        io_file_read_at(m->a.d.fd[0], "dovecot-uidlist", MAILDIR_UIDLIST_TEXT_MAX, &text, n, NULL);
+
+    if (r < 0 && r != -ENOENT)
         return r;
-    /* Another V: every number is another; then the listings were full, and all are numbered here.
-     */
+    if (r == 0)
+        r = maildir_uidlist_parse(text, *n, list, NULL);
+    free(text);
+    if (r == -ENOMEM)
+        return r;
     if (r == 0 && maildir_uidlist_validity(*list) == m->result->validity)
-        return 0;
+        return maildir_uidlist_format(*list, old, n);
     maildir_uidlist_free(*list);
     *list = NULL;
     return maildir_uidlist_new(m->result->validity, 1, NULL, list);
@@ -387,26 +405,25 @@ static int put_items(struct merge_run *m, struct maildir_uidlist *list) {
     return r;
 }
 
-/* The file as it would be written with what it says now: Dovecot's own may differ from that, by a
- * stale N in its header, without saying anything else. */
+/* Compared with the file as it would be written with what it says now: Dovecot's own may differ
+ * from that, by a stale N in its header, without saying anything else. */
 int merge_apply_uidlist(struct merge_run *m) {
     struct maildir_uidlist *list = NULL;
-    char *file = NULL, *old = NULL, *text = NULL;
-    size_t nfile = 0, nold = 0, n;
+    char *old = NULL, *text = NULL;
+    size_t nold = 0, n;
     int r;
 
     if (m->result->validity == 0)
         return 0;
-    r = read_own(m, &list, &file, &nfile);
-    if (r == 0)
-        r = maildir_uidlist_format(list, &old, &nold);
+    r = read_own(m, &list, &old, &nold);
     if (r == 0)
         r = put_items(m, list);
     if (r == 0)
+        r = maildir_uidlist_set_header_rest(list, merged_header(m));
+    if (r == 0)
         r = maildir_uidlist_format(list, &text, &n);
-    if (r == 0 && !(file && n == nold && memcmp(old, text, n) == 0))
+    if (r == 0 && !(old && n == nold && memcmp(old, text, n) == 0))
         r = apply_write_uidlist(&m->a, list);
-    free(file);
     free(old);
     free(text);
     maildir_uidlist_free(list);
@@ -453,7 +470,7 @@ static int base_item(struct merge_run *m, const struct merge_item *it) {
 }
 
 int merge_base_msgs(struct merge_run *m) {
-    struct base_uidlist ul = {m->result->validity, m->result->next, m->mine->header_ext};
+    struct base_uidlist ul = {m->result->validity, m->result->next, (char *)merged_header(m)};
     size_t i;
     int r = 0;
 

@@ -139,6 +139,12 @@ bool merge_listing_is_base(const Mfp__Listing *l) {
            same_subs(l);
 }
 
+/* Was the list of UIDs thrown away since, or put back? Numbers of another V mean nothing, also
+ * those that look as they did and are not listed: all are to be. */
+static bool numbered_anew(const Mfp__Listing *l) {
+    return l->base_v != 0 && (l->v != l->base_v || l->n < l->base_n);
+}
+
 static void side_of(const Mfp__Listing *l, const struct merge_entry *entries,
                     struct merge_side *s) {
     memset(s, 0, sizeof(*s));
@@ -301,8 +307,9 @@ int merge_mailbox_run(struct state *st, const struct mailfs_id *dir, const Mfp__
     m.same_base = same_digest(mine, theirs);
     m.both_full = mine->full && theirs->full;
     m.only_base = m.same_base && merge_listing_is_base(theirs);
-    if (!m.same_base && !m.both_full)
-        return -ESTALE; /* the listings are of two bases: full ones are needed */
+    /* The listings are of two bases, or do not say all: full ones are needed. */
+    if (!m.both_full && (!m.same_base || numbered_anew(mine) || numbered_anew(theirs)))
+        return -ESTALE;
     m.a.d = (struct store_dir){.fd = {-1, -1, -1, -1}};
     r = run_open(&m, st, dir);
     if (r == 0)

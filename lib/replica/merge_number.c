@@ -26,22 +26,28 @@ static uint32_t max_u32(uint32_t x, uint32_t y) {
     return x > y ? x : y;
 }
 
+static bool base_has(const struct merge_side *s, uint32_t validity) {
+    return s->base_valid && (!s->base_validity || s->base_validity == validity);
+}
+
 /* A list may say less than it should (a torn header): no UID seen may be above it. */
 static uint32_t effective_next(const struct merge_side *s, uint32_t validity) {
-    uint32_t top = 0;
+    uint32_t top = 0, next = 1;
     size_t i;
 
     if (s->validity != validity)
         return 0;
+    if (base_has(s, validity))
+        next = max_u32(next, s->base_next);
     for (i = 0; i < s->count; i++) {
         const struct merge_entry *e = &s->entries[i];
 
         if (e->is)
             top = max_u32(top, e->now.uid);
-        if (e->was && s->base_valid && (!s->base_validity || s->base_validity == validity))
+        if (e->was && base_has(s, validity))
             top = max_u32(top, e->old.uid);
     }
-    return max_u32(max_u32(s->next, 1), top < UINT32_MAX ? top + 1 : top);
+    return max_u32(max_u32(s->next, next), top < UINT32_MAX ? top + 1 : top);
 }
 
 /* M4, for one of the two sides. */
