@@ -100,9 +100,7 @@ class Node:
         power: its disk loses what no fsync had made durable (needs the option disk).
         """
         if silent:
-            # what this node's kernel says for its dying sockets must not arrive either
-            self.peer.space.drop(True)
-            self.space.drop(True)
+            self.go_silent()
         # in one instant for those outside: first whoever answers clients, since without syncd
         # mailfs serves alone, and a 250 of the next milliseconds would be an honest one
         for pid in sorted(self.space.pids(), key=is_mailfs):
@@ -115,6 +113,11 @@ class Node:
         if power:
             self.disk.unmount()
         self.dovecot.forget_pid()
+
+    def go_silent(self):
+        """What this node's kernel says for its dying sockets must not arrive either."""
+        self.peer.space.drop(True)
+        self.space.drop(True)
 
     def revive(self):
         """Start all of it again after crash()."""

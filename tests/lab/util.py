@@ -127,6 +127,9 @@ def describe(pids):
     return ", ".join(out) or "nothing"
 
 
+JOIN = 55       # seconds
+
+
 class Thread(threading.Thread):
     """A thread whose exception is raised by join(), and whose result that returns."""
 
@@ -142,7 +145,7 @@ class Thread(threading.Thread):
         except BaseException as error:  # pylint: disable=broad-except
             self.error = error
 
-    def join(self, timeout=55):
+    def join(self, timeout=JOIN):
         super().join(timeout)
         if self.is_alive():
             raise Fail("a client thread (%s) has not come back" % self.call[0].__name__)
@@ -152,8 +155,10 @@ class Thread(threading.Thread):
 
 
 def parallel(*calls):
-    """Run callables at once; return their results."""
+    """Run callables at once; return their results, or raise an error when all of them have ended."""
     threads = [Thread(call) for call in calls]
+    for thread in threads:
+        threading.Thread.join(thread, JOIN)
     return [t.join() for t in threads]
 
 

@@ -146,14 +146,22 @@ def full(_lab, nodes, _random):
 
 @kind(cuts=True, parts=True)
 def crash(lab, nodes, _random):
-    util.parallel(*(lambda n=n: n.crash(silent=True) for n in nodes))
+    die(nodes)
     lab.dead(nodes)
 
 
 @kind(cuts=True, parts=True)
 def power(lab, nodes, _random):
-    util.parallel(*(lambda n=n: n.crash(silent=True, power=True) for n in nodes))
+    die(nodes, power=True)
     lab.dead(nodes, power=True)
+
+
+def die(nodes, power=False):
+    """Silent before any of them dies: what a node's end kills is everything in its namespace, and so what
+    silences it there for another's sake."""
+    for node in nodes:
+        node.go_silent()
+    util.parallel(*(lambda n=n: n.crash(silent=False, power=power) for n in nodes))
 
 
 # --- made whole again -------------------------------------------------------------------------------

@@ -37,6 +37,7 @@ class Message:
         self.sent, self.answered = util.now(), None     # the span of its delivery
         self.kept = False       # accepted, and nobody has tried to remove it
         self.doomed = False     # somebody has, perhaps before its sender had an answer
+        self.story = []         # (when, what was asked or answered): for whoever has to explain it
 
 
 class Copy:
@@ -85,6 +86,7 @@ class Ledger:
         self.deaths = []            # (when, letter) of each syncd, with its node or alone; of all rounds
         self.undone = []            # (when, node, durable when in sync, what makes it doubtful)
         self.outages = []           # (kind, letters, begin): of this round
+        self.events = []            # (when, what was done to the nodes), of all rounds
         self.twice = []             # Message-IDs, as often as Postfix says that they may be sent once more
         self.accepted = collections.Counter()
         for user in users:
@@ -95,8 +97,16 @@ class Ledger:
         if node is not None:
             self.undone.append((util.now(), node, waited, doubt))
 
+    def tell(self, user, ident, text, folder=None, node=None):
+        message = self.books[user].messages.get(ident)
+        if message:
+            message.story.append((util.now(), "%s%s%s" % (
+                text, " in " + "|".join(sorted(folder.names)) if folder else "",
+                " at " + node.letter if node else "")))
+
     def outage(self, kind, nodes):
         with self.lock:
+            self.events.append((util.now(), "%s %s" % (kind, "".join(n.letter for n in nodes))))
             self.outages.append((kind, frozenset(n.letter for n in nodes), util.now()))
             if kind == "full":
                 self.full |= {n.letter for n in nodes}
@@ -140,6 +150,7 @@ class Ledger:
             copy = book.copies[folder, ident]
             copy.most += 1
             copy.added, copy.node = util.now(), node
+            self.tell(user, ident, "adding", folder, node)
             return copy
 
     def added(self, user, folder, ident, flags=()):
@@ -147,6 +158,7 @@ class Ledger:
         book = self.books[user]
         with self.lock:
             message, copy = book.messages[ident], book.copies[folder, ident]
+            self.tell(user, ident, "added", folder)
             message.answered = message.answered or util.now()
             # others may have removed it before its sender was answered, or deleted the folder
             if folder.must and not message.doomed:
@@ -160,6 +172,7 @@ class Ledger:
         """A message is about to be removed; moved: it stays in another folder."""
         book = self.books[user]
         with self.lock:
+            self.tell(user, ident, "removing", folder)
             if not moved:
                 self.doom(book.messages[ident])
             copy = book.copies[folder, ident]
@@ -175,6 +188,7 @@ class Ledger:
         def back():
             copy.most += 1
         with self.lock:
+            self.tell(user, ident, "removed", folder, node)
             copy.most = max(copy.most - self.holds(node), 0)
             copy.flags = {}
             copy.removals.append(util.now())
@@ -184,6 +198,7 @@ class Ledger:
     def storing(self, user, folder, ident, flag, value):
         copy = self.books[user].copies[folder, ident]
         with self.lock:
+            self.tell(user, ident, "%s%s?" % ("+" if value else "-", flag), folder)
             copy.flags[flag] = set(copy.flags.get(flag, BOTH)) | {value}
 
     def stored(self, user, folder, ident, flag, value, node):
@@ -192,6 +207,7 @@ class Ledger:
         def doubt():
             copy.flags[flag] = set(BOTH)
         with self.lock:
+            self.tell(user, ident, "%s%s" % ("+" if value else "-", flag), folder, node)
             # of two it is not known whose it is
             copy.flags[flag] = {value} if copy.most == 1 and self.holds(node) else set(BOTH)
             self.note(node, True, doubt)

@@ -13,6 +13,8 @@ from lab import compare, mail, util
 # seconds after its answer in which the end of a process can still undo what a sender knows of it:
 # Postfix removes a mail from its queue after the delivery, and no fsync says so
 QUEUED = 12.0
+# of what was done to the nodes before a message was sent, so much is told with its story
+CONTEXT = 30.0
 
 
 class Judge:
@@ -25,8 +27,19 @@ class Judge:
         self.flags = {}                         # (Folder, Message-ID) -> {flags in lower case}
         self.named = {}                         # Folder -> name
 
-    def add(self, what, text, *args, number=1):
-        self.figures.add(what, "%s: %s" % (self.user, text % args), number)
+    def add(self, what, text, *args, number=1, ident=None):
+        self.figures.add(what, "%s: %s%s" % (self.user, text % args, self.story(ident)), number)
+
+    def story(self, ident):
+        """What is known of a message, and what was done to the nodes meanwhile; seconds before now."""
+        message = self.book.messages.get(ident)
+        if message is None:
+            return ""
+        events = [(when, "** " + what) for when, what in self.ledger.events
+                  if when > message.sent - CONTEXT]
+        now = util.now()
+        return "".join("\n        %8.3f %s" % (when - now, what)
+                       for when, what in sorted(events + message.story))
 
     # --- what is there --------------------------------------------------------------------------
 
@@ -81,7 +94,7 @@ class Judge:
     def number(self, key, copy):
         least, most = (copy.least, copy.most) if copy else (0, 0)
         if self.there[key] < least:
-            self.add("missing", "%s: there %d times, must be %d", self.where(key), self.there[key], least,
+            self.add("missing", "%s: there %d times, must be %d", self.where(key), self.there[key], least, ident=key[1],
                      number=least - self.there[key])
         if self.there[key] > most:
             self.too_many(key, copy, self.there[key] - most)
@@ -95,9 +108,9 @@ class Judge:
             self.add("duplicated (allowed)", "%s", self.where(key), number=again)
         if back:
             fine = union or any(self.parting(when) for when in copy.removals)
-            self.add("came back (allowed)" if fine else "came back", "%s", self.where(key), number=back)
+            self.add("came back (allowed)" if fine else "came back", "%s", self.where(key), number=back, ident=key[1])
         if number > again + back:
-            self.add("duplicated", "%s: %d times", self.where(key), self.there[key],
+            self.add("duplicated", "%s: %d times", self.where(key), self.there[key], ident=key[1],
                      number=number - again - back)
 
     def parting(self, when):
@@ -127,13 +140,13 @@ class Judge:
         for ident, message in self.book.messages.items():
             # where it must be in some folder it was counted there
             if message.kept and not total[ident] and not must[ident]:
-                self.add("missing", "%s is nowhere", ident)
+                self.add("missing", "%s is nowhere", ident, ident=ident)
 
     def check_flags(self, key, copy):
         for flag, values in copy.flags.items():
             if (flag.lower() in self.flags[key]) not in values:
                 self.add("flags undone (allowed)" if self.ledger.both_forgot() else "flags lost",
-                         "%s: %s is not %s", self.where(key), flag, values)
+                         "%s: %s is not %s", self.where(key), flag, values, ident=key[1])
 
     def check_subscriptions(self, view):
         for name in set(view["subscribed"]) | set(self.book.subscribed):

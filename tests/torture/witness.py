@@ -2,11 +2,13 @@
 
 import threading
 
+from lab import util
+
 
 class Witness:
     def __init__(self):
         self.lock = threading.Lock()
-        self.seen = {}          # (user, folder, UIDVALIDITY, UID) -> Message-ID
+        self.seen = {}          # (user, folder, UIDVALIDITY, UID) -> (Message-ID, by whom, when)
         self.rebound = []       # what was wrong, in words
         self.looks = 0
 
@@ -15,13 +17,14 @@ class Witness:
         with self.lock:
             self.looks += 1
             for uid, ident in ids.items():
-                first = self.seen.setdefault((user, folder, validity, uid), ident)
-                if first is None:
-                    self.seen[user, folder, validity, uid] = ident
-                elif ident is not None and first != ident:
-                    self.seen[user, folder, validity, uid] = ident      # counted once
-                    self.rebound.append("%s: %s/%s UIDVALIDITY %d UID %d named %s, now %s" % (
-                        where, user, sorted(folder.names), validity, uid, first, ident))
+                if ident is None:
+                    continue
+                sight = (ident, where, util.now())
+                first = self.seen.setdefault((user, folder, validity, uid), sight)
+                if first[0] != ident:
+                    self.seen[user, folder, validity, uid] = sight      # counted once
+                    self.rebound.append("%s/%s UIDVALIDITY %d UID %d named %s (%s, at %.3f), now %s (%s, at %.3f)" % (
+                        user, sorted(folder.names), validity, uid, *first, *sight))
 
     def read(self, where, user, name, uid, ident, text_ident):
         """A message's header as the server's cache has it, and what the message itself says."""
