@@ -33,6 +33,7 @@
 #include "owner.h"
 #include "raise.h"
 #include "replica/replica.h"
+#include "reserve.h"
 #include "role.h"
 #include "util/log.h"
 #include "util/str.h"
@@ -199,6 +200,7 @@ static void l_end_quietly(struct lock_l *l) {
     event_written_all(cont->dir);
     if (vol.has_peer)
         numbers_sync(cont->dir->fd, &l->numbers);
+    numbers_distrust(cont->dir->fd, &l->numbers);
     lock_tell_died(&cont->dir->id, l->told_going);
     l_unlink(cont);
     l_free(l);
@@ -363,7 +365,9 @@ static void create_granted(struct lock_l *l) {
         give_up(l, EROFS, true);
         return;
     }
-    int raised = raise_if_due(l);
+    int raised = reserve_check(l->cont->dir->fd);
+    if (raised == 0)
+        raised = raise_if_due(l);
     if (raised < 0) {
         give_up(l, EAGAIN, true);
         return;
@@ -501,6 +505,7 @@ static void run_unlink(void *arg) {
     fuse_req_t req = l->req;
     if (l->only_here)
         numbers_sync(l->cont->dir->fd, &l->numbers);
+    numbers_distrust(l->cont->dir->fd, &l->numbers);
     l_unlink(l->cont);
     l_free(l);
     fuse_reply_err(req, 0); /* whatever happened: Dovecot ignores it, and U must not be an error */

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "io/io.h"
+#include "reserve.h"
 #include "util/log.h"
 
 #define LIST "dovecot-uidlist"
@@ -42,4 +43,19 @@ void numbers_sync(int container, const struct numbers *was) {
         close(fd);
     if (r != 0)
         log_error_limited("dovecot-uidlist cannot be synced: %s", log_strerror(r));
+}
+
+void numbers_distrust(int container, const struct numbers *was) {
+    struct numbers now;
+    if (!reserve_is_short())
+        return;
+    numbers_look(container, &now);
+    if (now.ino == 0 || same(was, &now))
+        return;
+    struct timespec ts[2] = {{.tv_nsec = UTIME_OMIT}, now.mtime};
+    if (++ts[1].tv_nsec == 1000000000)
+        ts[1] = (struct timespec){.tv_sec = ts[1].tv_sec + 1};
+    int r = io_utimens(container, LIST, ts);
+    if (r != 0)
+        log_error_limited("dovecot-uidlist: %s", log_strerror(r));
 }

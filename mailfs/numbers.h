@@ -23,5 +23,12 @@ struct numbers {
 void numbers_look(int container, struct numbers *out);
 /* Syncs the uidlist if it is not what it was. Errors are logged. */
 void numbers_sync(int container, const struct numbers *was);
+/*
+ * Changes its time if it is not what it was and the disk is nearly full. Dovecot writes into its
+ * index what the uidlist looks like, and the last UIDs, in two steps: where the second one finds no
+ * room the next session trusts the index and gives these UIDs again (2.3.19, the index on the same
+ * disk, seen). With another time it reads the list.
+ */
+void numbers_distrust(int container, const struct numbers *was);
 
 #endif

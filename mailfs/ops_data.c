@@ -17,6 +17,7 @@
 #include "note.h"
 #include "notify.h"
 #include "prepare.h"
+#include "reserve.h"
 #include "util/log.h"
 
 void op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, struct fuse_file_info *fi) {
@@ -44,6 +45,7 @@ struct content {
     struct file *f;
     struct inode *cont; /* a reference; NULL: nothing to tell, and no change begun */
     bool message;       /* it is one in tmp/ */
+    bool vital;         /* a list of the owner of L */
 };
 
 /* Marks the container and enters the file as dirty. */
@@ -57,6 +59,7 @@ static void content_begin(struct content *c, struct file *f) {
         return;
     spot_make(&at, place.parent, place.name);
     c->message = at.w.kind == MAILDIR_DIR_TMP && !at.w.local;
+    c->vital = reserve_is_for(&at);
     if (at.class == MAILDIR_UIDLIST)
         note_die_at("number");
     if (f->tracked) {
@@ -130,6 +133,20 @@ static size_t appended_before(const struct file *f, const char *buf, size_t size
     return done;
 }
 
+/* All of it, or an error; of what is vital not for want of room while there is a reserve. */
+static ssize_t write_all(const struct content *c, const char *buf, size_t size, off_t off) {
+    size_t done = 0;
+    while (done < size) {
+        ssize_t n = io_pwrite(c->f->fd, buf + done, size - done, off + (off_t)done);
+        if (n == -ENOSPC && c->vital && reserve_give(size))
+            continue;
+        if (n < 0)
+            return done > 0 ? (ssize_t)done : n;
+        done += (size_t)n;
+    }
+    return (ssize_t)done;
+}
+
 void op_write(fuse_req_t req, fuse_ino_t ino, const char *buf, size_t size, off_t off,
               struct fuse_file_info *fi) {
     struct file *f = req_file(req, fi);
@@ -138,7 +155,7 @@ void op_write(fuse_req_t req, fuse_ino_t ino, const char *buf, size_t size, off_
         return;
     content_begin(&c, f);
     size_t done = appended_before(f, buf, size);
-    ssize_t n = done == size ? 0 : io_pwrite(f->fd, buf + done, size - done, off + (off_t)done);
+    ssize_t n = write_all(&c, buf + done, size - done, off + (off_t)done);
     content_end(&c);
     note_die_at("write");
     if (n < 0) {

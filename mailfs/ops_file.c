@@ -17,6 +17,7 @@
 #include "lock.h"
 #include "note.h"
 #include "prepare.h"
+#include "reserve.h"
 #include "upcall.h"
 
 /* mode_strip_sgid() of the kernel's vfs, which our capabilities would let pass. */
@@ -44,9 +45,12 @@ static int create_in_store(fuse_req_t req, const struct spot *at, mode_t mode, i
         return r;
     if (note_made(at->dir->dir->fd, at->name))
         flags &= ~O_EXCL;
+    int fd;
     cred_take(ctx->uid, ctx->gid);
-    int fd = io_open(at->dir->dir->fd, at->name,
+    do
+        fd = io_open(at->dir->dir->fd, at->name,
                      (flags & (FILE_BACKING_FLAGS | O_EXCL)) | O_CREAT | O_NOFOLLOW, mode);
+    while (fd == -ENOSPC && reserve_is_for(at) && reserve_give(0));
     cred_back();
     names_end(at->dir, ctx->pid);
     note_die_at("create");

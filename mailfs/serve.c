@@ -35,6 +35,7 @@
 #include "notify.h"
 #include "poke.h"
 #include "prepare.h"
+#include "reserve.h"
 #include "role.h"
 #include "upcall.h"
 #include "util/clock.h"
@@ -114,6 +115,7 @@ static int prepare_volume(void) {
 /* Not while another worker may still be at it. */
 static int prepare_inodes(void) {
     mount_sweep();
+    reserve_init();
     keep_take_over();
     note_init();
     int r = inode_init(vol.store_fd);

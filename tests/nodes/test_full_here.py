@@ -3,6 +3,7 @@
 
 import itertools
 import os
+import re
 import shutil
 import sys
 
@@ -48,7 +49,7 @@ def into_full(t, users):
     for text in texts[2:]:
         t.a.smtp(users[1] + "@virtual.test", text)
     slow = []
-    for user in users:
+    for user in users[:2]:
         start = util.now()
         with t.a.imap(user, mailbox="INBOX") as client:
             client.ids()
@@ -66,6 +67,23 @@ def into_full(t, users):
     t.check(reply[0] in "24", "mail for a new user: %s", reply)
     t.check(max(slow) < TIMEOUT + 3, "somebody waited %.1f s", max(slow))
     return [mail.message_id(text) for text in texts]
+
+
+def lists(t, user):
+    """Once L is granted its owner's lists are written, whatever the disk holds: Dovecot forgets UIDs that it
+    could not write, and gives them again."""
+    with t.a.imap(user, mailbox="INBOX") as client:
+        gone, kept = client.uids()[:3], client.uids()[3:]
+        for uid in gone:
+            client.store(uid, "+FLAGS", "\\Deleted")
+        client.expunge()
+        client.store(kept[0], "+FLAGS", "kw%d" % next(COUNT))
+        client.noop()
+        t.check(client.uids()[:len(kept)] == kept, "UIDs %s were %s", client.uids(), kept)
+        client.logout()
+    with open(t.a.log("dovecot"), errors="replace") as f:
+        wrong = [line for line in f if re.search(r"dovecot-(uidlist|keywords)\S* failed: No space", line)]
+    t.check(not wrong, "a list could not be written: %s", wrong[:1])
 
 
 def said(node, since):
@@ -92,6 +110,7 @@ def full(t, users, where, what, defers):
                       lambda: [text for text in told(t.a) if text not in before], 20)
     t.figure("%s: %s, %d deferred", what, words[0],
              sum("status=deferred" in line for line in said(t.a, since)))
+    lists(t, users[2])
     os.unlink(ballast)
     start = util.now()
     t.a.postfix.postfix("flush")
@@ -113,9 +132,10 @@ def test(t):
     os.chown(t.a.store, 5000, 5000)
     util.parallel(t.a.start, t.b.start)
     t.pair.wait_in_sync()
-    users = [t.pair.user("full"), t.pair.user("vuser", name="vuser7")]
-    for user in users:
+    users = [t.pair.user("full"), t.pair.user("vuser", name="vuser7"), t.pair.user("lists")]
+    for user in users[:2] + users[2:] * 8:
         t.a.deliver(user, mail.message("before"))
+    for user in users:
         t.wait_equal(user)
     full(t, users, t.a.store, "store full", True)
     full(t, users, t.a.mailfs.state, "state full", False)
