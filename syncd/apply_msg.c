@@ -160,54 +160,39 @@ static void changed(struct apply *a, const struct place *from, const struct plac
 /* ---- added ------------------------------------------------------------------------- */
 
 /* It lies in new/ already, under the name it got when its origin was gone. */
-static int take_published(struct apply *a, const Mfp__PrepId *prep, const struct place *now) {
-    char name[STAGE_NAME_MAX], found[MAILDIR_NAME_MAX + 1];
-    struct mailfs_id dir;
-    struct store_dir d;
-    struct place from = {.sub = MFP__SUB__SELF}, none = {.sub = MFP__SUB__SELF};
+static int take_published(struct apply *a, const Mfp__PrepId *prep, const char *name,
+                          const struct place *now) {
+    char found[MAILDIR_NAME_MAX + 1];
+    struct place from = {.sub = MFP__SUB__SELF};
     struct base_msg agreed;
-    int r = stage_published(a->st, prep->incarnation, prep->seq, &dir, name), sub = 0, to;
+    int sub = 0, r = store_msg_find(a->st, &a->d, name, name, &sub, found);
+    int fd = r == 0 ? store_sub_open(a->st, &a->d, sub, false) : r;
+    int to = fd >= 0 ? store_sub_open(a->st, &a->d, now->sub, true) : fd;
 
-    if (r < 0)
-        return r;
-    r = store_dir_open(a->st, &dir, &d);
-    if (r == 0)
-        r = store_msg_find(a->st, &d, name, name, &sub, found);
-    to = r == 0 ? store_sub_open(a->st, &a->d, now->sub, true) : r;
     if (to >= 0) {
-        r = io_rename(d.fd[sub], found, to, now->name, 0);
+        r = io_rename(fd, found, to, now->name, 0);
         from.sub = sub;
         str_copy(from.name, sizeof(from.name), found);
     }
-    store_dir_close(&d);
     /* A merge has given it to both under that name: only another one takes it away there. */
-    if ((r == 0 || r == -ENOENT) && base_msg_get(a->st, BASE_AGREED, &dir, name, &agreed) == 0)
+    if ((r == 0 || r == -ENOENT) && base_msg_get(a->st, BASE_AGREED, &a->dir, name, &agreed) == 0)
         apply_suspect(a, "a message was named by its origin after it had been published", name);
     /* Removed meanwhile by somebody who read it: it stays removed. */
     if (r == -ENOENT)
         return stage_unpublish(a->st, prep->incarnation, prep->seq);
-    if (r < 0)
-        return r;
-    if (mailfs_id_equal(&dir, &a->dir)) {
-        changed(a, &from, now);
-    } else {
-        inval_add(&a->out->inval, &dir, from.sub, from.name, NULL, false);
-        inval_poke(&a->out->inval, &dir, from.sub);
-        changed(a, &none, now);
-    }
+    if (r < 0 || to < 0)
+        return r < 0 ? r : to;
+    changed(a, &from, now);
     return stage_unpublish(a->st, prep->incarnation, prep->seq);
 }
 
 static int add_new(struct apply *a, const Mfp__OpMsg *op, const struct place *now) {
-    char file[STAGE_NAME_MAX];
+    char file[STAGE_NAME_MAX], published[STAGE_NAME_MAX];
     struct place none = {.sub = MFP__SUB__SELF};
     int r, fd;
 
-    if (op->source && op->source->prepared) {
-        r = take_published(a, op->source->prepared, now);
-        if (r != -ENOENT)
-            return r;
-    }
+    if (content_published(a->st, &a->dir, op, published))
+        return take_published(a, op->source->prepared, published, now);
     r = content_item(a->st, &a->dir, op, file);
     if (r == -ESTALE || r == -ENOENT) { /* or removed at the origin since: that comes too */
         apply_suspect(a, "a message's content is not here", op->bname);

@@ -96,15 +96,22 @@ static void item_key_of(struct state *st, const struct mailfs_id *dir, const Mfp
         stage_fetch_name(dir, MFP__SUB__CUR, op->bname, key);
 }
 
-static bool is_published(struct state *st, const Mfp__PrepId *prep) {
-    char name[STAGE_NAME_MAX];
-    struct mailfs_id dir;
+/* A copy of it bears the same number, and is another message: it is not what was published, and not
+ * removed with it. */
+bool content_published(struct state *st, const struct mailfs_id *dir, const Mfp__OpMsg *op,
+                       char name[STAGE_NAME_MAX]) {
+    const Mfp__Source *src = op->source;
+    struct mailfs_id in;
 
-    return prep && stage_published(st, prep->incarnation, prep->seq, &dir, name) == 0;
+    return src && src->prepared && src->dir.len == 0 &&
+           stage_published(st, src->prepared->incarnation, src->prepared->seq, &in, name) == 0 &&
+           mailfs_id_equal(&in, dir);
 }
 
-static bool op_is_published(struct state *st, const Mfp__OpMsg *op) {
-    return op->source && is_published(st, op->source->prepared);
+static bool op_is_published(struct state *st, const struct mailfs_id *dir, const Mfp__OpMsg *op) {
+    char name[STAGE_NAME_MAX];
+
+    return content_published(st, dir, op, name);
 }
 
 /* Links a message that is in some mailbox here into the stage. */
@@ -215,7 +222,7 @@ static int missing_msg(struct state *st, const struct mailfs_id *dir, const Mfp_
     int r;
 
     item_key_of(st, dir, op, key);
-    if (staged(st, key) || op_is_published(st, op))
+    if (staged(st, key) || op_is_published(st, dir, op))
         return 0;
     r = pin_source(st, op->source, key);
     if (r == -ENOENT)
@@ -315,7 +322,7 @@ void content_keys_free(char **keys, size_t n) {
 static bool key_of_op(struct state *st, const struct mailfs_id *dir, const Mfp__Op *op,
                       char key[STAGE_NAME_MAX]) {
     if (op->op_case == MFP__OP__OP_MSG && content_op_adds(op->msg)) {
-        if (op_is_published(st, op->msg))
+        if (op_is_published(st, dir, op->msg))
             return false;
         item_key_of(st, dir, op->msg, key);
         return true;

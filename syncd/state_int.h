@@ -259,6 +259,9 @@ void content_keys_free(char **keys, size_t n);
 bool content_is(struct state *st, const char *key, const Mfp__FileState *now);
 /* Does this operation bring a message that was not there? */
 bool content_op_adds(const Mfp__OpMsg *op);
+/* Was the delivery that its origin names here published in dir when that was gone? As `name`. */
+bool content_published(struct state *st, const struct mailfs_id *dir, const Mfp__OpMsg *op,
+                       char name[STAGE_NAME_MAX]);
 /* File name in stage/ of an added message: 0, -ENOENT, -ESTALE when the peer has it no more. */
 int content_item(struct state *st, const struct mailfs_id *dir, const Mfp__OpMsg *op,
                  char file[STAGE_NAME_MAX]);

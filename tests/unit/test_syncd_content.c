@@ -121,6 +121,24 @@ static void test_published_and_named(void **state) {
     assert_true(fs_there(&p.b, "u/new/9.tmp"));
 }
 
+/* A copy of a delivery that was published under another name, and removed there: it is a message of
+ * its own, and comes. */
+static void test_copy_of_published(void **state) {
+    struct stage_prep prep = {77, 6};
+    struct mailfs_id work = stores_mailbox(&p.a, &p.b, "u", ".Work");
+    struct acts a = {.n = 0};
+
+    fs_write(&p.a, "u/tmp/6.tmp", "six\n");
+    set_mtime(&p.a, "u/tmp/6.tmp");
+    stores_prepare(&p.a, &p.b, "u", "6.tmp", "u/tmp/6.tmp", 6);
+    assert_int_equal(stage_publish(p.b.st, &prep, 1, NULL), 0);
+    fs_unlink(&p.b, "u/new/6.tmp");
+    fs_rename(&p.a, "u/tmp/6.tmp", "u/.Work/new/6.M6.a");
+    act_add(&p.a, &a, "u/.Work", MFL__SUB__NEW, "6.M6.a", 6);
+    stores_send(&p.a, &p.b, &work, &a, false);
+    assert_true(fs_there(&p.b, "u/.Work/new/6.M6.a"));
+}
+
 /* Acknowledged, and its mailbox not there yet when the origin went: it is published when the trees
  * have been merged. */
 static void test_publish_homeless(void **state) {
@@ -319,10 +337,10 @@ static void test_store_ahead_by_one(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        T(test_refs_of_another),   T(test_published_and_named),  T(test_store_of_a_backup),
-        T(test_state_of_a_backup), T(test_store_ahead_by_one),   T(test_publish_homeless),
-        T(test_publish_above),     T(test_nobody_to_publish_to), T(test_cut_short),
-        T(test_stale_stage),
+        T(test_refs_of_another),   T(test_published_and_named), T(test_copy_of_published),
+        T(test_store_of_a_backup), T(test_state_of_a_backup),   T(test_store_ahead_by_one),
+        T(test_publish_homeless),  T(test_publish_above),       T(test_nobody_to_publish_to),
+        T(test_cut_short),         T(test_stale_stage),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
