@@ -5,7 +5,7 @@
  * `bandwidth` holds back what the peer fetches; a delivery that somebody waits for passes it.
  * Reading happens in the loop thread: what is being sent was written a moment ago.
  *
- * Diagnostics: a file that cannot be read ends as an error at the peer, who says so.
+ * Diagnostics: a file that the peer wants and that cannot be read, with its container.
  */
 #include "xfer.h"
 
@@ -22,6 +22,8 @@
 #include "link_peer.h"
 #include "load.h"
 #include "mem.h"
+#include "state.h"
+#include "util/log.h"
 #include "volume.h"
 #include "wire/check.h"
 #include "xfer_private.h"
@@ -102,6 +104,15 @@ static int hash_end(struct xfers *x, struct xfer_out *o) {
     return 0;
 }
 
+/* What is not there any more was removed meanwhile: that comes, too. Of a damaged one hash_end()
+ * has told. */
+static void tell_unreadable(struct xfers *x, const struct mailfs_id *dir, int err) {
+    char path[256];
+    if (err != -ENOENT && err != -ESTALE && err != -EUCLEAN)
+        volume_error(x->v, "%s: a file that the peer lacks cannot be read: %s",
+                     state_path(x->v->state, dir, path, sizeof path), log_strerror(err));
+}
+
 static void out_fill(struct xfers *x, struct xfer_out *o, Mfp__Body *body, uint8_t *buf) {
     ssize_t n = o->err == 0 && o->fd >= 0 ? out_read(o, buf) : 0;
     if (n >= 0 && o->hash != NULL && o->offset >= o->hashed) { /* once, also if it is sent again */
@@ -129,6 +140,8 @@ static int out_part(struct xfers *x, struct xfer_out *o) {
     Mfp__Frame frame = MFP__FRAME__INIT;
     Mfp__Body body = MFP__BODY__INIT;
     out_fill(x, o, &body, buf);
+    if (o->kind == MFP__BODY__KIND__FETCH && body.err != 0)
+        tell_unreadable(x, &o->dir, -body.err);
     frame.m_case = MFP__FRAME__M_BODY;
     frame.body = &body;
     int r = peer_send_frame(x->v->peer, &frame, true);
@@ -238,12 +251,12 @@ static void serve_meta(Mfp__Meta *m, const struct stat *sb) {
 static void serve_send(struct serve *s) {
     struct xfer_out *o = out_new(s->x, MFP__BODY__KIND__FETCH, s->id);
     o->err = s->err;
+    o->dir = s->dir;
     if (s->err == 0) {
         o->fd = s->fd;
         o->symlink = s->link;
         o->size = s->fd >= 0 ? (uint64_t)s->sb.st_size : 0;
         serve_meta(&o->meta, &s->sb);
-        o->dir = s->dir;
         o->name = mem_strdup(s->name);
         if (s->sub != MFP__SUB__SELF)
             hash_begin(o);

@@ -1,0 +1,130 @@
+#!/usr/bin/env python3
+"""A disk that fails at one step: a message that cannot be read, half a write, the power gone at a certain call."""
+
+import errno
+import os
+import shutil
+import sys
+import tempfile
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.realpath(__file__)), ".."))
+from lab import case, compare, mail, mailfs, points, util  # noqa: E402
+from lab.pair import Pair  # noqa: E402
+
+TIMEOUT = 2
+
+# daemon of node a, operations, class of file, before or after; a mail at this node brings it there
+CUTS = (("syncd", "commit", "state", points.CUT_BEFORE, "b"),
+        ("syncd", "link", "new", points.CUT_AFTER, "b"),
+        ("mailfs", "fsync fdatasync", "tmp", points.CUT_AFTER, "a"),
+        ("mailfs", "rename", "new", points.CUT_AFTER, "a"))
+
+
+class Lab:
+    def __init__(self, t, pair, directory):
+        self.t, self.pair = t, pair
+        self.a, self.b = pair.nodes
+        every = {n: {d: points.Points(directory, n, d) for d in points.PROGRAMS} for n in pair.nodes}
+        self.points = every[self.a]
+
+    def lmtp(self, node, user):
+        """One mail; its Message-ID if it was taken. Nobody bounces, nobody waits long."""
+        text, start = mail.message("x", size=2000), util.now()
+        try:
+            reply = node.lmtp(user, text)[0]
+        except (util.Fail, OSError):
+            reply = "421 the server died"
+        self.t.check(reply[0] in "24", "%s: %s", node.host, reply)
+        self.t.check(util.now() - start < 3 * TIMEOUT + 3, "%s: waited %.1f s", node.host, util.now() - start)
+        return mail.message_id(text) if reply[0] == "2" else None
+
+    def whole(self, user, taken, what):
+        """In sync by itself, and all that was taken is on both."""
+        self.pair.wait_in_sync(timeout=30)
+        try:
+            compare.assert_has(compare.wait_equal(self.pair, user, timeout=20), [i for i in taken if i])
+        except util.Fail as error:
+            raise util.Fail("%s: %s" % (what, error)) from None
+
+
+def unreadable(lab, user, other):
+    """One message of a's cannot be read while b lacks it: everything else goes on, status names the mailbox."""
+    lab.pair.cut_link(silent=False)
+    lab.a.wait_state("alone")
+    taken = [lab.lmtp(lab.a, user) for _ in range(3)]
+    more = [lab.lmtp(lab.a, other)]
+    top = lab.a.stored(user, "Maildir", "new")
+    name = sorted(os.listdir(top))[1].split(",")[0]
+    for p in lab.points.values():
+        p.unreadable(name)
+    lab.pair.heal_link()
+    points.wait_done(lab.points["syncd"])
+    util.poll("the other mailbox on b", lambda: len(os.listdir(lab.b.stored(other, "Maildir", "new"))) == 1)
+    taken += [lab.lmtp(lab.a, user), lab.lmtp(lab.b, user)]
+    lab.t.check(None not in taken + more, "mail was refused: %s", taken + more)
+    told = util.poll(lambda: "status that names the mailbox: %s" % lab.a.status(),
+                     lambda: [x for n in lab.pair.nodes for x in [(n.status() or {}).get("last_error") or ""]
+                              if user in x], 10)
+    lab.t.figure("a message that cannot be read: %s", told[0])
+    for p in lab.points.values():
+        p.disarm()
+    lab.whole(user, taken, "unreadable")
+    lab.whole(other, more, "unreadable")
+
+
+def half(lab, user, daemon, op, cls, node):
+    """Half a write, and no more room; then all is well again."""
+    armed = lab.points[daemon]
+    armed.arm(points.SHORT, op=op, cls=cls, error=errno.ENOSPC, times=2)
+    taken = [lab.lmtp(node, user) for _ in range(3)]
+    lab.t.check(armed.disarm(), "nothing was written to %s by %s", cls, daemon)
+    lab.whole(user, taken, "half a write to " + cls)
+    return taken.count(None)
+
+
+def cut(lab, user, daemon, op, cls, when, letter):
+    armed = lab.points[daemon]
+    armed.arm(when, op=op, cls=cls, device=lab.a.disk.point)
+    taken = [lab.lmtp(lab.a if letter == "a" else lab.b, user)]
+    points.wait_done(armed)
+    armed.disarm()
+    lab.a.crash()
+    lab.a.disk.unmount()
+    taken.append(lab.lmtp(lab.b, user))
+    lab.a.revive()
+    lab.whole(user, taken, "power cut at %s %s of %s" % (op, cls, daemon))
+
+
+def story(t, directory):
+    with Pair(timeout=TIMEOUT, postfix=False, disk=96 << 20, start=False) as pair:
+        try:
+            lab = Lab(t, pair, directory)
+            util.parallel(*(n.start for n in pair.nodes))
+            pair.wait_in_sync()
+            users = [pair.user("disk") for _ in range(3)]
+            unreadable(lab, users[0], users[1])
+            refused = sum(half(lab, users[1], *where) for where in (
+                ("syncd", "pwrite copy", "stage", lab.b), ("syncd", "write", "dovecot-uidlist", lab.b),
+                ("mailfs", "pwrite", "tmp", lab.a), ("mailfs", "pwrite", "dovecot-uidlist", lab.a)))
+            t.figure("half a write: %d refused", refused)
+            for where in CUTS:
+                cut(lab, users[2], *where)
+            t.figure("%d power cuts at a call", len(CUTS))
+        except BaseException:
+            pair.report_failure()
+            raise
+
+
+def test(t):
+    t.needs_mailfs()
+    directory = tempfile.mkdtemp(prefix="mailfs-disk-")
+    build = os.path.dirname(os.path.realpath(mailfs.bindir()))
+    os.environ["LAB_BIN"] = points.bindir(build, os.path.join(directory, "bin"))
+    os.environ["FAULT_DIR"] = directory
+    try:
+        story(t, directory)
+    finally:
+        shutil.rmtree(directory)
+
+
+case.main(test, own="none", seconds=120)
