@@ -56,9 +56,12 @@ class Disk:
                 except OSError:
                     pass
 
+    def is_full(self):
+        return os.path.exists(self.ballast)
+
     def free(self):
         """True if it was full."""
-        was = os.path.exists(self.ballast)
+        was = self.is_full()
         if was:
             os.unlink(self.ballast)
         return was
