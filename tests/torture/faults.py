@@ -197,7 +197,17 @@ def heal_dovecot(node):
 def heal_postfix(node):
     if not processes(node, "postfix/sbin/master"):
         util.poll("%s: end of Postfix's processes" % node.host, lambda: not postfix_left(node), 20)
+        util.poll(lambda: "%s: start of Postfix: %s" % (node.host, util.tail(node.log("postfix.start"), 0, 5)),
+                  lambda: started(node), 20)
+
+
+def started(node):
+    """It says no while one that it was told of is still ending."""
+    try:
         node.start("postfix")
+    except util.Fail:
+        return False
+    return True
 
 
 def postfix_left(node):
