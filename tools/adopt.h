@@ -20,6 +20,7 @@ struct adopt {
     const struct conf *conf;
     const struct conf_volume *volume;
     const char *dir;            /* absolute, without symbolic links */
+    const char *store;          /* where it is to be; without symbolic links if it is there */
     const char *dovecot_config; /* NULL: Dovecot's own default */
     int fd;                     /* of dir, O_RDONLY */
     dev_t dev;

@@ -22,6 +22,8 @@ KIND(mount, ERROR, "mount-point", "the directory cannot be moved",
 KIND(taken, ERROR, "taken", "the place it is to be moved to is taken",
      "only a directory that does not exist or is empty is used: name another one (for adopt: "
      "`store` in the configuration)");
+KIND(immutable, ERROR, "immutable", "the place it is to be moved to cannot be changed",
+     "chattr -i DIRECTORY: it was guarded as a mount point");
 KIND(paths, ERROR, "paths", "the directory and the configuration do not go together",
      "change `store`, `mount` or `state` in the configuration (mailfs.conf(5))");
 KIND(filesystem, ERROR, "file-system", "the file system cannot hold a store",

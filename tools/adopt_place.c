@@ -8,9 +8,11 @@
 #include <fcntl.h>
 #include <inttypes.h>
 #include <limits.h>
+#include <linux/fs.h>
 #include <linux/magic.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <sys/statfs.h>
 #include <sys/statvfs.h>
@@ -110,6 +112,16 @@ static bool is_empty(const char *path) {
     return empty;
 }
 
+/* The guard of a mount point (chattr +i), which is to go before that directory is replaced. */
+static bool is_immutable(const char *path) {
+    int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC), flags = 0;
+    bool yes = fd >= 0 && ioctl(fd, FS_IOC_GETFLAGS, &flags) == 0 && flags & FS_IMMUTABLE_FL;
+
+    if (fd >= 0)
+        close(fd);
+    return yes;
+}
+
 void adopt_check_target(struct adopt *a, const char *to) {
     char at[PATH_MAX];
     struct stat st;
@@ -119,6 +131,8 @@ void adopt_check_target(struct adopt *a, const char *to) {
         report_add(a->report, &kind_paths, a->dir, "it and %s lie within each other", to);
     else if (lstat(to, &st) == 0 && (!S_ISDIR(st.st_mode) || !is_empty(to)))
         report_add(a->report, &kind_taken, to, "it exists, and is no empty directory");
+    else if (is_immutable(to))
+        report_add(a->report, &kind_immutable, to, "%s", "");
     r = nearest(to, at, sizeof(at), &st);
     if (r < 0)
         report_add(a->report, &kind_unreadable, at, "%s", log_strerror(r));
@@ -137,8 +151,8 @@ void adopt_check_place(struct adopt *a) {
     if (conf_path_within(a->dir, v->state) || conf_path_within(v->state, a->dir))
         report_add(a->report, &kind_paths, v->state,
                    "the state and the directory lie within each other");
-    if (strcmp(a->dir, v->store) != 0)
-        adopt_check_target(a, v->store);
+    if (strcmp(a->dir, a->store) != 0)
+        adopt_check_target(a, a->store);
     if (strcmp(a->dir, v->mount) != 0 && conf_path_within(a->dir, v->mount))
         report_add(a->report, &kind_paths, v->mount, "the mount is inside the directory");
     check_room_at(a, a->dir, a->without_ids * BLOCK_BYTES + BEGIN_BYTES, true);

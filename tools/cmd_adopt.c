@@ -40,7 +40,7 @@ static void print_counts(const struct adopt *a) {
 }
 
 static bool moves(const struct adopt *a) {
-    return strcmp(a->dir, a->volume->store) != 0;
+    return strcmp(a->dir, a->store) != 0;
 }
 
 static void print_plan(const struct adopt *a, bool dry_run) {
@@ -51,7 +51,7 @@ static void print_plan(const struct adopt *a, bool dry_run) {
            a->without_ids == 0 ? " (they have them)" : "");
     if (moves(a))
         printf("%srename %s to %s, and leave an empty directory in its place\n", to, a->dir,
-               a->volume->store);
+               a->store);
     if (a->locks > 0)
         printf("%stake away %s left behind\n", to, human_count(a->locks, "lock", "locks", dirs));
 }
@@ -117,9 +117,9 @@ static int carry_out(struct adopt *a) {
                     "nothing was moved and no mail touched. When that is mended, run it again: it "
                     "goes on where it stopped");
     if (moves(a))
-        r = adopt_exchange(a->dir, a->volume->store);
+        r = adopt_exchange(a->dir, a->store);
     if (r < 0)
-        return fail(a->volume->store, "", r,
+        return fail(a->store, "", r,
                     "see where the mail is now (nothing is lost): it is in one of the two places");
     return CTL_DONE;
 }
@@ -158,7 +158,7 @@ static int adopt(struct adopt *a, const struct ctl_args *args) {
 }
 
 int command_adopt(const struct ctl_args *args) {
-    char err[CONF_ERR_MAX], dir[PATH_MAX];
+    char err[CONF_ERR_MAX], dir[PATH_MAX], store[PATH_MAX];
     struct adopt a = {.conf = args->conf, .dovecot_config = args->dovecot_config, .dir = dir};
     struct stat st;
     int rc;
@@ -170,6 +170,7 @@ int command_adopt(const struct ctl_args *args) {
     }
     if (!realpath(args->operands[0], dir))
         return fail(args->operands[0], "", -errno, "nothing was changed");
+    a.store = realpath(a.volume->store, store) ? store : a.volume->store;
     a.fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (a.fd < 0 || fstat(a.fd, &st) != 0)
         return fail(dir, "", -errno, "nothing was changed");

@@ -193,7 +193,10 @@ static int carry_out(struct adopt *a, const char *to) {
     if (to)
         r = adopt_exchange(a->dir, to);
     if (r < 0)
-        return fail(to, "", r, "the tree is a plain Maildir tree; it has not been moved");
+        return fail(
+            to, "", r,
+            "the store is a plain Maildir tree now, and has not been moved there: when that "
+            "is mended, move it (mv)");
     printf("%s is a plain Maildir tree. %s is of no use any more, but for the node's key.\n",
            to ? to : a->dir, a->volume->state);
     return CTL_DONE;
@@ -222,8 +225,8 @@ static int leave(struct adopt *a, const struct ctl_args *args) {
 }
 
 int command_leave(const struct ctl_args *args) {
-    struct adopt a = {.conf = args->conf};
-    char err[CONF_ERR_MAX];
+    char err[CONF_ERR_MAX], dir[PATH_MAX];
+    struct adopt a = {.conf = args->conf, .dir = dir};
     struct stat st;
     int rc;
 
@@ -236,7 +239,8 @@ int command_leave(const struct ctl_args *args) {
         fprintf(stderr, "mailfsctl: leave: DIR must be an absolute path\n");
         return CTL_USAGE;
     }
-    a.dir = a.volume->store;
+    if (!realpath(a.volume->store, dir))
+        return fail(a.volume->store, "", -errno, "nothing was changed");
     a.fd = open(a.dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (a.fd < 0 || fstat(a.fd, &st) != 0)
         return fail(a.dir, "", -errno, "nothing was changed");

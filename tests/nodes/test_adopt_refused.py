@@ -132,6 +132,28 @@ def places(t, top):
     t.equal(tree.run("adopt", tree.mail).returncode, 2, "a peer of this node's name")
 
 
+def links(t, top):
+    """The store behind a symbolic link is the same place, and whoever uses it is seen."""
+    tree = good(top, "links")
+    os.makedirs(os.path.join(tree.top, "disk"))
+    os.symlink(os.path.join(tree.top, "disk", "mail"), tree.store)
+    os.rename(tree.mail, os.path.join(tree.top, "disk", "mail"))
+    os.mkdir(tree.mail)
+    t.equal(tree.run("adopt", tree.store).returncode, 0, "adopt of a store behind a link")
+    os.mkdir(os.path.join(tree.store, ".mailfs"))
+    with subprocess.Popen(["sleep", "60"], cwd=tree.store + "/anna") as child:
+        try:
+            done = tree.run("leave")
+        finally:
+            child.kill()
+    t.check(done.returncode == 1 and "pid %d" % child.pid in done.stdout, "leave of one in use: %s", done)
+    util.run(["chattr", "+i", tree.mail])
+    done = tree.run("leave", tree.mail)
+    util.run(["chattr", "-i", tree.mail])
+    t.check(done.returncode == 1 and "chattr -i" in done.stdout, "leave to a guarded mount point: %s", done)
+    t.check(os.path.isdir(tree.store + "/.mailfs"), "it left all the same")
+
+
 def dovecot_settings(t, top):
     if not os.access("/usr/bin/doveconf", os.X_OK):
         return
@@ -214,6 +236,7 @@ def test(t):
     try:
         names(t, top)
         places(t, top)
+        links(t, top)
         dovecot_settings(t, top)
         disk(t, top)
     finally:
