@@ -39,7 +39,8 @@ static int raise_list(struct apply *a, enum replica_raise how) {
     }
     maildir_uidlist_free(list);
     free(text);
-    return r == -ENODATA ? -ENOENT : r; /* empty: Dovecot makes a new one */
+    /* Empty or broken: Dovecot makes a new one, with another UIDVALIDITY. */
+    return r == -ENODATA || r == -EBADMSG ? -ENOENT : r;
 }
 
 static int raise_mailbox(struct raise *r, const struct mailfs_id *dir) {

@@ -30,6 +30,7 @@ struct promotion {
     role_promoted_fn *done;
     void *arg;
     enum replica_raise raise;
+    bool force;
     size_t raised;
     struct invals inval;
     int err;
@@ -149,8 +150,10 @@ static void promotion_done(void *arg) {
         free(p);
         return;
     }
-    if (p->err != 0)
-        snprintf(why, sizeof why, "the next UIDs could not be raised: %s; see the log",
+    if (p->err != 0 && !p->force)
+        snprintf(why, sizeof why,
+                 "the next UID of some mailboxes, named in the log, could not be raised: %s; mend "
+                 "that, or use --force (there a UID can name another message than on the old node)",
                  log_strerror(p->err));
     else if ((p->err = become(v, false, highest_term(v) + 1)) != 0)
         snprintf(why, sizeof why, "%s/role cannot be written: %s", v->cv->state,
@@ -184,7 +187,7 @@ void role_promote(struct volume *v, bool force, role_promoted_fn *done, void *ar
         done(arg, -EBUSY, 0, why);
     } else {
         struct promotion *p = mem_new(sizeof *p);
-        *p = (struct promotion){.v = v, .done = done, .arg = arg};
+        *p = (struct promotion){.v = v, .force = force, .done = done, .arg = arg};
         p->raise = v->n_links > 0 && strcmp(v->conf->node, v->links[0]->cv->peer->name) < 0
                        ? REPLICA_RAISE_ODD
                        : REPLICA_RAISE_EVEN;

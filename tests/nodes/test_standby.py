@@ -94,11 +94,18 @@ def promotion(t, users):
     t.a.crash(silent=True)
     acked = run.end()
     t.b.wait_link(t.a, "alone", timeout=15)
+    break_uidlist(t, "spoilt")
     done = t.b.mailfs.ctl("promote")
     t.check("active" in done.stdout, "promote says %s", done.stdout)
     t.equal(t.b.status()["role"], "active", "role of b")
     late = {u: t.b.deliver(u, mail.message("to the promoted")) for u in users}
     return before, acked, late
+
+
+def break_uidlist(t, user):
+    """One file that the standby's disk has spoilt must not stand in the way of all users."""
+    with open(os.path.join(t.b.store, user, "Maildir", "dovecot-uidlist"), "w") as f:
+        f.write("3 V1700000000 N9\n2 :a\n1 :b\n")
 
 
 def fail_back(t, users, before, acked, late):
@@ -130,6 +137,8 @@ def test(t):
         work(t, user)
         same_stores(t, user)
     nobody_writes(t, users[0])
+    work(t, "spoilt")
+    same_stores(t, "spoilt")
     lag(t, users[1])
     fail_back(t, users, *promotion(t, users))
     for node in t.pair.nodes:           # the link's state and the volume's are of one store
