@@ -1,7 +1,7 @@
 /*
  * ops_name - making and removing names (renaming: ops_rename.c)
  *
- * Diagnostics: none; errors are replied.
+ * Diagnostics: a warning when an expunged message cannot be kept; errors are replied.
  */
 #include "req.h"
 
@@ -22,6 +22,7 @@
 #include "poke.h"
 #include "prepare.h"
 #include "upcall.h"
+#include "util/log.h"
 
 /* --- making
  * ---------------------------------------------------------------------------------------- */
@@ -191,6 +192,9 @@ static int remove_name(const struct spot *at, mode_t mode) {
         if (dir_path(at->w.cont, path, sizeof path) != 0)
             path[0] = '\0';
         r = io_undo_keep(vol.undo_fd, &at->w.id, path, dirfd, at->name);
+        if (r != 0 && r != -ENOENT)
+            log_warn_limited("%s: an expunged message cannot be kept (undelete): %s", path,
+                             log_strerror(r));
     }
     return r == 0 || r == -ENOENT ? r : io_unlink(dirfd, at->name);
 }

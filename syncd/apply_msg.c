@@ -19,6 +19,7 @@
 #include "io/undo.h"
 #include "maildir/name.h"
 #include "stage.h"
+#include "util/log.h"
 #include "util/str.h"
 
 /* A state as it stands in the store. */
@@ -306,14 +307,18 @@ int apply_msg_present(struct apply *a, const Mfp__OpMsg *op) {
 
 int apply_drop(struct state *st, const struct mailfs_id *dir, int dirfd, const char *name,
                bool hold) {
-    char path[1024];
+    char buf[1024];
+    const char *path = state_path(st, dir, buf, sizeof(buf)) + 1;
     bool keep;
     int r = -EOPNOTSUPP;
 
-    if (st->undo >= 0)
-        r = io_undo_keep(st->undo, dir, state_path(st, dir, path, sizeof(path)) + 1, dirfd, name);
+    if (st->undo_keeps)
+        r = io_undo_keep(st->undo, dir, path, dirfd, name);
     if (r == 0 || r == -ENOENT)
         return r;
+    if (r != -EOPNOTSUPP)
+        log_warn_limited("%s: an expunged message cannot be kept (undelete): %s", path,
+                         log_strerror(r));
     state_lock(st);
     keep = hold || st->keep_removed;
     state_unlock(st);

@@ -195,9 +195,11 @@ static int open_store(struct state *st, const char *path, bool undo) {
         return st->kept;
     if ((st->trash = open_own_dir(st->own, "trash")) < 0)
         return st->trash;
-    if (undo && (st->undo = io_undo_open(st->home)) < 0)
-        return st->undo;
-    return 0;
+    /* What was kept before `keep` was set to 0 is to go. */
+    st->undo_keeps = undo;
+    st->undo = undo ? io_undo_open(st->home)
+                    : io_open_beneath(st->home, IO_UNDO_NAME, O_RDONLY | O_DIRECTORY, 0);
+    return undo && st->undo < 0 ? st->undo : 0;
 }
 
 static int open_databases(struct state *st, const char *dir) {

@@ -116,7 +116,8 @@ struct state {
     struct state *main;          /* of a one-way link: the volume's own */
     int home;                    /* .mailfs */
     int own, stage, kept, trash; /* the same, or the link's part of it, and its directories */
-    int undo;                    /* .mailfs/undo; -1: what is removed is not kept */
+    int undo;                    /* .mailfs/undo; -1: nothing was ever kept */
+    bool undo_keeps;             /* what is removed goes there */
     struct db *db;
     struct marks *marks;
     struct kv_layer sent, proposed, agreed, frozen;

@@ -157,6 +157,8 @@ static void arm(struct undo *u) {
     uint64_t keep = u->v->cv->keep_s;
     struct timeval tv = {.tv_sec = keep < LOOK_S * 10 ? 1 : LOOK_S};
 
+    if (keep == 0 && u->counts.at != 0 && u->counts.messages == 0)
+        tv.tv_sec = PASS_MOST_S; /* a mailfs that was not started anew goes on keeping */
     if (!u->quiet)
         evtimer_add(u->timer, &tv);
 }
@@ -220,5 +222,7 @@ void undo_free(struct undo *u) {
 }
 
 void undo_counts(const struct undo *u, struct undo_counts *out) {
-    *out = u != NULL ? u->counts : (struct undo_counts){0};
+    *out = (struct undo_counts){0};
+    if (u != NULL && (u->v->cv->keep_s > 0 || u->counts.messages > 0))
+        *out = u->counts;
 }

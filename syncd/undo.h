@@ -22,7 +22,7 @@ struct undo_counts {
     int64_t at;     /* when that was counted, wall clock, seconds; 0: not yet */
 };
 
-/* NULL when the volume keeps nothing; the others allow it. */
+/* NULL when the volume has never kept anything; the others allow it. */
 struct undo *undo_new(struct volume *v);
 void undo_quiet(struct undo *u); /* nothing is begun any more */
 void undo_free(struct undo *u);  /* with the work queues drained */

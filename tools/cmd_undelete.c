@@ -148,8 +148,7 @@ static void list_box(const struct undo_set *set, const struct undo_mailbox *box,
 /* ---- putting back ------------------------------------------------------------------- */
 
 static void restore_one(const struct undo_set *set, const struct undo_mailbox *box,
-                        const struct undo_message *m, const struct undo_target *to,
-                        struct choice *c) {
+                        const struct undo_message *m, struct undo_target *to, struct choice *c) {
     int r;
 
     c->chosen++;
@@ -227,7 +226,12 @@ static int undelete(struct choice *c) {
             restore_box(&set, &set.boxes[i], c);
     }
     undo_set_free(&set);
-    return c->args->list ? CTL_DONE : print_result(c);
+    if (!c->args->list)
+        return print_result(c);
+    if (c->chosen == 0)
+        fprintf(stderr, "mailfsctl: nothing is kept%s%s\n", c->path ? " of " : "",
+                c->path ? c->path : "");
+    return CTL_DONE;
 }
 
 static int usage(const char *what) {

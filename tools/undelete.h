@@ -57,7 +57,7 @@ void undo_target_close(struct undo_target *t);
  * kept one is forgotten); or -errno.
  */
 int undo_restore(const struct undo_set *set, const struct undo_mailbox *box,
-                 const struct undo_message *msg, const struct undo_target *to);
+                 const struct undo_message *msg, struct undo_target *to);
 
 /* "2h", "3d" (ago), "2026-11-28", "2026-11-28 14:05" (local time). 0 or -EINVAL. */
 int undo_time_parse(const char *text, int64_t now, int64_t *out);

@@ -174,6 +174,24 @@ static bool is_there(const struct undo_target *to, const char *base) {
     return to->n > 0 && bsearch(&base, to->bases, to->n, sizeof(*to->bases), text_cmp);
 }
 
+/* A message may be kept twice: with other flags, when it was moved out, in, and out again. */
+static int note_base(struct undo_target *to, const char *base) {
+    char **v = realloc(to->bases, (to->n + 1) * sizeof(*v));
+    size_t i = to->n;
+
+    if (!v)
+        return -ENOMEM;
+    to->bases = v;
+    while (i > 0 && strcmp(v[i - 1], base) > 0)
+        i--;
+    memmove(v + i + 1, v + i, (to->n - i) * sizeof(*v));
+    v[i] = strdup(base);
+    if (!v[i])
+        return -ENOMEM;
+    to->n++;
+    return 0;
+}
+
 /* Keyword letters mean what the mailbox's dovecot-keywords says: not the new one's. */
 static int new_name(const struct undo_message *msg, const char *base, bool keywords,
                     char out[MAILDIR_NAME_MAX + 1]) {
@@ -216,9 +234,9 @@ static int copy_to(int from, const struct undo_message *msg, int tmp, const char
 }
 
 static int deliver(int from, const struct undo_message *msg, const struct undo_target *to,
-                   const char *base) {
+                   bool keywords, const char *base) {
     char name[MAILDIR_NAME_MAX + 1];
-    int r = new_name(msg, base, !to->made, name), dir;
+    int r = new_name(msg, base, keywords, name), dir;
 
     if (r < 0)
         return r;
@@ -233,7 +251,7 @@ static int deliver(int from, const struct undo_message *msg, const struct undo_t
 }
 
 int undo_restore(const struct undo_set *set, const struct undo_mailbox *box,
-                 const struct undo_message *msg, const struct undo_target *to) {
+                 const struct undo_message *msg, struct undo_target *to) {
     char hex[MAILFS_ID_HEX], base[256];
     int r = undo_new_base(msg->name, base), dir, fd;
     bool there;
@@ -245,9 +263,11 @@ int undo_restore(const struct undo_set *set, const struct undo_mailbox *box,
         return dir;
     there = is_there(to, base);
     fd = there ? 0 : io_open_beneath(dir, msg->name, O_RDONLY, 0);
-    r = fd < 0 ? fd : there ? -EEXIST : deliver(fd, msg, to, base);
+    r = fd < 0 ? fd : there ? -EEXIST : deliver(fd, msg, to, !to->made && !box->deleted, base);
     if (fd > 0)
         close(fd);
+    if (r == 0)
+        r = note_base(to, base);
     if (r == 0 || r == -EEXIST)
         (void)io_unlink(dir, msg->name);
     close(dir);

@@ -59,6 +59,8 @@ int io_undo_keep(int undo, const struct mailfs_id *dir, const char *path, int di
             r = make_dir(undo, hex, path);
             if (r == 0) /* so it is the message that is not there */
                 return -ENOENT;
+            if (r == -ENOENT) /* somebody has removed .mailfs/undo */
+                return -ESTALE;
             r = r > 0 ? 0 : r;
         } else {
             return r;

@@ -104,26 +104,37 @@ def mailboxes(t, user):
     t.check(have["INBOX"] >= 5 and have["Work"] >= 4 and have["Sent"] == 1, "rm -rf undone: %s", have)
 
 
-def expires(t, user):
-    """With keep = 2s, on a alone; and 0: nothing is kept."""
+def keeps_for(t, keep):
     t.a.stop("dovecot", "mailfs", "syncd")
-    t.a.mailfs.keep = "2s"
-    t.pair.configure()
-    t.a.start("syncd", "mailfs", "dovecot")
-    util.poll(lambda: "a still keeps %s" % kept(t.a), lambda: not kept(t.a), 15)
-    util.poll(lambda: "status of a: %s" % t.a.status(),
-              lambda: ((t.a.status() or {}).get("expunged") or {}).get("messages") == 0)
-    t.a.stop("dovecot", "mailfs", "syncd")
-    t.a.mailfs.keep = "0"
+    t.a.mailfs.keep = keep
     t.pair.configure()
     t.a.start("syncd", "mailfs", "dovecot")
     t.pair.wait_in_sync()
+
+
+def expunge_all(t, user):
     t.a.deliver(user, mail.message())
     with t.a.imap(user, mailbox="INBOX") as client:
         client.store("1:*", "+FLAGS", "\\Deleted")
         client.expunge()
     t.wait_equal(user)
+
+
+def expires(t, user):
+    """With keep = 0, on a alone: nothing is kept, and what was kept before goes. With 2s: for a while."""
+    expunge_all(t, user)
+    t.check(kept(t.a), "a keeps nothing, before")
+    keeps_for(t, "0")
+    util.poll(lambda: "a still keeps %s" % kept(t.a), lambda: not kept(t.a), 15)
+    expunge_all(t, user)
     t.equal(kept(t.a), {}, "kept with keep = 0")
+    said = undelete(t.a, "--list", "%s/Maildir" % user)
+    t.check("nothing is kept" in said.stderr, "list of nothing: %s", said)
+    keeps_for(t, "2s")
+    expunge_all(t, user)
+    util.poll(lambda: "status of a: %s" % t.a.status(),
+              lambda: ((t.a.status() or {}).get("expunged") or {}).get("messages") == 0)
+    t.equal(kept(t.a), {}, "kept after two seconds")
 
 
 def test(t):

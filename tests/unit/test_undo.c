@@ -102,6 +102,15 @@ static void another_link_of_the_same(void **state) {
     assert_int_equal(kept_size("m"), 3);
 }
 
+/* An administrator who makes room by hand: -ENOENT would mean that the message has gone. */
+static void the_place_is_gone(void **state) {
+    assert_int_equal(unlinkat(own, IO_UNDO_NAME, AT_REMOVEDIR), 0);
+    put("m", "one");
+    assert_int_equal(keep("m"), -ESTALE);
+    assert_true(is_in_cur("m"));
+    assert_int_equal(unlinkat(cur, "m", 0), 0);
+}
+
 static void longest_name(void **state) {
     char name[256];
     memset(name, 'x', 255);
@@ -109,6 +118,40 @@ static void longest_name(void **state) {
     put(name, "long");
     assert_int_equal(keep(name), 0);
     assert_int_equal(kept_size(name), 4);
+}
+
+static bool is_there(const char *path) {
+    return faccessat(own, path, F_OK, 0) == 0;
+}
+
+/* Moved out, in, and out again with another flag: one message, though it is kept twice. Letters of
+ * keywords mean something in the mailbox that they were given in only. */
+static void it_is_put_back(void **state) {
+    struct undo_set set = {.fd = undo};
+    struct undo_mailbox mailbox = {.id = box};
+    char first[] = "m:2,Sa", second[] = "m:2,STa", other[] = "n:2,Sa";
+    struct undo_message one = {.name = first}, two = {.name = second};
+    struct undo_target to;
+    put(first, "one");
+    assert_int_equal(fstatat(cur, first, &one.st, 0), 0);
+    two.st = one.st;
+    assert_int_equal(keep(first), 0);
+    put(second, "one");
+    assert_int_equal(keep(second), 0);
+    assert_int_equal(mkdirat(own, "new", 0700), 0);
+    assert_int_equal(mkdirat(own, "tmp", 0700), 0);
+    assert_int_equal(undo_target_open(top, "", &one.st, &to), 0);
+    assert_int_equal(undo_restore(&set, &mailbox, &one, &to), 0);
+    assert_int_equal(undo_restore(&set, &mailbox, &two, &to), -EEXIST);
+    assert_true(is_there("cur/m.undeleted:2,Sa"));
+    assert_false(is_there("cur/m.undeleted:2,STa"));
+    mailbox.deleted = true; /* and somebody has made one of this name */
+    one.name = other;
+    put(other, "one");
+    assert_int_equal(keep(other), 0);
+    assert_int_equal(undo_restore(&set, &mailbox, &one, &to), 0);
+    assert_true(is_there("cur/n.undeleted:2,S"));
+    undo_target_close(&to);
 }
 
 static void it_is_cleared_away(void **state) {
@@ -171,7 +214,9 @@ int main(void) {
         cmocka_unit_test_setup_teardown(it_is_moved, setup, teardown),
         cmocka_unit_test_setup_teardown(the_same_name_again, setup, teardown),
         cmocka_unit_test_setup_teardown(another_link_of_the_same, setup, teardown),
+        cmocka_unit_test_setup_teardown(the_place_is_gone, setup, teardown),
         cmocka_unit_test_setup_teardown(longest_name, setup, teardown),
+        cmocka_unit_test_setup_teardown(it_is_put_back, setup, teardown),
         cmocka_unit_test_setup_teardown(it_is_cleared_away, setup, teardown),
         cmocka_unit_test(names),
         cmocka_unit_test(times),
