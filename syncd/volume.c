@@ -105,11 +105,14 @@ bool volume_is_watched(const struct volume *v) {
     return (v->main != NULL ? v->main->cv : v->cv)->mode == CONF_MODE_WATCH;
 }
 
-static int dir_check(const char *path, const char *what, char *err, size_t errsize) {
+static int dir_check(const struct conf_volume *cv, bool state, char *err, size_t errsize) {
+    const char *path = state ? cv->state : cv->store;
     struct stat sb;
     int r = stat(path, &sb) != 0 ? -errno : S_ISDIR(sb.st_mode) ? 0 : -ENOTDIR;
     if (r != 0)
-        snprintf(err, errsize, "%s: %s: %s", what, path, log_strerror(r));
+        snprintf(err, errsize, "volume %s: %s %s: %s; %s", cv->name, state ? "state" : "store",
+                 path, log_strerror(r),
+                 state ? "mailfsctl init makes it" : "create it, owned by the user of the mail");
     return r;
 }
 
@@ -294,9 +297,9 @@ size_t volume_places(const struct conf_volume *cv) {
 int volume_open(struct engine *engine, const struct conf_volume *cv, char *err, size_t errsize) {
     struct volume *v = volume_new(engine, cv);
     snprintf(err, errsize, "volume %s: cannot be opened", cv->name);
-    int r = dir_check(cv->state, "state", err, errsize);
+    int r = dir_check(cv, true, err, errsize);
     if (r == 0)
-        r = dir_check(cv->store, "store", err, errsize);
+        r = dir_check(cv, false, err, errsize);
     if (r == 0)
         r = disk_begin(v, err, errsize);
     v->links = mem_new((cv->n_links + 1) * sizeof *v->links);
