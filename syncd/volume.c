@@ -297,7 +297,10 @@ size_t volume_places(const struct conf_volume *cv) {
 int volume_open(struct engine *engine, const struct conf_volume *cv, char *err, size_t errsize) {
     struct volume *v = volume_new(engine, cv);
     snprintf(err, errsize, "volume %s: cannot be opened", cv->name);
-    int r = dir_check(cv, true, err, errsize);
+    const char *lacks = conf_volume_lacks(cv);
+    int r = lacks != NULL ? -EINVAL : dir_check(cv, true, err, errsize);
+    if (lacks != NULL)
+        snprintf(err, errsize, "volume %s: %s", cv->name, lacks);
     if (r == 0)
         r = dir_check(cv, false, err, errsize);
     if (r == 0)

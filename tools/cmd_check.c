@@ -26,35 +26,61 @@ static void note_missing_dir(const struct conf_volume *v, const char *what, cons
 }
 
 /* The commonest mistake with fingerprints is to paste one's own. */
+static int check_fingerprint(const struct conf *conf, const struct conf_volume *v,
+                             const struct conf_peer *p, const struct cert_fingerprint *own) {
+    struct cert_fingerprint theirs;
+
+    memcpy(theirs.sha256, p->fingerprint, sizeof(theirs.sha256));
+    if (!cert_fingerprint_equal(own, &theirs))
+        return CTL_DONE;
+    fprintf(stderr,
+            "%s: volume \"%s\": the fingerprint of \"%s\" is this node's own; "
+            "run 'mailfsctl fingerprint' on %s and take that one\n",
+            conf->path, v->name, p->name, p->name);
+    return CTL_USAGE;
+}
+
 static int check_fingerprints(const struct conf *conf, const struct conf_volume *v) {
-    struct cert_fingerprint own, peer;
+    struct cert_fingerprint own;
     char err[ERR_MAX];
+    int rc = CTL_DONE;
 
     if (cert_fingerprint_load(v->state, &own, err, sizeof(err)) != 0) {
         printf("volume %s: note: %s (mailfsctl init makes it)\n", v->name, err);
         return CTL_DONE;
     }
-    if (!v->peer)
-        return CTL_DONE;
-    memcpy(peer.sha256, v->peer->fingerprint, sizeof(peer.sha256));
-    if (!cert_fingerprint_equal(&own, &peer))
-        return CTL_DONE;
-    fprintf(stderr,
-            "%s: volume \"%s\": the fingerprint of peer \"%s\" is this node's own; "
-            "run 'mailfsctl fingerprint' on %s and take that one\n",
-            conf->path, v->name, v->peer->name, v->peer->name);
-    return CTL_USAGE;
+    if (v->peer)
+        rc = check_fingerprint(conf, v, v->peer, &own);
+    for (size_t i = 0; rc == CTL_DONE && i < v->n_links; i++)
+        rc = check_fingerprint(conf, v, &v->links[i], &own);
+    return rc;
+}
+
+/* "peer mx-b (timeout 3 s), one-way links with mx-c, mx-d" */
+static void print_others(const struct conf_volume *v) {
+    if (v->peer)
+        printf("peer %s (timeout %g s)", v->peer->name, v->peer->timeout_ms / 1000.0);
+    else
+        printf("no peer");
+    for (size_t i = 0; i < v->n_links; i++)
+        printf("%s %s", i == 0 ? ", one-way links with" : ",", v->links[i].name);
+    printf("\n");
 }
 
 static int check_volume(const struct conf *conf, const struct conf_volume *v) {
-    printf("volume %s: store %s, mount %s, commit = %s, ", v->name, v->store, v->mount,
-           conf_commit_name(v->commit));
-    if (v->peer)
-        printf("peer %s (timeout %g s)\n", v->peer->name, v->peer->timeout_ms / 1000.0);
-    else
-        printf("no peer\n");
+    const char *lacks = conf_volume_lacks(v);
+
+    printf("volume %s: mode = %s, store %s, ", v->name, conf_mode_name(v->mode), v->store);
+    if (v->mode != CONF_MODE_WATCH)
+        printf("mount %s, commit = %s, ", v->mount, conf_commit_name(v->commit));
+    print_others(v);
     note_missing_dir(v, "store", v->store);
-    note_missing_dir(v, "mount point", v->mount);
+    if (v->mode != CONF_MODE_WATCH)
+        note_missing_dir(v, "mount point", v->mount);
+    if (lacks) {
+        fprintf(stderr, "%s: volume \"%s\": %s\n", conf->path, v->name, lacks);
+        return CTL_USAGE;
+    }
     return check_fingerprints(conf, v);
 }
 

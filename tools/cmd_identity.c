@@ -56,6 +56,11 @@ static int make_state_dir(const char *path) {
     return rc;
 }
 
+/* What this node is to the other. */
+static const char *block_kind(enum conf_mode mode) {
+    return mode == CONF_MODE_STANDBY ? "standby" : mode == CONF_MODE_WATCH ? "source" : "peer";
+}
+
 /* How the other node reaches this one, as far as the configuration tells. */
 static void print_peer_block(const struct conf *conf, const struct conf_volume *v,
                              const char *fingerprint) {
@@ -66,12 +71,16 @@ static void print_peer_block(const struct conf *conf, const struct conf_volume *
 
     snprintf(at.host, sizeof(at.host), "%s", guess ? conf->node : v->listen.host);
     addr_format(&at, text);
-    printf("For the volume \"%s\" in the other node's configuration:\n\n"
-           "    peer \"%s\" {\n"
+    printf("For the volume \"%s\" in the other node's configuration%s:\n\n"
+           "    %s \"%s\" {\n"
            "        address     = \"%s\"%s\n"
            "        fingerprint = \"%s\"\n"
            "    }\n",
-           v->name, conf->node, text, guess ? "    # where it reaches this node" : "", fingerprint);
+           v->name,
+           v->mode == CONF_MODE_ACTIVE ? " (\"source\" instead of \"peer\" if that is a standby)"
+                                       : "",
+           block_kind(v->mode), conf->node, text, guess ? "    # where it reaches this node" : "",
+           fingerprint);
 }
 
 static int init_volume(const struct conf *conf, const struct conf_volume *v) {

@@ -243,9 +243,6 @@ static int check_watch(const struct conf_volume *v, char *why, size_t n) {
             "volume \"%s\": a store that is only watched has no peer; let another node follow it: "
             "standby \"%s\" { ... }",
             v->name, v->peer->name);
-    else if (v->n_links == 0)
-        snprintf(why, n, "volume \"%s\": mode = \"watch\" needs a block standby \"NODE\" { ... }",
-                 v->name);
     else if (v->mount[0] != '\0')
         snprintf(why, n,
                  "volume \"%s\": mode = \"watch\" has no mount: the mail daemons work in the store "
@@ -265,16 +262,20 @@ static int check_mode(const struct conf_volume *v, char *why, size_t n) {
     }
     if (v->mode != CONF_MODE_STANDBY)
         return 0;
-    if (v->peer != NULL)
-        snprintf(why, n,
-                 "volume \"%s\": a standby has no peer; name the node it copies in a block "
-                 "source \"%s\" { ... }",
-                 v->name, v->peer->name);
-    else if (v->n_links == 0)
-        snprintf(why, n, "volume \"%s\": a standby needs a block source \"NODE\" { ... }", v->name);
-    else
+    if (v->peer == NULL)
         return 0;
+    snprintf(why, n,
+             "volume \"%s\": a standby has no peer; name the node it copies in a block "
+             "source \"%s\" { ... }",
+             v->name, v->peer->name);
     return -EINVAL;
+}
+
+const char *conf_volume_lacks(const struct conf_volume *v) {
+    if (v->n_links > 0 || v->mode == CONF_MODE_ACTIVE)
+        return NULL;
+    return v->mode == CONF_MODE_WATCH ? "mode = \"watch\" needs a block standby \"NODE\" { ... }"
+                                      : "mode = \"standby\" needs a block source \"NODE\" { ... }";
 }
 
 /* Everybody this volume knows is somebody else. */

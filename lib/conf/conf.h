@@ -94,6 +94,10 @@ int conf_duration_parse(const char *s, uint64_t *seconds);
 /* "host:port", "[v6]:port", "*:port". 0, or -EINVAL and *why = what is wrong (static text). */
 int conf_addr_parse(const char *s, struct conf_addr *addr, const char **why);
 
+/* What a volume cannot do without, but mailfsctl init can: the other node's fingerprint is not
+ * known yet. NULL: nothing. */
+const char *conf_volume_lacks(const struct conf_volume *v);
+
 /*
  * Is inner the same as outer, or below it? Both as conf_load() leaves paths: no "//", "." or "..".
  */

@@ -198,7 +198,6 @@ static const struct {
     {3, "commit must be disk, memory or async", V "commit = disc\n" END},
     /* one-way links */
     {3, "mode must be active, standby or watch", V "mode = passive\n" END},
-    {7, "a standby needs a block source", V PATHS LISTEN "mode = standby\n" END},
     {8, "a standby has no peer; name the node it copies in a block source \"b\"",
      V PATHS LISTEN "mode = standby\n" PEER ADDR FPRINT END END},
     {6, "has a peer, standby or source but no 'listen'",
@@ -211,8 +210,6 @@ static const struct {
     /* a store that is watched */
     {7, "is only watched has no peer; let another node follow it: standby \"b\"",
      V "store = /a/s\nstate = /a/t\n" LISTEN "mode = watch\n" PEER ADDR FPRINT END END},
-    {6, "mode = \"watch\" needs a block standby",
-     V "store = /a/s\nstate = /a/t\n" LISTEN "mode = watch\n" END},
     {7, "mode = \"watch\" has no mount: the mail daemons work in the store itself",
      V PATHS LISTEN "mode = watch\nstandby c {\n" ADDR FPRINT END END},
     {6, "volume \"v\" has no 'mount'; add it", V "store = /a/s\nstate = /a/t\n" LISTEN END},
@@ -265,6 +262,15 @@ static void test_links(void **state) {
     assert_int_equal(c->volumes[0].mode, CONF_MODE_STANDBY);
     assert_null(c->volumes[0].peer);
     assert_int_equal(c->volumes[0].n_links, 1);
+    assert_null(conf_volume_lacks(&c->volumes[0]));
+    conf_free(c);
+    /* before the fingerprints are exchanged */
+    assert_int_equal(conf_parse("f", V PATHS LISTEN "mode = standby\n" END, &c, err), 0);
+    assert_non_null(strstr(conf_volume_lacks(&c->volumes[0]), "source"));
+    conf_free(c);
+    assert_int_equal(
+        conf_parse("f", V "store = /a/s\nstate = /a/t\n" LISTEN "mode = watch\n" END, &c, err), 0);
+    assert_non_null(strstr(conf_volume_lacks(&c->volumes[0]), "standby"));
     conf_free(c);
 }
 
