@@ -1,4 +1,4 @@
-"""Many users whose INBOXes all change on both sides, so that there is much to merge."""
+"""Many users whose INBOXes all change on both sides, and folders of many messages."""
 
 import os
 import re
@@ -21,6 +21,21 @@ def everyone(node, names, subject):
             raise util.Fail("%s: %s" % (node.host, bad[0]))
         ids.update(dict.fromkeys(names[at:at + 55], mail.message_id(text)))
     return ids
+
+
+def fill(client, folder, count):
+    """Messages in a new folder: a few appended, then copied within it until there are enough."""
+    first = 125
+    client.create(folder)
+    for i in range(first):
+        client.append(folder, mail.message("many %d" % i))
+    client.select(folder)
+    have = first
+    while have < count:
+        part = min(have, count - have)
+        client.copy("1:%d" % part, folder)
+        client.noop()
+        have += part
 
 
 def merged(t, since):

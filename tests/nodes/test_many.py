@@ -8,27 +8,10 @@ import os
 import sys
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.realpath(__file__)), ".."))
-from lab import case, mail, outage, util  # noqa: E402
+from lab import case, crowd, outage, util  # noqa: E402
 
 
 COUNT = 20000
-FIRST = 125
-
-
-def fill(client):
-    """20,000 messages: a few appended, then copied within the folder until there are enough."""
-    client.create("Many")
-    client.create("Copies")
-    for i in range(FIRST):
-        client.append("Many", mail.message("many %d" % i))
-    client.select("Many")
-    have = FIRST
-    while have < COUNT:
-        part = min(have, COUNT - have)
-        client.copy("1:%d" % part, "Many")
-        client.noop()
-        have += part
-    return client.select("Many")["exists"]
 
 
 def parted(t):
@@ -61,7 +44,9 @@ def unseen(client):
 def work(t, user):
     with t.a.imap(user, timeout=50) as on_a, t.b.imap(user, timeout=50) as on_b:
         start = util.now()
-        t.equal(fill(on_a), COUNT, "messages on a")
+        on_a.create("Copies")
+        crowd.fill(on_a, "Many", COUNT)
+        t.equal(on_a.select("Many")["exists"], COUNT, "messages on a")
         t.figure("filled in %.1f s", util.now() - start)
         start = util.now()
         util.poll("20,000 messages on b", lambda: "Many" in on_b.list() and

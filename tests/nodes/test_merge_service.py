@@ -17,7 +17,6 @@ from lab import case, compare, crowd, follow, mail, storm, util  # noqa: E402
 COUNT = 220
 LONG = os.environ.get("LAB_LONG") == "1"
 BIG = 20000 if LONG else 1000
-FIRST = 125
 
 
 class Work(util.Thread):
@@ -41,19 +40,6 @@ class Work(util.Thread):
     def end(self):
         self.going = False
         self.join()
-
-
-def fill(client):
-    client.create("Many")
-    for i in range(FIRST):
-        client.append("Many", mail.message("many %d" % i))
-    client.select("Many")
-    have = FIRST
-    while have < BIG:
-        part = min(have, BIG - have)
-        client.copy("1:%d" % part, "Many")
-        client.noop()
-        have += part
 
 
 def change_large(node, user, first):
@@ -123,7 +109,7 @@ def test(t):
     large = t.pair.user("large")
     sent = [crowd.everyone(t.a, users, "before")]
     with t.a.imap(large, timeout=60) as client:
-        fill(client)
+        crowd.fill(client, "Many", BIG)
     with t.b.imap(large, timeout=60) as client:
         util.poll("%d messages on b" % BIG, lambda: "Many" in client.list() and
                   client.select("Many")["exists"] == BIG, 60)

@@ -5,7 +5,7 @@ import os
 import sys
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.realpath(__file__)), ".."))
-from lab import case, compare, mail, net, util  # noqa: E402
+from lab import case, compare, mail, net, util, wire  # noqa: E402
 
 
 import socket  # noqa: E402
@@ -46,7 +46,7 @@ class Mute:
                     sock = self.context.wrap_socket(sock, server_side=True)
                     self.kept.append(sock)
                 if self.steps == "hello":
-                    sock.sendall(struct.pack(">I", 0) + hello())
+                    sock.sendall(struct.pack(">I", 0) + wire.hello("mx-b"))
             except OSError:
                 pass
 
@@ -55,28 +55,6 @@ class Mute:
         self.thread.join()
         for sock in self.kept + [self.sock]:
             sock.close()
-
-
-def varint(number):
-    out = b""
-    while number > 127:
-        out += bytes([number & 127 | 128])
-        number >>= 7
-    return out + bytes([number])
-
-
-def field(tag, value):
-    if isinstance(value, int):
-        return varint(tag << 3) + varint(value)
-    return varint(tag << 3 | 2) + varint(len(value)) + value
-
-
-def hello():
-    """A frame with b's Hello (lib/wire/peer.proto)."""
-    inner = (field(1, 1) + field(2, 1) + field(3, b"mx-b") + field(4, b"mail") + field(5, 12345) +
-             field(6, b"0123456789abcdef"))
-    frame = field(1, inner)
-    return struct.pack(">I", len(frame)) + frame
 
 
 def met(t, user, steps):

@@ -5,35 +5,11 @@ import os
 import sys
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.realpath(__file__)), ".."))
-from lab import case, mail, net, util  # noqa: E402
+from lab import case, mail, net, util, wire  # noqa: E402
 
 
 import socket  # noqa: E402
 import ssl  # noqa: E402
-import struct  # noqa: E402
-
-
-def varint(number):
-    out = b""
-    while number > 127:
-        out += bytes([number & 127 | 128])
-        number >>= 7
-    return out + bytes([number])
-
-
-def field(tag, value):
-    """One field of a protobuf message: a number, or bytes."""
-    if isinstance(value, int):
-        return varint(tag << 3) + varint(value)
-    return varint(tag << 3 | 2) + varint(len(value)) + value
-
-
-def hello(version):
-    """A frame with a Hello (lib/wire/peer.proto) of versions `version` only."""
-    inner = (field(1, version) + field(2, version) + field(3, b"mx-a") + field(4, b"mail") +
-             field(5, 12345) + field(6, b"0123456789abcdef"))
-    frame = field(1, inner)
-    return struct.pack(">I", len(frame)) + frame
 
 
 def dial(t):
@@ -65,7 +41,7 @@ def test(t):
     t.a.stop("syncd")
     t.b.wait_state("alone")
     with dial(t) as sock:
-        sock.sendall(hello(99))
+        sock.sendall(wire.hello("mx-a", 99))
         wait_closed(sock)
     util.poll(lambda: "last_error about the version: %s" % t.b.status(),
               lambda: "version" in ((t.b.status() or {}).get("last_error") or "").lower())
