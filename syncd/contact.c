@@ -341,7 +341,8 @@ static void conn_hello(struct conn *conn, const Mfp__Hello *hello) {
         return;
     }
     v->met = true;
-    v->other_standby = hello->standby;
+    /* An active node of a lower term follows as soon as it reads our Hello (role_meet). */
+    v->other_standby = hello->standby || (v->main != NULL && hello->term < role_of(v).term);
     v->other_term = hello->term;
     v->peer_verifies = hello->verifies;
     if (!v->ready || v->stopping) {

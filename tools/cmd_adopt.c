@@ -168,6 +168,14 @@ int command_adopt(const struct ctl_args *args) {
         fprintf(stderr, "%s (-V)\n", err);
         return CTL_USAGE;
     }
+    if (a.volume->mode == CONF_MODE_WATCH) {
+        fprintf(
+            stderr,
+            "mailfsctl: volume %s is only watched (mode = \"watch\"): its store stays as it is, "
+            "nothing is to be adopted\n",
+            a.volume->name);
+        return CTL_USAGE;
+    }
     if (!realpath(args->operands[0], dir))
         return fail(args->operands[0], "", -errno, "nothing was changed");
     a.store = realpath(a.volume->store, store) ? store : a.volume->store;

@@ -129,6 +129,17 @@ def fail_back(t, users, before, acked, late):
     same_stores(t, user)
 
 
+def back_by_force(t, user):
+    """While the active node is connected: it follows, and each knows what the other is."""
+    done = t.a.mailfs.ctl("promote", "--force")
+    t.check("active" in done.stdout, "promote --force says %s", done.stdout)
+    util.poll("b is a standby", lambda: (t.b.status() or {}).get("role") == "standby", 20)
+    in_sync(t)
+    t.equal([t.a.link(t.b)["role"], t.b.link(t.a)["role"]], ["standby", "active"], "roles at the other end")
+    t.a.deliver(user, mail.message("to the first one again"))
+    same_stores(t, user)
+
+
 def test(t):
     t.needs_mailfs()
     bring_up(t)
@@ -141,6 +152,7 @@ def test(t):
     same_stores(t, "spoilt")
     lag(t, users[1])
     fail_back(t, users, *promotion(t, users))
+    back_by_force(t, users[0])
     for node in t.pair.nodes:           # the link's state and the volume's are of one store
         t.check(not any("does not belong to this store" in line for line in
                         util.tail(node.log("syncd"), 0, 100000)), "%s: a state was forgotten", node.host)
