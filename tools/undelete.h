@@ -53,8 +53,8 @@ void undo_target_close(struct undo_target *t);
 
 /*
  * Delivers a copy of the message, with its date, owner and flags, under a name that both nodes
- * would give it, and forgets the one that was kept. 0; -EEXIST: it has been put back already (the
- * kept one is forgotten); or -errno.
+ * would give it, and forgets the one that was kept. 0; -EEXIST: it has been put back already, and
+ * may have been expunged again, which is kept then (this one is forgotten); or -errno.
  */
 int undo_restore(const struct undo_set *set, const struct undo_mailbox *box,
                  const struct undo_message *msg, struct undo_target *to);

@@ -174,6 +174,15 @@ static bool is_there(const struct undo_target *to, const char *base) {
     return to->n > 0 && bsearch(&base, to->bases, to->n, sizeof(*to->bases), text_cmp);
 }
 
+/* It was put back (on the other node, say), and expunged again: that one is to be put back. Under
+ * this name it has been shown as expunged. */
+static bool went_again(const struct undo_mailbox *box, const char *base) {
+    for (size_t i = 0; i < box->n; i++)
+        if (maildir_name_same_base(box->msgs[i].name, base))
+            return true;
+    return false;
+}
+
 /* A message may be kept twice: with other flags, when it was moved out, in, and out again. */
 static int note_base(struct undo_target *to, const char *base) {
     char **v = realloc(to->bases, (to->n + 1) * sizeof(*v));
@@ -261,7 +270,7 @@ int undo_restore(const struct undo_set *set, const struct undo_mailbox *box,
     dir = adopt_open_dir(set->fd, mailfs_id_format(&box->id, hex));
     if (dir < 0)
         return dir;
-    there = is_there(to, base);
+    there = is_there(to, base) || went_again(box, base);
     fd = there ? 0 : io_open_beneath(dir, msg->name, O_RDONLY, 0);
     r = fd < 0 ? fd : there ? -EEXIST : deliver(fd, msg, to, !to->made && !box->deleted, base);
     if (fd > 0)

@@ -129,7 +129,8 @@ static bool is_there(const char *path) {
 static void it_is_put_back(void **state) {
     struct undo_set set = {.fd = undo};
     struct undo_mailbox mailbox = {.id = box};
-    char first[] = "m:2,Sa", second[] = "m:2,STa", other[] = "n:2,Sa";
+    char first[] = "m:2,Sa", second[] = "m:2,STa", other[] = "n:2,Sa", old[] = "o:2,S";
+    char again[] = "o.undeleted:2,S";
     struct undo_message one = {.name = first}, two = {.name = second};
     struct undo_target to;
     put(first, "one");
@@ -151,6 +152,18 @@ static void it_is_put_back(void **state) {
     assert_int_equal(keep(other), 0);
     assert_int_equal(undo_restore(&set, &mailbox, &one, &to), 0);
     assert_true(is_there("cur/n.undeleted:2,S"));
+    /* put back on the other node, and expunged again: never under that name again */
+    struct undo_message both[] = {{.name = again, .st = one.st}, {.name = old, .st = one.st}};
+    mailbox.msgs = both;
+    mailbox.n = 2;
+    put(old, "one");
+    put(again, "one");
+    assert_int_equal(keep(old), 0);
+    assert_int_equal(keep(again), 0);
+    assert_int_equal(undo_restore(&set, &mailbox, &both[1], &to), -EEXIST);
+    assert_int_equal(undo_restore(&set, &mailbox, &both[0], &to), 0);
+    assert_false(is_there("cur/o.undeleted:2,S"));
+    assert_true(is_there("cur/o.undeleted.undeleted:2,S"));
     undo_target_close(&to);
 }
 
