@@ -11,7 +11,8 @@
 /* ---- who uses it -------------------------------------------------------------------- */
 
 KIND(running, ERROR, "running", "mailfs is running on this volume",
-     "stop the mail daemons, unmount it, and stop mailfs-syncd");
+     "stop the mail daemons, then mailfs and mailfs-syncd (systemctl stop mailfs@VOLUME "
+     "mailfs-syncd; after an umount alone systemd mounts it again)");
 KIND(open_file, ERROR, "in-use", "processes have files or directories open in the tree",
      "stop the mail daemons (systemctl stop postfix dovecot) and whatever else this is");
 
