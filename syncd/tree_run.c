@@ -154,6 +154,28 @@ static void undo(struct tree_run *t) {
     }
 }
 
+/* So that what is to be made in it finds it: by its handle, as if a scan had found it. */
+static int note_made(struct tree_run *t, const struct tree_item *it, int parent) {
+    struct base_dir rec;
+    int r = base_dir_get(t->st, &it->id, &rec), fd;
+
+    if (r < 0 && r != -ENOENT)
+        return r;
+    if (r == -ENOENT) {
+        rec = (struct base_dir){.parent = it->place.parent,
+                                .mode = it->attr.mode,
+                                .owner = it->attr.uid,
+                                .group = it->attr.gid};
+        if (str_copy(rec.name, sizeof(rec.name), it->place.name) < 0)
+            return -EINVAL;
+    }
+    fd = io_open_beneath(parent, it->place.name, O_RDONLY | O_DIRECTORY, 0);
+    r = fd < 0 ? fd : io_handle_get_fd(fd, &rec.handle);
+    if (fd >= 0)
+        close(fd);
+    return r == 0 ? base_dir_put(t->st, &it->id, &rec) : r;
+}
+
 static int make(struct tree_run *t, const struct tree_item *it) {
     struct store_dir parent;
     int r = store_dir_open(t->st, &it->place.parent, &parent);
@@ -161,6 +183,8 @@ static int make(struct tree_run *t, const struct tree_item *it) {
     if (r == 0)
         r = apply_make_container(t->st, parent.fd[0], it->place.name, &it->id, it->attr.mode,
                                  it->attr.uid, it->attr.gid, true);
+    if (r == 0)
+        r = note_made(t, it, parent.fd[0]);
     if (r == 0)
         inval_moved(t->inval, &it->place.parent, &it->id, NULL, it->place.name);
     store_dir_close(&parent);

@@ -110,6 +110,18 @@ static void test_left_in_trash_name_taken(void **state) {
     assert_true(fs_there(&p.b, rel));
 }
 
+/* An empty node is filled: all that is new comes in one run, however deep. */
+static void test_made_nested(void **state) {
+    struct trees t;
+
+    fs_mkdir(&p.a, "v");
+    fs_mkdir(&p.a, "v/w");
+    fs_mkdir(&p.a, "v/w/x");
+    scan_both(&t, true);
+    assert_int_equal(run_both(&t), 0);
+    assert_true(fs_there(&p.b, "v/w/x"));
+}
+
 /* A rename by the peer, while a local user makes a folder of the new name. */
 static void test_move_onto_new(void **state) {
     struct trees t;
@@ -216,6 +228,7 @@ int main(void) {
         T(test_left_in_trash),
         T(test_left_in_trash_nested),
         T(test_left_in_trash_name_taken),
+        T(test_made_nested),
         T(test_move_onto_new),
         T(test_move_of_moved),
         T(test_removed_with_news),
