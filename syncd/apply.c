@@ -15,6 +15,7 @@
 
 #include "apply_int.h"
 #include "journal.h"
+#include "recent.h"
 #include "util/log.h"
 #include "wire/check.h"
 
@@ -26,8 +27,8 @@ void apply_result_free(struct apply_result *r) {
 void apply_suspect(struct apply *a, const char *why, const char *name) {
     char path[256];
 
-    /* Of an entry applied before, later ones have been too: what does not fit now did then. What
-     * was changed here since is marked. */
+    /* After a power cut, of an entry applied before, later ones have been too: what does not fit
+     * now did then. What was changed here since is marked. */
     if (a->replay) {
         a->mismatch = true;
         return;
@@ -145,12 +146,18 @@ static bool lacks_content(const Mfp__Txn *txn, const bool *done) {
     return false;
 }
 
-/* At a start nobody can be told of what did not fit: a mark has it compared at the next contact. */
+/* At a start nobody can be told of what did not fit, and who is told now may be gone before it is
+ * compared: a mark has that done at the next contact. */
 static int mark_mismatch(struct apply *a) {
     uint64_t gen;
+    size_t i;
     int r = state_mark_gen(a->st, &gen);
 
-    return r == 0 ? state_mark(a->st, &a->dir, gen) : r;
+    if (r == 0)
+        r = state_mark(a->st, &a->dir, gen);
+    for (i = 0; r == 0 && i < a->out->n_also; i++)
+        r = state_mark(a->st, &a->out->also[i], gen);
+    return r;
 }
 
 /* Comparing a mailbox that only one node has decides nothing: the trees do. At a start it is one
@@ -175,7 +182,7 @@ static int apply_open(struct apply *a, const Mfp__Txn *txn) {
 static int apply_base(struct apply *a, const Mfp__Txn *txn, const bool *done, uint64_t journal_id) {
     int r = base_apply_txn(a->st, BASE_AGREED, txn, done);
 
-    if (r == 0 && a->mismatch)
+    if (r == 0 && (a->mismatch || a->out->suspect || a->out->n_also))
         r = mark_mismatch(a);
     if (r < 0)
         return state_fail(a->st, r, &a->dir, "applied, but the base cannot follow");
@@ -194,6 +201,7 @@ static int apply(struct state *st, const Mfp__Txn *txn, uint64_t journal_id, boo
     memset(out, 0, sizeof(*out));
     a.beside = beside;
     a.d = (struct store_dir){.fd = {-1, -1, -1, -1}};
+    recent_begin(st);
     r = done ? apply_open(&a, txn) : -ENOMEM;
     if (r == 0) {
         r = apply_all(&a, txn, done);
@@ -202,6 +210,7 @@ static int apply(struct state *st, const Mfp__Txn *txn, uint64_t journal_id, boo
             r = r2 < 0 ? r2 : r;
         }
     }
+    recent_end(st);
     if (journal_id)
         journal_tried(st, journal_id);
     if (a.has_ix)

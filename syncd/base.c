@@ -22,6 +22,7 @@
 #include "io/hash.h"
 #include "maildir/subs.h"
 #include "pending.h"
+#include "recent.h"
 #include "state_int.h"
 #include "util/bytes.h"
 
@@ -120,10 +121,13 @@ static int record_put(struct state *st, enum base_view view, enum table t,
     free(old);
     if (r == 0 && val)
         r = record_hash(t, name, val, n, plus);
-    if (r == 0 && (had || val))
-        r = kv_put(st, kv_view_of(view), t, key, (size_t)nkey, val, n);
-    if (r == 0 && (had || val))
+    if (r < 0 || !(had || val))
+        return r;
+    recent_begin(st); /* the sum is not without it */
+    r = kv_put(st, kv_view_of(view), t, key, (size_t)nkey, val, n);
+    if (r == 0)
         r = sum_change(st, kv_view_of(view), dir, had ? minus : NULL, val ? plus : NULL);
+    recent_end(st);
     return r;
 }
 
@@ -249,8 +253,9 @@ struct wipe {
 static int wipe_one(void *arg, const uint8_t *key, size_t nkey, const void *val, size_t n) {
     struct wipe *w = arg;
 
-    /* The place of a container outlives its contents, and so does the version of its base. */
-    if (w->t == T_CONT && (key[MAILFS_ID_BYTES] == 'T' || key[MAILFS_ID_BYTES] == 'V'))
+    /* The place of a container outlives its contents, and so does the version of its base; what is
+     * said of the tree is not about the root's contents. */
+    if (w->t == T_CONT && strchr("TVWM", key[MAILFS_ID_BYTES]))
         return 0;
     return kv_put(w->st, w->view, w->t, key, nkey, NULL, 0);
 }

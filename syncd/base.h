@@ -93,9 +93,11 @@ int base_version_get(struct state *st, enum base_version_of of, const struct mai
 /* As it is listed: never 0, and with BASE_AGE_LACKS where it applies. */
 int base_version_list(struct state *st, enum base_version_of of, const struct mailfs_id *dir,
                       uint64_t *version);
-/* At the start: what was marked then may lack something in its base, until it has been merged. */
+/* At the start, when what came after the last checkpoint is lost: what is marked then may lack
+ * something in its base, until it has been merged. */
 int base_lacking_load(struct state *st);
-void base_lacking_merged(struct state *st, const struct mailfs_id *dir);
+int base_lacking_merged(struct state *st, const struct mailfs_id *dir);
+int base_lacking_tree_merged(struct state *st); /* nothing else of the volume runs now */
 void base_lacking_free(struct state *st);
 int base_version_put(struct state *st, enum base_view view, enum base_version_of of,
                      const struct mailfs_id *dir, uint64_t version);

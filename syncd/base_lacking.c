@@ -1,10 +1,11 @@
 /*
  * base_lacking: bases that may lack what was acknowledged.
  *
- * What the base has got since the last checkpoint is forgotten when syncd ends; what the peer did
- * is in the journal and applied once more, what this node did is not. Containers with such a base
- * are marked, since marks outlive the checkpoint. In memory: about 80 bytes for each that was
- * marked at the start, until it is merged.
+ * What the base has got since the last checkpoint is lost with the power (recent.h); what the peer
+ * did is in the journal and applied once more, what this node did is not. Containers with such a
+ * base are marked, since marks outlive the checkpoint. That it lacks something is kept with the
+ * base, so that it does not pass for whole after another start. In memory: about 80 bytes for each
+ * such container, until it is merged.
  *
  * No diagnostics of its own.
  */
@@ -12,9 +13,12 @@
 
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "replica/base_age.h"
 #include "state_int.h"
+
+enum { OF_MAILBOX = 'L', OF_TREE = 'M' };
 
 static struct lacking *find(const struct state *st, const struct mailfs_id *dir) {
     struct lacking *l;
@@ -23,37 +27,86 @@ static struct lacking *find(const struct state *st, const struct mailfs_id *dir)
     return l;
 }
 
+static void make_key(uint8_t key[MAILFS_ID_BYTES + 1], const struct mailfs_id *dir, char what) {
+    memcpy(key, dir->b, MAILFS_ID_BYTES);
+    key[MAILFS_ID_BYTES] = (uint8_t)what;
+}
+
+/* 1, 0, or an error. */
+static int is_noted(struct state *st, const struct mailfs_id *dir, char what) {
+    uint8_t key[MAILFS_ID_BYTES + 1];
+    void *val;
+    size_t n;
+    int r;
+
+    make_key(key, dir, what);
+    r = kv_get(st, KV_AGREED, T_CONT, key, sizeof(key), &val, &n);
+    free(val);
+    return r == 0 ? 1 : r == -ENOENT ? 0 : r;
+}
+
+static int note(struct state *st, const struct mailfs_id *dir, char what, bool lacks) {
+    uint8_t key[MAILFS_ID_BYTES + 1];
+
+    make_key(key, dir, what);
+    return kv_put(st, KV_AGREED, T_CONT, key, sizeof(key), lacks ? "1" : NULL, lacks);
+}
+
+static int add(struct state *st, const struct mailfs_id *dir) {
+    struct lacking *l = calloc(1, sizeof(*l));
+
+    if (!l)
+        return -ENOMEM;
+    l->dir = *dir;
+    HASH_ADD(hh, st->lacking, dir, sizeof(l->dir), l);
+    return note(st, dir, OF_MAILBOX, true);
+}
+
+/* Does this one lack something after the start? */
+static int lacks_at_start(struct state *st, const struct mailfs_id *dir, char what) {
+    return st->recent.whole ? is_noted(st, dir, what) : 1;
+}
+
 int base_lacking_load(struct state *st) {
     struct state_mark *marks;
     size_t n, i;
     int r = state_marks(st, UINT64_MAX, &marks, &n);
 
-    for (i = 0; r == 0 && i < n; i++) {
-        struct lacking *l;
+    for (i = 0; r >= 0 && i < n; i++) {
         if (find(st, &marks[i].dir))
             continue;
-        l = calloc(1, sizeof(*l));
-        if (!l) {
-            r = -ENOMEM;
-            break;
-        }
-        l->dir = marks[i].dir;
-        HASH_ADD(hh, st->lacking, dir, sizeof(l->dir), l);
+        r = lacks_at_start(st, &marks[i].dir, OF_MAILBOX);
+        if (r > 0)
+            r = add(st, &marks[i].dir);
     }
-    st->tree_lacks = n > 0;
+    if (r >= 0 && n)
+        r = lacks_at_start(st, &mailfs_id_root, OF_TREE);
+    st->tree_lacks = n && r > 0;
+    if (r >= 0 && st->tree_lacks)
+        r = note(st, &mailfs_id_root, OF_TREE, true);
     free(marks);
-    return r;
+    return r < 0 ? r : 0;
 }
 
-void base_lacking_merged(struct state *st, const struct mailfs_id *dir) {
+int base_lacking_merged(struct state *st, const struct mailfs_id *dir) {
     struct lacking *l;
+    bool did;
 
     state_lock(st);
     l = find(st, dir);
-    if (l)
+    did = l != NULL;
+    if (did)
         HASH_DEL(st->lacking, l);
     state_unlock(st);
     free(l);
+    return did ? note(st, dir, OF_MAILBOX, false) : 0;
+}
+
+int base_lacking_tree_merged(struct state *st) {
+    bool did = st->tree_lacks;
+
+    st->tree_lacks = false;
+    return did ? note(st, &mailfs_id_root, OF_TREE, false) : 0;
 }
 
 void base_lacking_free(struct state *st) {

@@ -17,6 +17,7 @@
 #include "files.h"
 #include "maildir/subs.h"
 #include "pending.h"
+#include "recent.h"
 #include "state_int.h"
 #include "util/str.h"
 #include "wire/check.h"
@@ -283,6 +284,7 @@ int base_apply_txn(struct state *st, enum base_view view, const Mfp__Txn *txn, c
     size_t i;
     int r = wire_id(&txn->dir, &dir);
 
+    recent_begin(st);
     if (r == 0 && view == BASE_SENT)
         r = touch_txn(st, false, &dir, txn);
     for (i = 0; r == 0 && i < txn->n_ops; i++) {
@@ -299,6 +301,7 @@ int base_apply_txn(struct state *st, enum base_view view, const Mfp__Txn *txn, c
         r = base_version_next(st, BASE_OF_MAILBOX, &dir);
     if (r == 0 && view == BASE_AGREED && whole && moves_tree(txn))
         r = base_version_next(st, BASE_OF_TREE, &mailfs_id_root);
+    recent_end(st);
     return r;
 }
 
@@ -325,10 +328,12 @@ int base_acked(struct state *st, const Mfp__Txn *txn) {
     size_t i;
     int r = wire_id(&txn->dir, &dir);
 
+    recent_begin(st);
     if (r == 0)
         r = base_apply_txn(st, BASE_AGREED, txn, NULL);
     for (i = 0; r == 0 && i < txn->n_ops; i++)
         r = acked_op(st, &dir, txn->ops[i]);
+    recent_end(st);
     if (r == 0)
         touch_txn(st, true, &dir, txn);
     return r < 0 ? state_fail(st, r, &dir, "acknowledged, but the base cannot follow") : 0;

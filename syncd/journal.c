@@ -14,6 +14,7 @@
 
 #include "content.h"
 #include "io/io.h"
+#include "recent.h"
 #include "state_int.h"
 #include "util/bytes.h"
 #include "util/log.h"
@@ -98,6 +99,13 @@ static void entry_undo(struct state *st, uint64_t id) {
     state_unlock(st);
 }
 
+static void note_applied(struct state *st, uint64_t id) {
+    uint8_t key[8];
+
+    bytes_put_u64(key, id);
+    recent_put(st, T_JOURNAL, key, sizeof(key), NULL, 0);
+}
+
 void journal_applied(struct state *st, uint64_t id) {
     struct jentry *e;
 
@@ -105,6 +113,21 @@ void journal_applied(struct state *st, uint64_t id) {
     HASH_FIND(hh, st->journal, &id, sizeof(id), e);
     if (e)
         e->applied = true;
+    state_unlock(st);
+    if (e)
+        note_applied(st, id);
+}
+
+/* Its number is not given again: that would be taken for applied, too. */
+void journal_was_applied(struct state *st, uint64_t id) {
+    struct jentry *e;
+
+    state_lock(st);
+    HASH_FIND(hh, st->journal, &id, sizeof(id), e);
+    if (e)
+        e->applied = true;
+    if (id >= st->journal_next)
+        st->journal_next = id + 1;
     state_unlock(st);
 }
 
@@ -122,12 +145,16 @@ void journal_tried(struct state *st, uint64_t id) {
 void journal_settled(struct state *st, const struct mailfs_id *dir) {
     struct jentry *e, *tmp;
 
+    recent_begin(st);
     state_lock(st);
     HASH_ITER(hh, st->journal, e, tmp) {
-        if (e->tried && mailfs_id_equal(&e->dir, dir))
+        if (!e->applied && e->tried && mailfs_id_equal(&e->dir, dir)) {
             e->applied = true;
+            note_applied(st, e->id);
+        }
     }
     state_unlock(st);
+    recent_end(st);
 }
 
 bool journal_waits_for(struct state *st, const struct mailfs_id *dir) {
@@ -152,6 +179,16 @@ size_t journal_waiting(struct state *st) {
     }
     state_unlock(st);
     return n;
+}
+
+bool journal_has_applied(const struct state *st) {
+    const struct jentry *e;
+
+    for (e = st->journal; e; e = e->hh.next) {
+        if (e->applied)
+            return true;
+    }
+    return false;
 }
 
 int journal_take_applied(struct state *st, struct jentry ***v, size_t *n) {
@@ -335,8 +372,31 @@ int journal_load(struct state *st) {
     return each_entry(st, load_one, st);
 }
 
+struct replay {
+    struct state *st;
+    journal_fn *fn;
+    void *arg;
+};
+
+/* What was applied before is in the base, and what became of it here is not undone. */
+static int replay_one(void *arg, uint64_t id, Mfp__Txn *txn) {
+    const struct replay *p = arg;
+    struct jentry *e;
+    bool applied;
+
+    state_lock(p->st);
+    HASH_FIND(hh, p->st->journal, &id, sizeof(id), e);
+    applied = e && e->applied;
+    state_unlock(p->st);
+    if (!applied)
+        return p->fn(p->arg, id, txn);
+    mfp__txn__free_unpacked(txn, NULL);
+    return 0;
+}
+
 int journal_replay(struct state *st, journal_fn *fn, void *arg) {
-    int r = each_entry(st, fn, arg);
+    struct replay p = {st, fn, arg};
+    int r = each_entry(st, replay_one, &p);
 
     return r < 0 ? state_fail(st, r, NULL, "cannot read the journal") : r;
 }

@@ -17,6 +17,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "recent.h"
+
 #define ENTRY_OVERHEAD (sizeof(struct kv_entry) + 32)
 
 static struct kv_cont *cont_find(const struct kv_layer *l, const void *key) {
@@ -128,6 +130,8 @@ int kv_put(struct state *st, enum kv_view view, enum table t, const void *key, s
     if (e)
         r = entry_set(l, e, val, nval);
     state_unlock(st);
+    if (r == 0 && view == KV_AGREED)
+        recent_put(st, t, key, nkey, val, nval);
     return r;
 }
 
@@ -404,17 +408,29 @@ int kv_layer_move(struct kv_layer *to, struct kv_layer *from) {
     return 0;
 }
 
+static void note_cont(struct state *st, const struct kv_cont *c) {
+    struct kv_entry *e, *tmp;
+
+    HASH_ITER(hh, c->entries, e, tmp) {
+        recent_put(st, (enum table)e->key[0], e->key + 1, e->nkey - 1, e->val, e->nval);
+    }
+}
+
 int kv_accept(struct state *st, const struct mailfs_id *id) {
     struct kv_cont *c;
     int r = 0;
 
+    recent_begin(st);
     state_lock(st);
     c = cont_find(&st->proposed, id);
     if (c)
         r = move_cont(&st->agreed, c);
     if (c && r == 0)
+        note_cont(st, c);
+    if (c && r == 0)
         cont_free(&st->proposed, c);
     state_unlock(st);
+    recent_end(st);
     return r;
 }
 

@@ -22,6 +22,7 @@
 #include "journal.h"
 #include "merge_int.h"
 #include "pending.h"
+#include "recent.h"
 #include "replica/base_age.h"
 #include "stage.h"
 #include "util/clock.h"
@@ -252,11 +253,16 @@ static void report(struct merge_run *m) {
 /* A container that is on one node only: the tree's merge, or the removal on its way, decides. */
 static int merge_gone(struct state *st, const struct mailfs_id *dir, const Mfp__Listing *mine,
                       const Mfp__Listing *theirs) {
+    int r;
+
     if (!(mine->gone && theirs->gone))
         return -EAGAIN;
     pending_clear(st, dir);
+    recent_begin(st);
     journal_settled(st, dir);
-    return base_dir_del(st, dir);
+    r = base_dir_del(st, dir);
+    recent_end(st);
+    return r;
 }
 
 static int run_open(struct merge_run *m, struct state *st, const struct mailfs_id *dir) {
@@ -327,12 +333,15 @@ int merge_mailbox_run(struct state *st, const struct mailfs_id *dir, const Mfp__
 }
 
 int merge_mailbox_done(struct state *st, const struct mailfs_id *dir) {
-    int r = kv_accept(st, dir);
+    int r;
 
-    if (r == 0) {
+    recent_begin(st);
+    r = kv_accept(st, dir);
+    if (r == 0)
         journal_settled(st, dir);
-        base_lacking_merged(st, dir);
-    }
+    if (r == 0)
+        r = base_lacking_merged(st, dir);
+    recent_end(st);
     return r < 0 ? state_fail(st, r, dir, "cannot take over the result of a merge") : 0;
 }
 

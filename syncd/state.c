@@ -27,6 +27,7 @@
 #include "io/undo.h"
 #include "journal.h"
 #include "maildir/class.h"
+#include "recent.h"
 #include "state_int.h"
 #include "store.h"
 #include "util/log.h"
@@ -328,7 +329,10 @@ static int restart_generation(struct state *st) {
 }
 
 static int begin_base(struct state *st, const char *store_id) {
-    int r = meta_put(st, "store_id", store_id, true);
+    int r;
+
+    recent_forget(st);
+    r = meta_put(st, "store_id", store_id, true);
 
     return r == 0 ? restart_generation(st) : r;
 }
@@ -430,6 +434,8 @@ static struct state *state_alloc(const struct state_config *conf) {
     pthread_mutex_init(&st->mutex, NULL);
     pthread_mutex_init(&st->checkpoint, NULL);
     pthread_mutex_init(&st->syncing, NULL);
+    pthread_mutex_init(&st->recent.mutex, NULL);
+    st->recent.fd = -1;
     st->store_path = strdup(conf->store);
     st->node = strdup(conf->node ? conf->node : "");
     st->peer = conf->peer ? strdup(conf->peer) : NULL;
@@ -467,6 +473,8 @@ int state_open(const struct state_config *conf, struct state **out, struct state
     if (r == 0)
         r = journal_load(st);
     if (r == 0)
+        recent_open(st);
+    if (r == 0)
         r = base_lacking_load(st);
     if (r == 0)
         r = tree_sweep(st);
@@ -476,7 +484,7 @@ int state_open(const struct state_config *conf, struct state **out, struct state
         log_error("%s: cannot open the state: %s", conf->dir, log_strerror(r));
         goto fail;
     }
-    start->journal = HASH_COUNT(st->journal);
+    start->journal = journal_waiting(st);
     *out = st;
     return 0;
 fail:
@@ -501,6 +509,7 @@ void state_close(struct state *st) {
     kv_layer_clear(&st->proposed);
     kv_layer_clear(&st->agreed);
     kv_layer_clear(&st->frozen);
+    recent_close(st);
     db_close(st->db);
     marks_close(st->marks);
     close_fd(st->undo);
@@ -544,21 +553,36 @@ static int commit_all(struct db_txn *txn, void *arg) {
     return r;
 }
 
-static int checkpoint(struct state *st, struct commit *c) {
+static bool has_changed(struct state *st) {
     bool change;
-    size_t i;
+
+    state_lock(st);
+    change = st->frozen.conts || st->agreed.conts || journal_has_applied(st);
+    state_unlock(st);
+    return change;
+}
+
+/* What it writes is taken out of memory; what comes meanwhile belongs to the next one. */
+static int freeze(struct state *st, struct commit *c) {
     int r;
 
+    recent_next(st, c->generation);
     state_lock(st);
     r = kv_layer_move(&st->frozen, &st->agreed);
     if (r == 0)
         r = journal_take_applied(st, &c->applied, &c->n);
-    change = st->frozen.conts || c->n;
     state_unlock(st);
     /* A store of a backup is told by it: it must be in the store before the base has it. */
+    return r == 0 ? write_generation(st, c->generation) : r;
+}
+
+static int checkpoint(struct state *st, struct commit *c) {
+    bool change = has_changed(st);
+    size_t i;
+    int r;
+
     c->generation = st->generation + change;
-    if (r == 0 && change)
-        r = write_generation(st, c->generation);
+    r = change ? freeze(st, c) : 0;
     if (r < 0)
         return r; /* what is frozen waits for the next one */
     /* The store first: the base on disk must never say more than the store holds. An error is told
@@ -572,6 +596,8 @@ static int checkpoint(struct state *st, struct commit *c) {
     if (r < 0)
         return r;
     st->generation = c->generation; /* only here, under st->checkpoint */
+    if (change)
+        recent_committed(st);
     state_lock(st);
     kv_layer_clear(&st->frozen);
     state_unlock(st);

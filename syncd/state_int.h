@@ -11,6 +11,7 @@
 
 #include "state.h"
 #include "io/db.h"
+#include "io/life.h"
 #include "io/marks.h"
 #include "util/buf.h"
 
@@ -92,6 +93,16 @@ struct ulcache {
     ino_t kw_ino;
 };
 
+/* recent.c: what is known since the last checkpoint, in a file that outlives syncd. */
+struct recent {
+    pthread_mutex_t mutex;
+    char life[IO_LIFE_MAX]; /* of the store's file system; "": not known */
+    bool whole;             /* at the start nothing was missing */
+    int fd;                 /* -1: none */
+    uint64_t generation;    /* of the base it follows upon */
+    size_t size;
+};
+
 /* A container that was marked at the start: its base may lack what was acknowledged. */
 struct lacking {
     UT_hash_handle hh;
@@ -121,6 +132,7 @@ struct state {
     struct db *db;
     struct marks *marks;
     struct kv_layer sent, proposed, agreed, frozen;
+    struct recent recent;
     struct jentry *journal;
     uint64_t journal_next;
     struct stage_item *items;
@@ -284,8 +296,11 @@ int journal_load(struct state *st);
 void journal_free(struct state *st);
 /* Under the mutex: applied entries, malloc'ed array of pointers into the table. */
 int journal_take_applied(struct state *st, struct jentry ***v, size_t *n);
+bool journal_has_applied(const struct state *st);
 int journal_delete(struct db_txn *txn, uint64_t id);
 void journal_forget(struct state *st, struct jentry *e);
+/* So it was in an earlier life of syncd, whose journal may have had an entry of that number. */
+void journal_was_applied(struct state *st, uint64_t id);
 /* It has been applied as far as it could be. */
 void journal_tried(struct state *st, uint64_t id);
 /* The container has been merged: the entries that were tried have nothing to say any more. */

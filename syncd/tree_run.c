@@ -23,6 +23,7 @@
 #include "io/io.h"
 #include "maildir/class.h"
 #include "merge_int.h"
+#include "recent.h"
 #include "replica/base_age.h"
 #include "replica/tree_merge.h"
 #include "retire.h"
@@ -442,6 +443,7 @@ int tree_merge_run(struct state *st, const Mfp__Tree *mine, const Mfp__Tree *the
     memset(digest, 0, STATE_DIGEST);
     if (inval)
         memset(inval, 0, sizeof(*inval));
+    recent_begin(st);
     r = side_of(mine, &a);
     if (r == 0)
         r = side_of(theirs, &b);
@@ -456,7 +458,8 @@ int tree_merge_run(struct state *st, const Mfp__Tree *mine, const Mfp__Tree *the
         r = base_version_put(st, BASE_AGREED, BASE_OF_TREE, &mailfs_id_root,
                              base_age_merged(a.base_version, b.base_version));
     if (r == 0)
-        st->tree_lacks = false; /* nothing else of the volume runs now */
+        r = base_lacking_tree_merged(st);
+    recent_end(st);
     if (r == 0)
         r = base_tree_digest_now(st, digest);
     if (r == 0) {

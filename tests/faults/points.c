@@ -92,6 +92,8 @@ static const char *class_of(const char *path) {
     if (strncmp(name, ".mailfs-", 8) == 0)
         return "temp";
     const char *inner = strstr(path, "/.mailfs/");
+    if (inner != NULL && strncmp(inner + 9, "recent-", 7) == 0)
+        return "recent"; /* whatever its number */
     if (inner != NULL) {
         snprintf(above, sizeof above, "%.*s", (int)strcspn(inner + 9, "/"), inner + 9);
         return above;

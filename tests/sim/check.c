@@ -11,7 +11,7 @@
  *   C8  a body that was on both nodes and that somebody still has by a name is on both, in whatever
  *       form (of a message that was moved, the removal never comes to a node before the addition)
  *   C6  quiet: both in-sync, equal stores, equal bases; what was told as added is there with the
- *       flags told as set, what was told as removed is not
+ *       flags told as set and without those told as cleared, what was told as removed is not
  *   and the machine's own invariants I1 to I13, and that it takes every message of its like.
  */
 #include "sim.h"
@@ -34,9 +34,10 @@ struct fate {
     unsigned gen;           /* counts additions and removals, so that old news is known as such */
     bool unclear;           /* which of two messages of this name is meant */
     bool common;            /* and then both bases had it */
-    uint32_t flags;
+    uint32_t flags, cleared;
     /* Bits of nodes: whose disk alone has it, and that not synced. */
     uint8_t fragile, fragile_present;
+    uint8_t unwritten; /* bits of nodes: whose base did not have it on disk, or not alike */
 };
 
 static struct shown *shown;
@@ -163,14 +164,22 @@ bool check_one_incarnation(unsigned box, uint32_t name, bool both) {
         return false;
     for (unsigned i = 0; i < NODES; i++) {
         struct state s = list_get(&nodes[i].store[box].msgs, name);
-        /* A base that does not have it on disk yet may be without it after a power cut. */
-        struct state on_disk = list_get(&nodes[i].base_disk[box].msgs, name);
-        if (!on_disk.is || on_disk.uid != base.uid)
-            return false;
         if (s.is ? s.uid != base.uid : both)
             return false;
     }
     return true;
+}
+
+/* A base that does not have it on disk yet may be without it after a power cut. */
+static uint8_t not_on_disk(unsigned box, uint32_t name) {
+    uint8_t bits = 0;
+    for (unsigned i = 0; i < NODES; i++) {
+        struct state base = list_get(&nodes[i].base[box].msgs, name);
+        struct state on_disk = list_get(&nodes[i].base_disk[box].msgs, name);
+        if (!on_disk.is || on_disk.uid != base.uid)
+            bits |= (uint8_t)(1u << i);
+    }
+    return bits;
 }
 
 /* The same message by its other name: it may be there under either, until it is merged. */
@@ -193,7 +202,8 @@ void check_expunging(unsigned node, unsigned box, uint32_t name) {
     fate(box, name)->gen++;
     fate(box, name)->fragile = fate(box, name)->fragile_present = 0;
     fate(box, name)->common = check_one_incarnation(box, name, false);
-    fate(box, name)->flags = 0;
+    fate(box, name)->unwritten = not_on_disk(box, name);
+    fate(box, name)->flags = fate(box, name)->cleared = 0;
 }
 
 /* What the journal says of an earlier one will be said of this one, when it is applied again. */
@@ -219,7 +229,8 @@ void check_added(unsigned box, uint32_t name) {
         struct state base = list_get(&nodes[i].base[box].msgs, name);
         f->unclear = f->unclear || (base.is && base.uid == 0) || in_journal(&nodes[i], box, name);
     }
-    fate(box, name)->flags = 0;
+    f->unwritten = 0;
+    f->flags = f->cleared = 0;
 }
 
 unsigned check_generation(unsigned box, uint32_t name) {
@@ -244,8 +255,12 @@ void check_done(const struct client *c, bool safe) {
                     node_content_there(&nodes[1 - c->node], d->box, c->content) ? 0 : bit;
         } else if (d->kind == D_EXPUNGED) {
             f->expunged = f->common;
-        } else {
+        } else if (d->kind == D_FLAGS) {
             f->flags |= d->flags;
+            f->unwritten |= not_on_disk(d->box, d->name);
+        } else {
+            f->cleared |= d->flags;
+            f->unwritten |= not_on_disk(d->box, d->name);
         }
     }
 }
@@ -263,21 +278,18 @@ static void forget_removals(void) {
     for (unsigned b = 0; b < BOXES; b++)
         for (uint32_t i = 1; i <= names_top; i++) {
             fates[b][i].expunged = fates[b][i].common = false;
-            fates[b][i].flags = 0;
+            fates[b][i].flags = fates[b][i].cleared = 0;
             fates[b][i].gen++;
         }
 }
 
-/* With both behind, one of them by what its store has lost, union is all that can be promised. */
-void check_behind(struct node *n, enum behind what) {
-    if (what > n->behind)
-        n->behind = what;
-    enum behind other = node_other(n)->behind;
-    if (!n->had_contact)
-        forget_removals(); /* no common base: nothing is deleted */
-    if (other == BEHIND_STORE && n->behind == BEHIND_STORE && world.commit == REPLICA_COMMIT_MEMORY)
-        shown_forget(); /* it was in the memories of both */
-    if (other != BEHIND_NOT && (other == BEHIND_STORE || n->behind == BEHIND_STORE))
+/* With both behind, union is all that can be promised. */
+void check_behind(struct node *n) {
+    bool both = node_other(n)->behind;
+    n->behind = true;
+    if (both && world.commit == REPLICA_COMMIT_MEMORY)
+        shown_forget();          /* it was in the memories of both */
+    if (both || !n->had_contact) /* no common base: nothing is deleted */
         forget_removals();
 }
 
@@ -293,10 +305,12 @@ void check_power_cut(const struct node *n) {
     for (unsigned b = 0; b < BOXES; b++)
         for (uint32_t i = 1; i <= names_top; i++) {
             struct fate *f = &fates[b][i];
-            if (f->fragile & bit) {
+            if ((f->fragile | f->unwritten) & bit) {
                 f->expunged = false;
-                f->flags = 0;
+                f->flags = f->cleared = 0;
             }
+            if (f->unwritten & bit)
+                f->common = false; /* also of what is told after this */
             if (f->fragile_present & bit)
                 f->present = false;
         }
@@ -432,6 +446,8 @@ static void check_fates(unsigned b) {
             fail("C6: box %u: %u was told as removed, and is there", b, i);
         if (f.present && s.is && (s.flags & f.flags) != f.flags)
             fail("C6: box %u: %u lacks flags told as set: %x of %x", b, i, s.flags, f.flags);
+        if (f.present && s.is && (s.flags & f.cleared) != 0)
+            fail("C6: box %u: %u has flags told as cleared: %x of %x", b, i, s.flags, f.cleared);
     }
 }
 

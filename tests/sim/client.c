@@ -13,7 +13,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { FLAGS_KEPT = 7, FLAG_TOGGLED = 16 };
+/* Some are only ever set; some are there from the beginning and only ever cleared. */
+enum { FLAGS_SET = 7, FLAG_TOGGLED = 16, FLAGS_BORN = 0x700 };
 
 const char *const client_names[C_KINDS] = {
     [C_VIRTUAL] = "virtual", [C_LMTP] = "lmtp",         [C_IMAP] = "imap",
@@ -393,7 +394,8 @@ static uint32_t number(struct node *n, unsigned box) {
 static void deliver(struct client *c, uint32_t uid) {
     check_added(c->box, c->name);
     note(c, D_PRESENT, c->box, c->name, 0);
-    change(of(c), c, c->box, c->name, (struct state){.is = true, .uid = uid}, &c->prep);
+    change(of(c), c, c->box, c->name, (struct state){.is = true, .uid = uid, .flags = FLAGS_BORN},
+           &c->prep);
 }
 
 static void deliver_without_lock(struct client *c) {
@@ -468,11 +470,16 @@ static void touch_one(struct client *c) {
         expunge(c, c->box, e.name);
         return;
     }
-    uint32_t set = UINT32_C(1) << rnd(3);
-    if (what < 8) {
-        e.s.flags |= set;
-        if (check_one_incarnation(c->box, e.name, true))
-            note(c, D_FLAGS, c->box, e.name, set);
+    uint32_t flag = UINT32_C(1) << rnd(3);
+    bool is_one = check_one_incarnation(c->box, e.name, true);
+    if (what < 6) {
+        e.s.flags |= flag;
+        if (is_one)
+            note(c, D_FLAGS, c->box, e.name, flag);
+    } else if (what < 9) {
+        e.s.flags &= ~(flag << 8);
+        if (is_one)
+            note(c, D_CLEARED, c->box, e.name, flag << 8);
     } else {
         e.s.flags ^= FLAG_TOGGLED;
     }
@@ -520,7 +527,7 @@ static void copy_one(struct client *c) {
     }
     check_added(c->box, c->name);
     s.cur = true;
-    s.flags &= FLAGS_KEPT;
+    s.flags &= FLAGS_SET;
     s.uid = number(n, c->box);
     change(n, c, c->box, c->name, s, NULL);
     disk_sync_names(n, c->box);

@@ -3,8 +3,10 @@
  * which decides what is left then.
  *
  * Of syncd's own state the journal, the marks and prepared contents are durable when the machine is
- * told so. The base is kept in memory and written by a checkpoint after a syncfs of the store, in
- * the one commit that removes the journal entries applied by then; marks are cleared last.
+ * told so. The base, and which entries of the journal have been applied, outlive syncd in the page
+ * cache (syncd/recent.h), and no power cut: after that the base is that of the last checkpoint,
+ * which writes it after a syncfs of the store, in the one commit that removes the journal entries
+ * applied by then; marks are cleared last.
  */
 #include "sim.h"
 
@@ -33,6 +35,7 @@ void node_init(struct node *n, unsigned index) {
     n->name = index == 0 ? "a" : "b";
     n->gen = 1;
     n->incarnation = NODES + index;
+    n->recent_lost = true; /* there is none yet */
     n->had_contact = n->met = !world.first_contact;
     for (unsigned b = 0; b < BOXES; b++) {
         if (!world.first_contact) {
@@ -59,13 +62,15 @@ static int by_order(const struct journaled *a, const struct journaled *b) {
     return a->order < b->order ? -1 : a->order > b->order;
 }
 
-/* All of the journal is applied once more, what was applied before it, too. */
+/* What has not been applied; after a power cut nobody knows what has. */
 static void replay(struct node *n) {
     uint64_t at = 0;
     struct journaled *j;
     DL_SORT(n->journal, by_order);
     DL_FOREACH(n->journal, j) {
         const struct txn *t = j->payload->data;
+        if (j->applied)
+            continue;
         replica_replaying(n->r, box_id(t->box));
         event_add(E_REPLAYED, n->index, at += 1 + some_time(world.delay_disk))->box = t->box;
     }
@@ -79,6 +84,17 @@ static void publish_leftovers(struct node *n) {
         else
             node_drop_prepared(n, p);
     }
+}
+
+/* The state on disk is what there is. */
+static void forget_recent(struct node *n) {
+    struct journaled *j;
+    DL_FOREACH(n->journal, j) {
+        j->applied = false;
+    }
+    for (unsigned b = 0; b < BOXES; b++)
+        box_copy(&n->base[b], &n->base_disk[b]);
+    n->recent_lost = true;
 }
 
 void node_start_syncd(struct node *n) {
@@ -108,10 +124,11 @@ void node_start_syncd(struct node *n) {
     n->tick_at = UINT64_MAX;
     memset(n->hint, 0, sizeof n->hint);
     memset(n->raised_alone, 0, sizeof n->raised_alone);
-    for (unsigned b = 0; b < BOXES; b++) {
-        box_copy(&n->base[b], &n->base_disk[b]);
-        n->lacks[b] = n->mark[b] != 0;
-    }
+    if (MUTANT(MUTANT_FORGET_RECENT))
+        forget_recent(n);
+    for (unsigned b = 0; b < BOXES && n->recent_lost; b++)
+        n->lacks[b] = n->mark[b] != 0; /* it may lack what was acknowledged */
+    n->recent_lost = false;
     replay(n);
     publish_leftovers(n);
     struct mailfs_id held[BOXES];
@@ -136,9 +153,8 @@ void node_stop_syncd(struct node *n) {
     n->life++;
     struct journaled *j;
     DL_FOREACH(n->journal, j) {
-        j->applied = j->taken = false; /* nobody knows */
+        j->taken = false;
     }
-    check_behind(n, BEHIND_BASE);
     clients_without_syncd(n);
 }
 
@@ -195,7 +211,8 @@ void node_power_cut(struct node *n, uint64_t off) {
         if (!p->durable)
             node_drop_prepared(n, p);
     }
-    check_behind(n, BEHIND_STORE);
+    forget_recent(n);
+    check_behind(n);
     disk_power_cut(n);
     check_power_cut(n);
     n->off_until = world.now + off;
@@ -229,12 +246,13 @@ void node_lose_state(struct node *n) {
     for (unsigned b = 0; b < BOXES; b++) {
         box_copy(&n->base_disk[b], &n->base[b]);
         n->mark[b] = 0;
+        n->lacks[b] = false;
     }
     n->gen = 1;
     n->had_contact = false;
     n->met = true; /* the store tells that it had one */
     world.state_lost = true;
-    check_behind(n, BEHIND_STORE);
+    check_behind(n);
 }
 
 void node_free(struct node *n) {
@@ -324,7 +342,7 @@ static void commit(struct node *n) {
             node_drop_journaled(n, j);
     }
     if (in_sync(n))
-        n->behind = BEHIND_NOT;
+        n->behind = false;
 }
 
 static void clear_marks(struct node *n) {

@@ -48,6 +48,7 @@ const struct mutant mutants[MUTANT_COUNT] = {
     [MUTANT_BASE_ON_MERGE] = {"base-on-merge", "3", "the base moves when both have the result"},
     [MUTANT_UNSEEN] = {"unseen", "9", "what a dead mailfs did not tell is looked for"},
     [MUTANT_UNSYNCED_LIST] = {"unsynced-list", "2", "UIDs given alone are durable before U"},
+    [MUTANT_FORGET_RECENT] = {"forget-recent", "8", "what syncd knew outlives its death"},
     [MUTANT_UNTIMELY_MET] = {"untimely-met", "2", "the first merge is noted before it is made"},
 };
 

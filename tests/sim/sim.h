@@ -152,7 +152,7 @@ struct prepared {
 enum client_kind { C_VIRTUAL, C_LMTP, C_IMAP, C_MOVE, C_FLAG_ACT, C_KINDS };
 enum client_wait { W_NOTHING, W_OPEN, W_GRANTED, W_RELEASE };
 
-enum done_kind { D_PRESENT, D_EXPUNGED, D_FLAGS };
+enum done_kind { D_PRESENT, D_EXPUNGED, D_FLAGS, D_CLEARED };
 struct done { /* what the client is told when its U returns */
     enum done_kind kind;
     unsigned box;
@@ -208,9 +208,6 @@ struct checkpoint {
 /* Bodies kept back in .mailfs/kept until everything is merged. */
 enum { KEPT_MAX = 4096 };
 
-/* What a node has lost since all was in order. */
-enum behind { BEHIND_NOT, BEHIND_BASE, BEHIND_STORE };
-
 /* What mailfs has done and not yet told. */
 struct untold {
     struct replica_payload *payload;
@@ -254,7 +251,8 @@ struct node {
     uint64_t paused_at, paused_until;
     bool clock_stops;   /* while it is paused */
     uint64_t off_until; /* nothing runs there but the disks */
-    enum behind behind;
+    bool recent_lost;   /* what its syncd wrote and did not sync: the base since the checkpoint */
+    bool behind;        /* its store has lost something since all was in order */
 };
 extern struct node nodes[NODES];
 
@@ -466,7 +464,7 @@ void check_added(unsigned box, uint32_t name);
 /* The client has been told so; safe: and the other node has it durably. */
 void check_done(const struct client *c, bool safe);
 void check_synced(const struct node *n); /* a syncfs of its store */
-void check_behind(struct node *n, enum behind what);
+void check_behind(struct node *n);       /* its store has lost something */
 void check_number_lost(unsigned box, uint32_t name);
 void check_power_cut(const struct node *n);
 void check_delivered(const struct client *c);

@@ -22,6 +22,7 @@
 #include "syncd/collect.h"
 #include "syncd/content.h"
 #include "syncd/journal.h"
+#include "syncd/recent.h"
 #include "syncd/stage.h"
 #include "util/buf.h"
 
@@ -71,9 +72,14 @@ void stores_close(struct pair *p) {
     node_end(&p->b);
 }
 
-void node_reopen(struct node *n) {
+void node_killed(struct node *n) {
     state_close(n->st);
     node_start(n);
+}
+
+void node_reopen(struct node *n) {
+    recent_forget(n->st);
+    node_killed(n);
 }
 
 static int replay_one(void *arg, uint64_t id, Mfp__Txn *txn) {

@@ -1,0 +1,265 @@
+/* What outlives syncd, and what does not: syncd/recent.c. */
+#include <errno.h>
+#include <fcntl.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "io/io.h"
+#include "io/life.h"
+#include "replica/base_age.h"
+#include "syncd/base.h"
+#include "syncd/journal.h"
+#include "syncd/recent.h"
+#include "syncd_pair.h"
+
+static struct pair p;
+static struct mailfs_id inbox; /* container "u" */
+
+static int setup(void **state) {
+    char life[IO_LIFE_MAX];
+    int fd;
+
+    stores_open(&p);
+    inbox = stores_mailbox(&p.a, &p.b, "", "u");
+    assert_int_equal(state_checkpoint(p.a.st, 0, NULL, 0), 0);
+    assert_int_equal(state_checkpoint(p.b.st, 0, NULL, 0), 0);
+    fd = open(p.a.store, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    *state = fd >= 0 && io_life(fd, life) == 0 ? &p : NULL;
+    close(fd);
+    return 0;
+}
+
+static int teardown(void **state) {
+    stores_close(&p);
+    return 0;
+}
+
+/* Shown as such: the file system of $TMPDIR is of a kind whose life is not known. */
+#define NEEDS_LIFE(state)                                                                          \
+    do {                                                                                           \
+        if (!*(state))                                                                             \
+            skip();                                                                                \
+    } while (0)
+
+static void deliver(const char *base) {
+    struct acts a = {.n = 0};
+    char tmp[300], rel[300];
+
+    snprintf(tmp, sizeof(tmp), "u/tmp/%s", base);
+    snprintf(rel, sizeof(rel), "u/new/%s", base);
+    fs_write(&p.a, tmp, "text\n");
+    fs_rename(&p.a, tmp, rel);
+    act_add(&p.a, &a, "u", MFL__SUB__NEW, base, 0);
+    assert_false(stores_send(&p.a, &p.b, &inbox, &a, false));
+}
+
+static void digest_of(struct node *n, uint8_t out[STATE_DIGEST]) {
+    assert_int_equal(base_digest(n->st, &inbox, out), 0);
+}
+
+static void killed_and_the_same(struct node *n) {
+    uint8_t before[STATE_DIGEST], after[STATE_DIGEST];
+    uint64_t v = 0, w = 0;
+
+    digest_of(n, before);
+    assert_int_equal(base_version_get(n->st, BASE_OF_MAILBOX, &inbox, &v), 0);
+    node_killed(n);
+    digest_of(n, after);
+    assert_memory_equal(before, after, STATE_DIGEST);
+    assert_int_equal(base_version_get(n->st, BASE_OF_MAILBOX, &inbox, &w), 0);
+    assert_int_equal(v, w);
+}
+
+/* Removed here after it was applied, before syncd died or after: it does not come back. */
+static void test_removed_here(void **state) {
+    NEEDS_LIFE(state);
+    deliver("1.M1.a");
+    deliver("2.M1.a");
+    fs_unlink(&p.b, "u/new/1.M1.a");
+    killed_and_the_same(&p.b);
+    assert_int_equal(p.b.start.journal, 0);
+    fs_unlink(&p.b, "u/new/2.M1.a");
+    node_replay(&p.b);
+    assert_false(fs_there(&p.b, "u/new/1.M1.a"));
+    assert_false(fs_there(&p.b, "u/new/2.M1.a"));
+    killed_and_the_same(&p.a); /* and the base of who sent it is what was acknowledged */
+}
+
+/* Not applied yet: it is, at the start. What is in the journal anew is not taken for applied. */
+static void test_not_applied(void **state) {
+    struct acts a = {.n = 0};
+    uint64_t first, second;
+    Mfp__Txn *txn, *got;
+
+    NEEDS_LIFE(state);
+    deliver("1.M1.a");
+    killed_and_the_same(&p.b);
+    assert_int_equal(state_checkpoint(p.b.st, 0, NULL, 0), 0);
+    deliver("2.M1.a"); /* noted as applied in the file that the checkpoint began */
+    fs_write(&p.a, "u/new/3.M1.a", "three\n");
+    act_add(&p.a, &a, "u", MFL__SUB__NEW, "3.M1.a", 0);
+    txn = node_collect(&p.a, &inbox, &a, false);
+    first = node_receive(&p.a, &p.b, txn, &got);
+    mfp__txn__free_unpacked(got, NULL);
+    node_killed(&p.b);
+    assert_int_equal(p.b.start.journal, 1);
+    second = node_receive(&p.a, &p.b, txn, &got);
+    assert_true(second > first);
+    node_replay(&p.b);
+    assert_true(fs_there(&p.b, "u/new/3.M1.a"));
+    assert_int_equal(journal_waiting(p.b.st), 0);
+    mfp__txn__free_unpacked(txn, NULL);
+    mfp__txn__free_unpacked(got, NULL);
+}
+
+static void recent_path(struct node *n, uint64_t generation, char out[256]) {
+    snprintf(out, 256, "%s/.mailfs/recent-%llu", n->store, (unsigned long long)generation);
+}
+
+/* A write cut short: the transaction is not there, those before it are. */
+static void test_cut_short(void **state) {
+    uint8_t one[STATE_DIGEST], now[STATE_DIGEST];
+    char path[256];
+    struct stat sb;
+
+    NEEDS_LIFE(state);
+    deliver("1.M1.a");
+    digest_of(&p.b, one);
+    deliver("2.M1.a");
+    recent_path(&p.b, p.b.st->generation, path);
+    assert_int_equal(stat(path, &sb), 0);
+    assert_int_equal(truncate(path, sb.st_size - 1), 0);
+    node_killed(&p.b);
+    assert_int_equal(p.b.start.journal, 1);
+    digest_of(&p.b, now);
+    assert_memory_equal(one, now, STATE_DIGEST);
+    node_replay(&p.b);
+    killed_and_the_same(&p.b); /* what comes after it can be read */
+    assert_int_equal(p.b.start.journal, 0);
+}
+
+/* Of another boot, or before the file system was mounted anew: not believed. */
+static void test_another_life(void **state) {
+    char path[256];
+    int fd;
+
+    NEEDS_LIFE(state);
+    deliver("1.M1.a");
+    fs_unlink(&p.b, "u/new/1.M1.a");
+    recent_path(&p.b, p.b.st->generation, path);
+    fd = open(path, O_WRONLY | O_CLOEXEC);
+    assert_true(fd >= 0);
+    assert_int_equal(pwrite(fd, "0", 1, 0) + pwrite(fd, "g", 1, 1), 2); /* no boot id has a g */
+    close(fd);
+    node_killed(&p.b);
+    assert_int_equal(p.b.start.journal, 1);
+    assert_false(p.b.st->recent.whole);
+    node_replay(&p.b);
+    assert_true(fs_there(&p.b, "u/new/1.M1.a")); /* it may have been lost: applied again */
+}
+
+static int no_sync(int fd) {
+    return -EIO;
+}
+
+/* Killed between the beginning of a checkpoint and its commit: there are two files. */
+static void test_within_a_checkpoint(void **state) {
+    struct io_ops ops = io_ops_real;
+    char path[256];
+
+    NEEDS_LIFE(state);
+    deliver("1.M1.a");
+    ops.syncfs = no_sync;
+    io_ops_set(&ops);
+    assert_int_equal(state_checkpoint(p.b.st, 0, NULL, 0), -EIO);
+    io_ops_set(&io_ops_real);
+    recent_path(&p.b, p.b.st->generation + 1, path);
+    assert_int_equal(access(path, F_OK), 0);
+    killed_and_the_same(&p.b);
+    assert_int_equal(p.b.start.journal, 0);
+    assert_int_equal(state_checkpoint(p.b.st, 0, NULL, 0), 0);
+    killed_and_the_same(&p.b);
+    recent_path(&p.b, p.b.st->generation - 1, path);
+    assert_int_equal(access(path, F_OK), -1);
+}
+
+static bool full;
+
+static ssize_t write_or_full(int fd, const void *buf, size_t n) {
+    return full ? -ENOSPC : io_ops_real.write(fd, buf, n);
+}
+
+/* What could not be noted is not known, and not taken for nothing. */
+static void test_no_room(void **state) {
+    struct io_ops ops = io_ops_real;
+    uint8_t one[STATE_DIGEST];
+
+    NEEDS_LIFE(state);
+    deliver("1.M1.a");
+    ops.write = write_or_full;
+    io_ops_set(&ops);
+    full = true;
+    digest_of(&p.b, one);
+    assert_int_equal(base_version_next(p.b.st, BASE_OF_MAILBOX, &inbox), 0);
+    full = false;
+    io_ops_set(&io_ops_real);
+    deliver("2.M1.a");
+    node_killed(&p.b);
+    assert_false(p.b.st->recent.whole);
+    assert_int_equal(p.b.start.journal, 2);
+    node_replay(&p.b);
+    assert_int_equal(state_checkpoint(p.b.st, 0, NULL, 0), 0);
+    killed_and_the_same(&p.b);
+    assert_true(p.b.st->recent.whole);
+}
+
+static bool lacks(struct node *n) {
+    uint64_t v = 0;
+
+    assert_int_equal(base_version_list(n->st, BASE_OF_MAILBOX, &inbox, &v), 0);
+    return v & BASE_AGE_LACKS;
+}
+
+/* A base that may lack something says so after a kill as well, until it has been merged; one that
+ * syncd was killed over lacks nothing. */
+static void test_lacking(void **state) {
+    uint64_t gen;
+
+    NEEDS_LIFE(state);
+    assert_int_equal(state_mark_gen(p.b.st, &gen), 0);
+    assert_int_equal(state_mark(p.b.st, &inbox, gen), 0);
+    node_killed(&p.b);
+    assert_false(lacks(&p.b));
+    node_reopen(&p.b);
+    assert_true(lacks(&p.b));
+    node_killed(&p.b);
+    assert_true(lacks(&p.b));
+    assert_int_equal(state_checkpoint(p.b.st, 0, NULL, 0), 0);
+    node_killed(&p.b);
+    assert_true(lacks(&p.b));
+    assert_int_equal(base_lacking_merged(p.b.st, &inbox), 0);
+    assert_false(lacks(&p.b));
+    node_killed(&p.b);
+    assert_false(lacks(&p.b));
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(test_removed_here, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_not_applied, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_cut_short, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_another_life, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_within_a_checkpoint, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_no_room, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_lacking, setup, teardown),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
