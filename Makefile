@@ -5,6 +5,7 @@
 #   make bench        how fast it is, beside native ext4, bindfs, Gluster, rsync and others (15 minutes, and seeding)
 #   make killpoints   the daemons killed at every durable write of a scenario (about an hour)
 #   make torture      SEEDS=n: so many more seeds of the simulation; ROUNDS=n: two nodes under load
+#   make torture-seed a node is filled with 200,000 messages while mail flows and the link is cut
 #   make mutants      the deliberate faults that the simulation must find, as a table
 #   make demo         two mail servers on this machine, sharing their mailboxes
 #   make lint         formatting, static analysis, layers
@@ -87,7 +88,7 @@ pc = $(shell $(PKG_CONFIG) $(1) 2>/dev/null)
 FUSE_CFLAGS := $(call pc,--cflags fuse3)
 LIBS_mailfs := -lfuse3
 LIBS_common := -levent_openssl -levent_pthreads -levent -lssl -lcrypto -lprotobuf-c -llmdb -lconfuse \
-	       -ljson-c -linotifytools
+	       -ljson-c -linotifytools -lzstd
 LIBS_test := -lcmocka
 
 # --- what there is ------------------------------------------------------------------------
@@ -127,7 +128,7 @@ ALL_HDR := $(sort $(wildcard lib/*/*.h mailfs/*.h mailfs/*/*.h syncd/*.h syncd/*
 	   tools/*/*.h tests/*/*.h))
 
 .PHONY: all programs tests deps check demo unit sim posix nodes lint fuzz fuzz-bins torture killpoints \
-	bench mutants format install clean print-%
+	bench mutants torture-seed format install clean print-%
 
 all: programs
 
@@ -243,6 +244,11 @@ ifneq ($(SEEDS),)
 else
 	ROUNDS='$(ROUNDS)' tests/run --build $(BUILD) torture
 endif
+
+# MESSAGES=200000 CUTS=10: a node is filled while mail flows and the link is cut
+torture-seed: deps
+	@$(MAKE) --no-print-directory all tests
+	LAB_BIN='$(abspath $(BUILD))/bin' python3 tests/torture/seed.py
 
 mutants: deps
 	@$(MAKE) --no-print-directory tests

@@ -145,9 +145,32 @@ static int number_items(struct merge_result *r, const struct merge_slot *slots,
     return err;
 }
 
+static size_t count_numbered(const struct merge_side *s) {
+    size_t n = 0;
+
+    for (size_t i = 0; i < s->count; i++)
+        n += s->entries[i].is && s->entries[i].now.uid != 0;
+    return n;
+}
+
+/*
+ * Of two, the higher. But a node that is being filled may have been opened by a client before the
+ * mailbox came to it, and Dovecot then began a list there, with the time of day as V: not the few
+ * messages in that one, but the many of the other are what clients know.
+ */
+static uint32_t choose_validity(const struct merge_side *a, const struct merge_side *b) {
+    if (a->validity != 0 && b->validity != 0 && !a->base_valid && !b->base_valid) {
+        size_t na = count_numbered(a), nb = count_numbered(b);
+
+        if (na != nb)
+            return na > nb ? a->validity : b->validity;
+    }
+    return max_u32(a->validity, b->validity);
+}
+
 int merge_number(const struct merge_side *a, const struct merge_side *b, uint32_t gap,
                  struct merge_result *r, const struct merge_slot *slots) {
-    struct numbering n = {.validity = max_u32(a->validity, b->validity)};
+    struct numbering n = {.validity = choose_validity(a, b)};
     struct order *order = calloc(r->count ? r->count : 1, sizeof *order);
     int err;
 

@@ -279,6 +279,29 @@ static void test_higher_validity_wins(void **state) {
     merge_result_free(r);
 }
 
+/* A node that is being filled: a client was there before the mailbox. */
+static void test_many_keep_their_validity(void **state) {
+    struct merge_entry ea[2] = {{.base = "one", .is = true, .now = {.uid = 2}},
+                                {.base = "two", .is = true, .now = {.uid = 3}}};
+    struct merge_entry eb = {.base = "new", .is = true, .now = {.uid = 1}};
+    struct merge_side a = {.full = true, .validity = 8, .next = 4, .entries = ea, .count = 2};
+    struct merge_side b = {.full = true, .validity = 9, .next = 2, .entries = &eb, .count = 1};
+    struct merge_result *r;
+
+    for (int turn = 0; turn < 2; turn++) {
+        assert_int_equal(turn ? merge_mailbox(&b, &a, 0, &r) : merge_mailbox(&a, &b, 0, &r), 0);
+        assert_int_equal(r->validity, 8);
+        assert_int_equal(merge_result_find(r, "one")->state.uid, 2);
+        assert_int_equal(merge_result_find(r, "two")->state.uid, 3);
+        assert_int_equal(merge_result_find(r, "new")->state.uid, 4);
+        merge_result_free(r);
+    }
+    a.base_valid = b.base_valid = true; /* known to each other: each V was once the common one */
+    assert_int_equal(merge_mailbox(&a, &b, 0, &r), 0);
+    assert_int_equal(r->validity, 9);
+    merge_result_free(r);
+}
+
 /* A side without uidlist has no UIDs to defend. */
 static void test_no_list_on_a_side(void **state) {
     struct merge_entry e = {.base = "m", .is = true, .now = {.uid = 2}};
@@ -393,6 +416,7 @@ int main(void) {
         cmocka_unit_test(test_same_uid_two_messages),
         cmocka_unit_test(test_twins_on_one_side),
         cmocka_unit_test(test_higher_validity_wins),
+        cmocka_unit_test(test_many_keep_their_validity),
         cmocka_unit_test(test_no_list_on_a_side),
         cmocka_unit_test(test_keywords_and_info),
         cmocka_unit_test(test_split),
