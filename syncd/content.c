@@ -51,6 +51,7 @@ static int want(struct content_wants *w, const struct mailfs_id *dir, int sub, c
     v->sub = sub;
     v->by_base = sub != MFP__SUB__SELF;
     v->size = size;
+    v->mtime = INT64_MAX;
     v->name = strdup(name);
     if (!v->name)
         return -ENOMEM;
@@ -428,7 +429,17 @@ static int lacks_msg(struct state *st, struct store_dir *d, const struct index *
         if (staged(st, key))
             return 0;
     }
-    return want(out, dir, MFP__SUB__CUR, m->bname, m->meta ? m->meta->size : 0);
+    int r = want(out, dir, MFP__SUB__CUR, m->bname, m->meta ? m->meta->size : 0);
+    if (r == 0)
+        out->v[out->n - 1].mtime = m->meta ? m->meta->mtime_ns : 0;
+    return r;
+}
+
+static int newest_first(const void *a, const void *b) {
+    int64_t x = ((const struct content_want *)a)->mtime,
+            y = ((const struct content_want *)b)->mtime;
+
+    return (x < y) - (x > y);
 }
 
 static int lacks_file(struct state *st, const struct mailfs_id *dir, const Mfp__BaseFile *f,
@@ -478,6 +489,8 @@ int content_lacks(struct state *st, const Mfp__Listing *theirs, struct content_w
         r = 0;
     if (r == 0)
         r = lacks_all(st, &d, &ix, theirs, out);
+    if (r == 0 && out->n > 1)
+        qsort(out->v, out->n, sizeof(*out->v), newest_first);
     index_free(&ix);
     store_dir_close(&d);
     if (r < 0) {

@@ -17,6 +17,7 @@ struct content_want {
     char *name; /* base name or file name */
     bool by_base;
     uint64_t size; /* as announced; 0: unknown */
+    int64_t mtime; /* likewise, nanoseconds; of a file that is no message: the latest there is */
 };
 
 struct content_wants {
@@ -36,7 +37,9 @@ int content_missing(struct state *st, const Mfp__Txn *txn, struct content_wants 
 /* Without waiting for a disk or a lock: is all of it certainly in the stage? Else content_missing()
  * tells. */
 bool content_at_hand(struct state *st, const Mfp__Txn *txn);
-/* What of the peer's listing is not here (merge, seeding), by (container, base name or file). */
+/* What of the peer's listing is not here (merge, seeding), by (container, base name or file). Files
+ * first, then the newest message: if the peer is lost midway, that is what has come of the mailbox.
+ */
 int content_lacks(struct state *st, const Mfp__Listing *theirs, struct content_wants *out);
 /* The peer has it no more: the operation that refers to it is applied as if it were not there. */
 int content_gone(struct state *st, const struct content_want *w);

@@ -39,12 +39,16 @@ static int teardown(void **state) {
     return 0;
 }
 
-static void set_mtime(struct node *n, const char *rel) {
+static void set_mtime_to(struct node *n, const char *rel, time_t at) {
     char path[512];
-    struct timespec ts[2] = {{1000, 0}, {1000, 0}};
+    struct timespec ts[2] = {{at, 0}, {at, 0}};
 
     snprintf(path, sizeof(path), "%s/%s", n->store, rel);
     assert_int_equal(utimensat(AT_FDCWD, path, ts, 0), 0);
+}
+
+static void set_mtime(struct node *n, const char *rel) {
+    set_mtime_to(n, rel, 1000);
 }
 
 static void drop(Mfp__Txn *txn) {
@@ -262,6 +266,31 @@ static void test_stale_stage(void **state) {
     contact_all(&p);
 }
 
+/* Of a mailbox that comes over, the newest message is asked for first, and before all a script. */
+static void test_newest_first(void **state) {
+    static const char *const names[] = {"3.M1.a", "1.M1.a", "4.M1.a", "2.M1.a"};
+    static const char *const want[] = {"script", "4.M1.a", "3.M1.a", "2.M1.a", "1.M1.a"};
+    struct content_wants wants;
+    Mfp__Listing *l;
+    char rel[64];
+
+    fs_write(&p.a, "u/script", "keep;\n");
+    for (size_t i = 0; i < 4; i++) {
+        snprintf(rel, sizeof(rel), "u/new/%s", names[i]);
+        fs_write(&p.a, rel, "text\n");
+        set_mtime_to(&p.a, rel, 1000 + names[i][0]);
+    }
+    contact_mark(&p.a, &inbox);
+    assert_int_equal(scan_mailbox(p.a.st, &inbox, false, &l), 0);
+    assert_int_equal(content_lacks(p.b.st, l, &wants), 0);
+    assert_true(wants.n == 4 || wants.n == 5); /* a small file comes with the listing */
+    for (size_t i = 0; i < wants.n; i++)
+        assert_string_equal(wants.v[i].name, want[i + 5 - wants.n]);
+    content_wants_free(&wants);
+    mfp__listing__free_unpacked(l, NULL);
+    contact_all(&p);
+}
+
 /* ---- store and state of one time --------------------------------------------------- */
 
 static void copy(const char *from, const char *to) {
@@ -340,7 +369,7 @@ int main(void) {
         T(test_refs_of_another),   T(test_published_and_named), T(test_copy_of_published),
         T(test_store_of_a_backup), T(test_state_of_a_backup),   T(test_store_ahead_by_one),
         T(test_publish_homeless),  T(test_publish_above),       T(test_nobody_to_publish_to),
-        T(test_cut_short),         T(test_stale_stage),
+        T(test_cut_short),         T(test_stale_stage),         T(test_newest_first),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
