@@ -16,9 +16,10 @@
 
 #include "content.h"
 #include "replica/replica.h"
+#include "wire/pack.h"
 #include "wire/peer.pb-c.h"
 
-#define XFER_PART        (128u * 1024u)
+#define XFER_PART        WIRE_PACK_MAX
 #define XFER_IN_MAX      (32u * 1024u * 1024u)
 #define XFER_FETCHES_MAX 16 /* asked of the peer at a time */
 #define XFER_SERVED_MAX  64 /* open for the peer at a time: one that asks for more breaks off */
@@ -28,6 +29,9 @@ struct xfers;
 
 struct xfers *xfers_new(struct volume *v);
 void xfers_free(struct xfers *x);
+
+/* The peer of the new connection takes compressed bodies, or does not. */
+void xfer_may_pack(struct xfers *x, bool peer_takes);
 
 /* The link has room again; the connection has ended. */
 void xfer_writable(struct xfers *x);

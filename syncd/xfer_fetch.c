@@ -33,6 +33,10 @@ struct xfers *xfers_new(struct volume *v) {
     return x;
 }
 
+void xfer_may_pack(struct xfers *x, bool peer_takes) {
+    x->peer_unpacks = peer_takes;
+}
+
 uint64_t xfer_fetch_progress(const struct xfers *x) {
     return x->fetch_progress;
 }

@@ -22,6 +22,7 @@
 #include "mem.h"
 #include "volume.h"
 #include "wire/check.h"
+#include "wire/pack.h"
 #include "xfer_private.h"
 
 static void in_submit(struct xfer_in *in);
@@ -206,7 +207,23 @@ static void in_append(struct xfer_in *in, Mfp__Body *body) {
     }
 }
 
+static int unpack(struct xfers *x, Mfp__Body *body) {
+    uint8_t *data;
+    int r = x->v->cv->peer->compress == CONF_COMPRESS_OFF
+                ? -EPROTO /* it was told so */
+                : wire_unpack(body->data.data, body->data.len, body->packed, &data);
+    if (r != 0)
+        return r;
+    free(body->data.data);
+    body->data = (ProtobufCBinaryData){body->packed, data};
+    body->packed = 0;
+    return 0;
+}
+
 int xfer_receive_body(struct xfers *x, Mfp__Body *body) {
+    int r = body->packed != 0 ? unpack(x, body) : 0;
+    if (r != 0)
+        return r;
     struct xfer_in *in = in_find(x, body->kind, body->id);
     if (in == NULL && body->kind == MFP__BODY__KIND__FETCH)
         in = in_of_fetch(x, body);

@@ -26,6 +26,7 @@
 #include "util/log.h"
 #include "volume.h"
 #include "wire/check.h"
+#include "wire/pack.h"
 #include "xfer_private.h"
 
 static void out_free(struct xfers *x, struct xfer_out *o) {
@@ -113,6 +114,29 @@ static void tell_unreadable(struct xfers *x, const struct mailfs_id *dir, int er
                      state_path(x->v->state, dir, path, sizeof path), log_strerror(err));
 }
 
+/* A processor packs faster than a long wire takes it, and slower than a short one. */
+#define LONG_WIRE_US 5000
+
+static bool out_packs(const struct xfers *x, const struct xfer_out *o) {
+    enum conf_compress how = x->v->cv->peer->compress;
+    if (!x->peer_unpacks || o->dense || how == CONF_COMPRESS_OFF)
+        return false;
+    return how == CONF_COMPRESS_ON || peer_rtt_us(x->v->peer) >= LONG_WIRE_US;
+}
+
+static void out_pack(const struct xfers *x, struct xfer_out *o, Mfp__Body *body) {
+    static uint8_t packed[XFER_PART];
+    size_t n = body->data.len, to;
+    if (n == 0 || !out_packs(x, o))
+        return;
+    to = wire_pack(body->data.data, n, packed);
+    o->dense = to == 0 && n == XFER_PART;
+    if (to == 0)
+        return;
+    body->packed = (uint32_t)n;
+    body->data = (ProtobufCBinaryData){to, packed};
+}
+
 static void out_fill(struct xfers *x, struct xfer_out *o, Mfp__Body *body, uint8_t *buf) {
     ssize_t n = o->err == 0 && o->fd >= 0 ? out_read(o, buf) : 0;
     if (n >= 0 && o->hash != NULL && o->offset >= o->hashed) { /* once, also if it is sent again */
@@ -142,6 +166,8 @@ static int out_part(struct xfers *x, struct xfer_out *o) {
     out_fill(x, o, &body, buf);
     if (o->kind == MFP__BODY__KIND__FETCH && body.err != 0)
         tell_unreadable(x, &o->dir, -body.err);
+    size_t part = body.data.len;
+    out_pack(x, o, &body);
     frame.m_case = MFP__FRAME__M_BODY;
     frame.body = &body;
     int r = peer_send_frame(x->v->peer, &frame, true);
@@ -150,10 +176,10 @@ static int out_part(struct xfers *x, struct xfer_out *o) {
     if (o->kind == MFP__BODY__KIND__FETCH) {
         pace_took(&x->pace, body.data.len);
         x->counts.served += body.end ? 1 : 0;
-        x->counts.served_bytes += body.data.len;
+        x->counts.served_bytes += part;
     }
     o->begun = true;
-    o->offset += body.data.len;
+    o->offset += part;
     out_progress(x, o);
     return body.end ? 1 : 0;
 }

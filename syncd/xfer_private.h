@@ -18,6 +18,7 @@ struct xfer_out {
     int fd;
     uint64_t offset, size;
     bool begun;
+    bool dense;     /* its first part could not be compressed: nor will the others */
     int err;        /* FETCH: nothing but this is sent */
     Mfp__Meta meta; /* FETCH: with the first part */
     char *symlink;  /* FETCH; or NULL */
@@ -98,6 +99,7 @@ struct xfers {
     struct xfer_counts counts;
     struct pace pace; /* of what the peer fetches */
     struct event *paced;
+    bool peer_unpacks;
     uint64_t fetch_progress;
 };
 

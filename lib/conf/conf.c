@@ -161,6 +161,24 @@ static int on_bandwidth(cfg_t *cfg, cfg_opt_t *opt) {
         "must be bytes a second, at least 1K, as in \"500K\" or \"10M\"; \"0\": no limit");
 }
 
+static int compress_parse(const char *s, enum conf_compress *out) {
+    static const char *const words[] = {"auto", "on", "off"};
+    for (int i = 0; i < 3; i++) {
+        if (strcmp(s, words[i]) == 0) {
+            *out = (enum conf_compress)i;
+            return 0;
+        }
+    }
+    return -EINVAL;
+}
+
+static int on_compress(cfg_t *cfg, cfg_opt_t *opt) {
+    enum conf_compress ignored;
+    return compress_parse(last_str(opt), &ignored) == 0
+               ? 0
+               : refuse(cfg, opt, last_str(opt), "must be auto, on or off");
+}
+
 static int need(cfg_t *cfg, const char *block, const char *option) {
     if (cfg_size(cfg, option) > 0 && cfg_getstr(cfg, option) != NULL)
         return 0;
@@ -240,6 +258,8 @@ static int fill_peer(cfg_t *cfg, struct conf_peer *p) {
         r = conf_fingerprint_parse(cfg_getstr(cfg, "fingerprint"), p->fingerprint);
     if (r == 0)
         r = conf_size_parse(cfg_getstr(cfg, "bandwidth"), &p->bandwidth);
+    if (r == 0)
+        r = compress_parse(cfg_getstr(cfg, "compress"), &p->compress);
     return r;
 }
 
@@ -363,22 +383,21 @@ static void set_validators(cfg_t *cfg) {
     cfg_set_validate_func(cfg, "volume|source|timeout", on_timeout);
     cfg_set_validate_func(cfg, "volume|standby|bandwidth", on_bandwidth);
     cfg_set_validate_func(cfg, "volume|source|bandwidth", on_bandwidth);
+    cfg_set_validate_func(cfg, "volume|peer|compress", on_compress);
+    cfg_set_validate_func(cfg, "volume|standby|compress", on_compress);
+    cfg_set_validate_func(cfg, "volume|source|compress", on_compress);
 }
 
 static int parse_locked(const char *name, FILE *in, int depth, struct conf *conf) {
     cfg_opt_t peer[] = {
-        CFG_STR("address", NULL, CFGF_NONE),
-        CFG_STR("fingerprint", NULL, CFGF_NONE),
-        CFG_FLOAT("timeout", 3.0, CFGF_NONE),
-        CFG_STR("bandwidth", "0", CFGF_NONE),
-        CFG_END(),
+        CFG_STR("address", NULL, CFGF_NONE),    CFG_STR("fingerprint", NULL, CFGF_NONE),
+        CFG_FLOAT("timeout", 3.0, CFGF_NONE),   CFG_STR("bandwidth", "0", CFGF_NONE),
+        CFG_STR("compress", "auto", CFGF_NONE), CFG_END(),
     };
     cfg_opt_t link[] = {
-        CFG_STR("address", NULL, CFGF_NONE),
-        CFG_STR("fingerprint", NULL, CFGF_NONE),
-        CFG_FLOAT("timeout", 10.0, CFGF_NONE),
-        CFG_STR("bandwidth", "0", CFGF_NONE),
-        CFG_END(),
+        CFG_STR("address", NULL, CFGF_NONE),    CFG_STR("fingerprint", NULL, CFGF_NONE),
+        CFG_FLOAT("timeout", 10.0, CFGF_NONE),  CFG_STR("bandwidth", "0", CFGF_NONE),
+        CFG_STR("compress", "auto", CFGF_NONE), CFG_END(),
     };
     cfg_opt_t volume[] = {
         CFG_STR("store", NULL, CFGF_NONE),

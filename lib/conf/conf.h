@@ -23,6 +23,13 @@ enum conf_commit {
     CONF_COMMIT_ASYNC,  /* it is on its way */
 };
 
+/* Are bodies compressed on their way to a peer? */
+enum conf_compress {
+    CONF_COMPRESS_AUTO, /* over a long wire */
+    CONF_COMPRESS_ON,
+    CONF_COMPRESS_OFF, /* nor taken from it */
+};
+
 struct conf_addr {
     char host[256]; /* name or numeric address, without brackets; "*": any (only to listen) */
     uint16_t port;
@@ -34,6 +41,7 @@ struct conf_peer {
     uint8_t fingerprint[CONF_FINGERPRINT_BYTES]; /* SHA-256 of the peer's certificate (DER) */
     unsigned timeout_ms;                         /* 1000 .. 300000 */
     uint64_t bandwidth; /* bytes a second of what it fetches; 0: no limit */
+    enum conf_compress compress;
 };
 
 /* Who may write to the mount, unless a promotion has decided otherwise (STATE/role). */

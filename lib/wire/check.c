@@ -7,6 +7,7 @@
  * Diagnostics: none; the reason is returned.
  */
 #include "wire/check.h"
+#include "wire/pack.h"
 
 #include <errno.h>
 #include <string.h>
@@ -262,6 +263,7 @@ static int check_prepare(const Mfp__Prepare *p, const char **why) {
 static int check_body(const Mfp__Body *b, const char **why) {
     REQUIRE((unsigned)b->kind <= MFP__BODY__KIND__FETCH, "an unknown kind of body");
     REQUIRE(strlen(b->symlink) < SYMLINK_MAX, "a symbolic link that is too long");
+    REQUIRE(b->packed <= WIRE_PACK_MAX, "a part that becomes too large");
     return 0;
 }
 

@@ -89,7 +89,7 @@ class Mailfs:
 
     def __init__(self, node, timeout=3, commit="disk"):
         self.node, self.timeout, self.commit = node, timeout, commit
-        self.bandwidth = self.keep = self.verify = None
+        self.bandwidth = self.keep = self.verify = self.compress = None
         self.dial = None    # another address of the peer's: "host:port"
         self.conf = os.path.join(node.dir, "mailfs.conf")
         self.state = os.path.join(node.data, "state")
@@ -132,7 +132,10 @@ class Mailfs:
                      '        timeout     = %g\n' %
                      (peer.host, self.dial or "%s:%d" % (peer.address, PORT),
                       fingerprint or peer.mailfs.fingerprint(), self.timeout))
-            text += '        bandwidth   = "%s"\n    }\n' % self.bandwidth if self.bandwidth else '    }\n'
+            for key in ("bandwidth", "compress"):
+                if getattr(self, key):
+                    text += '        %-11s = "%s"\n' % (key, getattr(self, key))
+            text += '    }\n'
         with open(self.conf, "w") as f:
             f.write(text + more + "}\n")
 

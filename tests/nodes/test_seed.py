@@ -111,15 +111,32 @@ def seeded_before(t, total, copy, what):
     t.check(wire < total * 0.1, "%s: %d bytes came for %d bytes of mail", what, wire, total)
 
 
+def compressed(t, total):
+    """The same once more from nothing, compressed."""
+    for node in t.pair.nodes:
+        node.mailfs.compress = "on"
+    before = compare.user_view(t.a, "large")
+    empty_b(t, None)
+    rx = received(t.b)
+    t.b.start("syncd", "mailfs", "dovecot")
+    t.pair.wait_in_sync(timeout=30)
+    wire = received(t.b) - rx
+    t.figure("compressed: %.2f MB", wire / 1e6)
+    t.check(wire < total * 0.3, "%d bytes came for %d bytes of mail", wire, total)
+    t.equal(compare.user_view(t.b, "large"), before, "what b has")
+
+
 def test(t):
     t.needs_mailfs()
     total = MAILS * SIZE
     t.a.mailfs.bandwidth = "1M"
+    t.a.mailfs.compress = "off"
     t.pair.configure()
     t.a.start("syncd", "mailfs", "dovecot")
     seed(t, total)
     seeded_before(t, total, "mode,ownership,timestamps,links", "copied before")
     seeded_before(t, total, "mode,ownership,timestamps,links,xattr", "with xattrs")
+    compressed(t, total)
 
 
 case.main(test, own=True, start=False, postfix=False)

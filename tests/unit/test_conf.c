@@ -31,6 +31,7 @@ static const char example[] = "node = \"mx-a\"                      # default: t
                               "        fingerprint = \"" FP "\"\n"
                               "        timeout     = 2.5            # seconds\n"
                               "        bandwidth   = 10M\n"
+                              "        compress    = on\n"
                               "    }\n"
                               "}\n";
 
@@ -59,6 +60,7 @@ static void test_example(void **state) {
     assert_int_equal(v->peer->address.port, 7401);
     assert_int_equal(v->peer->timeout_ms, 2500);
     assert_int_equal(v->peer->bandwidth, 10 << 20);
+    assert_int_equal(v->peer->compress, CONF_COMPRESS_ON);
     for (unsigned i = 0; i < CONF_FINGERPRINT_BYTES; i++)
         assert_int_equal(v->peer->fingerprint[i], i);
     conf_free(c);
@@ -88,6 +90,7 @@ static void test_defaults(void **state) {
     assert_string_equal(c->volumes[0].listen.host, "*");
     assert_int_equal(c->volumes[0].peer->timeout_ms, 3000);
     assert_int_equal(c->volumes[0].peer->bandwidth, 0);
+    assert_int_equal(c->volumes[0].peer->compress, CONF_COMPRESS_AUTO);
     assert_int_equal(c->volumes[0].keep_s, 7 * 86400);
     assert_int_equal(c->volumes[0].verify_s, 7 * 86400);
     assert_int_equal(c->volumes[0].peer->address.port, 65535);
@@ -191,6 +194,7 @@ static const struct {
     {8, "bandwidth must be bytes a second", V PATHS LISTEN PEER "bandwidth = \"-1\"\n" END END},
     {8, "bandwidth must be bytes a second", V PATHS LISTEN PEER "bandwidth = 5\n" END END},
     {8, "bandwidth must be bytes a second", V PATHS LISTEN PEER "bandwidth = M\n" END END},
+    {8, "compress must be auto, on or off", V PATHS LISTEN PEER "compress = yes\n" END END},
     {8, "a second peer; a volume has one peer, others are its standbys",
      V PATHS LISTEN PEER ADDR FPRINT END "peer c {\naddress = \"i:1\"\n" FPRINT END END},
     {8, "\"a\" is the name of this node; a peer, standby or source is another one",
