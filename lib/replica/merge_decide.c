@@ -24,11 +24,17 @@ static bool comparable(uint32_t uid1, uint32_t v1, uint32_t uid2, uint32_t v2) {
     return uid1 != 0 && uid2 != 0 && v1 == v2;
 }
 
+/* After a crash what the peer had sent is put into the store once more, but no UID that may have
+ * been seen is given once more: a file without one says nothing there. */
+static bool cut_short(const struct merge_view *x) {
+    return (x->side->base_version & BASE_AGE_LACKS) != 0;
+}
+
 static bool readded(const struct merge_view *x) {
     if (!x->was || !x->is)
         return false;
     if (x->old.uid != 0 && x->now.uid == 0 && x->side->validity != 0 && x->v_old == x->v_now)
-        return true;
+        return !cut_short(x);
     return !same_incarnation(x->old.uid, x->v_old, x->now.uid, x->v_now);
 }
 

@@ -1,5 +1,6 @@
 """Waiting for conditions, processes, commands."""
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -91,7 +92,8 @@ def reap_children():
     """Collect exited children that nobody waits for (daemons started with -f)."""
     for child in list(_CHILDREN):
         if child.poll() is not None:
-            _CHILDREN.remove(child)
+            with contextlib.suppress(ValueError):   # another thread was first
+                _CHILDREN.remove(child)
 
 
 def spawn(argv, log, env=None):

@@ -82,11 +82,13 @@ class Lab:
         """Make all whole; the daemons that were not running and should have."""
         died = ["%s: %s" % (n.host, d) for n in self.pair.nodes for d in ("mailfs", "syncd")
                 if n not in self.down and (n, d) not in self.killed and not n.daemon(d).running()]
-        for node in self.pair.nodes:
-            if node.disk.is_full():
-                # faults.heal_node() ends Postfix there, in the middle of what it delivers
-                self.ledger.outage("kill-postfix", [node])
+        # faults.heal_node() ends Postfix there, in the middle of what it delivers
+        full = [node for node in self.pair.nodes if node.disk.is_full()]
+        for node in full:
+            self.ledger.outage("kill-postfix", [node])
         faults.heal(self.pair)
+        for node in full:
+            self.ledger.outage("kill-postfix", [node])
         self.down, self.killed, self.syncd_gone = set(), set(), {}
         return died
 

@@ -169,6 +169,22 @@ static void test_later_base_wins(void **state) {
     check(&a.side, &b.side, "5 cur F", "F is b's own");
 }
 
+/* After a crash the peer's delivery is put into the store once more, without its UID, although a
+ * client here had removed it and the peer knows: that is no message added anew. */
+static void test_put_back(void **state) {
+    struct one a, b;
+
+    make_side(&a, "5 cur", "0 new", 10, 10);
+    make_side(&b, "", "", 10, 10);
+    a.side.base_version = 7 | BASE_AGE_LACKS;
+    b.side.base_version = 8;
+    check(&a.side, &b.side, "", "removed by agreement");
+    check(&b.side, &a.side, "", "removed by agreement");
+    a.side.base_version = 7;
+    check(&a.side, &b.side, "0 new", "added anew");
+    check(&b.side, &a.side, "0 new", "added anew");
+}
+
 /* A listing of differences leaves out what is as in the common base. */
 static void test_diff_listing(void **state) {
     struct one a, b;
@@ -410,6 +426,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_cases),
         cmocka_unit_test(test_bases_that_lack),
+        cmocka_unit_test(test_put_back),
         cmocka_unit_test(test_later_base_wins),
         cmocka_unit_test(test_diff_listing),
         cmocka_unit_test(test_refused),
