@@ -200,15 +200,17 @@ int change_new_generation(uint64_t gen) {
 
 int change_init(const char *state_dir) {
     pthread_rwlockattr_t attr;
-    uint64_t gen = 1;
     pthread_rwlockattr_init(&attr);
     /* A new generation must not starve; no change begins within a change. */
     pthread_rwlockattr_setkind_np(&attr, PTHREAD_RWLOCK_PREFER_WRITER_NONRECURSIVE_NP);
     pthread_rwlock_init(&changing, &attr);
     pthread_rwlockattr_destroy(&attr);
-    int r = marks_open(state_dir, &marks);
-    if (r == 0)
-        r = marks_generation(marks, &gen);
+    return marks_open(state_dir, &marks);
+}
+
+int change_take_generation(void) {
+    uint64_t gen = 1;
+    int r = marks_generation(marks, &gen);
     atomic_store(&generation, gen);
     return r;
 }

@@ -36,6 +36,8 @@ int spot_refuses_dir(const struct spot *s);
 
 /* The marks of state_dir. 0 or -errno. */
 int change_init(const char *state_dir);
+/* The generation that is on disk: when no other worker can begin one any more. */
+int change_take_generation(void);
 void change_close(void);
 
 /*

@@ -13,6 +13,7 @@
 #include "file.h"
 #include "lock.h"
 #include "maildir/name.h"
+#include "note.h"
 #include "prepare.h"
 #include "upcall.h"
 #include "vol.h"
@@ -244,7 +245,9 @@ void event_written(struct file *f) {
 void event_written_all(struct dir *container) {
     struct file *f;
     while ((f = file_next_dirty(container)) != NULL) {
+        note_die_at("tell");
         tell_written(f);
+        file_told(f);
         file_unref(f);
     }
 }

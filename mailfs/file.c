@@ -166,8 +166,13 @@ static struct inode *dirty_off(struct file *f) {
     DL_DELETE2(container->dir->dirty, f, dprev, dnext);
     f->dirty = false;
     f->dirty_in = NULL;
-    keep_file_set_dirty(f->fh, false);
     return container;
+}
+
+/* Under the lock. */
+static void told(const struct file *f) {
+    if (!f->dirty) /* it may have been written since */
+        keep_file_set_dirty(f->fh, false);
 }
 
 bool file_is_dirty(struct file *f) {
@@ -181,11 +186,19 @@ bool file_clean(struct file *f) {
     struct inode *container = NULL;
     pthread_mutex_lock(&files);
     bool was = f->dirty;
-    if (was)
+    if (was) {
         container = dirty_off(f);
+        told(f);
+    }
     pthread_mutex_unlock(&files);
     inode_unref(container, 1);
     return was;
+}
+
+void file_told(struct file *f) {
+    pthread_mutex_lock(&files);
+    told(f);
+    pthread_mutex_unlock(&files);
 }
 
 struct file *file_next_dirty(struct dir *d) {

@@ -68,9 +68,12 @@ bool file_is_dirty(struct file *f);
 /* Takes it off its list: was it dirty? */
 bool file_clean(struct file *f);
 
-/* The next dirty file of this container, taken off the list, with a reference; NULL: none is left.
+/*
+ * The next dirty file of this container, taken off the list, with a reference; NULL: none is left.
+ * file_told() when it has been told: until then another worker would find it dirty.
  */
 struct file *file_next_dirty(struct dir *container);
+void file_told(struct file *f);
 bool file_dir_is_dirty(struct dir *container);
 
 /* in has got a new name: do writes to its open files count from now on? */

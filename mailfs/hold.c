@@ -30,8 +30,11 @@
 
 enum { EXIT_OK = 0, EXIT_BAD = 1 };
 enum {
-    LOOK_MS = 100,      /* where only looking tells that a worker has ended */
-    STOP_MS = 10000,    /* for a clean stop, which settles what waits */
+    LOOK_MS = 100,   /* where only looking tells that a worker has ended */
+    STOP_MS = 10000, /* for a clean stop, which settles what waits */
+    PAUSE_MS = 50,   /* after a worker that could not start; twice as long each time, up to */
+    PAUSE_MAX_MS = 5000,
+    STARTS_MS = 60000,  /* in which one has to start */
     REPLACE_MS = 20000, /* for a new program to say that it could start */
 };
 
@@ -43,7 +46,7 @@ struct holding {
     int fuse_fd, mem_fd, signal_fd;
     struct hold_worker worker;
     bool stop, replace, unmounted; /* asked by signals; said by the worker */
-    uint64_t served_from;          /* since when the worker serves; 0: it does not yet */
+    uint64_t served_from;          /* since when the worker serves, or the one before it did */
     unsigned n_deaths;             /* one after the other, of workers that did not serve long */
 };
 
@@ -109,15 +112,27 @@ static void bury(struct hold_worker *w, int sig) {
 }
 
 static bool dies_again_and_again(struct holding *h) {
-    if (h->served_from != 0 && clock_ms() - h->served_from >= HOLD_LIVED_MS)
+    if (clock_ms() - h->served_from >= HOLD_LIVED_MS)
         h->n_deaths = 0;
-    h->served_from = 0;
-    return ++h->n_deaths >= HOLD_DEATHS_MAX;
+    if (++h->n_deaths < HOLD_DEATHS_MAX)
+        return false;
+    log_error("workers die again and again: given up");
+    return true;
+}
+
+/* Unless a stop is asked for. */
+static void pause_ms(struct holding *h, unsigned ms) {
+    uint64_t until = clock_ms() + ms, now;
+    while (!h->stop && (now = clock_ms()) < until) {
+        struct pollfd p = {.fd = h->signal_fd, .events = POLLIN};
+        poll(&p, 1, (int)(until - now));
+        take_signals(h);
+    }
 }
 
 /* One that could start, and has not been let go yet. */
-static int worker_prepared(struct holding *h, struct hold_worker *w, int at_most_ms) {
-    int r = hold_worker_start(w, h->args, h->fuse_fd, h->mem_fd);
+static int worker_prepared(struct holding *h, struct hold_worker *w, bool newest, int at_most_ms) {
+    int r = hold_worker_start(w, h->args, newest, h->fuse_fd, h->mem_fd);
     if (r != 0)
         return r;
     r = wait_for(h, w, HOLD_PREPARED, at_most_ms);
@@ -137,22 +152,36 @@ static int worker_go(struct holding *h, struct hold_worker *w) {
     return r;
 }
 
-/* The worker is dead: others, until one serves. 0, or GIVEN_UP or STOPPED. */
+static int worker_started(struct holding *h) {
+    int r = worker_prepared(h, &h->worker, false, -1);
+    if (r == 0)
+        r = worker_go(h, &h->worker);
+    if (r != 0)
+        bury(&h->worker, SIGKILL);
+    return r;
+}
+
+/*
+ * The worker is dead: others, until one serves. DIED: it does; or GIVEN_UP or STOPPED. One that
+ * cannot start (no memory, a configuration that is just being written) is not one that died.
+ */
 static enum outcome successor(struct holding *h, uint64_t since) {
-    int r = -ECONNRESET;
+    uint64_t until = clock_ms() + STARTS_MS;
+    unsigned pause = PAUSE_MS;
     bury(&h->worker, 0);
-    while (r != 0) {
+    if (!h->unmounted && !h->stop && dies_again_and_again(h))
+        return GIVEN_UP;
+    for (;;) {
         if (h->unmounted || h->stop)
             return STOPPED;
-        if (dies_again_and_again(h)) {
-            log_error("workers die again and again: given up");
+        if (worker_started(h) == 0)
+            break;
+        if (clock_ms() >= until) {
+            log_error("no worker can be started: given up");
             return GIVEN_UP;
         }
-        r = worker_prepared(h, &h->worker, -1);
-        if (r == 0)
-            r = worker_go(h, &h->worker);
-        if (r != 0)
-            bury(&h->worker, SIGKILL);
+        pause_ms(h, pause);
+        pause = pause * 2 < PAUSE_MAX_MS ? pause * 2 : PAUSE_MAX_MS;
     }
     log_info("worker %d has taken over after %llu ms", (int)h->worker.pid,
              (unsigned long long)(clock_ms() - since));
@@ -161,9 +190,9 @@ static enum outcome successor(struct holding *h, uint64_t since) {
 
 /* SIGHUP. The running one is let alone until the new one has said that it can start. */
 static enum outcome replace(struct holding *h) {
-    struct hold_worker next = {.ctl = -1, .pidfd = -1, .sentinel = -1};
+    struct hold_worker next = HOLD_WORKER_NONE;
     h->replace = false;
-    int r = keep_possible() ? worker_prepared(h, &next, REPLACE_MS) : -ENOTSUP;
+    int r = keep_possible() ? worker_prepared(h, &next, true, REPLACE_MS) : -ENOTSUP;
     if (r != 0) {
         log_error("the worker cannot be replaced, it goes on: %s",
                   r == -ENOTSUP     ? "this kernel cannot keep the mount, restart mailfs instead"
@@ -178,6 +207,7 @@ static enum outcome replace(struct holding *h) {
         bury(&h->worker, SIGKILL); /* it may be well: told to stop, we did not wait for it */
         return successor(h, since);
     }
+    hold_worker_trust(&h->worker);
     log_info("worker %d has taken over after %llu ms", (int)h->worker.pid,
              (unsigned long long)(clock_ms() - since));
     return DIED;
@@ -202,6 +232,7 @@ static void close_mount(struct holding *h) {
         close(h->fuse_fd);
     if (h->mem_fd >= 0)
         close(h->mem_fd);
+    keep_unmap();
     h->fuse_fd = h->mem_fd = -1;
 }
 
@@ -223,7 +254,7 @@ static int open_mount(struct holding *h, bool anew) {
     keep.head->clean = vol.clean && !anew;
     if (anew)
         unsetenv("MAILFS_DIE"); /* for tests: once is enough */
-    r = worker_prepared(h, &h->worker, -1);
+    r = worker_prepared(h, &h->worker, false, -1);
     if (r != 0)
         return r;
     if (anew)
@@ -309,7 +340,7 @@ static int check(void) {
 
 int hold(const struct hold_args *args) {
     struct holding h = {.args = args, .fuse_fd = -1, .mem_fd = -1};
-    h.worker = (struct hold_worker){.ctl = -1, .pidfd = -1, .sentinel = -1};
+    h.worker = (struct hold_worker)HOLD_WORKER_NONE;
     enum outcome o = GIVEN_UP;
     umask(0);
     signals_open(&h);

@@ -13,8 +13,9 @@
  * mount and itself.
  *
  * A worker that dies is replaced, and the kernel sends again what it had not answered; where the
- * kernel cannot (before Linux 6.9) the volume is mounted anew. SIGHUP replaces it by the program
- * that now lies where this one was started from. When HOLD_DEATHS_MAX of them have died one after
+ * kernel cannot (before Linux 6.9) the volume is mounted anew. It is replaced by the same program,
+ * whatever has been installed since; SIGHUP replaces it by the one that now lies where this one was
+ * started from. When HOLD_DEATHS_MAX of them have died one after
  * the other, none of which had served for HOLD_LIVED_MS, it is given up: the mount answers ENOTCONN
  * then, rather than nothing.
  */

@@ -37,9 +37,13 @@
 enum { STILL_THERE_MS = 5000 };
 
 static char program[4096];
+static int program_fd = -1; /* what workers are started from */
 
 int hold_worker_program(void) {
     static const char deleted[] = " (deleted)";
+    program_fd = open("/proc/self/exe", O_RDONLY | O_CLOEXEC);
+    if (program_fd < 0)
+        return -errno;
     ssize_t n = readlink("/proc/self/exe", program, sizeof program - 1);
     if (n <= 0)
         return n < 0 ? -errno : -ENOENT;
@@ -50,7 +54,7 @@ int hold_worker_program(void) {
     return 0;
 }
 
-static void run(const struct hold_args *args, int ctl, int fuse_fd, int mem_fd) {
+static void run(const struct hold_args *args, int from, int ctl, int fuse_fd, int mem_fd) {
     char fds[64];
     const char *argv[10] = {"mailfs", "-W", fds};
     size_t n = 3;
@@ -70,25 +74,44 @@ static void run(const struct hold_args *args, int ctl, int fuse_fd, int mem_fd) 
     fcntl(mount_lock_fd(), F_SETFD, 0);
     sigemptyset(&none);
     sigprocmask(SIG_SETMASK, &none, NULL);
-    execv(program, (char **)(uintptr_t)argv);
+    syscall(SYS_execveat, from, "", argv, environ, AT_EMPTY_PATH);
     log_error("%s: %s", program, log_strerror(-errno));
     _exit(1);
 }
 
-int hold_worker_start(struct hold_worker *w, const struct hold_args *args, int fuse_fd,
+static int start_failed(struct hold_worker *w, int err) {
+    if (w->program >= 0)
+        close(w->program);
+    w->program = -1;
+    return err;
+}
+
+void hold_worker_trust(struct hold_worker *w) {
+    if (w->program < 0)
+        return;
+    close(program_fd);
+    program_fd = w->program;
+    w->program = -1;
+}
+
+int hold_worker_start(struct hold_worker *w, const struct hold_args *args, bool newest, int fuse_fd,
                       int mem_fd) {
     int pair[2];
-    if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) != 0)
+    int from = newest ? open(program, O_RDONLY | O_CLOEXEC) : program_fd;
+    if (from < 0)
         return -errno;
+    w->program = newest ? from : -1;
+    if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) != 0)
+        return start_failed(w, -errno);
     keep.head->lives++;
     pid_t pid = fork();
     if (pid == 0)
-        run(args, pair[1], fuse_fd, mem_fd);
+        run(args, from, pair[1], fuse_fd, mem_fd);
     int err = errno;
     close(pair[1]);
     if (pid < 0) {
         close(pair[0]);
-        return -err;
+        return start_failed(w, -err);
     }
     w->pid = pid;
     w->ctl = pair[0];
@@ -153,6 +176,7 @@ void hold_worker_wait(struct hold_worker *w) {
     }
     for (unsigned i = 0; i < KEEP_WALKERS; i++)
         atomic_store(&keep.head->walkers[i], 0);
+    atomic_store(&keep.head->sentinel, 0);
 }
 
 int hold_worker_done(struct hold_worker *w) {
@@ -162,9 +186,11 @@ int hold_worker_done(struct hold_worker *w) {
         close(w->pidfd);
     if (w->sentinel >= 0)
         close(w->sentinel);
+    if (w->program >= 0)
+        close(w->program);
     close(w->ctl);
     bool known = pid == w->pid;
-    *w = (struct hold_worker){.ctl = -1, .pidfd = -1, .sentinel = -1};
+    *w = (struct hold_worker)HOLD_WORKER_NONE;
     return known ? status : -1;
 }
 

@@ -13,13 +13,23 @@ struct hold_worker {
     int ctl;      /* the socket */
     int pidfd;    /* readable when all of it has ended */
     int sentinel; /* readable when it is ending, whatever its other threads wait for; or -1 */
+    int program;  /* the file it was started from, if that is not the one of those before; or -1 */
 };
+#define HOLD_WORKER_NONE                                                                           \
+    { .ctl = -1, .pidfd = -1, .sentinel = -1, .program = -1 }
 
-/* Where this program lies: asked once, before it is replaced by another version. */
+/* This program, and where it lies: before it is replaced by another version. */
 int hold_worker_program(void);
 
-/* Starts one. 0 or -errno. */
-int hold_worker_start(struct hold_worker *w, const struct hold_args *args, int fuse_fd, int mem_fd);
+/*
+ * Starts one, from the same file as those before; newest: from what lies now where this program was
+ * started from. 0 or -errno.
+ */
+int hold_worker_start(struct hold_worker *w, const struct hold_args *args, bool newest, int fuse_fd,
+                      int mem_fd);
+
+/* Others are started from the same file as this one from now on. */
+void hold_worker_trust(struct hold_worker *w);
 
 /* It serves: its sentinel is there. */
 void hold_worker_serves(struct hold_worker *w);

@@ -41,6 +41,12 @@ static int map(int fd) {
     return 0;
 }
 
+void keep_unmap(void) {
+    if (keep.head != NULL)
+        munmap(keep.head, KEEP_BYTES);
+    keep = (struct keep){0};
+}
+
 int keep_create(void) {
     int fd = memfd_create("mailfs", MFD_CLOEXEC);
     if (fd < 0)

@@ -40,7 +40,8 @@ enum keep_state { KEEP_FREE, KEEP_USED, KEEP_MADE_UP };
 
 #define KEEP_FILE_DIRTY (UINT32_C(1) << 31) /* of a file's flags: written, and syncd not told */
 
-/* aux of a directory whose L is held (lock.c). */
+/* aux of a directory that has an L (lock.c). GOING without HELD: nobody holds it, it is about to be
+ * made, or stands for the peer's. */
 #define KEEP_L_HELD         UINT64_C(1)
 #define KEEP_L_GOING        UINT64_C(2)          /* syncd may have been told of U */
 #define KEEP_L_NUMBER_MASK  UINT32_C(0x3fffffff) /* of the request that created it, lower bits */
@@ -106,6 +107,9 @@ extern struct keep keep;
 
 /* The holder: a new one. A descriptor or -errno. */
 int keep_create(void);
+
+/* The holder: of a mount that is gone. */
+void keep_unmap(void);
 
 /* Maps it: -ESTALE when it is of another layout. */
 int keep_map(int fd);

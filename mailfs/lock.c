@@ -267,6 +267,7 @@ static int create_file(const struct lock_l *l, mode_t mode, int flags) {
     int r = names_begin_new(l->cont);
     if (r != 0)
         return r;
+    aux_set(l->cont, KEEP_L_GOING);
     cred_take(l->ctx.uid, l->ctx.gid);
     int fd = io_open(l->cont->dir->fd, LOCK_L_NAME,
                      (flags & O_ACCMODE) | O_CREAT | O_EXCL | O_NOFOLLOW, mode);
@@ -613,9 +614,10 @@ struct mailfs_id *lock_ids(bool going, size_t *n) {
  * -----------------------------------------------------------------------------------------------
  */
 
-static void left_behind(struct dir *d) {
+/* held: somebody may have. */
+static void left_behind(struct dir *d, bool held) {
     aux_set(d->self, 0);
-    if (io_unlink(d->fd, LOCK_L_NAME) != 0)
+    if (io_unlink(d->fd, LOCK_L_NAME) != 0 || !held)
         return;
     /* Who held it may have numbered a message in its own index, and not in the list (DESIGN, 19).
      */
@@ -631,7 +633,7 @@ void lock_found(struct dir *d, bool local) {
     struct lock_l *l = held ? l_new(d->self, NULL) : NULL;
     if (l == NULL) {
         if (!local)
-            left_behind(d);
+            left_behind(d, aux != KEEP_L_GOING);
         return;
     }
     l->taken_over = true;

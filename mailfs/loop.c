@@ -2,8 +2,9 @@
  * loop - requests from the kernel to the callbacks
  *
  * A thread that takes a request while no other one is waiting for the next starts another, up to
- * LOOP_THREADS; they stay. Buffers are in memory from the beginning: a thread that is killed while
- * the kernel copies a request into memory that is not there yet would make that request fail.
+ * LOOP_THREADS; they stay. Buffers are in memory from the beginning, and stay there: a thread that
+ * is killed while the kernel copies a request into memory that is not there makes that request
+ * fail.
  *
  * Diagnostics: error: the kernel's device cannot be read.
  */
@@ -65,6 +66,8 @@ static int thread_start(void);
 static void *serve_requests(void *arg) {
     void *buf = keep_zeroed(BUFFER_SIZE, true);
     ssize_t n = -ENOMEM;
+    if (buf != NULL)
+        mlock(buf, BUFFER_SIZE); /* where it may not be, it is rarely swapped */
     while (buf != NULL && (n = request_read(buf)) > 0) {
         if (atomic_fetch_sub(&waiting, 1) <= 1)
             thread_start(); /* if it cannot be: it is served by those there are */

@@ -286,10 +286,11 @@ static void invalidate(struct inode *cont, const Mfl__Invalidate *v) {
         poke_part(cont, MAILDIR_DIR_CUR);
 }
 
-static void tell_invalidated(uint64_t seq) {
+static void tell_invalidated(const Mfl__Invalidate *v) {
     Mfl__Invalidated done = MFL__INVALIDATED__INIT;
     Mfl__ToSyncd m = MFL__TO_SYNCD__INIT;
-    done.seq = seq;
+    done.seq = v->seq;
+    done.dir = v->dir;
     m.m_case = MFL__TO_SYNCD__M_INVALIDATED;
     m.invalidated = &done;
     upcall_tell(&m);
@@ -303,7 +304,7 @@ static void run_invalidate(void *arg) {
     if (cont != NULL)
         invalidate(cont, m->invalidate);
     inode_unref(cont, 1);
-    tell_invalidated(m->invalidate->seq);
+    tell_invalidated(m->invalidate);
     wire_to_mailfs_free(m);
 }
 

@@ -15,6 +15,7 @@
 #include <stddef.h>
 #include <stdio.h>
 #include <sys/eventfd.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
@@ -118,7 +119,12 @@ static int prepare_inodes(void) {
     reserve_init();
     keep_take_over();
     note_init();
-    int r = inode_init(vol.store_fd);
+    int r = change_take_generation();
+    if (r != 0) {
+        log_error("marks in %s: %s", vol.conf_volume->state, log_strerror(r));
+        return r;
+    }
+    r = inode_init(vol.store_fd);
     if (r != 0)
         log_error("store %s: %s%s", vol.conf_volume->store, log_strerror(r),
                   r == -EOPNOTSUPP ? "; its file system must have file handles" : "");
@@ -218,6 +224,8 @@ static int run(const struct serve_fds *fds, int signals, void (*ready)(void)) {
         r = open_session(fds);
     if (r == 0)
         r = start_threads();
+    if (r == 0) /* what happens from here on is done by requests */
+        r = say(fds->ctl, HOLD_READY);
     if (r == 0 && !first)
         r = loop_resend();
     if (r == 0)
@@ -227,7 +235,6 @@ static int run(const struct serve_fds *fds, int signals, void (*ready)(void)) {
     log_info("volume %s %s at %s", vol.conf_volume->name, first ? "mounted" : "taken over",
              vol.conf_volume->mount);
     ready();
-    say(fds->ctl, HOLD_READY);
     wait_end(fds->ctl, signals, ended);
     settle();
     return 0;
@@ -235,6 +242,7 @@ static int run(const struct serve_fds *fds, int signals, void (*ready)(void)) {
 
 int serve(const struct serve_fds *fds, void (*ready)(void)) {
     umask(0);
+    prctl(PR_SET_NAME, "mailfs"); /* it was started by a descriptor */
     raise_descriptors();
     int signals = signals_open();
     int r = signals < 0 ? -errno : keep_map(fds->mem);

@@ -20,7 +20,8 @@ struct front_packet {
 /* A container whose caches are stale while no mailfs is there to be told. */
 struct front_stale {
     struct mailfs_id dir;
-    uint64_t at; /* of recent ones: when */
+    uint64_t seq; /* of recent ones: of the last that was told, */
+    uint64_t at;  /* and when that was done; 0: not yet */
     UT_hash_handle hh;
 };
 
@@ -57,6 +58,8 @@ void front_disconnect(struct front *f);
 void front_is_lost(struct front *f);
 /* Who keeps the mount of the mailfs that has come; 0: nobody. */
 void front_held_by(struct front *f, pid_t holder);
+/* It has been done. */
+void front_invalidated(struct front *f, const struct mailfs_id *dir, uint64_t seq);
 /* What was told not long ago is to be told again. */
 void front_recent_to_stale(struct front *f);
 /* The machine's number of a request of this connection. */

@@ -200,6 +200,14 @@ static int recv_abort(struct front *f, const Mfl__Prepared *id) {
     return 0;
 }
 
+static int recv_invalidated(struct front *f, const Mfl__Invalidated *done) {
+    struct mailfs_id dir;
+    if (wire_id(&done->dir, &dir) != 0)
+        return -EPROTO;
+    front_invalidated(f, &dir, done->seq);
+    return 0;
+}
+
 int front_receive(struct front *f, Mfl__ToSyncd **m, int *passed_fd) {
     if (!f->hello && (*m)->m_case != MFL__TO_SYNCD__M_HELLO)
         return -EPROTO;
@@ -221,7 +229,7 @@ int front_receive(struct front *f, Mfl__ToSyncd **m, int *passed_fd) {
     case MFL__TO_SYNCD__M_LOST:
         return recv_lost(f, (*m)->lost->dropped);
     case MFL__TO_SYNCD__M_INVALIDATED:
-        return 0;
+        return recv_invalidated(f, (*m)->invalidated);
     default:
         return -EPROTO;
     }

@@ -171,7 +171,7 @@ static void stale_add(struct front *f, const struct mailfs_id *dir) {
  * mailfs may have died with it in its queue, or between what it says it has done and the poke that
  * follows. Told twice is harmless.
  */
-static void recent_add(struct front *f, const struct mailfs_id *dir) {
+static void recent_add(struct front *f, const struct mailfs_id *dir, uint64_t seq) {
     enum { RECENT_MS = 3000, MANY = 1024 };
     uint64_t now = volume_now();
     struct front_stale *s, *tmp;
@@ -181,15 +181,23 @@ static void recent_add(struct front *f, const struct mailfs_id *dir) {
         s->dir = *dir;
         HASH_ADD(hh, f->recent, dir, sizeof s->dir, s);
     }
-    s->at = now;
+    s->seq = seq;
+    s->at = 0;
     if (HASH_COUNT(f->recent) % MANY != 0)
         return;
     HASH_ITER(hh, f->recent, s, tmp) {
-        if (now - s->at <= RECENT_MS)
+        if (s->at == 0 || now - s->at <= RECENT_MS)
             continue;
         HASH_DEL(f->recent, s);
         free(s);
     }
+}
+
+void front_invalidated(struct front *f, const struct mailfs_id *dir, uint64_t seq) {
+    struct front_stale *s;
+    HASH_FIND(hh, f->recent, dir, sizeof *dir, s);
+    if (s != NULL && s->seq == seq)
+        s->at = volume_now();
 }
 
 void front_recent_to_stale(struct front *f) {
@@ -244,6 +252,7 @@ static void invalidate_part(struct front *f, const struct inval *iv, size_t *fro
     bool last = *from == iv->n_names;
     inv.names = refs;
     inv.seq = ++f->inval_seq;
+    recent_add(f, &iv->dir, inv.seq);
     inv.dir = wire_bytes_of(&iv->dir);
     inv.all = iv->all;
     inv.poke_new = last && iv->poke_new;
@@ -264,7 +273,6 @@ void front_invalidate(struct front *f, const struct invals *iv) {
             stale_add(f, &iv->v[i].dir);
             continue;
         }
-        recent_add(f, &iv->v[i].dir);
         do
             invalidate_part(f, &iv->v[i], &from);
         while (from < iv->v[i].n_names && front_is_connected(f));

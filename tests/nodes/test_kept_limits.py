@@ -48,10 +48,10 @@ def dies_at_once(t):
         killed = 0
         while util.proc_alive(m.pid) and killed < 50:
             worker = alone.worker_of(m.pid)
-            if worker:
+            if worker and m.taken_over()[0] == killed:
                 util.proc_signal(worker, signal.SIGKILL)
                 killed += 1
-            time.sleep(0.005)
+            time.sleep(0.001)
             util.reap_children()
         start = util.now()
         t.equal(fails_with(lambda: os.statvfs(m.mount)), errno.ENOTCONN, "errno of a mount given up")
@@ -74,13 +74,27 @@ def broken_upgrade(t):
             util.poll("the refusal", lambda: "it goes on" in m.said())
             os.mkdir(os.path.join(box, "after"))
             t.equal(alone.worker_of(m.pid), worker, "the worker")
+            time.sleep(0.35)
+            m.replace_worker()      # from the file that it was started from, not from what lies there now
             shutil.copy2(mailfs.program("mailfs"), copy + ".new")
             os.rename(copy + ".new", copy)
             os.kill(m.pid, signal.SIGHUP)
-            util.poll("another worker", lambda: m.taken_over()[0] == 1)
+            util.poll("another worker", lambda: m.taken_over()[0] == 2)
             os.rmdir(os.path.join(box, "after"))
     finally:
         os.unlink(copy)
+
+
+def cannot_start(t):
+    """Workers that cannot start for a while are no deaths."""
+    with alone.Alone() as m:
+        box = m.mailbox()
+        os.rename(m.conf, m.conf + ".away")
+        m.kill_worker()
+        util.poll("six attempts", lambda: m.said().count(m.conf + ":") >= 6, 10)
+        os.rename(m.conf + ".away", m.conf)
+        os.mkdir(os.path.join(box, "after"))
+        util.poll("the worker that could start", lambda: m.taken_over()[0] == 1)
 
 
 def removed_while_open(t):
@@ -100,6 +114,7 @@ def test(t):
     old_kernel(t)
     dies_at_once(t)
     broken_upgrade(t)
+    cannot_start(t)
     removed_while_open(t)
 
 

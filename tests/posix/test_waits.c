@@ -850,6 +850,22 @@ static void case_dies_rmdir(void) {
     CHECK(finish(&d) == 0);
 }
 
+/* A file that was written under L and is still open is told by the next worker, before U. */
+static void case_dies_telling(void) {
+    make_box("a", 0);
+    struct doing owner = hold("a");
+    int fd = open(in_mount("a/dovecot-keywords"), O_WRONLY | O_CREAT, 0600);
+    CHECK(fd >= 0 && write(fd, "0 k\n", 4) == 4);
+    struct doing u = start(do_unlock, in_mount("a"));
+    const Mfl__Hello *h = fake_welcome();
+    CHECK(h->n_locked == 1 && h->n_going == 0);
+    const Mfl__Act *a = expect_act(MFL__ACT__WHAT_FILE);
+    CHECK(a->in_txn && strcmp(a->file->name, "dovecot-keywords") == 0);
+    fake_release(fake_expect(MFL__TO_SYNCD__M_UNLOCK)->unlock->req, 0);
+    CHECK(finish(&u) == 0 && close(fd) == 0);
+    end(&owner);
+}
+
 static pid_t child_of(pid_t pid) {
     char path[64], line[64] = "";
     snprintf(path, sizeof path, "/proc/%d/task/%d/children", (int)pid, (int)pid);
@@ -902,6 +918,21 @@ static void case_dies_author(void) {
     CHECK(fake_expect(MFL__TO_SYNCD__M_ABORT)->abort->id->seq == seq);
 }
 
+/* A lock that stood for the peer's was nobody's here: no UID can have been given under it. */
+static void case_dies_showing(void) {
+    make_box("a", 0);
+    put_file(in_mount("a/dovecot-uidlist"), "3 V1700000000 N5 G0123456789abcdef0123456789abcdef\n");
+    expect_act(MFL__ACT__WHAT_FILE);
+    struct doing l = start(do_lock, in_mount("a"));
+    fake_grant(fake_expect(MFL__TO_SYNCD__M_LOCK_OPEN)->lock_open->req, EEXIST, 0, "1:mx-b");
+    CHECK(finish(&l) == EEXIST && exists(in_store("a/dovecot-uidlist.lock")));
+    CHECK(kill(child_of(daemon_pid), SIGKILL) == 0);
+    CHECK(fake_welcome()->n_locked == 0 && !exists(in_store("a/dovecot-uidlist.lock")));
+    l = hold("a");
+    nothing_comes();
+    end(&l);
+}
+
 struct wait_case {
     const char *name;
     void (*run)(void);
@@ -939,6 +970,8 @@ static const struct wait_case cases[] = {
     {"dies_rmdir", case_dies_rmdir, "rmdir", NULL},
     {"dies_with_client", case_dies_with_client, "rename:2", "resent"},
     {"dies_author", case_dies_author, NULL, NULL},
+    {"dies_telling", case_dies_telling, "tell", NULL},
+    {"dies_showing", case_dies_showing, NULL, NULL},
 };
 
 /* --- around a case
