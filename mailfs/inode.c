@@ -29,8 +29,7 @@ static struct inode **buckets;
 static size_t n_buckets, n_inodes;
 static size_t n_inodes_most; /* since memory was last given back */
 static struct inode *_Atomic *by_slot;
-static uint32_t *unused; /* slots that were used and are free */
-static size_t n_unused, room_unused;
+static struct keep_unused unused;
 static struct inode *root;
 static int mount_fd = -1; /* any descriptor of the store's file system, for its handles */
 
@@ -65,25 +64,10 @@ void inode_set_short_lived(struct inode *in, bool short_lived) {
         atomic_fetch_and(&k->kind, KEEP_TYPE);
 }
 
-/* Under the table's lock. A slot that cannot be remembered is lost until the next worker. */
-static void slot_unused(uint32_t i) {
-    if (n_unused == room_unused) {
-        size_t room = room_unused == 0 ? 1024 : room_unused * 2;
-        uint32_t *bigger = realloc(unused, room * sizeof *bigger);
-        if (bigger == NULL)
-            return;
-        unused = bigger;
-        room_unused = room;
-    }
-    unused[n_unused++] = i;
-}
-
 /* Under the table's lock. */
 static int slot_new(uint32_t *i) {
-    if (n_unused > 0) {
-        *i = unused[--n_unused];
+    if (keep_unused_take(&unused, i))
         return 0;
-    }
     *i = atomic_load(&keep.head->inodes);
     if (*i >= KEEP_INODES_MAX - 1)
         return -ENFILE;
@@ -111,7 +95,7 @@ static void slot_free(const struct inode *in) {
     atomic_store(&inode_slot(in)->state, KEEP_FREE);
     atomic_store(&by_slot[in->slot], NULL);
     pthread_mutex_lock(&table);
-    slot_unused(in->slot);
+    keep_unused_add(&unused, in->slot);
     pthread_mutex_unlock(&table);
 }
 
@@ -427,7 +411,7 @@ static int restore_one(uint32_t i) {
     if (i > 0 && lookups == 0 && !(state == KEEP_USED && is_dir && atomic_load(&k->aux) != 0))
         atomic_store(&k->state, state = KEEP_FREE);
     if (state == KEEP_FREE) {
-        slot_unused(i);
+        keep_unused_add(&unused, i);
         return 0;
     }
     struct inode *in = calloc(1, sizeof *in);
@@ -539,12 +523,6 @@ int inode_stat(struct inode *in, struct stat *st) {
 /* --- children --------------------------------------------------------------------------------
  */
 
-static void name_copy(char to[NAME_MAX + 1], const char *from) {
-    size_t n = strnlen(from, NAME_MAX);
-    memcpy(to, from, n);
-    to[n] = '\0';
-}
-
 struct child {
     struct inode *in;
     char name[NAME_MAX + 1];
@@ -563,7 +541,7 @@ static bool children_some(const struct inode *parent, size_t *bucket, struct chi
                 continue;
             in->refs++;
             c[*n].in = in;
-            name_copy(c[(*n)++].name, in->name);
+            inode_name_copy(c[(*n)++].name, in->name);
         }
     }
     bool more = *bucket < n_buckets || *n > 0;

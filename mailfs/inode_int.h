@@ -15,6 +15,8 @@ int inode_take(const struct stat *st, const struct io_handle *h, struct inode **
 /* Attaches the directories that the worker before this one knew; ends what nobody knows. */
 int inode_restore_dirs(void);
 
+void inode_name_copy(char to[NAME_MAX + 1], const char *from);
+
 /* Finds the names of what was taken over and was in that directory, or in the directory that in was
  * in. */
 void inode_seek_in(struct inode *dir);

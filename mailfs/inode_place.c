@@ -76,7 +76,7 @@ void inode_place_drop(struct inode *in, const struct inode *parent, const char *
     inode_unref(unused, 1);
 }
 
-static void name_copy(char to[NAME_MAX + 1], const char *from) {
+void inode_name_copy(char to[NAME_MAX + 1], const char *from) {
     size_t n = strnlen(from, NAME_MAX);
     memcpy(to, from, n);
     to[n] = '\0';
@@ -89,7 +89,7 @@ bool inode_place_get(struct inode *in, struct place *out) {
     bool known = in->parent != NULL;
     if (known) {
         out->parent = in->parent;
-        name_copy(out->name, in->name);
+        inode_name_copy(out->name, in->name);
         inode_ref(out->parent);
     }
     inode_places_unlock();

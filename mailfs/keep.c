@@ -69,20 +69,25 @@ int keep_create(void) {
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static bool first;
 static void *_Atomic *users;
-static uint32_t *unused;
-static size_t n_unused, room_unused;
+static struct keep_unused unused;
 
-/* Under the lock. A slot that cannot be remembered is lost until the next worker. */
-static void unused_add(uint32_t i) {
-    if (n_unused == room_unused) {
-        size_t room = room_unused == 0 ? 1024 : room_unused * 2;
-        uint32_t *bigger = realloc(unused, room * sizeof *bigger);
+void keep_unused_add(struct keep_unused *u, uint32_t i) {
+    if (u->n == u->room) {
+        size_t room = u->room == 0 ? 1024 : u->room * 2;
+        uint32_t *bigger = realloc(u->v, room * sizeof *bigger);
         if (bigger == NULL)
             return;
-        unused = bigger;
-        room_unused = room;
+        u->v = bigger;
+        u->room = room;
     }
-    unused[n_unused++] = i;
+    u->v[u->n++] = i;
+}
+
+bool keep_unused_take(struct keep_unused *u, uint32_t *i) {
+    if (u->n == 0)
+        return false;
+    *i = u->v[--u->n];
+    return true;
 }
 
 void *keep_zeroed(size_t size, bool now) {
@@ -119,7 +124,7 @@ void keep_take_over(void) {
     uint32_t n = atomic_load(&keep.head->files);
     for (uint32_t i = n < KEEP_FILES_MAX ? n : KEEP_FILES_MAX; i-- > 0;)
         if ((atomic_load(&keep.files[i].seq) & 1) == 0)
-            unused_add(i);
+            keep_unused_add(&unused, i);
 }
 
 bool keep_is_first(void) {
@@ -150,10 +155,8 @@ void keep_walker(void) {
 
 static bool file_slot(uint32_t *i) {
     pthread_mutex_lock(&lock);
-    bool found = n_unused > 0;
-    if (found) {
-        *i = unused[--n_unused];
-    } else {
+    bool found = keep_unused_take(&unused, i);
+    if (!found) {
         *i = atomic_load(&keep.head->files);
         found = *i < KEEP_FILES_MAX;
         if (found)
@@ -192,7 +195,7 @@ void keep_file_free(uint64_t fh) {
     atomic_store(&users[i], NULL);
     atomic_fetch_add(&keep.files[i].seq, 1);
     pthread_mutex_lock(&lock);
-    unused_add(i);
+    keep_unused_add(&unused, i);
     pthread_mutex_unlock(&lock);
 }
 

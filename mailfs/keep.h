@@ -135,6 +135,16 @@ bool keep_possible(void);
  */
 void keep_walker(void);
 
+/* Slots of a table that were used and are free. Under a lock of the caller's. */
+struct keep_unused {
+    uint32_t *v;
+    size_t n, room;
+};
+/* One that cannot be remembered is lost until the next worker. */
+void keep_unused_add(struct keep_unused *u, uint32_t i);
+/* false: there is none. */
+bool keep_unused_take(struct keep_unused *u, uint32_t *i);
+
 /* ---- open files. 0: no room. The user's pointer belongs to this worker. */
 
 uint64_t keep_file_new(uint32_t node, int flags, pid_t pid, void *user);

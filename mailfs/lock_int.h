@@ -1,10 +1,94 @@
 #ifndef MAILFS_LOCK_INT_H
 #define MAILFS_LOCK_INT_H
 
-/* What lock.c and lock_tell.c share. */
+/* What lock.c, lock_create.c, lock_owner.c and lock_tell.c share. */
 
+#include "keep.h"
 #include "lock.h"
+#include "numbers.h"
 #include "upcall.h"
+#include "util/workq.h"
+
+enum l_state { WANTED, GRANTED, HELD, GOING, SHOWN };
+
+struct lock_l {
+    struct lock_l *prev, *next;
+    struct inode *cont; /* a reference */
+    enum l_state state;
+    uint64_t serial; /* tells it from a later L of the same container */
+    uint32_t number; /* of the request that created it: its lower bits */
+    bool taken_over; /* another worker created it */
+    bool told_going; /* ... and may have told syncd of its U */
+    /* The request that waits. */
+    fuse_req_t req;
+    bool is_mknod;
+    mode_t mode;
+    struct fuse_file_info fi;
+    struct fuse_ctx ctx;
+    /* Its answer. */
+    bool alone;
+    int err;
+    uint32_t raise;
+    char holder[256];
+    /* The uidlist when L was created, and whether nobody but this disk has what it gave since. */
+    struct numbers numbers;
+    bool only_here;
+    /* The owner. */
+    pid_t owner;           /* process; 0: not known */
+    uint64_t watch;        /* token; 0: not watched */
+    struct owner_end *end; /* the watch's argument */
+};
+
+/* The end of an owner. Not the lock_l itself, which may be gone when it is heard. */
+struct owner_end {
+    struct inode *cont; /* a reference */
+    uint64_t serial;
+};
+
+/* ---- lock.c */
+
+/* An L of cont in the state WANTED; req: the request that waits, or NULL. NULL: no memory. */
+struct lock_l *lock_new(struct inode *cont, fuse_req_t req);
+void lock_free(struct lock_l *l);
+void lock_set_state(struct lock_l *l, enum l_state s);
+
+/*
+ * The L of this container if it is in state `from` (and the one of that serial, unless 0), which it
+ * leaves for GOING: the caller's alone from then on. req: the request that is to wait, or NULL.
+ */
+struct lock_l *lock_claim(struct dir *d, enum l_state from, uint64_t serial, fuse_req_t req);
+
+/* A copy of the L that another worker left, if the calling thread's request had created it. */
+bool lock_taken_over(struct dir *d, struct lock_l *copy);
+
+/* One after this serial that was taken over, with a reference to its container; NULL: there is
+ * none. */
+struct inode *lock_next_taken_over(uint64_t after, uint64_t *serial);
+
+/* Of the kernel's number of the calling thread's request: the lower bits. */
+uint32_t lock_request_number(void);
+
+/*
+ * What a worker that takes over must know of an L, in the slot of its container (keep.h): HELD is
+ * written when the file is there, before the reply; cleared when the file is gone.
+ */
+void lock_aux_set(const struct inode *cont, uint64_t aux);
+
+/* A container's jobs come one after the other. */
+void lock_submit(const struct inode *cont, workq_fn *fn, void *arg);
+
+int lock_unlink_file(struct inode *cont);
+
+/* L ends without anybody who waits for it. */
+void lock_end_quietly(struct lock_l *l);
+
+/* ---- lock_owner.c */
+
+/* From its success on the owner's end can free l at any time. -ESRCH: the caller is gone. */
+int lock_watch_owner(struct lock_l *l);
+void lock_owner_end_free(struct owner_end *e);
+
+/* ---- lock_tell.c */
 
 /* LockOpened, if there is a peer. */
 void lock_tell_opened(const struct mailfs_id *dir, bool ok);
