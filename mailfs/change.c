@@ -17,6 +17,7 @@
 
 #include "file.h"
 #include "io/marks.h"
+#include "note.h"
 #include "util/log.h"
 
 static struct marks *marks;
@@ -165,6 +166,7 @@ int change_begin1(const struct spot *s) {
 }
 
 void change_end(void) {
+    note_told();
     pthread_rwlock_unlock(&changing);
 }
 

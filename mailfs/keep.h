@@ -77,7 +77,7 @@ struct keep_note {
     _Atomic uint64_t unique; /* 0: none */
     uint64_t ino, other, size;
     uint32_t dev, kind, mode, nlink;
-    uint64_t spare;
+    _Atomic uint64_t told; /* 1: syncd was told of it, or need not be */
 };
 
 struct keep_head {

@@ -39,8 +39,11 @@ static __thread struct keep_note *own, *left;
 void note_init(void) {
     for (unsigned i = 0; i < KEEP_NOTES_MAX; i++) {
         taken[i] = atomic_load(&keep.notes[i].unique) != 0;
-        atomic_store(&left_by[i], taken[i] ? UNCLAIMED : NOT_LEFT);
-        atomic_fetch_add(&n_unclaimed, taken[i]);
+        if (!taken[i])
+            continue;
+        bool told = atomic_load(&keep.notes[i].told) != 0; /* and perhaps answered, too */
+        atomic_store(&left_by[i], told ? GIVEN_UP : UNCLAIMED);
+        atomic_fetch_add(told ? &n_given_up : &n_unclaimed, 1);
     }
 }
 
@@ -162,7 +165,14 @@ void note_write(const struct note *n) {
     k->dev = n->dev;
     k->mode = n->mode;
     k->nlink = n->nlink;
+    atomic_store(&k->told, 0);
     atomic_store(&k->unique, unique);
+}
+
+void note_told(void) {
+    struct keep_note *k = left != NULL ? left : own;
+    if (k != NULL && unique != 0)
+        atomic_store(&k->told, 1);
 }
 
 bool note_made(int dirfd, const char *name) {

@@ -60,6 +60,9 @@ bool note_found(enum note_kind kind, struct note *n);
 /* Before it is carried out. */
 void note_write(const struct note *n);
 
+/* After it: syncd has been told, or need not be. */
+void note_told(void);
+
 /* A name is to be made. true: it was, by this very request. Else it is noted. */
 bool note_made(int dirfd, const char *name);
 

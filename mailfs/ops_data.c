@@ -157,6 +157,7 @@ void op_write(fuse_req_t req, fuse_ino_t ino, const char *buf, size_t size, off_
     size_t done = appended_before(f, buf, size);
     ssize_t n = write_all(&c, buf + done, size - done, off + (off_t)done);
     content_end(&c);
+    note_told(); /* that it is to be told is noted with the file */
     note_die_at("write");
     if (n < 0) {
         fuse_reply_err(req, content_error(&c, (int)n));

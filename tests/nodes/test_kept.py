@@ -118,6 +118,8 @@ def test(t):
     clients.end()
     steps.close()
     t.equal(clients.errors, [], "errors that clients saw")
+    with open(t.a.log("syncd"), errors="replace") as f:
+        t.check("had to drop" not in f.read(), "all that was marked was compared anew")
     view = t.wait_equal(user)
     inbox, count = view["folders"]["INBOX"], compare.count_ids(view, "INBOX")
     missing = [m for m in steps.acked if m not in count]

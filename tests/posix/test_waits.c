@@ -628,6 +628,7 @@ static void case_syncd_stuck(void) {
     snprintf(state, sizeof state, "%s/state", top);
     fake_listen(state);
     fake_accept();
+    fake_expect(MFL__TO_SYNCD__M_HELLO); /* before that mailfs does not know that it is there */
     struct doing f = start(do_fsync, in_mount("a/tmp/1.x"));
     CHECK(!done_within(&f, A_WHILE_MS));
     CHECK(done_within(&f, 1000 * PEER_TIMEOUT_S + AT_ONCE_MS));
