@@ -17,6 +17,7 @@
 #include <event2/event.h>
 #include <utlist.h>
 
+#include "brake.h"
 #include "ctl_verify.h"
 #include "mem.h"
 #include "net/local.h"
@@ -134,11 +135,25 @@ static int verify(struct client *c, char *request) {
     return 0;
 }
 
+static int confirm(struct client *c, char *request) {
+    char text[64];
+    char *path = strchr(request, '\n');
+    if (path != NULL)
+        path++;
+    int n = brake_confirm(c->ctl->v->brake, path != NULL && strcmp(path, ".") == 0 ? "" : path);
+    if (n < 0)
+        return say(c, strdup("{\"error\":\"the record cannot be written: see the log\"}"));
+    snprintf(text, sizeof text, "{\"confirmed\":%d}", n);
+    return say(c, strdup(text));
+}
+
 static int answer(struct client *c, char *request) {
     if (strcmp(request, "status") == 0)
         return say(c, status_text(c->ctl->v));
     if (strcmp(request, "promote") == 0 || strcmp(request, "promote force") == 0)
         return promote(c, strcmp(request, "promote") != 0);
+    if (str_starts(request, "confirm"))
+        return confirm(c, request);
     if (str_starts(request, "verify"))
         return verify(c, request);
     return say(c, strdup("{\"error\":\"unknown request\"}"));

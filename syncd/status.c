@@ -12,6 +12,10 @@
 
 #include <json-c/json.h>
 
+#include "brake.h"
+
+#define HELD_NOTES_MAX 10 /* the others are in the list */
+
 static void put(struct json_object *o, const char *key, struct json_object *value) {
     json_object_object_add(o, key, value);
 }
@@ -36,9 +40,39 @@ double status_age(uint64_t now_ns, uint64_t then_ns) {
     return then_ns == 0 || then_ns >= now_ns ? 0 : (double)(now_ns - then_ns) / 1e9;
 }
 
+static const char *held_path(const struct brake_held *h) {
+    return *h->path != '\0' ? h->path : ".";
+}
+
+static void put_held(struct json_object *o, const struct status *s) {
+    struct json_object *list = json_object_new_array();
+    for (size_t i = 0; i < s->n_held; i++) {
+        struct json_object *h = json_object_new_object();
+        put_text(h, "mailbox", held_path(&s->held[i]));
+        put_int(h, "removed", s->held[i].removed);
+        put_int(h, "present", s->held[i].present);
+        put_int(h, "since", (uint64_t)s->held[i].since);
+        json_object_array_add(list, h);
+    }
+    put(o, "held", list);
+}
+
+static void note_held(struct json_object *notes, const struct status *s) {
+    char text[1024];
+    for (size_t i = 0; i < s->n_held && i < HELD_NOTES_MAX; i++) {
+        snprintf(
+            text, sizeof text,
+            "brake: %.700s: %" PRIu64 " of %" PRIu64 " messages were removed within an hour; they "
+            "are kept until mailfsctl confirm, and mailfsctl undelete brings them back",
+            held_path(&s->held[i]), s->held[i].removed, s->held[i].removed + s->held[i].present);
+        json_object_array_add(notes, json_object_new_string(text));
+    }
+}
+
 static void put_notes(struct json_object *o, const struct status *s) {
     struct json_object *notes = json_object_new_array();
     char text[160];
+    note_held(notes, s);
     if (s->to_merge > 0) {
         snprintf(text, sizeof text, "%" PRIu64 " mailboxes are still to be compared", s->to_merge);
         json_object_array_add(notes, json_object_new_string(text));
@@ -209,6 +243,7 @@ static struct json_object *volume_object(const struct status *s) {
     put_text(o, "role", s->role);
     put_int(o, "term", s->term);
     put_links(o, s);
+    put_held(o, s);
     put_notes(o, s);
     return o;
 }

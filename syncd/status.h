@@ -21,6 +21,8 @@ struct status_link {
     char address_text[300];
 };
 
+struct brake_held;
+
 struct status {
     const char *node, *version, *name, *state, *mount, *commit;
     const char *peer, *peer_address, *listen; /* NULL: none */
@@ -36,7 +38,9 @@ struct status {
     uint64_t done, received, received_bytes, known, known_bytes, sent, sent_bytes;
     uint64_t keep_s, undo_messages, undo_bytes; /* expunged messages that are kept */
     int64_t undo_at;                            /* when these were counted; 0: not yet */
-    int64_t verified_at;                        /* the last pass over everything; 0: none */
+    const struct brake_held *held;              /* by the brake; see brake.h */
+    size_t n_held;
+    int64_t verified_at; /* the last pass over everything; 0: none */
     bool verified_content, verify_running;
     double verified_seconds;
     uint64_t verified_mailboxes, verified_messages, verified_bytes, verify_problems, verify_mended;

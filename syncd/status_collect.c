@@ -9,6 +9,7 @@
 #include "contact.h"
 #include "front.h"
 #include "journal.h"
+#include "brake.h"
 #include "link_peer.h"
 #include "merge_run.h"
 #include "pending.h"
@@ -155,6 +156,7 @@ void status_collect(struct volume *v, struct status *out, struct status_room *ro
     progress(v, out);
     expunged(v, out);
     verified(v, out);
+    out->held = brake_list(v->brake, &out->n_held);
     out->merged = v->merged;
     out->conflicts = v->conflicts;
     out->state_lost = v->start.lost;

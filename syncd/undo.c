@@ -16,6 +16,7 @@
 
 #include <event2/event.h>
 
+#include "brake.h"
 #include "mem.h"
 #include "io/io.h"
 #include "state_int.h"
@@ -185,6 +186,8 @@ static void look(evutil_socket_t fd, short what, void *arg) {
 
     u->due = clock_ms() >= u->pass_at;
     u->held_from = undo_held_from(u->v->state);
+    if (brake_held_from(u->v->brake) < u->held_from)
+        u->held_from = brake_held_from(u->v->brake);
     for (size_t i = 0; i < u->v->n_links; i++) {
         int64_t from = undo_held_from(u->v->links[i]->state);
         u->held_from = from < u->held_from ? from : u->held_from;

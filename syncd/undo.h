@@ -4,7 +4,7 @@
 /*
  * What is kept of expunged messages (lib/io/undo.h) is removed here when its time is over, and,
  * when the disk is nearly full, before that, the oldest first. What a merge has taken out stays as
- * long as there is something to merge.
+ * long as there is something to merge, and what the brake holds (brake.h) as long as it does.
  *
  * Loop thread only, but undo_sweep().
  */

@@ -20,6 +20,7 @@
 
 #include <event2/event.h>
 
+#include "brake.h"
 #include "checkpoint.h"
 #include "contact.h"
 #include "ctl.h"
@@ -247,6 +248,7 @@ static int serve_begin(struct volume *v, char *err, size_t errsize) {
         return r;
     recount_begin(v);
     v->checkpoint = checkpoint_new(v);
+    v->brake = v->main == NULL ? brake_new(v) : NULL;
     v->undo = undo_new(v);
     v->verify = v->main == NULL ? verify_new(v) : NULL;
     driver_pump(v);
@@ -348,6 +350,7 @@ void volume_quiet(struct volume *v) {
         ctl_close(v);
     verify_stop(v->verify);
     undo_quiet(v->undo);
+    brake_quiet(v->brake);
     if (v->checkpoint != NULL)
         checkpoint_free(v->checkpoint);
     v->checkpoint = NULL;
@@ -357,6 +360,7 @@ void volume_close(struct volume *v) {
     if (v == NULL)
         return;
     undo_free(v->undo);
+    brake_free(v->brake);
     verify_free(v->verify);
     if (v->jobs != NULL) {
         contact_close(v);

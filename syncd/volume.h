@@ -65,6 +65,7 @@ struct volume {
     struct merges *merges;         /* driver_merge.h */
     struct checkpoint *checkpoint; /* checkpoint.h */
     struct undo *undo;             /* undo.h */
+    struct brake *brake;           /* brake.h; NULL of a link */
     struct verify *verify;         /* verify.h; NULL of a link */
     bool peer_verifies;            /* it has said that it understands */
     struct ctl *ctl;               /* ctl.h */

@@ -35,6 +35,7 @@ int command_adopt(const struct ctl_args *args);
 int command_undelete(const struct ctl_args *args);
 int command_snapshot(const struct ctl_args *args);
 int command_verify(const struct ctl_args *args);
+int command_confirm(const struct ctl_args *args);
 int command_leave(const struct ctl_args *args);
 
 #endif

@@ -37,6 +37,7 @@ static const char usage_text[] =
     "  snapshot list [--json]; snapshot remove NAME\n"
     "  verify [--content] [--repair] [--accept] [--json] [MAILBOX...]\n"
     "                              compare both nodes, while they serve\n"
+    "  confirm [MAILBOX]           what was removed all at once was meant to go\n"
     "  leave [DIR] [--dry-run]     the store becomes a plain Maildir tree again\n"
     "\n"
     "  -c, --config FILE           instead of " CONF_DEFAULT_PATH "\n"
@@ -86,6 +87,7 @@ static const struct command commands[] = {
     {"snapshot", command_snapshot, 1, 3, "create, list, remove or mount", OPT_JSON},
     {"verify", command_verify, 0, 1000, "at most 1000 MAILBOXes",
      OPT_CONTENT | OPT_REPAIR | OPT_ACCEPT | OPT_JSON},
+    {"confirm", command_confirm, 0, 1, "one MAILBOX at most", 0},
     {"leave", command_leave, 0, 1, "one DIR at most", OPT_DRY_RUN},
 };
 

@@ -79,6 +79,21 @@ int conf_size_parse(const char *s, uint64_t *bytes) {
     return 0;
 }
 
+int conf_percent_parse(const char *s, unsigned *percent) {
+    char digits[8];
+    uint64_t n;
+    size_t len = strlen(s);
+    if (strcmp(s, "0") == 0) {
+        *percent = 0;
+        return 0;
+    }
+    if (len < 2 || s[len - 1] != '%' || str_copyn(digits, sizeof digits, s, len - 1) != 0 ||
+        str_to_u64(digits, 99, &n) != 0 || n == 0)
+        return -EINVAL;
+    *percent = (unsigned)n;
+    return 0;
+}
+
 int conf_duration_parse(const char *s, uint64_t *seconds) {
     static const struct {
         char letter;

@@ -135,6 +135,14 @@ static int on_verify(cfg_t *cfg, cfg_opt_t *opt) {
                   "it is asked for");
 }
 
+static int on_brake(cfg_t *cfg, cfg_opt_t *opt) {
+    unsigned n;
+    if (conf_percent_parse(last_str(opt), &n) == 0)
+        return 0;
+    return refuse(cfg, opt, last_str(opt),
+                  "must be a share from \"1%\" to \"99%\", or \"0\": nobody is asked");
+}
+
 static int on_fingerprint(cfg_t *cfg, cfg_opt_t *opt) {
     uint8_t fp[CONF_FINGERPRINT_BYTES];
     if (conf_fingerprint_parse(last_str(opt), fp) == 0)
@@ -296,6 +304,8 @@ static int build_volume(cfg_t *cfg, struct conf_volume *v) {
         r = conf_duration_parse(cfg_getstr(cfg, "keep"), &v->keep_s);
     if (r == 0)
         r = conf_duration_parse(cfg_getstr(cfg, "verify"), &v->verify_s);
+    if (r == 0)
+        r = conf_percent_parse(cfg_getstr(cfg, "brake"), &v->brake);
     v->has_listen = listen != NULL;
     if (r == 0 && listen != NULL)
         r = conf_addr_parse(listen, &v->listen, &why);
@@ -366,6 +376,7 @@ static void set_validators(cfg_t *cfg) {
     cfg_set_validate_func(cfg, "volume|commit", on_commit);
     cfg_set_validate_func(cfg, "volume|keep", on_keep);
     cfg_set_validate_func(cfg, "volume|verify", on_verify);
+    cfg_set_validate_func(cfg, "volume|brake", on_brake);
     cfg_set_validate_func(cfg, "volume|peer", on_peer);
     cfg_set_validate_func(cfg, "volume|peer|address", on_address);
     cfg_set_validate_func(cfg, "volume|peer|fingerprint", on_fingerprint);
@@ -409,6 +420,7 @@ static int parse_locked(const char *name, FILE *in, int depth, struct conf *conf
         CFG_INT("watches", 0, CFGF_NONE),
         CFG_STR("keep", "7d", CFGF_NONE),
         CFG_STR("verify", "7d", CFGF_NONE),
+        CFG_STR("brake", "30%", CFGF_NONE),
         CFG_SEC("peer", peer, CFGF_MULTI | CFGF_TITLE | CFGF_NO_TITLE_DUPES),
         CFG_SEC("standby", link, CFGF_MULTI | CFGF_TITLE | CFGF_NO_TITLE_DUPES),
         CFG_SEC("source", link, CFGF_MULTI | CFGF_TITLE | CFGF_NO_TITLE_DUPES),

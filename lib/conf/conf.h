@@ -65,6 +65,7 @@ struct conf_volume {
     struct conf_peer *links; /* blocks `standby` and `source`: the other ends of one-way links */
     size_t n_links;          /* at most CONF_LINKS_MAX */
     uint64_t keep_s;         /* expunged messages are kept that long, seconds; 0: not at all */
+    unsigned brake;          /* per cent of the messages that may go within an hour; 0: all */
     uint64_t verify_s;       /* all contents are verified that often; 0: not by itself */
 };
 
@@ -98,6 +99,9 @@ int conf_fingerprint_parse(const char *s, uint8_t fp[CONF_FINGERPRINT_BYTES]);
 
 /* "7d", "12h", "30m", "90s", "0"; at most 1000 days. 0 or -EINVAL. */
 int conf_duration_parse(const char *s, uint64_t *seconds);
+
+/* "0", or "1%" to "99%". 0 or -EINVAL. */
+int conf_percent_parse(const char *s, unsigned *percent);
 
 /* "host:port", "[v6]:port", "*:port". 0, or -EINVAL and *why = what is wrong (static text). */
 int conf_addr_parse(const char *s, struct conf_addr *addr, const char **why);

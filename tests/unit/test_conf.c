@@ -93,6 +93,7 @@ static void test_defaults(void **state) {
     assert_int_equal(c->volumes[0].peer->compress, CONF_COMPRESS_AUTO);
     assert_int_equal(c->volumes[0].keep_s, 7 * 86400);
     assert_int_equal(c->volumes[0].verify_s, 7 * 86400);
+    assert_int_equal(c->volumes[0].brake, 30);
     assert_int_equal(c->volumes[0].peer->address.port, 65535);
     assert_string_equal(c->volumes[1].name, "w");
     assert_null(conf_volume_find(c, NULL, err));
