@@ -27,16 +27,13 @@ void apply_result_free(struct apply_result *r) {
 void apply_suspect(struct apply *a, const char *why, const char *name) {
     char path[256];
 
-    /* After a power cut, of an entry applied before, later ones have been too: what does not fit
-     * now did then. What was changed here since is marked. */
-    if (a->replay) {
-        a->mismatch = true;
-        return;
-    }
-    log_info("%s: %s%s%s; the container will be compared",
-             state_path(a->st, &a->dir, path, sizeof(path)), why, name ? ": " : "",
-             name ? name : "");
     a->out->suspect = true;
+    /* After a power cut, of an entry applied before, later ones have been too: what does not fit
+     * now did then, mostly. */
+    if (!a->replay)
+        log_info("%s: %s%s%s; the container will be compared",
+                 state_path(a->st, &a->dir, path, sizeof(path)), why, name ? ": " : "",
+                 name ? name : "");
 }
 
 enum phase { KEYWORDS, PRESENT, UIDLIST, REMOVED, FILES, DIRS, PHASES };
@@ -146,9 +143,9 @@ static bool lacks_content(const Mfp__Txn *txn, const bool *done) {
     return false;
 }
 
-/* At a start nobody can be told of what did not fit, and who is told now may be gone before it is
- * compared: a mark has that done at the next contact. */
-static int mark_mismatch(struct apply *a) {
+/* Who is told of what did not fit may be gone before it is compared, and at a start there is no
+ * contact yet: a mark has that done at the next one. */
+static int mark_suspect(struct apply *a) {
     uint64_t gen;
     size_t i;
     int r = state_mark_gen(a->st, &gen);
@@ -166,7 +163,7 @@ static void not_here(struct apply *a) {
     apply_suspect(a, "the container is not here", NULL);
     a->out->tree = !a->replay;
     if (a->replay)
-        mark_mismatch(a);
+        mark_suspect(a);
 }
 
 static int apply_open(struct apply *a, const Mfp__Txn *txn) {
@@ -182,8 +179,8 @@ static int apply_open(struct apply *a, const Mfp__Txn *txn) {
 static int apply_base(struct apply *a, const Mfp__Txn *txn, const bool *done, uint64_t journal_id) {
     int r = base_apply_txn(a->st, BASE_AGREED, txn, done);
 
-    if (r == 0 && (a->mismatch || a->out->suspect || a->out->n_also))
-        r = mark_mismatch(a);
+    if (r == 0 && (a->out->suspect || a->out->n_also))
+        r = mark_suspect(a);
     if (r < 0)
         return state_fail(a->st, r, &a->dir, "applied, but the base cannot follow");
     /* Otherwise its entry goes when the container has been merged. */

@@ -14,7 +14,6 @@ struct apply {
     struct mailfs_id dir;
     struct store_dir d;
     bool replay;
-    bool mismatch; /* replay: something did not fit */
     bool locked;   /* the transaction was made under L: it may bind UIDs */
     bool beside;   /* other jobs are at work */
     struct index ix;

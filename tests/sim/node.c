@@ -276,7 +276,7 @@ static void replayed(struct node *n, const struct event *e) {
     }
     struct journaled *j = replay_next(n, e->box);
     if (j != NULL && apply(n, j))
-        node_mark(n, e->box); /* what does not fit did, when it was applied; else the merge sees */
+        suspect(n, e->box); /* a contact may have begun, and listed its marks without this one */
     replica_replayed(n->r, node_now(n), box_id(e->box));
 }
 
