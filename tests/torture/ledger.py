@@ -21,9 +21,9 @@ UNSYNCED = 12.0
 # what a node answered so shortly before it ended may not have left it yet, if nothing waits for it
 UNSENT = 1.0
 
-# With these a syncd loses what it had in memory only; it is on disk after a checkpoint, each ten
-# seconds, and for all of an outage and a round of catching up that can take longer.
-FORGETFUL = ("kill-syncd", "crash", "power")
+# With these a syncd loses what it had not synced, and no other death does that; it is on disk after a
+# checkpoint, each ten seconds, and for all of an outage and a round of catching up that can take longer.
+FORGETFUL = ("power",)
 CHECKPOINT = 30.0
 
 BOTH = frozenset((True, False))
@@ -83,7 +83,7 @@ class Ledger:
         self.lock = threading.RLock()
         self.books = {user: Book(user) for user in users}
         self.full = set()           # letters of nodes whose disk has been full in this round: see holds()
-        self.deaths = []            # (when, letter) of each syncd, with its node or alone; of all rounds
+        self.deaths = []            # (when, letter) of each FORGETFUL fault, of all rounds
         self.undone = []            # (when, node, durable when in sync, what makes it doubtful)
         self.outages = []           # (kind, letters, begin): of this round
         self.events = []            # (when, what was done to the nodes), of all rounds

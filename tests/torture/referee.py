@@ -10,6 +10,8 @@ import os
 
 from lab import compare, mail, util
 
+from .ledger import UNSENT
+
 # seconds after its answer in which the end of a process can still undo what a sender knows of it:
 # Postfix removes a mail from its queue after the delivery, and no fsync says so
 QUEUED = 12.0
@@ -107,15 +109,18 @@ class Judge:
         if again:
             self.add("duplicated (allowed)", "%s", self.where(key), number=again)
         if back:
-            fine = union or any(self.parting(when) for when in copy.removals)
+            fine = union or any(self.parting(when, copy.added) for when in copy.removals)
             self.add("came back (allowed)" if fine else "came back", "%s", self.where(key), number=back, ident=key[1])
         if number > again + back:
             self.add("duplicated", "%s: %d times", self.where(key), self.there[key], ident=key[1],
                      number=number - again - back)
 
-    def parting(self, when):
-        """Could the nodes have been parting at this moment?  See DESIGN, "What stays ambiguous"."""
-        return any(self.kinds[kind].parts and begin < when + 1.0
+    def parting(self, when, added):
+        """Could the nodes have been parting at this moment?  See DESIGN, "What stays ambiguous".  A kill
+        of syncd undoes nothing but what was on its way: the message had just been put there, and
+        whether the other node had it was not known yet."""
+        return any(self.kinds[kind].parts and begin < when + 1.0 and
+                   (kind not in ("kill-syncd", "crash") or added > begin - UNSENT)
                    for kind, _letters, begin in self.ledger.outages)
 
     def cut_off(self, ident):

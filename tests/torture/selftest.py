@@ -123,15 +123,32 @@ class Judging(unittest.TestCase):
         self.ledger.removed("u", self.inbox, "<2>", A)
         self.assertEqual(self.found(["<2>"]), {"came back": 1})
 
+    def long_there(self):
+        book = self.ledger.books["u"]
+        for message in book.messages.values():
+            message.sent, message.answered = message.sent - 60, message.answered - 60
+        for copy in book.copies.values():
+            copy.added -= 60
+
     def test_both_died(self):
+        self.long_there()
         self.ledger.storing("u", self.inbox, "<1>", "kw", True)
         self.ledger.stored("u", self.inbox, "<1>", "kw", True, A)
         self.ledger.removing("u", self.inbox, "<2>")
         self.ledger.removed("u", self.inbox, "<2>", A)
-        self.ledger.outage("kill-syncd", [A])
+        self.ledger.outage("power", [A])
         self.assertFalse(self.ledger.both_forgot())
-        self.ledger.outage("kill-syncd", [B])
+        self.ledger.outage("power", [B])
         self.assertEqual(self.found(), {"came back (allowed)": 1, "flags undone (allowed)": 1})
+
+    def test_both_killed(self):
+        self.long_there()
+        self.ledger.storing("u", self.inbox, "<1>", "kw", True)
+        self.ledger.stored("u", self.inbox, "<1>", "kw", True, A)
+        self.ledger.removing("u", self.inbox, "<2>")
+        self.ledger.removed("u", self.inbox, "<2>", A)
+        self.ledger.outage("kill-syncd", [A, B])
+        self.assertEqual(self.found(), {"came back": 1, "flags lost": 1})
 
     def test_expunged_at_the_parting(self):
         self.ledger.removing("u", self.inbox, "<2>")

@@ -18,7 +18,7 @@ WRONG = collections.OrderedDict((
 # what may be, and is counted
 ALLOWED = collections.OrderedDict((
     ("duplicated (allowed)", "deliveries that were cut off and tried again, or were under way when mailfs was killed"),
-    ("came back (allowed)", "removals that were under way when the nodes parted, or after both had died"),
+    ("came back (allowed)", "removals that were under way when the nodes parted, or after the power of both had gone"),
     ("flags undone (allowed)", "changes of flags after both nodes had died"),
 ))
 
