@@ -474,7 +474,11 @@ static int replay_one(void *arg, uint64_t id, Mfp__Txn *txn) {
     return 0;
 }
 
+/* What the journal removes is kept back as at a contact: it may be of a time when not all had been
+ * merged, and the message moved to a mailbox that is not here yet. */
 int driver_replay(struct volume *v) {
+    if (v->start.journal > 0)
+        merge_keep_back(v->state);
     int r = journal_replay(v->state, replay_one, v);
     if (r != 0)
         return r;

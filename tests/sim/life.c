@@ -137,7 +137,7 @@ void node_start_syncd(struct node *n) {
         if (n->lock[b] != NULL)
             held[n_held++] = box_id(b);
     replica_locks_are(n->r, node_now(n), held, n_held, false);
-    n->keep_removed = false;
+    n->keep_removed = true; /* the journal may be of a time when not all had been merged */
     n->ck.step = CK_IDLE;
     event_add(E_CHECKPOINT, n->index, 500 + some_time(3000));
 }
