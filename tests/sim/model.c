@@ -311,6 +311,17 @@ static void number_apply(struct box *store, const struct merge_result *m) {
     store->v = m->validity;
 }
 
+/* A list of another validity has no records of those that are to go. */
+static void drop_records(struct box *store, const struct merge_result *m) {
+    for (size_t i = 0; i < m->count; i++) {
+        struct state s = list_get(&store->msgs, item_name(&m->items[i]));
+        if (s.is && !m->items[i].present) {
+            s.uid = 0;
+            list_set(&store->msgs, item_name(&m->items[i]), s);
+        }
+    }
+}
+
 /* Cut short, as by a kill: files that come, then the uidlist, then files that go. */
 static void result_apply_half(struct node *n, struct box *store, const struct merge_result *m) {
     bool lower = n->index == 0, numbered = chance(50), misfit = false;
@@ -325,6 +336,8 @@ static void result_apply_half(struct node *n, struct box *store, const struct me
             item_apply(store, item_name(it), listed_now(it, lower), to, &misfit);
         }
     }
+    if (numbered && store->v != m->validity)
+        drop_records(store, m);
     if (numbered)
         number_apply(store, m);
 }
