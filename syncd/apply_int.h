@@ -14,8 +14,8 @@ struct apply {
     struct mailfs_id dir;
     struct store_dir d;
     bool replay;
-    bool locked;   /* the transaction was made under L: it may bind UIDs */
-    bool beside;   /* other jobs are at work */
+    bool locked; /* the transaction was made under L: it may bind UIDs */
+    bool beside; /* other jobs are at work */
     struct index ix;
     bool has_ix;
     int64_t size_bytes, size_count; /* for maildirsize */
