@@ -47,7 +47,8 @@ struct holding {
     struct hold_worker worker;
     bool stop, replace, unmounted; /* asked by signals; said by the worker */
     uint64_t served_from;          /* since when the worker serves, or the one before it did */
-    unsigned n_deaths;             /* one after the other, of workers that did not serve long */
+    uint64_t died;     /* clock_boot_ms() at which the last one was dead; 0: it serves */
+    unsigned n_deaths; /* one after the other, of workers that did not serve long */
 };
 
 /* --- what comes in -------------------------------------------------------------------------------
@@ -147,6 +148,7 @@ static int worker_go(struct holding *h, struct hold_worker *w) {
         r = wait_for(h, w, HOLD_READY, -1);
     if (r == 0) {
         h->served_from = clock_ms();
+        h->died = 0;
         hold_worker_serves(w);
     }
     return r;
@@ -237,8 +239,8 @@ static void close_mount(struct holding *h) {
 }
 
 /* All that is answered from here on is errors. */
-static void end_connection(void) {
-    lock_end_owners();
+static void end_connection(const struct holding *h) {
+    lock_end_owners(h->died != 0 ? h->died : clock_boot_ms());
     mount_abort();
 }
 
@@ -281,6 +283,7 @@ static enum outcome watch(struct holding *h) {
             h->unmounted = true;
         if (hold_worker_ended(&h->worker)) {
             uint64_t since = clock_ms();
+            h->died = clock_boot_ms();
             if (!h->unmounted)
                 log_warn("worker %d has died", (int)h->worker.pid);
             if (!keep_possible() && !h->unmounted)
@@ -306,7 +309,7 @@ static void stop_worker(struct holding *h) {
         wait_a_while(h, &h->worker, LOOK_MS);
     kill(h->worker.pid, SIGKILL);
     if (!h->unmounted)
-        end_connection(); /* or its last threads might wait for ever */
+        end_connection(h); /* or its last threads might wait for ever */
     bury(&h->worker, 0);
 }
 
@@ -348,7 +351,7 @@ int hold(const struct hold_args *args) {
         return EXIT_BAD;
     args->ready();
     while ((o = watch(&h)) == DIED) {
-        end_connection();
+        end_connection(&h);
         bury(&h.worker, SIGKILL);
         close_mount(&h);
         if (open_mount(&h, true) != 0)
@@ -356,7 +359,7 @@ int hold(const struct hold_args *args) {
         log_warn("the mount could not be kept and was made anew");
     }
     if (o != STOPPED) {
-        end_connection();
+        end_connection(&h);
         bury(&h.worker, SIGKILL);
         return EXIT_BAD; /* what is left answers ENOTCONN, rather than take mail */
     }

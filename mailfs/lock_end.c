@@ -9,20 +9,42 @@
 #include "lock_end.h"
 
 #include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 #include <sys/stat.h>
 #include <sys/types.h>
+#include <unistd.h>
 
 #include "keep.h"
 #include "util/log.h"
 
-void lock_end_owners(void) {
+/* clock_boot_ms() at which a process started (proc(5), stat, field 22); UINT64_MAX: it is gone. */
+static uint64_t started(pid_t pid) {
+    enum { AFTER_STATE = 19 };
+    char path[40], line[1024];
+    snprintf(path, sizeof path, "/proc/%d/stat", (int)pid);
+    FILE *f = fopen(path, "re");
+    if (f == NULL)
+        return UINT64_MAX;
+    const char *at = fgets(line, sizeof line, f) != NULL ? strrchr(line, ')') : NULL;
+    fclose(f);
+    if (at != NULL)
+        at = strchr(at, ' ');
+    for (int i = 0; i < AFTER_STATE && at != NULL; i++)
+        at = strchr(at + 1, ' ');
+    return at == NULL ? UINT64_MAX
+                      : strtoull(at, NULL, 10) * 1000u / (uint64_t)sysconf(_SC_CLK_TCK);
+}
+
+void lock_end_owners(uint64_t before) {
     uint32_t n = atomic_load(&keep.head->inodes);
     for (uint32_t i = 0; i < n && i < KEEP_INODES_MAX; i++) {
         struct keep_inode *k = &keep.inodes[i];
         uint64_t aux = atomic_load(&k->aux);
         pid_t owner = (pid_t)(aux >> KEEP_L_OWNER_SHIFT);
         if (atomic_load(&k->state) != KEEP_USED || (aux & KEEP_L_HELD) == 0 || owner <= 1 ||
-            (atomic_load(&k->kind) & KEEP_TYPE) != S_IFDIR >> 12)
+            (atomic_load(&k->kind) & KEEP_TYPE) != S_IFDIR >> 12 || started(owner) > before)
             continue;
         log_warn("the mount goes: process %d, which holds a mailbox's lock, is ended", (int)owner);
         kill(owner, SIGKILL);

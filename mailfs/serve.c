@@ -206,7 +206,8 @@ static void wait_end(int ctl, int signals, int ended) {
         say(ctl, HOLD_UNMOUNTED);
     if (p[2].revents != 0 || p[0].revents == 0)
         return;
-    lock_end_owners(); /* nobody is left who could unmount it, or find another worker */
+    lock_end_owners(
+        clock_boot_ms()); /* nobody is left who could unmount it, or find another worker */
     mount_abort();
 }
 

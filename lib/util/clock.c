@@ -21,6 +21,10 @@ uint64_t clock_us(void) {
     return clock_ns(CLOCK_MONOTONIC) / 1000u;
 }
 
+uint64_t clock_boot_ms(void) {
+    return clock_ns(CLOCK_BOOTTIME) / 1000000u;
+}
+
 uint64_t clock_wall_ns(void) {
     return clock_ns(CLOCK_REALTIME);
 }

@@ -8,6 +8,9 @@
 uint64_t clock_ms(void);
 uint64_t clock_us(void);
 
+/* Since the machine started, sleep included (CLOCK_BOOTTIME): what /proc counts in. */
+uint64_t clock_boot_ms(void);
+
 /* Wall time (CLOCK_REALTIME), for what a person reads or a file is stamped with. It can jump. */
 uint64_t clock_wall_ns(void);
 
