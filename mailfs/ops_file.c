@@ -19,6 +19,7 @@
 #include "prepare.h"
 #include "reserve.h"
 #include "upcall.h"
+#include "validity.h"
 
 /* mode_strip_sgid() of the kernel's vfs, which our capabilities would let pass. */
 static mode_t mode_of_new(fuse_req_t req, const struct inode *dir, mode_t mode) {
@@ -95,14 +96,26 @@ static void reply_created(fuse_req_t req, const struct spot *at, struct inode *i
     }
 }
 
+/* The first UIDVALIDITY of a user, by the clock: if it is not ours Dovecot tries the next. */
+static bool first_validity_is_refused(struct spot *at, int flags,
+                                      char ahead[MAILDIR_UIDVALIDITY_NAME_MAX]) {
+    enum validity whose = flags & O_EXCL ? validity_of(at, ahead) : VALIDITY_NONE;
+    if (whose == VALIDITY_OURS)
+        at->name = ahead;
+    return whose == VALIDITY_THEIRS;
+}
+
 void op_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode,
                struct fuse_file_info *fi) {
+    char ahead[MAILDIR_UIDVALIDITY_NAME_MAX];
     struct inode *dir = inode_of(parent), *in;
     struct spot at;
     struct stat st;
     struct file *f;
     spot_make(&at, dir, name);
-    if (spot_hidden(&at) || at.class == MAILDIR_POKE) {
+    if (first_validity_is_refused(&at, fi->flags, ahead)) {
+        fuse_reply_err(req, EEXIST);
+    } else if (spot_hidden(&at) || at.class == MAILDIR_POKE) {
         fuse_reply_err(req, EPERM);
     } else if (at.class == MAILDIR_LOCK_L && !at.w.local) {
         lock_create(req, dir, mode, fi);

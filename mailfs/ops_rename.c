@@ -21,6 +21,7 @@
 #include "notify.h"
 #include "prepare.h"
 #include "upcall.h"
+#include "validity.h"
 
 struct renaming {
     const struct spot *from, *to;
@@ -162,6 +163,19 @@ static int do_rename(struct renaming *r) {
     return e;
 }
 
+/* Dovecot takes the next UIDVALIDITY. One of the other node's it is not given: it looks for the
+ * highest name then, and that is the one which the refused rename has made. */
+static int take_validity(struct renaming *r, struct spot *to) {
+    char ahead[MAILDIR_UIDVALIDITY_NAME_MAX];
+    enum validity whose = VALIDITY_NONE;
+    if (r->from->class == MAILDIR_VALIDITY_MARK && r->from->dir == to->dir)
+        whose = validity_of(to, ahead);
+    if (whose == VALIDITY_OURS)
+        to->name = ahead;
+    int e = do_rename(r);
+    return e == 0 && whose == VALIDITY_THEIRS ? -ENOENT : e;
+}
+
 void op_rename(fuse_req_t req, fuse_ino_t parent, const char *name, fuse_ino_t newparent,
                const char *newname, unsigned flags) {
     struct spot from, to;
@@ -177,7 +191,7 @@ void op_rename(fuse_req_t req, fuse_ino_t parent, const char *name, fuse_ino_t n
     else if (spot_hidden(&to) || to.class == MAILDIR_POKE || to_lock)
         e = -EPERM;
     else
-        e = do_rename(&r);
+        e = take_validity(&r, &to);
     reply_result(req, e);
     spot_done(&to);
     spot_done(&from);

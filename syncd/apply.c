@@ -189,6 +189,24 @@ static int apply_base(struct apply *a, const Mfp__Txn *txn, const bool *done, ui
     return 0;
 }
 
+static bool moves_tree(const Mfp__Op *op) {
+    return op->op_case == MFP__OP__OP_DIR_MAKE || op->op_case == MFP__OP__OP_DIR_MOVE ||
+           op->op_case == MFP__OP__OP_DIR_REMOVE;
+}
+
+/* The peer's base moves when it hears that this is in the journal. What is in its base only was not
+ * removed here. */
+static int note_undone(const struct apply *a, const Mfp__Txn *txn, const bool *done) {
+    bool some = false, tree = false;
+    size_t i;
+
+    for (i = 0; i < txn->n_ops; i++) {
+        some |= !done[i];
+        tree |= !done[i] && moves_tree(txn->ops[i]);
+    }
+    return some ? base_lacking_note(a->st, &a->dir, tree) : 0;
+}
+
 static int apply(struct state *st, const Mfp__Txn *txn, uint64_t journal_id, bool replay,
                  bool beside, struct apply_result *out) {
     struct apply a = {.st = st, .replay = replay, .out = out, .locked = txn->locked};
@@ -206,6 +224,10 @@ static int apply(struct state *st, const Mfp__Txn *txn, uint64_t journal_id, boo
             r2 = apply_base(&a, txn, done, journal_id);
             r = r2 < 0 ? r2 : r;
         }
+    }
+    if (done && !(r == -EBUSY && beside)) {
+        r2 = note_undone(&a, txn, done);
+        r = r == 0 ? r2 : r;
     }
     recent_end(st);
     if (journal_id)

@@ -125,6 +125,19 @@ int apply_write_uidlist(struct apply *a, struct maildir_uidlist *list) {
     return r;
 }
 
+int apply_renumbered(struct apply *a) {
+    uint64_t now = clock_wall_ns();
+    struct timespec ts = {(time_t)(now / 1000000000u), (long)(now % 1000000000u)};
+    struct timespec both[2] = {ts, ts};
+    int r = io_utimens(a->d.fd[0], "new", both), r2 = io_utimens(a->d.fd[0], "cur", both);
+
+    inval_poke(&a->out->inval, &a->dir, MFP__SUB__NEW);
+    inval_poke(&a->out->inval, &a->dir, MFP__SUB__CUR);
+    if (r == 0 || r == -ENOENT)
+        r = r2;
+    return r == -ENOENT ? 0 : r;
+}
+
 static int append_text(struct apply *a, const char *text, size_t n) {
     int fd = io_open_beneath(a->d.fd[0], UIDLIST, O_WRONLY | O_APPEND | O_NONBLOCK, 0), r;
     struct stat sb;
@@ -235,7 +248,7 @@ int apply_uidlist(struct apply *a, const Mfp__OpUidlist *op) {
     struct maildir_uidlist_result res = {.change = MAILDIR_UIDLIST_SAME};
     struct maildir_uidlist_update up;
     struct maildir_uidlist *list = NULL;
-    bool skipped = false;
+    bool skipped = false, anew = false;
     int r = append_blind(a, op), fresh;
 
     if (r <= 0)
@@ -244,6 +257,7 @@ int apply_uidlist(struct apply *a, const Mfp__OpUidlist *op) {
     if (r >= 0)
         r = update_of(a, list, op, &up, &skipped);
     if (r == 0) {
+        anew = op->v > maildir_uidlist_validity(list);
         r = maildir_uidlist_merge(list, &up, &res);
         free((void *)up.recs);
     }
@@ -257,6 +271,8 @@ int apply_uidlist(struct apply *a, const Mfp__OpUidlist *op) {
         if (r == 0)
             note_written(a, list);
     }
+    if (r == 0 && anew)
+        r = apply_renumbered(a);
     free(res.append);
     maildir_uidlist_free(list);
     return r == 0 && skipped ? APPLY_NOT_DONE : r;

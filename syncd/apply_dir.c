@@ -16,6 +16,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "alias.h"
 #include "apply_int.h"
 #include "io/dirid.h"
 #include "io/io.h"
@@ -199,6 +200,8 @@ static int join(struct apply *a, const char *name, const struct mailfs_id *their
         log_info("%s: made on both nodes", name);
         if (mailfs_id_cmp(theirs, &mine) < 0) {
             r = io_dirid_replace(fd, theirs);
+            if (r == 0)
+                r = alias_note(a->st, &mine, theirs);
             if (r == 0)
                 r = base_dir_del(a->st, &mine);
             mine = *theirs;

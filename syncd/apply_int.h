@@ -53,9 +53,13 @@ int apply_write_control(struct apply *a, const char *name, const char *text, siz
 struct maildir_uidlist;
 int apply_write_uidlist(struct apply *a, struct maildir_uidlist *list);
 
+/* Another V than the file had: Dovecot looks at the list again when the times of new/ and cur/ have
+ * changed, not before. */
+int apply_renumbered(struct apply *a);
+
 /* apply_file.c */
 int apply_file(struct apply *a, const Mfp__OpFile *op);
-/* name becomes this state; content NULL: from the stage. */
+/* name becomes this state; content NULL: from the stage. dovecot-uidvalidity: see there. */
 int apply_put_file(struct apply *a, const char *name, const struct base_file *now,
                    const char *content, size_t n, bool has_content);
 

@@ -98,6 +98,8 @@ int base_version_list(struct state *st, enum base_version_of of, const struct ma
 int base_lacking_load(struct state *st);
 int base_lacking_merged(struct state *st, const struct mailfs_id *dir);
 int base_lacking_tree_merged(struct state *st); /* nothing else of the volume runs now */
+/* What the peer has in its base cannot be applied here; `tree`: of the directory tree. */
+int base_lacking_note(struct state *st, const struct mailfs_id *dir, bool tree);
 void base_lacking_free(struct state *st);
 int base_version_put(struct state *st, enum base_view view, enum base_version_of of,
                      const struct mailfs_id *dir, uint64_t version);

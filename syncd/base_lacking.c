@@ -3,7 +3,8 @@
  *
  * What the base has got since the last checkpoint is lost with the power (recent.h); what the peer
  * did is in the journal and applied once more, what this node did is not. Containers with such a
- * base are marked, since marks outlive the checkpoint. That it lacks something is kept with the
+ * base are marked, since marks outlive the checkpoint. So does one that could not follow the peer's,
+ * which moved when this node had the transaction in its journal. That it lacks something is kept with the
  * base, so that it does not pass for whole after another start. In memory: about 80 bytes for each
  * such container, until it is merged.
  *
@@ -86,6 +87,27 @@ int base_lacking_load(struct state *st) {
         r = note(st, &mailfs_id_root, OF_TREE, true);
     free(marks);
     return r < 0 ? r : 0;
+}
+
+int base_lacking_note(struct state *st, const struct mailfs_id *dir, bool tree) {
+    struct lacking *l = calloc(1, sizeof(*l));
+    bool was;
+    int r;
+
+    if (!l)
+        return -ENOMEM;
+    l->dir = *dir;
+    state_lock(st);
+    was = find(st, dir) != NULL;
+    if (!was)
+        HASH_ADD(hh, st->lacking, dir, sizeof(l->dir), l);
+    if (tree)
+        st->tree_lacks = true;
+    state_unlock(st);
+    if (was)
+        free(l);
+    r = note(st, dir, OF_MAILBOX, true);
+    return r == 0 && tree ? note(st, &mailfs_id_root, OF_TREE, true) : r;
 }
 
 int base_lacking_merged(struct state *st, const struct mailfs_id *dir) {

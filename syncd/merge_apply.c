@@ -424,6 +424,8 @@ int merge_apply_uidlist(struct merge_run *m) {
         r = maildir_uidlist_format(list, &text, &n);
     if (r == 0 && !(old && n == nold && memcmp(old, text, n) == 0))
         r = apply_write_uidlist(&m->a, list);
+    if (r == 0 && !old)
+        r = apply_renumbered(&m->a);
     free(old);
     free(text);
     maildir_uidlist_free(list);

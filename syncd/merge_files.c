@@ -132,17 +132,33 @@ static int collect_side(const Mfp__Listing *l, bool mine, struct both **all) {
     return 0;
 }
 
+static bool is_validity(const struct both *b) {
+    return strcmp(b->name, MAILDIR_UIDVALIDITY_NAME) == 0;
+}
+
+/* The value of dovecot-uidvalidity; 0: not listed, or none. */
+static uint32_t value_of(const Mfp__BaseFile *f) {
+    uint32_t v;
+
+    return f && f->has_content &&
+                   maildir_uidvalidity_parse((char *)f->is_content.data, f->is_content.len, &v) == 0
+               ? v
+               : 0;
+}
+
+/* Both have one, and they differ: the higher is the one both go on from, whoever changed it. */
+static bool values_differ(const struct both *b) {
+    uint32_t m = value_of(b->m), t = value_of(b->t);
+
+    return is_validity(b) && m && t && m != t;
+}
+
 /* Of two that were both changed: does mine win? */
 static bool mine_wins(const struct both *b, const struct base_file *m, const struct base_file *t) {
-    uint32_t vm, vt;
     int c;
 
-    if (strcmp(b->name, MAILDIR_UIDVALIDITY_NAME) == 0 && b->m && b->t && b->m->has_content &&
-        b->t->has_content &&
-        maildir_uidvalidity_parse((char *)b->m->is_content.data, b->m->is_content.len, &vm) == 0 &&
-        maildir_uidvalidity_parse((char *)b->t->is_content.data, b->t->is_content.len, &vt) == 0 &&
-        vm != vt)
-        return vm > vt;
+    if (values_differ(b))
+        return value_of(b->m) > value_of(b->t);
     if (m->type == 0 || t->type == 0)
         return m->type != 0;
     if (m->mtime_ns != t->mtime_ns)
@@ -186,9 +202,11 @@ static int merge_one(struct merge_run *m, const struct both *b) {
     files_from_state(b->t ? b->t->is : m->theirs->full ? NULL : b->m->was, &ti);
     mc = changed(m->mine->base_valid, &mw, &mi);
     tc = changed(m->theirs->base_valid, &tw, &ti);
+    if (values_differ(b))
+        mc = tc = true;
     mine = files_same(&mi, &ti) || (mc && !tc) || (mc == tc && mine_wins(b, &mi, &ti));
     if (!mine) {
-        int r = take_theirs(m, b, &ti, mc && mi.type);
+        int r = take_theirs(m, b, &ti, mc && mi.type && !is_validity(b));
         if (r < 0)
             return r;
     }

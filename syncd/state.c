@@ -21,6 +21,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "alias.h"
 #include "base.h"
 #include "io/file.h"
 #include "io/io.h"
@@ -502,6 +503,7 @@ void state_close(struct state *st) {
         return;
     journal_free(st);
     base_lacking_free(st);
+    alias_free(st);
     stage_free(st);
     pending_free(st);
     collect_forget_notes(st, NULL);

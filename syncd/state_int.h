@@ -143,6 +143,7 @@ struct state {
     uint64_t stage_number;
     struct ulcache *uidlists;
     struct lacking *lacking;
+    struct alias *aliases;
     bool tree_lacks; /* the base of the directory tree: the same */
     struct pend *pending;
     uint64_t pending_bytes, pending_count;

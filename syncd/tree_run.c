@@ -18,6 +18,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "alias.h"
 #include "apply_int.h"
 #include "io/dirid.h"
 #include "io/io.h"
@@ -265,6 +266,11 @@ static int join(struct tree_run *t, const struct tree_item *it) {
 
     if (r < 0)
         return r == -ENOENT ? 0 : r;
+    r = alias_note(t->st, &it->id, &it->alias_of);
+    if (r < 0) {
+        store_dir_close(&d);
+        return r;
+    }
     if (store_dir_open(t->st, &it->alias_of, &other) == 0) {
         r = pour_all(t->st, &d, &other);
         store_dir_close(&other);

@@ -11,6 +11,7 @@
 
 #include <uthash.h>
 
+#include "alias.h"
 #include "collect.h"
 #include "driver.h"
 #include "load.h"
@@ -61,6 +62,8 @@ struct collect {
     Mfp__Txn *txn;
     struct stage_prep *preps;
     size_t n_preps;
+    bool renamed; /* the container has another id now */
+    struct mailfs_id now;
 };
 
 static void acts_add(struct acts *a, Mfl__ToSyncd *m) {
@@ -93,6 +96,14 @@ static bool nobody_to_tell(const struct volume *v) {
 
 /* ---- collecting -------------------------------------------------------------------- */
 
+/* Told under an id that the container has lost: it is compared under the one it has. */
+static int mark_under_new_id(struct collect *c) {
+    uint64_t gen;
+    int r = state_mark_gen(c->v->state, &gen);
+    c->renamed = true;
+    return r == 0 ? state_mark(c->v->state, &c->now, gen) : r;
+}
+
 static void collect_run(void *arg) {
     struct collect *c = arg;
     Mfl__Act *const *acts = c->acts.acts;
@@ -101,6 +112,8 @@ static void collect_run(void *arg) {
     else
         c->err = collect_txn(c->v->state, &c->dir, acts, c->acts.n, c->unlock, &c->txn, &c->preps,
                              &c->n_preps);
+    if (c->err == 0 && alias_of(c->v->state, &c->dir, &c->now))
+        c->err = mark_under_new_id(c);
 }
 
 static void collect_give(struct collect *c) {
@@ -129,6 +142,8 @@ static void collect_done(void *arg) {
         oneway_changed(v, &c->dir, c->touched.tree);
     if (c->err != 0 || c->suspect)
         replica_suspect(v->machine, volume_now(), c->dir);
+    if (c->renamed)
+        replica_suspect(v->machine, volume_now(), c->now);
     acts_free(&c->acts);
     free(c->preps);
     free(c);

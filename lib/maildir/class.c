@@ -36,7 +36,7 @@ static const struct rule rules[] = {
     {"dovecot-uidlist.tmp", false, MAILDIR_UIDLIST_TMP},
     {"dovecot-keywords", false, MAILDIR_KEYWORDS},
     {"dovecot-uidvalidity", false, MAILDIR_UIDVALIDITY},
-    {"dovecot-uidvalidity.", true, MAILDIR_UIDVALIDITY},
+    {"dovecot-uidvalidity.", true, MAILDIR_VALIDITY_MARK},
     {"subscriptions", false, MAILDIR_SUBSCRIPTIONS},
     {"maildirsize", false, MAILDIR_SIZE},
     {"maildirsize", true, MAILDIR_NODE_LOCAL}, /* its temporary files */
@@ -127,6 +127,7 @@ bool maildir_class_is_local(enum maildir_class c) {
     case MAILDIR_LOCK_L:
     case MAILDIR_LOCK_OTHER:
     case MAILDIR_UIDLIST_TMP:
+    case MAILDIR_VALIDITY_MARK:
     case MAILDIR_SIZE:
     case MAILDIR_NODE_LOCAL:
     case MAILDIR_TRASH:
@@ -146,6 +147,7 @@ bool maildir_class_is_volatile(enum maildir_class c) {
     case MAILDIR_UIDLIST_TMP:
     case MAILDIR_KEYWORDS:
     case MAILDIR_UIDVALIDITY:
+    case MAILDIR_VALIDITY_MARK:
     case MAILDIR_SUBSCRIPTIONS:
         return true;
     default:
@@ -163,6 +165,7 @@ const char *maildir_class_name(enum maildir_class c) {
         [MAILDIR_UIDLIST_TMP] = "uidlist.tmp",
         [MAILDIR_KEYWORDS] = "keywords",
         [MAILDIR_UIDVALIDITY] = "uidvalidity",
+        [MAILDIR_VALIDITY_MARK] = "uidvalidity mark",
         [MAILDIR_SUBSCRIPTIONS] = "subscriptions",
         [MAILDIR_SIZE] = "maildirsize",
         [MAILDIR_NODE_LOCAL] = "node-local",

@@ -27,7 +27,9 @@ enum maildir_class {
     MAILDIR_UIDLIST,       /* dovecot-uidlist */
     MAILDIR_UIDLIST_TMP,   /* dovecot-uidlist.tmp: local, becomes the uidlist */
     MAILDIR_KEYWORDS,      /* dovecot-keywords */
-    MAILDIR_UIDVALIDITY,   /* dovecot-uidvalidity, dovecot-uidvalidity.XXXXXXXX */
+    MAILDIR_UIDVALIDITY,   /* dovecot-uidvalidity */
+    MAILDIR_VALIDITY_MARK, /* dovecot-uidvalidity.XXXXXXXX: says the same; each node keeps its own
+                            */
     MAILDIR_SUBSCRIPTIONS, /* subscriptions */
     MAILDIR_SIZE,          /* maildirsize: each node keeps its own */
     MAILDIR_NODE_LOCAL,    /* indexes, logs, caches, temporary files: never sent */

@@ -70,12 +70,6 @@ uint32_t maildir_uidvalidity_join(uint32_t a, uint32_t b) {
     return a > b ? a : b;
 }
 
-uint32_t maildir_uidvalidity_raise(uint32_t value, uint32_t gap) {
-    const uint32_t top = UINT32_MAX - (1u << 16);
-    uint32_t v;
-
-    if (value >= top) /* where it saturates it stays: it must never go down */
-        return value;
-    v = value > top - (gap < top ? gap : top) ? top : value + gap;
-    return v == 0 ? 1 : v;
+uint32_t maildir_uidvalidity_own(uint32_t v, bool lower) {
+    return v % 2 == (lower ? 1 : 0) ? v : v + 1;
 }

@@ -9,6 +9,7 @@
 #ifndef MAILDIR_UIDVALIDITY_H
 #define MAILDIR_UIDVALIDITY_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -30,8 +31,8 @@ int maildir_uidvalidity_format_name(char *buf, size_t cap, uint32_t value);
 /* Of two values known, the one both go on from. */
 uint32_t maildir_uidvalidity_join(uint32_t a, uint32_t b);
 
-/* value + gap, never 0, never beyond what Dovecot can count on from: saturates 2^16 below the end.
- * For the node that goes alone with the higher name. */
-uint32_t maildir_uidvalidity_raise(uint32_t value, uint32_t gap);
+/* The first one from v on that a node may hand out: odd ones the lower-named, even ones the other.
+ */
+uint32_t maildir_uidvalidity_own(uint32_t v, bool lower);
 
 #endif

@@ -58,6 +58,7 @@ enum replica_mutant {
     MUTANT_BASE_ON_MERGE,     /* the base moves before the other has the result */
     MUTANT_UNSEEN,            /* what a dead mailfs had not told is not looked for */
     MUTANT_UNSYNCED_LIST,     /* UIDs given alone are not synced */
+    MUTANT_EQUAL_VALIDITY,    /* both nodes hand out the same UIDVALIDITYs */
     MUTANT_UNTIMELY_MET,      /* the first merge is noted when all are made */
     MUTANT_FORGET_RECENT,     /* after a kill syncd knows no more than after a power cut */
     MUTANT_COUNT

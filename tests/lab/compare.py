@@ -12,7 +12,7 @@ from . import imap, mail, util
 LOCAL = re.compile(r"(^|/)(tmp/.+|[^/]*\.lock|dovecot-uidlist\.tmp|dovecot\.index.*|"
                    r"dovecot\.list\.index.*|dovecot\.mailbox\.log.*|dovecot-acl-list|maildirsize[^/]*|"
                    r"\.dovecot\.lda-dupes.*|new/\.poke.*|cur/\.poke.*|\.\.DOVECOT-TRASHED.*|"
-                   r"\.nfs[^/]*|\.temp\.[^/]*)$")
+                   r"\.nfs[^/]*|\.temp\.[^/]*|dovecot-uidvalidity\.[0-9a-f]{8})$")
 
 BODY = "BODY[]"
 HEAD = "BODY[HEADER.FIELDS (MESSAGE-ID)]"

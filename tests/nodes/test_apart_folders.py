@@ -50,13 +50,21 @@ class Created(Folders):
 
     def apart(self, node):
         with node.imap(self.user) as client:
-            client.create("Sent")
+            for name in ("Junk", "Sent"):
+                client.create(name)
+                # each node hands out its own: no (UIDVALIDITY, UID) names one mail here, another there
+                self.test.equal(client.select(name)["uidvalidity"] % 2, int(node.letter == "a"),
+                                "whose UIDVALIDITY %s has on %s" % (name, node.letter))
+            # of a mailbox that has not changed for long Dovecot does not look at the list
+            for part in ("new", "cur"):
+                os.utime(node.home(self.user, "Maildir", ".Junk", part), (1700000000,) * 2)
+            client.select("Junk")
             client.subscribe("Sent")
             self.append(client, "Sent", "sent at " + node.letter, "\\Seen")
             self.append(client, "Sent", "also at " + node.letter)
 
     def after(self):
-        self.test.equal(self.folders_now(), ["INBOX", "Sent"], "folders")
+        self.test.equal(self.folders_now(), ["INBOX", "Junk", "Sent"], "folders")
         self.test.equal(self.names("Sent"), ["also at a", "also at b", "sent at a", "sent at b"], "Sent")
         self.test.equal(self.flags("sent at b", "Sent"), {"\\Seen"}, "flags of what b sent")
         self.test.equal(self.view["subscribed"], ["Sent"], "subscribed")

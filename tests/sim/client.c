@@ -13,6 +13,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "maildir/uidvalidity.h"
+
 /* Some are only ever set; some are there from the beginning and only ever cleared. */
 enum { FLAGS_SET = 7, FLAG_TOGGLED = 16, FLAGS_BORN = 0x700 };
 
@@ -144,7 +146,9 @@ static void locked(struct client *c, unsigned raise) {
     c->txn = txn_new(n, c->box);
     if (b->v == 0) {
         node_mark(n, c->box);
-        b->v = (uint32_t)(2 * (1 + rnd(1000)) + n->index); /* by clock and node */
+        b->v = 2 + (MUTANT(MUTANT_EQUAL_VALIDITY) ? 0 : rnd(2000)); /* by the clock */
+        if (!MUTANT(MUTANT_EQUAL_VALIDITY))
+            b->v = maildir_uidvalidity_own(b->v, n->index == 0);
         b->next = 1;
         check_dirty(n, c->box);
     } else if (raise) {

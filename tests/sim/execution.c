@@ -123,6 +123,24 @@ static void gaps_alone(void) {
     meet();
 }
 
+/* A folder of one name is made on both sides. */
+static void made_alone(void) {
+    begin();
+    for (unsigned i = 0; i < NODES; i++) { /* it has no list yet */
+        struct node *n = &nodes[i];
+        n->store[1].v = n->store[1].next = n->base[1].v = n->base[1].next = 0;
+        box_copy(&n->base_disk[1], &n->base[1]);
+        box_copy(&n->disk.box[1], &n->store[1]);
+        box_copy(&n->disk.noted[1], &n->store[1]);
+    }
+    until(in_sync, "in sync");
+    part();
+    go(A, 0, C_LMTP, 1, 0);
+    go(B, 0, C_LMTP, 1, 0);
+    until(nobody, "delivered on both");
+    meet();
+}
+
 /* One UID on two messages, whoever is to blame: the merge gives it to neither. */
 static void uid_of_two(void) {
     const struct merge_state five = {.uid = 5, .in_cur = true};
@@ -304,6 +322,7 @@ static const struct execution executions[] = {
     {"8", "a power cut of both", power_of_both, MUTANT_ABSENT_REMOVED},
     {"12", "durable before it is acknowledged", slow_disk, MUTANT_ACK_EARLY},
     {"14", "a peer that pings and never acknowledges", hung_disk, MUTANT_NO_DEADLINE},
+    {"15", "a folder made on both sides alone", made_alone, MUTANT_EQUAL_VALIDITY},
 };
 
 /* True: it holds. */

@@ -214,7 +214,7 @@ static const struct {
     {MAILDIR_DIR_CONTAINER, "dovecot-keywords", MAILDIR_KEYWORDS},
     {MAILDIR_DIR_CONTAINER, "dovecot-keywords.lock", MAILDIR_LOCK_OTHER},
     {MAILDIR_DIR_CONTAINER, "dovecot-uidvalidity", MAILDIR_UIDVALIDITY},
-    {MAILDIR_DIR_CONTAINER, "dovecot-uidvalidity.5ef00001", MAILDIR_UIDVALIDITY},
+    {MAILDIR_DIR_CONTAINER, "dovecot-uidvalidity.5ef00001", MAILDIR_VALIDITY_MARK},
     {MAILDIR_DIR_CONTAINER, "subscriptions", MAILDIR_SUBSCRIPTIONS},
     {MAILDIR_DIR_CONTAINER, "subscriptions.lock", MAILDIR_LOCK_OTHER},
     {MAILDIR_DIR_CONTAINER, "maildirsize", MAILDIR_SIZE},

@@ -108,10 +108,10 @@ static void test_uidvalidity_values(void **state) {
     assert_int_equal(maildir_uidvalidity_parse("5ef0\n", 5, &v), -EINVAL);
     assert_int_equal(maildir_uidvalidity_join(3, 5), 5);
     assert_int_equal(maildir_uidvalidity_join(5, 3), 5);
-    assert_int_equal(maildir_uidvalidity_raise(5, 100), 105);
-    assert_int_equal(maildir_uidvalidity_raise(0, 0), 1);
-    assert_int_equal(maildir_uidvalidity_raise(0xfffffff0, 100), 0xfffffff0);
-    assert_int_equal(maildir_uidvalidity_raise(0xfffe0000, 0xffffffff), 0xfffeffff);
+    assert_int_equal(maildir_uidvalidity_own(5, true), 5);
+    assert_int_equal(maildir_uidvalidity_own(5, false), 6);
+    assert_int_equal(maildir_uidvalidity_own(6, true), 7);
+    assert_int_equal(maildir_uidvalidity_own(6, false), 6);
 }
 
 int main(void) {

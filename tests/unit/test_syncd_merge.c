@@ -10,11 +10,13 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/xattr.h>
 #include <time.h>
 #include <unistd.h>
 
 #include <cmocka.h>
 
+#include "io/dirid.h"
 #include "maildir/uidlist.h"
 #include "syncd/base.h"
 #include "syncd/collect.h"
@@ -612,6 +614,40 @@ static void test_tree_two_of_one_name(void **state) {
     assert_true(fs_there(&p.b, "u/.Sent/new/1.M1.a"));
 }
 
+/* Made by a under a directory whose id b has just given up: acknowledged, and not applied. It was
+ * not removed by b for that, however far b's own base has come meanwhile. */
+static void test_tree_made_unapplied(void **state) {
+    struct acts acts = {.n = 0};
+    struct mailfs_id other;
+    struct apply_result res;
+    Mfp__Txn *txn, *got;
+    char path[200];
+    uint64_t id;
+    int i;
+
+    common();
+    make_box(&p.a, "u/.New");
+    act_dir_make(&p.a, &acts, "u", ".New");
+    assert_int_equal(mailfs_id_new(&other), 0);
+    snprintf(path, sizeof(path), "%s/u", p.b.store);
+    assert_int_equal(setxattr(path, IO_DIRID_XATTR, other.b, sizeof(other.b), 0), 0);
+    txn = node_collect(&p.a, &inbox, &acts, false);
+    id = node_receive(&p.a, &p.b, txn, &got);
+    assert_int_equal(base_acked(p.a.st, txn), 0);
+    assert_int_equal(apply_txn(p.b.st, got, id, false, &res), -ENOENT);
+    assert_true(res.suspect && res.tree);
+    apply_result_free(&res);
+    mfp__txn__free_unpacked(txn, NULL);
+    mfp__txn__free_unpacked(got, NULL);
+    for (i = 0; i < 5; i++)
+        assert_int_equal(base_version_next(p.b.st, BASE_OF_TREE, &mailfs_id_root), 0);
+    mark(&p.a, &inbox);
+    mark(&p.b, &mailfs_id_root);
+    contact();
+    assert_true(fs_there(&p.a, "u/.New/cur"));
+    assert_true(fs_there(&p.b, "u/.New/cur"));
+}
+
 static void test_copied_ids(void **state) {
     struct mailfs_id a, b;
     char cmd[1200];
@@ -718,6 +754,38 @@ static void test_validity_sent(void **state) {
     mark(&p.a, &inbox);
     contact();
     assert_starts(&p.b, "u/dovecot-uidlist", "3 V1700000009 N");
+}
+
+/* Each node has counted on by itself: both go on from the higher one, and nobody has to decide. */
+static void test_validity_counted(void **state) {
+    struct acts acts = {.n = 0};
+
+    common();
+    fs_write(&p.a, "u/dovecot-uidvalidity", "65000003");
+    fs_write(&p.a, "u/dovecot-uidvalidity.65000003", "");
+    fs_write(&p.b, "u/dovecot-uidvalidity", "65000001");
+    fs_write(&p.b, "u/dovecot-uidvalidity.64ffffff", "");
+    fs_write(&p.b, "u/dovecot-uidvalidity.65000001", "");
+    mark(&p.a, &inbox);
+    mark(&p.b, &inbox);
+    contact(); /* which compares all names */
+    assert_starts(&p.b, "u/dovecot-uidvalidity", "65000003");
+    assert_true(fs_there(&p.b, "u/dovecot-uidvalidity.65000003"));
+    assert_int_equal(merge_kept(p.b.st), 0);
+
+    /* a goes on, and b, before it hears of that, goes further */
+    fs_rename(&p.a, "u/dovecot-uidvalidity.65000003", "u/dovecot-uidvalidity.65000004");
+    fs_write(&p.a, "u/dovecot-uidvalidity", "65000004");
+    fs_rename(&p.b, "u/dovecot-uidvalidity.65000003", "u/dovecot-uidvalidity.65000005");
+    fs_write(&p.b, "u/dovecot-uidvalidity", "65000005");
+    act_file(&acts, "dovecot-uidvalidity");
+    assert_false(stores_send(&p.a, &p.b, &inbox, &acts, false));
+    assert_starts(&p.b, "u/dovecot-uidvalidity", "65000005");
+    act_file(&acts, "dovecot-uidvalidity");
+    assert_false(stores_send(&p.b, &p.a, &inbox, &acts, false));
+    assert_starts(&p.a, "u/dovecot-uidvalidity", "65000005");
+    assert_true(fs_there(&p.a, "u/dovecot-uidvalidity.65000005"));
+    assert_false(fs_there(&p.a, "u/dovecot-uidvalidity.65000004"));
 }
 
 /* ---- at random --------------------------------------------------------------------- */
@@ -842,12 +910,14 @@ int main(void) {
         T(test_tree_made_and_moved),
         T(test_tree_removed),
         T(test_tree_two_of_one_name),
+        T(test_tree_made_unapplied),
         T(test_copied_ids),
         T(test_validity_of_empty),
         T(test_validity_equal),
         T(test_validity_anew),
         T(test_validity_lower),
         T(test_validity_sent),
+        T(test_validity_counted),
         T(test_random),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
