@@ -3,15 +3,13 @@
  */
 #include "replica/base_age.h"
 
-#include <stdbool.h>
-
 #include "replica/mutant.h"
 
 static uint64_t count(uint64_t age) {
     return age & ~BASE_AGE_LACKS;
 }
 
-static bool lacks(uint64_t age) {
+bool base_age_lacks(uint64_t age) {
     return (age & BASE_AGE_LACKS) != 0;
 }
 
@@ -21,11 +19,11 @@ uint64_t base_age_merged(uint64_t a, uint64_t b) {
 
 int base_age_cmp(uint64_t a, uint64_t b) {
     bool careful = !MUTANT(MUTANT_LACKING_BASE);
-    if (a == 0 || b == 0 || (lacks(a) && lacks(b) && careful))
+    if (a == 0 || b == 0 || (base_age_lacks(a) && base_age_lacks(b) && careful))
         return 0;
     if (!careful)
         return count(a) > count(b) ? 1 : count(a) < count(b) ? -1 : 0;
-    if (lacks(a) != lacks(b))
-        return lacks(b) ? 1 : -1;
+    if (base_age_lacks(a) != base_age_lacks(b))
+        return base_age_lacks(b) ? 1 : -1;
     return a > b ? 1 : a < b ? -1 : 0;
 }

@@ -11,10 +11,12 @@
 #ifndef MAILFS_REPLICA_BASE_AGE_H
 #define MAILFS_REPLICA_BASE_AGE_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #define BASE_AGE_LACKS (UINT64_C(1) << 63)
 
+bool base_age_lacks(uint64_t age);
 /* Of what two bases were merged to: later than both. */
 uint64_t base_age_merged(uint64_t a, uint64_t b);
 /* 1: a is the later; -1: b; 0: neither, or not known. */

@@ -33,8 +33,12 @@ static const struct tree_view *later_base(const struct tree_view *a, const struc
 static bool removed_by_absent(const struct tree_view *p, const struct tree_view *q) {
     if ((p->changed_inside && !MUTANT(MUTANT_TREE_REMOVE_CHANGED)) || !p->valid || !q->valid)
         return false;
-    if (!q->was) /* removed by agreement, or made since q's base: only the later base can tell */
-        return p->was && same_place(&p->now, &p->old) && later_base(p, q) == q;
+    /* Removed by agreement, or made since q's base. Both nodes change the tree at once, so that
+     * what each base has counted tells nothing: only of one that may lack something is the other
+     * the later. */
+    if (!q->was)
+        return p->was && same_place(&p->now, &p->old) && base_age_lacks(p->base_version) &&
+               later_base(p, q) == q;
     return same_place(&p->now, &q->old) || (p->was && same_place(&p->now, &p->old));
 }
 

@@ -16,6 +16,7 @@
 
 #include <cmocka.h>
 
+#include "replica/base_age.h"
 #include "replica/tree_merge.h"
 
 #define DIRS  8
@@ -211,6 +212,9 @@ static void test_later_base(void **state) {
     check_case(&b, &a, "1:0/a ", "the later base is right");
     make_side(gone, true, ea, &a); /* x was removed, agreed; b came back as before */
     a.base_version = 2;
+    /* ... or a has counted acts of its own, and not got yet what b made: both go on at once */
+    check_case(&a, &b, "1:0/x ", "made, or removed: not known");
+    b.base_version = 1 | BASE_AGE_LACKS;
     check_case(&a, &b, "", "removed by agreement");
     a.base_version = 1;
     b.base_version = 2;
