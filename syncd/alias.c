@@ -38,9 +38,10 @@ int alias_note(struct state *st, const struct mailfs_id *old, const struct mailf
     return r;
 }
 
-bool alias_of(struct state *st, const struct mailfs_id *old, struct mailfs_id *now) {
+int alias_mark(struct state *st, const struct mailfs_id *old, struct mailfs_id *now) {
     struct alias *a;
-    int i;
+    uint64_t gen;
+    int i, r;
 
     *now = *old;
     state_lock(st);
@@ -51,7 +52,12 @@ bool alias_of(struct state *st, const struct mailfs_id *old, struct mailfs_id *n
         *now = a->now;
     }
     state_unlock(st);
-    return i > 0;
+    if (i == 0)
+        return 0;
+    r = state_mark_gen(st, &gen);
+    if (r == 0)
+        r = state_mark(st, now, gen);
+    return r == 0 ? 1 : r;
 }
 
 void alias_free(struct state *st) {

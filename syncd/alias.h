@@ -7,13 +7,11 @@
  * what that was is found by comparing the one that remains.
  */
 
-#include <stdbool.h>
-
 #include "state.h"
 
 int alias_note(struct state *st, const struct mailfs_id *old, const struct mailfs_id *now);
-/* false: no directory has lost this id. */
-bool alias_of(struct state *st, const struct mailfs_id *old, struct mailfs_id *now);
+/* Has a directory lost this id? Then the one that it has now is marked. 1, 0 or an error. */
+int alias_mark(struct state *st, const struct mailfs_id *old, struct mailfs_id *now);
 void alias_free(struct state *st);
 
 #endif

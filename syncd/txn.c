@@ -96,14 +96,6 @@ static bool nobody_to_tell(const struct volume *v) {
 
 /* ---- collecting -------------------------------------------------------------------- */
 
-/* Told under an id that the container has lost: it is compared under the one it has. */
-static int mark_under_new_id(struct collect *c) {
-    uint64_t gen;
-    int r = state_mark_gen(c->v->state, &gen);
-    c->renamed = true;
-    return r == 0 ? state_mark(c->v->state, &c->now, gen) : r;
-}
-
 static void collect_run(void *arg) {
     struct collect *c = arg;
     Mfl__Act *const *acts = c->acts.acts;
@@ -112,8 +104,11 @@ static void collect_run(void *arg) {
     else
         c->err = collect_txn(c->v->state, &c->dir, acts, c->acts.n, c->unlock, &c->txn, &c->preps,
                              &c->n_preps);
-    if (c->err == 0 && alias_of(c->v->state, &c->dir, &c->now))
-        c->err = mark_under_new_id(c);
+    /* Told under an id that the container has lost: it is compared under the one it has. */
+    int r = c->err == 0 ? alias_mark(c->v->state, &c->dir, &c->now) : 0;
+    c->renamed = r > 0;
+    if (r < 0)
+        c->err = r;
 }
 
 static void collect_give(struct collect *c) {

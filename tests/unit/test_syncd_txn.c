@@ -11,6 +11,7 @@
 
 #include <cmocka.h>
 
+#include "syncd/alias.h"
 #include "syncd/collect.h"
 #include "syncd/driver.h"
 #include "syncd/oneway.h"
@@ -37,6 +38,10 @@ int collect_alone(struct state *st, const struct mailfs_id *dir, Mfl__Act *const
 int collect_txn(struct state *st, const struct mailfs_id *dir, Mfl__Act *const *acts, size_t n,
                 bool locked, Mfp__Txn **txn, struct stage_prep **preps, size_t *n_preps) {
     return note(dir, acts, n);
+}
+
+int alias_mark(struct state *st, const struct mailfs_id *old, struct mailfs_id *now) {
+    return 0;
 }
 
 void driver_pump(struct volume *v) {
