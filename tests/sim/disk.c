@@ -64,9 +64,10 @@ static void note_files(struct disk *d, unsigned box, const struct box *from, con
 
 static void note_list(struct disk *d, unsigned box, const struct box *from, const struct box *to) {
     size_t first = d->n;
+    bool anew = from->v != to->v;
     for (size_t j = 0; j < to->msgs.n; j++) {
         const struct entry *e = &to->msgs.e[j];
-        if (e->s.uid != 0 && list_get(&from->msgs, e->name).uid != e->s.uid)
+        if (e->s.uid != 0 && (anew || list_get(&from->msgs, e->name).uid != e->s.uid))
             log_write(d,
                       (struct write){
                           .box = box, .list = true, .name = e->name, .uid = e->s.uid, .v = to->v});
@@ -97,6 +98,8 @@ void disk_note(struct node *n) {
 static void write_out(struct disk *d, const struct write *w) {
     struct box *b = &d->box[w->box];
     if (w->list) {
+        if (w->v != b->v) /* another file: no record of the old one is in it */
+            list_free(&d->records[w->box]);
         if (w->name != 0)
             list_set(&d->records[w->box], w->name, (struct state){.is = true, .uid = w->uid});
         b->v = w->v;
