@@ -3,10 +3,10 @@
  *
  * What the base has got since the last checkpoint is lost with the power (recent.h); what the peer
  * did is in the journal and applied once more, what this node did is not. Containers with such a
- * base are marked, since marks outlive the checkpoint. So does one that could not follow the peer's,
- * which moved when this node had the transaction in its journal. That it lacks something is kept with the
- * base, so that it does not pass for whole after another start. In memory: about 80 bytes for each
- * such container, until it is merged.
+ * base are marked, since marks outlive the checkpoint. So does one that could not follow the
+ * peer's, which moved when this node had the transaction in its journal. That it lacks something is
+ * kept with the base, so that it does not pass for whole after another start. In memory: about 80
+ * bytes for each such container, until it is merged.
  *
  * No diagnostics of its own.
  */

@@ -312,7 +312,7 @@ static const char *merged_header(const struct merge_run *m) {
     if (!*mine || !*theirs)
         return *mine ? mine : theirs;
     if (m->mine->v != m->theirs->v)
-        return m->mine->v > m->theirs->v ? mine : theirs;
+        return m->mine->v == m->result->validity ? mine : theirs;
     return strcmp(mine, theirs) <= 0 ? mine : theirs;
 }
 

@@ -423,6 +423,9 @@ int listing_merge(struct node *n, struct box *base, const struct listing *own,
           (unsigned long long)own->base_version, (unsigned long long)peer->base_version);
     int err =
         merge_mailbox(lower ? &mine.side : &theirs.side, lower ? &theirs.side : &mine.side, 0, &m);
+    /* Without a base the node that was being filled gives up its own. */
+    if (err == 0 && (own->base_valid || peer->base_valid) && m->validity < own->v)
+        fail("C3: UIDVALIDITY goes down from %u to %u", own->v, m->validity);
     if (err == 0 && base == NULL) {
         result_apply_half(n, store, m);
     } else if (err == 0) {
