@@ -45,6 +45,7 @@ struct lock_l *lock_new(struct inode *cont, fuse_req_t req) {
     if (l == NULL)
         return NULL;
     l->cont = cont;
+    l->asked = cont->dir->id;
     l->req = req;
     if (req != NULL)
         l->ctx = *fuse_req_ctx(req);
@@ -135,7 +136,7 @@ void lock_end_quietly(struct lock_l *l) {
     if (vol.has_peer)
         numbers_sync(cont->dir->fd, &l->numbers);
     numbers_distrust(cont->dir->fd, &l->numbers);
-    lock_tell_died(&cont->dir->id, l->told_going);
+    lock_tell_died(&l->asked, l->told_going);
     lock_unlink_file(cont);
     lock_free(l);
     notify_name(cont, LOCK_L_NAME);
@@ -170,7 +171,7 @@ void lock_unlink(fuse_req_t req, struct inode *dir) {
             event_written_all(dir->dir);
         atomic_fetch_or(&inode_slot(dir)->aux, KEEP_L_GOING);
         note_die_at("going");
-        if (!lock_ask_unlock(&dir->dir->id, l->told_going, on_release, l))
+        if (!lock_ask_unlock(&l->asked, l->told_going, on_release, l))
             run_unlink(l);
         return;
     }
@@ -248,7 +249,7 @@ struct mailfs_id *lock_ids(bool going, size_t *n) {
     *n = 0;
     DL_FOREACH(all, l) {
         if (ids != NULL && (l->state == HELD || l->state == GRANTED) && l->told_going == going)
-            ids[(*n)++] = l->cont->dir->id;
+            ids[(*n)++] = l->asked = l->cont->dir->id; /* that syncd knows no other */
     }
     pthread_mutex_unlock(&locks);
     return ids;

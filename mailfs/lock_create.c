@@ -26,7 +26,7 @@
 static void give_up(struct lock_l *l, int err, bool was_granted) {
     fuse_req_t req = l->req;
     if (was_granted)
-        lock_tell_opened(&l->cont->dir->id, false);
+        lock_tell_opened(&l->asked, false);
     lock_free(l);
     fuse_reply_err(req, err);
 }
@@ -107,7 +107,7 @@ static void created(struct lock_l *l, struct inode *in, const struct stat *st, s
                                (uint64_t)l->number << KEEP_L_NUMBER_SHIFT | KEEP_L_HELD);
     lock_set_state(l, HELD);
     note_die_at("lock");
-    lock_tell_opened(&was.cont->dir->id, true);
+    lock_tell_opened(&was.asked, true);
     if (raised)
         event_uidlist_raised(was.cont);
     int r = lock_watch_owner(l);
@@ -256,6 +256,6 @@ void lock_create(fuse_req_t req, struct inode *dir, mode_t mode, const struct fu
         l->fi = *fi;
     else
         l->fi.flags = O_WRONLY;
-    if (!lock_ask_open(&dir->dir->id, l->ctx.pid, on_grant, l))
+    if (!lock_ask_open(&l->asked, l->ctx.pid, on_grant, l))
         run_create(l);
 }

@@ -15,6 +15,9 @@ struct lock_l {
     struct lock_l *prev, *next;
     struct inode *cont; /* a reference */
     enum l_state state;
+    /* The id under which syncd knows it: a directory that is joined with the peer's gets another,
+     * and an end told under that one would leave this L granted for ever. */
+    struct mailfs_id asked;
     uint64_t serial; /* tells it from a later L of the same container */
     uint32_t number; /* of the request that created it: its lower bits */
     bool taken_over; /* another worker created it */
