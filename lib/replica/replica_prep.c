@@ -60,10 +60,14 @@ int replica_prep_abort(struct replica *r, const struct replica_msg *m) {
     return 0;
 }
 
+/* What is left of it goes: of one that was removed at its origin it would be published at the next
+ * start. */
 void replica_prep_used(struct replica *r, struct replica_prep prep) {
     struct prep_in *p = in_find(r, &prep);
-    if (p != NULL && p->claim == NULL)
-        in_free(r, p);
+    if (p == NULL || p->claim != NULL)
+        return;
+    replica_emit(r, RACT_UNPREPARE)->prep = p->prep;
+    in_free(r, p);
 }
 
 void replica_prep_claim(struct replica *r, struct rx *x) {
