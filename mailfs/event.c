@@ -13,6 +13,7 @@
 #include "file.h"
 #include "lock.h"
 #include "maildir/name.h"
+#include "named.h"
 #include "note.h"
 #include "prepare.h"
 #include "upcall.h"
@@ -91,6 +92,8 @@ static void tell_add(const struct spot *at, struct inode *in, const struct stat 
         prepared.incarnation = vol.incarnation;
         source.prepared = &prepared;
         add.source = &source;
+        if (from == NULL) /* a copy of it is a message of its own */
+            named_note(prepared.seq, &at->w.id, at->name);
     }
     if (from != NULL) {
         source.link_dir = wire_bytes_of(&from->w.id);

@@ -27,6 +27,7 @@
 #include "change.h"
 #include "keep.h"
 #include "lock.h"
+#include "named.h"
 #include "net/local.h"
 #include "note.h"
 #include "notify.h"
@@ -339,7 +340,9 @@ static int queue_hello(void) {
     hello.untold = untold_before;
     m.m_case = MFL__TO_SYNCD__M_HELLO;
     m.hello = &hello;
+    void *named = named_hello(&hello);
     struct packet *p = ok ? packet_make(&m, -1) : NULL;
+    free(named);
     ids_free(&held);
     ids_free(&going);
     if (p == NULL)

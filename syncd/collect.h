@@ -23,4 +23,10 @@ int collect_txn(struct state *st, const struct mailfs_id *dir, Mfl__Act *const *
 /* While nobody is to be told: only keeps the table of containers and `pending` up to date. */
 int collect_alone(struct state *st, const struct mailfs_id *dir, Mfl__Act *const *acts, size_t n);
 
+struct base_prep;
+/* A message in dir has what was prepared: for one that the syncd before this one may not have
+ * noted. */
+int collect_named(struct state *st, const struct mailfs_id *dir, const char *base,
+                  const struct base_prep *prep);
+
 #endif

@@ -141,6 +141,20 @@ int collect_note_add(struct collect *c, const Mfl__Add *a) {
     return 0;
 }
 
+/* Once the peer has acknowledged it under that name, the number is of no use any more. */
+int collect_named(struct state *st, const struct mailfs_id *dir, const char *base,
+                  const struct base_prep *prep) {
+    struct base_prep known;
+    struct base_msg agreed;
+    int r = base_msg_get(st, BASE_AGREED, dir, base, &agreed);
+
+    if (r == -ENOENT)
+        r = base_prep_get(st, dir, base, &known);
+    if (r == -ENOENT)
+        r = base_prep_put(st, BASE_AGREED, dir, base, prep);
+    return r < 0 ? state_fail(st, r, dir, "the name of a prepared message cannot be noted") : 0;
+}
+
 int collect_note_remove(struct collect *c, const Mfl__Remove *rm) {
     const char *info;
     struct change *ch = change_of_name(c, rm->name, &info);

@@ -38,6 +38,7 @@
 #define APPLY_AGAIN_MS   1000
 #define APPLY_TRIES      60
 #define TICK_MAX_MS      3600000
+#define MAILFS_MS        2000 /* in which one that runs has come */
 
 static const char *const state_words[] = {"no-peer", "alone", "catching-up", "in-sync"};
 
@@ -433,6 +434,32 @@ static void act_raise(struct volume *v, const struct replica_action *a) {
 
 /* ---- replay ------------------------------------------------------------------------ */
 
+static void meet_peer(struct volume *v) {
+    if (v->ready || v->stopping)
+        return;
+    v->ready = true;
+    contact_start(v);
+    driver_pump(v);
+}
+
+static void mailfs_overdue(evutil_socket_t fd, short what, void *arg) {
+    meet_peer(arg);
+}
+
+void driver_mailfs_here(struct volume *v) {
+    if (v->replayed)
+        meet_peer(v);
+}
+
+/* What it named while no syncd was there comes with its Hello: without that the first merge would
+ * take the name that the peer published it under for another message. */
+static void wait_for_mailfs(struct volume *v) {
+    struct timeval tv = {.tv_sec = MAILFS_MS / 1000};
+    if (v->main != NULL || front_is_connected(v->front) || !front_is_expected(v->front) ||
+        event_base_once(v->engine->evb, -1, EV_TIMEOUT, mailfs_overdue, v, &tv) != 0)
+        meet_peer(v);
+}
+
 struct leftovers {
     struct volume *v;
     struct stage_prep *preps;
@@ -454,10 +481,8 @@ static void leftovers_done(void *arg) {
         log_info("volume %s: %zu prepared messages of an earlier life", v->cv->name, l->n);
     free(l->preps);
     free(l);
-    v->ready = true;
-    if (!v->stopping)
-        contact_start(v);
-    driver_pump(v);
+    v->replayed = true;
+    wait_for_mailfs(v);
 }
 
 static int replay_one(void *arg, uint64_t id, Mfp__Txn *txn) {

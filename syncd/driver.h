@@ -32,6 +32,9 @@ int driver_replay(struct volume *v);
 void driver_apply_early(struct volume *v, const struct mailfs_id *dir,
                         struct replica_payload *payload);
 
+/* mailfs has said its Hello. */
+void driver_mailfs_here(struct volume *v);
+
 /*
  * Directories are merged at contact only, so a new one is made; not again and again: the next one
  * waits for COMPARE_TREES_MS.

@@ -6,6 +6,8 @@
 #include "front.h"
 
 #include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/syscall.h>
@@ -258,6 +260,18 @@ void front_close(struct volume *v) {
 
 bool front_is_connected(const struct front *f) {
     return f != NULL && f->fd >= 0 && f->hello;
+}
+
+bool front_is_expected(const struct front *f) {
+    char path[4096], text[32] = "";
+    if (str_printf(path, sizeof path, "%s/mailfs.lock", f->v->cv->state) != 0)
+        return false;
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    ssize_t n = fd >= 0 ? read(fd, text, sizeof text - 1) : -1;
+    if (fd >= 0)
+        close(fd);
+    pid_t pid = n > 0 ? (pid_t)strtol(text, NULL, 10) : 0;
+    return pid > 0 && (kill(pid, 0) == 0 || errno == EPERM);
 }
 
 uint64_t front_gen(const struct front *f) {

@@ -36,6 +36,8 @@ void front_stop(struct volume *v);
 void front_close(struct volume *v);
 
 bool front_is_connected(const struct front *f);
+/* Does a mailfs run that has served without us, and will come? */
+bool front_is_expected(const struct front *f);
 /* Reads on when the disks have caught up. */
 void front_resume(struct front *f);
 

@@ -18,6 +18,7 @@
 #include "front_private.h"
 #include "load.h"
 #include "mem.h"
+#include "named.h"
 #include "oneway.h"
 #include "role.h"
 #include "txn.h"
@@ -116,6 +117,7 @@ static int recv_hello(struct front *f, const Mfl__Hello *h) {
     int r = recv_locks(f, h);
     if (r != 0)
         return r;
+    named_learn(v, h);
     f->hello = true;
     f->mount = h->incarnation;
     front_held_by(f, h->keeps ? h->holder : 0);
@@ -126,6 +128,7 @@ static int recv_hello(struct front *f, const Mfl__Hello *h) {
     front_tell_stale(f);
     if (!kept || h->untold)
         look_for_unseen(v, h->incarnation);
+    driver_mailfs_here(v);
     return 0;
 }
 

@@ -74,7 +74,8 @@ struct volume {
     struct event *tick;
     uint64_t tick_at;
     bool pumping;
-    bool ready; /* the journal of an earlier life is applied: the peer may come */
+    bool replayed; /* the journal of an earlier life is applied */
+    bool ready;    /* and mailfs has said what it named meanwhile: the peer may come */
     bool stopping;
 
     uint64_t compare_trees_from;   /* not before */

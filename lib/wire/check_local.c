@@ -141,6 +141,9 @@ static int check_hello(const Mfl__Hello *h, const char **why) {
         return refuse(why, "a volume's name that is too long");
     for (size_t i = 0; i < h->n_locked && rc == 0; i++)
         rc = check_id(&h->locked[i], why);
+    for (size_t i = 0; i < h->n_named && rc == 0; i++)
+        rc = h->named[i]->id ? check_dir(&h->named[i]->dir, h->named[i]->bname, why)
+                             : refuse(why, "no id");
     return rc;
 }
 

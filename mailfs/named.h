@@ -1,0 +1,26 @@
+#ifndef MAILFS_NAMED_H
+#define MAILFS_NAMED_H
+
+/*
+ * The names that prepared contents got last. A syncd that is killed may have been told of one and
+ * not noted it; one that is not there is not told at all. The peer publishes such a content in the
+ * end, under another name, and without its number nobody can tell that the two are one message. So
+ * each syncd that comes is told of all that are kept here (Hello.named); what it knows it skips.
+ *
+ * Memory: 512 names. Nothing is prepared while syncd is away, so they need only reach back over
+ * what a syncd may have been told and not noted.
+ */
+
+#include <stdint.h>
+
+#include "util/id.h"
+#include "wire/local.pb-c.h"
+
+/* Before syncd is told of the name: name is a message's, in new/ or cur/ of the container dir. */
+void named_note(uint64_t seq, const struct mailfs_id *dir, const char *name);
+
+/* Fills hello->named, with no more than goes into a packet; what it returns is to be freed by
+ * free(3) after hello was packed. NULL: no memory, or none to tell. */
+void *named_hello(Mfl__Hello *hello);
+
+#endif

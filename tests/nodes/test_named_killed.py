@@ -1,0 +1,84 @@
+#!/usr/bin/env python3
+"""syncd dies between a delivery's fsync and its name, or before it has read of it (DESIGN 8.6).
+
+What was prepared with the peer gets its name while nobody hears of it; the peer publishes it under
+another one, or is about to.  mailfs tells the next syncd, so that both know it for one message.
+"""
+
+import os
+import signal
+import sys
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.realpath(__file__)), ".."))
+from lab import case, compare, mail, util  # noqa: E402
+
+TIMEOUT = 1
+
+
+class Delivery:
+    def __init__(self, t, user, number):
+        self.t, self.user = t, user
+        text = mail.message("prepared %d" % number)
+        self.ident = mail.message_id(text)
+        self.name = "1000.M%dP2.%s" % (number, user)
+        with open(self.path("tmp"), "wb") as f:
+            os.chown(self.path("tmp"), 5000, 5000)
+            f.write(text)
+            f.flush()
+            os.fsync(f.fileno())
+
+    def path(self, part, more=""):
+        return self.t.a.home(self.user, "Maildir", part, self.name + more)
+
+    def rename(self):
+        """As Dovecot names it."""
+        os.rename(self.path("tmp"), self.path("new", ",S=%d" % os.path.getsize(self.path("tmp"))))
+
+    def wait_published(self):
+        self.t.pair.wait_path(self.t.b, self.user, "Maildir", "new", self.name)
+
+
+def expunge(node, user, ident):
+    with node.imap(user, mailbox="INBOX") as client:
+        uids = [u for u, i in client.ids().items() if i == ident]
+        client.store(str(uids[0]), "+FLAGS.SILENT", "\\Deleted")
+        client.expunge()
+
+
+def stage_empty(t):
+    for node in t.pair.nodes:
+        stage = os.path.join(node.store, ".mailfs", "stage")
+        util.poll(lambda s=stage: "no prepared content, there is %s" % os.listdir(s),
+                  lambda s=stage: not [f for f in os.listdir(s) if f.startswith("p-")])
+
+
+def story(t, published):
+    """Renamed while syncd does not read; while there is none; and this one expunged at once."""
+    user = t.pair.user("named")
+    t.wait_equal(user)
+    deliveries = [Delivery(t, user, n) for n in range(3)]
+    t.a.daemon("syncd").kill(signal.SIGSTOP, wait=False)
+    deliveries[0].rename()
+    t.a.kill("syncd")
+    deliveries[1].rename()
+    deliveries[2].rename()
+    expunge(t.a, user, deliveries[2].ident)
+    if published:
+        for one in deliveries:
+            one.wait_published()
+    t.a.start("syncd")
+    t.pair.wait_in_sync()
+    stage_empty(t)  # nothing will be published any more
+    view = t.wait_equal(user)
+    compare.assert_no_duplicates(view)
+    got = sorted(row[1] for row in view["folders"]["INBOX"][1].values())
+    t.equal(got, sorted(d.ident for d in deliveries[:2]), "INBOX")
+
+
+def test(t):
+    t.needs_mailfs()
+    story(t, published=True)
+    story(t, published=False)
+
+
+case.main(test, timeout=TIMEOUT)
