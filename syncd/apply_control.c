@@ -81,12 +81,20 @@ static bool keywords_within(const char *text, size_t n, const char *all, size_t 
     return within;
 }
 
+/* What this node has here the peer did not know when it did this: the merge says what becomes of
+ * both. */
+static bool never_merged(const struct apply *a) {
+    struct base_dir rec;
+
+    return base_dir_get(a->st, &a->dir, &rec) == 0 && rec.agreed && !rec.merged;
+}
+
 int apply_keywords(struct apply *a, const Mfp__OpKeywords *op) {
     const char *text = op->content.len ? (const char *)op->content.data : "";
     char *have = NULL;
     size_t n = 0;
     int r = io_file_read_at(a->d.fd[0], KEYWORDS, KEYWORDS_FILE_MAX, &have, &n, NULL);
-    bool later;
+    bool later, fits;
 
     if (r < 0 && r != -ENOENT)
         return r;
@@ -96,9 +104,12 @@ int apply_keywords(struct apply *a, const Mfp__OpKeywords *op) {
     }
     /* Applied again after later ones: the table here says all that, and more. */
     later = a->replay && r == 0 && keywords_within(text, op->content.len, have, n);
-    if (r == 0 && !later && !keywords_within(have, n, text, op->content.len))
+    fits = r < 0 || later || keywords_within(have, n, text, op->content.len);
+    if (!fits)
         apply_suspect(a, "keywords were named on both sides", NULL);
     free(have);
+    if (!fits && never_merged(a))
+        return APPLY_NOT_DONE;
     return later ? 0 : apply_write_control(a, KEYWORDS, text, op->content.len);
 }
 
@@ -254,6 +265,8 @@ int apply_uidlist(struct apply *a, const Mfp__OpUidlist *op) {
     if (r <= 0)
         return r;
     fresh = r = read_list(a, op, &list);
+    if (r == 0 && op->v != maildir_uidlist_validity(list) && never_merged(a))
+        r = -ESTALE;
     if (r >= 0)
         r = update_of(a, list, op, &up, &skipped);
     if (r == 0) {

@@ -149,9 +149,10 @@ int apply_remove_tree(struct state *st, int parent, const char *name) {
 
 /* ---- made -------------------------------------------------------------------------- */
 
-/* After the base has the place: the handle too, so that the id leads there. */
+/* After the base has the place: the handle too, so that the id leads there. filled: the peer has
+ * not what is in it. */
 static int remember(struct apply *a, const struct mailfs_id *id, const char *name,
-                    const Mfp__Meta *meta) {
+                    const Mfp__Meta *meta, bool filled) {
     struct base_dir rec;
     int fd, r = base_dir_get(a->st, id, &rec);
 
@@ -167,6 +168,7 @@ static int remember(struct apply *a, const struct mailfs_id *id, const char *nam
         rec.owner = meta->uid;
         rec.group = meta->gid;
     }
+    rec.agreed |= filled;
     fd = io_open_beneath(a->d.fd[0], name, DIR_FLAGS, 0);
     if (fd < 0)
         return fd;
@@ -204,6 +206,8 @@ static int join(struct apply *a, const char *name, const struct mailfs_id *their
                 r = alias_note(a->st, &mine, theirs);
             if (r == 0)
                 r = base_dir_del(a->st, &mine);
+            if (r == 0)
+                r = remember(a, theirs, name, NULL, true);
             mine = *theirs;
         }
         suspect_also(a, &mine);
@@ -253,6 +257,15 @@ static int update_attr(struct store_dir *d, const Mfp__Meta *meta) {
     return r == 0 ? set_attr(d->fd[0], meta->mode, meta->uid, meta->gid) : r;
 }
 
+/* It is here already: made with the tree, or this node's own got its id. Then its contents have not
+ * been agreed on, whatever the peer takes it for. */
+static void compare_unmerged(struct apply *a, const struct mailfs_id *id) {
+    struct base_dir rec;
+
+    if (base_dir_get(a->st, id, &rec) == 0 && rec.agreed && !rec.merged)
+        suspect_also(a, id);
+}
+
 int apply_dir_make(struct apply *a, const Mfp__OpDirMake *op) {
     struct mailfs_id id;
     struct store_dir d;
@@ -266,6 +279,7 @@ int apply_dir_make(struct apply *a, const Mfp__OpDirMake *op) {
     if (r == 0) {
         r = update_attr(&d, op->meta);
         store_dir_close(&d);
+        compare_unmerged(a, &id);
         return r;
     }
     if (r != -ENOENT)
@@ -276,7 +290,7 @@ int apply_dir_make(struct apply *a, const Mfp__OpDirMake *op) {
     if (r == -EEXIST || r == -ENOTEMPTY)
         return join(a, op->name, &id);
     if (r == 0)
-        r = remember(a, &id, op->name, op->meta);
+        r = remember(a, &id, op->name, op->meta, false);
     if (r == 0)
         inval_moved(&a->out->inval, &a->dir, &id, NULL, op->name);
     return r;

@@ -154,7 +154,11 @@ static int do_dir_make(const struct ctx *c, const Mfp__OpDirMake *op) {
         rec.owner = op->meta->uid;
         rec.group = op->meta->gid;
     }
-    rec.agreed = rec.merged = true; /* from its birth everything in it goes by transactions */
+    /* From its birth everything in it goes by transactions; but not of one that the trees agreed
+     * on, or that took another's place: its contents are to be merged first. */
+    if (!rec.agreed)
+        rec.merged = true;
+    rec.agreed = true;
     return base_dir_put(c->st, &id, &rec);
 }
 

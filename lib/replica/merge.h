@@ -49,7 +49,8 @@ struct merge_side {
                              * base; this needs base_valid, and equal bases. */
     uint32_t validity;      /* UIDVALIDITY; 0: there is no uidlist */
     uint32_t next;          /* effective next UID; 0: there is no uidlist */
-    uint32_t base_validity; /* that `old` refers to; 0: the same */
+    uint32_t base_validity; /* that `old` refers to; 0: the same, or none. Also of a
+                             * base that is not valid: what the mailbox had here once */
     uint32_t base_next;     /* next UID of the base: lower UIDs it knew. 0: unknown */
     uint64_t base_version;  /* which of two different bases is the later, see base_age.h. Not known
                              * on a side: then that of the higher base_next is, if they differ */

@@ -4,14 +4,15 @@
  * M4. A message keeps UID u iff on each side u is bound to this very message there, or u >= that
  * side's effective next UID: so u never named another message on either side, shown or not. M5. No
  * two messages have one UID. M6. New UIDs lie above every UID either side knows of, in the order of
- * (old UID, base name). M7. The higher UIDVALIDITY is the result's; UIDs of the lower one mean
- * nothing.
+ * (old UID, base name). M7. The higher UIDVALIDITY is the result's (but see
+ * choose_validity()); UIDs of the other one mean nothing.
  *
  * Diagnostics: -EOVERFLOW when there are no UIDs left.
  */
 #include "replica/merge_priv.h"
 
 #include "maildir/uidlist.h"
+#include "replica/base_age.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -153,16 +154,23 @@ static size_t count_numbered(const struct merge_side *s) {
     return n;
 }
 
+/* Its list had another V before, or nobody knows: numbers of that one may have been shown here. */
+static bool had_another(const struct merge_side *s) {
+    return base_age_lacks(s->base_version) ||
+           (s->base_validity != 0 && s->base_validity != s->validity);
+}
+
 /*
  * Of two, the higher. But a node that is being filled may have been opened by a client before the
  * mailbox came to it, and Dovecot then began a list there, with the time of day as V: not the few
- * messages in that one, but the many of the other are what clients know.
+ * messages in that one, but the many of the other are what clients know. There is no common base
+ * then. One side may have one, if it made the directory and the other has acknowledged that.
  */
 static uint32_t choose_validity(const struct merge_side *a, const struct merge_side *b) {
-    if (a->validity != 0 && b->validity != 0 && !a->base_valid && !b->base_valid) {
+    if (a->validity != 0 && b->validity != 0 && !(a->base_valid && b->base_valid)) {
         size_t na = count_numbered(a), nb = count_numbered(b);
 
-        if (na != nb)
+        if (na != nb && !had_another(na > nb ? b : a))
             return na > nb ? a->validity : b->validity;
     }
     return max_u32(a->validity, b->validity);

@@ -312,6 +312,21 @@ static void test_many_keep_their_validity(void **state) {
         assert_int_equal(merge_result_find(r, "new")->state.uid, 4);
         merge_result_free(r);
     }
+    b.base_valid = true; /* the directory was made there, and that was acknowledged */
+    b.base_validity = 9;
+    assert_int_equal(merge_mailbox(&a, &b, 0, &r), 0);
+    assert_int_equal(r->validity, 8);
+    merge_result_free(r);
+    b.base_validity = 8; /* what its numbers named there before is not known any more */
+    assert_int_equal(merge_mailbox(&a, &b, 0, &r), 0);
+    assert_int_equal(r->validity, 9);
+    merge_result_free(r);
+    b.base_validity = 0;
+    b.base_version = BASE_AGE_LACKS;
+    assert_int_equal(merge_mailbox(&a, &b, 0, &r), 0);
+    assert_int_equal(r->validity, 9);
+    merge_result_free(r);
+    b.base_version = 0;
     a.base_valid = b.base_valid = true; /* known to each other: each V was once the common one */
     assert_int_equal(merge_mailbox(&a, &b, 0, &r), 0);
     assert_int_equal(r->validity, 9);

@@ -221,6 +221,99 @@ static void test_removed_is_kept_back(void **state) {
     assert_string_equal(kept, "");
 }
 
+/* A folder of this name on both, a's with the lower id. */
+static void folder_on_both(char *rel, size_t cap, const char **name) {
+    struct mailfs_id a, b;
+
+    for (int i = 0; i < 64; i++) {
+        snprintf(rel, cap, "u/.S%d", i);
+        *name = rel + 2;
+        fs_mkdir(&p.a, rel);
+        fs_mkdir(&p.b, rel);
+        a = fs_id(&p.a, rel);
+        b = fs_id(&p.b, rel);
+        if (mailfs_id_cmp(&a, &b) < 0)
+            return;
+    }
+    fail();
+}
+
+static void fs_message(struct node *n, const char *folder, const char *name, uint32_t uid) {
+    char rel[100], line[100];
+
+    snprintf(rel, sizeof(rel), "%s/cur", folder);
+    if (!fs_there(n, rel))
+        fs_mkdir(n, rel);
+    snprintf(rel, sizeof(rel), "%s/cur/%s:2,S", folder, name);
+    fs_write(n, rel, name);
+    snprintf(rel, sizeof(rel), "%s/dovecot-uidlist", folder);
+    snprintf(line, sizeof(line), "%u :%s\n", uid, name);
+    fs_append(n, rel, line);
+}
+
+/* What a does goes to b, which has it in its journal only. */
+static uint64_t tell_b(const struct mailfs_id *dir, struct acts *acts, bool locked,
+                       Mfp__Txn **got) {
+    Mfp__Txn *txn = node_collect(&p.a, dir, acts, locked);
+    uint64_t id = node_receive(&p.a, &p.b, txn, got);
+
+    assert_int_equal(base_acked(p.a.st, txn), 0);
+    mfp__txn__free_unpacked(txn, NULL);
+    return id;
+}
+
+static void apply_at_b(Mfp__Txn *txn, uint64_t id) {
+    struct apply_result res;
+
+    assert_int_equal(apply_txn(p.b.st, txn, id, false, &res), 0);
+    assert_true(res.suspect || res.n_also > 0);
+    apply_result_free(&res);
+    mfp__txn__free_unpacked(txn, NULL);
+}
+
+static void assert_list_begins(struct node *n, const char *folder, const char *with) {
+    char rel[100], *text;
+
+    snprintf(rel, sizeof(rel), "%s/dovecot-uidlist", folder);
+    text = fs_read(n, rel);
+    assert_non_null(text);
+    assert_memory_equal(text, with, strlen(with));
+    free(text);
+}
+
+/* a is being filled, and a client was in the folder before it came. b hears of that when its own
+ * folder has got the id of a's already: what is in it is no less b's. */
+static void test_made_where_mail_is(void **state) {
+    struct mailfs_id folder;
+    struct acts acts = {.n = 0};
+    char rel[100], list[120];
+    const char *name;
+    Mfp__Txn *made, *listed;
+    uint64_t j_made, j_listed;
+
+    folder_on_both(rel, sizeof(rel), &name);
+    snprintf(list, sizeof(list), "%s/dovecot-uidlist", rel);
+    fs_write(&p.b, list, "3 V1600000000 N3 G0123456789abcdef0123456789abcdef\n");
+    fs_message(&p.b, rel, "1.M1.b", 1);
+    fs_message(&p.b, rel, "2.M1.b", 2);
+    fs_write(&p.a, list, "3 V1700000000 N2 Gfedcba9876543210fedcba9876543210\n");
+    fs_message(&p.a, rel, "3.M1.a", 1);
+    folder = fs_id(&p.a, rel);
+    act_dir_make(&p.a, &acts, "u", name);
+    j_made = tell_b(&inbox, &acts, false, &made);
+    act_add(&p.a, &acts, rel, MFL__SUB__CUR, "3.M1.a:2,S", 0);
+    act_file(&acts, "dovecot-uidlist");
+    j_listed = tell_b(&folder, &acts, true, &listed);
+    contact_mark(&p.b, &inbox);
+    contact_trees(&p, false);
+    apply_at_b(made, j_made);
+    apply_at_b(listed, j_listed);
+    assert_list_begins(&p.b, rel, "3 V1600000000 ");
+    contact_all(&p);
+    assert_list_begins(&p.a, rel, "3 V1600000000 ");
+    assert_list_begins(&p.b, rel, "3 V1600000000 ");
+}
+
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
 int main(void) {
@@ -229,6 +322,7 @@ int main(void) {
         T(test_left_in_trash_nested),
         T(test_left_in_trash_name_taken),
         T(test_made_nested),
+        T(test_made_where_mail_is),
         T(test_move_onto_new),
         T(test_move_of_moved),
         T(test_removed_with_news),
