@@ -34,7 +34,6 @@ enum {
     STOP_MS = 10000, /* for a clean stop, which settles what waits */
     PAUSE_MS = 50,   /* after a worker that could not start; twice as long each time, up to */
     PAUSE_MAX_MS = 5000,
-    STARTS_MS = 60000,  /* in which one has to start */
     REPLACE_MS = 20000, /* for a new program to say that it could start */
 };
 
@@ -168,7 +167,7 @@ static int worker_started(struct holding *h) {
  * cannot start (no memory, a configuration that is just being written) is not one that died.
  */
 static enum outcome successor(struct holding *h, uint64_t since) {
-    uint64_t until = clock_ms() + STARTS_MS;
+    uint64_t until = clock_ms() + vol.timeout_ms; /* nobody waits longer for us */
     unsigned pause = PAUSE_MS;
     bury(&h->worker, 0);
     if (!h->unmounted && !h->stop && dies_again_and_again(h))

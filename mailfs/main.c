@@ -29,6 +29,9 @@
 #include "util/version.h"
 #include "vol.h"
 
+/* vol.timeout_ms where no peer says it. */
+enum { TIMEOUT_MS = 3000 };
+
 enum { EXIT_OK = 0, EXIT_FAILED = 1, EXIT_USAGE = 2 };
 
 static int ready_fd = -1;
@@ -144,6 +147,8 @@ static int run(struct options *o) {
         conf_free(conf);
         return EXIT_USAGE;
     }
+    const struct conf_peer *peer = vol.conf_volume->peer;
+    vol.timeout_ms = peer != NULL ? peer->timeout_ms : TIMEOUT_MS;
     if (!o->is_worker)
         return run_holder(&o->hold);
     r = serve(&o->fds, o->hold.foreground ? ready_in_foreground : to_background);

@@ -82,9 +82,6 @@ static void raise_descriptors(void) {
     }
 }
 
-/* How long syncd is waited for where no peer says it. */
-enum { SYNCD_MS = 3000 };
-
 static int prepare_volume(void) {
     const struct conf_volume *v = vol.conf_volume;
     if (v->mode == CONF_MODE_WATCH) {
@@ -93,7 +90,6 @@ static int prepare_volume(void) {
     }
     vol.has_peer = v->peer != NULL;
     vol.has_syncd = v->peer != NULL || v->n_links > 0;
-    vol.timeout_ms = v->peer != NULL ? v->peer->timeout_ms : SYNCD_MS;
     vol.incarnation = keep.head->incarnation;
     vol.clean = keep.head->clean != 0;
     int r = role_init();

@@ -22,7 +22,7 @@ struct vol {
     uint64_t incarnation; /* random, of this process */
     bool has_peer;        /* another active node: who may give UIDs too */
     bool has_syncd;       /* somebody has to be told what changes: a peer, or one-way links */
-    unsigned timeout_ms;  /* how long syncd may take, and is hoped for at the start */
+    unsigned timeout_ms;  /* how long syncd or another worker may take: nobody waits longer */
     bool clean;           /* the mailfs before this one stopped cleanly */
     struct fuse_session *se;
 };

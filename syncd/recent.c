@@ -283,7 +283,7 @@ static int take_part(struct state *st, uint64_t generation, const struct part *p
 
 /* A kill between the beginning of a checkpoint and its commit leaves two. */
 static int take_all(struct state *st) {
-    struct part a = {NULL}, b = {NULL};
+    struct part a = {0}, b = {0};
     int r = read_part(st, st->generation, &a), r2;
 
     r2 = r == 0 ? read_part(st, st->generation + 1, &b) : r;
