@@ -87,6 +87,7 @@ struct lock_l *lock_claim(struct dir *d, enum l_state from, uint64_t serial, fus
     } else {
         l->state = GOING;
         l->req = req;
+        l->to_unlock = req != NULL;
     }
     pthread_mutex_unlock(&locks);
     return l;
@@ -160,6 +161,9 @@ static void run_unlink(void *arg) {
 static void on_release(void *arg, const struct upcall_answer *a, bool now) {
     struct lock_l *l = arg;
     l->only_here = vol.has_peer && (a->alone || a->only_here);
+    pthread_mutex_lock(&locks);
+    l->to_unlock = false;
+    pthread_mutex_unlock(&locks);
     if (!now)
         lock_submit(l->cont, run_unlink, l);
 }
@@ -167,6 +171,7 @@ static void on_release(void *arg, const struct upcall_answer *a, bool now) {
 void lock_unlink(fuse_req_t req, struct inode *dir) {
     struct lock_l *l = lock_claim(dir->dir, HELD, 0, req);
     if (l != NULL) {
+        note_stop_at("claimed");
         if (!l->told_going)
             event_written_all(dir->dir);
         atomic_fetch_or(&inode_slot(dir)->aux, KEEP_L_GOING);
@@ -248,7 +253,8 @@ struct mailfs_id *lock_ids(bool going, size_t *n) {
     struct mailfs_id *ids = calloc(count + 1, sizeof *ids);
     *n = 0;
     DL_FOREACH(all, l) {
-        if (ids != NULL && (l->state == HELD || l->state == GRANTED) && l->told_going == going)
+        bool named = l->state == HELD || l->state == GRANTED || l->to_unlock;
+        if (ids != NULL && named && l->told_going == going)
             ids[(*n)++] = l->asked = l->cont->dir->id; /* that syncd knows no other */
     }
     pthread_mutex_unlock(&locks);

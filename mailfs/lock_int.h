@@ -22,6 +22,9 @@ struct lock_l {
     uint32_t number; /* of the request that created it: its lower bits */
     bool taken_over; /* another worker created it */
     bool told_going; /* ... and may have told syncd of its U */
+    /* Claimed, and its U not answered: one that waits for a connection is named in that one's
+     * Hello, or syncd would take the L for gone before it hears of the U. */
+    bool to_unlock;
     /* The request that waits. */
     fuse_req_t req;
     bool is_mknod;

@@ -49,8 +49,11 @@ def test(t):
                              for node in t.pair.nodes for user in (users[-1], users[COUNT // 2])])
     back = strike(t, "link")
     for what in ("link", "a", "b", "both"):
-        more, far, back = round_of(t, users, back, what)
-        sent += more
+        for _attempt in range(3):       # a busy machine may see the merge too late
+            more, far, back = round_of(t, users, back, what)
+            sent += more
+            if far < COUNT:
+                break
         reached.append("%s after %d" % (what, far))
         t.check(far < COUNT, "%s: all were merged before it: nothing was tested", what)
     back()

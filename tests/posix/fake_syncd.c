@@ -100,6 +100,7 @@ const Mfl__Hello *fake_welcome(void) {
     const Mfl__ToSyncd *hello = fake_expect(MFL__TO_SYNCD__M_HELLO);
     welcome.version = 1;
     welcome.mark_gen = 1;
+    welcome.instance = 1; /* the same syncd: a mailfs that begins anew hopes for it */
     m.m_case = MFL__TO_MAILFS__M_WELCOME;
     m.welcome = &welcome;
     send_it(&m);

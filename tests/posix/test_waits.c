@@ -887,21 +887,48 @@ static char state_of(pid_t pid) {
     return end != NULL ? end[2] : '?';
 }
 
-/* Carried out, not told; and whoever asked is killed before the next worker is asked again. */
-static void case_dies_with_client(void) {
+/* The next worker, which MAILFS_STOP has stopped. */
+static pid_t stopped_worker(void) {
     pid_t worker = 0;
-    make_box("a", 0);
-    deliver("a", "1.x");
-    struct doing d = start(do_pick_up, in_mount("a"));
     for (int ms = 0; ms < AT_ONCE_MS && (worker == 0 || state_of(worker) != 'T'); ms += 5) {
         poll(NULL, 0, 5);
         worker = child_of(daemon_pid);
     }
-    CHECK(state_of(worker) == 'T' && exists(in_store("a/cur/1.x:2,")));
+    CHECK(state_of(worker) == 'T');
+    return worker;
+}
+
+/* Carried out, not told; and whoever asked is killed before the next worker is asked again. */
+static void case_dies_with_client(void) {
+    make_box("a", 0);
+    deliver("a", "1.x");
+    struct doing d = start(do_pick_up, in_mount("a"));
+    pid_t worker = stopped_worker();
+    CHECK(exists(in_store("a/cur/1.x:2,")));
     end(&d);
     CHECK(kill(worker, SIGCONT) == 0);
     fake_welcome();
     fake_expect(MFL__TO_SYNCD__M_LOST);
+}
+
+/* Asked again before the next worker has a syncd: its Hello names the L, which is not gone. */
+static void case_dies_unheard(void) {
+    char path[300], away[310];
+    make_box("a", 0);
+    struct doing owner = hold("a");
+    snprintf(path, sizeof path, "%s/state/syncd.sock", top);
+    snprintf(away, sizeof away, "%s.away", path);
+    CHECK(rename(path, away) == 0);
+    struct doing u = start(do_unlock, in_mount("a"));
+    pid_t worker = stopped_worker();
+    CHECK(rename(away, path) == 0 && kill(worker, SIGCONT) == 0);
+    const Mfl__Hello *h = fake_welcome();
+    CHECK(h->n_locked == 0 && h->n_going == 1);
+    const Mfl__Unlock *again = fake_expect(MFL__TO_SYNCD__M_UNLOCK)->unlock;
+    CHECK(again->again && !again->owner_died);
+    fake_release(again->req, 0);
+    CHECK(finish(&u) == 0);
+    end(&owner);
 }
 
 /* The next worker watches who is to name a message, too. */
@@ -967,6 +994,7 @@ static const struct wait_case cases[] = {
     {"taken_away_delivery", case_taken_away_delivery, NULL, NULL},
     {"raise", case_raise, NULL, NULL},
     {"dies_going", case_dies_going, "going", NULL},
+    {"dies_unheard", case_dies_unheard, "going", "claimed"},
     {"dies_trashing", case_dies_trashing, "rename:2", NULL},
     {"dies_rmdir", case_dies_rmdir, "rmdir", NULL},
     {"dies_with_client", case_dies_with_client, "rename:2", "resent"},
