@@ -28,6 +28,7 @@
 #include "hold.h"
 #include "keep.h"
 #include "mount.h"
+#include "owner.h"
 #include "util/clock.h"
 #include "util/log.h"
 #include "util/str.h"
@@ -127,15 +128,9 @@ void hold_worker_serves(struct hold_worker *w) {
 
 /* A dead process whose other threads are not all gone says so only here. */
 static bool is_zombie(pid_t pid) {
-    char path[40], line[512];
-    snprintf(path, sizeof path, "/proc/%d/stat", (int)pid);
-    FILE *f = fopen(path, "re");
-    if (f == NULL)
-        return true;
-    const char *after = fgets(line, sizeof line, f) != NULL ? strrchr(line, ')') : NULL;
-    bool dead = after == NULL || after[1] == '\0' || strchr("ZX", after[2]) != NULL;
-    fclose(f);
-    return dead;
+    char line[512];
+    const char *state = owner_stat(pid, line, sizeof line);
+    return state == NULL || strchr("ZX", state[1]) != NULL;
 }
 
 bool hold_worker_ended(const struct hold_worker *w) {

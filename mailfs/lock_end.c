@@ -9,7 +9,6 @@
 #include "lock_end.h"
 
 #include <signal.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -17,20 +16,14 @@
 #include <unistd.h>
 
 #include "keep.h"
+#include "owner.h"
 #include "util/log.h"
 
 /* clock_boot_ms() at which a process started (proc(5), stat, field 22); UINT64_MAX: it is gone. */
 static uint64_t started(pid_t pid) {
     enum { AFTER_STATE = 19 };
-    char path[40], line[1024];
-    snprintf(path, sizeof path, "/proc/%d/stat", (int)pid);
-    FILE *f = fopen(path, "re");
-    if (f == NULL)
-        return UINT64_MAX;
-    const char *at = fgets(line, sizeof line, f) != NULL ? strrchr(line, ')') : NULL;
-    fclose(f);
-    if (at != NULL)
-        at = strchr(at, ' ');
+    char line[1024];
+    const char *at = owner_stat(pid, line, sizeof line);
     for (int i = 0; i < AFTER_STATE && at != NULL; i++)
         at = strchr(at + 1, ' ');
     return at == NULL ? UINT64_MAX

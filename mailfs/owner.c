@@ -1,5 +1,5 @@
 /*
- * owner - threads to processes
+ * owner - what /proc says of a thread or a process
  *
  * Diagnostics: none.
  */
@@ -23,4 +23,15 @@ pid_t owner_process(pid_t tid) {
             tgid = (pid_t)strtol(line + 5, NULL, 10);
     fclose(f);
     return tgid;
+}
+
+const char *owner_stat(pid_t pid, char *line, size_t n) {
+    char path[40];
+    snprintf(path, sizeof path, "/proc/%d/stat", (int)pid);
+    FILE *f = fopen(path, "re");
+    if (f == NULL)
+        return NULL;
+    const char *end = fgets(line, (int)n, f) != NULL ? strrchr(line, ')') : NULL;
+    fclose(f);
+    return end == NULL || end[1] == '\0' ? NULL : end + 1;
 }
