@@ -1,8 +1,11 @@
 /*
  * apply_file: whole files that are no messages: sieve scripts, symbolic links, ACLs.
  *
- * A file is replaced by a new inode, so that whoever has it open keeps what it opened. No
- * diagnostics but of apply.
+ * A file is replaced by a new inode, so that whoever has it open keeps what it opened. It is looked
+ * at once more right before that: making the new one durable takes as long as writing another one
+ * here.
+ *
+ * No diagnostics but of apply.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -28,9 +31,22 @@ static struct timespec ns_to_ts(int64_t ns) {
     return ts;
 }
 
+/* A file that is being replaced. */
+struct replaced {
+    struct apply *a;
+    const char *name;
+    const struct base_file *was; /* NULL: does not matter */
+};
+
+static int may_replace(void *arg) {
+    const struct replaced *f = arg;
+
+    return f->was == NULL || files_still(f->a->d.fd[0], f->name, f->was) ? 0 : -ESTALE;
+}
+
 /* temp in the stage has the right kind and content: attributes, then the name. It is gone after. */
-static int finish(struct apply *a, const char *temp, const char *name,
-                  const struct base_file *now) {
+static int finish(struct replaced *f, const char *temp, const struct base_file *now) {
+    struct apply *a = f->a;
     struct timespec ts[2];
     int stage = a->st->stage, r = 0, fd;
 
@@ -46,14 +62,16 @@ static int finish(struct apply *a, const char *temp, const char *name,
     if (r == 0)
         r = io_utimens(stage, temp, ts);
     if (r == 0)
-        r = io_rename(stage, temp, a->d.fd[0], name, 0);
+        r = may_replace(f);
+    if (r == 0)
+        r = io_rename(stage, temp, a->d.fd[0], f->name, 0);
     if (r < 0)
         io_unlink(stage, temp);
     return r;
 }
 
-static int put_inline(struct apply *a, const char *name, const struct base_file *now,
-                      const char *content, size_t n) {
+static int put_inline(struct replaced *f, const struct base_file *now, const char *content,
+                      size_t n) {
     struct io_file_attr attr = {.mode = now->mode & 0777,
                                 .uid = now->owner,
                                 .gid = now->group,
@@ -61,18 +79,21 @@ static int put_inline(struct apply *a, const char *name, const struct base_file 
                                 .set_mtime = 1,
                                 .mtime = ns_to_ts(now->mtime_ns),
                                 .has_tmpdir = 1,
-                                .tmpdir = a->st->stage};
+                                .tmpdir = f->a->st->stage,
+                                .may_replace = may_replace,
+                                .arg = f};
 
-    return io_file_replace_at(a->d.fd[0], name, content, n, &attr);
+    return io_file_replace_at(f->a->d.fd[0], f->name, content, n, &attr);
 }
 
-static int put_staged(struct apply *a, const char *name, const struct base_file *now) {
+static int put_staged(struct replaced *f, const struct base_file *now) {
+    struct apply *a = f->a;
     char key[STAGE_NAME_MAX], file[STAGE_NAME_MAX], temp[STAGE_TEMP_MAX];
     uint8_t sha256[sizeof(now->sha256)];
     Mfp__FileState s = MFP__FILE_STATE__INIT;
     int r;
 
-    stage_fetch_name(&a->dir, MFP__SUB__SELF, name, key);
+    stage_fetch_name(&a->dir, MFP__SUB__SELF, f->name, key);
     r = stage_lookup(a->st, key, file);
     if (r == -ESTALE)
         return APPLY_NOT_DONE; /* the peer has it no more */
@@ -82,12 +103,12 @@ static int put_staged(struct apply *a, const char *name, const struct base_file 
     s.sha256.data = sha256;
     s.sha256.len = sizeof(sha256);
     if (!content_is(a->st, key, &s)) {
-        apply_suspect(a, "another version of a file has come", name);
+        apply_suspect(a, "another version of a file has come", f->name);
         return APPLY_NOT_DONE;
     }
     stage_temp_name(a->st, temp);
     r = io_link(a->st->stage, file, a->st->stage, temp);
-    return r < 0 ? r : finish(a, temp, name, now);
+    return r < 0 ? r : finish(f, temp, now);
 }
 
 /* ---- dovecot-uidvalidity ------------------------------------------------------------ */
@@ -159,9 +180,29 @@ static int count_on(struct apply *a, uint32_t v, const struct base_file *like) {
 
 /* ---- put ---------------------------------------------------------------------------- */
 
-int apply_put_file(struct apply *a, const char *name, const struct base_file *now,
-                   const char *content, size_t n, bool has_content) {
+static int put_link(struct replaced *f, const struct base_file *now) {
+    struct state *st = f->a->st;
     char temp[STAGE_TEMP_MAX];
+    int r;
+
+    if (!now->link)
+        return -EINVAL;
+    stage_temp_name(st, temp);
+    r = io_symlink(now->link, st->stage, temp);
+    return r < 0 ? r : finish(f, temp, now);
+}
+
+static int put_nothing(struct replaced *f) {
+    int r = may_replace(f);
+
+    if (r == 0)
+        r = io_unlink(f->a->d.fd[0], f->name);
+    return r == -ENOENT ? 0 : r;
+}
+
+int apply_put_file(struct apply *a, const char *name, const struct base_file *was,
+                   const struct base_file *now, const char *content, size_t n, bool has_content) {
+    struct replaced f = {.a = a, .name = name, .was = was};
     uint32_t v;
     int r = 0;
 
@@ -172,19 +213,14 @@ int apply_put_file(struct apply *a, const char *name, const struct base_file *no
         r = count_on(a, v, now);
     if (r < 0)
         return r;
-    if (now->type == 0) {
-        r = io_unlink(a->d.fd[0], name);
-        r = r == -ENOENT ? 0 : r;
-    } else if (S_ISLNK(now->type)) {
-        stage_temp_name(a->st, temp);
-        r = now->link ? io_symlink(now->link, a->st->stage, temp) : -EINVAL;
-        if (r == 0)
-            r = finish(a, temp, name, now);
-    } else if (S_ISREG(now->type)) {
-        r = has_content ? put_inline(a, name, now, content, n) : put_staged(a, name, now);
-    } else {
+    if (now->type == 0)
+        r = put_nothing(&f);
+    else if (S_ISLNK(now->type))
+        r = put_link(&f, now);
+    else if (S_ISREG(now->type))
+        r = has_content ? put_inline(&f, now, content, n) : put_staged(&f, now);
+    else
         r = -EINVAL;
-    }
     if (r == 0)
         inval_add(&a->out->inval, &a->dir, MFL__SUB__SELF, name, name, true);
     return r;
@@ -206,30 +242,50 @@ static bool validity_is_lower(struct apply *a, const char *name, const Mfp__OpFi
     return lower;
 }
 
-int apply_file(struct apply *a, const Mfp__OpFile *op) {
-    struct base_file now, old, cur;
-    enum maildir_class cl;
-    bool done, clean;
-    int r;
+/* Nobody here has changed it since the peer did. In a replay (after a start) it may be one of any
+ * time since; what is newer was made here, or comes again later in the journal. */
+static bool fits(const struct apply *a, const struct base_file *cur, const struct base_file *old,
+                 const struct base_file *now) {
+    return files_same(cur, now) || files_same(cur, old) ||
+           (a->replay && now->type != 0 && cur->mtime_ns <= now->mtime_ns);
+}
 
-    cl = maildir_class_of(MAILDIR_DIR_CONTAINER, op->name, strlen(op->name));
+static int file_try(struct apply *a, const Mfp__OpFile *op, enum maildir_class cl) {
+    struct base_file now, old, cur;
+    int r = files_read(a->d.fd[0], op->name, &cur, NULL, NULL);
+
+    if (r < 0)
+        return r;
+    files_from_state(op->now, &now);
+    files_from_state(op->old, &old);
+    if ((files_same(&cur, &now) && cur.mtime_ns == now.mtime_ns) ||
+        validity_is_lower(a, op->name, op)) {
+        r = 0;
+    } else if (!fits(a, &cur, &old, &now) && cl != MAILDIR_UIDVALIDITY) {
+        apply_suspect(a, "a file was changed on both sides", op->name);
+        r = APPLY_NOT_DONE;
+    } else {
+        r = apply_put_file(a, op->name, &cur, &now, (const char *)op->content.data, op->content.len,
+                           op->has_content);
+    }
+    base_file_clear(&cur);
+    return r;
+}
+
+#define FILE_TRIES 3 /* somebody here replaces it all the while: the merge may decide */
+
+int apply_file(struct apply *a, const Mfp__OpFile *op) {
+    enum maildir_class cl = maildir_class_of(MAILDIR_DIR_CONTAINER, op->name, strlen(op->name));
+    int r = -ESTALE, i;
+
     if (maildir_name_check(op->name, strlen(op->name), MAILDIR_NAME_COMPONENT) < 0 ||
         (cl != MAILDIR_OTHER && cl != MAILDIR_UIDVALIDITY))
         return -EPERM;
-    files_from_state(op->now, &now);
-    files_from_state(op->old, &old);
-    r = files_read(a->d.fd[0], op->name, &cur, NULL, NULL);
-    if (r < 0)
-        return r;
-    done = files_same(&cur, &now) && cur.mtime_ns == now.mtime_ns;
-    clean = files_same(&cur, &now) || files_same(&cur, &old) || a->replay;
-    base_file_clear(&cur);
-    if (done || validity_is_lower(a, op->name, op))
-        return 0;
-    if (!clean && cl != MAILDIR_UIDVALIDITY) {
-        apply_suspect(a, "a file was changed on both sides", op->name);
-        return APPLY_NOT_DONE;
+    for (i = 0; r == -ESTALE && i < FILE_TRIES; i++)
+        r = file_try(a, op, cl);
+    if (r == -ESTALE) {
+        apply_suspect(a, "a file is being changed here", op->name);
+        r = APPLY_NOT_DONE;
     }
-    return apply_put_file(a, op->name, &now, (const char *)op->content.data, op->content.len,
-                          op->has_content);
+    return r;
 }

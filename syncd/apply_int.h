@@ -59,9 +59,11 @@ int apply_renumbered(struct apply *a);
 
 /* apply_file.c */
 int apply_file(struct apply *a, const Mfp__OpFile *op);
-/* name becomes this state; content NULL: from the stage. dovecot-uidvalidity: see there. */
-int apply_put_file(struct apply *a, const char *name, const struct base_file *now,
-                   const char *content, size_t n, bool has_content);
+/* name, which files_read() found as `was`, becomes `now`; without a content: from the stage.
+ * was NULL: whatever it is. dovecot-uidvalidity: see there. -ESTALE: somebody here was at it
+ * meanwhile. */
+int apply_put_file(struct apply *a, const char *name, const struct base_file *was,
+                   const struct base_file *now, const char *content, size_t n, bool has_content);
 
 /* apply_dir.c */
 int apply_dir_make(struct apply *a, const Mfp__OpDirMake *op);

@@ -85,6 +85,17 @@ int files_read(int dirfd, const char *name, struct base_file *out, char **conten
     return r == -ENOENT ? 0 : r;
 }
 
+bool files_still(int dirfd, const char *name, const struct base_file *found) {
+    struct base_file now = {0};
+    struct stat sb;
+
+    if (fstatat(dirfd, name, &sb, AT_SYMLINK_NOFOLLOW) < 0)
+        return errno == ENOENT && found->type == 0;
+    if (S_ISREG(sb.st_mode) || S_ISLNK(sb.st_mode))
+        from_stat(&sb, &now);
+    return now.type == found->type && now.size == found->size && now.mtime_ns == found->mtime_ns;
+}
+
 bool files_same(const struct base_file *a, const struct base_file *b) {
     if (a->type != b->type)
         return false;

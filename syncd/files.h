@@ -14,6 +14,9 @@
  */
 int files_read(int dirfd, const char *name, struct base_file *out, char **content, size_t *n);
 
+/* Is it still what files_read() found? By kind, size and time: no content is read. */
+bool files_still(int dirfd, const char *name, const struct base_file *found);
+
 /* Nothing to tell between the two (times do not count). */
 bool files_same(const struct base_file *a, const struct base_file *b);
 void files_from_state(const Mfp__FileState *s, struct base_file *out); /* link is borrowed */

@@ -141,7 +141,7 @@ static int mend_file(struct state *st, const struct mailfs_id *dir, const char *
     if (r == 0)
         r = keep_bad(st, dir, a.d.fd[0], name);
     if (r == 0)
-        r = apply_put_file(&a, name, &now, NULL, 0, false);
+        r = apply_put_file(&a, name, NULL, &now, NULL, 0, false);
     base_file_clear(&now);
     store_dir_close(&a.d);
     stage_fetch_name(dir, MFP__SUB__SELF, name, key);

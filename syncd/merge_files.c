@@ -177,19 +177,34 @@ static bool changed(bool base_valid, const struct base_file *was, const struct b
     return base_valid ? !files_same(was, is) : is->type != 0;
 }
 
-static int take_theirs(struct merge_run *m, const struct both *b, const struct base_file *theirs,
-                       bool conflict) {
-    char path[256];
+/* cur: what is here now, and was when this was listed. */
+static int replace(struct merge_run *m, const struct both *b, const struct base_file *cur,
+                   const struct base_file *theirs, bool conflict) {
     bool inline_content = b->t && b->t->has_content;
+    char path[256];
     int r;
 
     if (conflict && merge_keep(m->a.st, m->a.d.fd[0], b->name, 'l', false) == 0)
         log_warn("%s: %s was changed on both nodes; the older version is in .mailfs/kept/",
                  state_path(m->a.st, &m->a.dir, path, sizeof(path)), b->name);
-    r = apply_put_file(&m->a, b->name, theirs,
+    r = apply_put_file(&m->a, b->name, cur, theirs,
                        inline_content ? (const char *)b->t->is_content.data : NULL,
                        inline_content ? b->t->is_content.len : 0, inline_content);
     return r == -ENOENT || r == APPLY_NOT_DONE ? -ENODATA : r;
+}
+
+/* Files need no L, so one may have been written here since this was listed: no listing has that
+ * one, and it is not to go under what the peer has. The mailbox is listed anew (-ESTALE). */
+static int take_theirs(struct merge_run *m, const struct both *b, const struct base_file *mine,
+                       const struct base_file *theirs, bool conflict) {
+    struct base_file cur;
+    int r = files_read(m->a.d.fd[0], b->name, &cur, NULL, NULL);
+
+    if (r < 0)
+        return r;
+    r = files_same(&cur, mine) ? replace(m, b, &cur, theirs, conflict) : -ESTALE;
+    base_file_clear(&cur);
+    return r;
 }
 
 static int merge_one(struct merge_run *m, const struct both *b) {
@@ -206,7 +221,7 @@ static int merge_one(struct merge_run *m, const struct both *b) {
         mc = tc = true;
     mine = files_same(&mi, &ti) || (mc && !tc) || (mc == tc && mine_wins(b, &mi, &ti));
     if (!mine) {
-        int r = take_theirs(m, b, &ti, mc && mi.type && !is_validity(b));
+        int r = take_theirs(m, b, &mi, &ti, mc && mi.type && !is_validity(b));
         if (r < 0)
             return r;
     }

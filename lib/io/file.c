@@ -67,6 +67,8 @@ int io_file_replace_at(int dirfd, const char *name, const void *p, size_t n,
     int r = temp_fill(fd, p, n, attr);
     if (close(fd) != 0 && r == 0)
         r = -errno;
+    if (r == 0 && attr->may_replace != NULL)
+        r = attr->may_replace(attr->arg);
     if (r == 0)
         r = io_rename(tmpdir, temp, dirfd, name, 0);
     if (r != 0) {

@@ -22,6 +22,10 @@ struct io_file_attr {
     int has_tmpdir; /* the temporary file is made in tmpdir instead of dirfd: same filesystem! */
     int tmpdir;
     int no_dirsync; /* the caller syncs the directory itself (a batch) */
+    /* Asked when the new file is durable, right before it takes the name: an error ends it. May be
+     * NULL. */
+    int (*may_replace)(void *arg);
+    void *arg;
 };
 
 /*

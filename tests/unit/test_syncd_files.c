@@ -1,0 +1,165 @@
+/* Files that are no messages: what is written here at the moment when the peer's comes. */
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "io/io.h"
+#include "syncd/base.h"
+#include "syncd/journal.h"
+#include "syncd/merge_run.h"
+#include "syncd/scan.h"
+#include "syncd_contact.h"
+
+#define SCRIPT "u/one.sieve"
+
+static struct pair p;
+static struct mailfs_id inbox; /* container "u" */
+
+static int setup(void **state) {
+    stores_open(&p);
+    inbox = stores_mailbox(&p.a, &p.b, "", "u");
+    assert_int_equal(state_checkpoint(p.a.st, 0, NULL, 0), 0);
+    assert_int_equal(state_checkpoint(p.b.st, 0, NULL, 0), 0);
+    return 0;
+}
+
+static int teardown(void **state) {
+    stores_close(&p);
+    return 0;
+}
+
+static void script_is(struct node *n, const char *text) {
+    char *have = fs_read(n, SCRIPT);
+
+    assert_non_null(have);
+    assert_string_equal(have, text);
+    free(have);
+}
+
+/* a's script as it is now; in b's journal, and not applied. */
+static void a_tells(void) {
+    struct acts a = {.n = 0};
+    Mfp__Txn *txn, *got;
+
+    act_file(&a, "one.sieve");
+    txn = node_collect(&p.a, &inbox, &a, false);
+    node_receive(&p.a, &p.b, txn, &got);
+    assert_int_equal(base_acked(p.a.st, txn), 0);
+    mfp__txn__free_unpacked(txn, NULL);
+    mfp__txn__free_unpacked(got, NULL);
+}
+
+/* With both in contact again, both have this. */
+static void in_the_end(const char *text) {
+    contact_mark(&p.b, &inbox);
+    contact_all(&p);
+    script_is(&p.a, text);
+    script_is(&p.b, text);
+}
+
+/* b's syncd was killed with a's script in its journal; a client wrote one at b before the start. */
+static void test_newer_than_the_journal(void **state) {
+    fs_write(&p.a, SCRIPT, "keep;\n");
+    a_tells();
+    node_killed(&p.b);
+    fs_write(&p.b, SCRIPT, "stop;\n");
+    node_replay(&p.b);
+    script_is(&p.b, "stop;\n");
+    in_the_end("stop;\n");
+}
+
+/* The power went: what is older than the journal's comes from before it. */
+static void test_older_than_the_journal(void **state) {
+    fs_write(&p.b, SCRIPT, "lost its way;\n");
+    fs_write(&p.a, SCRIPT, "keep;\n");
+    a_tells();
+    fs_write(&p.a, SCRIPT, "stop;\n");
+    a_tells();
+    node_reopen(&p.b);
+    node_replay(&p.b);
+    script_is(&p.b, "stop;\n");
+    in_the_end("stop;\n");
+}
+
+/* Written anew after a removal that is still in the journal: it lives. */
+static void test_removed_in_the_journal(void **state) {
+    struct acts a = {.n = 0};
+
+    fs_write(&p.a, SCRIPT, "keep;\n");
+    act_file(&a, "one.sieve");
+    assert_false(stores_send(&p.a, &p.b, &inbox, &a, false));
+    fs_unlink(&p.a, SCRIPT);
+    a_tells();
+    node_killed(&p.b);
+    fs_write(&p.b, SCRIPT, "stop;\n");
+    node_replay(&p.b);
+    script_is(&p.b, "stop;\n");
+    in_the_end("stop;\n");
+}
+
+/* Written at b after both have listed the mailbox: no listing has it. */
+static void test_newer_than_the_listing(void **state) {
+    uint8_t digest[STATE_DIGEST];
+    Mfp__Listing *a, *b;
+
+    fs_write(&p.a, SCRIPT, "keep;\n");
+    contact_mark(&p.a, &inbox);
+    assert_int_equal(scan_mailbox(p.a.st, &inbox, false, &a), 0);
+    assert_int_equal(scan_mailbox(p.b.st, &inbox, false, &b), 0);
+    stores_stage(&p.a, &p.b, a);
+    fs_write(&p.b, SCRIPT, "stop;\n");
+    assert_int_equal(merge_mailbox_run(p.b.st, &inbox, b, a, digest, NULL), -ESTALE);
+    script_is(&p.b, "stop;\n");
+    assert_int_equal(merge_mailbox_run(p.a.st, &inbox, a, b, digest, NULL), 0);
+    merge_mailbox_forget(p.a.st, &inbox);
+    merge_mailbox_forget(p.b.st, &inbox);
+    mfp__listing__free_unpacked(a, NULL);
+    mfp__listing__free_unpacked(b, NULL);
+    in_the_end("stop;\n");
+}
+
+/* A client writes while the new file is made durable, so many times. */
+static unsigned writes_left;
+
+static int fsync_and_write(int fd) {
+    if (writes_left > 0) {
+        writes_left--;
+        fs_write(&p.b, SCRIPT, "stop;\n");
+    }
+    return io_ops_real.fsync(fd);
+}
+
+static void test_written_meanwhile(void **state) {
+    struct io_ops ops = io_ops_real;
+    struct acts a = {.n = 0};
+    bool suspect;
+
+    ops.fsync = fsync_and_write;
+    fs_write(&p.a, SCRIPT, "keep;\n");
+    act_file(&a, "one.sieve");
+    writes_left = 1;
+    io_ops_set(&ops);
+    suspect = stores_send(&p.a, &p.b, &inbox, &a, false);
+    io_ops_set(&io_ops_real);
+    assert_int_equal(writes_left, 0);
+    assert_true(suspect);
+    script_is(&p.b, "stop;\n");
+    in_the_end("stop;\n");
+}
+
+#define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        T(test_newer_than_the_journal), T(test_older_than_the_journal),
+        T(test_removed_in_the_journal), T(test_newer_than_the_listing),
+        T(test_written_meanwhile),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
