@@ -124,9 +124,12 @@ static void op_store(size_t i) {
     unlock();
 }
 
+/* As Dovecot does it: the list only grows, to the 26 words that letters stand for. */
 static void op_keyword(size_t i) {
-    char text[64];
-    int n = snprintf(text, sizeof text, "0 $Forwarded\n1 word%zu\n", i);
+    char text[26 * 16];
+    int n = 0;
+    for (size_t word = 0; word < 26 && word <= i; word++)
+        n += snprintf(text + n, sizeof text - (size_t)n, "%zu word%zu\n", word, word);
     lock();
     rename_to(path("cur", i, ":2,FS"), path("cur", i, ":2,FSa"));
     write_file("dovecot-keywords.lock", O_EXCL, text, (size_t)n, 1);
