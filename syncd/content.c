@@ -335,30 +335,58 @@ static bool key_of_op(struct state *st, const struct mailfs_id *dir, const Mfp__
     return false;
 }
 
+/* The prepared content it uses up, where that is not what it needs: the message was moved out and in
+ * again meanwhile, and what was linked for that has the same key. */
+static bool also_uses(struct state *st, const Mfp__Op *op, const char *needs,
+                      char key[STAGE_NAME_MAX]) {
+    prep_key_of(op->msg, key);
+    return *key != '\0' && strcmp(key, needs) != 0 && staged(st, key);
+}
+
+struct keys {
+    char **v;
+    size_t n;
+};
+
+static int keys_add(struct keys *k, const char *key) {
+    k->v[k->n] = strdup(key);
+    return k->v[k->n++] ? 0 : -ENOMEM;
+}
+
+static int keys_of_op(struct state *st, const struct mailfs_id *dir, const Mfp__Op *op,
+                      struct keys *out) {
+    char key[STAGE_NAME_MAX], prep[STAGE_NAME_MAX];
+    int r;
+
+    if (!key_of_op(st, dir, op, key))
+        return 0;
+    r = keys_add(out, key);
+    if (r == 0 && op->op_case == MFP__OP__OP_MSG && also_uses(st, op, key, prep))
+        r = keys_add(out, prep);
+    return r;
+}
+
 int content_keys(struct state *st, const Mfp__Txn *txn, char ***keys, size_t *n) {
-    char key[STAGE_NAME_MAX], **v;
+    struct keys k = {NULL, 0};
     struct mailfs_id dir;
-    size_t i, k = 0;
+    size_t i;
     int r = wire_id(&txn->dir, &dir);
 
     *keys = NULL;
     *n = 0;
     if (r < 0)
         return r;
-    v = calloc(txn->n_ops + 1, sizeof(*v));
-    if (!v)
+    k.v = calloc(2 * txn->n_ops + 1, sizeof(*k.v));
+    if (!k.v)
         return -ENOMEM;
-    for (i = 0; i < txn->n_ops; i++) {
-        if (!key_of_op(st, &dir, txn->ops[i], key))
-            continue;
-        v[k] = strdup(key);
-        if (!v[k++]) {
-            content_keys_free(v, k);
-            return -ENOMEM;
-        }
+    for (i = 0; r == 0 && i < txn->n_ops; i++)
+        r = keys_of_op(st, &dir, txn->ops[i], &k);
+    if (r < 0) {
+        content_keys_free(k.v, k.n);
+        return r;
     }
-    *keys = v;
-    *n = k;
+    *keys = k.v;
+    *n = k.n;
     return 0;
 }
 

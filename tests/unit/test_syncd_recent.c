@@ -18,6 +18,7 @@
 #include "syncd/base.h"
 #include "syncd/journal.h"
 #include "syncd/recent.h"
+#include "syncd/stage.h"
 #include "syncd_pair.h"
 
 static struct pair p;
@@ -251,8 +252,45 @@ static void test_lacking(void **state) {
     assert_false(lacks(&p.b));
 }
 
+static void send_in(const struct mailfs_id *dir, struct acts *a) {
+    assert_false(stores_send(&p.a, &p.b, dir, a, false));
+}
+
+/*
+ * A delivery that was prepared, moved out and in again: what b linked into the stage for that has
+ * the name under which the journal's first entry finds its content after a start. The prepared one
+ * is used up all the same, and not published.
+ */
+static void test_out_and_in(void **state) {
+    struct mailfs_id work = stores_mailbox(&p.a, &p.b, "u", ".Work");
+    struct acts a = {.n = 0};
+    struct stage_prep *left;
+    size_t n;
+
+    NEEDS_LIFE(state);
+    fs_write(&p.a, "u/tmp/9.tmp", "nine\n");
+    stores_prepare(&p.a, &p.b, "u", "9.tmp", "u/tmp/9.tmp", 9);
+    fs_rename(&p.a, "u/tmp/9.tmp", "u/new/9.M9.a");
+    act_add(&p.a, &a, "u", MFL__SUB__NEW, "9.M9.a", 9);
+    send_in(&inbox, &a);
+    fs_link(&p.a, "u/new/9.M9.a", "u/.Work/cur/9.M9.a:2,");
+    act_add_link(&p.a, &a, "u/.Work", MFL__SUB__CUR, "9.M9.a:2,", &inbox, MFL__SUB__NEW, "9.M9.a");
+    send_in(&work, &a);
+    fs_unlink(&p.a, "u/new/9.M9.a");
+    act_remove(&a, MFL__SUB__NEW, "9.M9.a");
+    send_in(&inbox, &a);
+    fs_link(&p.a, "u/.Work/cur/9.M9.a:2,", "u/cur/9.M9.a:2,");
+    act_add_link(&p.a, &a, "u", MFL__SUB__CUR, "9.M9.a:2,", &work, MFL__SUB__CUR, "9.M9.a:2,");
+    send_in(&inbox, &a);
+    node_killed(&p.b);
+    assert_int_equal(stage_leftovers(p.b.st, &left, &n), 0);
+    assert_int_equal(n, 0);
+    free(left);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(test_out_and_in, setup, teardown),
         cmocka_unit_test_setup_teardown(test_removed_here, setup, teardown),
         cmocka_unit_test_setup_teardown(test_not_applied, setup, teardown),
         cmocka_unit_test_setup_teardown(test_cut_short, setup, teardown),
