@@ -75,7 +75,7 @@ static int raise_if_due(const struct lock_l *l) {
         log_warn("the UID list of a mailbox cannot be raised, its lock is refused: %s",
                  log_strerror(r));
     else if (l->alone && raise != 0)
-        lock_raise_was_done(id);
+        lock_raise_was_done(id, l->answered);
     if (r >= 0)
         l->cont->dir->lock_was_left = false;
     return r;
@@ -177,6 +177,7 @@ static void run_create(void *arg) {
 static void on_grant(void *arg, const struct upcall_answer *a, bool now) {
     struct lock_l *l = arg;
     l->alone = a->alone;
+    l->answered = lock_hints_time();
     l->err = a->err;
     l->raise = a->raise;
     if (a->holder == NULL || str_copy(l->holder, sizeof l->holder, a->holder) != 0)

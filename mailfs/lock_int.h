@@ -33,6 +33,7 @@ struct lock_l {
     struct fuse_ctx ctx;
     /* Its answer. */
     bool alone;
+    uint64_t answered; /* lock_hints_time() */
     int err;
     uint32_t raise;
     char holder[256];
@@ -107,8 +108,13 @@ bool lock_ask_unlock(const struct mailfs_id *dir, bool again, upcall_fn *fn, voi
 /* Unlock of an owner that died. */
 void lock_tell_died(const struct mailfs_id *dir, bool again);
 
-/* Without syncd: must the next UID of this mailbox be raised before its next L? And: it was. */
+/*
+ * Without syncd: must the next UID of this mailbox be raised before its next L? And: it was, for an
+ * L that was answered at that time (lock_hints_time()). If syncd has been there since, it has dealt
+ * with the token, and that gap says nothing for the next time without it.
+ */
 bool lock_raise_is_due(const struct mailfs_id *dir);
-void lock_raise_was_done(const struct mailfs_id *dir);
+void lock_raise_was_done(const struct mailfs_id *dir, uint64_t time);
+uint64_t lock_hints_time(void);
 
 #endif

@@ -70,6 +70,7 @@ struct hint {
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static struct hint *hints;
+static uint64_t hints_time; /* how often they have been void */
 
 /* Under the lock. make: NULL only without memory. */
 static struct hint *hint_of(const struct mailfs_id *id, bool make) {
@@ -94,11 +95,19 @@ void lock_forget_hints(void) {
     pthread_mutex_lock(&lock);
     struct hint *first = hints;
     HASH_CLEAR(hh, hints);
+    hints_time++;
     pthread_mutex_unlock(&lock);
     for (struct hint *h = first, *next; h != NULL; h = next) {
         next = h->hh.next;
         free(h);
     }
+}
+
+uint64_t lock_hints_time(void) {
+    pthread_mutex_lock(&lock);
+    uint64_t time = hints_time;
+    pthread_mutex_unlock(&lock);
+    return time;
 }
 
 bool lock_raise_is_due(const struct mailfs_id *id) {
@@ -109,9 +118,9 @@ bool lock_raise_is_due(const struct mailfs_id *id) {
     return vol.has_peer && due;
 }
 
-void lock_raise_was_done(const struct mailfs_id *id) {
+void lock_raise_was_done(const struct mailfs_id *id, uint64_t time) {
     pthread_mutex_lock(&lock);
-    struct hint *h = hint_of(id, true);
+    struct hint *h = time == hints_time ? hint_of(id, true) : NULL;
     if (h != NULL)
         h->raised = true;
     pthread_mutex_unlock(&lock);
