@@ -96,6 +96,8 @@ int base_version_list(struct state *st, enum base_version_of of, const struct ma
 /* At the start, when what came after the last checkpoint is lost: what is marked then may lack
  * something in its base, until it has been merged. */
 int base_lacking_load(struct state *st);
+/* Is it one of those after a power cut? Then that it had been merged may be among what is lost. */
+bool base_was_cut(struct state *st, const struct mailfs_id *dir);
 int base_lacking_merged(struct state *st, const struct mailfs_id *dir);
 int base_lacking_tree_merged(struct state *st); /* nothing else of the volume runs now */
 /* What the peer has in its base cannot be applied here; `tree`: of the directory tree. */

@@ -8,6 +8,11 @@
  * kept with the base, so that it does not pass for whole after another start. In memory: about 80
  * bytes for each such container, until it is merged.
  *
+ * A container may have been made, or merged for the first time, since that checkpoint: then the
+ * base does not even say that there is one. It is taken for one all the same, with what has come
+ * into it from the journal: that was common, and a merge removes nothing but what both say was.
+ * Otherwise all that was expunged in it would be back.
+ *
  * No diagnostics of its own.
  */
 #include "base.h"
@@ -33,8 +38,11 @@ static void make_key(uint8_t key[MAILFS_ID_BYTES + 1], const struct mailfs_id *d
     key[MAILFS_ID_BYTES] = (uint8_t)what;
 }
 
-/* 1, 0, or an error. */
-static int is_noted(struct state *st, const struct mailfs_id *dir, char what) {
+/* As it is noted. */
+enum lack { WHOLE = 0, LACKS = '1', CUT = '2' };
+
+/* An enum lack, or an error. */
+static int noted(struct state *st, const struct mailfs_id *dir, char what) {
     uint8_t key[MAILFS_ID_BYTES + 1];
     void *val;
     size_t n;
@@ -42,30 +50,37 @@ static int is_noted(struct state *st, const struct mailfs_id *dir, char what) {
 
     make_key(key, dir, what);
     r = kv_get(st, KV_AGREED, T_CONT, key, sizeof(key), &val, &n);
+    if (r == 0)
+        r = n == 1 && *(const char *)val == CUT ? CUT : LACKS;
     free(val);
-    return r == 0 ? 1 : r == -ENOENT ? 0 : r;
+    return r == -ENOENT ? WHOLE : r;
 }
 
-static int note(struct state *st, const struct mailfs_id *dir, char what, bool lacks) {
+static int note(struct state *st, const struct mailfs_id *dir, char what, enum lack lack) {
     uint8_t key[MAILFS_ID_BYTES + 1];
+    char val = (char)lack;
 
     make_key(key, dir, what);
-    return kv_put(st, KV_AGREED, T_CONT, key, sizeof(key), lacks ? "1" : NULL, lacks);
+    return kv_put(st, KV_AGREED, T_CONT, key, sizeof(key), lack != WHOLE ? &val : NULL,
+                  lack != WHOLE);
 }
 
-static int add(struct state *st, const struct mailfs_id *dir) {
+static int add(struct state *st, const struct mailfs_id *dir, enum lack lack) {
     struct lacking *l = calloc(1, sizeof(*l));
 
     if (!l)
         return -ENOMEM;
     l->dir = *dir;
+    l->cut = lack == CUT;
     HASH_ADD(hh, st->lacking, dir, sizeof(l->dir), l);
-    return note(st, dir, OF_MAILBOX, true);
+    return note(st, dir, OF_MAILBOX, lack);
 }
 
-/* Does this one lack something after the start? */
+/* What does this one lack after the start? With a state that was lost there is no base at all. */
 static int lacks_at_start(struct state *st, const struct mailfs_id *dir, char what) {
-    return st->recent.whole ? is_noted(st, dir, what) : 1;
+    if (!st->recent.whole)
+        return st->lost ? LACKS : CUT;
+    return noted(st, dir, what);
 }
 
 int base_lacking_load(struct state *st) {
@@ -78,13 +93,13 @@ int base_lacking_load(struct state *st) {
             continue;
         r = lacks_at_start(st, &marks[i].dir, OF_MAILBOX);
         if (r > 0)
-            r = add(st, &marks[i].dir);
+            r = add(st, &marks[i].dir, (enum lack)r);
     }
     if (r >= 0 && n)
         r = lacks_at_start(st, &mailfs_id_root, OF_TREE);
     st->tree_lacks = n && r > 0;
     if (r >= 0 && st->tree_lacks)
-        r = note(st, &mailfs_id_root, OF_TREE, true);
+        r = note(st, &mailfs_id_root, OF_TREE, LACKS);
     free(marks);
     return r < 0 ? r : 0;
 }
@@ -106,8 +121,19 @@ int base_lacking_note(struct state *st, const struct mailfs_id *dir, bool tree) 
     state_unlock(st);
     if (was)
         free(l);
-    r = note(st, dir, OF_MAILBOX, true);
-    return r == 0 && tree ? note(st, &mailfs_id_root, OF_TREE, true) : r;
+    r = was ? 0 : note(st, dir, OF_MAILBOX, LACKS);
+    return r == 0 && tree ? note(st, &mailfs_id_root, OF_TREE, LACKS) : r;
+}
+
+bool base_was_cut(struct state *st, const struct mailfs_id *dir) {
+    const struct lacking *l;
+    bool cut;
+
+    state_lock(st);
+    l = find(st, dir);
+    cut = l && l->cut;
+    state_unlock(st);
+    return cut;
 }
 
 int base_lacking_merged(struct state *st, const struct mailfs_id *dir) {
@@ -121,14 +147,14 @@ int base_lacking_merged(struct state *st, const struct mailfs_id *dir) {
         HASH_DEL(st->lacking, l);
     state_unlock(st);
     free(l);
-    return did ? note(st, dir, OF_MAILBOX, false) : 0;
+    return did ? note(st, dir, OF_MAILBOX, WHOLE) : 0;
 }
 
 int base_lacking_tree_merged(struct state *st) {
     bool did = st->tree_lacks;
 
     st->tree_lacks = false;
-    return did ? note(st, &mailfs_id_root, OF_TREE, false) : 0;
+    return did ? note(st, &mailfs_id_root, OF_TREE, WHOLE) : 0;
 }
 
 void base_lacking_free(struct state *st) {

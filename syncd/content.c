@@ -335,8 +335,8 @@ static bool key_of_op(struct state *st, const struct mailfs_id *dir, const Mfp__
     return false;
 }
 
-/* The prepared content it uses up, where that is not what it needs: the message was moved out and in
- * again meanwhile, and what was linked for that has the same key. */
+/* The prepared content it uses up, where that is not what it needs: the message was moved out and
+ * in again meanwhile, and what was linked for that has the same key. */
 static bool also_uses(struct state *st, const Mfp__Op *op, const char *needs,
                       char key[STAGE_NAME_MAX]) {
     prep_key_of(op->msg, key);

@@ -432,7 +432,8 @@ static int scan_head(struct scan *s) {
         free(ul.header_ext);
     }
     s->out->full = s->full;
-    s->out->base_valid = base_dir_get(s->st, s->dir, &rec) == 0 && rec.merged;
+    s->out->base_valid =
+        (base_dir_get(s->st, s->dir, &rec) == 0 && rec.merged) || base_was_cut(s->st, s->dir);
     return r;
 }
 

@@ -107,6 +107,7 @@ struct recent {
 struct lacking {
     UT_hash_handle hh;
     struct mailfs_id dir;
+    bool cut; /* see base_was_cut() */
 };
 
 struct pend {

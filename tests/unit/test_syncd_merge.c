@@ -395,6 +395,35 @@ static void test_lost_base(void **state) {
     assert_false(fs_there(&p.b, "u/cur/2.M1.x:2,S"));
 }
 
+/*
+ * The same of a mailbox that is younger than the checkpoint: b, who made it, does not know that a
+ * has it. What came from a is in the journal, and was removed by agreement; what b alone has is its
+ * own.
+ */
+static void test_lost_base_of_a_young_one(void **state) {
+    struct acts a = {.n = 0};
+    struct mailfs_id work;
+
+    common();
+    work = stores_mailbox(&p.b, &p.a, "u", ".Work");
+    fs_write(&p.a, "u/.Work/new/1.M1.a", "one\n");
+    act_add(&p.a, &a, "u/.Work", MFL__SUB__NEW, "1.M1.a", 0);
+    assert_false(stores_send(&p.a, &p.b, &work, &a, false));
+    fs_unlink(&p.a, "u/.Work/new/1.M1.a");
+    mark(&p.a, &work);
+    merge(&work);
+    assert_false(fs_there(&p.b, "u/.Work/new/1.M1.a"));
+    mark(&p.b, &work);
+    node_reopen(&p.b);
+    node_replay(&p.b);
+    assert_true(fs_there(&p.b, "u/.Work/new/1.M1.a"));
+    fs_write(&p.b, "u/.Work/new/2.M2.b", "two\n");
+    contact();
+    assert_false(fs_there(&p.a, "u/.Work/new/1.M1.a"));
+    assert_false(fs_there(&p.b, "u/.Work/new/1.M1.a"));
+    assert_true(fs_there(&p.a, "u/.Work/new/2.M2.b"));
+}
+
 static void test_keywords(void **state) {
     char *text;
 
@@ -902,6 +931,7 @@ int main(void) {
         T(test_half_a_merge),
         T(test_nothing),
         T(test_lost_base),
+        T(test_lost_base_of_a_young_one),
         T(test_keywords),
         T(test_files),
         T(test_published),
