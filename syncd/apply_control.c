@@ -350,25 +350,34 @@ int apply_lines(struct apply *a, const Mfp__OpLines *op) {
 
 /* ---- maildirsize ------------------------------------------------------------------- */
 
-/* Of this container, or of the nearest above it that has one (Maildir++: the user's INBOX). */
+#define UP       "../"
+#define UP_SEVEN UP UP UP UP UP UP UP
+
+/*
+ * Of this container, or of the nearest above it that has one (Maildir++: the user's INBOX). Looked
+ * for by way of `..`: where there is none, for which each message would otherwise open every
+ * container up to the root, that is 1 system call a level instead of 6.
+ */
 static int size_file(struct apply *a, struct mailfs_id *where) {
+    static const char path[] = UP_SEVEN MAILDIR_SIZE_NAME;
+    const char *at = path + strlen(UP_SEVEN);
     struct base_dir rec;
     struct store_dir d;
-    int depth, fd;
+    struct stat sb;
+    int fd;
 
     *where = a->dir;
-    for (depth = 0; depth < 8; depth++) {
-        if (store_dir_open(a->st, where, &d) < 0)
-            return -ENOENT;
-        fd = io_open_beneath(d.fd[0], MAILDIR_SIZE_NAME, O_WRONLY | O_APPEND | O_NONBLOCK, 0);
-        store_dir_close(&d);
-        if (fd != -ENOENT)
-            return fd;
-        if (mailfs_id_is_root(where) || base_dir_get(a->st, where, &rec) < 0)
+    while (fstatat(a->d.fd[0], at, &sb, AT_SYMLINK_NOFOLLOW) < 0) {
+        if (at == path || mailfs_id_is_root(where) || base_dir_get(a->st, where, &rec) < 0)
             return -ENOENT;
         *where = rec.parent;
+        at -= strlen(UP);
     }
-    return -ENOENT;
+    if (store_dir_open(a->st, where, &d) < 0)
+        return -ENOENT;
+    fd = io_open_beneath(d.fd[0], MAILDIR_SIZE_NAME, O_WRONLY | O_APPEND | O_NONBLOCK, 0);
+    store_dir_close(&d);
+    return fd;
 }
 
 int apply_maildirsize(struct apply *a) {

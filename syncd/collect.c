@@ -24,6 +24,18 @@
 #include "state_int.h"
 #include "util/str.h"
 
+bool collect_here(struct collect *c) {
+    int r;
+
+    if (!c->opened) {
+        c->opened = true;
+        r = store_dir_open(c->st, c->dir, &c->d);
+        if (r < 0 && r != -ENOENT)
+            c->err = r;
+    }
+    return c->d.fd[0] >= 0;
+}
+
 /* ---- files ------------------------------------------------------------------------- */
 
 static int note_name(struct collect *c, const char *name) {
@@ -162,7 +174,7 @@ static int tell_messages(struct collect *c) {
     Mfp__Op *ul;
     int r = 0;
 
-    if (c->d.fd[0] >= 0 && c->locked)
+    if (c->locked && collect_here(c))
         r = collect_uidlist(c);
     if (r == 0)
         r = collect_tell_changes(c, false);
@@ -176,31 +188,29 @@ static int tell_messages(struct collect *c) {
 }
 
 static int tell_all(struct collect *c) {
-    bool here = c->d.fd[0] >= 0;
     int r = 0;
 
-    if (here && (c->locked || c->keywords))
+    if ((c->locked || c->keywords) && collect_here(c))
         r = collect_keywords(c);
     if (r == 0)
         r = tell_messages(c);
     if (r == 0)
         r = collect_tell_changes(c, true);
-    if (r == 0 && here && c->subs)
+    if (r == 0 && c->subs && collect_here(c))
         r = collect_subs(c);
-    if (r == 0 && here)
+    if (r == 0 && c->files && collect_here(c))
         r = tell_files(c);
-    return r;
+    return r == 0 ? c->err : r;
 }
 
 static int collect_all(struct collect *c, Mfl__Act *const *acts, size_t n) {
     size_t i;
-    int r = store_dir_open(c->st, c->dir, &c->d);
+    int r = 0;
 
-    if (r < 0 && r != -ENOENT)
-        return r;
-    r = 0;
     for (i = 0; r == 0 && i < n; i++)
         r = note_act(c, acts[i]);
+    if (r == 0)
+        r = c->err;
     if (r == 0 && c->telling)
         r = tell_all(c);
     for (i = 0; r == 0 && i < n; i++)

@@ -29,13 +29,21 @@ struct collect {
     const struct mailfs_id *dir;
     bool telling; /* there is a peer to be told */
     bool locked;
-    struct store_dir d; /* fd[0] -1: not open, or not there */
+    struct store_dir d; /* use collect_here() */
+    bool opened;
+    int err; /* of that */
     struct change *changes;
     struct named *files;
     bool keywords, subs; /* to be looked at */
     bool anew;           /* the uidlist has another V than the peer knows */
     Mfp__Txn *txn;
 };
+
+/*
+ * The container, opened when it is first wanted: what is told of a delivery or a flag says all
+ * there is to know (5 system calls less for each). false: it is not there, or c->err.
+ */
+bool collect_here(struct collect *c);
 
 /* collect_msg.c */
 int collect_note_add(struct collect *c, const Mfl__Add *a);

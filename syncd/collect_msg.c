@@ -60,7 +60,7 @@ static void set_place(struct change *ch, int sub, const char *info) {
 /* Attributes as they are in the store. */
 static bool fill_meta(struct collect *c, struct change *ch, int sub, const char *name) {
     struct stat sb;
-    int fd = c->d.fd[0] >= 0 ? store_sub_open(c->st, &c->d, sub, false) : -1;
+    int fd = collect_here(c) ? store_sub_open(c->st, &c->d, sub, false) : -1;
 
     if (fd < 0 || fstatat(fd, name, &sb, AT_SYMLINK_NOFOLLOW) < 0)
         return false;
@@ -88,7 +88,7 @@ static bool is_at(const struct change *ch, int sub, const char *info) {
 static bool still_there(struct collect *c, const struct change *ch) {
     char name[MAILDIR_NAME_MAX + 1];
     struct stat sb;
-    int fd = c->d.fd[0] >= 0 ? store_sub_open(c->st, &c->d, ch->is.sub, false) : -1;
+    int fd = collect_here(c) ? store_sub_open(c->st, &c->d, ch->is.sub, false) : -1;
 
     return fd >= 0 &&
            str_printf(name, sizeof(name), "%s%s%s", ch->base, *ch->is.info ? ":" : "",

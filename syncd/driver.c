@@ -37,6 +37,7 @@
 #define COMPARE_TREES_MS 3000
 #define APPLY_AGAIN_MS   1000
 #define APPLY_TRIES      60
+#define ACKED_HERE       16 /* operations */
 #define TICK_MAX_MS      3600000
 #define MAILFS_MS        2000 /* in which one that runs has come */
 
@@ -333,6 +334,11 @@ static void acked_done(void *arg) {
     driver_pump(v);
 }
 
+/*
+ * Here, if nothing of the container is before it: it is a change in memory, and a line to a file
+ * that nobody syncs. With one delivery after the other 2 context switches less of the syncd that
+ * sends, of 7.6.
+ */
 static void act_acked(struct volume *v, const struct replica_action *action) {
     if (action->payload == NULL)
         return;
@@ -342,7 +348,13 @@ static void act_acked(struct volume *v, const struct replica_action *action) {
     a->payload = replica_payload_ref(action->payload);
     struct touched t;
     touched_by_txn(load_of(a->payload)->txn, &t);
-    touched_run(&t, v->jobs, acked_run, acked_done, a);
+    bool small = load_of(a->payload)->txn->n_ops <= ACKED_HERE;
+    if (small && t.n == 1 && !t.all && jobs_may_run(v->jobs, &a->dir)) {
+        acked_run(a);
+        acked_done(a);
+    } else {
+        touched_run(&t, v->jobs, acked_run, acked_done, a);
+    }
 }
 
 static void forget_run(void *arg) {

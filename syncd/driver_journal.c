@@ -6,6 +6,9 @@
  * is in order of arrival, and an entry leaves it before another one only if they have no container
  * in common (touched.h): what a later transaction builds upon is always in the journal before it.
  *
+ * Acts that nobody waits for (outside of L) gather: a commit of these alone begins PACE_MS after
+ * the one before. The first one after a pause does so at once.
+ *
  * While an entry takes its time, the peer is told whenever it has come further: it waits for an
  * acknowledgement only so long, and a large transaction may take longer. A disk that hangs makes no
  * progress, and the peer goes alone.
@@ -36,6 +39,12 @@
 #define SKIPPED_MAX  32 /* what waits for contents, before all wait with it */
 #define BATCH_MAX    256
 
+/*
+ * With one delivery after the other, each was a commit (2 flushes, 5 writes), and woke the thread
+ * that applies, mailfs and the peer, for itself.
+ */
+#define PACE_MS 3
+
 enum stage_of { WAITS, CHECKING, FETCHING, READY, REFUSED };
 
 struct entry {
@@ -61,6 +70,8 @@ struct journaler {
     size_t n_args;
     int err;
     struct event *progress; /* while there are entries */
+    struct event *pace;     /* while a commit is put off */
+    uint64_t committed_ms;  /* when the last one began */
 };
 
 static void advance(struct journaler *j);
@@ -206,10 +217,33 @@ static size_t take_batch(struct journaler *j) {
     return n;
 }
 
+/* Whoever unlocks waits, and with him all that is before. */
+static bool somebody_waits(const struct journaler *j) {
+    const struct entry *e;
+    DL_FOREACH(j->list, e) {
+        if (txn_of(e)->locked)
+            return true;
+    }
+    return false;
+}
+
+static bool put_off(struct journaler *j) {
+    uint64_t since = volume_now() - j->committed_ms;
+    if (j->list == NULL || since >= PACE_MS || somebody_waits(j))
+        return false;
+    struct timeval tv = {.tv_usec = (suseconds_t)(PACE_MS - since) * 1000};
+    if (!evtimer_pending(j->pace, NULL))
+        evtimer_add(j->pace, &tv);
+    return true;
+}
+
 static void commit(struct journaler *j) {
+    if (put_off(j))
+        return;
     size_t n = take_batch(j), i = 0;
     if (n == 0)
         return;
+    j->committed_ms = volume_now();
     struct entry *e;
     j->args = mem_new(n * sizeof *j->args);
     j->n_args = n;
@@ -220,6 +254,12 @@ static void commit(struct journaler *j) {
     if (workq_submit(j->v->engine->io, LANE_JOURNAL ^ (uintptr_t)j, commit_run, commit_done, j) !=
         0)
         mem_out("work queue");
+}
+
+static void pace_over(evutil_socket_t fd, short what, void *arg) {
+    struct journaler *j = arg;
+    advance(j);
+    driver_pump(j->v);
 }
 
 /* ---- progress ---------------------------------------------------------------------- */
@@ -307,7 +347,8 @@ struct journaler *journaler_new(struct volume *v) {
     struct journaler *j = mem_new(sizeof *j);
     j->v = v;
     j->progress = evtimer_new(v->engine->evb, progress_tell, j);
-    if (j->progress == NULL)
+    j->pace = evtimer_new(v->engine->evb, pace_over, j);
+    if (j->progress == NULL || j->pace == NULL)
         mem_out("a timer");
     return j;
 }
@@ -321,5 +362,6 @@ void journaler_free(struct journaler *j) {
         entry_free(e);
     }
     event_free(j->progress);
+    event_free(j->pace);
     free(j);
 }

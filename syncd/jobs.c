@@ -230,6 +230,10 @@ unsigned jobs_of(const struct jobs *jobs, const struct mailfs_id *dir) {
     return q == NULL ? 0 : q->n;
 }
 
+bool jobs_may_run(const struct jobs *jobs, const struct mailfs_id *dir) {
+    return jobs->held == NULL && !jobs->barrier && queue_find(jobs, dir) == NULL;
+}
+
 size_t jobs_pending(const struct jobs *jobs) {
     return jobs->pending;
 }

@@ -29,6 +29,8 @@ void jobs_run(struct jobs *jobs, const struct mailfs_id *dir, workq_fn *run, wor
 /* The same of several containers, n > 0, each once. */
 void jobs_run_on(struct jobs *jobs, const struct mailfs_id *dirs, size_t n, workq_fn *run,
                  workq_fn *done, void *arg);
+/* Would one of this container be the next to run, with nothing before it? */
+bool jobs_may_run(const struct jobs *jobs, const struct mailfs_id *dir);
 void jobs_barrier(struct jobs *jobs, workq_fn *run, workq_fn *done, void *arg);
 
 /* Jobs of this container not delivered yet. */

@@ -38,10 +38,11 @@ struct stage_file {
     struct mailfs_id dir;
     int fd; /* -1: a symbolic link */
     uint64_t written;
-    char temp[STAGE_TEMP_MAX];
+    char name[STAGE_NAME_MAX]; /* that it has: t- while it is being written, or `file` */
     char file[STAGE_NAME_MAX];
     char key[STAGE_NAME_MAX];
     bool sized, has_meta;   /* sized: the name says how long it is */
+    bool direct;            /* made under its name */
     struct io_hasher *hash; /* of a message; NULL of others */
     uint32_t mode, uid, gid;
     int64_t mtime_ns;
@@ -263,20 +264,53 @@ static struct stage_file *file_new(struct state *st, const struct mailfs_id *dir
         f->gid = meta->gid;
         f->mtime_ns = meta->mtime_ns;
     }
-    stage_temp_name(st, f->temp);
     return f;
 }
 
-static int begin(struct stage_file *f, const char *symlink, struct stage_file **out) {
-    struct state *st = f->st;
-    int r;
+static int create(struct stage_file *f) {
+    f->fd = io_open_beneath(f->st->stage, f->name, O_RDWR | O_CREAT | O_EXCL, 0600);
+    return f->fd < 0 ? f->fd : 0;
+}
 
-    if (symlink)
-        r = io_symlink(symlink, st->stage, f->temp);
-    else
-        r = f->fd = io_open_beneath(st->stage, f->temp, O_RDWR | O_CREAT | O_EXCL, 0600);
+/* Before its last byte: a start may find it whole from then on. */
+static int set_owner(struct stage_file *f) {
+    int r = f->has_meta && geteuid() == 0 ? io_fchown(f->fd, f->uid, f->gid) : 0;
+
+    return r == 0 && f->has_meta ? io_fchmod(f->fd, f->mode) : r;
+}
+
+/*
+ * One whose name says how long it is has that name from the beginning: what a power cut or a kill
+ * leaves of it is shorter. That spares a rename, and with it a change of the directory. Another
+ * one, or one that is there already, gets its name when it is whole.
+ */
+static int make(struct stage_file *f, const char *symlink) {
+    int r = -EEXIST;
+
+    if (f->sized) {
+        memcpy(f->name, f->file, sizeof(f->name));
+        r = create(f);
+        f->direct = r == 0;
+    }
+    if (r == -EEXIST) {
+        stage_temp_name(f->st, f->name);
+        r = symlink ? io_symlink(symlink, f->st->stage, f->name) : create(f);
+    }
+    if (r < 0 || symlink)
+        return r;
+    r = set_owner(f);
     if (r < 0) {
-        state_fail(st, r, &f->dir, "cannot stage a content");
+        close(f->fd);
+        io_unlink(f->st->stage, f->name);
+    }
+    return r;
+}
+
+static int begin(struct stage_file *f, const char *symlink, struct stage_file **out) {
+    int r = make(f, symlink);
+
+    if (r < 0) {
+        state_fail(f->st, r, &f->dir, "cannot stage a content");
         io_hasher_free(f->hash);
         free(f);
         return r;
@@ -346,7 +380,7 @@ void stage_abandon(struct stage_file *f) {
     if (f->fd >= 0)
         close(f->fd);
     io_hasher_free(f->hash);
-    io_unlink(f->st->stage, f->temp);
+    io_unlink(f->st->stage, f->name);
     free(f);
 }
 
@@ -367,13 +401,11 @@ static int set_meta(struct stage_file *f) {
     if (!f->has_meta)
         return 0;
     ts[0] = ts[1] = ns_to_ts(f->mtime_ns);
+    if (f->fd >= 0)
+        return io_futimens(f->fd, ts);
     if (geteuid() == 0)
-        r = io_chown(dir, f->temp, f->uid, f->gid);
-    if (r == 0 && f->fd >= 0)
-        r = io_fchmod(f->fd, f->mode);
-    if (r == 0)
-        r = io_utimens(dir, f->temp, ts);
-    return r;
+        r = io_chown(dir, f->name, f->uid, f->gid);
+    return r == 0 ? io_utimens(dir, f->name, ts) : r;
 }
 
 /* No error of the content's: without a checksum it gets one when it is verified. */
@@ -385,37 +417,35 @@ static void set_sum(struct stage_file *f) {
     f->hash = NULL;
 }
 
-/*
- * A prepared content gets its name first and is made durable then: the file's fsync commits the
- * rename with it, and that of the directory finds little left to do. One commit of the file
- * system's journal instead of two while a delivery waits (5 % of a replicated one's latency). What
- * a power cut leaves of it is shorter than its name says. What was fetched is looked for by its
- * name, so it is whole before it has one.
- */
+/* What gets its name now is looked for by it, so it is whole before. */
+static int give_name(struct stage_file *f, bool durable, bool *named) {
+    int dir = f->st->stage, r = durable && f->fd >= 0 ? io_fsync(f->fd) : 0;
+
+    if (r == 0)
+        r = io_rename(dir, f->name, dir, f->file, 0);
+    *named = r == 0;
+    return r == 0 && durable ? io_fsync(dir) : r;
+}
+
 int stage_commit(struct stage_file *f, bool durable) {
     struct state *st = f->st;
-    bool late = f->sized, named;
+    bool named = false;
     int r;
 
     set_sum(f);
     r = set_meta(f);
-    if (r == 0 && durable && !late && f->fd >= 0)
-        r = io_fsync(f->fd);
-    if (r == 0)
-        r = io_rename(st->stage, f->temp, st->stage, f->file, 0);
-    named = r == 0;
-    if (r == 0 && durable && late)
-        r = io_fsync(f->fd);
-    if (r == 0 && durable)
-        r = io_fsync(st->stage);
+    if (r == 0 && !f->direct)
+        r = give_name(f, durable, &named);
+    else if (r == 0 && durable)
+        r = io_fsync_named(f->fd, st->stage);
     if (r == 0)
         r = stage_note(st, f->key, f->file, false);
     if (r < 0)
         state_fail(st, r, &f->dir, "cannot stage a content");
     else if (!durable)
         stage_note_loose(st, f->key);
-    if (!named)
-        io_unlink(st->stage, f->temp);
+    if (r < 0 && !named)
+        io_unlink(st->stage, f->name);
     if (f->fd >= 0)
         close(f->fd);
     free(f);

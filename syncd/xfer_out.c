@@ -70,7 +70,8 @@ static void hash_begin(struct xfer_out *o) {
         return;
     o->mtime = sb.st_mtim;
     o->hash = io_hasher_new();
-    o->has_sum = io_sum_get(o->fd, &o->sum) == 0;
+    /* One that is just being delivered has no checksum that counts. */
+    o->has_sum = o->kind == MFP__BODY__KIND__FETCH && io_sum_get(o->fd, &o->sum) == 0;
 }
 
 /* Was it written to while it was read? */
@@ -82,7 +83,7 @@ static bool is_as_it_was(const struct xfer_out *o) {
 
 /*
  * All of it has been read. What is damaged here must not become the peer's: -EUCLEAN, and the peer
- * does without. One that is just being delivered has no checksum that counts.
+ * does without.
  */
 static int hash_end(struct xfers *x, struct xfer_out *o) {
     struct io_sum sum = {.from = IO_SUM_PASSED};
@@ -91,7 +92,7 @@ static int hash_end(struct xfers *x, struct xfer_out *o) {
     o->hash = NULL;
     if (r != 0)
         return 0;
-    if (o->has_sum && o->kind == MFP__BODY__KIND__FETCH) {
+    if (o->has_sum) {
         if (memcmp(sum.sha256, o->sum.sha256, sizeof sum.sha256) == 0)
             return 0;
         volume_error(x->v,

@@ -7,11 +7,13 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/magic.h>
 #include <linux/openat2.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/syscall.h>
+#include <sys/vfs.h>
 #include <sys/xattr.h>
 #include <unistd.h>
 
@@ -68,6 +70,23 @@ static int real_fsync(int fd) {
 
 static int real_fdatasync(int fd) {
     return result(fdatasync(fd));
+}
+
+#ifndef XFS_SUPER_MAGIC
+#define XFS_SUPER_MAGIC 0x58465342
+#endif
+
+/* ext4's number is also that of ext2's and ext3's, which its driver mounts. Without a journal it
+ * writes the directory of a new file when that is synced (ext4_sync_parent()). */
+static bool names_go_with_files(int fd) {
+    struct statfs fs;
+    return fstatfs(fd, &fs) == 0 &&
+           ((uint32_t)fs.f_type == EXT4_SUPER_MAGIC || (uint32_t)fs.f_type == XFS_SUPER_MAGIC);
+}
+
+static int real_fsync_named(int fd, int dirfd) {
+    int r = real_fsync(fd);
+    return r != 0 || names_go_with_files(dirfd) ? r : real_fsync(dirfd);
 }
 
 static int real_syncfs(int fd) {
@@ -147,6 +166,7 @@ const struct io_ops io_ops_real = {
     .fallocate = real_fallocate,
     .fsync = real_fsync,
     .fdatasync = real_fdatasync,
+    .fsync_named = real_fsync_named,
     .syncfs = real_syncfs,
     .rename = real_rename,
     .link = real_link,
@@ -280,6 +300,10 @@ int io_fsync(int fd) {
 
 int io_fdatasync(int fd) {
     return RETRY(int, ops->fdatasync(fd));
+}
+
+int io_fsync_named(int fd, int dirfd) {
+    return RETRY(int, ops->fsync_named(fd, dirfd));
 }
 
 int io_syncfs(int fd) {

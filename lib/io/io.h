@@ -32,6 +32,7 @@ struct io_ops {
     int (*fallocate)(int fd, int mode, off_t off, off_t len);
     int (*fsync)(int fd);
     int (*fdatasync)(int fd);
+    int (*fsync_named)(int fd, int dirfd);
     int (*syncfs)(int fd);
     int (*rename)(int fromdir, const char *from, int todir, const char *to, unsigned flags);
     /* from is a name in fromdir, or "" with AT_EMPTY_PATH and fromdir the file itself */
@@ -83,6 +84,13 @@ int io_ftruncate(int fd, off_t size);
 int io_fallocate(int fd, int mode, off_t off, off_t len);
 int io_fsync(int fd);
 int io_fdatasync(int fd);
+/*
+ * The file, and the name under which it was made in dirfd by this process. ext4 and XFS write the
+ * name with the file: both were made in one transaction of their journal. Elsewhere the directory
+ * is synced as well. Bought: 1 of the 2 fsyncs that a message took on the receiving node until it
+ * was acknowledged.
+ */
+int io_fsync_named(int fd, int dirfd);
 int io_syncfs(int fd);
 int io_rename(int fromdir, const char *from, int todir, const char *to, unsigned flags);
 int io_link(int fromdir, const char *from, int todir, const char *to);

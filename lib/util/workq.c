@@ -8,7 +8,9 @@
  * Who is woken is woken after the lock was given up: otherwise a thread that wakes at once goes
  * back to sleep on the lock. A worker that makes a job ready wakes nobody: it takes one itself
  * next. (With sixteen deliveries at once 11.1 context switches of the receiving syncd for each,
- * not 12.6; 4.7 of the sending one, not 5.5.)
+ * not 12.6; 4.7 of the sending one, not 5.5.) A job without done() is over when it has run: nobody
+ * is told. (With one delivery after the other 2.0 context switches of the receiving mailfs for
+ * each, not 3.0.)
  *
  * Diagnostics: none; errors are returned.
  */
@@ -107,12 +109,17 @@ static void workq_lane_next(struct workq *wq, struct lane *lane) {
 
 /* Under the lock: true if whoever delivers is to be told. */
 static bool workq_job_finished(struct workq *wq, struct job *job) {
-    bool first = wq->finished == NULL;
+    bool first = wq->finished == NULL && job->done != NULL;
     struct lane *lane = job->lane;
-    DL_APPEND(wq->finished, job);
+    if (job->done != NULL) {
+        DL_APPEND(wq->finished, job);
+    } else {
+        free(job);
+        wq->pending--;
+    }
     if (lane != NULL)
         workq_lane_next(wq, lane);
-    pthread_cond_signal(&wq->finished_cond);
+    pthread_cond_signal(&wq->finished_cond); /* in workq_drain(), if anywhere */
     return first;
 }
 
@@ -196,8 +203,7 @@ static size_t workq_deliver(struct workq *wq, struct job *list) {
         pthread_mutex_lock(&wq->lock);
         wq->pending--;
         pthread_mutex_unlock(&wq->lock);
-        if (job->done != NULL)
-            job->done(job->arg);
+        job->done(job->arg);
         free(job);
         n++;
     }

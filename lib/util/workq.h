@@ -27,7 +27,8 @@ int workq_new(unsigned threads, size_t max_jobs, struct workq **wq);
 
 /*
  * 0, or -EAGAIN: max_jobs are waiting; the caller keeps arg and may try after a workq_poll().
- * done may be NULL. -ENOMEM likewise leaves arg with the caller.
+ * -ENOMEM likewise leaves arg with the caller. done may be NULL: the job is over, and counted as
+ * delivered, when it has run.
  */
 int workq_submit(struct workq *wq, uint64_t lane, workq_fn *run, workq_fn *done, void *arg);
 

@@ -307,6 +307,10 @@ static int points_fdatasync(int fd) {
     BY_FD(int, "fdatasync", fd, io_ops_real.fdatasync(fd));
 }
 
+static int points_fsync_named(int fd, int dirfd) {
+    BY_FD(int, "fsync", fd, io_ops_real.fsync_named(fd, dirfd));
+}
+
 static int points_syncfs(int fd) {
     BY_FD(int, "syncfs", fd, io_ops_real.syncfs(fd));
 }
@@ -370,6 +374,7 @@ static const struct io_ops table = {
     .fallocate = points_fallocate,
     .fsync = points_fsync,
     .fdatasync = points_fdatasync,
+    .fsync_named = points_fsync_named,
     .syncfs = points_syncfs,
     .rename = points_rename,
     .link = points_link,

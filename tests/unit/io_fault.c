@@ -278,6 +278,12 @@ static int fault_fdatasync(int fd) {
     return fault_sync(fd, io_ops_real.fdatasync, false);
 }
 
+/* As where names do not go with their files. */
+static int fault_fsync_named(int fd, int dirfd) {
+    int r = fault_fsync(fd);
+    return r != 0 ? r : fault_fsync(dirfd);
+}
+
 static int fault_syncfs(int fd) {
     return fault_sync(fd, io_ops_real.syncfs, true);
 }
@@ -400,6 +406,7 @@ static const struct io_ops fault_table = {
     .fallocate = fault_fallocate,
     .fsync = fault_fsync,
     .fdatasync = fault_fdatasync,
+    .fsync_named = fault_fsync_named,
     .syncfs = fault_syncfs,
     .rename = fault_rename,
     .link = fault_link,

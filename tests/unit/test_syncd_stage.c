@@ -1,8 +1,10 @@
 /*
  * Prepared contents that are not fsynced when they come (commit = memory, async): durable before
- * the transaction that names them is acknowledged, and no message if the power was cut before.
+ * the transaction that names them is acknowledged, and no message if the power was cut before. And
+ * those that are (commit = disk), at each step.
  */
 #include <dirent.h>
+#include <errno.h>
 #include <fcntl.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -37,11 +39,9 @@ static int teardown(void **state) {
     return 0;
 }
 
-/* As the receiver does it with commit = memory. */
-static void prepare(unsigned number) {
+static int begin(unsigned number, struct stage_file **f) {
     struct stage_prep id = {77, number};
     Mfp__Meta meta = MFP__META__INIT;
-    struct stage_file *f;
     char name[32];
 
     snprintf(name, sizeof(name), "%u.tmp", number);
@@ -49,9 +49,32 @@ static void prepare(unsigned number) {
     meta.uid = geteuid();
     meta.gid = getegid();
     meta.size = 5;
-    assert_int_equal(stage_begin_prep(p.b.st, &id, &inbox, name, &meta, &f), 0);
+    return stage_begin_prep(p.b.st, &id, &inbox, name, &meta, f);
+}
+
+/* As the receiver does it with commit = memory. */
+static void prepare(unsigned number) {
+    struct stage_file *f;
+
+    assert_int_equal(begin(number, &f), 0);
     assert_int_equal(stage_write(f, 0, "text\n", 5), 0);
     assert_int_equal(stage_commit(f, false), 0);
+}
+
+/* As with commit = disk, in two parts. */
+static int prepare_durable(unsigned number) {
+    struct stage_file *f;
+    int r = begin(number, &f);
+
+    if (r < 0)
+        return r;
+    r = stage_write(f, 0, "te", 2);
+    if (r == 0)
+        r = stage_write(f, 2, "xt\n", 3);
+    if (r == 0)
+        return stage_commit(f, true);
+    stage_abandon(f);
+    return r;
 }
 
 /* The origin gives them their names, and the receiver has its transaction in the journal. */
@@ -153,6 +176,53 @@ static void test_cut_short(void **state) {
     assert_int_equal(whole_contents(), 1);
 }
 
+/* Cut, killed or failing at any step: whole, or not there; what was promised is there. */
+static void at_each_step(enum fault_kind kind) {
+    unsigned at = 0, there;
+    int r;
+
+    do {
+        fault_start(grave, kind, at++, -EIO);
+        r = prepare_durable(1);
+        io_barrier("acknowledged");
+        fault_power_on();
+        if (kind == FAULT_CUT || kind == FAULT_KILL)
+            node_reopen(&p.b); /* removes what is not whole */
+        there = whole_contents();
+        assert_true(there <= 1 && (r != 0 || there == 1));
+        assert_true(kind != FAULT_FAIL || there == (r == 0));
+        teardown(NULL);
+        setup(NULL);
+    } while (r != 0);
+    assert_true(at > 5);
+}
+
+static void test_power_cut_at_each_step(void **state) {
+    at_each_step(FAULT_CUT);
+}
+
+static void test_killed_at_each_step(void **state) {
+    at_each_step(FAULT_KILL);
+}
+
+static void test_failing_at_each_step(void **state) {
+    at_each_step(FAULT_FAIL);
+}
+
+/* The number comes again: what is there already stays until the other is whole. */
+static void test_same_number_again(void **state) {
+    struct stage_file *f;
+
+    assert_int_equal(prepare_durable(1), 0);
+    assert_int_equal(begin(1, &f), 0);
+    assert_int_equal(stage_write(f, 0, "te", 2), 0);
+    assert_int_equal(whole_contents(), 1);
+    stage_abandon(f);
+    assert_int_equal(whole_contents(), 1);
+    assert_int_equal(prepare_durable(1), 0);
+    assert_int_equal(whole_contents(), 1);
+}
+
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
 int main(void) {
@@ -160,6 +230,10 @@ int main(void) {
         T(test_durable_when_acknowledged),
         T(test_many_durable_when_acknowledged),
         T(test_cut_short),
+        T(test_power_cut_at_each_step),
+        T(test_killed_at_each_step),
+        T(test_failing_at_each_step),
+        T(test_same_number_again),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

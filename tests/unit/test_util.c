@@ -335,12 +335,15 @@ static void test_workq_no_lane_is_parallel(void **state) {
     workq_free(wq);
 }
 
+static void nothing(void *arg) {
+}
+
 static void test_workq_is_bounded(void **state) {
     struct gate g = GATE;
     struct workq *wq;
     assert_int_equal(workq_new(1, 2, &wq), 0);
-    assert_int_equal(workq_submit(wq, 1, gate_run, NULL, &g), 0);
-    assert_int_equal(workq_submit(wq, 1, gate_run, NULL, &g), 0);
+    assert_int_equal(workq_submit(wq, 1, gate_run, nothing, &g), 0);
+    assert_int_equal(workq_submit(wq, 1, gate_run, nothing, &g), 0);
     assert_int_equal(workq_submit(wq, 2, gate_run, NULL, &g), -EAGAIN);
     struct pollfd p = {.fd = workq_fd(wq), .events = POLLIN};
     assert_int_equal(poll(&p, 1, 0), 0);
@@ -351,6 +354,22 @@ static void test_workq_is_bounded(void **state) {
     workq_drain(wq);
     workq_free(wq);
     workq_free(NULL);
+}
+
+/* It makes room without anybody being told. */
+static void test_workq_without_done(void **state) {
+    struct gate g = GATE;
+    struct workq *wq;
+    assert_int_equal(workq_new(1, 1, &wq), 0);
+    assert_int_equal(workq_submit(wq, 1, gate_run, NULL, &g), 0);
+    assert_int_equal(workq_pending(wq), 1);
+    gate_open(&g, 1);
+    workq_drain(wq);
+    assert_int_equal(workq_pending(wq), 0);
+    struct pollfd p = {.fd = workq_fd(wq), .events = POLLIN};
+    assert_int_equal(poll(&p, 1, 0), 0);
+    assert_int_equal(workq_submit(wq, 1, gate_run, NULL, &g), 0);
+    workq_free(wq);
 }
 
 struct again {
@@ -397,6 +416,7 @@ int main(void) {
         cmocka_unit_test(test_workq_lanes_keep_order),
         cmocka_unit_test(test_workq_no_lane_is_parallel),
         cmocka_unit_test(test_workq_is_bounded),
+        cmocka_unit_test(test_workq_without_done),
         cmocka_unit_test(test_workq_submit_from_done),
         cmocka_unit_test(test_clock_grows),
     };
