@@ -590,28 +590,35 @@ int base_digest(struct state *st, const struct mailfs_id *dir, uint8_t digest[ST
     return base_digest_in(st, BASE_AGREED, dir, digest);
 }
 
+struct tree_sum {
+    const struct state *st;
+    uint8_t *digest;
+};
+
 static int tree_sum(void *arg, const struct mailfs_id *id, const struct base_dir *rec) {
+    const struct tree_sum *sum = arg;
     uint8_t h[STATE_DIGEST], text[2 * MAILFS_ID_BYTES + MAILDIR_NAME_MAX];
     size_t n = strlen(rec->name);
     int r;
 
-    if (!rec->agreed)
+    if (!rec->agreed || base_gone(sum->st, id))
         return 0;
     memcpy(text, id->b, MAILFS_ID_BYTES);
     memcpy(text + MAILFS_ID_BYTES, rec->parent.b, MAILFS_ID_BYTES);
     memcpy(text + 2 * (size_t)MAILFS_ID_BYTES, rec->name, n);
     r = io_hash(text, 2 * (size_t)MAILFS_ID_BYTES + n, h);
     if (r == 0)
-        sum_add(arg, h, false);
+        sum_add(sum->digest, h, false);
     return r;
 }
 
 int base_tree_digest_now(struct state *st, uint8_t digest[STATE_DIGEST]) {
     static const uint8_t one[STATE_DIGEST] = {[STATE_DIGEST - 1] = 1};
+    struct tree_sum sum = {st, digest};
 
     memset(digest, 0, STATE_DIGEST);
     sum_add(digest, one, false); /* an agreed empty tree is not "none" */
-    return base_each_dir(st, tree_sum, digest);
+    return base_each_dir(st, tree_sum, &sum);
 }
 
 int base_tree_digest(struct state *st, uint8_t digest[STATE_DIGEST]) {

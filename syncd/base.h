@@ -108,6 +108,13 @@ int base_version_put(struct state *st, enum base_view view, enum base_version_of
 int base_version_next(struct state *st, enum base_version_of of, const struct mailfs_id *dir);
 /* The record and, with contents, all messages and files of the container. */
 int base_dir_del(struct state *st, const struct mailfs_id *dir);
+/* A merge of the trees has removed it here: not in the tree's digest any more, otherwise as before
+ * until both nodes have that result (settled) or begin anew (forget). While nothing else of the
+ * volume runs. */
+int base_gone_note(struct state *st, const struct mailfs_id *dir);
+bool base_gone(const struct state *st, const struct mailfs_id *dir);
+int base_gone_settled(struct state *st);
+void base_gone_forget(struct state *st);
 int base_uidlist_get(struct state *st, enum base_view view, const struct mailfs_id *dir,
                      struct base_uidlist *out); /* free header_ext */
 int base_uidlist_put(struct state *st, enum base_view view, const struct mailfs_id *dir,

@@ -7,6 +7,9 @@
  *   2. A barrier: what was being collected is known to the machine. Then the older marks are read.
  *   3. Those of them that the machine calls settled, in the state in-sync, may go.
  *   4. state_checkpoint(): syncfs, one commit.
+ * A mark is made before what it is made for, which may come to nothing, and so is not told; and one
+ * that is not settled yet stays. So marks are looked for also when nothing has changed.
+ *
  * Without mailfs nobody says what it does under the old generation, so no mark is cleared; alone or
  * catching up neither, but base and journal are written all the same.
  *
@@ -29,7 +32,7 @@
 #include "util/log.h"
 #include "volume.h"
 
-enum step { IDLE, GENERATION, MARKS, WRITING };
+enum step { IDLE, LOOKING, GENERATION, MARKS, WRITING };
 
 struct checkpoint {
     struct volume *v;
@@ -45,6 +48,7 @@ struct checkpoint {
     size_t n_marks;
     struct mailfs_id *settled;
     size_t n_settled;
+    bool any_mark;
     int err;
 };
 
@@ -189,6 +193,25 @@ static void start(struct checkpoint *c) {
         read_marks(c);
 }
 
+static void look_run(void *arg) {
+    struct checkpoint *c = arg;
+    c->any_mark = state_any_mark(c->v->state);
+}
+
+static void look_done(void *arg) {
+    struct checkpoint *c = arg;
+    if (c->any_mark || c->stopping)
+        start(c);
+    else
+        finish(c);
+}
+
+static void look(struct checkpoint *c) {
+    c->step = LOOKING;
+    if (workq_submit(c->v->engine->disk, WORKQ_NO_LANE, look_run, look_done, c) != 0)
+        mem_out("work queue");
+}
+
 /* A clean stop: the peer's acknowledgements first, if they come soon. */
 static bool wait_more(struct checkpoint *c) {
     struct replica_counts n;
@@ -211,6 +234,8 @@ static void timer(evutil_socket_t fd, short what, void *arg) {
             start(c);
     } else if (v->changes != c->written) {
         start(c);
+    } else if (may_clear_any(v)) {
+        look(c);
     } else {
         arm(c, CHECKPOINT_MS);
     }

@@ -200,7 +200,9 @@ static void tree_merge_done(void *arg) {
 
 static void marks_run(void *arg) {
     struct step *s = arg;
-    s->err = scan_marks(s->v->state, s->full, &s->marks, &s->n_marks);
+    s->err = tree_merge_settled(s->v->state);
+    if (s->err == 0)
+        s->err = scan_marks(s->v->state, s->full, &s->marks, &s->n_marks);
 }
 
 static void marks_done(void *arg) {
@@ -403,7 +405,7 @@ static void on_tree(struct merges *m, const struct replica_action *a) {
 static void on_list_marks(struct merges *m, const struct replica_action *a) {
     struct step *s = step_new(m, a);
     s->full = m->tree_full || !m->v->had_contact;
-    jobs_run(m->v->jobs, &mailfs_id_root, marks_run, marks_done, s);
+    jobs_barrier(m->v->jobs, marks_run, marks_done, s);
 }
 
 static void on_mailbox(struct merges *m, const struct replica_action *a) {

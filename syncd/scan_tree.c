@@ -449,7 +449,8 @@ int tree_scan(struct state *st, bool full, Mfp__Tree **out, uint8_t digest[STATE
 
     if (tree)
         mfp__tree__init(tree);
-    merge_keep_back(st); /* the contact begins; merge_caught_up() ends this */
+    base_gone_forget(st); /* of a merge that the peer has not confirmed */
+    merge_keep_back(st);  /* the contact begins; merge_caught_up() ends this */
     if (r == 0)
         r = tree_recover(st);
     if (r == 0)

@@ -199,6 +199,22 @@ void stage_drop_idle(struct state *st) {
     state_unlock(st);
 }
 
+void stage_drop_fetched(struct state *st, const struct mailfs_id *dir) {
+    char begin[STAGE_NAME_MAX], hex[MAILFS_ID_HEX];
+    struct stage_item *it, *tmp;
+
+    snprintf(begin, sizeof(begin), "f-%s-", mailfs_id_format(dir, hex));
+    state_lock(st);
+    HASH_ITER(hh, st->items, it, tmp) {
+        if (it->refs || !str_starts(it->key, begin))
+            continue;
+        if (!it->gone)
+            io_unlink(st->stage, it->file);
+        stage_item_free(st, it);
+    }
+    state_unlock(st);
+}
+
 /* One that was not fsynced (commit = memory) may have been cut short by a power cut. */
 static bool is_whole(struct state *st, const char *name, const struct stage_item *it) {
     struct stat sb;

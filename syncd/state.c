@@ -503,6 +503,7 @@ void state_close(struct state *st) {
         return;
     journal_free(st);
     base_lacking_free(st);
+    base_gone_forget(st);
     alias_free(st);
     stage_free(st);
     pending_free(st);
@@ -672,6 +673,12 @@ int state_marks(struct state *st, uint64_t below, struct state_mark **marks, siz
     *marks = l.v;
     *n = l.n;
     return 0;
+}
+
+bool state_any_mark(struct state *st) {
+    uint64_t n;
+
+    return marks_count(st->marks, &n) == 0 && n > 0;
 }
 
 int state_mark_own(struct state *st, const struct mailfs_id *dir, uint64_t gen) {

@@ -145,7 +145,8 @@ struct state {
     struct ulcache *uidlists;
     struct lacking *lacking;
     struct alias *aliases;
-    bool tree_lacks; /* the base of the directory tree: the same */
+    struct gone *gone; /* see base_gone.c */
+    bool tree_lacks;   /* the base of the directory tree: the same */
     struct pend *pending;
     uint64_t pending_bytes, pending_count;
     bool had_contact, met;
@@ -244,6 +245,8 @@ int stage_note_gone(struct state *st, const char *file);
 void stage_release(struct state *st, const char *key);
 /* Fetched contents that nobody came for: of merges that were put off and then did without. */
 void stage_drop_idle(struct state *st);
+/* What was fetched for a merge of a container that is there no more. */
+void stage_drop_fetched(struct state *st, const struct mailfs_id *dir);
 /* What was published in this container, by name; malloc'ed, sorted. */
 struct stage_pub {
     char name[STAGE_NAME_MAX];

@@ -319,7 +319,7 @@ static int agree(struct tree_run *t, const struct tree_item *it) {
     int r = base_dir_get(t->st, &it->id, &rec);
 
     if (!it->present)
-        return r == -ENOENT ? 0 : base_dir_del(t->st, &it->id);
+        return r == -ENOENT ? 0 : base_gone_note(t->st, &it->id);
     if (r < 0 && r != -ENOENT)
         return r;
     if (r == -ENOENT)
@@ -431,6 +431,12 @@ static int carry_out(struct tree_run *t) {
     return r;
 }
 
+int tree_merge_settled(struct state *st) {
+    int r = base_gone_settled(st);
+
+    return r < 0 ? state_fail(st, r, NULL, "cannot settle the merge of the directory trees") : 0;
+}
+
 static void report(const struct tree_result *res) {
     const struct tree_stats *s = &res->stats;
 
@@ -466,6 +472,9 @@ int tree_merge_run(struct state *st, const Mfp__Tree *mine, const Mfp__Tree *the
     if (r == 0)
         r = base_lacking_tree_merged(st);
     recent_end(st);
+    /* The peer settles its base when it hears that this store has the result. */
+    if (r == 0 && inval && inval->n)
+        r = io_syncfs(st->root);
     if (r == 0)
         r = base_tree_digest_now(st, digest);
     if (r == 0) {

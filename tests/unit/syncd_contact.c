@@ -71,6 +71,8 @@ void contact_trees(struct pair *p, bool full) {
         assert_true(++rounds < 5);
         full = true;
     }
+    assert_int_equal(tree_merge_settled(p->a.st), 0);
+    assert_int_equal(tree_merge_settled(p->b.st), 0);
 }
 
 static int id_cmp(const void *a, const void *b) {

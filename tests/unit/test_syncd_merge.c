@@ -102,6 +102,8 @@ static void merge_trees(bool full) {
     assert_int_equal(tree_merge_run(p.a.st, ta, wb, da, NULL), 0);
     assert_int_equal(tree_merge_run(p.b.st, tb, wa, db, NULL), 0);
     assert_memory_equal(da, db, STATE_DIGEST);
+    assert_int_equal(tree_merge_settled(p.a.st), 0);
+    assert_int_equal(tree_merge_settled(p.b.st), 0);
     mfp__tree__free_unpacked(ta, NULL);
     mfp__tree__free_unpacked(tb, NULL);
     mfp__tree__free_unpacked(wa, NULL);

@@ -36,6 +36,23 @@ static int teardown(void **state) {
     return 0;
 }
 
+/* The name in a directory of .mailfs/ that begins so, or "" */
+static void name_in(struct node *n, const char *dir, const char *prefix, char out[300]) {
+    char path[512];
+    struct dirent *de;
+    DIR *d;
+
+    *out = '\0';
+    snprintf(path, sizeof(path), "%s/.mailfs/%s", n->store, dir);
+    d = opendir(path);
+    assert_non_null(d);
+    while ((de = readdir(d))) {
+        if (strncmp(de->d_name, prefix, strlen(prefix)) == 0)
+            snprintf(out, 300, ".mailfs/%s/%.250s", dir, de->d_name);
+    }
+    closedir(d);
+}
+
 struct trees {
     Mfp__Tree *a, *b, *wa, *wb;
 };
@@ -185,21 +202,67 @@ static void test_removed_with_new_folder(void **state) {
     assert_true(fs_there(&p.a, "u/.Work/sub"));
 }
 
-/* The name in kept/ that begins so, or "" */
-static void kept_name(struct node *n, const char *prefix, char out[300]) {
-    char path[512];
-    struct dirent *de;
-    DIR *d;
+/* a has carried it out; b was killed before its turn. */
+static void removed_at_a_only(void) {
+    uint8_t d[STATE_DIGEST];
+    struct trees t;
 
-    *out = '\0';
-    snprintf(path, sizeof(path), "%s/.mailfs/kept", n->store);
-    d = opendir(path);
-    assert_non_null(d);
-    while ((de = readdir(d))) {
-        if (strncmp(de->d_name, prefix, strlen(prefix)) == 0)
-            snprintf(out, 300, ".mailfs/kept/%.250s", de->d_name);
-    }
-    closedir(d);
+    remove_work_at_a();
+    scan_both(&t, false);
+    assert_int_equal(tree_merge_run(p.a.st, t.a, t.wb, d, NULL), 0);
+    mfp__tree__free_unpacked(t.a, NULL);
+    mfp__tree__free_unpacked(t.b, NULL);
+    mfp__tree__free_unpacked(t.wa, NULL);
+    mfp__tree__free_unpacked(t.wb, NULL);
+}
+
+static void work_is_gone(void) {
+    contact_all(&p);
+    assert_false(fs_there(&p.a, "u/.Work"));
+    assert_false(fs_there(&p.b, "u/.Work"));
+}
+
+/* It does not come back. */
+static void test_removed_before_its_turn(void **state) {
+    removed_at_a_only();
+    node_killed(&p.b);
+    work_is_gone();
+}
+
+/* Nor when b was killed while its messages were being put away. */
+static void test_removed_in_part(void **state) {
+    removed_at_a_only();
+    move_aside(&p.b, "u/.Work", &work);
+    node_killed(&p.b);
+    work_is_gone();
+}
+
+/* Nor when both were. */
+static void test_removed_and_both_killed(void **state) {
+    removed_at_a_only();
+    node_killed(&p.a);
+    node_killed(&p.b);
+    work_is_gone();
+}
+
+/* What was fetched for a folder that is removed before it was merged is not left in the stage. */
+static void test_removed_while_fetched(void **state) {
+    Mfp__Listing *listing, *wire;
+    char name[300];
+
+    fs_write(&p.a, "u/.Work/new/2.M1.a", "two\n");
+    contact_mark(&p.a, &work);
+    assert_int_equal(scan_mailbox(p.a.st, &work, false, &listing), 0);
+    wire = listing_over_wire(listing);
+    stores_stage(&p.a, &p.b, wire);
+    mfp__listing__free_unpacked(listing, NULL);
+    mfp__listing__free_unpacked(wire, NULL);
+    name_in(&p.b, "stage", "f-", name);
+    assert_true(*name);
+    remove_work_at_a();
+    work_is_gone();
+    name_in(&p.b, "stage", "f-", name);
+    assert_string_equal(name, "");
 }
 
 /* Its messages stay until everything is merged. */
@@ -211,13 +274,13 @@ static void test_removed_is_kept_back(void **state) {
     scan_both(&t, false);
     assert_int_equal(run_both(&t), 0);
     assert_false(fs_there(&p.b, "u/.Work"));
-    kept_name(&p.b, "r-", kept);
+    name_in(&p.b, "kept", "r-", kept);
     assert_true(*kept);
     text = fs_read(&p.b, kept);
     assert_string_equal(text, "one\n");
     free(text);
     assert_int_equal(merge_caught_up(p.b.st, merge_keep_turn(p.b.st)), 0);
-    kept_name(&p.b, "r-", kept);
+    name_in(&p.b, "kept", "r-", kept);
     assert_string_equal(kept, "");
 }
 
@@ -328,6 +391,10 @@ int main(void) {
         T(test_removed_with_news),
         T(test_removed_with_new_folder),
         T(test_removed_is_kept_back),
+        T(test_removed_before_its_turn),
+        T(test_removed_in_part),
+        T(test_removed_and_both_killed),
+        T(test_removed_while_fetched),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,0 +1,70 @@
+/*
+ * base_gone: containers that a merge of the trees has removed, until both nodes have that result.
+ *
+ * A base that has forgotten one says the same as a base from before it was made. So when the peer
+ * is killed in the midst of its part, or the link ends, the container must still be in this base:
+ * it was removed, then, and is not one that the peer has made. In memory: after a start it is in
+ * the base, and not in the store, which is the same to the next merge.
+ *
+ * No diagnostics.
+ */
+#include "base.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+#include "recent.h"
+#include "state_int.h"
+
+struct gone {
+    UT_hash_handle hh;
+    struct mailfs_id dir;
+};
+
+static struct gone *find(const struct state *st, const struct mailfs_id *dir) {
+    struct gone *g;
+
+    HASH_FIND(hh, st->gone, dir, sizeof(*dir), g);
+    return g;
+}
+
+bool base_gone(const struct state *st, const struct mailfs_id *dir) {
+    return find(st, dir) != NULL;
+}
+
+int base_gone_note(struct state *st, const struct mailfs_id *dir) {
+    struct gone *g;
+
+    if (find(st, dir))
+        return 0;
+    g = calloc(1, sizeof(*g));
+    if (!g)
+        return -ENOMEM;
+    g->dir = *dir;
+    HASH_ADD(hh, st->gone, dir, sizeof(g->dir), g);
+    return 0;
+}
+
+void base_gone_forget(struct state *st) {
+    struct gone *g, *tmp;
+
+    HASH_ITER(hh, st->gone, g, tmp) {
+        HASH_DEL(st->gone, g);
+        free(g);
+    }
+}
+
+int base_gone_settled(struct state *st) {
+    struct gone *g, *tmp;
+    int r = 0;
+
+    recent_begin(st);
+    HASH_ITER(hh, st->gone, g, tmp) {
+        if (r == 0)
+            r = base_dir_del(st, &g->dir);
+        stage_drop_fetched(st, &g->dir);
+    }
+    recent_end(st);
+    base_gone_forget(st);
+    return r;
+}
