@@ -247,7 +247,7 @@ static bool validity_is_lower(struct apply *a, const char *name, const Mfp__OpFi
 static bool fits(const struct apply *a, const struct base_file *cur, const struct base_file *old,
                  const struct base_file *now) {
     return files_same(cur, now) || files_same(cur, old) ||
-           (a->replay && now->type != 0 && cur->mtime_ns <= now->mtime_ns);
+           (a->replay && now->type != 0 && cur->mtime_ns < now->mtime_ns);
 }
 
 static int file_try(struct apply *a, const Mfp__OpFile *op, enum maildir_class cl) {

@@ -1,10 +1,14 @@
 /* Files that are no messages: what is written here at the moment when the peer's comes. */
 #include <errno.h>
+#include <fcntl.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <time.h>
 
 #include <cmocka.h>
 
@@ -31,6 +35,17 @@ static int setup(void **state) {
 static int teardown(void **state) {
     stores_close(&p);
     return 0;
+}
+
+/* Some time ago: two that are written one after the other can have one time. */
+static void write_before(struct node *n, time_t seconds, const char *text) {
+    struct timespec ts[2] = {{.tv_sec = time(NULL) - seconds}};
+    char path[256];
+
+    fs_write(n, SCRIPT, text);
+    ts[1] = ts[0];
+    snprintf(path, sizeof(path), "%s/%s", n->store, SCRIPT);
+    assert_int_equal(utimensat(AT_FDCWD, path, ts, 0), 0);
 }
 
 static void script_is(struct node *n, const char *text) {
@@ -64,7 +79,7 @@ static void in_the_end(const char *text) {
 
 /* b's syncd was killed with a's script in its journal; a client wrote one at b before the start. */
 static void test_newer_than_the_journal(void **state) {
-    fs_write(&p.a, SCRIPT, "keep;\n");
+    write_before(&p.a, 20, "keep;\n");
     a_tells();
     node_killed(&p.b);
     fs_write(&p.b, SCRIPT, "stop;\n");
@@ -75,10 +90,10 @@ static void test_newer_than_the_journal(void **state) {
 
 /* The power went: what is older than the journal's comes from before it. */
 static void test_older_than_the_journal(void **state) {
-    fs_write(&p.b, SCRIPT, "lost its way;\n");
-    fs_write(&p.a, SCRIPT, "keep;\n");
+    write_before(&p.b, 30, "lost its way;\n");
+    write_before(&p.a, 20, "keep;\n");
     a_tells();
-    fs_write(&p.a, SCRIPT, "stop;\n");
+    write_before(&p.a, 10, "stop;\n");
     a_tells();
     node_reopen(&p.b);
     node_replay(&p.b);
@@ -90,7 +105,7 @@ static void test_older_than_the_journal(void **state) {
 static void test_removed_in_the_journal(void **state) {
     struct acts a = {.n = 0};
 
-    fs_write(&p.a, SCRIPT, "keep;\n");
+    write_before(&p.a, 20, "keep;\n");
     act_file(&a, "one.sieve");
     assert_false(stores_send(&p.a, &p.b, &inbox, &a, false));
     fs_unlink(&p.a, SCRIPT);
@@ -107,7 +122,7 @@ static void test_newer_than_the_listing(void **state) {
     uint8_t digest[STATE_DIGEST];
     Mfp__Listing *a, *b;
 
-    fs_write(&p.a, SCRIPT, "keep;\n");
+    write_before(&p.a, 20, "keep;\n");
     contact_mark(&p.a, &inbox);
     assert_int_equal(scan_mailbox(p.a.st, &inbox, false, &a), 0);
     assert_int_equal(scan_mailbox(p.b.st, &inbox, false, &b), 0);
@@ -140,7 +155,7 @@ static void test_written_meanwhile(void **state) {
     bool suspect;
 
     ops.fsync = fsync_and_write;
-    fs_write(&p.a, SCRIPT, "keep;\n");
+    write_before(&p.a, 20, "keep;\n");
     act_file(&a, "one.sieve");
     writes_left = 1;
     io_ops_set(&ops);
