@@ -88,7 +88,7 @@ pc = $(shell $(PKG_CONFIG) $(1) 2>/dev/null)
 FUSE_CFLAGS := $(call pc,--cflags fuse3)
 LIBS_mailfs := -lfuse3
 LIBS_common := -levent_openssl -levent_pthreads -levent -lssl -lcrypto -lprotobuf-c -llmdb -lconfuse \
-	       -ljson-c -linotifytools -lzstd
+	       -ljson-c -linotifytools -lzstd -lrsync
 LIBS_test := -lcmocka
 
 # --- what there is ------------------------------------------------------------------------

@@ -47,11 +47,8 @@ static int want(struct content_wants *w, const struct mailfs_id *dir, int sub, c
         w->v = v;
     }
     v = &w->v[w->n];
-    v->dir = *dir;
-    v->sub = sub;
+    *v = (struct content_want){.dir = *dir, .sub = sub, .size = size, .mtime = INT64_MAX};
     v->by_base = sub != MFP__SUB__SELF;
-    v->size = size;
-    v->mtime = INT64_MAX;
     v->name = strdup(name);
     if (!v->name)
         return -ENOMEM;
@@ -217,6 +214,15 @@ static int pin_present(struct state *st, const struct mailfs_id *dir, const Mfp_
     return r;
 }
 
+static int want_msg(struct content_wants *w, const struct mailfs_id *dir, const char *base,
+                    const Mfp__Meta *meta, const Mfp__PrepId *prep) {
+    int r = want(w, dir, MFP__SUB__CUR, base, meta ? meta->size : 0);
+
+    if (r == 0 && prep)
+        w->v[w->n - 1].prep = (struct stage_prep){prep->incarnation, prep->seq};
+    return r;
+}
+
 static int missing_msg(struct state *st, const struct mailfs_id *dir, const Mfp__OpMsg *op,
                        struct content_wants *out) {
     char key[STAGE_NAME_MAX];
@@ -230,7 +236,7 @@ static int missing_msg(struct state *st, const struct mailfs_id *dir, const Mfp_
         r = pin_present(st, dir, op, key);
     if (r != -ENOENT)
         return r;
-    return want(out, dir, MFP__SUB__CUR, op->bname, op->meta ? op->meta->size : 0);
+    return want_msg(out, dir, op->bname, op->meta, op->source ? op->source->prepared : NULL);
 }
 
 bool content_is(struct state *st, const char *key, const Mfp__FileState *now) {
@@ -457,7 +463,7 @@ static int lacks_msg(struct state *st, struct store_dir *d, const struct index *
         if (staged(st, key))
             return 0;
     }
-    int r = want(out, dir, MFP__SUB__CUR, m->bname, m->meta ? m->meta->size : 0);
+    int r = want_msg(out, dir, m->bname, m->meta, m->prepared);
     if (r == 0)
         out->v[out->n - 1].mtime = m->meta ? m->meta->mtime_ns : 0;
     return r;

@@ -8,6 +8,7 @@
 
 #include <sys/stat.h>
 
+#include "stage.h"
 #include "state.h"
 
 /* To be asked of the peer with Fetch, and staged with stage_begin_fetch() under the same names. */
@@ -18,6 +19,7 @@ struct content_want {
     bool by_base;
     uint64_t size; /* as announced; 0: unknown */
     int64_t mtime; /* likewise, nanoseconds; of a file that is no message: the latest there is */
+    struct stage_prep prep; /* the delivery it was; seq 0: not known */
 };
 
 struct content_wants {

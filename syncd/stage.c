@@ -1,9 +1,10 @@
 /*
  * stage: contents from the peer that have no name in a mailbox yet. See stage.h for the names.
  *
- * A content is complete when it has its p- or f- name; t- files are fragments, removed at a start.
- * What a journal entry refers to is kept until the entry is gone (refs). This file writes and finds
- * them; stage_publish.c gives names to what nobody committed and cleans up.
+ * A content is complete when it has its p- or f- name; before it has an h- one, and what is left of
+ * that when the link is cut is for stage_part.c. t- files are removed at a start. What a journal
+ * entry refers to is kept until the entry is gone (refs). This file writes and finds them;
+ * stage_publish.c gives names to what nobody committed and cleans up.
  *
  * Diagnostics: errors of writing, with the container.
  */
@@ -25,6 +26,7 @@
 #include "io/hash.h"
 #include "io/io.h"
 #include "io/sum.h"
+#include "stage_private.h"
 #include "state_int.h"
 #include "store.h"
 #include "util/str.h"
@@ -32,21 +34,6 @@
 #define PREP_KEY_LEN 35 /* p-, 16 digits, -, 16 digits */
 #define PREP_HEAD    (PREP_KEY_LEN + 1 + 32 + 1 + 32 + 1 + 16 + 1)
 #define PREP_TMP_MAX (MAILDIR_NAME_MAX - PREP_HEAD)
-
-struct stage_file {
-    struct state *st;
-    struct mailfs_id dir;
-    int fd; /* -1: a symbolic link */
-    uint64_t written;
-    char name[STAGE_NAME_MAX]; /* that it has: t- while it is being written, or `file` */
-    char file[STAGE_NAME_MAX];
-    char key[STAGE_NAME_MAX];
-    bool sized, has_meta;   /* sized: the name says how long it is */
-    bool direct;            /* made under its name */
-    struct io_hasher *hash; /* of a message; NULL of others */
-    uint32_t mode, uid, gid;
-    int64_t mtime_ns;
-};
 
 void stage_prep_key(uint64_t incarnation, uint64_t seq, char out[STAGE_NAME_MAX]) {
     snprintf(out, STAGE_NAME_MAX, "p-%016" PRIx64 "-%016" PRIx64, incarnation, seq);
@@ -197,6 +184,7 @@ void stage_drop_idle(struct state *st) {
         stage_item_free(st, it);
     }
     state_unlock(st);
+    stage_parts_drop(st);
 }
 
 void stage_drop_fetched(struct state *st, const struct mailfs_id *dir) {
@@ -229,7 +217,11 @@ static int load_name(void *arg, const char *name, unsigned char type) {
     struct state *st = arg;
     struct stage_item *it = ours ? item_add(st, name) : NULL;
 
+    if (str_starts(name, "h-") && stage_part_load(st, name))
+        return 0;
     if (it && is_whole(st, name, it))
+        return 0;
+    if (it && stage_part_load_prep(st, it))
         return 0;
     if (it)
         stage_item_free(st, it);
@@ -251,15 +243,24 @@ void stage_free(struct state *st) {
     HASH_ITER(hh, st->items, it, tmp) {
         stage_item_free(st, it);
     }
+    stage_parts_free(st);
 }
 
-void stage_temp_name(struct state *st, char out[STAGE_TEMP_MAX]) {
+static uint64_t next_number(struct state *st) {
     uint64_t n;
 
     state_lock(st);
     n = ++st->stage_number;
     state_unlock(st);
-    snprintf(out, STAGE_TEMP_MAX, "t-%" PRIu64, n);
+    return n;
+}
+
+void stage_temp_name(struct state *st, char out[STAGE_TEMP_MAX]) {
+    snprintf(out, STAGE_TEMP_MAX, "t-%" PRIu64, next_number(st));
+}
+
+int stage_scratch(struct state *st) {
+    return io_open_beneath(st->stage, ".", O_RDWR | O_TMPFILE, 0600);
 }
 
 /* ---- writing ----------------------------------------------------------------------- */
@@ -273,14 +274,22 @@ static struct stage_file *file_new(struct state *st, const struct mailfs_id *dir
     f->st = st;
     f->dir = *dir;
     f->fd = -1;
-    if (meta) {
-        f->has_meta = true;
-        f->mode = meta->mode & 0777;
-        f->uid = meta->uid;
-        f->gid = meta->gid;
-        f->mtime_ns = meta->mtime_ns;
-    }
+    stage_set_meta(f, meta);
     return f;
+}
+
+void stage_set_meta(struct stage_file *f, const Mfp__Meta *meta) {
+    if (!meta)
+        return;
+    f->has_meta = true;
+    f->mode = meta->mode & 0777;
+    f->uid = meta->uid;
+    f->gid = meta->gid;
+    f->mtime_ns = meta->mtime_ns;
+}
+
+void stage_name_part(struct stage_file *f) {
+    stage_part_name(next_number(f->st), f->key, f->name);
 }
 
 static int create(struct stage_file *f) {
@@ -289,7 +298,7 @@ static int create(struct stage_file *f) {
 }
 
 /* Before its last byte: a start may find it whole from then on. */
-static int set_owner(struct stage_file *f) {
+int stage_set_owner(struct stage_file *f) {
     int r = f->has_meta && geteuid() == 0 ? io_fchown(f->fd, f->uid, f->gid) : 0;
 
     return r == 0 && f->has_meta ? io_fchmod(f->fd, f->mode) : r;
@@ -309,12 +318,12 @@ static int make(struct stage_file *f, const char *symlink) {
         f->direct = r == 0;
     }
     if (r == -EEXIST) {
-        stage_temp_name(f->st, f->name);
+        stage_name_part(f);
         r = symlink ? io_symlink(symlink, f->st->stage, f->name) : create(f);
     }
     if (r < 0 || symlink)
         return r;
-    r = set_owner(f);
+    r = stage_set_owner(f);
     if (r < 0) {
         close(f->fd);
         io_unlink(f->st->stage, f->name);
@@ -361,19 +370,29 @@ int stage_begin_prep(struct state *st, const struct stage_prep *prep, const stru
     return begin(f, NULL, out);
 }
 
-int stage_begin_fetch(struct state *st, const struct mailfs_id *dir, int sub, const char *name,
-                      const Mfp__Meta *meta, const char *symlink, struct stage_file **out) {
+struct stage_file *stage_file_for(struct state *st, const struct mailfs_id *dir, int sub,
+                                  const char *name, int *err) {
     struct stage_file *f;
 
-    if (maildir_name_check(name, strlen(name), MAILDIR_NAME_COMPONENT) < 0)
-        return -EINVAL;
-    f = file_new(st, dir, meta);
+    *err = maildir_name_check(name, strlen(name), MAILDIR_NAME_COMPONENT) < 0 ? -EINVAL : -ENOMEM;
+    f = *err == -EINVAL ? NULL : file_new(st, dir, NULL);
     if (!f)
-        return -ENOMEM;
+        return NULL;
     stage_fetch_name(dir, sub, name, f->file);
     memcpy(f->key, f->file, sizeof(f->key));
     if (sub != MFP__SUB__SELF)
         f->hash = io_hasher_new();
+    return f;
+}
+
+int stage_begin_fetch(struct state *st, const struct mailfs_id *dir, int sub, const char *name,
+                      const Mfp__Meta *meta, const char *symlink, struct stage_file **out) {
+    int r;
+    struct stage_file *f = stage_file_for(st, dir, sub, name, &r);
+
+    if (!f)
+        return r;
+    stage_set_meta(f, meta);
     return begin(f, symlink && *symlink ? symlink : NULL, out);
 }
 
@@ -383,6 +402,8 @@ int stage_write(struct stage_file *f, uint64_t offset, const void *p, size_t n) 
     if (offset != f->written || (n && f->fd < 0))
         return -EINVAL;
     r = n ? io_pwrite_all(f->fd, p, n, (off_t)offset) : 0;
+    if (r == -ENOSPC && stage_parts_drop(f->st) > 0)
+        r = io_pwrite_all(f->fd, p, n, (off_t)offset);
     if (r < 0)
         return state_fail(f->st, r, &f->dir, "cannot write to the stage");
     io_hasher_add(f->hash, p, n);
@@ -396,7 +417,8 @@ void stage_abandon(struct stage_file *f) {
     if (f->fd >= 0)
         close(f->fd);
     io_hasher_free(f->hash);
-    io_unlink(f->st->stage, f->name);
+    if (*f->name)
+        io_unlink(f->st->stage, f->name);
     free(f);
 }
 

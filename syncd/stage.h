@@ -10,9 +10,11 @@
  *
  *   p-<incarnation>-<seq>-<container>-<its parent>-<size>-<tmp name>
  *   f-<container>-<hash of sub class and name>
- *   t-<number>                                        being written
+ *   h-<number>-<p-... or f-..., cut>                  being written, or the half that has come
+ *   t-<number>                                        of others, being written
  */
 
+#include "io/hash.h"
 #include "state.h"
 
 struct stage_prep {
@@ -34,6 +36,28 @@ int stage_write(struct stage_file *f, uint64_t offset, const void *p, size_t n);
  * only. f is gone, also on error. */
 int stage_commit(struct stage_file *f, bool durable);
 void stage_abandon(struct stage_file *f); /* NULL is allowed */
+
+/*
+ * The link was cut: what has come is kept, if it is worth it, for stage_resume() of this life or a
+ * later one. f is gone. NULL is allowed.
+ */
+#define STAGE_PART_MIN (1u << 20)
+void stage_keep_part(struct stage_file *f);
+
+/*
+ * As stage_begin_fetch(), with the first *have bytes there already, which have that hash: they have
+ * come as part of it, or of the delivery `prep` (seq 0: none). -ENOENT: nothing has. Reads it all.
+ */
+int stage_resume(struct state *st, const struct mailfs_id *dir, int sub, const char *name,
+                 const struct stage_prep *prep, struct stage_file **f, uint64_t *have,
+                 uint8_t sha256[IO_HASH_BYTES]);
+int stage_resume_as(struct stage_file *f, const Mfp__Meta *meta); /* NULL is allowed */
+
+/* An open file without a name in the store's file system, or -errno. */
+int stage_scratch(struct state *st);
+
+/* Room is wanted: what was kept of halves goes. How many that were. */
+unsigned stage_parts_drop(struct state *st);
 
 bool stage_has_prep(struct state *st, const struct stage_prep *prep);
 /* Aborted by its origin. Something the journal refers to stays until the entry goes. */

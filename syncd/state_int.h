@@ -50,6 +50,8 @@ struct kv_layer {
     size_t bytes;
 };
 
+#define STAGE_NAME_MAX 256 /* a name in stage/, with its NUL */
+
 /* A journal entry not yet removed: contents it holds in the stage. */
 struct jentry {
     UT_hash_handle hh;
@@ -79,6 +81,15 @@ struct stage_item {
     uint64_t size;           /* as announced; 0: not known */
     char *tmp_name;
     char key[]; /* "p-<incarnation>-<seq>" or the file's name */
+};
+
+/* The beginning of a content: stage_part.c. */
+struct stage_part {
+    UT_hash_handle hh;
+    uint64_t size;
+    time_t written;
+    char file[STAGE_NAME_MAX]; /* in stage/ */
+    char key[STAGE_NAME_MAX];
 };
 
 /* The uidlist of a container as it was last looked at: all of it is in the sent view. */
@@ -137,6 +148,7 @@ struct state {
     struct jentry *journal;
     uint64_t journal_next;
     struct stage_item *items;
+    struct stage_part *parts;
     bool stage_dirty;               /* names in stage/ not yet fsynced */
     bool stage_loose;               /* contents linked there not yet, either */
     struct stage_item *loose_items; /* prepared, and not fsynced (commit = memory, async) */
@@ -221,7 +233,6 @@ int kv_layer_write(const struct kv_layer *l, struct db_txn *txn);
 int stage_load(struct state *st); /* at open: what lies in stage/ */
 void stage_free(struct state *st);
 /* Name in stage/ of a fetched content. */
-#define STAGE_NAME_MAX 256
 void stage_fetch_name(const struct mailfs_id *dir, int sub, const char *name,
                       char out[STAGE_NAME_MAX]);
 void stage_prep_key(uint64_t incarnation, uint64_t seq, char out[STAGE_NAME_MAX]);
@@ -233,6 +244,13 @@ struct stage_item *stage_find(struct state *st, const char *key);
 void stage_item_free(struct state *st, struct stage_item *it);
 /* Links an open file into the stage under a fetched content's name. Durable after stage_sync(). */
 int stage_pin(struct state *st, int fd, const char *file);
+/* At the start, with the mutex: a half that was left. False: of no use, the file is the caller's.
+ */
+bool stage_part_load(struct state *st, const char *file);
+/* ... of a prepared content, whose item is freed if it is kept. */
+bool stage_part_load_prep(struct state *st, struct stage_item *it);
+void stage_part_name(uint64_t number, const char *key, char out[STAGE_NAME_MAX]);
+void stage_parts_free(struct state *st);
 /* Notes a content of this key. Under no lock. */
 int stage_note(struct state *st, const char *key, const char *file, bool gone);
 /* ... that has not been fsynced. */

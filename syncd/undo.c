@@ -19,6 +19,7 @@
 #include "brake.h"
 #include "mem.h"
 #include "io/io.h"
+#include "stage.h"
 #include "state_int.h"
 #include "store.h"
 #include "util/clock.h"
@@ -148,6 +149,8 @@ static void run(void *arg) {
     struct undo *u = arg;
 
     u->low = undo_disk_is_low(u->v->state);
+    if (u->low)
+        stage_parts_drop(u->v->state);
     u->passed = u->due || u->low;
     u->err = u->passed ? sweep(u, u->v->cv->keep_s, false) : 0;
     if (u->err == 0 && u->low && u->found.messages > 0)

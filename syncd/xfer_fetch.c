@@ -60,6 +60,7 @@ static void group_part_done(struct fetch_group *g, int err) {
 static void fetch_free(struct fetch *f) {
     struct fetch_group *g = f->group;
     int err = f->err;
+    fetch_forget_here(f);
     free(f->want.name);
     free(f);
     group_part_done(g, err);
@@ -74,9 +75,34 @@ static void fetch_ask(struct xfers *x, struct fetch *f) {
     fetch.sub = (Mfp__Sub)f->want.sub;
     fetch.name = f->want.name;
     fetch.by_base = f->want.by_base;
+    fetch.have = f->have;
+    if (f->have > 0)
+        fetch.have_sha256 = (ProtobufCBinaryData){sizeof f->have_sha256, f->have_sha256};
+    fetch.signature = (ProtobufCBinaryData){f->sig_len, f->sig};
     frame.m_case = MFP__FRAME__M_FETCH;
     frame.fetch = &fetch;
     peer_send_frame(x->v->peer, &frame, false); /* fails only when the connection is ending */
+}
+
+static void fetch_looked(void *arg) {
+    struct fetch *f = arg;
+    struct volume *v = f->group->x->v;
+    f->looking = false;
+    if (!f->lost) {
+        fetch_ask(v->xfers, f);
+        return;
+    }
+    f->err = -ENOTCONN;
+    fetch_free(f);
+    driver_pump(v);
+}
+
+static void fetch_begin(struct xfers *x, struct fetch *f) {
+    f->looking = fetch_may_be_here(f);
+    if (!f->looking)
+        fetch_ask(x, f);
+    else if (workq_submit(x->v->engine->io, WORKQ_NO_LANE, fetch_look_run, fetch_looked, f) != 0)
+        mem_out("work queue");
 }
 
 static void fetch_more(struct xfers *x) {
@@ -89,8 +115,14 @@ static void fetch_more(struct xfers *x) {
             DL_APPEND(x->groups, g);
         DL_APPEND(x->asked, f);
         x->n_asked++;
-        fetch_ask(x, f);
+        fetch_begin(x, f);
     }
+}
+
+void xfer_fetch_whole(struct xfers *x, struct fetch *f) {
+    fetch_forget_here(f);
+    f->whole = true;
+    fetch_ask(x, f);
 }
 
 static void gone_run(void *arg) {
@@ -121,7 +153,7 @@ void xfer_fetch_done(struct xfers *x, struct fetch *f, int err) {
 struct fetch *xfer_fetch_find(struct xfers *x, uint64_t id) {
     struct fetch *f;
     DL_FOREACH(x->asked, f) {
-        if (f->id == id)
+        if (f->id == id && id != 0)
             return f;
     }
     return NULL;
@@ -138,6 +170,7 @@ static void nothing_to_do(void *arg) {
 static void fetch_add(struct xfers *x, struct fetch_group *g, struct content_want *want) {
     struct fetch *f = mem_new(sizeof *f);
     f->group = g;
+    f->older = -1;
     f->want = *want;
     want->name = NULL;
     x->counts.wanted++;
@@ -168,7 +201,9 @@ static void fail_all(struct fetch *list) {
         struct fetch *f = list;
         DL_DELETE(list, f);
         f->err = -ENOTCONN;
-        fetch_free(f);
+        f->lost = true;
+        if (!f->looking) /* else the worker has it */
+            fetch_free(f);
     }
 }
 

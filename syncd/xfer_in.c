@@ -13,6 +13,8 @@
 
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
 
 #include <utlist.h>
 
@@ -46,7 +48,14 @@ static void in_free(struct xfer_in *in) {
     DL_DELETE(x->in, in);
     chunks_free(x, &in->chunks);
     chunks_free(x, &in->work);
-    stage_abandon(in->file);
+    if (in->keep && in->err == 0)
+        stage_keep_part(in->file);
+    else
+        stage_abandon(in->file);
+    if (in->older >= 0)
+        close(in->older);
+    if (in->scratch >= 0)
+        close(in->scratch);
     if (in->meta != NULL)
         mfp__meta__free_unpacked(in->meta, NULL);
     free(in->symlink);
@@ -79,6 +88,17 @@ static int in_begin(struct xfer_in *in) {
     struct stage_prep prep = {in->prep.incarnation, in->prep.seq};
     if (in->kind == MFP__BODY__KIND__PREPARE)
         return stage_begin_prep(st, &prep, &in->dir, in->name, in->meta, &in->file);
+    int r = in->resumes ? stage_resume_as(in->file, in->meta) : -ENOENT;
+    if (r == 0)
+        return 0;
+    stage_abandon(in->file); /* the peer sends all of it */
+    if (in->resumes)
+        return r;
+    in->file = NULL;
+    if (in->delta) {
+        in->scratch = stage_scratch(st);
+        return in->scratch < 0 ? in->scratch : 0;
+    }
     return stage_begin_fetch(st, &in->dir, in->sub, in->name, in->meta, in->symlink, &in->file);
 }
 
@@ -93,8 +113,11 @@ static void in_run(void *arg) {
     }
     DL_FOREACH(in->work, c) {
         if (in->err == 0)
-            in->err = stage_write(in->file, c->offset, c->data, c->len);
+            in->err = in->delta ? xfer_delta_write(in, c)
+                                : stage_write(in->file, c->offset, c->data, c->len);
     }
+    if (in->work_end && in->err == 0 && in->delta)
+        in->err = xfer_delta_end(in);
     if (in->work_end && in->err == 0) {
         in->err = stage_commit(in->file, in->durable);
         in->file = NULL;
@@ -109,17 +132,24 @@ static void in_finish(struct xfer_in *in) {
     struct replica_prep prep = in->prep;
     int err = in->dead && !in->work_end ? -ENOTCONN : in->err;
     struct fetch *fetch = in->fetch;
-    bool prepare = in->kind == MFP__BODY__KIND__PREPARE, drop = in->drop;
+    bool prepare = in->kind == MFP__BODY__KIND__PREPARE, drop = in->drop, delta = in->delta;
     in_free(in);
     if (drop)
         driver_drop_prep(v, prep);
     if (prepare) {
         replica_content_durable(v->machine, volume_now(), prep, err);
         journaler_wake(v->journaler);
+    } else if (fetch != NULL && delta && err != 0) {
+        xfer_fetch_whole(v->xfers, fetch);
     } else if (fetch != NULL) {
         xfer_fetch_done(v->xfers, fetch, err);
     }
     driver_pump(v);
+}
+
+/* What came before the connection ended is written still, to go on from there. */
+static bool in_writes_on(const struct xfer_in *in) {
+    return in->keep && in->chunks != NULL && in->err == 0;
 }
 
 static void in_done(void *arg) {
@@ -128,7 +158,7 @@ static void in_done(void *arg) {
     if (in->kind == MFP__BODY__KIND__FETCH)
         in->x->fetch_progress++;
     chunks_free(in->x, &in->work);
-    if (in->work_end || in->dead)
+    if (in->work_end || (in->dead && !in_writes_on(in)))
         in_finish(in);
     else if (in->chunks != NULL || in->end)
         in_submit(in);
@@ -152,6 +182,7 @@ static struct xfer_in *in_new(struct xfers *x, Mfp__Body__Kind kind, uint64_t id
     in->x = x;
     in->kind = kind;
     in->id = id;
+    in->older = in->scratch = -1;
     in->durable = kind == MFP__BODY__KIND__FETCH || x->v->cv->commit == CONF_COMMIT_DISK;
     DL_APPEND(x->in, in);
     return in;
@@ -160,7 +191,11 @@ static struct xfer_in *in_new(struct xfers *x, Mfp__Body__Kind kind, uint64_t id
 static void in_kill(struct xfer_in *in) {
     in->dead = true;
     in->fetch = NULL;
-    if (!in->working)
+    if (in->working)
+        return;
+    if (in_writes_on(in))
+        in_submit(in);
+    else
         in_finish(in);
 }
 
@@ -175,6 +210,20 @@ void xfer_receive_prepare(struct xfers *x, const Mfp__Prepare *prepare) {
     wire_id(&prepare->dir, &in->dir);
 }
 
+/* What is here of it goes over to what comes. */
+static void in_take_here(struct xfer_in *in, struct fetch *f, const Mfp__Body *body) {
+    in->file = f->part;
+    f->part = NULL;
+    in->resumes = in->file != NULL && body->offset == f->have && !body->delta;
+    in->received = in->resumes ? f->have : 0;
+    in->delta = body->delta;
+    if (!in->delta)
+        return;
+    in->older = f->older;
+    f->older = -1;
+    memcpy(in->sha256, body->sha256.data, sizeof in->sha256);
+}
+
 static struct xfer_in *in_of_fetch(struct xfers *x, const Mfp__Body *body) {
     struct fetch *f = xfer_fetch_find(x, body->id);
     if (f == NULL)
@@ -187,7 +236,14 @@ static struct xfer_in *in_of_fetch(struct xfers *x, const Mfp__Body *body) {
     in->meta = meta_copy(body->meta);
     if (body->symlink[0] != '\0')
         in->symlink = mem_strdup(body->symlink);
+    in_take_here(in, f, body);
     return in;
+}
+
+/* One that nobody asked for. */
+static bool bad_delta(struct xfers *x, const Mfp__Body *body) {
+    const struct fetch *f = body->delta ? xfer_fetch_find(x, body->id) : NULL;
+    return f != NULL && f->older < 0;
 }
 
 static void in_append(struct xfer_in *in, Mfp__Body *body) {
@@ -200,6 +256,7 @@ static void in_append(struct xfer_in *in, Mfp__Body *body) {
     c->data = body->data.data;
     body->data = (ProtobufCBinaryData){0, NULL};
     x->in_bytes += c->len;
+    in->received += c->len;
     DL_APPEND(in->chunks, c);
     if (!x->paused && x->in_bytes > XFER_IN_MAX) {
         x->paused = true;
@@ -225,6 +282,8 @@ int xfer_receive_body(struct xfers *x, Mfp__Body *body) {
     if (r != 0)
         return r;
     struct xfer_in *in = in_find(x, body->kind, body->id);
+    if (in == NULL && bad_delta(x, body))
+        return -EPROTO;
     if (in == NULL && body->kind == MFP__BODY__KIND__FETCH)
         in = in_of_fetch(x, body);
     if (in == NULL || in->end)
@@ -270,7 +329,9 @@ static struct xfer_in *in_lost(struct xfers *x) {
 
 void xfer_in_disconnected(struct xfers *x) {
     struct xfer_in *in;
-    while ((in = in_lost(x)) != NULL) /* from the start each time: one may end others */
+    while ((in = in_lost(x)) != NULL) { /* from the start each time: one may end others */
+        in->keep = !in->delta && in->received >= STAGE_PART_MIN;
         in_kill(in);
+    }
     x->paused = false;
 }

@@ -64,12 +64,13 @@ static void out_progress(struct xfers *x, const struct xfer_out *o) {
         replica_progress(x->v->machine, volume_now(), l->req);
 }
 
-static void hash_begin(struct xfer_out *o) {
+void xfer_out_hash(struct xfer_out *o, struct io_hasher *so_far) {
     struct stat sb;
     if (o->fd < 0 || fstat(o->fd, &sb) != 0 || !S_ISREG(sb.st_mode))
         return;
     o->mtime = sb.st_mtim;
-    o->hash = io_hasher_new();
+    o->hash = so_far != NULL ? so_far : io_hasher_new();
+    o->hashed = o->offset;
     /* One that is just being delivered has no checksum that counts. */
     o->has_sum = o->kind == MFP__BODY__KIND__FETCH && io_sum_get(o->fd, &o->sum) == 0;
 }
@@ -157,6 +158,9 @@ static void out_fill(struct xfers *x, struct xfer_out *o, Mfp__Body *body, uint8
     body->meta = (Mfp__Meta *)(uintptr_t)&o->meta;
     if (o->symlink != NULL)
         body->symlink = o->symlink;
+    body->delta = o->delta;
+    if (o->delta)
+        body->sha256 = (ProtobufCBinaryData){sizeof o->sha256, o->sha256};
 }
 
 /* Sends one part. 1: it was the last. */
@@ -217,7 +221,7 @@ void xfer_paced(int fd, short what, void *arg) {
     xfer_writable(arg);
 }
 
-static struct xfer_out *out_new(struct xfers *x, Mfp__Body__Kind kind, uint64_t id) {
+struct xfer_out *xfer_out_new(struct xfers *x, Mfp__Body__Kind kind, uint64_t id) {
     struct xfer_out *o = mem_new(sizeof *o);
     o->kind = kind;
     o->id = id;
@@ -230,12 +234,12 @@ static struct xfer_out *out_new(struct xfers *x, Mfp__Body__Kind kind, uint64_t 
 void xfer_send_prepared(struct xfers *x, const struct replica_prep *prep,
                         struct replica_payload *file) {
     struct load *l = load_of(file);
-    struct xfer_out *o = out_new(x, MFP__BODY__KIND__PREPARE, prep->seq);
+    struct xfer_out *o = xfer_out_new(x, MFP__BODY__KIND__PREPARE, prep->seq);
     o->prep = *prep;
     o->file = replica_payload_ref(file);
     o->fd = l->fd;
     o->size = l->size;
-    hash_begin(o);
+    xfer_out_hash(o, NULL);
     xfer_writable(x);
 }
 
@@ -245,80 +249,6 @@ void xfer_send_aborted(struct xfers *x, const struct replica_prep *prep) {
         if (o->file != NULL && o->prep.seq == prep->seq && o->prep.incarnation == prep->incarnation)
             out_free(x, o);
     }
-}
-
-/* ---- for the peer's Fetch ---------------------------------------------------------- */
-
-struct serve {
-    struct xfers *x;
-    uint64_t epoch, id;
-    struct mailfs_id dir;
-    int sub;
-    char *name;
-    bool by_base;
-    int err, fd;
-    struct stat sb;
-    char *link;
-};
-
-static void serve_run(void *arg) {
-    struct serve *s = arg;
-    s->err = content_open(s->x->v->state, &s->dir, s->sub, s->name, s->by_base, &s->fd, &s->sb,
-                          &s->link);
-}
-
-static void serve_meta(Mfp__Meta *m, const struct stat *sb) {
-    m->mode = sb->st_mode;
-    m->uid = sb->st_uid;
-    m->gid = sb->st_gid;
-    m->mtime_ns = (int64_t)sb->st_mtim.tv_sec * 1000000000 + sb->st_mtim.tv_nsec;
-    m->size = (uint64_t)sb->st_size;
-}
-
-static void serve_send(struct serve *s) {
-    struct xfer_out *o = out_new(s->x, MFP__BODY__KIND__FETCH, s->id);
-    o->err = s->err;
-    o->dir = s->dir;
-    if (s->err == 0) {
-        o->fd = s->fd;
-        o->symlink = s->link;
-        o->size = s->fd >= 0 ? (uint64_t)s->sb.st_size : 0;
-        serve_meta(&o->meta, &s->sb);
-        o->name = mem_strdup(s->name);
-        if (s->sub != MFP__SUB__SELF)
-            hash_begin(o);
-    }
-    xfer_writable(s->x);
-}
-
-static void serve_done(void *arg) {
-    struct serve *s = arg;
-    if (s->epoch == s->x->epoch) {
-        serve_send(s);
-    } else if (s->err == 0) {
-        if (s->fd >= 0)
-            close(s->fd);
-        free(s->link);
-    }
-    free(s->name);
-    free(s);
-}
-
-int xfer_receive_fetch(struct xfers *x, const Mfp__Fetch *fetch) {
-    if (x->n_served >= XFER_SERVED_MAX)
-        return -EPROTO;
-    struct serve *s = mem_new(sizeof *s);
-    x->n_served++;
-    s->x = x;
-    s->epoch = x->epoch;
-    s->id = fetch->xfer;
-    s->sub = (int)fetch->sub;
-    s->by_base = fetch->by_base;
-    s->fd = -1;
-    s->name = mem_strdup(fetch->name);
-    wire_id(&fetch->dir, &s->dir);
-    jobs_run(x->v->jobs, &s->dir, serve_run, serve_done, s);
-    return 0;
 }
 
 void xfer_out_disconnected(struct xfers *x) {

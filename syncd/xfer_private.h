@@ -1,7 +1,7 @@
 #ifndef SYNCD_XFER_PRIVATE_H
 #define SYNCD_XFER_PRIVATE_H
 
-/* What xfer_out.c, xfer_in.c and xfer_fetch.c share. Nobody else includes this. */
+/* What the files xfer_*.c share. Nobody else includes this. */
 
 #include "io/sum.h"
 #include "pace.h"
@@ -22,6 +22,8 @@ struct xfer_out {
     int err;        /* FETCH: nothing but this is sent */
     Mfp__Meta meta; /* FETCH: with the first part */
     char *symlink;  /* FETCH; or NULL */
+    bool delta;     /* FETCH: fd is the difference, from the peer's version to one with this hash */
+    uint8_t sha256[IO_HASH_BYTES];
     /* of a message: what goes is hashed; at the end it fits its checksum, or becomes it */
     struct io_hasher *hash;
     uint64_t hashed; /* so many bytes */
@@ -55,14 +57,21 @@ struct xfer_in {
     Mfp__Meta *meta;
     char *symlink;
     struct xfer_chunk *chunks; /* received, for the next job */
+    uint64_t received;         /* bytes, with what was here */
     bool end, dead, working, begun;
     bool drop;    /* aborted when it was all here: dropped when it is staged */
+    bool keep;    /* dead, but what has come may be of use (stage_keep_part) */
+    bool resumes; /* FETCH: `file` has the beginning; else it is of no use */
+    bool delta;   /* FETCH: what comes is the difference to `older` */
     int peer_err; /* the peer could not read it */
     struct fetch *fetch;
     /* the worker's */
     struct xfer_chunk *work;
     bool work_end, durable;
     struct stage_file *file;
+    int older, scratch; /* delta: descriptors; -1 */
+    uint64_t scratched;
+    uint8_t sha256[IO_HASH_BYTES];
     int err;
 };
 
@@ -83,6 +92,16 @@ struct fetch {
     struct content_want want;
     uint64_t id; /* asked under this number; 0: not asked yet */
     int err;
+    /* what of it is here (xfer_here.c) */
+    bool looking;            /* a worker is */
+    bool lost;               /* the connection has ended meanwhile */
+    bool whole;              /* not again: the difference did not make it */
+    struct stage_file *part; /* its beginning, or NULL */
+    uint64_t have;
+    uint8_t have_sha256[IO_HASH_BYTES];
+    int older;    /* an older version, or -1, */
+    uint8_t *sig; /* and its signature */
+    size_t sig_len;
 };
 
 struct xfers {
@@ -105,6 +124,20 @@ struct xfers {
 
 /* A fetched content is staged, or has failed. */
 void xfer_fetch_done(struct xfers *x, struct fetch *f, int err);
+/* The difference to what is here does not make it: asks once more, for all of it. */
+void xfer_fetch_whole(struct xfers *x, struct fetch *f);
+
+/* xfer_here.c: is it worth a look in a worker, what of it is here? */
+bool fetch_may_be_here(const struct fetch *f);
+void fetch_look_run(void *arg); /* the worker's; arg is the fetch */
+void fetch_forget_here(struct fetch *f);
+/* The parts of a difference, and then the file: a worker's. */
+int xfer_delta_write(struct xfer_in *in, const struct xfer_chunk *c);
+int xfer_delta_end(struct xfer_in *in);
+
+struct xfer_out *xfer_out_new(struct xfers *x, Mfp__Body__Kind kind, uint64_t id);
+/* What goes is hashed; so far: taken over, of what went before, or NULL. */
+void xfer_out_hash(struct xfer_out *o, struct io_hasher *so_far);
 struct fetch *xfer_fetch_find(struct xfers *x, uint64_t id);
 void xfer_fetch_disconnected(struct xfers *x);
 void xfer_paced(int fd, short what, void *arg); /* xfer_out.c: there may be bandwidth again */

@@ -61,7 +61,7 @@ static void check_own(struct adopt *a, const char *link, const char *part,
 }
 
 static bool is_content(const char *name) {
-    return !str_starts(name, "t-"); /* those are fragments */
+    return !str_starts(name, "t-") && !str_starts(name, "h-"); /* those are fragments */
 }
 
 static bool is_any(const char *name) {

@@ -72,6 +72,16 @@ void io_hasher_add(struct io_hasher *h, const void *p, size_t n) {
         h->err = -ENOMEM;
 }
 
+int io_hasher_so_far(const struct io_hasher *h, uint8_t out[IO_HASH_BYTES]) {
+    EVP_MD_CTX *copy = h && h->err == 0 ? EVP_MD_CTX_new() : NULL;
+    int r = -ENOMEM;
+
+    if (copy && EVP_MD_CTX_copy_ex(copy, h->ctx) == 1 && EVP_DigestFinal_ex(copy, out, NULL) == 1)
+        r = 0;
+    EVP_MD_CTX_free(copy);
+    return r;
+}
+
 int io_hasher_end(struct io_hasher *h, uint8_t out[IO_HASH_BYTES]) {
     int r = h ? h->err : -ENOMEM;
 

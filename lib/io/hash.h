@@ -17,8 +17,9 @@ int io_hash_fd(int fd, uint8_t out[IO_HASH_BYTES]);
  * _add() the end gives -ENOMEM. */
 struct io_hasher;
 struct io_hasher *io_hasher_new(void);
-void io_hasher_add(struct io_hasher *h, const void *p, size_t n);   /* NULL is allowed */
-int io_hasher_end(struct io_hasher *h, uint8_t out[IO_HASH_BYTES]); /* frees it */
-void io_hasher_free(struct io_hasher *h);                           /* NULL is allowed */
+void io_hasher_add(struct io_hasher *h, const void *p, size_t n);            /* NULL is allowed */
+int io_hasher_so_far(const struct io_hasher *h, uint8_t out[IO_HASH_BYTES]); /* and goes on */
+int io_hasher_end(struct io_hasher *h, uint8_t out[IO_HASH_BYTES]);          /* frees it */
+void io_hasher_free(struct io_hasher *h);                                    /* NULL is allowed */
 
 #endif

@@ -264,12 +264,17 @@ static int check_body(const Mfp__Body *b, const char **why) {
     REQUIRE((unsigned)b->kind <= MFP__BODY__KIND__FETCH, "an unknown kind of body");
     REQUIRE(strlen(b->symlink) < SYMLINK_MAX, "a symbolic link that is too long");
     REQUIRE(b->packed <= WIRE_PACK_MAX, "a part that becomes too large");
+    CHECK(check_digest(&b->sha256, why));
+    REQUIRE(!b->delta || b->sha256.len == DIGEST_BYTES, "a delta of nobody knows what");
     return 0;
 }
 
 static int check_fetch(const Mfp__Fetch *f, const char **why) {
     CHECK(check_sub(f->sub, why));
     CHECK(check_id(&f->dir, why));
+    CHECK(check_digest(&f->have_sha256, why));
+    REQUIRE(f->have == 0 || f->have_sha256.len == DIGEST_BYTES, "a part without its hash");
+    REQUIRE(f->signature.len <= WIRE_SIGNATURE_MAX, "a signature that is too long");
     return check_file_name(f->name, why);
 }
 

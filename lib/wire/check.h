@@ -16,6 +16,8 @@
 #include "util/id.h"
 #include "wire/peer.pb-c.h"
 
+#define WIRE_SIGNATURE_MAX (512u * 1024u) /* of a file, in a Fetch */
+
 /* 0, or -EPROTO and in *why (static) what is wrong. */
 int wire_check_frame(const Mfp__Frame *frame, const char **why);
 

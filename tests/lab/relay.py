@@ -14,18 +14,21 @@ CHUNK = 32768
 
 
 class Relay:
-    """rate: bytes a second from a to b (None: as they come). swallow: what comes goes nowhere."""
+    """rate: bytes a second from a to b (None: as they come). swallow: what comes goes nowhere.
+
+    forwarded, returned: bytes that went from a to b, and back. cut(): ends the connections there are.
+    """
 
     def __init__(self, pair):
         self.a, self.b = pair.a, pair.b
         self.rate, self.swallow = None, False
-        self.halt, self.forwarded = threading.Event(), 0
+        self.halt, self.forwarded, self.returned = threading.Event(), 0, 0
         with net.entered(self.a.space.name):
             self.listener = socket.create_server((self.a.address, PORT))
         # little in the kernel, or it would be the kernel's buffers that are filled
         self.listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, CHUNK)
         self.listener.settimeout(0.1)
-        self.ends = []
+        self.ends, self.socks = [], []
         self.thread = util.Thread(self.accept)
 
     def accept(self):
@@ -41,6 +44,7 @@ class Relay:
                     near.close()
                     continue
             far.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, CHUNK)
+            self.socks += [near, far]
             self.ends += [util.Thread(self.forward, near, far, True),
                           util.Thread(self.forward, far, near, False)]
 
@@ -55,6 +59,8 @@ class Relay:
                 if self.swallow:
                     continue
                 to.sendall(data)
+                if not limited:
+                    self.returned += len(data)
                 if limited:
                     self.forwarded += len(data)
                     if self.rate:
@@ -66,6 +72,14 @@ class Relay:
                 sock.shutdown(socket.SHUT_RDWR)
             except OSError:
                 pass
+
+    def cut(self):
+        for sock in self.socks:
+            try:
+                sock.shutdown(socket.SHUT_RDWR)
+            except OSError:
+                pass
+        self.socks = []
 
     def end(self):
         self.halt.set()

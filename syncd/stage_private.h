@@ -1,0 +1,36 @@
+#ifndef SYNCD_STAGE_PRIVATE_H
+#define SYNCD_STAGE_PRIVATE_H
+
+/* What stage.c and stage_part.c share. Nobody else includes this. */
+
+#include "io/hash.h"
+#include "stage.h"
+#include "state_int.h"
+
+struct stage_file {
+    struct state *st;
+    struct mailfs_id dir;
+    int fd; /* -1: a symbolic link */
+    uint64_t written;
+    char name[STAGE_NAME_MAX]; /* that it has: h- while it is being written, or `file` */
+    char file[STAGE_NAME_MAX];
+    char key[STAGE_NAME_MAX];
+    bool sized, has_meta;   /* sized: the name says how long it is */
+    bool direct;            /* made under its name */
+    struct io_hasher *hash; /* of a message; NULL of others */
+    uint32_t mode, uid, gid;
+    int64_t mtime_ns;
+};
+
+/* For what is fetched: its names; nothing is made. NULL: no memory, or a name that may not be
+ * (*err). */
+struct stage_file *stage_file_for(struct state *st, const struct mailfs_id *dir, int sub,
+                                  const char *name, int *err);
+
+/* While it is being written: h-<number>-<key>. */
+void stage_name_part(struct stage_file *f);
+void stage_set_meta(struct stage_file *f, const Mfp__Meta *meta); /* NULL is allowed */
+/* Before its last byte. */
+int stage_set_owner(struct stage_file *f);
+
+#endif

@@ -1,0 +1,209 @@
+/*
+ * xfer_serve - contents that the peer asks for
+ *
+ * They are opened in their container's lane. If the peer has something of one, another worker reads
+ * as much of it before anything is sent: is it the beginning of what is here, or what is the
+ * difference? If neither can be said, all of it goes.
+ *
+ * Diagnostics: none; what cannot be read is told by xfer_out.c.
+ */
+#include "xfer.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "delta.h"
+#include "mem.h"
+#include "volume.h"
+#include "wire/check.h"
+#include "xfer_private.h"
+
+struct serve {
+    struct xfers *x;
+    uint64_t epoch, id;
+    struct mailfs_id dir;
+    int sub;
+    char *name;
+    bool by_base;
+    int err, fd;
+    struct stat sb;
+    char *link;
+    /* what the peer has */
+    uint64_t have;
+    uint8_t have_sha256[IO_HASH_BYTES];
+    uint8_t *sig;
+    size_t sig_len;
+    /* what that is good for */
+    uint64_t from;          /* begin there, */
+    struct io_hasher *hash; /* with this of what is before */
+    int delta;              /* or send this file; -1 */
+    uint64_t delta_size;
+    uint8_t sha256[IO_HASH_BYTES];
+};
+
+static void serve_run(void *arg) {
+    struct serve *s = arg;
+    s->err = content_open(s->x->v->state, &s->dir, s->sub, s->name, s->by_base, &s->fd, &s->sb,
+                          &s->link);
+}
+
+/* ---- what the peer has ------------------------------------------------------------- */
+
+static bool hash_first(int fd, uint64_t size, struct io_hasher *h) {
+    size_t most = 256u << 10;
+    uint8_t *buf = mem_new(most);
+    uint64_t at = 0;
+    while (at < size) {
+        ssize_t n = pread(fd, buf, size - at < most ? (size_t)(size - at) : most, (off_t)at);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n <= 0)
+            break;
+        io_hasher_add(h, buf, (size_t)n);
+        at += (uint64_t)n;
+    }
+    free(buf);
+    return at == size;
+}
+
+static void resume_run(struct serve *s) {
+    uint8_t sha256[IO_HASH_BYTES];
+    if (s->have > (uint64_t)s->sb.st_size)
+        return;
+    s->hash = io_hasher_new();
+    if (hash_first(s->fd, s->have, s->hash) && io_hasher_so_far(s->hash, sha256) == 0 &&
+        memcmp(sha256, s->have_sha256, sizeof sha256) == 0) {
+        s->from = s->have;
+        return;
+    }
+    io_hasher_free(s->hash);
+    s->hash = NULL;
+}
+
+/* The difference, if it is shorter by a quarter at least. */
+static void delta_run(struct serve *s) {
+    uint64_t size = (uint64_t)s->sb.st_size;
+    if (size < DELTA_FILE_MIN)
+        return;
+    s->delta = stage_scratch(s->x->v->state);
+    if (s->delta < 0)
+        return;
+    if (delta_make(s->sig, s->sig_len, s->fd, s->delta, size / 4 * 3, &s->delta_size, s->sha256) ==
+        0)
+        return;
+    close(s->delta);
+    s->delta = -1;
+}
+
+static void compare_run(void *arg) {
+    struct serve *s = arg;
+    if (s->have > 0)
+        resume_run(s);
+    else
+        delta_run(s);
+}
+
+static bool peer_has_something(const struct serve *s) {
+    return s->err == 0 && s->fd >= 0 &&
+           (s->have > 0 || (s->sig_len > 0 && s->sub == MFP__SUB__SELF));
+}
+
+/* ---- sending ----------------------------------------------------------------------- */
+
+static void serve_meta(Mfp__Meta *m, const struct stat *sb) {
+    m->mode = sb->st_mode;
+    m->uid = sb->st_uid;
+    m->gid = sb->st_gid;
+    m->mtime_ns = (int64_t)sb->st_mtim.tv_sec * 1000000000 + sb->st_mtim.tv_nsec;
+    m->size = (uint64_t)sb->st_size;
+}
+
+static void send_delta(struct serve *s, struct xfer_out *o) {
+    close(o->fd);
+    o->fd = s->delta;
+    s->delta = -1;
+    o->size = s->delta_size;
+    o->delta = true;
+    memcpy(o->sha256, s->sha256, sizeof o->sha256);
+}
+
+/* What s has goes over to what is sent. */
+static void send_content(struct serve *s, struct xfer_out *o) {
+    o->fd = s->fd;
+    s->fd = -1;
+    o->symlink = s->link;
+    s->link = NULL;
+    o->size = o->fd >= 0 ? (uint64_t)s->sb.st_size : 0;
+    o->offset = s->from;
+    serve_meta(&o->meta, &s->sb);
+    o->name = mem_strdup(s->name);
+    if (s->delta >= 0) {
+        send_delta(s, o);
+    } else if (s->sub != MFP__SUB__SELF) {
+        xfer_out_hash(o, s->hash);
+        s->hash = NULL;
+        o->mtime = s->sb.st_mtim; /* some has been read since then */
+    }
+}
+
+static void serve_send(struct serve *s) {
+    struct xfer_out *o = xfer_out_new(s->x, MFP__BODY__KIND__FETCH, s->id);
+    o->err = s->err;
+    o->dir = s->dir;
+    if (s->err == 0)
+        send_content(s, o);
+    xfer_writable(s->x);
+}
+
+static void serve_free(struct serve *s) {
+    if (s->fd >= 0)
+        close(s->fd);
+    if (s->delta >= 0)
+        close(s->delta);
+    io_hasher_free(s->hash);
+    free(s->link);
+    free(s->sig);
+    free(s->name);
+    free(s);
+}
+
+static void serve_done(void *arg) {
+    struct serve *s = arg;
+    if (s->epoch == s->x->epoch)
+        serve_send(s);
+    serve_free(s);
+}
+
+static void opened(void *arg) {
+    struct serve *s = arg;
+    if (s->epoch != s->x->epoch || !peer_has_something(s))
+        serve_done(s);
+    else if (workq_submit(s->x->v->engine->io, WORKQ_NO_LANE, compare_run, serve_done, s) != 0)
+        mem_out("work queue");
+}
+
+int xfer_receive_fetch(struct xfers *x, const Mfp__Fetch *fetch) {
+    if (x->n_served >= XFER_SERVED_MAX)
+        return -EPROTO;
+    struct serve *s = mem_new(sizeof *s);
+    x->n_served++;
+    s->x = x;
+    s->epoch = x->epoch;
+    s->id = fetch->xfer;
+    s->sub = (int)fetch->sub;
+    s->by_base = fetch->by_base;
+    s->fd = s->delta = -1;
+    s->name = mem_strdup(fetch->name);
+    s->have = fetch->have;
+    if (s->have > 0)
+        memcpy(s->have_sha256, fetch->have_sha256.data, sizeof s->have_sha256);
+    s->sig_len = fetch->signature.len;
+    if (s->sig_len > 0)
+        s->sig = mem_copy(fetch->signature.data, s->sig_len);
+    wire_id(&fetch->dir, &s->dir);
+    jobs_run(x->v->jobs, &s->dir, serve_run, opened, s);
+    return 0;
+}
