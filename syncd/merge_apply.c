@@ -452,6 +452,8 @@ static int base_item(struct merge_run *m, const struct merge_item *it) {
     if (r < 0 && r != -ENOENT)
         return r;
     pending_del(m->a.st, &m->a.dir, it->name);
+    if (mine)
+        pending_del(m->a.st, &m->a.dir, mine->bname);
     base_prep_put(m->a.st, BASE_PROPOSED, &m->a.dir, mine ? mine->bname : it->name, NULL);
     if (!it->present) {
         b.sub = MFP__SUB__SELF;

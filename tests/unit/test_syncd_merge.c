@@ -504,10 +504,14 @@ static void published(struct acts *a) {
 
 /* It is one message. */
 static void test_published(void **state) {
+    struct pending_totals left;
     struct acts a = {.n = 0};
 
     published(&a);
+    assert_int_equal(pending_rescan(p.b.st, &inbox), 0);
     contact();
+    pending_totals(p.b.st, &left);
+    assert_int_equal(left.messages, 0);
     assert_false(fs_there(&p.a, "u/new/9.tmp"));
     assert_false(fs_there(&p.b, "u/new/9.tmp"));
     assert_true(fs_there(&p.b, "u/new/9.M9.a"));
