@@ -11,6 +11,54 @@ bool brake_trips(unsigned percent, uint64_t removed, uint64_t present) {
     return removed * 100 > percent * (removed + present);
 }
 
+/* Up to the minute of `now`: what is older than the window is forgotten. */
+static void window_go_on(struct brake_window *w, int64_t now) {
+    int64_t minute = now / 60;
+
+    if (minute - w->minute >= BRAKE_MINUTES)
+        memset(w->n, 0, sizeof w->n);
+    else
+        for (int64_t m = w->minute + 1; m <= minute; m++)
+            w->n[m % BRAKE_MINUTES] = 0;
+    if (minute > w->minute)
+        w->minute = minute;
+}
+
+void brake_window_add(struct brake_window *w, int64_t at, uint32_t n) {
+    uint32_t *slot;
+
+    window_go_on(w, at);
+    slot = &w->n[w->minute % BRAKE_MINUTES];
+    *slot = *slot > UINT32_MAX - n ? UINT32_MAX : *slot + n;
+}
+
+uint64_t brake_window_sum(struct brake_window *w, int64_t now, int64_t *since) {
+    uint64_t sum = 0;
+
+    window_go_on(w, now);
+    for (int64_t m = w->minute - BRAKE_MINUTES + 1; m <= w->minute; m++) {
+        uint32_t n = m >= 0 ? w->n[m % BRAKE_MINUTES] : 0;
+        if (sum == 0 && n > 0)
+            *since = m * 60;
+        sum += n;
+    }
+    return sum;
+}
+
+size_t brake_most_at_once(const int64_t *times, size_t n, int64_t *since) {
+    size_t most = 0, first = 0;
+
+    for (size_t i = 0; i < n; i++) {
+        while (times[i] - times[first] >= BRAKE_WINDOW_S)
+            first++;
+        if (i + 1 - first > most) {
+            most = i + 1 - first;
+            *since = times[first];
+        }
+    }
+    return most;
+}
+
 static bool is_among(const char *path, size_t len, const char *const *paths, size_t n) {
     size_t low = 0, high = n;
     while (low < high) {

@@ -15,6 +15,20 @@
 /* Of removed + present messages, `removed` went within the window. percent 0: never. */
 bool brake_trips(unsigned percent, uint64_t removed, uint64_t present);
 
+/* What went within the window, by the minute. Zeroed: nothing. Times are seconds of the wall clock;
+ * one that goes back counts as the latest there was. */
+#define BRAKE_MINUTES (BRAKE_WINDOW_S / 60)
+struct brake_window {
+    int64_t minute; /* the latest */
+    uint32_t n[BRAKE_MINUTES];
+};
+void brake_window_add(struct brake_window *w, int64_t at, uint32_t n);
+/* *since: the minute in which the first of them went. */
+uint64_t brake_window_sum(struct brake_window *w, int64_t now, int64_t *since);
+
+/* Of n times, ascending, the most that lie within one window; *since: the first of these. */
+size_t brake_most_at_once(const int64_t *times, size_t n, int64_t *since);
+
 /*
  * What belongs together: the topmost mailbox above (or at) one, a user's INBOX as a rule. paths: of
  * all n mailboxes of which something was removed, below the store; is_mailbox tells of others. The

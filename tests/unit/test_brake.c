@@ -19,6 +19,45 @@ static void when(void **state) {
     assert_true(brake_trips(1, 1000000000, 1000000000));
 }
 
+/* Whoever removes a little every hour is asked nothing; a burst is seen wherever the hour begins.
+ */
+static void within_an_hour(void **state) {
+    struct brake_window w = {0};
+    int64_t since = 0, t = 1700000000;
+
+    assert_int_equal(brake_window_sum(&w, t, &since), 0);
+    brake_window_add(&w, t, 60);
+    brake_window_add(&w, t + 1800, 50);
+    assert_int_equal(brake_window_sum(&w, t + 1800, &since), 110);
+    assert_int_equal(since, t / 60 * 60);
+    assert_int_equal(brake_window_sum(&w, t + 3660, &since), 50);
+    assert_int_equal(since, (t + 1800) / 60 * 60);
+    brake_window_add(&w, t - 86400, 7); /* the clock was put back */
+    assert_int_equal(brake_window_sum(&w, t, &since), 57);
+    assert_int_equal(brake_window_sum(&w, t + 3660 + 3600, &since), 0);
+    brake_window_add(&w, t + 1000000, UINT32_MAX);
+    brake_window_add(&w, t + 1000000, 1);
+    assert_int_equal(brake_window_sum(&w, t + 1000000, &since), UINT32_MAX);
+    for (int64_t at = t + 2000000; at < t + 2000000 + 7200; at += 60)
+        brake_window_add(&w, at, 1);
+    assert_int_equal(brake_window_sum(&w, t + 2000000 + 7140, &since), 60);
+}
+
+static void most_at_once(void **state) {
+    static const int64_t times[] = {0, 100, 3599, 3600, 3700, 10000, 10001, 10002};
+    int64_t since = -1;
+
+    assert_int_equal(brake_most_at_once(times, 0, &since), 0);
+    assert_int_equal(since, -1);
+    assert_int_equal(brake_most_at_once(times, 1, &since), 1);
+    assert_int_equal(since, 0);
+    assert_int_equal(brake_most_at_once(times, 5, &since), 3); /* not all five: 3600 s are over */
+    assert_int_equal(brake_most_at_once(times, 8, &since), 3);
+    assert_int_equal(since, 0);
+    assert_int_equal(brake_most_at_once(times + 4, 4, &since), 3);
+    assert_int_equal(since, 10000);
+}
+
 static bool is_mailbox(void *arg, const char *path, size_t len) {
     const char *only = arg;
     return only && strlen(only) == len && memcmp(only, path, len) == 0;
@@ -46,6 +85,7 @@ static void of_what(void **state) {
 }
 
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(when), cmocka_unit_test(of_what)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(when), cmocka_unit_test(within_an_hour),
+                                       cmocka_unit_test(most_at_once), cmocka_unit_test(of_what)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
