@@ -249,7 +249,7 @@ static int serve_begin(struct volume *v, char *err, size_t errsize) {
     recount_begin(v);
     v->checkpoint = checkpoint_new(v);
     v->brake = v->main == NULL ? brake_new(v) : NULL;
-    v->undo = undo_new(v);
+    v->undo = v->main == NULL ? undo_new(v) : NULL; /* it knows what the links need */
     v->verify = v->main == NULL ? verify_new(v) : NULL;
     driver_pump(v);
     return 0;

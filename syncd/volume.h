@@ -64,7 +64,7 @@ struct volume {
     struct journaler *journaler;   /* driver_journal.h */
     struct merges *merges;         /* driver_merge.h */
     struct checkpoint *checkpoint; /* checkpoint.h */
-    struct undo *undo;             /* undo.h */
+    struct undo *undo;             /* undo.h; NULL of a link */
     struct brake *brake;           /* brake.h; NULL of a link */
     struct verify *verify;         /* verify.h; NULL of a link */
     bool peer_verifies;            /* it has said that it understands */
