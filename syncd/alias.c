@@ -10,6 +10,7 @@
 #include <errno.h>
 #include <stdlib.h>
 
+#include "hold.h"
 #include "state_int.h"
 
 /* An id that was given up for one that was given up, and so on. */
@@ -24,6 +25,7 @@ int alias_note(struct state *st, const struct mailfs_id *old, const struct mailf
     struct alias *a;
     int r = 0;
 
+    hold_alias(st, old, now);
     state_lock(st);
     HASH_FIND(hh, st->aliases, old, sizeof(*old), a);
     if (!a && (a = calloc(1, sizeof(*a)))) {

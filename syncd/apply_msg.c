@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "apply_int.h"
+#include "hold.h"
 #include "merge_int.h"
 #include "io/io.h"
 #include "io/undo.h"
@@ -261,6 +262,14 @@ static int move_to(struct apply *a, const struct place *cur, const struct place 
     return r;
 }
 
+/* Removed here, and the peer has not been told: the base follows, for when it comes back, or goes.
+ */
+static bool is_held(struct apply *a, const char *base) {
+    struct base_msg m;
+
+    return base_msg_get(a->st, BASE_AGREED, &a->dir, base, &m) == 0 && hold_covers(a->st, &a->dir);
+}
+
 /* Does the peer believe it has another UID than here? Nothing is bound by this operation, but
  * somebody has to be told. */
 static void check_uid(struct apply *a, const Mfp__OpMsg *op) {
@@ -284,6 +293,8 @@ int apply_msg_present(struct apply *a, const Mfp__OpMsg *op) {
     if (cur.sub == MFP__SUB__SELF) {
         if (old.sub == MFP__SUB__SELF)
             return add_new(a, op, &now);
+        if (is_held(a, op->bname))
+            return 0;
         apply_suspect(a, "a message the peer changed is not here", op->bname);
         return APPLY_NOT_DONE;
     }
@@ -314,6 +325,8 @@ int apply_drop(struct state *st, const struct mailfs_id *dir, int dirfd, const c
 
     if (st->undo_keeps)
         r = io_undo_keep(st->undo, dir, path, dirfd, name);
+    if (r == 0)
+        hold_passed(st, dir);
     if (r == 0 || r == -ENOENT)
         return r;
     if (r != -EOPNOTSUPP)

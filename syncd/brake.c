@@ -1,7 +1,8 @@
 /*
  * brake - removals out of all proportion are held
  *
- * The decision is lib/replica's; here is what is counted, and the record: STATE/brake.
+ * The decision is lib/replica's, what follows from it for the mailboxes hold.h's; here is the
+ * record of what is held, STATE/brake, and its end.
  *
  * Diagnostics: a warning, shown by status, when it takes hold; errors of the record.
  */
@@ -19,9 +20,15 @@
 #include <event2/event.h>
 
 #include "brake_count.h"
+#include "brake_int.h"
+#include "driver.h"
+#include "front.h"
+#include "hold.h"
 #include "io/file.h"
 #include "io/io.h"
+#include "jobs.h"
 #include "mem.h"
+#include "oneway.h"
 #include "replica/brake.h"
 #include "state_int.h"
 #include "util/buf.h"
@@ -34,24 +41,8 @@
 #define RECORD_MAX (1u << 20)
 #define LOOK_S     30
 #define HELD_MAX   1000
-
-/* Removals up to then were meant. */
-struct meant {
-    char *path;
-    int64_t until;
-};
-
-struct brake {
-    struct volume *v;
-    struct event *timer;
-    bool quiet, busy;
-    struct brake_held *held;
-    size_t n_held;
-    struct meant *meant;
-    size_t n_meant;
-    uint64_t present;          /* messages of the volume when they were last counted */
-    struct brake_count *count; /* the worker's */
-};
+#define DIRS_MS    20   /* after a directory went: an rm -rf has more of them */
+#define DIRS_MORE  5000 /* those that could not be made again */
 
 static int64_t seconds(void) {
     return (int64_t)(clock_wall_ns() / 1000000000);
@@ -59,38 +50,57 @@ static int64_t seconds(void) {
 
 /* ---- the record -------------------------------------------------------------------- */
 
-static void held_add(struct brake *b, const char *path, uint64_t removed, uint64_t present,
-                     int64_t since, int64_t at) {
+/* h without its path. */
+static void held_add(struct brake *b, const char *path, struct brake_held h) {
     struct brake_held *v = realloc(b->held, (b->n_held + 1) * sizeof *v);
 
     if (v == NULL)
         mem_out("what is held");
     b->held = v;
-    v[b->n_held++] = (struct brake_held){mem_strdup(path), removed, present, since, at};
+    h.path = mem_strdup(path);
+    v[b->n_held++] = h;
+    if (h.id_known)
+        hold_set(b->v->state, &h.id, true);
 }
 
-static void meant_add(struct brake *b, const char *path, int64_t until) {
+/* Of h counts what it is about. */
+void brake_meant(struct brake *b, const char *path, const struct brake_held *h, int64_t until) {
     struct meant *v = realloc(b->meant, (b->n_meant + 1) * sizeof *v);
 
     if (v == NULL)
         mem_out("what was meant");
     b->meant = v;
-    v[b->n_meant++] = (struct meant){mem_strdup(path), until};
+    v[b->n_meant++] = (struct meant){mem_strdup(path), h->id, h->id_known, until};
+    if (h->id_known)
+        hold_meant(b->v->state, &h->id, until);
 }
 
-static int record_write(struct brake *b) {
+/* A standby that has been away as long must not ask once more. */
+static bool meant_counts(const struct brake *b, int64_t until) {
+    int64_t keep = (int64_t)b->v->cv->keep_s;
+
+    return until > seconds() - (keep > BRAKE_WINDOW_S ? keep : BRAKE_WINDOW_S);
+}
+
+static const char *id_text(bool known, const struct mailfs_id *id, char hex[MAILFS_ID_HEX]) {
+    return known ? mailfs_id_format(id, hex) : "-";
+}
+
+int brake_write(struct brake *b) {
     int dir = io_open(AT_FDCWD, b->v->cv->state, O_RDONLY | O_DIRECTORY, 0), r = dir;
+    char hex[MAILFS_ID_HEX];
     struct buf text;
 
     buf_init(&text, RECORD_MAX);
     for (size_t i = 0; i < b->n_held; i++) {
         const struct brake_held *h = &b->held[i];
-        buf_printf(&text, "held %" PRId64 " %" PRId64 " %" PRIu64 " %" PRIu64 " /%s\n", h->since,
-                   h->at, h->removed, h->present, h->path);
+        buf_printf(&text, "held %" PRId64 " %" PRId64 " %" PRIu64 " %" PRIu64 " %s /%s\n", h->since,
+                   h->at, h->removed, h->present, id_text(h->id_known, &h->id, hex), h->path);
     }
     for (size_t i = 0; i < b->n_meant; i++)
-        if (b->meant[i].until > seconds() - BRAKE_WINDOW_S)
-            buf_printf(&text, "meant %" PRId64 " /%s\n", b->meant[i].until, b->meant[i].path);
+        if (meant_counts(b, b->meant[i].until))
+            buf_printf(&text, "meant %" PRId64 " %s /%s\n", b->meant[i].until,
+                       id_text(b->meant[i].id_known, &b->meant[i].id, hex), b->meant[i].path);
     if (dir >= 0)
         r = buf_error(&text);
     if (r == 0 || (dir >= 0 && r >= 0))
@@ -104,16 +114,20 @@ static int record_write(struct brake *b) {
 }
 
 static void record_line(struct brake *b, const char *line) {
-    struct brake_held h;
+    struct brake_held h = {0};
+    char hex[MAILFS_ID_HEX];
     int64_t until;
     int at = 0;
 
-    if (sscanf(line, "held %" SCNd64 " %" SCNd64 " %" SCNu64 " %" SCNu64 " /%n", &h.since, &h.at,
-               &h.removed, &h.present, &at) == 4 &&
-        at > 0)
-        held_add(b, line + at, h.removed, h.present, h.since, h.at);
-    else if (sscanf(line, "meant %" SCNd64 " /%n", &until, &at) == 1 && at > 0)
-        meant_add(b, line + at, until);
+    if (sscanf(line, "held %" SCNd64 " %" SCNd64 " %" SCNu64 " %" SCNu64 " %32s /%n", &h.since,
+               &h.at, &h.removed, &h.present, hex, &at) == 5 &&
+        at > 0) {
+        h.id_known = mailfs_id_parse(hex, &h.id) == 0;
+        held_add(b, line + at, h);
+    } else if (sscanf(line, "meant %" SCNd64 " %32s /%n", &until, hex, &at) == 2 && at > 0) {
+        h.id_known = mailfs_id_parse(hex, &h.id) == 0;
+        brake_meant(b, line + at, &h, until);
+    }
 }
 
 static void record_read(struct brake *b) {
@@ -134,14 +148,16 @@ static void record_read(struct brake *b) {
 
 /* ---- what is held ------------------------------------------------------------------ */
 
-static struct brake_held *held_find(const struct brake *b, const char *path) {
+struct brake_held *brake_find(const struct brake *b, const char *path) {
     for (size_t i = 0; i < b->n_held; i++)
         if (strcmp(b->held[i].path, path) == 0)
             return &b->held[i];
     return NULL;
 }
 
-static void held_remove(struct brake *b, struct brake_held *h) {
+void brake_drop(struct brake *b, struct brake_held *h) {
+    if (h->id_known)
+        hold_set(b->v->state, &h->id, false);
     free(h->path);
     *h = b->held[--b->n_held];
 }
@@ -159,21 +175,97 @@ const struct brake_held *brake_list(const struct brake *b, size_t *n) {
     return b != NULL ? b->held : NULL;
 }
 
-int brake_confirm(struct brake *b, const char *path) {
-    int n = 0, r;
+static void take_hold(struct brake *b, const char *path, struct brake_held h) {
+    if (b->n_held >= HELD_MAX) {
+        hold_set(b->v->state, &h.id, false);
+        return;
+    }
+    h.at = seconds();
+    h.id_known = h.id_known && b->v->state->holds != NULL; /* or there is nobody to be told */
+    held_add(b, path, h);
+    volume_error(b->v,
+                 "%s%s: %" PRIu64 " of %" PRIu64 " messages were removed within an hour: mailfsctl "
+                 "confirm if that was meant, mailfsctl confirm --undo if not",
+                 *path ? "/" : "the volume", path, h.removed, h.removed + h.present);
+}
+
+static void held_moved(struct brake *b, const struct hold_trip *t) {
+    for (size_t i = 0; i < b->n_held; i++)
+        if (b->held[i].id_known && mailfs_id_equal(&b->held[i].id, &t->was))
+            b->held[i].id = t->tree;
+}
+
+/* ---- what the workers saw ---------------------------------------------------------- */
+
+struct remaking {
+    struct volume *v;
+    struct mailfs_id *ids;
+    size_t n;
+    int err;
+    struct invals inval;
+};
+
+static void dirs_later(struct brake *b, unsigned ms) {
+    const struct timeval tv = {ms / 1000, (suseconds_t)(ms % 1000) * 1000};
+
+    if (b != NULL && !b->quiet && hold_dirs_due(b->v->state) && !evtimer_pending(b->dirs, NULL))
+        evtimer_add(b->dirs, &tv);
+}
+
+static void dirs_run(void *arg) {
+    struct remaking *m = arg;
+
+    m->err = hold_make_dirs(m->v->state, &m->inval, &m->ids, &m->n);
+}
+
+static void dirs_done(void *arg) {
+    struct remaking *m = arg;
+    struct volume *v = m->v;
+
+    front_invalidate(v->front, &m->inval);
+    for (size_t i = 0; i < m->n; i++)
+        brake_compare(v, &m->ids[i]);
+    if (m->err != 0) {
+        driver_compare_trees(v, "a mailbox that is held was made anew");
+        dirs_later(v->brake, DIRS_MORE);
+    }
+    invals_free(&m->inval);
+    free(m->ids);
+    free(m);
+    driver_pump(v);
+}
+
+static void dirs_due(evutil_socket_t fd, short what, void *arg) {
+    struct brake *b = arg;
+    struct remaking *m = mem_new(sizeof *m);
+
+    m->v = b->v;
+    jobs_barrier(b->v->jobs, dirs_run, dirs_done, m);
+}
+
+void brake_noticed(struct brake *b) {
+    struct hold_trip *trips;
+    size_t n;
 
     if (b == NULL)
-        return 0;
-    for (size_t i = b->n_held; i-- > 0;) {
-        if (path != NULL && strcmp(b->held[i].path, path) != 0)
-            continue;
-        log_info("volume %s: /%s: removals confirmed", b->v->cv->name, b->held[i].path);
-        meant_add(b, b->held[i].path, seconds());
-        held_remove(b, &b->held[i]);
-        n++;
+        return;
+    n = hold_trips(b->v->state, &trips);
+    for (size_t i = 0; i < n; i++) {
+        if (trips[i].path == NULL)
+            held_moved(b, &trips[i]);
+        else if (brake_find(b, trips[i].path) == NULL)
+            take_hold(b, trips[i].path,
+                      (struct brake_held){.id = trips[i].tree,
+                                          .id_known = true,
+                                          .removed = trips[i].removed,
+                                          .present = trips[i].present,
+                                          .since = trips[i].since});
+        free(trips[i].path);
     }
-    r = n > 0 ? record_write(b) : 0;
-    return r < 0 ? r : n;
+    free(trips);
+    if (n > 0)
+        brake_write(b);
+    dirs_later(b, DIRS_MS);
 }
 
 /* ---- a look ------------------------------------------------------------------------ */
@@ -187,16 +279,6 @@ static int64_t meant_until(const struct brake *b, const char *path) {
     return until;
 }
 
-static void take_hold(struct brake *b, const struct brake_counted *c) {
-    if (b->n_held >= HELD_MAX)
-        return;
-    held_add(b, c->path, c->removed, c->present, c->since, seconds());
-    volume_error(b->v,
-                 "%s%s: %" PRIu64 " of %" PRIu64 " messages were removed within an hour: they are "
-                 "kept until mailfsctl confirm; mailfsctl undelete brings them back",
-                 *c->path ? "/" : "the volume", c->path, c->removed, c->removed + c->present);
-}
-
 static void look_done(void *arg) {
     struct brake *b = arg;
     size_t n;
@@ -204,24 +286,31 @@ static void look_done(void *arg) {
     bool changed = false;
 
     for (size_t i = 0; i < n; i++) {
-        struct brake_held *h = held_find(b, c[i].path);
+        struct brake_held *h = brake_find(b, c[i].path);
         if (*c[i].path == '\0' && c[i].present > 0)
             b->present = c[i].present;
-        if (h != NULL && c[i].removed == 0) { /* all of it has been put back */
+        if (h != NULL && c[i].removed == 0 && h->id_known) {
+            continue; /* the others have it still: somebody has to say so */
+        } else if (h != NULL && c[i].removed == 0) { /* all of it has been put back */
             log_info("volume %s: /%s: what was removed is there again", b->v->cv->name, h->path);
-            held_remove(b, h);
+            brake_drop(b, h);
             changed = true;
         } else if (h != NULL) {
             changed = changed || h->removed != c[i].removed;
             h->removed = c[i].removed;
             h->present = c[i].present;
         } else if (brake_trips(b->v->cv->brake, c[i].removed, c[i].present)) {
-            take_hold(b, &c[i]);
+            take_hold(b, c[i].path,
+                      (struct brake_held){.id = c[i].id,
+                                          .id_known = c[i].id_known,
+                                          .removed = c[i].removed,
+                                          .present = c[i].present,
+                                          .since = c[i].since});
             changed = true;
         }
     }
     if (changed)
-        record_write(b);
+        brake_write(b);
     brake_count_free(b->count);
     b->count = NULL;
     b->busy = false;
@@ -229,6 +318,14 @@ static void look_done(void *arg) {
 
 static void look_run(void *arg) {
     brake_count_run(((struct brake *)arg)->count);
+}
+
+/* Which of what went before this syncd began another node had removed is forgotten; what no other
+ * was told of is found by hold_look(). */
+static int64_t look_from(const struct brake *b) {
+    int64_t from = seconds() - BRAKE_WINDOW_S;
+
+    return b->v->state->holds != NULL && from < b->began ? b->began : from;
 }
 
 static void arm(struct brake *b) {
@@ -245,7 +342,7 @@ static void look(evutil_socket_t fd, short what, void *arg) {
     if (b->busy)
         return;
     b->busy = true;
-    b->count = brake_count_new(b->v->state, seconds() - BRAKE_WINDOW_S);
+    b->count = brake_count_new(b->v->state, look_from(b));
     brake_count_hint(b->count, b->present, b->v->cv->brake);
     for (size_t i = 0; i < b->n_held; i++)
         brake_count_from(b->count, b->held[i].path, b->held[i].since);
@@ -256,15 +353,22 @@ static void look(evutil_socket_t fd, short what, void *arg) {
 }
 
 struct brake *brake_new(struct volume *v) {
-    struct brake *b;
+    struct brake *b = mem_new(sizeof *b);
 
-    if (v->cv->brake == 0 || v->state->undo < 0)
-        return NULL;
-    b = mem_new(sizeof *b);
     b->v = v;
+    b->began = seconds();
+    if ((v->cv->peer != NULL || v->n_links > 0) && hold_open(v->state, v->cv->brake) != 0)
+        mem_out("the brake");
     record_read(b);
+    /* What is held stays so when it is switched off. */
+    if ((v->cv->brake == 0 || v->state->undo < 0) && b->n_held == 0) {
+        hold_close(v->state);
+        brake_free(b);
+        return NULL;
+    }
     b->timer = evtimer_new(v->engine->evb, look, b);
-    if (b->timer == NULL)
+    b->dirs = evtimer_new(v->engine->evb, dirs_due, b);
+    if (b->timer == NULL || b->dirs == NULL)
         mem_out("a timer");
     arm(b);
     return b;
@@ -275,12 +379,16 @@ void brake_quiet(struct brake *b) {
         return;
     b->quiet = true;
     evtimer_del(b->timer);
+    evtimer_del(b->dirs);
 }
 
 void brake_free(struct brake *b) {
     if (b == NULL)
         return;
-    event_free(b->timer);
+    if (b->timer != NULL)
+        event_free(b->timer);
+    if (b->dirs != NULL)
+        event_free(b->dirs);
     for (size_t i = 0; i < b->n_held; i++)
         free(b->held[i].path);
     for (size_t i = 0; i < b->n_meant; i++)

@@ -2,11 +2,13 @@
 #define SYNCD_BRAKE_H
 
 /*
- * The brake: where more than `brake` of a user's, or of the volume's, messages went within an hour,
- * whoever removed them and on whichever node, nothing that went since is cleared away from
- * .mailfs/undo until an administrator has said that it was meant (mailfsctl confirm). What is kept
- * there is all this looks at, so nothing is counted where mail is served, and a restart forgets
- * nothing.
+ * The brake: where more than `brake` of a user's, or of the volume's, messages went within an hour
+ * by what was done on this node, the other nodes are not told of it (hold.h), and nothing that went
+ * since is cleared away from .mailfs/undo, until an administrator has said that it was meant
+ * (mailfsctl confirm), or has it put back (mailfsctl confirm --undo).
+ *
+ * A user's are counted as they go. All are looked at twice a minute, in what .mailfs/undo keeps: so
+ * a restart forgets nothing, and what went bit by bit in many users' mailboxes is seen, too.
  *
  * Loop thread only.
  */
@@ -15,11 +17,15 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "util/id.h"
+
 struct volume;
 struct brake;
 
 struct brake_held {
     char *path; /* of the topmost mailbox, below the store; "": the volume as a whole */
+    struct mailfs_id id;
+    bool id_known; /* the others are not told; otherwise it is only kept */
     uint64_t removed, present;
     int64_t since, at; /* wall clock, seconds: the first that went; when it was noticed */
 };
@@ -34,7 +40,20 @@ const struct brake_held *brake_list(const struct brake *b, size_t *n);
 /* What went from then on is held; INT64_MAX: nothing is. */
 int64_t brake_held_from(const struct brake *b);
 
+/* A worker may have found that something is to be held, or has seen a held directory go. */
+void brake_noticed(struct brake *b);
+
 /* It was meant: of one (path below the store), or NULL: of all. How many were held, or -errno. */
 int brake_confirm(struct brake *b, const char *path);
+
+/* It was not: what went since is put back here, under the names it had. messages of mailboxes;
+ * fn comes once, also when nothing was held (trees 0). */
+struct brake_back {
+    size_t trees;
+    uint64_t messages;
+    int err; /* the first one; what it was about is held still */
+};
+typedef void brake_back_fn(void *arg, const struct brake_back *back);
+void brake_undo(struct brake *b, const char *path, brake_back_fn *fn, void *arg);
 
 #endif

@@ -3,17 +3,24 @@
 
 /*
  * How many messages went lately, by topmost mailbox and of the volume, from what .mailfs/undo
- * keeps; and, where that is more than a few, how many there are. A worker's, one thread.
+ * keeps; and, where that is more than a few, how many there are. What another node had removed is
+ * left out (that one counts it), and of the volume what belongs to a tree that is held. A worker's,
+ * one thread.
  */
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+
+#include "util/id.h"
 
 struct state;
 struct brake_count;
 
 struct brake_counted {
     char *path; /* "": the volume */
+    struct mailfs_id id;
+    bool id_known; /* not of a tree whose topmost mailbox is gone, and had nothing removed */
     uint64_t removed, present;
     int64_t since; /* when the first of these went */
 };
@@ -29,5 +36,8 @@ void brake_count_run(struct brake_count *c);
 /* Those with at least BRAKE_FLOOR, and those of brake_count_from(). */
 const struct brake_counted *brake_count_result(const struct brake_count *c, size_t *n);
 void brake_count_free(struct brake_count *c);
+
+/* The messages at or below a path of the store ("": all). Blocks: reads all these directories. */
+uint64_t brake_present(struct state *st, const char *path);
 
 #endif

@@ -18,6 +18,7 @@
 #include "build.h"
 #include "collect_int.h"
 #include "files.h"
+#include "hold.h"
 #include "io/dirid.h"
 #include "io/io.h"
 #include "maildir/class.h"
@@ -161,9 +162,17 @@ static int note_act(struct collect *c, const Mfl__Act *act) {
         return collect_note_remove(c, act->remove);
     case MFL__ACT__WHAT_FILE:
         return note_file(c, act->file);
+    case MFL__ACT__WHAT_DIR_REMOVE:
+        return collect_note_deleted(c, act->dir_remove);
     default:
         return 0;
     }
+}
+
+/* Before any of it is told. */
+static void weigh(struct collect *c) {
+    hold_removed(c->st, c->dir, c->gone);
+    c->held = hold_covers(c->st, c->dir);
 }
 
 /* The uidlist is looked at first (it gives the messages their UIDs), but comes after them. Only
@@ -211,6 +220,7 @@ static int collect_all(struct collect *c, Mfl__Act *const *acts, size_t n) {
         r = note_act(c, acts[i]);
     if (r == 0)
         r = c->err;
+    weigh(c);
     if (r == 0 && c->telling)
         r = tell_all(c);
     for (i = 0; r == 0 && i < n; i++)

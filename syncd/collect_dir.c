@@ -11,6 +11,7 @@
 
 #include "build.h"
 #include "collect_int.h"
+#include "hold.h"
 #include "pending.h"
 #include "state_int.h"
 #include "util/str.h"
@@ -91,6 +92,21 @@ static int do_move(struct collect *c, const Mfl__DirMove *m) {
     return r == 0 ? build_id(&op->dir_move->new_parent, &parent) : r;
 }
 
+int collect_note_deleted(struct collect *c, const Mfl__DirRemove *m) {
+    struct mailfs_id id;
+    struct base_msg msg;
+    uint32_t n = 0;
+    size_t i;
+    int r = wire_id(&m->id, &id);
+
+    if (r < 0 || !hold_counts(c->st))
+        return r;
+    for (i = 0; i < m->n_bases; i++)
+        n += !c->telling || base_msg_get(c->st, BASE_SENT, &id, m->bases[i], &msg) == 0;
+    hold_removed(c->st, &id, n);
+    return 0;
+}
+
 static int do_remove(struct collect *c, const Mfl__DirRemove *m) {
     struct mailfs_id id;
     struct base_dir rec;
@@ -101,6 +117,10 @@ static int do_remove(struct collect *c, const Mfl__DirRemove *m) {
     if (r < 0)
         return r;
     pending_clear(c->st, &id);
+    if (hold_keeps_dir(c->st, &id)) {
+        hold_dir_gone(c->st, &id);
+        return 0;
+    }
     if (base_dir_get(c->st, &id, &rec) == 0 && !rec.agreed)
         r = base_dir_del(c->st, &id);
     if (r < 0 || !c->telling)
@@ -120,6 +140,10 @@ static int do_remove(struct collect *c, const Mfl__DirRemove *m) {
 static int do_subdir(struct collect *c, const Mfl__SubDir *m) {
     Mfp__Op *op;
 
+    if (m->removed && c->held) {
+        hold_dir_gone(c->st, c->dir);
+        return 0;
+    }
     if (!c->telling)
         return 0;
     op = build_op(c->txn, MFP__OP__OP_SUBDIR);

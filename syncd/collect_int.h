@@ -36,6 +36,8 @@ struct collect {
     struct named *files;
     bool keywords, subs; /* to be looked at */
     bool anew;           /* the uidlist has another V than the peer knows */
+    bool held;           /* removals are not told (hold.h) */
+    uint32_t gone;       /* messages that are nowhere any more */
     Mfp__Txn *txn;
 };
 
@@ -59,5 +61,7 @@ int collect_subs(struct collect *c);
 
 /* collect_dir.c */
 int collect_dir_act(struct collect *c, const Mfl__Act *act);
+/* The messages that a deleted mailbox took along count as removed. */
+int collect_note_deleted(struct collect *c, const Mfl__DirRemove *m);
 
 #endif

@@ -11,6 +11,7 @@
 
 #include "build.h"
 #include "collect_int.h"
+#include "hold.h"
 #include "maildir/name.h"
 #include "pending.h"
 #include "state_int.h"
@@ -166,6 +167,8 @@ int collect_note_remove(struct collect *c, const Mfl__Remove *rm) {
         return 0;
     ch->is.sub = MFP__SUB__SELF;
     pending_del(c->st, c->dir, ch->base);
+    if ((ch->was.sub != MFP__SUB__SELF || !c->telling) && hold_counts(c->st))
+        c->gone += hold_is_gone(c->st, c->dir, rm->name);
     return 0;
 }
 
@@ -264,6 +267,8 @@ int collect_tell_changes(struct collect *c, bool removals) {
     struct change *ch, *tmp;
     int r = 0;
 
+    if (removals && c->held)
+        return 0; /* the base keeps them */
     HASH_ITER(hh, c->changes, ch, tmp) {
         if ((ch->is.sub == MFP__SUB__SELF) == removals)
             r = tell_change(c, ch);

@@ -9,6 +9,7 @@
 #include "ctl.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -135,12 +136,36 @@ static int verify(struct client *c, char *request) {
     return 0;
 }
 
+static void put_back(void *arg, const struct brake_back *back) {
+    struct waiting *w = arg;
+    char text[256];
+    struct client *c = who_waited(w);
+    if (back->err == 0)
+        snprintf(text, sizeof text, "{\"trees\":%zu,\"messages\":%" PRIu64 "}", back->trees,
+                 back->messages);
+    else
+        snprintf(text, sizeof text,
+                 "{\"error\":\"%" PRIu64 " messages are back, others cannot be put back: %s\"}",
+                 back->messages, log_strerror(back->err));
+    if (c != NULL)
+        say_late(c, strdup(text));
+    free(w);
+}
+
 static int confirm(struct client *c, char *request) {
     char text[64];
-    char *path = strchr(request, '\n');
+    const char *path = strchr(request, '\n');
     if (path != NULL)
         path++;
-    int n = brake_confirm(c->ctl->v->brake, path != NULL && strcmp(path, ".") == 0 ? "" : path);
+    if (path != NULL && strcmp(path, ".") == 0)
+        path = "";
+    if (str_starts(request, "confirm undo")) {
+        struct waiting *w;
+        wait_for_it(c, &w);
+        brake_undo(c->ctl->v->brake, path, put_back, w);
+        return 0;
+    }
+    int n = brake_confirm(c->ctl->v->brake, path);
     if (n < 0)
         return say(c, strdup("{\"error\":\"the record cannot be written: see the log\"}"));
     snprintf(text, sizeof text, "{\"confirmed\":%d}", n);

@@ -14,6 +14,7 @@
 
 #include "apply.h"
 #include "base.h"
+#include "brake.h"
 #include "contact.h"
 #include "driver_journal.h"
 #include "driver_merge.h"
@@ -186,6 +187,7 @@ static void apply_done(void *arg) {
     struct apply *a = arg;
     struct volume *v = a->v;
     v->changes++;
+    brake_noticed(v->brake);
     front_invalidate(v->front, &a->result.inval);
     if (a->err == -EBUSY && a->beside) {
         apply_result_free(&a->result);

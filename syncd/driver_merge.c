@@ -13,10 +13,12 @@
 
 #include <uthash.h>
 
+#include "brake.h"
 #include "contact.h"
 #include "content.h"
 #include "driver.h"
 #include "front.h"
+#include "hold.h"
 #include "load.h"
 #include "mem.h"
 #include "merge_run.h"
@@ -127,11 +129,23 @@ static bool bases_differ(const struct step *s) {
 
 /* ---- the tree ---------------------------------------------------------------------- */
 
+/* Whose base tells what of this node's doing no other has heard of: with a peer the volume's, as a
+ * standby may have been away for long. */
+static struct volume *teller(struct volume *v) {
+    return v->main != NULL && v->main->cv->peer != NULL ? v->main : v;
+}
+
 static void tree_scan_run(void *arg) {
     struct step *s = arg;
     s->err = s->v->main != NULL ? oneway_take_marks(s->v) : 0;
     if (s->err == 0)
-        s->err = tree_scan(s->v->state, s->full, &s->tree, s->digest);
+        s->err = hold_look(teller(s->v)->state);
+    if (s->err == 0)
+        s->err = tree_scan(s->v->state, s->full, &s->tree, s->digest, &s->inval);
+}
+
+static void tell_brake(const struct step *s) {
+    brake_noticed((s->v->main != NULL ? s->v->main : s->v)->brake);
 }
 
 static void tree_scan_done(void *arg) {
@@ -139,6 +153,8 @@ static void tree_scan_done(void *arg) {
     struct merges *m = s->v->merges;
     replica_payload_unref(m->tree);
     m->tree = NULL;
+    tell_brake(s);
+    front_invalidate(s->v->front, &s->inval);
     if (s->err != 0) {
         volume_error(s->v, "the directory tree cannot be read: %s", log_strerror(s->err));
     } else {
@@ -186,6 +202,7 @@ static void tree_merge_run_job(void *arg) {
 
 static void tree_merge_done(void *arg) {
     struct step *s = arg;
+    tell_brake(s);
     front_invalidate(s->v->front, &s->inval);
     s->v->changes++;
     if (s->inval.n > 0)

@@ -13,6 +13,7 @@
 #include <string.h>
 
 #include "base.h"
+#include "hold.h"
 #include "io/file.h"
 #include "io/io.h"
 #include "maildir/name.h"
@@ -180,6 +181,8 @@ static int apply_present(struct merge_run *m, const struct merge_item *it) {
         return it->content == 'b' ? place(m, it) : have ? move(m, have, it) : 0;
     if (have && it->content != 'b')
         return move(m, have, it);
+    if (it->at_a && it->content != 'b' && hold_covers(m->a.st, &m->a.dir))
+        return 0; /* listed as there, and removed */
     return place(m, it);
 }
 

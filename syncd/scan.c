@@ -18,6 +18,7 @@
 #include "base.h"
 #include "build.h"
 #include "files.h"
+#include "hold.h"
 #include "index.h"
 #include "io/file.h"
 #include "maildir/class.h"
@@ -34,6 +35,7 @@ struct scan {
     struct state *st;
     const struct mailfs_id *dir;
     bool full;
+    bool held; /* what is missing counts as there (hold.h) */
     struct store_dir d;
     struct index ix;
     struct maildir_uidlist *list; /* NULL: there is none */
@@ -110,6 +112,8 @@ static int fill_msg(struct scan *s, Mfp__BaseMsg *m, const char *base, const str
         return -ENOMEM;
     if (!is)
         return fill_prep(s, m, base);
+    if (!ixm)
+        return (m->meta = build_msg_meta(is)) ? 0 : -ENOMEM;
     if (fstatat(s->d.fd[ixm->sub], ixm->name, &sb, AT_SYMLINK_NOFOLLOW) == 0 &&
         !(m->meta = store_meta_new(&sb)))
         return -ENOMEM;
@@ -134,13 +138,22 @@ static int list_msg(struct scan *s, const char *base, const struct base_msg *was
     return r;
 }
 
+/* As it was agreed to be. Its UID says nothing beside a uidlist that is another, or gone. */
+static int list_held(struct scan *s, const char *base, const struct base_msg *was) {
+    struct base_msg is = *was;
+
+    if (s->out->v != s->out->base_v)
+        is.uid = 0;
+    return s->full ? list_msg(s, base, was, &is, NULL) : 0;
+}
+
 static int from_base(void *arg, const char *name, const struct base_msg *was) {
     struct scan *s = arg;
     struct index_msg *m = index_find(&s->ix, name);
     struct base_msg is;
 
     if (!m)
-        return list_msg(s, name, was, NULL, NULL);
+        return s->held ? list_held(s, name, was) : list_msg(s, name, was, NULL, NULL);
     m->seen = true;
     state_of(s, m, &is);
     return s->full || !same_state(was, &is) ? list_msg(s, name, was, &is, m) : 0;
@@ -476,6 +489,7 @@ int scan_mailbox(struct state *st, const struct mailfs_id *dir, bool full, Mfp__
     struct base_dir rec;
     int r = -ENOMEM;
 
+    s.held = hold_covers(st, dir);
     /* Without a base there is nothing to differ from. */
     if (base_dir_get(st, dir, &rec) < 0 || !rec.merged)
         s.full = true;

@@ -17,7 +17,8 @@ int scan_mailbox(struct state *st, const struct mailfs_id *dir, bool full, Mfp__
 
 /* Containers that are marked or whose parent is marked, and all above them; full: all. Gives ids to
  * containers without one, and new ones to copies. digest: the base's, as base_tree_digest(). */
-int tree_scan(struct state *st, bool full, Mfp__Tree **out, uint8_t digest[STATE_DIGEST]);
+int tree_scan(struct state *st, bool full, Mfp__Tree **out, uint8_t digest[STATE_DIGEST],
+              struct invals *inval);
 
 /* Which containers to merge: marked ones with their base digests, or (full) all. malloc'ed. */
 struct scan_mark {

@@ -19,11 +19,13 @@
 
 #include "apply_int.h"
 #include "build.h"
+#include "hold.h"
 #include "io/dirid.h"
 #include "io/io.h"
 #include "journal.h"
 #include "maildir/class.h"
 #include "merge_run.h"
+#include "replica/base_age.h"
 #include "scan.h"
 #include "util/log.h"
 #include "util/str.h"
@@ -45,6 +47,7 @@ struct tree {
     struct state *st;
     struct node *nodes;
     bool full;
+    bool unmade; /* see make_held() */
 };
 
 /* ---- nodes ------------------------------------------------------------------------- */
@@ -432,6 +435,46 @@ static void look_inside(struct tree *t) {
     }
 }
 
+/* Made again, it is where it was. */
+static int node_made(struct tree *t, struct node *n) {
+    struct store_dir d;
+    int r = store_dir_open(t->st, &n->id, &d);
+
+    if (r < 0)
+        return r;
+    n->marked = true;
+    r = node_place(t, n, &n->old_parent, n->old_name, d.fd[0]);
+    store_dir_close(&d);
+    return r;
+}
+
+/*
+ * What is held back may not be listed as removed, so it is made again. Where its name is taken (the
+ * mailbox was made anew meanwhile) it is not listed at all, nor taken for removed by agreement: the
+ * merge then makes one of the two, and what is below it is made the next time.
+ */
+static int make_held(struct tree *t, struct invals *inval) {
+    struct node *n, *tmp;
+    int r = 0;
+
+    HASH_ITER(hh, t->nodes, n, tmp) {
+        if (!n->was || !n->looked || n->is || !hold_keeps_dir(t->st, &n->id))
+            continue;
+        r = hold_make_dir(t->st, &n->id, inval);
+        if (r >= 0)
+            r = node_made(t, n);
+        if (r == -EEXIST || r == -ENOTEMPTY || r == -ENOENT) {
+            n->was = false;
+            t->unmade = true;
+            hold_dir_gone(t->st, &n->id);
+            r = 0;
+        }
+        if (r < 0)
+            break;
+    }
+    return r;
+}
+
 static int scan_whole(struct tree *t) {
     struct node *n, *tmp;
     int r = read_children(t, t->st->root, &mailfs_id_root, 0);
@@ -442,7 +485,8 @@ static int scan_whole(struct tree *t) {
     return r == 0 ? mark_nodes(t) : r;
 }
 
-int tree_scan(struct state *st, bool full, Mfp__Tree **out, uint8_t digest[STATE_DIGEST]) {
+int tree_scan(struct state *st, bool full, Mfp__Tree **out, uint8_t digest[STATE_DIGEST],
+              struct invals *inval) {
     struct tree t = {.st = st, .full = full || !st->had_contact};
     Mfp__Tree *tree = malloc(sizeof(*tree));
     int r = tree ? base_tree_digest(st, digest) : -ENOMEM;
@@ -458,11 +502,17 @@ int tree_scan(struct state *st, bool full, Mfp__Tree **out, uint8_t digest[STATE
     if (r == 0)
         r = t.full ? scan_whole(&t) : scan_marked(&t);
     if (r == 0)
+        r = make_held(&t, inval);
+    if (r == 0)
         look_inside(&t);
     if (r == 0)
         r = list_all(&t, tree);
     if (r == 0)
         r = base_version_list(st, BASE_OF_TREE, &mailfs_id_root, &tree->base_version);
+    if (t.unmade)
+        tree->base_version |= BASE_AGE_LACKS;
+    if (t.unmade && !t.full) /* by differences alone the other side could not tell */
+        memset(digest, 0, STATE_DIGEST);
     if (r == 0)
         r = build_bytes(&tree->base_digest, digest, STATE_DIGEST);
     tree_clear(&t);

@@ -23,6 +23,7 @@
 
 #include "alias.h"
 #include "base.h"
+#include "hold.h"
 #include "io/file.h"
 #include "io/io.h"
 #include "io/undo.h"
@@ -505,6 +506,7 @@ void state_close(struct state *st) {
     base_lacking_free(st);
     base_gone_forget(st);
     alias_free(st);
+    hold_close(st);
     stage_free(st);
     pending_free(st);
     collect_forget_notes(st, NULL);

@@ -157,8 +157,9 @@ struct state {
     struct ulcache *uidlists;
     struct lacking *lacking;
     struct alias *aliases;
-    struct gone *gone; /* see base_gone.c */
-    bool tree_lacks;   /* the base of the directory tree: the same */
+    struct gone *gone;   /* see base_gone.c */
+    struct holds *holds; /* of a volume (hold.h); NULL: nothing is held */
+    bool tree_lacks;     /* the base of the directory tree: the same */
     struct pend *pending;
     uint64_t pending_bytes, pending_count;
     bool had_contact, met;

@@ -52,6 +52,7 @@ static void put_held(struct json_object *o, const struct status *s) {
         put_int(h, "removed", s->held[i].removed);
         put_int(h, "present", s->held[i].present);
         put_int(h, "since", (uint64_t)s->held[i].since);
+        put(h, "kept_back", json_object_new_boolean(s->held[i].id_known));
         json_object_array_add(list, h);
     }
     put(o, "held", list);
@@ -60,11 +61,13 @@ static void put_held(struct json_object *o, const struct status *s) {
 static void note_held(struct json_object *notes, const struct status *s) {
     char text[1024];
     for (size_t i = 0; i < s->n_held && i < HELD_NOTES_MAX; i++) {
-        snprintf(
-            text, sizeof text,
-            "brake: %.700s: %" PRIu64 " of %" PRIu64 " messages were removed within an hour; they "
-            "are kept until mailfsctl confirm, and mailfsctl undelete brings them back",
-            held_path(&s->held[i]), s->held[i].removed, s->held[i].removed + s->held[i].present);
+        const struct brake_held *h = &s->held[i];
+        snprintf(text, sizeof text,
+                 "brake: %.700s: %" PRIu64 " of %" PRIu64 " messages were removed here within an "
+                 "hour; %s. It was meant: mailfsctl confirm; it was not: mailfsctl %s",
+                 held_path(h), h->removed, h->removed + h->present,
+                 h->id_known ? "the other nodes keep theirs" : "they are kept",
+                 h->id_known ? "confirm --undo" : "undelete --recursive --all");
         json_object_array_add(notes, json_object_new_string(text));
     }
 }

@@ -20,6 +20,7 @@
 
 #include "alias.h"
 #include "apply_int.h"
+#include "hold.h"
 #include "io/dirid.h"
 #include "io/io.h"
 #include "maildir/class.h"
@@ -347,6 +348,10 @@ static bool wants_join(const struct tree_item *it) {
     return it->aliased && it->at_a;
 }
 
+static bool gone_and_joined(const struct tree_item *it) {
+    return it->aliased && !it->at_a;
+}
+
 static bool wants_out(const struct tree_item *it) {
     return !it->present && !it->aliased && it->at_a;
 }
@@ -413,6 +418,12 @@ static int sort_items(struct tree_run *t) {
     return 0;
 }
 
+/* Of one that is not there (it was removed, and is held) nobody else says so. */
+static int note_held(struct tree_run *t, const struct tree_item *it) {
+    hold_alias(t->st, &it->id, &it->alias_of);
+    return 0;
+}
+
 static int carry_out(struct tree_run *t) {
     int r = sort_items(t);
 
@@ -420,6 +431,8 @@ static int carry_out(struct tree_run *t) {
         r = each(t, moves, take_away, true);
     if (r == 0)
         r = each(t, wants_out, take_out, true);
+    if (r == 0)
+        r = each(t, gone_and_joined, note_held, false);
     if (r == 0)
         r = each(t, wants_join, join, false);
     if (r == 0)

@@ -12,6 +12,7 @@
 #include <uthash.h>
 
 #include "alias.h"
+#include "brake.h"
 #include "collect.h"
 #include "driver.h"
 #include "load.h"
@@ -132,6 +133,7 @@ static void collect_done(void *arg) {
     if (c->alone && v->untold_since_wall_ns == 0 && v->cv->peer != NULL && c->acts.n > 0)
         v->untold_since_wall_ns = clock_wall_ns();
     collect_give(c);
+    brake_noticed(v->brake);
     driver_pump(v);
     if (c->acts.n > 0 || c->suspect)
         oneway_changed(v, &c->dir, c->touched.tree);

@@ -1,5 +1,6 @@
 /*
- * cmd_confirm - mailfsctl confirm: what was removed, and is held by the brake, was meant to go
+ * cmd_confirm - mailfsctl confirm: what was removed, and is held by the brake, was meant to go; or,
+ * with --undo, was not, and comes back
  *
  * Diagnostics: why it could not be done; exit code 1, also when nothing was held.
  */
@@ -12,35 +13,63 @@
 #include "query.h"
 #include "util/str.h"
 
-static int confirm(const struct conf_volume *v, const char *request) {
-    char why[QUERY_ERROR_MAX], count[HUMAN_MAX];
-    json_object *answer = query_ask(v, request, QUERY_TIMEOUT_MS, why), *n = NULL;
+#define UNDO_TIMEOUT_MS (3600 * 1000) /* it is as long as it takes */
+
+static long long number(json_object *answer, const char *name) {
+    json_object *n = NULL;
+
+    return json_object_object_get_ex(answer, name, &n) ? json_object_get_int64(n) : 0;
+}
+
+static void say_back(unsigned long long messages) {
+    char count[HUMAN_MAX];
+
+    printf("%s back; the other nodes had not been told of most of it\n",
+           human_count(messages, "message is", "messages are", count));
+}
+
+static void say_confirmed(unsigned long long trees) {
+    char count[HUMAN_MAX];
+
+    printf("%s confirmed: what was removed there is removed on the other nodes, too, and goes for "
+           "good when its time is over\n",
+           human_count(trees, "removal", "removals", count));
+}
+
+static int confirm(const struct conf_volume *v, const char *request, bool undo) {
+    char why[QUERY_ERROR_MAX];
+    json_object *answer = query_ask(v, request, undo ? UNDO_TIMEOUT_MS : QUERY_TIMEOUT_MS, why);
     const char *error = answer ? query_string(answer, "error") : why;
-    long long confirmed = 0;
+    long long trees = 0, messages = 0;
 
     if (error) {
         fprintf(stderr, "mailfsctl: volume %s: %s\n", v->name, error);
         json_object_put(answer);
         return CTL_FAILED;
     }
-    if (json_object_object_get_ex(answer, "confirmed", &n))
-        confirmed = json_object_get_int64(n);
+    trees = number(answer, undo ? "trees" : "confirmed");
+    messages = number(answer, "messages");
     json_object_put(answer);
-    if (confirmed == 0) {
-        fprintf(stderr, "mailfsctl: volume %s: nothing of that is held (mailfsctl status)\n",
+    if (trees == 0) {
+        fprintf(stderr,
+                "mailfsctl: volume %s: nothing of that is held here (mailfsctl "
+                "status; each node holds what was removed on it)\n",
                 v->name);
         return CTL_FAILED;
     }
-    printf("%s confirmed: what was removed there goes when its time is over\n",
-           human_count((uint64_t)confirmed, "removal", "removals", count));
+    if (undo)
+        say_back((unsigned long long)messages);
+    else
+        say_confirmed((unsigned long long)trees);
     return CTL_DONE;
 }
 
 int command_confirm(const struct ctl_args *args) {
-    char err[CONF_ERR_MAX], request[PATH_MAX + 16] = "confirm";
+    char err[CONF_ERR_MAX], request[PATH_MAX + 16];
+    const char *what = args->undo ? "confirm undo" : "confirm";
     const struct conf_volume *v = args->only ? args->only : conf_volume_find(args->conf, NULL, err);
     const char *path = args->n_operands > 0 ? args->operands[0] : NULL;
-    int r = 0;
+    int r;
 
     if (!v) {
         fprintf(stderr, "%s (-V)\n", err);
@@ -50,11 +79,12 @@ int command_confirm(const struct ctl_args *args) {
         path += strlen(v->mount);
         path += strspn(path, "/");
     }
-    if (path)
-        r = strchr(path, '\n') ? -1 : str_printf(request, sizeof(request), "confirm\n%s", path);
+    r = path && strchr(path, '\n') ? -1
+                                   : str_printf(request, sizeof(request), "%s%s%s", what,
+                                                path ? "\n" : "", path ? path : "");
     if (r != 0) {
         fprintf(stderr, "mailfsctl: confirm: MAILBOX is a path below the mount\n");
         return CTL_USAGE;
     }
-    return confirm(v, request);
+    return confirm(v, request, args->undo);
 }

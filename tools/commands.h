@@ -19,7 +19,7 @@ struct ctl_args {
     const struct conf_volume *only; /* by -V; NULL: all */
     char *const *operands;          /* what follows the command */
     int n_operands;
-    bool json, dry_run, watch, force, list, all, recursive, content, repair, accept;
+    bool json, dry_run, watch, force, list, all, recursive, content, repair, accept, undo;
     const char *since;          /* as it was given */
     const char *dovecot_config; /* NULL: Dovecot's default */
     double timeout;             /* seconds; below 0: without end */

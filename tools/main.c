@@ -37,7 +37,7 @@ static const char usage_text[] =
     "  snapshot list [--json]; snapshot remove NAME\n"
     "  verify [--content] [--repair] [--accept] [--json] [MAILBOX...]\n"
     "                              compare both nodes, while they serve\n"
-    "  confirm [MAILBOX]           what was removed all at once was meant to go\n"
+    "  confirm [--undo] [MAILBOX]  what was removed all at once was meant to go; or was not\n"
     "  leave [DIR] [--dry-run]     the store becomes a plain Maildir tree again\n"
     "\n"
     "  -c, --config FILE           instead of " CONF_DEFAULT_PATH "\n"
@@ -61,11 +61,12 @@ enum {
     OPT_CONTENT = 1 << 10,
     OPT_REPAIR = 1 << 11,
     OPT_ACCEPT = 1 << 12,
+    OPT_UNDO = 1 << 13,
 };
 
 static const char *const option_names[] = {
-    "--json", "--timeout",   "--dry-run", "--dovecot-config", "--watch",  "--force", "--list",
-    "--all",  "--recursive", "--since",   "--content",        "--repair", "--accept"};
+    "--json", "--timeout",   "--dry-run", "--dovecot-config", "--watch",  "--force",  "--list",
+    "--all",  "--recursive", "--since",   "--content",        "--repair", "--accept", "--undo"};
 
 struct command {
     const char *name;
@@ -87,7 +88,7 @@ static const struct command commands[] = {
     {"snapshot", command_snapshot, 1, 3, "create, list, remove or mount", OPT_JSON},
     {"verify", command_verify, 0, 1000, "at most 1000 MAILBOXes",
      OPT_CONTENT | OPT_REPAIR | OPT_ACCEPT | OPT_JSON},
-    {"confirm", command_confirm, 0, 1, "one MAILBOX at most", 0},
+    {"confirm", command_confirm, 0, 1, "one MAILBOX at most", OPT_UNDO},
     {"leave", command_leave, 0, 1, "one DIR at most", OPT_DRY_RUN},
 };
 
@@ -121,15 +122,25 @@ struct options {
 /* -1: go on; otherwise the exit code. */
 static int parse_options(int argc, char **argv, struct options *o) {
     static const struct option longs[] = {
-        {"config", required_argument, NULL, 'c'}, {"volume", required_argument, NULL, 'V'},
-        {"json", no_argument, NULL, 'j'},         {"timeout", required_argument, NULL, 't'},
-        {"dry-run", no_argument, NULL, 'n'},      {"watch", no_argument, NULL, 'w'},
-        {"list", no_argument, NULL, 'l'},         {"all", no_argument, NULL, 'a'},
-        {"recursive", no_argument, NULL, 'r'},    {"since", required_argument, NULL, 's'},
-        {"content", no_argument, NULL, 'C'},      {"repair", no_argument, NULL, 'R'},
-        {"accept", no_argument, NULL, 'A'},       {"dovecot-config", required_argument, NULL, 'd'},
-        {"force", no_argument, NULL, 'f'},        {"help", no_argument, NULL, 'h'},
-        {"version", no_argument, NULL, 'v'},      {NULL, 0, NULL, 0},
+        {"config", required_argument, NULL, 'c'},
+        {"volume", required_argument, NULL, 'V'},
+        {"json", no_argument, NULL, 'j'},
+        {"timeout", required_argument, NULL, 't'},
+        {"dry-run", no_argument, NULL, 'n'},
+        {"watch", no_argument, NULL, 'w'},
+        {"list", no_argument, NULL, 'l'},
+        {"all", no_argument, NULL, 'a'},
+        {"recursive", no_argument, NULL, 'r'},
+        {"since", required_argument, NULL, 's'},
+        {"content", no_argument, NULL, 'C'},
+        {"repair", no_argument, NULL, 'R'},
+        {"accept", no_argument, NULL, 'A'},
+        {"dovecot-config", required_argument, NULL, 'd'},
+        {"undo", no_argument, NULL, 'u'},
+        {"force", no_argument, NULL, 'f'},
+        {"help", no_argument, NULL, 'h'},
+        {"version", no_argument, NULL, 'v'},
+        {NULL, 0, NULL, 0},
     };
     int c;
 
@@ -189,6 +200,10 @@ static int parse_options(int argc, char **argv, struct options *o) {
         case 'A':
             o->args.accept = true;
             o->given |= OPT_ACCEPT;
+            break;
+        case 'u':
+            o->args.undo = true;
+            o->given |= OPT_UNDO;
             break;
         case 'd':
             o->args.dovecot_config = optarg;

@@ -15,7 +15,7 @@ import time
 from lab import mailfs, net, node, pair, rundir, util
 from lab.dovecot import GID, UID
 
-OPTIONS = dict(pair.OPTIONS, postfix=False, dovecot=False)
+OPTIONS = dict(pair.OPTIONS, postfix=False, dovecot=False, brake="0")
 
 
 def mail_dir(path):

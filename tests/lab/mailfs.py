@@ -87,8 +87,9 @@ class Daemon:
 class Mailfs:
     """Both daemons of one node."""
 
-    def __init__(self, node, timeout=3, commit="disk"):
+    def __init__(self, node, timeout=3, commit="disk", brake=None):
         self.node, self.timeout, self.commit = node, timeout, commit
+        self.brake = brake  # "0" where mail is removed in masses, and is to be on both
         self.bandwidth = self.keep = self.verify = self.compress = None
         self.dial = None    # another address of the peer's: "host:port"
         self.conf = os.path.join(node.dir, "mailfs.conf")
@@ -125,6 +126,8 @@ class Mailfs:
                                                         node.mailfs.fingerprint(), self.timeout))
         if self.keep:
             text += '    keep   = "%s"\n' % self.keep
+        if self.brake:
+            text += '    brake  = "%s"\n' % self.brake
         if self.verify:
             text += '    verify = "%s"\n' % self.verify
         if peer:

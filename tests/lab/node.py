@@ -45,7 +45,8 @@ class Node:
         self.env = {}           # more environment for its daemons
         self.dovecot = Dovecot(self)
         self.postfix = Postfix(self)
-        self.mailfs = mailfs.Mailfs(self, timeout=options["timeout"], commit=options["commit"])
+        self.mailfs = mailfs.Mailfs(self, timeout=options["timeout"], commit=options["commit"],
+                                    brake=options["brake"])
 
     def __repr__(self):
         return self.host

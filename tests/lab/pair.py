@@ -10,7 +10,8 @@ from .node import Node
 # Dovecot's indexes are, "local" or "mount".
 # disk: bytes of a file system of each node's own, which can be filled and whose power can be cut.
 OPTIONS = {"postfix": True, "dovecot": True, "timeout": 3, "commit": "disk", "start": True,
-           "standby": False, "index": "local", "layout": "maildir++", "disk": 0, "backend": None}
+           "standby": False, "index": "local", "layout": "maildir++", "disk": 0, "backend": None,
+           "brake": None}
 
 
 class Pair:

@@ -1,15 +1,17 @@
 #!/usr/bin/env python3
-"""A user removed by rm -rf in the mount: noticed on both nodes, kept beyond its time until somebody
-says that it was meant, over a restart; and all of it can be had back."""
+"""Users removed by rm -rf in the mount: what comes after the threshold stays on the other node and on
+a standby, over kills of syncd, beyond the time that expunged mail is kept; the mailbox works on, on
+both. Then one comes back, and the other goes."""
 
 import os
 import sys
 import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.realpath(__file__)), ".."))
-from lab import case, mail, util  # noqa: E402
+from lab import case, compare, mail, util  # noqa: E402
 
-MAILS = 120
+INBOX, WORK = 150, 60
+FLOOR = 100  # the brake looks at no less
 KEEP, SHORT = "200s", "2s"
 
 
@@ -33,11 +35,20 @@ def past_its_time(node):
               lambda: kept(node).get("counted_at", 0) > start, 20)
 
 
-def fill(t, user):
+def fill(t, user, inbox=INBOX, work=WORK):
+    """Delivered by files, as a script would, and numbered by Dovecot."""
+    for folder, n in (("", inbox), (".Work", work)):
+        box = t.a.home(user, "Maildir", folder)
+        owner = os.stat(box)
+        for i in range(n):
+            name = "17%08d.M%dP1.%s" % (i, i, t.a.host)
+            with open(os.path.join(box, "tmp", name), "wb") as f:
+                os.fchown(f.fileno(), owner.st_uid, owner.st_gid)
+                f.write(mail.message("%s nr %d" % (folder or "INBOX", i)))
+            os.rename(f.name, os.path.join(box, "new", name))
     with t.a.imap(user) as client:
-        client.select()
-        for n in range(MAILS):
-            client.append("INBOX" if n % 2 else "Work", mail.message("nr %d" % n), "\\Seen")
+        for folder in ("Work", "INBOX"):
+            client.select(folder)
     return t.wait_equal(user)
 
 
@@ -45,54 +56,118 @@ def count(view):
     return sum(len(view["folders"][f][1]) for f in view["folders"])
 
 
-def some_expunged(t, user):
-    """What anybody does every day: nothing is held."""
-    with t.b.imap(user, mailbox="INBOX") as client:
-        client.store("1:10", "+FLAGS", "\\Deleted")
+def seen_by(node, user):
+    return count(compare.user_view(node, user, bodies=False))
+
+
+def stored(node, user):
+    """Messages in a store, also of a node on which nobody logs in."""
+    return sum(len(files) for path, _, files in os.walk(node.stored(user))
+               if os.path.basename(path) in ("new", "cur"))
+
+
+def expunge(t, node, user):
+    with node.imap(user, mailbox="INBOX") as client:
+        client.store("1:5", "+FLAGS", "\\Deleted")
         client.expunge()
     return t.wait_equal(user)
 
 
+def works_on(t, user):
+    """New mail and flags, on both, where much is held."""
+    for node in (t.a, t.b):
+        node.deliver(user, mail.message("new on " + node.host))
+    with t.b.imap(user, mailbox="INBOX") as client:
+        client.store("1:3", "+FLAGS", "\\Flagged")
+    for node in (t.a, t.b):
+        def both(n=node):
+            with n.imap(user, mailbox="INBOX") as client:
+                text = str(client.fetch("1:*", "(BODY.PEEK[HEADER.FIELDS (SUBJECT)])"))
+            return all("new on " + m.host in text for m in (t.a, t.b))
+        util.poll("new mail of %s on %s" % (user, node.host), both, 15)
+    t.pair.wait_in_sync()
+
+
 def test(t):
     t.needs_mailfs()
-    t.forgive("UIDVALIDITY changed|reappeared")
-    for node in t.pair.nodes:
+    t.forgive("reappeared")
+    c = t.pair.c
+    for node in (t.a, t.b, c):
         node.mailfs.keep = KEEP
     t.pair.configure()
     for node in t.pair.nodes:
         node.start("syncd", "mailfs", "dovecot")
+    c.start("syncd", "mailfs")
     t.pair.wait_in_sync()
-    user, other = t.pair.user("brake", ("Work",)), t.pair.user("other", ("Work",))
+    user, gone, other = (t.pair.user(name, ("Work",)) for name in ("brake", "gone", "other"))
     before = fill(t, user)
-    some_expunged(t, user)
-    fill(t, other)
-    tree = user + "/Maildir"
-    t.a.run("rm", "-rf", t.a.home(user))
-    t.pair.wait_path(t.b, user, there=False)
-    for node in t.pair.nodes:
-        wait_held(node, tree, ".")
-        text = node.mailfs.ctl("status").stdout
-        t.check(tree in text and "removed within an hour" in text, "status: %s", text)
-    t.b.stop("syncd")
-    t.b.mailfs.keep = SHORT
-    t.pair.configure()
-    t.b.start("syncd")
-    wait_held(t.b, tree, ".")
-    past_its_time(t.b)
-    t.check(kept(t.b)["messages"] >= MAILS - 10, "b keeps %s", kept(t.b))
+    fill(t, gone)
+    fill(t, other, FLOOR + 10, 0)
+    expunge(t, t.b, user)
+    tree, gone_tree = user + "/Maildir", gone + "/Maildir"
+    total = INBOX + WORK - 5
+    t.a.sh("rm -rf %s" % t.a.home(user), check=False)
+    t.a.deliver(user, mail.message("at once"))  # makes the mailbox anew
+    total += 1
+    wait_held(t.a, tree)
     t.pair.wait_in_sync()
+    text = t.a.mailfs.ctl("status").stdout
+    t.check(tree in text and "the other nodes keep theirs" in text and "confirm --undo" in text, "status: %s", text)
+    t.equal(held(t.b), {}, "b, where nothing was removed")
+    left = seen_by(t.b, user)
+    t.check(left > total - FLOOR, "%d of %d messages are left on b", left, total)
+    t.figure("%d of %d stay", left, total)
+    expunge(t, t.a, other)  # what anybody does every day,
+    with t.a.imap(other, mailbox="INBOX") as client:
+        client.move("1:*", "Work")  # and what has not gone
+    t.wait_equal(other)
+    works_on(t, user)
+    t.equal(seen_by(t.b, user), left + 2, "on b, with new mail")
+    t.equal(set(held(t.a)), {tree}, "held on a")
+    # killed, and another user removed meanwhile; nothing is kept for long any more
+    t.a.kill("syncd")
+    t.a.sh("rm -rf %s" % t.a.home(gone), check=False)
+    for node in (t.a, t.b):
+        node.mailfs.keep = SHORT
+    t.pair.configure()
+    t.a.start("syncd")
+    t.b.stop("syncd")
+    t.b.start("syncd")
+    t.pair.wait_in_sync()
+    wait_held(t.a, tree, gone_tree)
+    past_its_time(t.a)
+    t.equal(seen_by(t.b, user), left + 2, "on b, after a kill of a's syncd")
+    t.equal(seen_by(t.b, gone), INBOX + WORK, "on b, of what was removed without syncd")
+    t.a.wait_link(c)
+    t.equal((stored(c, user), stored(c, gone)), (left + 2, INBOX + WORK), "on the standby")
     # it was not meant
-    t.a.mailfs.ctl("undelete", "--recursive", "--all", "--since", "1h", user)
+    done = t.a.mailfs.ctl("confirm", "--undo", tree)
+    t.check("messages are back" in done.stdout, "undo: %s", done)
     view = t.wait_equal(user)
-    t.check(count(view) >= count(before) - 10, "%d messages came back of %d", count(view), count(before))
-    wait_held(t.a)
-    # on b it is still asked; now it was
-    done = t.b.mailfs.ctl("confirm", "nobody/Maildir", check=False)
+    # with those that went by the way just before, if it was within the minute
+    t.check(total + 2 <= count(view) <= total + 7, "%d of %d messages came back", count(view), total + 2)
+    kept_uids(t, before, view)
+    wait_held(t.a, gone_tree)
+    # the other was
+    done = t.a.mailfs.ctl("confirm", "nobody/Maildir", check=False)
     t.check(done.returncode == 1 and "nothing of that is held" in done.stderr, "of nobody: %s", done)
-    t.check("2 removals confirmed" in t.b.mailfs.ctl("confirm").stdout, "confirm")
-    wait_held(t.b)
-    util.poll(lambda: "b keeps %s" % kept(t.b), lambda: kept(t.b).get("messages") == 0, 20)
-    t.equal(held(t.b), {}, "held again")
+    t.check("1 removal confirmed" in t.a.mailfs.ctl("confirm").stdout, "confirm")
+    wait_held(t.a)
+    t.equal(count(t.wait_equal(gone)), 0, "what is left of " + gone)
+    t.a.wait_link(c)
+    t.b.wait_link(c)
+    util.poll(lambda: "%d of %s on the standby" % (stored(c, gone), gone), lambda: stored(c, gone) == 0, 15)
+    util.poll(lambda: "a keeps %s" % kept(t.a), lambda: kept(t.a).get("messages") == 0, 20)
+    for node in (t.a, t.b):
+        t.equal(held(node), {}, "held again on " + node.host)
 
 
-case.main(test, own=True, postfix=False, start=False)
+def kept_uids(t, before, view):
+    """Of Work, where nobody logged in meanwhile on a."""
+    validity, rows = before["folders"]["Work"]
+    t.equal(view["folders"]["Work"][0], validity, "UIDVALIDITY of Work")
+    same = sum(uid in view["folders"]["Work"][1] for uid in rows)
+    t.figure("%d of %d UIDs of Work as before", same, len(rows))
+
+
+case.main(test, own=True, postfix=False, start=False, standby=True)

@@ -97,7 +97,7 @@ class Torture:
     def __init__(self, seed, kinds, say):
         self.seed, self.kinds, self.say = seed, {k: faults.KINDS[k] for k in kinds}, say
         self.total = Run()
-        self.pair = Pair(timeout=TIMEOUT, disk=DISK)
+        self.pair = Pair(timeout=TIMEOUT, disk=DISK, brake="0")
 
     # --- bring-up and tear-down -------------------------------------------------------------------
 

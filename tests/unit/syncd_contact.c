@@ -48,8 +48,8 @@ static int trees_once(struct pair *p, bool full) {
     Mfp__Tree *ta, *tb, *wa, *wb;
     int r = 1;
 
-    assert_int_equal(tree_scan(p->a.st, full, &ta, ba), 0);
-    assert_int_equal(tree_scan(p->b.st, full, &tb, bb), 0);
+    assert_int_equal(tree_scan(p->a.st, full, &ta, ba, NULL), 0);
+    assert_int_equal(tree_scan(p->b.st, full, &tb, bb, NULL), 0);
     wa = tree_over_wire(ta);
     wb = tree_over_wire(tb);
     if (full || memcmp(ba, bb, STATE_DIGEST) == 0) {

@@ -89,8 +89,8 @@ static void merge_trees(bool full) {
     uint8_t ba[STATE_DIGEST], bb[STATE_DIGEST], da[STATE_DIGEST], db[STATE_DIGEST];
     Mfp__Tree *ta, *tb, *wa, *wb;
 
-    assert_int_equal(tree_scan(p.a.st, full, &ta, ba), 0);
-    assert_int_equal(tree_scan(p.b.st, full, &tb, bb), 0);
+    assert_int_equal(tree_scan(p.a.st, full, &ta, ba, NULL), 0);
+    assert_int_equal(tree_scan(p.b.st, full, &tb, bb, NULL), 0);
     if (!full && memcmp(ba, bb, STATE_DIGEST) != 0) {
         mfp__tree__free_unpacked(ta, NULL);
         mfp__tree__free_unpacked(tb, NULL);

@@ -121,8 +121,8 @@ static void removed_at_contact(unsigned at, const char *sub) {
 
     contact_mark(&p.a, &inbox);
     contact_mark(&p.a, &work);
-    assert_int_equal(tree_scan(p.a.st, false, &a, d), 0);
-    assert_int_equal(tree_scan(p.b.st, false, &b, d), 0);
+    assert_int_equal(tree_scan(p.a.st, false, &a, d, NULL), 0);
+    assert_int_equal(tree_scan(p.b.st, false, &b, d, NULL), 0);
     wa = tree_over_wire(a);
     wb = tree_over_wire(b);
     assert_int_equal(tree_merge_run(p.a.st, a, wb, d, NULL), 0);

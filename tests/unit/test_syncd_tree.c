@@ -61,8 +61,8 @@ struct trees {
 static void scan_both(struct trees *t, bool full) {
     uint8_t d[STATE_DIGEST];
 
-    assert_int_equal(tree_scan(p.a.st, full, &t->a, d), 0);
-    assert_int_equal(tree_scan(p.b.st, full, &t->b, d), 0);
+    assert_int_equal(tree_scan(p.a.st, full, &t->a, d, NULL), 0);
+    assert_int_equal(tree_scan(p.b.st, full, &t->b, d, NULL), 0);
     t->wa = tree_over_wire(t->a);
     t->wb = tree_over_wire(t->b);
 }

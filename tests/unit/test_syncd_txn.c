@@ -12,6 +12,7 @@
 #include <cmocka.h>
 
 #include "syncd/alias.h"
+#include "syncd/brake.h"
 #include "syncd/collect.h"
 #include "syncd/driver.h"
 #include "syncd/oneway.h"
@@ -45,6 +46,9 @@ int alias_mark(struct state *st, const struct mailfs_id *old, struct mailfs_id *
 }
 
 void driver_pump(struct volume *v) {
+}
+
+void brake_noticed(struct brake *b) {
 }
 
 uint64_t volume_now(void) {

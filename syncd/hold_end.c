@@ -1,0 +1,170 @@
+/*
+ * hold_end - a tree is held no longer: what was removed goes, or comes back
+ *
+ * Diagnostics: a message that cannot be put back, with its mailbox.
+ */
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "apply_int.h"
+#include "base.h"
+#include "hold_int.h"
+#include "index.h"
+#include "io/io.h"
+#include "maildir/name.h"
+#include "mem.h"
+#include "store.h"
+#include "util/str.h"
+
+#ifndef RENAME_NOREPLACE
+#define RENAME_NOREPLACE 1
+#endif
+
+struct boxes {
+    struct state *st;
+    const struct mailfs_id *tree;
+    struct mailfs_id **v;
+    size_t *n;
+};
+
+static int is_missing(void *arg, const char *name, const struct base_msg *msg) {
+    return index_find(arg, name) == NULL;
+}
+
+static bool lacks(struct state *st, const struct mailfs_id *dir) {
+    struct index ix = {NULL};
+    struct store_dir d;
+    int r = store_dir_open(st, dir, &d);
+
+    if (r < 0)
+        return r == -ENOENT;
+    r = index_read(st, &d, &ix);
+    if (r == 0)
+        r = base_each_msg(st, dir, is_missing, &ix);
+    index_free(&ix);
+    store_dir_close(&d);
+    return r != 0;
+}
+
+static bool has_kept(struct state *st, const struct mailfs_id *dir) {
+    char hex[MAILFS_ID_HEX];
+
+    return faccessat(st->undo, mailfs_id_format(dir, hex), F_OK, AT_SYMLINK_NOFOLLOW) == 0;
+}
+
+static int one_box(void *arg, const struct mailfs_id *id, const struct base_dir *rec) {
+    struct boxes *b = arg;
+    struct mailfs_id *v;
+
+    if (!hold_is_below(b->st, id, b->tree) || !(has_kept(b->st, id) || lacks(b->st, id)))
+        return 0;
+    v = realloc(*b->v, (*b->n + 1) * sizeof(*v));
+    if (!v)
+        mem_out("mailboxes");
+    *b->v = v;
+    v[(*b->n)++] = *id;
+    return 0;
+}
+
+int hold_boxes(struct state *st, const struct mailfs_id *tree, struct mailfs_id **ids, size_t *n) {
+    struct boxes b = {st, tree, ids, n};
+
+    return base_each_dir(st, one_box, &b);
+}
+
+/* ---- back -------------------------------------------------------------------------- */
+
+struct back {
+    struct apply a;
+    int64_t since;
+    int from;
+    uint64_t n;
+};
+
+/* Where it was agreed to be, else as it was called when it went. */
+static int place_of(struct back *b, const char *kept, int *sub, char name[MAILDIR_NAME_MAX + 1]) {
+    char base[MAILDIR_NAME_MAX + 1];
+    struct base_msg msg;
+    int r = str_copyn(base, sizeof(base), kept, maildir_name_base_len(kept, strlen(kept)));
+
+    if (r < 0)
+        return r;
+    if (index_find(&b->a.ix, base))
+        return -EEXIST;
+    if (base_msg_get(b->a.st, BASE_AGREED, &b->a.dir, base, &msg) == 0) {
+        *sub = msg.sub;
+        return str_printf(name, MAILDIR_NAME_MAX + 1, "%s%s%s", base, *msg.info ? ":" : "",
+                          msg.info);
+    }
+    *sub = strchr(kept, ':') ? MFP__SUB__CUR : MFP__SUB__NEW;
+    return str_copy(name, MAILDIR_NAME_MAX + 1, kept);
+}
+
+static int one_message(void *arg, const char *kept, unsigned char type) {
+    struct back *b = arg;
+    char name[MAILDIR_NAME_MAX + 1];
+    struct stat sb;
+    int sub, fd, r;
+
+    if (*kept == '.' || fstatat(b->from, kept, &sb, AT_SYMLINK_NOFOLLOW) != 0 || sb.st_nlink != 1 ||
+        sb.st_ctim.tv_sec < b->since)
+        return 0;
+    r = place_of(b, kept, &sub, name);
+    fd = r == 0 ? store_sub_open(b->a.st, &b->a.d, sub, true) : r;
+    if (fd >= 0)
+        r = io_rename(b->from, kept, fd, name, RENAME_NOREPLACE);
+    else
+        r = fd;
+    if (r < 0)
+        return r == -EEXIST || r == -ENOENT ? 0 : r;
+    b->n++;
+    b->a.size_count++;
+    b->a.size_bytes += sb.st_size;
+    inval_add(&b->a.out->inval, &b->a.dir, sub, NULL, name, false);
+    inval_poke(&b->a.out->inval, &b->a.dir, sub);
+    return 0;
+}
+
+static int put_all(struct back *b) {
+    uint64_t gen;
+    int r = index_read(b->a.st, &b->a.d, &b->a.ix), r2;
+
+    b->a.has_ix = r == 0;
+    if (r == 0)
+        r = state_mark_gen(b->a.st, &gen);
+    if (r == 0)
+        r = state_mark(b->a.st, &b->a.dir, gen); /* what comes back is told */
+    if (r == 0)
+        r = store_each_name(b->from, one_message, b);
+    r2 = apply_maildirsize(&b->a);
+    return r < 0 ? r : r2;
+}
+
+int hold_put_back(struct state *st, const struct mailfs_id *dir, int64_t since,
+                  struct invals *inval, uint64_t *n) {
+    struct apply_result res = {.suspect = false};
+    struct back b = {.a = {.st = st, .dir = *dir, .out = &res}, .since = since};
+    char hex[MAILFS_ID_HEX];
+    int r;
+
+    *n = 0;
+    b.a.d = (struct store_dir){.fd = {-1, -1, -1, -1}};
+    b.from = io_open_beneath(st->undo, mailfs_id_format(dir, hex), O_RDONLY | O_DIRECTORY, 0);
+    if (b.from < 0)
+        return b.from == -ENOENT ? 0 : b.from;
+    r = store_dir_open(st, dir, &b.a.d);
+    if (r == 0)
+        r = put_all(&b);
+    if (b.a.has_ix)
+        index_free(&b.a.ix);
+    store_dir_close(&b.a.d);
+    close(b.from);
+    *inval = res.inval;
+    *n = b.n;
+    return r < 0 ? state_fail(st, r, dir, "what was removed there cannot be put back") : 0;
+}
