@@ -13,6 +13,7 @@
 #include <utlist.h>
 
 #include "apply.h"
+#include "await.h"
 #include "base.h"
 #include "brake.h"
 #include "contact.h"
@@ -365,6 +366,7 @@ static void forget_run(void *arg) {
 }
 
 void driver_disconnected(struct volume *v) {
+    await_disconnected(v);
     jobs_barrier(v->jobs, forget_run, NULL, v);
     journaler_wake(v->journaler);
 }
@@ -566,6 +568,7 @@ static void act_unprepare(struct volume *v, const struct replica_action *a) {
 }
 
 static void carry_out(struct volume *v, const struct replica_action *a) {
+    await_action(v, a);
     switch (a->kind) {
     case RACT_SEND:
         act_send(v, a);
@@ -594,7 +597,7 @@ static void carry_out(struct volume *v, const struct replica_action *a) {
         front_token_hint(v->front, &a->dir, a->held);
         break;
     case RACT_RELEASE:
-        if (a->req != 0)
+        if (a->req != 0 && !await_release(v, a->req, a->err, a->alone))
             front_release(v->front, a->req, a->err, a->alone);
         break;
     case RACT_JOURNAL:

@@ -19,6 +19,7 @@
 #include <uthash.h>
 #include <utlist.h>
 
+#include "await.h"
 #include "base.h"
 #include "contact.h"
 #include "driver.h"
@@ -160,14 +161,24 @@ void oneway_changed(struct volume *v, const struct mailfs_id *dir, bool tree) {
         driver_compare_trees(root, "a one-way link has changed directories");
 }
 
+void oneway_hurry(struct volume *link) {
+    struct timeval now = {0};
+    evtimer_add(link->oneway->timer, &now);
+}
+
+bool oneway_compares_trees(const struct volume *link) {
+    return link->oneway->tree || link->compare_trees_due;
+}
+
 bool oneway_is_clean(const struct volume *link, const struct mailfs_id *dir) {
     struct dirty *d;
     HASH_FIND(hh, link->oneway->dirty, dir, sizeof *dir, d);
-    return d == NULL && !link->oneway->tree && !link->compare_trees_due;
+    return d == NULL && !oneway_compares_trees(link);
 }
 
 void oneway_caught_up(struct volume *link) {
     struct oneway *o = link->oneway;
+    await_caught_up(link);
     if (o != NULL && (o->dirty != NULL || o->tree) && link->untold_since_wall_ns == 0)
         link->untold_since_wall_ns = clock_wall_ns();
 }

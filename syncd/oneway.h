@@ -30,6 +30,11 @@ void oneway_free(struct oneway *o); /* NULL is allowed */
  * to their ends soon. tree: a directory in it was made, moved or removed. */
 void oneway_changed(struct volume *v, const struct mailfs_id *dir, bool tree);
 
+/* Somebody waits for what has changed. */
+void oneway_hurry(struct volume *link);
+/* The directories differ, and a new connection will compare them. */
+bool oneway_compares_trees(const struct volume *link);
+
 /* Before v changes dir in the store without a mark of mailfs's. Durable. Any thread. 0 or -errno.
  */
 int oneway_mark(struct volume *v, const struct mailfs_id *dir);

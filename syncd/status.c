@@ -164,6 +164,7 @@ static struct json_object *link_object(const struct status *s, const struct stat
     put_text(o, "node", l->node);
     put_text(o, "address", l->address);
     put_text(o, "state", l->state);
+    put_text(o, "commit", l->commit);
     put_text(o, "role", l->other_role);
     put(o, "link_up", json_object_new_boolean(l->link_up));
     put_int(o, "since", l->since_wall_ns / 1000000000);

@@ -12,7 +12,7 @@
 
 /* A one-way link: to a standby, or, on a standby, to its source. */
 struct status_link {
-    const char *node, *address, *state;
+    const char *node, *address, *state, *commit;
     const char *other_role; /* what the node there is; NULL: never met */
     bool link_up;
     uint64_t since_wall_ns, oldest_wall_ns, to_merge;

@@ -102,6 +102,7 @@ static void link_status(struct volume *link, struct status_link *s) {
         state = REPLICA_CATCHING_UP;
     *s = (struct status_link){.node = link->cv->peer->name,
                               .state = words[state],
+                              .commit = conf_commit_name(link->cv->peer->commit),
                               .link_up = contact_is_up(link),
                               .since_wall_ns = link->since_wall_ns,
                               .oldest_wall_ns = link->untold_since_wall_ns,

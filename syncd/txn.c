@@ -12,6 +12,7 @@
 #include <uthash.h>
 
 #include "alias.h"
+#include "await.h"
 #include "brake.h"
 #include "collect.h"
 #include "driver.h"
@@ -56,7 +57,8 @@ struct collect {
     struct acts acts;
     struct touched touched;
     bool unlock, alone, suspect;
-    bool unlocked; /* the machine has been told already */
+    bool unlocked; /* the machine has been told already, */
+    bool told;     /* and the one-way links */
     uint64_t req;
     /* results */
     int err;
@@ -126,17 +128,26 @@ static void collect_give(struct collect *c) {
     replica_payload_unref(p);
 }
 
+/* What was changed is in the store; and before the machine answers the unlock. */
+static void tell_links(struct collect *c) {
+    if (c->told || (c->acts.n == 0 && !c->suspect))
+        return;
+    c->told = true;
+    oneway_changed(c->v, &c->dir, c->touched.tree);
+    if (c->unlock)
+        await_unlock(c->v, c->req, &c->dir);
+}
+
 static void collect_done(void *arg) {
     struct collect *c = arg;
     struct volume *v = c->v;
     v->changes++;
     if (c->alone && v->untold_since_wall_ns == 0 && v->cv->peer != NULL && c->acts.n > 0)
         v->untold_since_wall_ns = clock_wall_ns();
+    tell_links(c);
     collect_give(c);
     brake_noticed(v->brake);
     driver_pump(v);
-    if (c->acts.n > 0 || c->suspect)
-        oneway_changed(v, &c->dir, c->touched.tree);
     if (c->err != 0 || c->suspect)
         replica_suspect(v->machine, volume_now(), c->dir);
     if (c->renamed)
@@ -276,6 +287,8 @@ void txns_unlock(struct txns *t, uint64_t req, const struct mailfs_id *dir) {
     }
     if (c->alone) { /* nobody waits for the disk then */
         c->unlocked = true;
+        touched_by_acts(&c->dir, c->acts.acts, c->acts.n, &c->touched);
+        tell_links(c);
         replica_unlock(t->v->machine, volume_now(), req, *dir, NULL, NULL, 0);
     }
     collect_submit(c);
@@ -290,6 +303,8 @@ struct unlock_again {
 static void unlock_again_done(void *arg) {
     struct unlock_again *u = arg;
     struct volume *v = u->v;
+    oneway_changed(v, &u->dir, false); /* it may have been, and await_unlock() relies on it */
+    await_unlock(v, u->req, &u->dir);
     replica_unlock_again(v->machine, volume_now(), u->req, u->dir);
     free(u);
     driver_pump(v);

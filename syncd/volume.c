@@ -20,6 +20,7 @@
 
 #include <event2/event.h>
 
+#include "await.h"
 #include "brake.h"
 #include "checkpoint.h"
 #include "contact.h"
@@ -310,6 +311,7 @@ int volume_open(struct engine *engine, const struct conf_volume *cv, char *err, 
     v->links = mem_new((cv->n_links + 1) * sizeof *v->links);
     for (size_t i = 0; r == 0 && i < cv->n_links; i++)
         r = link_begin(v, i, err, errsize);
+    v->await = r == 0 && v->n_links > 0 ? await_new(v) : NULL;
     if (r == 0)
         r = serve_begin(v, err, errsize);
     for (size_t i = 0; r == 0 && i < v->n_links; i++)
@@ -372,6 +374,7 @@ void volume_close(struct volume *v) {
         txns_free(v->txns);
         peer_free(v->peer);
         oneway_free(v->oneway);
+        await_free(v->await);
         if (v->main == NULL)
             jobs_free(v->jobs);
     }

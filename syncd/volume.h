@@ -40,6 +40,7 @@ struct volume {
     size_t link_index;          /* of a link, among them */
     struct oneway *oneway;      /* of a link */
     struct conf_volume link_cv; /* of a link: what cv points to */
+    struct await *await;        /* of a volume with links (await.h) */
     struct watch *watch;        /* of a volume without mailfs (watch.h) */
     struct role *role;          /* of a volume (role.h) */
     bool met;                   /* of a link: the other end has said Hello */

@@ -317,6 +317,20 @@ static int check_names(const struct conf *conf, const struct conf_volume *v, cha
     return 0;
 }
 
+/* Who writes to a store that is only watched waits for nobody. */
+static int check_commit(const struct conf_volume *v, char *why, size_t n) {
+    for (size_t i = 0; v->mode == CONF_MODE_WATCH && i < v->n_links; i++) {
+        if (v->links[i].commit != CONF_COMMIT_DISK)
+            continue;
+        snprintf(why, n,
+                 "volume \"%s\": standby \"%s\" has commit = \"disk\", but with mode = \"watch\" "
+                 "nobody can be made to wait; remove it",
+                 v->name, v->links[i].name);
+        return -EINVAL;
+    }
+    return 0;
+}
+
 int conf_check_volume(const struct conf *conf, const struct conf_volume *v, char *why, size_t n) {
     int r = check_paths(v, why, n);
     if (r == 0 && v->n_links > CONF_LINKS_MAX) {
@@ -326,6 +340,8 @@ int conf_check_volume(const struct conf *conf, const struct conf_volume *v, char
     }
     if (r == 0)
         r = check_mode(v, why, n);
+    if (r == 0)
+        r = check_commit(v, why, n);
     if (r == 0)
         r = check_names(conf, v, why, n);
     if (r == 0 && (v->peer != NULL || v->n_links > 0) && !v->has_listen) {

@@ -102,6 +102,14 @@ static int on_commit(cfg_t *cfg, cfg_opt_t *opt) {
     return r == 0 ? 0 : refuse(cfg, opt, last_str(opt), "must be disk, memory or async");
 }
 
+static int on_standby_commit(cfg_t *cfg, cfg_opt_t *opt) {
+    enum conf_commit commit;
+    int r = conf_commit_parse(last_str(opt), &commit);
+    return r == 0 && commit != CONF_COMMIT_MEMORY
+               ? 0
+               : refuse(cfg, opt, last_str(opt), "must be disk or async");
+}
+
 static int on_mode(cfg_t *cfg, cfg_opt_t *opt) {
     enum conf_mode mode;
     int r = conf_mode_parse(last_str(opt), &mode);
@@ -268,7 +276,13 @@ static int fill_peer(cfg_t *cfg, struct conf_peer *p) {
         r = conf_size_parse(cfg_getstr(cfg, "bandwidth"), &p->bandwidth);
     if (r == 0)
         r = compress_parse(cfg_getstr(cfg, "compress"), &p->compress);
+    p->commit = CONF_COMMIT_ASYNC;
     return r;
+}
+
+static int fill_standby(cfg_t *cfg, struct conf_peer *p) {
+    int r = fill_peer(cfg, p);
+    return r == 0 ? conf_commit_parse(cfg_getstr(cfg, "commit"), &p->commit) : r;
 }
 
 static int build_peer(cfg_t *cfg, struct conf_peer **out) {
@@ -278,13 +292,14 @@ static int build_peer(cfg_t *cfg, struct conf_peer **out) {
 
 static int build_links(cfg_t *cfg, struct conf_volume *v) {
     static const char *const kinds[] = {"standby", "source"};
+    static int (*const fill[])(cfg_t *, struct conf_peer *) = {fill_standby, fill_peer};
     int r = 0;
     v->links = calloc(cfg_size(cfg, kinds[0]) + cfg_size(cfg, kinds[1]) + 1, sizeof *v->links);
     if (v->links == NULL)
         return -ENOMEM;
     for (size_t k = 0; k < 2; k++) {
         for (unsigned i = 0; r == 0 && i < cfg_size(cfg, kinds[k]); i++)
-            r = fill_peer(cfg_getnsec(cfg, kinds[k], i), &v->links[v->n_links++]);
+            r = fill[k](cfg_getnsec(cfg, kinds[k], i), &v->links[v->n_links++]);
     }
     return r;
 }
@@ -397,6 +412,7 @@ static void set_validators(cfg_t *cfg) {
     cfg_set_validate_func(cfg, "volume|peer|compress", on_compress);
     cfg_set_validate_func(cfg, "volume|standby|compress", on_compress);
     cfg_set_validate_func(cfg, "volume|source|compress", on_compress);
+    cfg_set_validate_func(cfg, "volume|standby|commit", on_standby_commit);
 }
 
 static int parse_locked(const char *name, FILE *in, int depth, struct conf *conf) {
@@ -405,10 +421,19 @@ static int parse_locked(const char *name, FILE *in, int depth, struct conf *conf
         CFG_FLOAT("timeout", 3.0, CFGF_NONE),   CFG_STR("bandwidth", "0", CFGF_NONE),
         CFG_STR("compress", "auto", CFGF_NONE), CFG_END(),
     };
-    cfg_opt_t link[] = {
+    cfg_opt_t source[] = {
         CFG_STR("address", NULL, CFGF_NONE),    CFG_STR("fingerprint", NULL, CFGF_NONE),
         CFG_FLOAT("timeout", 10.0, CFGF_NONE),  CFG_STR("bandwidth", "0", CFGF_NONE),
         CFG_STR("compress", "auto", CFGF_NONE), CFG_END(),
+    };
+    cfg_opt_t standby[] = {
+        CFG_STR("address", NULL, CFGF_NONE),
+        CFG_STR("fingerprint", NULL, CFGF_NONE),
+        CFG_FLOAT("timeout", 10.0, CFGF_NONE),
+        CFG_STR("bandwidth", "0", CFGF_NONE),
+        CFG_STR("compress", "auto", CFGF_NONE),
+        CFG_STR("commit", "async", CFGF_NONE),
+        CFG_END(),
     };
     cfg_opt_t volume[] = {
         CFG_STR("store", NULL, CFGF_NONE),
@@ -422,8 +447,8 @@ static int parse_locked(const char *name, FILE *in, int depth, struct conf *conf
         CFG_STR("verify", "7d", CFGF_NONE),
         CFG_STR("brake", "30%", CFGF_NONE),
         CFG_SEC("peer", peer, CFGF_MULTI | CFGF_TITLE | CFGF_NO_TITLE_DUPES),
-        CFG_SEC("standby", link, CFGF_MULTI | CFGF_TITLE | CFGF_NO_TITLE_DUPES),
-        CFG_SEC("source", link, CFGF_MULTI | CFGF_TITLE | CFGF_NO_TITLE_DUPES),
+        CFG_SEC("standby", standby, CFGF_MULTI | CFGF_TITLE | CFGF_NO_TITLE_DUPES),
+        CFG_SEC("source", source, CFGF_MULTI | CFGF_TITLE | CFGF_NO_TITLE_DUPES),
         CFG_END(),
     };
     cfg_opt_t root[] = {

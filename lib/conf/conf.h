@@ -42,6 +42,7 @@ struct conf_peer {
     unsigned timeout_ms;                         /* 1000 .. 300000 */
     uint64_t bandwidth; /* bytes a second of what it fetches; 0: no limit */
     enum conf_compress compress;
+    enum conf_commit commit; /* of a standby: DISK: what is acknowledged is there, too, or ASYNC */
 };
 
 /* Who may write to the mount, unless a promotion has decided otherwise (STATE/role). */

@@ -91,6 +91,7 @@ class Mailfs:
         self.node, self.timeout, self.commit = node, timeout, commit
         self.brake = brake  # "0" where mail is removed in masses, and is to be on both
         self.bandwidth = self.keep = self.verify = self.compress = None
+        self.link_commit = None     # of its standbys
         self.dial = None    # another address of the peer's: "host:port"
         self.conf = os.path.join(node.dir, "mailfs.conf")
         self.state = os.path.join(node.data, "state")
@@ -122,8 +123,11 @@ class Mailfs:
             text += '    mode = "%s"\n' % mode
         for kind, node in links:
             text += ('    %s "%s" {\n        address     = "%s:%d"\n        fingerprint = "%s"\n'
-                     '        timeout     = %g\n    }\n' % (kind, node.host, node.address, PORT,
-                                                        node.mailfs.fingerprint(), self.timeout))
+                     '        timeout     = %g\n' % (kind, node.host, node.address, PORT,
+                                                 node.mailfs.fingerprint(), self.timeout))
+            if kind == "standby" and self.link_commit:
+                text += '        commit      = "%s"\n' % self.link_commit
+            text += '    }\n'
         if self.keep:
             text += '    keep   = "%s"\n' % self.keep
         if self.brake:

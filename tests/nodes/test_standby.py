@@ -3,6 +3,7 @@
 
 import errno
 import os
+import signal
 import sys
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.realpath(__file__)), ".."))
@@ -10,6 +11,7 @@ from lab import case, compare, mail, outage, util  # noqa: E402
 
 
 def bring_up(t):
+    t.a.mailfs.link_commit = "disk"
     t.a.mailfs.write(links=[("standby", t.b)])
     t.b.mailfs.write(mode="standby", links=[("source", t.a)])
     t.a.start()
@@ -68,8 +70,41 @@ def nobody_writes(t, user):
     t.equal(compare.view_difference(a, b), [], "what clients of both nodes see")
 
 
+def has(t, user, message):
+    """Is it on the standby's disk?"""
+    top = os.path.join(t.b.store, user, "Maildir")
+    for sub in ("new", "cur"):
+        for name in os.listdir(os.path.join(top, sub)):
+            with open(os.path.join(top, sub, name), "rb") as f:
+                if message.encode() in f.read():
+                    return True
+    return False
+
+
+def waits(t, user):
+    """With commit = disk what is acknowledged is on the standby; one that is stuck is waited for once."""
+    took = []
+    for _ in range(20):
+        start = util.now()
+        message = t.a.deliver(user, mail.message(size=2000))
+        took.append(util.now() - start)
+        t.check(has(t, user, message), "acknowledged, and the standby does not have it")
+    t.figure("a delivery that waits for the standby: %.1f ms", sorted(took)[len(took) // 2] * 1000)
+    t.b.daemon("syncd").kill(signal.SIGSTOP, wait=False)
+    start = util.now()
+    t.a.deliver(user, mail.message())
+    stuck = util.now() - start
+    start = util.now()
+    t.a.deliver(user, mail.message())
+    t.equal(t.a.link(t.b)["state"], "alone", "a standby that is stuck")
+    t.check(stuck < t.pair.options["timeout"] * 2 + 2, "waited %.1f s for it", stuck)
+    t.check(util.now() - start < stuck / 2, "waited %.1f s, and then %.1f s once more", stuck, util.now() - start)
+    t.b.daemon("syncd").kill(signal.SIGCONT, wait=False)
+    same_stores(t, user)
+
+
 def lag(t, user):
-    """The source waits for nobody; the standby says how far it is behind."""
+    """The standby says how far it is behind."""
     t.pair.cut_link()
     t.a.wait_link(t.b, "alone", timeout=15)
     for _ in range(5):
@@ -150,6 +185,7 @@ def test(t):
     nobody_writes(t, users[0])
     work(t, "spoilt")
     same_stores(t, "spoilt")
+    waits(t, users[0])
     lag(t, users[1])
     fail_back(t, users, *promotion(t, users))
     back_by_force(t, users[0])

@@ -208,6 +208,7 @@ static const struct {
     {6, "has a peer, standby or source but no 'listen'",
      V PATHS "standby c {\n" ADDR FPRINT END END},
     {7, "standby \"c\" has no 'address'", V PATHS LISTEN "standby c {\n" FPRINT END END},
+    {8, "commit must be disk or async", V PATHS LISTEN "standby c {\ncommit = memory\n" END END},
     {7, "two blocks are about node \"b\"",
      V PATHS LISTEN PEER ADDR FPRINT END "standby b {\n" ADDR FPRINT END END},
     {7, "two blocks are about node \"c\"",
@@ -218,6 +219,9 @@ static const struct {
     {7, "mode = \"watch\" has no mount: the mail daemons work in the store itself",
      V PATHS LISTEN "mode = watch\nstandby c {\n" ADDR FPRINT END END},
     {6, "volume \"v\" has no 'mount'; add it", V "store = /a/s\nstate = /a/t\n" LISTEN END},
+    {7, "nobody can be made to wait",
+     V "store = /a/s\nstate = /a/t\n" LISTEN "mode = watch\nstandby c {\n" ADDR FPRINT
+       "commit = disk\n" END END},
     {3, "watches must be 0 (as many as there are) or at least 16", V "watches = 5\n" END},
     {7, "\"a\" is the name of this node", V PATHS LISTEN "standby a {\n" ADDR FPRINT END END},
     {3, "keep must be a time", V "keep = 7\n" END},

@@ -12,6 +12,7 @@
 #include <cmocka.h>
 
 #include "syncd/alias.h"
+#include "syncd/await.h"
 #include "syncd/brake.h"
 #include "syncd/collect.h"
 #include "syncd/driver.h"
@@ -56,6 +57,9 @@ uint64_t volume_now(void) {
 }
 
 void oneway_changed(struct volume *v, const struct mailfs_id *dir, bool tree) {
+}
+
+void await_unlock(struct volume *v, uint64_t req, const struct mailfs_id *dir) {
 }
 
 /* ---- a volume without peer, one worker so that order shows ------------------------- */
