@@ -30,6 +30,10 @@
 #include "util/clock.h"
 #include "util/str.h"
 
+#ifndef RENAME_NOREPLACE
+#define RENAME_NOREPLACE 1
+#endif
+
 #define DEPTH_MAX 64
 
 static int64_t seconds(void) {
@@ -159,10 +163,15 @@ static void trip_add(struct holds *h, const struct hold_trip *t) {
 void hold_alias(struct state *st, const struct mailfs_id *old, const struct mailfs_id *now) {
     struct holds *h = hold_top(st)->holds;
     const struct hold_trip moved = {.tree = *now, .was = *old};
+    char from[MAILFS_ID_HEX], to[MAILFS_ID_HEX];
     const struct hold_tree *t;
 
     if (!h)
         return;
+    /* What is kept of it is looked for under the id it has now. */
+    if (st->undo >= 0)
+        (void)io_rename(st->undo, mailfs_id_format(old, from), st->undo,
+                        mailfs_id_format(now, to), RENAME_NOREPLACE);
     pthread_mutex_lock(&h->mutex);
     t = tree_find(h, old);
     if (t && t->held) {

@@ -84,7 +84,8 @@ int hold_make_dir(struct state *st, const struct mailfs_id *dir, struct invals *
 /* The mailboxes of a tree that lack something of the base, or of which something is kept in
  * .mailfs/undo: appended to a malloc'ed array. Reads all directories of the tree. */
 int hold_boxes(struct state *st, const struct mailfs_id *tree, struct mailfs_id **ids, size_t *n);
-/* What went of one since then is put back under its old name. *n: how many. In its lane. */
+/* What went of one since then is put back under its old name. *n: how many. What the base has and
+ * is not kept here is left to the peer, to be brought by the next merge. In its lane. */
 int hold_put_back(struct state *st, const struct mailfs_id *dir, int64_t since,
                   struct invals *inval, uint64_t *n);
 

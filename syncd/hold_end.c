@@ -18,6 +18,7 @@
 #include "io/io.h"
 #include "maildir/name.h"
 #include "mem.h"
+#include "recent.h"
 #include "store.h"
 #include "util/str.h"
 
@@ -84,10 +85,12 @@ struct back {
     int64_t since;
     int from;
     uint64_t n;
+    bool missing;
 };
 
-/* Where it was agreed to be, else as it was called when it went. */
-static int place_of(struct back *b, const char *kept, int *sub, char name[MAILDIR_NAME_MAX + 1]) {
+/* Where it was agreed to be, else, if it went since then and is nowhere else, as it was called. */
+static int place_of(struct back *b, const char *kept, const struct stat *sb, int *sub,
+                    char name[MAILDIR_NAME_MAX + 1]) {
     char base[MAILDIR_NAME_MAX + 1];
     struct base_msg msg;
     int r = str_copyn(base, sizeof(base), kept, maildir_name_base_len(kept, strlen(kept)));
@@ -101,6 +104,8 @@ static int place_of(struct back *b, const char *kept, int *sub, char name[MAILDI
         return str_printf(name, MAILDIR_NAME_MAX + 1, "%s%s%s", base, *msg.info ? ":" : "",
                           msg.info);
     }
+    if (sb->st_nlink != 1 || sb->st_ctim.tv_sec < b->since)
+        return -ENOENT;
     *sub = strchr(kept, ':') ? MFP__SUB__CUR : MFP__SUB__NEW;
     return str_copy(name, MAILDIR_NAME_MAX + 1, kept);
 }
@@ -111,10 +116,9 @@ static int one_message(void *arg, const char *kept, unsigned char type) {
     struct stat sb;
     int sub, fd, r;
 
-    if (*kept == '.' || fstatat(b->from, kept, &sb, AT_SYMLINK_NOFOLLOW) != 0 || sb.st_nlink != 1 ||
-        sb.st_ctim.tv_sec < b->since)
+    if (*kept == '.' || fstatat(b->from, kept, &sb, AT_SYMLINK_NOFOLLOW) != 0)
         return 0;
-    r = place_of(b, kept, &sub, name);
+    r = place_of(b, kept, &sb, &sub, name);
     fd = r == 0 ? store_sub_open(b->a.st, &b->a.d, sub, true) : r;
     if (fd >= 0)
         r = io_rename(b->from, kept, fd, name, RENAME_NOREPLACE);
@@ -127,7 +131,29 @@ static int one_message(void *arg, const char *kept, unsigned char type) {
     b->a.size_bytes += sb.st_size;
     inval_add(&b->a.out->inval, &b->a.dir, sub, NULL, name, false);
     inval_poke(&b->a.out->inval, &b->a.dir, sub);
-    return 0;
+    return index_set(&b->a.ix, name, sub);
+}
+
+/* What was not kept here comes from the peer: without this the merge would take it for removed. */
+static int forget_missing(void *arg, const char *name, const struct base_msg *msg) {
+    const struct base_msg none = {.sub = MFP__SUB__SELF};
+    struct back *b = arg;
+
+    if (index_find(&b->a.ix, name))
+        return 0;
+    b->missing = true;
+    return base_msg_put(b->a.st, BASE_AGREED, &b->a.dir, name, &none);
+}
+
+static int leave_missing(struct back *b) {
+    int r;
+
+    recent_begin(b->a.st);
+    r = base_each_msg(b->a.st, &b->a.dir, forget_missing, b);
+    if (r == 0 && b->missing)
+        r = base_lacking_note(b->a.st, &b->a.dir, false);
+    recent_end(b->a.st);
+    return r;
 }
 
 static int put_all(struct back *b) {
@@ -140,7 +166,9 @@ static int put_all(struct back *b) {
     if (r == 0)
         r = state_mark(b->a.st, &b->a.dir, gen); /* what comes back is told */
     if (r == 0)
-        r = store_each_name(b->from, one_message, b);
+        r = b->from < 0 ? 0 : store_each_name(b->from, one_message, b);
+    if (r == 0)
+        r = leave_missing(b);
     r2 = apply_maildirsize(&b->a);
     return r < 0 ? r : r2;
 }
@@ -155,15 +183,16 @@ int hold_put_back(struct state *st, const struct mailfs_id *dir, int64_t since,
     *n = 0;
     b.a.d = (struct store_dir){.fd = {-1, -1, -1, -1}};
     b.from = io_open_beneath(st->undo, mailfs_id_format(dir, hex), O_RDONLY | O_DIRECTORY, 0);
-    if (b.from < 0)
-        return b.from == -ENOENT ? 0 : b.from;
+    if (b.from < 0 && b.from != -ENOENT)
+        return b.from;
     r = store_dir_open(st, dir, &b.a.d);
     if (r == 0)
         r = put_all(&b);
     if (b.a.has_ix)
         index_free(&b.a.ix);
     store_dir_close(&b.a.d);
-    close(b.from);
+    if (b.from >= 0)
+        close(b.from);
     *inval = res.inval;
     *n = b.n;
     return r < 0 ? state_fail(st, r, dir, "what was removed there cannot be put back") : 0;

@@ -237,6 +237,31 @@ static void works_on(void **state) {
     stores_close(&p);
 }
 
+/* The power was cut: the base is an earlier one, what the other node did is applied once more. */
+static void after_a_power_cut(void **state) {
+    int r;
+
+    hold_two();
+    assert_int_equal(state_checkpoint(p.a.st, 100, NULL, 0), 0);
+    goes_on();
+    node_reopen(&p.a);
+    assert_int_equal(hold_open(p.a.st, 30), 0);
+    hold_set(p.a.st, &box, true);
+    node_replay(&p.a);
+    contact_mark(&p.a, &box);
+    contact_trees(&p, false);
+    r = contact_merge_once(&p, &box, false);
+    if (r == -ESTALE)
+        r = contact_merge_once(&p, &box, true);
+    assert_int_equal(r, 0);
+    assert_true(fs_there(&p.b, "u/Maildir/cur/100.M1.a:2,F"));
+    assert_true(there(&p.b, 1));
+    assert_false(there(&p.a, 1));
+    assert_true(fs_there(&p.a, "u/Maildir/new/500.M1.b"));
+    assert_true(fs_there(&p.b, "u/Maildir/new/600.M1.a"));
+    stores_close(&p);
+}
+
 static void it_was_meant(void **state) {
     hold_two();
     goes_on();
@@ -271,6 +296,28 @@ static void it_was_not(void **state) {
     contact_all(&p);
     assert_true(there(&p.b, 2));
     free(boxes);
+    stores_close(&p);
+}
+
+/* What is not kept here any more comes from the other node; what has another name in undo still, as
+ * it was moved before, is put back as well. */
+static void not_all_is_kept(void **state) {
+    struct invals iv = {0};
+    char path[512], other[512], hex[MAILFS_ID_HEX];
+    uint64_t n;
+
+    hold_two();
+    snprintf(path, sizeof path, ".mailfs/undo/%s/100.M1.a", mailfs_id_format(&box, hex));
+    fs_unlink(&p.a, path);
+    snprintf(path, sizeof path, ".mailfs/undo/%s/101.M1.a", mailfs_id_format(&box, hex));
+    snprintf(other, sizeof other, ".mailfs/undo/%s/99.M1.a", mailfs_id_format(&box, hex));
+    fs_link(&p.a, path, other);
+    assert_int_equal(hold_put_back(p.a.st, &box, 0, &iv, &n), 0);
+    assert_int_equal(n, 1);
+    invals_free(&iv);
+    hold_set(p.a.st, &box, false);
+    contact_all(&p);
+    assert_true(there(&p.a, 0) && there(&p.b, 0) && there(&p.a, 1) && there(&p.b, 1));
     stores_close(&p);
 }
 
@@ -374,7 +421,9 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(from_the_hundredth_on), cmocka_unit_test(in_one_transaction),
         cmocka_unit_test(before_a_contact),      cmocka_unit_test(works_on),
+        cmocka_unit_test(after_a_power_cut),
         cmocka_unit_test(it_was_meant),          cmocka_unit_test(it_was_not),
+        cmocka_unit_test(not_all_is_kept),
         cmocka_unit_test(directories_stay),      cmocka_unit_test(made_anew),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
