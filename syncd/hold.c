@@ -160,6 +160,19 @@ static void trip_add(struct holds *h, const struct hold_trip *t) {
     v[h->n_trips++] = *t;
 }
 
+/* What the others removed of it counts for the one it is now. */
+static void other_alias(struct holds *h, const struct mailfs_id *old, const struct mailfs_id *now) {
+    struct hold_other *o, *there;
+
+    HASH_FIND(hh, h->others, old, sizeof(*old), o);
+    HASH_FIND(hh, h->others, now, sizeof(*now), there);
+    if (!o || there)
+        return;
+    HASH_DEL(h->others, o);
+    o->dir = *now;
+    HASH_ADD(hh, h->others, dir, sizeof(o->dir), o);
+}
+
 void hold_alias(struct state *st, const struct mailfs_id *old, const struct mailfs_id *now) {
     struct holds *h = hold_top(st)->holds;
     const struct hold_trip moved = {.tree = *now, .was = *old};
@@ -170,9 +183,10 @@ void hold_alias(struct state *st, const struct mailfs_id *old, const struct mail
         return;
     /* What is kept of it is looked for under the id it has now. */
     if (st->undo >= 0)
-        (void)io_rename(st->undo, mailfs_id_format(old, from), st->undo,
-                        mailfs_id_format(now, to), RENAME_NOREPLACE);
+        (void)io_rename(st->undo, mailfs_id_format(old, from), st->undo, mailfs_id_format(now, to),
+                        RENAME_NOREPLACE);
     pthread_mutex_lock(&h->mutex);
+    other_alias(h, old, now);
     t = tree_find(h, old);
     if (t && t->held) {
         set(h, old, false);

@@ -419,12 +419,16 @@ static void made_anew(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(from_the_hundredth_on), cmocka_unit_test(in_one_transaction),
-        cmocka_unit_test(before_a_contact),      cmocka_unit_test(works_on),
+        cmocka_unit_test(from_the_hundredth_on),
+        cmocka_unit_test(in_one_transaction),
+        cmocka_unit_test(before_a_contact),
+        cmocka_unit_test(works_on),
         cmocka_unit_test(after_a_power_cut),
-        cmocka_unit_test(it_was_meant),          cmocka_unit_test(it_was_not),
+        cmocka_unit_test(it_was_meant),
+        cmocka_unit_test(it_was_not),
         cmocka_unit_test(not_all_is_kept),
-        cmocka_unit_test(directories_stay),      cmocka_unit_test(made_anew),
+        cmocka_unit_test(directories_stay),
+        cmocka_unit_test(made_anew),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
