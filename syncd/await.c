@@ -39,7 +39,6 @@ struct side {
     struct await *w;
     struct volume *link;
     struct event *overdue; /* while it is waited for */
-    bool caught_up;        /* since it was connected */
     uint64_t progress, progress_at;
 };
 
@@ -84,16 +83,8 @@ static void give_up(struct side *s) {
 
 void await_disconnected(struct volume *link) {
     struct side *s = side_of(link);
-    if (s == NULL)
-        return;
-    s->caught_up = false;
-    give_up(s);
-}
-
-void await_caught_up(struct volume *link) {
-    struct side *s = side_of(link);
     if (s != NULL)
-        s->caught_up = true;
+        give_up(s);
 }
 
 /* ---- a standby that does not answer ---------------------------------------------------- */
@@ -145,10 +136,9 @@ static void look(evutil_socket_t fd, short what, void *arg) {
 
 /* ---- the beginning --------------------------------------------------------------------- */
 
-/* A mailbox that the standby does not know yet comes with the next connection: not waited for. */
 static bool must_wait(const struct side *s) {
-    return s->link != NULL && s->link->cv->peer->commit == CONF_COMMIT_DISK && s->caught_up &&
-           contact_is_up(s->link) && !oneway_compares_trees(s->link);
+    return s->link != NULL && s->link->cv->peer->commit == CONF_COMMIT_DISK && s->link->follows &&
+           contact_is_up(s->link) && !oneway_reconnects(s->link);
 }
 
 void await_unlock(struct volume *v, uint64_t req, const struct mailfs_id *dir) {

@@ -31,9 +31,8 @@ void await_unlock(struct volume *v, uint64_t req, const struct mailfs_id *dir);
 /* v's machine answers. True: it is passed on when the standbys have it, too. */
 bool await_release(struct volume *v, uint64_t req, int err, bool alone);
 
-/* Of a link: what its machine wants done; nothing is left to merge; the connection has ended. */
+/* Of a link: what its machine wants done; the connection has ended. */
 void await_action(struct volume *link, const struct replica_action *a);
-void await_caught_up(struct volume *link);
 void await_disconnected(struct volume *link);
 
 #endif

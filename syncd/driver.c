@@ -367,6 +367,7 @@ static void forget_run(void *arg) {
 
 void driver_disconnected(struct volume *v) {
     await_disconnected(v);
+    oneway_disconnected(v);
     jobs_barrier(v->jobs, forget_run, NULL, v);
     journaler_wake(v->journaler);
 }
@@ -544,14 +545,21 @@ static void act_send(struct volume *v, const struct replica_action *a) {
 
 /* While a mailbox is to be merged, what was added to it is on one node only, perhaps moved there
  * from another: so what goes elsewhere is kept, until all is merged (RACT_CAUGHT_UP). */
+/* Once it has caught up it follows every change: that is no news. */
+static void log_link_state(struct volume *v, enum replica_state state) {
+    if (v->follows && state != REPLICA_ALONE)
+        return;
+    log_info("volume %s, link with %s: %s", v->cv->name, v->cv->peer->name, state_words[state]);
+    v->follows = state == REPLICA_IN_SYNC;
+}
+
 static void act_state(struct volume *v, const struct replica_action *a) {
     if (a->state != REPLICA_IN_SYNC && a->state != REPLICA_NO_PEER)
         merge_keep_back(v->state);
     v->since_wall_ns = clock_wall_ns();
     v->merged_before = v->merged;
     if (v->main != NULL)
-        log_info("volume %s, link with %s: %s", v->cv->name, v->cv->peer->name,
-                 state_words[a->state]);
+        log_link_state(v, a->state);
     else
         log_info("volume %s: %s", v->cv->name, state_words[a->state]);
 }

@@ -49,6 +49,7 @@ struct step {
     struct mailfs_id dir;
     uint32_t round;
     bool full, frozen, locked;
+    bool anew; /* of the trees: not at a contact */
     uint64_t turn;
     struct replica_payload *mine, *theirs;
     /* results */
@@ -138,7 +139,7 @@ static struct volume *teller(struct volume *v) {
 static void tree_scan_run(void *arg) {
     struct step *s = arg;
     s->err = s->v->main != NULL ? oneway_take_marks(s->v) : 0;
-    if (s->err == 0)
+    if (s->err == 0 && !s->anew) /* since then removals are counted as they are told */
         s->err = hold_look(teller(s->v)->state);
     if (s->err == 0)
         s->err = tree_scan(s->v->state, s->full, &s->tree, s->digest, &s->inval);
@@ -211,6 +212,22 @@ static void tree_merge_done(void *arg) {
         volume_error(s->v, "the directory trees cannot be merged: %s", log_strerror(s->err));
     replica_tree_merged(s->v->machine, volume_now(), s->digest, s->err);
     step_free(s);
+}
+
+static void tree_settled_run(void *arg) {
+    struct step *s = arg;
+    s->err = tree_merge_settled(s->v->state);
+}
+
+/* In full they can bring what no mark tells of: all is compared, as at a contact. */
+static void tree_settled_done(void *arg) {
+    struct step *s = arg;
+    struct volume *v = s->v;
+    bool anew = s->err != 0 || v->merges->tree_full;
+    step_free(s);
+    if (anew)
+        driver_compare_trees(v, "the trees had to be compared in full");
+    oneway_trees_compared(v);
 }
 
 /* ---- marks ------------------------------------------------------------------------- */
@@ -416,7 +433,12 @@ static void on_tree(struct merges *m, const struct replica_action *a) {
         return;
     }
     s->full = a->kind == RACT_TREE_RESCAN;
+    s->anew = m->v->follows;
     jobs_barrier(m->v->jobs, tree_scan_run, tree_scan_done, s);
+}
+
+static void on_tree_done(struct merges *m, const struct replica_action *a) {
+    jobs_barrier(m->v->jobs, tree_settled_run, tree_settled_done, step_new(m, a));
 }
 
 static void on_list_marks(struct merges *m, const struct replica_action *a) {
@@ -450,6 +472,9 @@ bool merges_action(struct merges *m, const struct replica_action *a) {
     case RACT_TREE_RESCAN:
     case RACT_TREE_MERGE:
         on_tree(m, a);
+        return true;
+    case RACT_TREE_DONE:
+        on_tree_done(m, a);
         return true;
     case RACT_LIST_MARKS:
         on_list_marks(m, a);

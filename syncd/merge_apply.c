@@ -274,6 +274,8 @@ int merge_apply_msgs(struct merge_run *m) {
         r = merge_apply_uidlist(m);
     if (r == 0)
         r = pass(m, false, false);
+    if (r == 0 && m->a.st->main && m->result->stats.removed_a)
+        r = merge_drop_records(m);
     return r;
 }
 
@@ -431,6 +433,26 @@ int merge_apply_uidlist(struct merge_run *m) {
         r = apply_renumbered(&m->a);
     free(old);
     free(text);
+    maildir_uidlist_free(list);
+    return r;
+}
+
+/*
+ * On a standby no Dovecot can lock the list and drop the records of what is removed now. One that
+ * reads the mailbox there takes them for messages, and ends the session at a FETCH of them.
+ */
+int merge_drop_records(struct merge_run *m) {
+    struct maildir_uidlist *list = NULL;
+    char *old = NULL;
+    size_t n = 0;
+    int r = read_own(m, &list, &old, &n);
+
+    if (r == 0 && old) {
+        maildir_uidlist_raise_next_to(list, m->result->next);
+        drop_absent(m, list);
+        r = apply_write_uidlist(&m->a, list);
+    }
+    free(old);
     maildir_uidlist_free(list);
     return r;
 }

@@ -35,6 +35,7 @@ int merge_published(struct merge_run *m);
 int merge_contents_ready(struct merge_run *m); /* -ENODATA */
 int merge_apply_msgs(struct merge_run *m);
 int merge_apply_uidlist(struct merge_run *m);
+int merge_drop_records(struct merge_run *m);
 /* What was fetched for the peer's listing has its name in the mailbox now, or is not wanted. */
 void merge_release_staged(struct merge_run *m);
 int merge_base_msgs(struct merge_run *m);

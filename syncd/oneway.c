@@ -19,7 +19,6 @@
 #include <uthash.h>
 #include <utlist.h>
 
-#include "await.h"
 #include "base.h"
 #include "contact.h"
 #include "driver.h"
@@ -57,6 +56,7 @@ struct oneway {
     struct event *timer;
     struct dirty *dirty;
     bool tree;
+    bool comparing; /* the trees; what is dirty waits for it */
     struct lock *locks;
     uint64_t locks_asked;
 };
@@ -112,21 +112,47 @@ static void forget_dirty(struct oneway *o) {
     }
 }
 
+/* First the directories: a mailbox that the other end does not know cannot be merged. */
+static void compare_trees(struct oneway *o) {
+    o->tree = false;
+    if (o->link->peer_takes_trees) {
+        o->comparing = true;
+        replica_tree_changed(o->link->machine, volume_now());
+        driver_pump(o->link);
+    } else {
+        driver_compare_trees(o->link, "directories have changed");
+    }
+}
+
 static void pass(evutil_socket_t fd, short what, void *arg) {
     struct oneway *o = arg;
     struct dirty *d, *tmp;
-    bool tree = o->tree;
-    o->tree = false;
     if (!contact_is_up(o->link) || o->link->stopping) {
+        o->tree = false;
         forget_dirty(o); /* the next contact reads the marks */
         return;
     }
+    if (o->comparing)
+        return; /* oneway_trees_compared() comes back here */
+    if (o->tree)
+        compare_trees(o);
     HASH_ITER(hh, o->dirty, d, tmp) {
-        if (!d->looking)
+        if (!d->looking && !o->comparing)
             look(o, d);
     }
-    if (tree)
-        driver_compare_trees(o->link, "directories have changed");
+}
+
+void oneway_trees_compared(struct volume *link) {
+    struct oneway *o = link->oneway;
+    if (o == NULL || !o->comparing)
+        return;
+    o->comparing = false;
+    pass(-1, 0, o);
+}
+
+void oneway_disconnected(struct volume *link) {
+    if (link->oneway != NULL)
+        link->oneway->comparing = false;
 }
 
 static void note(struct volume *link, const struct mailfs_id *dir, bool tree) {
@@ -166,20 +192,20 @@ void oneway_hurry(struct volume *link) {
     evtimer_add(link->oneway->timer, &now);
 }
 
-bool oneway_compares_trees(const struct volume *link) {
-    return link->oneway->tree || link->compare_trees_due;
+bool oneway_reconnects(const struct volume *link) {
+    return link->compare_trees_due || (link->oneway->tree && !link->peer_takes_trees);
 }
 
 bool oneway_is_clean(const struct volume *link, const struct mailfs_id *dir) {
     struct dirty *d;
     HASH_FIND(hh, link->oneway->dirty, dir, sizeof *dir, d);
-    return d == NULL && !oneway_compares_trees(link);
+    return d == NULL && !link->oneway->tree && !link->oneway->comparing && !link->compare_trees_due;
 }
 
 void oneway_caught_up(struct volume *link) {
     struct oneway *o = link->oneway;
-    await_caught_up(link);
-    if (o != NULL && (o->dirty != NULL || o->tree) && link->untold_since_wall_ns == 0)
+    if (o != NULL && (o->dirty != NULL || o->tree || o->comparing) &&
+        link->untold_since_wall_ns == 0)
         link->untold_since_wall_ns = clock_wall_ns();
 }
 

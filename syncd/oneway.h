@@ -32,8 +32,12 @@ void oneway_changed(struct volume *v, const struct mailfs_id *dir, bool tree);
 
 /* Somebody waits for what has changed. */
 void oneway_hurry(struct volume *link);
-/* The directories differ, and a new connection will compare them. */
-bool oneway_compares_trees(const struct volume *link);
+/* The directories differ, and a new connection will compare them: the other end is of a version
+ * that does not do it otherwise. */
+bool oneway_reconnects(const struct volume *link);
+/* Both ends have the same directories; the connection has ended. */
+void oneway_trees_compared(struct volume *link);
+void oneway_disconnected(struct volume *link);
 
 /* Before v changes dir in the store without a mark of mailfs's. Durable. Any thread. 0 or -errno.
  */

@@ -151,6 +151,7 @@ static int machine_begin(struct volume *v) {
                                 .merge_wait_ms = MERGE_WAIT_MS,
                                 .freeze_ms = FREEZE_MS,
                                 .merge_parallel = MERGE_PARALLEL,
+                                .oneway = v->main != NULL,
                                 .max_unacked = MAX_UNACKED};
     if (v->cv->peer != NULL) {
         rc.peer = v->cv->peer->name;

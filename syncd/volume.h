@@ -43,6 +43,7 @@ struct volume {
     struct await *await;        /* of a volume with links (await.h) */
     struct watch *watch;        /* of a volume without mailfs (watch.h) */
     struct role *role;          /* of a volume (role.h) */
+    bool follows;               /* of a link: it has been in sync since it was connected */
     bool met;                   /* of a link: the other end has said Hello */
     bool other_standby;         /* of a link: what the other end said it is, */
     uint64_t other_term;        /* and its term */
@@ -69,6 +70,7 @@ struct volume {
     struct brake *brake;           /* brake.h; NULL of a link */
     struct verify *verify;         /* verify.h; NULL of a link */
     bool peer_verifies;            /* it has said that it understands */
+    bool peer_takes_trees;         /* likewise, of a link: at any time */
     struct ctl *ctl;               /* ctl.h */
     int lock_fd;
 

@@ -60,6 +60,8 @@ struct replica_config {
                              * if alone (1000) */
     uint64_t freeze_ms; /* how long a mailbox may stay frozen before the merge is put off (5000) */
     unsigned merge_parallel; /* mailboxes merged at once (4) */
+    bool oneway;             /* a link without transactions: its trees are compared again when they
+                              * have changed, replica_tree_changed() */
     size_t max_unacked; /* transactions sent and not acknowledged, beyond which the link is given up
                          * (65536) */
 };
@@ -143,6 +145,7 @@ enum replica_action_kind {
     RACT_TREE_SCAN,   /* then replica_tree_scanned() */
     RACT_TREE_RESCAN, /* bases differ: the same, in full */
     RACT_TREE_MERGE,  /* payload: the peer's tree; then replica_tree_merged() */
+    RACT_TREE_DONE,   /* after replica_tree_changed() of either side: both have the same trees */
     RACT_LIST_MARKS,  /* then replica_marks() */
     RACT_SCAN,        /* dir, round, frozen, full; then replica_scanned() */
     RACT_STAGE,       /* dir, round, payload: the peer's listing: fetch the contents lacking; then
@@ -248,6 +251,12 @@ void replica_suspect(struct replica *r, uint64_t now, struct mailfs_id dir);
  */
 void replica_changed(struct replica *r, uint64_t now, struct mailfs_id dir,
                      const uint8_t base_digest[REPLICA_DIGEST]);
+
+/*
+ * Directories have been made, moved or removed here: the trees are compared, beside all else. Only
+ * of links that are `oneway` on both sides. Alone: the next contact does.
+ */
+void replica_tree_changed(struct replica *r, uint64_t now);
 
 /* ---- completions ----------------------------------------------------------------------
  *

@@ -92,8 +92,29 @@ void replica_tree_scanned(struct replica *r, uint64_t now, struct replica_payloa
     replica_pump(r);
 }
 
+/* Once more, without a new contact: marks and mailboxes are not touched by it. */
+static void tree_anew(struct replica *r) {
+    struct tree *t = &r->tree;
+    t->round++;
+    t->failures = 0;
+    t->full = t->again = t->merged = t->peer_merged = false;
+    tree_scan(r);
+}
+
+void replica_tree_changed(struct replica *r, uint64_t now) {
+    r->now = now;
+    if (r->connected) {
+        r->tree.again = true;
+        if (r->exchanged && r->tree.stage == TREE_DONE)
+            tree_anew(r);
+    }
+    replica_pump(r);
+}
+
 int replica_contact_tree(struct replica *r, const struct replica_msg *m) {
     struct tree *t = &r->tree;
+    if (t->stage == TREE_DONE && r->config.oneway && r->exchanged)
+        tree_anew(r);
     bool expected = t->stage == TREE_SCAN || t->stage == TREE_WAIT || t->stage == TREE_BACKOFF;
     /* It sends a full one only when it has compared mine, and so have I, then. */
     if (!expected || t->peer_have || m->payload == NULL || t->full != m->full)
@@ -139,8 +160,13 @@ static void tree_finish(struct replica *r) {
         return;
     }
     t->stage = TREE_DONE;
-    marks_list(r);
+    if (r->exchanged)
+        replica_emit(r, RACT_TREE_DONE);
+    else
+        marks_list(r);
     replica_settle_all(r); /* what was received waits for the tree */
+    if (r->exchanged && t->again)
+        tree_anew(r);
 }
 
 void replica_tree_merged(struct replica *r, uint64_t now, const uint8_t digest[REPLICA_DIGEST],
@@ -296,6 +322,8 @@ static void exchange(struct replica *r) {
     }
     DL_SORT2(r->changed, by_use, merge_prev, merge_next);
     replica_settle_all(r);
+    if (r->tree.again)
+        tree_anew(r);
 }
 
 static void send_marks(struct replica *r) {
@@ -361,7 +389,7 @@ static void more_marks(struct replica *r, struct dir *d, bool urgent, bool base_
 
 int replica_contact_marks(struct replica *r, const struct replica_msg *m) {
     /* It lists after both have merged, and its TREE_MERGED came before this. */
-    if (r->tree.stage != TREE_DONE || m->more != r->marks_here)
+    if ((r->tree.stage != TREE_DONE && !r->exchanged) || m->more != r->marks_here)
         return -EPROTO;
     for (size_t i = 0; i < m->nmarks; i++) {
         if (!replica_dir_room(r, &m->marks[i].dir))

@@ -188,6 +188,7 @@ struct tree {
     enum tree_stage stage;
     uint32_t round;
     bool full, peer_have, merged, peer_merged;
+    bool again; /* has changed since it was looked at */
     int err, peer_err;
     uint8_t base[REPLICA_DIGEST], peer_base[REPLICA_DIGEST];
     uint8_t digest[REPLICA_DIGEST], peer_digest[REPLICA_DIGEST];

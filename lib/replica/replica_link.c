@@ -21,7 +21,8 @@ void replica_update_state(struct replica *r) {
         s = REPLICA_NO_PEER;
     else if (!r->connected)
         s = REPLICA_ALONE;
-    else if (r->exchanged && r->to_merge == 0 && r->in_sync_sent && r->peer_in_sync)
+    else if (r->exchanged && r->tree.stage == TREE_DONE && r->to_merge == 0 && r->in_sync_sent &&
+             r->peer_in_sync)
         s = REPLICA_IN_SYNC;
     if (s == r->state)
         return;

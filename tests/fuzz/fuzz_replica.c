@@ -23,6 +23,7 @@ struct machine {
     struct replica_action jobs[JOBS];
     size_t njobs;
     struct replica_payload *payload;
+    bool oneway;
 };
 
 static uint8_t byte(struct machine *m) {
@@ -237,6 +238,8 @@ static void one_step(struct machine *m) {
     default:
         m->now += 16u * byte(m);
         replica_tick(m->r, m->now);
+        if (m->oneway)
+            replica_tree_changed(m->r, m->now);
         break;
     }
 }
@@ -249,6 +252,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n) {
         .peer = (kind & 0xf0) == 0xf0 ? NULL : "b",
         .commit = (enum replica_commit)((kind >> 2) % 3),
         .had_contact = kind & 2,
+        .oneway = (kind & 0x0c) == 0x0c,
         .timeout_ms = 3000,
         .lock_wait_ms = 200,
         .merge_wait_ms = 1000,
@@ -256,6 +260,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n) {
         .merge_parallel = 2,
         .max_unacked = 8,
     };
+    m.oneway = config.oneway;
     m.payload = replica_payload_new(NULL, 1, NULL);
     m.r = replica_new(&config, 0);
     if (m.r == NULL || m.payload == NULL)

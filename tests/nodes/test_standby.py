@@ -70,9 +70,9 @@ def nobody_writes(t, user):
     t.equal(compare.view_difference(a, b), [], "what clients of both nodes see")
 
 
-def has(t, user, message):
+def has(t, user, message, folder=""):
     """Is it on the standby's disk?"""
-    top = os.path.join(t.b.store, user, "Maildir")
+    top = os.path.join(t.b.store, user, "Maildir", folder)
     for sub in ("new", "cur"):
         for name in os.listdir(os.path.join(top, sub)):
             with open(os.path.join(top, sub, name), "rb") as f:
@@ -101,6 +101,32 @@ def waits(t, user):
     t.check(util.now() - start < stuck / 2, "waited %.1f s, and then %.1f s once more", stuck, util.now() - start)
     t.b.daemon("syncd").kill(signal.SIGCONT, wait=False)
     same_stores(t, user)
+
+
+def connections(t):
+    with open(t.a.log("syncd")) as f:
+        return f.read().count("connected with mx-b")
+
+
+def directories(t, user):
+    """They come as they are made, moved and removed, without a new connection, and with what is in them."""
+    before = connections(t)
+    with t.a.imap(user, mailbox="INBOX") as client:
+        client.create("New")
+        text = mail.message("in a new folder")
+        client.append("New", text)
+        t.check(has(t, user, mail.message_id(text), ".New"), "appended, and the standby does not have it")
+        client.create("New.Below")
+        client.rename("New", "Renamed")
+        same_stores(t, user)
+        t.check(has(t, user, mail.message_id(text), ".Renamed"), "the folder was not moved on the standby")
+        client.select("INBOX")
+        client.delete("Renamed")
+        client.delete("Renamed.Below")
+        client.logout()
+    same_stores(t, user)
+    t.check(not os.path.exists(os.path.join(t.b.store, user, "Maildir", ".Renamed.Below")), "a removed folder is there")
+    t.equal(connections(t), before, "connections")
 
 
 def lag(t, user):
@@ -177,6 +203,7 @@ def back_by_force(t, user):
 
 def test(t):
     t.needs_mailfs()
+    t.forgive(r"killed with signal 9")      # of a crash of all processes, one after the other
     bring_up(t)
     users = ["standby-%d" % i for i in range(3)]
     for user in users:
@@ -185,6 +212,7 @@ def test(t):
     nobody_writes(t, users[0])
     work(t, "spoilt")
     same_stores(t, "spoilt")
+    directories(t, users[0])
     waits(t, users[0])
     lag(t, users[1])
     fail_back(t, users, *promotion(t, users))

@@ -26,7 +26,7 @@ struct replica_payload *pair_payload(void) {
     return payload;
 }
 
-void pair_start(enum replica_commit commit, bool had_contact) {
+static void begin(enum replica_commit commit, bool had_contact, bool oneway) {
     memset(&pair, 0, sizeof pair);
     pair.now = 1000;
     payload = replica_payload_new(NULL, 1, NULL);
@@ -36,6 +36,7 @@ void pair_start(enum replica_commit commit, bool had_contact) {
             .peer = i == 0 ? "b" : "a",
             .commit = commit,
             .had_contact = had_contact,
+            .oneway = oneway,
             .timeout_ms = 3000,
             .lock_wait_ms = 200,
             .merge_wait_ms = 1000,
@@ -46,6 +47,14 @@ void pair_start(enum replica_commit commit, bool had_contact) {
         pair.side[i].r = replica_new(&config, pair.now);
         pair.side[i].tree_base = pair.side[i].merged = 1;
     }
+}
+
+void pair_start(enum replica_commit commit, bool had_contact) {
+    begin(commit, had_contact, false);
+}
+
+void pair_start_oneway(void) {
+    begin(REPLICA_COMMIT_ASYNC, true, true);
 }
 
 void pair_stop(void) {

@@ -42,6 +42,7 @@ struct pair {
 extern struct pair pair;
 
 void pair_start(enum replica_commit commit, bool had_contact);
+void pair_start_oneway(void); /* a link without transactions */
 void pair_stop(void);
 void pair_connect(void);     /* both; all that follows from it */
 void pair_disconnect(void);  /* both are told */

@@ -264,6 +264,90 @@ static void test_nonsense(void **state) {
     assert_int_equal(replica_state(r), REPLICA_IN_SYNC);
 }
 
+/* ---- directories that change later, on a link without transactions ------------------- */
+
+static int start_oneway(void **state) {
+    (void)state;
+    pair_start_oneway();
+    pair_connect();
+    return 0;
+}
+
+static void compared(unsigned side, unsigned times) {
+    assert_int_equal(pair_count(side, RACT_TREE_SCAN, 0), 1 + times);
+    assert_int_equal(pair_count(side, RACT_TREE_MERGE, 0), 1 + times);
+    assert_int_equal(pair_count(side, RACT_TREE_DONE, 0), times);
+    assert_int_equal(pair_count(side, RACT_LIST_MARKS, 0), 1);
+    assert_int_equal(pair_count(side, RACT_DISCONNECT, 0), 0);
+}
+
+static void test_tree_changed(void **state) {
+    (void)state;
+    assert_in_sync();
+    for (unsigned i = 0; i < 2; i++) { /* either side may begin */
+        replica_tree_changed(pair.side[i].r, pair.now);
+        pair_run();
+        assert_in_sync();
+        compared(0, i + 1);
+        compared(1, i + 1);
+    }
+}
+
+static void test_tree_changed_on_both(void **state) {
+    (void)state;
+    pair.link_held = true;
+    replica_tree_changed(pair.side[0].r, pair.now);
+    replica_tree_changed(pair.side[1].r, pair.now);
+    pair_run();
+    pair_deliver();
+    assert_in_sync();
+    assert_true(pair_count(0, RACT_TREE_DONE, 0) >= 1);
+    assert_int_equal(pair_count(0, RACT_TREE_DONE, 0), pair_count(1, RACT_TREE_DONE, 0));
+}
+
+/* What has changed after it was looked at is looked at again; mailboxes are merged meanwhile. */
+static void test_tree_changed_meanwhile(void **state) {
+    static const uint8_t known[REPLICA_DIGEST] = {1};
+    (void)state;
+    pair.side[1].hold[RACT_TREE_MERGE] = true;
+    replica_tree_changed(pair.side[0].r, pair.now);
+    pair_run();
+    assert_int_equal(replica_state(pair.side[0].r), REPLICA_CATCHING_UP);
+    replica_tree_changed(pair.side[0].r, pair.now);
+    replica_changed(pair.side[0].r, pair.now, pair_dir(5), known);
+    pair_run();
+    assert_int_equal(pair_count(1, RACT_MERGE_DONE, 5), 1);
+    pair.side[1].hold[RACT_TREE_MERGE] = false;
+    static const uint8_t digest[REPLICA_DIGEST] = {1};
+    replica_tree_merged(pair.side[1].r, pair.now, digest, 0);
+    pair_run();
+    assert_in_sync();
+    compared(0, 2);
+    compared(1, 2);
+}
+
+/* The results differ: once more, in full, like at a contact. */
+static void test_tree_changed_fails(void **state) {
+    (void)state;
+    pair.side[1].merged = 2;
+    replica_tree_changed(pair.side[0].r, pair.now);
+    pair_run();
+    assert_int_equal(replica_state(pair.side[0].r), REPLICA_CATCHING_UP);
+    pair.side[1].merged = 1;
+    pair_wait(2000);
+    assert_in_sync();
+    assert_true(pair_count(0, RACT_TREE_RESCAN, 0) >= 1);
+    assert_int_equal(pair_count(0, RACT_TREE_DONE, 0), 1);
+}
+
+/* Not where transactions travel: there the directories go with these. */
+static void test_tree_refused(void **state) {
+    (void)state;
+    pair_connect();
+    struct replica_msg m = {.kind = RMSG_TREE, .payload = pair_payload()};
+    assert_int_equal(replica_receive(pair.side[0].r, pair.now, &m), -EPROTO);
+}
+
 #define T(f) cmocka_unit_test_setup_teardown(f, start, stop)
 
 int main(void) {
@@ -283,6 +367,11 @@ int main(void) {
         T(test_locked_during_exchange),
         T(test_silence),
         T(test_nonsense),
+        T(test_tree_refused),
+        cmocka_unit_test_setup_teardown(test_tree_changed, start_oneway, stop),
+        cmocka_unit_test_setup_teardown(test_tree_changed_on_both, start_oneway, stop),
+        cmocka_unit_test_setup_teardown(test_tree_changed_meanwhile, start_oneway, stop),
+        cmocka_unit_test_setup_teardown(test_tree_changed_fails, start_oneway, stop),
     };
     return cmocka_run_group_tests_name("replica_contact", tests, NULL, NULL);
 }
