@@ -145,12 +145,18 @@ static int make_room(struct undo *u) {
     return r;
 }
 
+static void drop_parts(struct volume *v) {
+    stage_parts_drop(v->state);
+    for (size_t i = 0; i < v->n_links; i++)
+        stage_parts_drop(v->links[i]->state);
+}
+
 static void run(void *arg) {
     struct undo *u = arg;
 
     u->low = undo_disk_is_low(u->v->state);
     if (u->low)
-        stage_parts_drop(u->v->state);
+        drop_parts(u->v);
     u->passed = u->due || u->low;
     u->err = u->passed ? sweep(u, u->v->cv->keep_s, false) : 0;
     if (u->err == 0 && u->low && u->found.messages > 0)

@@ -101,7 +101,7 @@ static void fetch_begin(struct xfers *x, struct fetch *f) {
     f->looking = fetch_may_be_here(f);
     if (!f->looking)
         fetch_ask(x, f);
-    else if (workq_submit(x->v->engine->io, WORKQ_NO_LANE, fetch_look_run, fetch_looked, f) != 0)
+    else if (workq_submit(x->v->engine->io, XFER_LANE_READ, fetch_look_run, fetch_looked, f) != 0)
         mem_out("work queue");
 }
 

@@ -127,6 +127,10 @@ void xfer_fetch_done(struct xfers *x, struct fetch *f, int err);
 /* The difference to what is here does not make it: asks once more, for all of it. */
 void xfer_fetch_whole(struct xfers *x, struct fetch *f);
 
+/* What reads a whole file before anything is sent goes one after the other: deliveries wait for
+ * these threads, too. */
+#define XFER_LANE_READ UINT64_C(0x7265616478666572)
+
 /* xfer_here.c: is it worth a look in a worker, what of it is here? */
 bool fetch_may_be_here(const struct fetch *f);
 void fetch_look_run(void *arg); /* the worker's; arg is the fetch */

@@ -181,7 +181,7 @@ static void opened(void *arg) {
     struct serve *s = arg;
     if (s->epoch != s->x->epoch || !peer_has_something(s))
         serve_done(s);
-    else if (workq_submit(s->x->v->engine->io, WORKQ_NO_LANE, compare_run, serve_done, s) != 0)
+    else if (workq_submit(s->x->v->engine->io, XFER_LANE_READ, compare_run, serve_done, s) != 0)
         mem_out("work queue");
 }
 
