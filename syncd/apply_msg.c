@@ -325,8 +325,6 @@ int apply_drop(struct state *st, const struct mailfs_id *dir, int dirfd, const c
 
     if (st->undo_keeps)
         r = io_undo_keep(st->undo, dir, path, dirfd, name);
-    if (r == 0)
-        hold_passed(st, dir);
     if (r == 0 || r == -ENOENT)
         return r;
     if (r != -EOPNOTSUPP)

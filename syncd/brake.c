@@ -299,13 +299,11 @@ static void look_done(void *arg) {
             changed = changed || h->removed != c[i].removed;
             h->removed = c[i].removed;
             h->present = c[i].present;
-        } else if (brake_trips(b->v->cv->brake, c[i].removed, c[i].present)) {
+        } else if (b->v->state->holds == NULL &&
+                   brake_trips(b->v->cv->brake, c[i].removed, c[i].present)) {
             take_hold(b, c[i].path,
-                      (struct brake_held){.id = c[i].id,
-                                          .id_known = c[i].id_known,
-                                          .removed = c[i].removed,
-                                          .present = c[i].present,
-                                          .since = c[i].since});
+                      (struct brake_held){
+                          .removed = c[i].removed, .present = c[i].present, .since = c[i].since});
             changed = true;
         }
     }
@@ -314,18 +312,17 @@ static void look_done(void *arg) {
     brake_count_free(b->count);
     b->count = NULL;
     b->busy = false;
+    brake_noticed(b);
 }
 
+/* With other nodes it only follows what becomes of what is held: what goes is weighed as it does,
+ * but for the volume. */
 static void look_run(void *arg) {
-    brake_count_run(((struct brake *)arg)->count);
-}
+    struct brake *b = arg;
 
-/* Which of what went before this syncd began another node had removed is forgotten; what no other
- * was told of is found by hold_look(). */
-static int64_t look_from(const struct brake *b) {
-    int64_t from = seconds() - BRAKE_WINDOW_S;
-
-    return b->v->state->holds != NULL && from < b->began ? b->began : from;
+    if (b->counts)
+        brake_count_run(b->count);
+    hold_weigh_volume(b->v->state);
 }
 
 static void arm(struct brake *b) {
@@ -342,7 +339,8 @@ static void look(evutil_socket_t fd, short what, void *arg) {
     if (b->busy)
         return;
     b->busy = true;
-    b->count = brake_count_new(b->v->state, look_from(b));
+    b->counts = b->v->state->holds == NULL || b->n_held > 0;
+    b->count = brake_count_new(b->v->state, seconds() - BRAKE_WINDOW_S);
     brake_count_hint(b->count, b->present, b->v->cv->brake);
     for (size_t i = 0; i < b->n_held; i++)
         brake_count_from(b->count, b->held[i].path, b->held[i].since);
@@ -356,7 +354,6 @@ struct brake *brake_new(struct volume *v) {
     struct brake *b = mem_new(sizeof *b);
 
     b->v = v;
-    b->began = seconds();
     if ((v->cv->peer != NULL || v->n_links > 0) && hold_open(v->state, v->cv->brake) != 0)
         mem_out("the brake");
     record_read(b);

@@ -7,8 +7,8 @@
  * since is cleared away from .mailfs/undo, until an administrator has said that it was meant
  * (mailfsctl confirm), or has it put back (mailfsctl confirm --undo).
  *
- * A user's are counted as they go. All are looked at twice a minute, in what .mailfs/undo keeps: so
- * a restart forgets nothing, and what went bit by bit in many users' mailboxes is seen, too.
+ * Where there are other nodes it is counted as it goes, and the volume is weighed twice a minute.
+ * Without any, what .mailfs/undo keeps is looked at twice a minute, and nothing is held back.
  *
  * Loop thread only.
  */

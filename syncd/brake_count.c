@@ -17,8 +17,6 @@
 #include <sys/xattr.h>
 #include <unistd.h>
 
-#include "hold.h"
-#include "io/dirid.h"
 #include "io/io.h"
 #include "io/undo.h"
 #include "mem.h"
@@ -56,8 +54,6 @@ struct brake_count {
     /* while a box is read */
     int fd;
     struct tree *tree;
-    uint64_t others; /* so many of them another node had removed */
-    bool held;       /* the volume is not asked about them once more */
 };
 
 static struct tree *tree_of(struct brake_count *c, const char *path, size_t len) {
@@ -80,7 +76,7 @@ struct brake_count *brake_count_new(struct state *st, int64_t from) {
 
     c->st = st;
     c->from = c->earliest = from;
-    tree_of(c, "", 0)->out.id_known = true; /* the root's is zero */
+    tree_of(c, "", 0);
     return c;
 }
 
@@ -144,12 +140,8 @@ static int count_one(void *arg, const char *name, unsigned char type) {
 
     if (*name == '.' || fstatat(c->fd, name, &sb, AT_SYMLINK_NOFOLLOW) != 0 || sb.st_nlink != 1)
         return 0;
-    if (c->others > 0 && sb.st_ctim.tv_sec >= c->from) {
-        c->others--;
-        return 0;
-    }
     count_in(c->tree, sb.st_ctim.tv_sec);
-    if (!c->held && sb.st_ctim.tv_sec >= c->tree->from) /* not what was meant there */
+    if (sb.st_ctim.tv_sec >= c->tree->from) /* not what was meant there */
         count_in(&c->trees[0], sb.st_ctim.tv_sec);
     return 0;
 }
@@ -164,13 +156,8 @@ static bool is_mailbox(void *arg, const char *path, size_t len) {
 
 static void count_box(struct brake_count *c, const struct box *box) {
     size_t len = brake_tree_of(box->path, c->paths, c->n_boxes, is_mailbox, c);
-    struct mailfs_id id;
 
-    if (mailfs_id_parse(box->hex, &id) < 0)
-        return;
     c->tree = tree_of(c, box->path, len);
-    c->others = hold_passed_lately(c->st, &id);
-    c->held = hold_covers(c->st, &id) && !hold_covers(c->st, &mailfs_id_root);
     c->fd = io_open_beneath(c->st->undo, box->hex, O_RDONLY | O_DIRECTORY, 0);
     if (c->fd < 0)
         return;
@@ -222,19 +209,6 @@ uint64_t brake_present(struct state *st, const char *path) {
 
 /* ---- all --------------------------------------------------------------------------- */
 
-static bool id_of(const struct brake_count *c, const char *path, struct mailfs_id *id) {
-    int fd = io_open_beneath(c->st->root, path, O_RDONLY | O_DIRECTORY, 0), r;
-
-    for (size_t i = 0; i < c->n_boxes; i++)
-        if (strcmp(c->boxes[i].path, path) == 0 && mailfs_id_parse(c->boxes[i].hex, id) == 0 &&
-            fd < 0)
-            return true;
-    r = fd < 0 ? fd : io_dirid_get(fd, id);
-    if (fd >= 0)
-        close(fd);
-    return r == 0;
-}
-
 static int by_path(const void *a, const void *b) {
     return strcmp(*(const char *const *)a, *(const char *const *)b);
 }
@@ -256,8 +230,6 @@ void brake_count_run(struct brake_count *c) {
             t->out.present = c->hint;
         else if (t->out.removed >= BRAKE_FLOOR)
             t->out.present = brake_present(c->st, t->out.path);
-        if (i > 0)
-            t->out.id_known = id_of(c, t->out.path, &t->out.id);
         c->result[c->n_result++] = t->out;
     }
 }

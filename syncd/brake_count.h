@@ -3,24 +3,17 @@
 
 /*
  * How many messages went lately, by topmost mailbox and of the volume, from what .mailfs/undo
- * keeps; and, where that is more than a few, how many there are. What another node had removed is
- * left out (that one counts it), and of the volume what belongs to a tree that is held. A worker's,
- * one thread.
+ * keeps; and, where that is more than a few, how many there are. A worker's, one thread.
  */
 
-#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
-
-#include "util/id.h"
 
 struct state;
 struct brake_count;
 
 struct brake_counted {
     char *path; /* "": the volume */
-    struct mailfs_id id;
-    bool id_known; /* not of a tree whose topmost mailbox is gone, and had nothing removed */
     uint64_t removed, present;
     int64_t since; /* when the first of these went */
 };

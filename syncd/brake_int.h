@@ -19,8 +19,8 @@ struct meant {
 struct brake {
     struct volume *v;
     struct event *timer, *dirs;
-    int64_t began;
     bool quiet, busy;
+    bool counts; /* the look under way */
     struct brake_held *held;
     size_t n_held;
     struct meant *meant;

@@ -60,7 +60,6 @@ int hold_open(struct state *st, unsigned percent) {
 void hold_close(struct state *st) {
     struct holds *h = st->holds;
     struct hold_tree *t, *ttmp;
-    struct hold_other *o, *otmp;
     size_t i;
 
     if (!h)
@@ -68,10 +67,6 @@ void hold_close(struct state *st) {
     HASH_ITER(hh, h->trees, t, ttmp) {
         HASH_DEL(h->trees, t);
         free(t);
-    }
-    HASH_ITER(hh, h->others, o, otmp) {
-        HASH_DEL(h->others, o);
-        free(o);
     }
     for (i = 0; i < h->n_trips; i++)
         free(h->trips[i].path);
@@ -160,19 +155,6 @@ static void trip_add(struct holds *h, const struct hold_trip *t) {
     v[h->n_trips++] = *t;
 }
 
-/* What the others removed of it counts for the one it is now. */
-static void other_alias(struct holds *h, const struct mailfs_id *old, const struct mailfs_id *now) {
-    struct hold_other *o, *there;
-
-    HASH_FIND(hh, h->others, old, sizeof(*old), o);
-    HASH_FIND(hh, h->others, now, sizeof(*now), there);
-    if (!o || there)
-        return;
-    HASH_DEL(h->others, o);
-    o->dir = *now;
-    HASH_ADD(hh, h->others, dir, sizeof(o->dir), o);
-}
-
 void hold_alias(struct state *st, const struct mailfs_id *old, const struct mailfs_id *now) {
     struct holds *h = hold_top(st)->holds;
     const struct hold_trip moved = {.tree = *now, .was = *old};
@@ -186,7 +168,6 @@ void hold_alias(struct state *st, const struct mailfs_id *old, const struct mail
         (void)io_rename(st->undo, mailfs_id_format(old, from), st->undo, mailfs_id_format(now, to),
                         RENAME_NOREPLACE);
     pthread_mutex_lock(&h->mutex);
-    other_alias(h, old, now);
     t = tree_find(h, old);
     if (t && t->held) {
         set(h, old, false);
@@ -346,6 +327,9 @@ static void trip(struct state *top, const struct mailfs_id *tree, const char *pa
     pthread_mutex_lock(&h->mutex);
     if (!tree_get(h, tree)->held) {
         trip_add(h, &t);
+        if (!mailfs_id_is_root(tree)) /* the volume is not asked about it once more */
+            brake_window_take(&tree_get(h, &mailfs_id_root)->window, &tree_get(h, tree)->window,
+                              seconds());
         set(h, tree, true);
     } else {
         free(t.path);
@@ -391,6 +375,8 @@ void hold_removed(struct state *st, const struct mailfs_id *dir, uint32_t n) {
         return;
     hold_tree_of(st, dir, &tree);
     pthread_mutex_lock(&h->mutex);
+    if (!mailfs_id_is_root(&tree) && !tree_get(h, &tree)->held)
+        brake_window_add(&tree_get(h, &mailfs_id_root)->window, seconds(), n);
     t = tree_get(h, &tree);
     brake_window_add(&t->window, seconds(), n);
     sum = brake_window_sum(&t->window, seconds(), &since);
@@ -398,55 +384,17 @@ void hold_removed(struct state *st, const struct mailfs_id *dir, uint32_t n) {
     hold_weigh(st, &tree, sum, since);
 }
 
-/* ---- what the others removed ------------------------------------------------------- */
-
-static void others_tidy(struct holds *h) {
-    struct hold_other *o, *tmp;
-    int64_t since;
-
-    HASH_ITER(hh, h->others, o, tmp) {
-        if (brake_window_sum(&o->window, seconds(), &since) > 0)
-            continue;
-        /* NOLINTNEXTLINE(clang-analyzer-core.NullDereference): it is in the table */
-        HASH_DEL(h->others, o);
-        free(o);
-    }
-    h->others_most = 2 * HASH_COUNT(h->others) + TIDY_FROM;
-}
-
-void hold_passed(struct state *st, const struct mailfs_id *dir) {
-    struct holds *h = hold_top(st)->holds;
-    struct hold_other *o;
+void hold_weigh_volume(struct state *st) {
+    struct holds *h = st->holds;
+    int64_t since = 0;
+    uint64_t sum;
 
     if (!h)
         return;
     pthread_mutex_lock(&h->mutex);
-    HASH_FIND(hh, h->others, dir, sizeof(*dir), o);
-    if (!o) {
-        if (HASH_COUNT(h->others) >= h->others_most)
-            others_tidy(h);
-        o = mem_new(sizeof(*o));
-        o->dir = *dir;
-        HASH_ADD(hh, h->others, dir, sizeof(o->dir), o);
-    }
-    brake_window_add(&o->window, seconds(), 1);
+    sum = brake_window_sum(&tree_get(h, &mailfs_id_root)->window, seconds(), &since);
     pthread_mutex_unlock(&h->mutex);
-}
-
-uint64_t hold_passed_lately(struct state *st, const struct mailfs_id *dir) {
-    struct holds *h = hold_top(st)->holds;
-    struct hold_other *o = NULL;
-    uint64_t n = 0;
-    int64_t since;
-
-    if (!h)
-        return 0;
-    pthread_mutex_lock(&h->mutex);
-    HASH_FIND(hh, h->others, dir, sizeof(*dir), o);
-    if (o)
-        n = brake_window_sum(&o->window, seconds(), &since);
-    pthread_mutex_unlock(&h->mutex);
-    return n;
+    hold_weigh(st, &mailfs_id_root, sum, since);
 }
 
 size_t hold_trips(struct state *st, struct hold_trip **out) {

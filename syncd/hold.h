@@ -23,6 +23,7 @@
 
 struct state;
 struct invals;
+struct tree_result;
 struct holds;
 
 /* A tree that was seen to be held since the last hold_trips(); or that has another id now. */
@@ -61,9 +62,9 @@ void hold_removed(struct state *st, const struct mailfs_id *dir, uint32_t n);
 /* Before a contact: what went and was not told, while there was no contact, or no syncd. For each
  * state of the volume; a worker's. */
 int hold_look(struct state *st);
-/* One went since another node had removed it; how many did within the last hour. */
-void hold_passed(struct state *st, const struct mailfs_id *dir);
-uint64_t hold_passed_lately(struct state *st, const struct mailfs_id *dir);
+/* Of the volume as a whole, what is not of trees that are held; a worker's, now and then: it may
+ * have to count all messages. */
+void hold_weigh_volume(struct state *st);
 
 /* malloc'ed, with its paths. */
 size_t hold_trips(struct state *st, struct hold_trip **out);
@@ -78,6 +79,10 @@ bool hold_dirs_due(struct state *st);
 int hold_make_dirs(struct state *st, struct invals *inval, struct mailfs_id **ids, size_t *n);
 /* The same of one, with what is above it. 1: it was made. */
 int hold_make_dir(struct state *st, const struct mailfs_id *dir, struct invals *inval);
+
+/* After a merge of full listings: a held directory that neither side listed, as its place is taken
+ * here (made anew), and there has got the id of that one, is no longer in the base. */
+int hold_tree_merged(struct state *st, const struct tree_result *result);
 
 /* ---- hold_end.c -------------------------------------------------------------------- */
 

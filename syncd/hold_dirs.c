@@ -16,9 +16,11 @@
 #include "apply_int.h"
 #include "base.h"
 #include "hold_int.h"
+#include "io/dirid.h"
 #include "io/handle.h"
 #include "io/io.h"
 #include "mem.h"
+#include "replica/tree_merge.h"
 #include "store.h"
 
 #define DEPTH_MAX 64
@@ -173,4 +175,67 @@ int hold_make_dirs(struct state *st, struct invals *inval, struct mailfs_id **id
     }
     free(gone);
     return first;
+}
+
+/* ---- made anew --------------------------------------------------------------------- */
+
+struct merged {
+    struct state *st;
+    const struct tree_result *result;
+};
+
+/* The directory that has the place of this one now, or is it still: what is above it may have been
+ * made anew as well. A descriptor. */
+static int open_place(struct state *st, const struct mailfs_id *id, int depth) {
+    struct base_dir rec;
+    struct store_dir d;
+    int up, fd;
+
+    if (mailfs_id_is_root(id))
+        return io_open_beneath(st->root, ".", O_RDONLY | O_DIRECTORY, 0);
+    if (store_dir_open(st, id, &d) == 0) {
+        fd = fcntl(d.fd[0], F_DUPFD_CLOEXEC, 0);
+        store_dir_close(&d);
+        return fd < 0 ? -errno : fd;
+    }
+    if (depth >= DEPTH_MAX || base_dir_get(st, id, &rec) < 0)
+        return -ENOENT;
+    up = open_place(st, &rec.parent, depth + 1);
+    fd = up < 0 ? up : io_open_beneath(up, rec.name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW, 0);
+    if (up >= 0)
+        close(up);
+    return fd;
+}
+
+/* What was held under this id is held under that of the directory that has its place now. */
+static void follow(struct state *st, const struct mailfs_id *id) {
+    int fd = open_place(st, id, 0);
+    struct mailfs_id now;
+
+    if (fd >= 0 && io_dirid_get(fd, &now) == 0 && !mailfs_id_equal(id, &now))
+        hold_alias(st, id, &now);
+    if (fd >= 0)
+        close(fd);
+}
+
+static int forget_unlisted(void *arg, const struct mailfs_id *id, const struct base_dir *rec) {
+    const struct merged *m = arg;
+    struct store_dir d;
+    int r;
+
+    if (!rec->agreed || tree_result_find(m->result, id) || !hold_keeps_dir(m->st, id))
+        return 0;
+    r = store_dir_open(m->st, id, &d); /* one that was made since was not listed, either */
+    if (r == 0)
+        store_dir_close(&d);
+    if (r != -ENOENT)
+        return r;
+    follow(m->st, id);
+    return base_gone_note(m->st, id);
+}
+
+int hold_tree_merged(struct state *st, const struct tree_result *result) {
+    struct merged m = {st, result};
+
+    return base_each_dir(st, forget_unlisted, &m);
 }

@@ -11,7 +11,7 @@
 #include "replica/brake.h"
 #include "state_int.h"
 
-/* The topmost mailbox of what belongs together. */
+/* The topmost mailbox of what belongs together; the root: the volume. */
 struct hold_tree {
     UT_hash_handle hh;
     struct mailfs_id id;
@@ -21,20 +21,11 @@ struct hold_tree {
     uint64_t total; /* removed and present, when that was counted last; 0: not yet */
 };
 
-/* A mailbox of which the others removed something. */
-struct hold_other {
-    UT_hash_handle hh;
-    struct mailfs_id dir;
-    struct brake_window window;
-};
-
 struct holds {
     pthread_mutex_t mutex;
     unsigned percent;
     struct hold_tree *trees;
     size_t n_held, trees_most;
-    struct hold_other *others;
-    size_t others_most;
     struct hold_trip *trips;
     size_t n_trips;
     struct mailfs_id *gone; /* directories to be made again */

@@ -43,6 +43,7 @@ struct tree_run {
     struct tree_result *result;
     const struct tree_item **order; /* by depth */
     struct invals *inval;
+    bool full; /* both listed everything */
 };
 
 /* ---- input ------------------------------------------------------------------------- */
@@ -441,6 +442,8 @@ static int carry_out(struct tree_run *t) {
         r = each(t, wants_attr, set_attr, false);
     if (r == 0)
         r = each(t, always, agree, false);
+    if (r == 0 && t->full)
+        r = hold_tree_merged(t->st, t->result);
     return r;
 }
 
@@ -461,7 +464,7 @@ static void report(const struct tree_result *res) {
 
 int tree_merge_run(struct state *st, const Mfp__Tree *mine, const Mfp__Tree *theirs,
                    uint8_t digest[STATE_DIGEST], struct invals *inval) {
-    struct tree_run t = {.st = st, .inval = inval};
+    struct tree_run t = {.st = st, .inval = inval, .full = mine->full && theirs->full};
     struct tree_side a = {.entries = NULL}, b = {.entries = NULL};
     int r;
 

@@ -32,6 +32,13 @@ void brake_window_add(struct brake_window *w, int64_t at, uint32_t n) {
     *slot = *slot > UINT32_MAX - n ? UINT32_MAX : *slot + n;
 }
 
+void brake_window_take(struct brake_window *w, struct brake_window *part, int64_t now) {
+    window_go_on(w, now);
+    window_go_on(part, now);
+    for (int m = 0; m < BRAKE_MINUTES; m++)
+        w->n[m] -= part->n[m] < w->n[m] ? part->n[m] : w->n[m];
+}
+
 uint64_t brake_window_sum(struct brake_window *w, int64_t now, int64_t *since) {
     uint64_t sum = 0;
 

@@ -23,6 +23,8 @@ struct brake_window {
     uint32_t n[BRAKE_MINUTES];
 };
 void brake_window_add(struct brake_window *w, int64_t at, uint32_t n);
+/* `part`, which is counted in w as well, is no longer. */
+void brake_window_take(struct brake_window *w, struct brake_window *part, int64_t now);
 /* *since: the minute in which the first of them went. */
 uint64_t brake_window_sum(struct brake_window *w, int64_t now, int64_t *since);
 

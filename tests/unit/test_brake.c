@@ -38,6 +38,12 @@ static void within_an_hour(void **state) {
     brake_window_add(&w, t + 1000000, UINT32_MAX);
     brake_window_add(&w, t + 1000000, 1);
     assert_int_equal(brake_window_sum(&w, t + 1000000, &since), UINT32_MAX);
+    struct brake_window all = {0}, part = {0};
+    brake_window_add(&all, t, 70);
+    brake_window_add(&part, t, 30);
+    brake_window_add(&all, t + 600, 5);
+    brake_window_take(&all, &part, t + 700);
+    assert_int_equal(brake_window_sum(&all, t + 700, &since), 45);
     for (int64_t at = t + 2000000; at < t + 2000000 + 7200; at += 60)
         brake_window_add(&w, at, 1);
     assert_int_equal(brake_window_sum(&w, t + 2000000 + 7140, &since), 60);

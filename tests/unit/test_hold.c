@@ -399,6 +399,11 @@ static void made_anew(void **state) {
         fs_mkdir(&p.a, "u/Maildir/cur");
         fs_mkdir(&p.a, "u/Maildir/tmp");
         fs_write(&p.a, "u/Maildir/new/700.M1.a", "new\n");
+        if (run & 2) { /* the other node has been told already */
+            struct acts acts = {.n = 0};
+            act_dir_make(&p.a, &acts, "u", "Maildir");
+            stores_send(&p.a, &p.b, &user, &acts, false);
+        }
         contact_mark(&p.a, &user);
         contact_mark(&p.a, &box);
         contact_mark(&p.a, &work);
