@@ -66,6 +66,15 @@ def stored(node, user):
                if os.path.basename(path) in ("new", "cur"))
 
 
+def standby_settled(t, c):
+    """Both have told it everything, and each what it has from the other: what comes and goes before
+    that may come back from it."""
+    def settled():
+        links = [node.link(c) or {} for node in (t.a, t.b)]
+        return all(link.get("state") == "in-sync" and not link.get("lag_seconds") for link in links)
+    util.poll("the standby has everything from both", settled, 20)
+
+
 def on_standby(t, c, user, left):
     """What b has; and more, if a link had not come so far when the brake took hold."""
     util.poll(lambda: "%d of %s on the standby, %d on b" % (stored(c, user), user, left),
@@ -112,6 +121,8 @@ def test(t):
     expunge(t, t.b, user)
     tree, gone_tree = user + "/Maildir", gone + "/Maildir"
     total = INBOX + WORK - 5
+    util.poll("%s on the standby" % user, lambda: stored(c, user) == total, 15)
+    standby_settled(t, c)
     t.a.sh("rm -rf %s" % t.a.home(user), check=False)
     t.a.deliver(user, mail.message("at once"))  # makes the mailbox anew
     total += 1
@@ -130,8 +141,7 @@ def test(t):
     works_on(t, user)
     t.equal(seen_by(t.b, user), left + 2, "on b, with new mail")
     t.equal(set(held(t.a)), {tree}, "held on a")
-    for node in (t.a, t.b):
-        node.wait_link(c)
+    standby_settled(t, c)
     on_standby(t, c, user, left + 2)
     # killed, and another user removed meanwhile; nothing is kept for long any more
     t.a.kill("syncd")
