@@ -19,6 +19,7 @@
 #include "maildir/subs.h"
 #include "maildir/uidvalidity.h"
 #include "merge_int.h"
+#include "replica/base_age.h"
 #include "scan.h"
 #include "util/buf.h"
 #include "util/log.h"
@@ -207,25 +208,43 @@ static int take_theirs(struct merge_run *m, const struct both *b, const struct b
     return r;
 }
 
+struct sides {
+    struct base_file mw, mi, tw, ti; /* mine and theirs: was, is */
+};
+
+/*
+ * Who has changed it? Each is held against its own base. Where these differ, and one side has
+ * changed it against a base that is not the later one, what the other has is news to that side,
+ * though that one's base has it already: acknowledged, and it met another change.
+ */
+static void who_changed(const struct merge_run *m, const struct sides *f, bool *mc, bool *tc) {
+    bool one_base = files_same(&f->mw, &f->tw);
+    int later = base_age_cmp(m->mine->base_version, m->theirs->base_version);
+    bool mine = changed(m->mine->base_valid, &f->mw, &f->mi);
+    bool theirs = changed(m->theirs->base_valid, &f->tw, &f->ti);
+
+    *mc = mine || (theirs && !one_base && later >= 0 && !files_same(&f->mi, &f->tw));
+    *tc = theirs || (mine && !one_base && later <= 0 && !files_same(&f->ti, &f->mw));
+}
+
 static int merge_one(struct merge_run *m, const struct both *b) {
-    struct base_file mw, mi, tw, ti;
+    struct sides f;
     bool mc, tc, mine;
 
-    files_from_state(b->m ? b->m->was : b->t->was, &mw);
-    files_from_state(b->m ? b->m->is : m->mine->full ? NULL : b->t->was, &mi);
-    files_from_state(b->t ? b->t->was : b->m->was, &tw);
-    files_from_state(b->t ? b->t->is : m->theirs->full ? NULL : b->m->was, &ti);
-    mc = changed(m->mine->base_valid, &mw, &mi);
-    tc = changed(m->theirs->base_valid, &tw, &ti);
+    files_from_state(b->m ? b->m->was : b->t->was, &f.mw);
+    files_from_state(b->m ? b->m->is : m->mine->full ? NULL : b->t->was, &f.mi);
+    files_from_state(b->t ? b->t->was : b->m->was, &f.tw);
+    files_from_state(b->t ? b->t->is : m->theirs->full ? NULL : b->m->was, &f.ti);
+    who_changed(m, &f, &mc, &tc);
     if (values_differ(b))
         mc = tc = true;
-    mine = files_same(&mi, &ti) || (mc && !tc) || (mc == tc && mine_wins(b, &mi, &ti));
+    mine = files_same(&f.mi, &f.ti) || (mc && !tc) || (mc == tc && mine_wins(b, &f.mi, &f.ti));
     if (!mine) {
-        int r = take_theirs(m, b, &mi, &ti, mc && mi.type && !is_validity(b));
+        int r = take_theirs(m, b, &f.mi, &f.ti, mc && f.mi.type && !is_validity(b));
         if (r < 0)
             return r;
     }
-    return base_file_put(m->a.st, BASE_PROPOSED, &m->a.dir, b->name, mine ? &mi : &ti);
+    return base_file_put(m->a.st, BASE_PROPOSED, &m->a.dir, b->name, mine ? &f.mi : &f.ti);
 }
 
 int merge_apply_files(struct merge_run *m) {

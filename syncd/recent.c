@@ -146,21 +146,35 @@ void recent_put(struct state *st, enum table t, const void *key, size_t nkey, co
 
 /* ---- files ------------------------------------------------------------------------- */
 
+/* It has its name when it can be read: after a kill, one without its first line would make all of
+ * what its predecessor says unknown. */
+static int make_file(struct state *st, const char *name) {
+    struct recent *f = &st->recent;
+    char line[IO_LIFE_MAX + 1];
+    int n = snprintf(line, sizeof(line), "%s\n", f->life), r;
+
+    f->fd = io_open_beneath(st->own, PREFIX "new", O_RDWR | O_CREAT | O_TRUNC | O_APPEND, 0600);
+    r = f->fd < 0 ? f->fd : io_write_all(f->fd, line, (size_t)n);
+    f->size = (size_t)n;
+    if (r == 0)
+        r = io_rename(st->own, PREFIX "new", st->own, name, 0);
+    if (r < 0)
+        io_unlink(st->own, PREFIX "new");
+    return r;
+}
+
 /* Under the mutex, or at the start. */
 static int start_file(struct state *st, uint64_t generation) {
     struct recent *f = &st->recent;
-    char name[48], line[IO_LIFE_MAX + 1];
-    int n, r;
+    char name[48];
+    int r;
 
     close_file(f);
     f->generation = generation;
     if (!*f->life)
         return 0;
     file_name(generation, name);
-    n = snprintf(line, sizeof(line), "%s\n", f->life);
-    f->fd = io_open_beneath(st->own, name, O_RDWR | O_CREAT | O_TRUNC | O_APPEND, 0600);
-    r = f->fd < 0 ? f->fd : io_write_all(f->fd, line, (size_t)n);
-    f->size = (size_t)n;
+    r = make_file(st, name);
     if (r < 0)
         give_up(st);
     return r;

@@ -138,6 +138,32 @@ static void test_newer_than_the_listing(void **state) {
     in_the_end("stop;\n");
 }
 
+/* b has an older one when a's comes, which a takes for agreed on: it is in b's journal. */
+static void test_newer_than_what_it_meets(void **state) {
+    struct acts a = {.n = 0};
+
+    write_before(&p.b, 20, "keep;\n");
+    write_before(&p.a, 10, "stop;\n");
+    act_file(&a, "one.sieve");
+    assert_true(stores_send(&p.a, &p.b, &inbox, &a, false));
+    script_is(&p.b, "keep;\n");
+    in_the_end("stop;\n");
+}
+
+/* The same, and it was removed at b. */
+static void test_removed_where_it_comes(void **state) {
+    struct acts a = {.n = 0};
+
+    write_before(&p.a, 20, "keep;\n");
+    act_file(&a, "one.sieve");
+    assert_false(stores_send(&p.a, &p.b, &inbox, &a, false));
+    fs_unlink(&p.b, SCRIPT);
+    write_before(&p.a, 10, "stop;\n");
+    act_file(&a, "one.sieve");
+    assert_true(stores_send(&p.a, &p.b, &inbox, &a, false));
+    in_the_end("stop;\n");
+}
+
 /* A client writes while the new file is made durable, so many times. */
 static unsigned writes_left;
 
@@ -171,8 +197,9 @@ static void test_written_meanwhile(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        T(test_newer_than_the_journal), T(test_older_than_the_journal),
-        T(test_removed_in_the_journal), T(test_newer_than_the_listing),
+        T(test_newer_than_the_journal),   T(test_older_than_the_journal),
+        T(test_removed_in_the_journal),   T(test_newer_than_the_listing),
+        T(test_newer_than_what_it_meets), T(test_removed_where_it_comes),
         T(test_written_meanwhile),
     };
 

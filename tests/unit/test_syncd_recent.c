@@ -2,12 +2,14 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <setjmp.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -192,6 +194,34 @@ static void test_within_a_checkpoint(void **state) {
     assert_int_equal(access(path, F_OK), -1);
 }
 
+static ssize_t die_at_write(int fd, const void *buf, size_t n) {
+    kill(getpid(), SIGKILL);
+    return -EIO;
+}
+
+/* Killed when the file of the next generation is made and has nothing in it yet. */
+static void test_as_a_checkpoint_begins(void **state) {
+    struct io_ops ops = io_ops_real;
+    int status;
+    pid_t pid;
+
+    NEEDS_LIFE(state);
+    deliver("1.M1.a");
+    ops.write = die_at_write;
+    pid = fork();
+    assert_true(pid >= 0);
+    if (pid == 0) {
+        io_ops_set(&ops);
+        state_checkpoint(p.b.st, 0, NULL, 0);
+        _exit(0);
+    }
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_true(WIFSIGNALED(status));
+    killed_and_the_same(&p.b);
+    assert_true(p.b.st->recent.whole);
+    assert_int_equal(p.b.start.journal, 0);
+}
+
 static bool full;
 
 static ssize_t write_or_full(int fd, const void *buf, size_t n) {
@@ -296,6 +326,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(test_cut_short, setup, teardown),
         cmocka_unit_test_setup_teardown(test_another_life, setup, teardown),
         cmocka_unit_test_setup_teardown(test_within_a_checkpoint, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_as_a_checkpoint_begins, setup, teardown),
         cmocka_unit_test_setup_teardown(test_no_room, setup, teardown),
         cmocka_unit_test_setup_teardown(test_lacking, setup, teardown),
     };
