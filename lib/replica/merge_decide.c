@@ -155,6 +155,15 @@ static struct maildir_set merge_later(struct maildir_set base_a, struct maildir_
     return r;
 }
 
+/*
+ * Is the later base an ancestor of what both have now? The side with the other one has what it did
+ * itself, and has applied all that it received, so its base is behind for an acknowledgement or the
+ * end of a merge only. Not so after a power cut (BASE_AGE_LACKS), or where ages are not known.
+ */
+static bool is_ancestor(const struct merge_view *later, const struct merge_view *earlier) {
+    return ages_known(later, earlier) && !cut_short(earlier) && later->was && !readded(later);
+}
+
 /* Both have it, it is one message, and neither is simply where the other came from. */
 static void mix_marks(const struct merge_state *oa, const struct merge_state *a,
                       const struct merge_state *ob, const struct merge_state *b,
@@ -196,6 +205,10 @@ static void merge_marks(const struct merge_view *a, const struct merge_view *b,
     }
     if (!same_marks(&a->now, &b->now) && !same_marks(&a->now, oa) && !same_marks(&b->now, ob))
         item->what |= MERGE_CONFLICT;
+    if (later && is_ancestor(later, later == a ? b : a)) {
+        oa = ob = &later->old;
+        later = NULL;
+    }
     mix_marks(oa, &a->now, ob, &b->now, later ? &later->now : NULL, &item->state);
 }
 

@@ -145,7 +145,6 @@ static void test_cases(void **state) {
     }
 }
 
-/* With base_version, the later base decides where the two differ. */
 /* Each base lacks something that the other has: what only one of them knows stays. */
 static void test_bases_that_lack(void **state) {
     assert_int_equal(base_age_cmp(3, 2), 1);
@@ -155,18 +154,44 @@ static void test_bases_that_lack(void **state) {
     assert_int_equal(base_age_merged(3 | BASE_AGE_LACKS, 5), 6);
 }
 
+/* The later base decides where the two differ, if the other node may have lost what it had. */
 static void test_later_base_wins(void **state) {
     struct one a, b;
 
     make_side(&a, "5 cur", "5 cur", 10, 0); /* a cleared S; agreed; b crashed back */
     make_side(&b, "5 cur S", "5 cur S", 10, 0);
     a.side.base_version = 8;
-    b.side.base_version = 7;
+    b.side.base_version = 7 | BASE_AGE_LACKS;
     check(&a.side, &b.side, "5 cur", "S was cleared by agreement");
     check(&b.side, &a.side, "5 cur", "S was cleared by agreement");
     make_side(&b, "5 cur S", "5 cur FS", 10, 0); /* but what b did since stays */
-    b.side.base_version = 7;
+    b.side.base_version = 7 | BASE_AGE_LACKS;
     check(&a.side, &b.side, "5 cur F", "F is b's own");
+}
+
+/* Its acknowledgement was lost: b has it and a knows no answer. What a did then was on top of it.
+ */
+static void test_unanswered(void **state) {
+    struct one a, b;
+
+    make_side(&a, "5 cur", "5 cur", 10, 0); /* S was set, and cleared when alone */
+    make_side(&b, "5 cur S", "5 cur S", 10, 0);
+    a.side.base_version = 7;
+    b.side.base_version = 8;
+    check(&a.side, &b.side, "5 cur", "cleared after it was sent");
+    check(&b.side, &a.side, "5 cur", "cleared after it was sent");
+    make_side(&a, "", "5 cur", 10, 0); /* or it came with it */
+    a.side.base_version = 7;
+    check(&a.side, &b.side, "5 cur", "cleared after it came");
+    check(&b.side, &a.side, "5 cur", "cleared after it came");
+    make_side(&b, "5 cur S", "5 cur FS", 10, 0);
+    b.side.base_version = 8;
+    check(&a.side, &b.side, "5 cur F", "and b's own");
+    make_side(&a, "5 cur S", "5 cur S", 10, 0); /* or was cleared, and set again */
+    a.side.base_version = 7;
+    make_side(&b, "5 cur", "5 cur", 10, 0);
+    b.side.base_version = 8;
+    check(&a.side, &b.side, "5 cur S", "set again");
 }
 
 /* After a crash the peer's delivery is put into the store once more, without its UID, although a
@@ -443,6 +468,7 @@ int main(void) {
         cmocka_unit_test(test_bases_that_lack),
         cmocka_unit_test(test_put_back),
         cmocka_unit_test(test_later_base_wins),
+        cmocka_unit_test(test_unanswered),
         cmocka_unit_test(test_diff_listing),
         cmocka_unit_test(test_refused),
         cmocka_unit_test(test_same_uid_two_messages),
