@@ -46,7 +46,8 @@ static void say_welcome(struct front *f) {
 /*
  * The marks know of it, and these are listed at a contact: so a mailfs that comes while the link is
  * up, and finds marks, makes for a new contact. Without marks nothing was changed: what an earlier
- * one had prepared on the other node was never named, and goes there.
+ * one had prepared on the other node was never named, and goes there; otherwise after that contact,
+ * since what was named has come over then.
  */
 struct unseen {
     struct volume *v;
@@ -69,15 +70,16 @@ static void unseen_done(void *arg) {
         oneway_changed(v, &mailfs_id_root, true);
     if (u->n > 0 && contact_is_up(v))
         contact_drop(v, "mailfs was started anew: its changes are to be listed", true);
-    else
-        replica_abort_others(v->machine, volume_now(), u->incarnation);
+    replica_abort_others(v->machine, volume_now(), u->incarnation, u->n > 0);
     free(u);
     driver_pump(v);
 }
 
 static void look_for_unseen(struct volume *v, uint64_t incarnation) {
-    if (!contact_is_up(v) && v->n_links == 0)
+    if (!contact_is_up(v) && v->n_links == 0) {
+        replica_abort_others(v->machine, volume_now(), incarnation, true);
         return;
+    }
     struct unseen *u = mem_new(sizeof *u);
     u->v = v;
     u->incarnation = incarnation;

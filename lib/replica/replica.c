@@ -78,7 +78,10 @@ void replica_count(const struct replica *r, struct replica_counts *out) {
     out->unapplied = HASH_COUNT(r->rx);
     out->waiting = HASH_COUNT(r->requests) + r->waiters;
     out->to_merge = r->to_merge;
-    out->prepared_there = HASH_COUNT(r->preps_out);
+    const struct prep_out *p, *ptmp;
+    HASH_ITER(hh, r->preps_out, p, ptmp) {
+        out->prepared_there += !p->past;
+    }
     const struct dir *d, *tmp;
     HASH_ITER(hh, r->dirs, d, tmp) {
         if (d->mine)

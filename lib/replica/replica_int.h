@@ -107,6 +107,8 @@ struct prep_in {
 struct prep_out {
     struct replica_prep prep;
     uint64_t req;
+    bool past; /* of an earlier epoch: the peer publishes it, unless it is named or aborted */
+    bool dead; /* nobody is going to name it: aborted when all is merged */
     UT_hash_handle hh;
 };
 
@@ -229,8 +231,8 @@ struct replica {
     struct request *requests, *waiting;
     struct prep_in *preps_in;
     struct prep_out *preps_out;
-    uint64_t orphans_at; /* when the next orphan is due; UINT64_MAX: there is none */
-    size_t waiters, unsent;
+    uint64_t orphans_at;          /* when the next orphan is due; UINT64_MAX: there is none */
+    size_t waiters, unsent, dead; /* dead: of preps_out */
 };
 
 /* replica_queue.c */

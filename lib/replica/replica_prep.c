@@ -7,6 +7,11 @@
  * they are published when it has not been heard of for another timeout. Not at once: an origin that
  * is alive is about to give them their names, and where the link comes back as fast as it went, the
  * message would be there twice.
+ *
+ * Those of ours that nobody is going to name, since their mailfs has died, are aborted at once if
+ * it has left nothing untold, and otherwise when all is merged: what it had named has come over by
+ * then. That holds as long as this machine lives: it knows of no power cut, after which a name that
+ * somebody was told of may be missing here, so that nobody but the peer has the message.
  */
 #include "replica/replica_int.h"
 
@@ -146,18 +151,39 @@ static struct prep_out *out_find(const struct replica *r, const struct replica_p
     return p;
 }
 
+static void out_free(struct replica *r, struct prep_out *p) {
+    r->dead -= p->dead;
+    HASH_DEL(r->preps_out, p);
+    free(p);
+}
+
+static void out_is_dead(struct replica *r, struct prep_out *p) {
+    r->dead += !p->dead;
+    p->dead = true;
+}
+
 static bool out_drop(struct replica *r, const struct replica_prep *prep) {
     struct prep_out *p = out_find(r, prep);
     if (p == NULL)
         return false;
-    HASH_DEL(r->preps_out, p);
-    free(p);
+    out_free(r, p);
     return true;
+}
+
+/* There are too many: those of earlier epochs are the peer's business. */
+static void forget_past(struct replica *r) {
+    struct prep_out *p, *tmp;
+    HASH_ITER(hh, r->preps_out, p, tmp) {
+        if (p->past)
+            out_free(r, p);
+    }
 }
 
 void replica_prepare(struct replica *r, uint64_t now, uint64_t req, struct replica_prep prep,
                      struct replica_payload *payload) {
     r->now = now;
+    if (HASH_COUNT(r->preps_out) >= REPLICA_MAX_PREPS)
+        forget_past(r);
     if (!r->connected || out_find(r, &prep) != NULL ||
         HASH_COUNT(r->preps_out) >= REPLICA_MAX_PREPS) {
         replica_release(r, req, true);
@@ -202,19 +228,25 @@ static void abort_out(struct replica *r, struct prep_out *p) {
 void replica_abort(struct replica *r, uint64_t now, struct replica_prep prep) {
     r->now = now;
     struct prep_out *p = out_find(r, &prep);
-    if (p != NULL)
+    if (p != NULL && r->connected)
         abort_out(r, p);
+    else if (p != NULL)
+        out_is_dead(r, p);
     else if (r->connected) /* it may have it from an earlier epoch */
         replica_send(r, RMSG_ABORT)->prep = prep;
     replica_pump(r);
 }
 
-void replica_abort_others(struct replica *r, uint64_t now, uint64_t incarnation) {
+void replica_abort_others(struct replica *r, uint64_t now, uint64_t incarnation, bool untold) {
     r->now = now;
     struct prep_out *p, *tmp;
     HASH_ITER(hh, r->preps_out, p, tmp) {
-        if (p->prep.incarnation != incarnation)
+        if (p->prep.incarnation == incarnation)
+            continue;
+        if (r->connected && !p->past && !untold)
             abort_out(r, p);
+        else
+            out_is_dead(r, p);
     }
     replica_pump(r);
 }
@@ -249,8 +281,19 @@ void replica_prep_drop_unsent(struct replica *r, struct dir *d, bool tell) {
     }
 }
 
+static void abort_dead(struct replica *r) {
+    struct prep_out *p, *tmp;
+    if (r->dead == 0)
+        return;
+    HASH_ITER(hh, r->preps_out, p, tmp) {
+        if (p->dead)
+            abort_out(r, p);
+    }
+}
+
 void replica_prep_merged(struct replica *r) {
     struct dir *d, *tmp;
+    abort_dead(r);
     if (r->unsent == 0)
         return;
     HASH_ITER(hh, r->dirs, d, tmp) {
@@ -264,8 +307,8 @@ void replica_prep_merged(struct replica *r) {
 void replica_prep_alone(struct replica *r) {
     struct prep_out *o, *otmp;
     HASH_ITER(hh, r->preps_out, o, otmp) {
-        HASH_DEL(r->preps_out, o);
-        free(o);
+        o->past = true;
+        o->req = 0; /* released */
     }
     struct prep_in *p, *tmp;
     HASH_ITER(hh, r->preps_in, p, tmp) {

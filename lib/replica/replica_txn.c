@@ -177,6 +177,8 @@ void replica_unlock_again(struct replica *r, uint64_t now, uint64_t req, struct 
 void replica_act(struct replica *r, uint64_t now, struct mailfs_id dir,
                  struct replica_payload *payload, const struct replica_prep *preps, size_t n) {
     r->now = now;
+    if (!r->connected)
+        replica_prep_sent(r, preps, n); /* they have their names */
     if (!r->connected || payload == NULL)
         return;
     struct dir *d = replica_dir_get(r, &dir);

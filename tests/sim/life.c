@@ -183,13 +183,14 @@ void node_mailfs_back(struct node *n) {
     bool marks = false;
     for (unsigned b = 0; b < BOXES; b++)
         marks = marks || n->mark[b] != 0;
-    if (n->r != NULL && !marks)
-        replica_abort_others(n->r, node_now(n), n->incarnation);
-    if (n->r == NULL || !marks || !n->r->connected || MUTANT(MUTANT_UNSEEN))
+    if (n->r == NULL || (marks && MUTANT(MUTANT_UNSEEN)))
         return;
-    trace("%s: mailfs is back, with marks", n->name);
-    link_close(n->index);
-    replica_disconnected(n->r, node_now(n));
+    if (marks && n->r->connected) {
+        trace("%s: mailfs is back, with marks", n->name);
+        link_close(n->index);
+        replica_disconnected(n->r, node_now(n));
+    }
+    replica_abort_others(n->r, node_now(n), n->incarnation, marks);
 }
 
 void node_kill(struct node *n) {

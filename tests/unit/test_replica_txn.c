@@ -325,6 +325,47 @@ static void test_published_in_sync(void **state) {
     assert_int_equal(pair_count(1, RACT_PUBLISH, 0), 1);
 }
 
+static void prepare_two(const struct replica_prep *one, const struct replica_prep *two) {
+    replica_prepare(pair.side[0].r, pair.now, 1, *one, pair_payload());
+    replica_prepare(pair.side[0].r, pair.now, 2, *two, pair_payload());
+    pair_run();
+    replica_content_durable(pair.side[1].r, pair.now, *one, 0);
+    replica_content_durable(pair.side[1].r, pair.now, *two, 0);
+    pair_run();
+}
+
+/* Their mailfs has died, and perhaps not told all: aborted when all is merged, and not before. The
+ * next one's goes on. */
+static void test_died_untold(void **state) {
+    (void)state;
+    const struct replica_prep next = {8, 1};
+    prepare_two(&prep, &next);
+    pair_disconnect();
+    replica_abort_others(pair.side[0].r, pair.now, next.incarnation, true);
+    pair_connect();
+    assert_int_equal(pair_count(1, RACT_UNPREPARE, 0), 1);
+    pair_wait(4000);
+    assert_int_equal(pair_count(1, RACT_PUBLISH, 0), 1);
+}
+
+/* It died over a link that stays, after an epoch that had ended. */
+static void test_died_later(void **state) {
+    (void)state;
+    const struct replica_prep dropped = {7, 2};
+    prepare_two(&prep, &dropped);
+    pair_disconnect();
+    replica_abort(pair.side[0].r, pair.now, dropped); /* cannot be told now */
+    pair_connect();
+    assert_int_equal(pair_count(1, RACT_UNPREPARE, 0), 1);
+    replica_abort_others(pair.side[0].r, pair.now, 8, false);
+    pair_run();
+    assert_int_equal(pair_count(1, RACT_UNPREPARE, 0), 2);
+    pair_wait(4000);
+    pair_disconnect();
+    pair_wait(4000);
+    assert_int_equal(pair_count(1, RACT_PUBLISH, 0), 0);
+}
+
 /* Named by a transaction that is not durable yet when the link ends: only one of the two. */
 static void test_claimed(void **state) {
     (void)state;
@@ -389,6 +430,8 @@ int main(void) {
         T(test_published),
         T(test_not_published),
         T(test_published_in_sync),
+        T(test_died_untold),
+        T(test_died_later),
         T(test_claimed),
         T(test_aborted),
         T(test_peer_full),
