@@ -218,11 +218,10 @@ int replica_prep_ok(struct replica *r, const struct replica_msg *m) {
 }
 
 static void abort_out(struct replica *r, struct prep_out *p) {
-    struct replica_prep prep = p->prep;
     if (p->req != 0)
         replica_request_end(r, p->req, true);
-    replica_send(r, RMSG_ABORT)->prep = prep;
-    out_drop(r, &prep);
+    replica_send(r, RMSG_ABORT)->prep = p->prep;
+    out_free(r, p);
 }
 
 void replica_abort(struct replica *r, uint64_t now, struct replica_prep prep) {

@@ -6,8 +6,9 @@
  * crash. Checked each time: swapping the sides changes nothing; no UID comes to name another
  * message than it ever named on either node; what was added is there, what was removed is not,
  * flags that one side alone changed are as it left them; merging again changes nothing; a merge
- * that only one side carried out before the other crashed comes to the same end; differences alone
- * give what full listings give.
+ * that only one side carried out before the other lost its power comes to the same end; one that
+ * one side does not know to be common is the base of both all the same; differences alone give what
+ * full listings give.
  *
  * A failure prints its seed; MERGE_SEED=n in the environment runs that one alone.
  */
@@ -20,6 +21,7 @@
 
 #include <cmocka.h>
 
+#include "replica/base_age.h"
 #include "replica/merge.h"
 
 #define NAMES  8    /* of messages that come and go and come back */
@@ -294,6 +296,33 @@ static void assert_end(const struct box *a, const struct box *b, const struct me
     merge_result_free(r);
 }
 
+/* b has applied what both have, and does not know that a knows; both go on. Flags come out as if it
+ * knew. */
+static void assert_unanswered(const struct box *a, const struct box *b, const struct box *before) {
+    struct box x = *a, y = *b, behind;
+    struct merge_result *r, *s;
+    int i;
+
+    live(&x, rnd(6));
+    live(&y, rnd(6));
+    behind = y;
+    memcpy(behind.base, before->base, sizeof behind.base);
+    behind.base_next = before->base_next;
+    behind.base_version = before->base_version;
+    r = merge(&x, &y, true);
+    s = merge(&x, &behind, true);
+    for (i = 0; i < NAMES; i++) {
+        const struct merge_item *it = merge_result_find(s, names[i]);
+
+        if (!x.base[i].is || !x.now[i].is || !y.now[i].is || x.readded[i] || y.readded[i])
+            continue;
+        CHECK(it && it->present);
+        CHECK(maildir_set_equal(it->state.flags, merge_result_find(r, names[i])->state.flags));
+    }
+    merge_result_free(r);
+    merge_result_free(s);
+}
+
 /* ---- runs ------------------------------------------------------------------------------ */
 
 static void one_round(struct box *a, struct box *b, uint64_t version) {
@@ -314,10 +343,14 @@ static void one_round(struct box *a, struct box *b, uint64_t version) {
     assert_intended(a, b, r);
     assert_diff_agrees(a, b, r);
     apply(r, a, version);
-    assert_end(a, &b0, r, loose); /* b crashed before it applied it */
+    a0.base_version |= BASE_AGE_LACKS;
+    b0.base_version |= BASE_AGE_LACKS;
+    assert_end(a, &b0, r, loose); /* b lost its power before it was synced there */
     apply(r, b, version);
     assert_end(a, b, r, NULL);
-    assert_end(&a0, b, r, loose); /* a crashed, and came back as it was before */
+    b0.base_version &= ~BASE_AGE_LACKS;
+    assert_unanswered(a, b, &b0);
+    assert_end(&a0, b, r, loose); /* so did a, and came back as it was before */
     merge_result_free(r);
 }
 
@@ -332,7 +365,7 @@ static void crash_round(struct box *a, struct box *b, const struct box *old, uin
     memcpy(a->base, old->base, sizeof a->base);
     memcpy(a->readded, old->readded, sizeof a->readded);
     a->base_next = old->base_next;
-    a->base_version = old->base_version;
+    a->base_version = old->base_version | BASE_AGE_LACKS;
     live(b, rnd(6));
     assert_symmetric(a, b);
     r = merge(a, b, true);
