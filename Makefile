@@ -3,7 +3,7 @@
 #   make              programs into $(BUILD)/bin
 #   make check        every suite (needs root; under 15 minutes on two cores)
 #   make bench        how fast it is, beside native ext4, bindfs, Gluster, rsync and others (15 minutes, and seeding)
-#   make killpoints   the daemons killed at every durable write of a scenario (about an hour)
+#   make killpoints   the daemons killed at every durable write of a scenario (about 40 minutes)
 #   make torture      SEEDS=n: so many more seeds of the simulation; ROUNDS=n: two nodes under load
 #   make torture-seed a node is filled with 200,000 messages while mail flows and the link is cut
 #   make mutants      the deliberate faults that the simulation must find, as a table
@@ -230,7 +230,7 @@ FUZZ_SECONDS ?= 600
 fuzz: deps
 	tests/run --fuzz-seconds $(FUZZ_SECONDS) fuzz
 
-# killpoints: each daemon killed before and after every durable write of a scenario (about 1 h)
+# killpoints: each daemon killed before and after every durable write of a scenario (about 40 minutes)
 killpoints: deps
 	@$(MAKE) --no-print-directory all tests
 	tests/run --build $(BUILD) $@

@@ -195,4 +195,4 @@ def test(t):
              SNAPSHOTS, longest)
 
 
-case.main(test)
+case.main(test, own=True, brake="0", postfix=False)   # it expunges everything in the end
