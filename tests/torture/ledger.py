@@ -54,8 +54,10 @@ class Copy:
 class Folder:
     def __init__(self, name):
         self.names = {name}         # one of these, if it is there
+        self.former = []            # (when it lost it, name)
         self.must, self.may = False, False
         self.deleting = 0.0         # when somebody last began to
+        self.story = []             # (when, what was answered): for whoever has to explain it
 
 
 class Book:
@@ -103,6 +105,11 @@ class Ledger:
             message.story.append((util.now(), "%s%s%s" % (
                 text, " in " + "|".join(sorted(folder.names)) if folder else "",
                 " at " + node.letter if node else "")))
+
+    def tell_folder(self, folder, text, node):
+        if node:
+            folder.story.append((util.now(), "%s %s at %s" % ("|".join(sorted(folder.names)), text,
+                                                              node.letter)))
 
     def outage(self, kind, nodes):
         with self.lock:
@@ -230,6 +237,7 @@ class Ledger:
             folder.must = False
         with self.lock:
             folder.must = True
+            self.tell_folder(folder, "made", node)
             self.note(node, False, doubt)
             self.accepted["folders"] += 1
 
@@ -242,6 +250,8 @@ class Ledger:
             folder.names = folder.names | {old}
         with self.lock:
             folder.names = folder.names - {old}
+            folder.former.append((util.now(), old))
+            self.tell_folder(folder, "was " + old, node)
             self.note(node, False, doubt)
             self.accepted["folders"] += 1
 
@@ -265,6 +275,7 @@ class Ledger:
                 copy.most += most
         with self.lock:
             folder.may = False
+            self.tell_folder(folder, "deleted", node)
             for (where, _ident), copy in book.copies.items():
                 if where is not folder:
                     continue
@@ -274,8 +285,18 @@ class Ledger:
                     copy.removals.append(util.now())
                 # what else was put there keeps the folder alive
                 folder.may |= copy.most > 0
+            if folder.may:
+                folder.names = folder.names | self.names_elsewhere(folder)
             self.note(node, False, doubt)
             self.accepted["folders"] += 1
+
+    def names_elsewhere(self, folder):
+        """Names that the other node may know it by.  A folder that one node deletes while it is alone, and into
+        which the other one puts something, lives (DESIGN, rule 11): as it is there, and there it has the
+        name from before it was renamed by who deleted it.  (Seen: made by a, renamed by a, alone, b
+        puts two messages into the folder of the old name, a deletes it: it lives under the old name.)"""
+        parted = min((begin for _kind, _letters, begin in self.outages), default=None)
+        return {name for when, name in folder.former if parted is not None and when > parted - UNSENT}
 
     def known_at(self, node, copy, when):
         """Was this copy there, for this node, at that moment?  Not if the other one had put it there

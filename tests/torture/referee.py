@@ -43,6 +43,14 @@ class Judge:
         return "".join("\n        %8.3f %s" % (when - now, what)
                        for when, what in sorted(events + message.story))
 
+    def story_of_folder(self, name):
+        """Of those that have had this name."""
+        told = [event for folder in self.book.folders for event in folder.story
+                if any(name in text.split() for _when, text in folder.story)]
+        first = min((when for when, _text in told), default=util.now())
+        told += [(when, "** " + what) for when, what in self.ledger.events if when > first - CONTEXT]
+        return "".join("\n        %8.3f %s" % (when - util.now(), what) for when, what in sorted(told))
+
     # --- what is there --------------------------------------------------------------------------
 
     def read(self, view):
@@ -58,7 +66,8 @@ class Judge:
 
     def unexpected(self, name):
         gone = [f for f in self.book.folders if name in f.names]
-        self.add("folders wrong", "%s is there, and %s", name, "was deleted" if gone else "nobody made it")
+        self.add("folders wrong", "%s is there, and %s%s", name,
+                 "was deleted" if gone else "nobody made it", self.story_of_folder(name))
         folder = gone[0] if gone else self.ledger.folder_making(self.user, name)
         folder.may = True
         return folder
@@ -166,6 +175,7 @@ class Judge:
         for folder in list(book.folders):
             if folder in self.named:
                 folder.names, folder.must, folder.may = {self.named[folder]}, True, True
+                folder.former = []
             else:
                 book.folders.remove(folder)
         for key, copy in list(book.copies.items()):

@@ -206,6 +206,23 @@ class Judging(unittest.TestCase):
         self.ledger.folder_deleted("u", self.work, A)
         self.assertEqual(self.found(work=["<3>"]), {}, "the other node had put something there")
 
+    def rename_and_delete(self):
+        self.ledger.folder_renaming(self.work, "G")
+        self.ledger.folder_renamed(self.work, "F", A)
+        self.ledger.adding("u", self.work, "<3>", B, "h", "append")
+        self.ledger.added("u", self.work, "<3>")
+        self.ledger.folder_deleting("u", self.work)
+        self.ledger.folder_deleted("u", self.work, A)
+
+    def test_folder_renamed_deleted_and_used(self):
+        self.ledger.outage("cut", [A, B])
+        self.rename_and_delete()
+        self.assertEqual(self.found(work=["<3>"]), {}, "the other node knew it by that name")
+
+    def test_folder_renamed_and_deleted_in_sync(self):
+        self.rename_and_delete()
+        self.assertEqual(self.found(), {"folders wrong": 1}, "the other node knew its name")
+
     def test_subscriptions(self):
         self.ledger.subscribing("u", "F", True)
         self.ledger.subscribed("u", "F", True, A)
