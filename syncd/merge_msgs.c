@@ -199,7 +199,32 @@ static bool came_or_went(const Mfp__BaseMsg *b) {
     return b->prepared && there(b->is) != there(b->was);
 }
 
-int merge_published(struct merge_run *m) {
+/* Listed as removed for the sake of its prepared content only (list_removed() in scan.c). */
+static bool is_noted_only(const Mfp__BaseMsg *b) {
+    return b->prepared && !there(b->is) && b->was && b->was->sub == MFP__SUB__NEW &&
+           b->was->uid == 0 && *b->was->info == '\0';
+}
+
+/*
+ * What was not joined has been no message of the other side's. One there by this name, and that is
+ * in no base, has come since: moved out and in again, it has the name that was noted for the
+ * delivery, and a note can be older than the agreement that it went (collect_named()).
+ */
+static void forget_notes(const Mfp__Listing *l, struct merge_entry *of, struct merge_entry *other,
+                         size_t n_other) {
+    size_t i, k;
+
+    for (i = 0; i < l->n_msgs; i++) {
+        if (!is_noted_only(l->msgs[i]))
+            continue;
+        for (k = 0; k < n_other && strcmp(other[k].base, of[i].base) != 0;)
+            k++;
+        if (k < n_other && other[k].is && !other[k].was)
+            of[i].was = false;
+    }
+}
+
+static int join_prepared(struct merge_run *m) {
     struct prep_ref *refs = calloc(m->theirs->n_msgs + 1, sizeof(*refs)), *all = NULL, *f;
     uint64_t key[2];
     size_t i;
@@ -229,5 +254,13 @@ int merge_published(struct merge_run *m) {
     }
     HASH_CLEAR(hh, all);
     free(refs);
+    return r;
+}
+
+int merge_published(struct merge_run *m) {
+    int r = join_prepared(m);
+
+    forget_notes(m->mine, m->em, m->et, m->theirs->n_msgs);
+    forget_notes(m->theirs, m->et, m->em, m->mine->n_msgs);
     return r;
 }

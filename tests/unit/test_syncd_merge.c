@@ -533,6 +533,44 @@ static void test_published_numbered(void **state) {
     assert_int_equal(uid_of(&p.b, "u", "9.tmp"), 0);
 }
 
+/*
+ * a's mailfs tells its next syncd once more of a name that a delivery got. Meanwhile the message
+ * was moved out of the mailbox on b, by agreement, and in again, alone: it is not what that note is
+ * of.
+ */
+static void test_noted_and_in_again(void **state) {
+    const struct base_prep prep = {77, 9};
+    struct acts a = {.n = 0};
+    struct apply_result res;
+    Mfp__Txn *txn, *got;
+    uint64_t id;
+
+    common();
+    fs_write(&p.a, "u/new/9.M9.a", "nine\n");
+    act_add(&p.a, &a, "u", MFL__SUB__NEW, "9.M9.a", 9);
+    assert_false(stores_send(&p.a, &p.b, &inbox, &a, false));
+    fs_unlink(&p.b, "u/new/9.M9.a");
+    act_remove(&a, MFL__SUB__NEW, "9.M9.a");
+    assert_false(stores_send(&p.b, &p.a, &inbox, &a, false));
+    assert_false(fs_there(&p.a, "u/new/9.M9.a"));
+    fs_write(&p.b, "u/new/8.M8.b", "eight\n"); /* a has it, and b no answer: a's base is later */
+    act_add(&p.b, &a, "u", MFL__SUB__NEW, "8.M8.b", 0);
+    txn = node_collect(&p.b, &inbox, &a, false);
+    id = node_receive(&p.b, &p.a, txn, &got);
+    assert_int_equal(apply_txn(p.a.st, got, id, false, &res), 0);
+    apply_result_free(&res);
+    mfp__txn__free_unpacked(txn, NULL);
+    mfp__txn__free_unpacked(got, NULL);
+    base_forget_sent(p.b.st);
+    add_seen(&p.b, "u", "9.M9.a", "2,", 65536, "nine\n");
+    assert_int_equal(collect_named(p.a.st, &inbox, "9.M9.a", &prep), 0);
+    mark(&p.a, &inbox);
+    mark(&p.b, &inbox);
+    contact();
+    assert_true(fs_there(&p.a, "u/cur/9.M9.a:2,"));
+    assert_true(fs_there(&p.b, "u/cur/9.M9.a:2,"));
+}
+
 /* Two stores that never met: union, nothing is removed. */
 static void test_first_contact(void **state) {
     fs_mkdir(&p.a, "u");
@@ -942,6 +980,7 @@ int main(void) {
         T(test_files),
         T(test_published),
         T(test_published_numbered),
+        T(test_noted_and_in_again),
         cmocka_unit_test_setup_teardown(test_first_contact, setup_empty, teardown),
         T(test_tree_made_and_moved),
         T(test_tree_removed),
