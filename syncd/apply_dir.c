@@ -19,8 +19,10 @@
 #include "alias.h"
 #include "apply_int.h"
 #include "io/dirid.h"
+#include "io/file.h"
 #include "io/io.h"
 #include "maildir/class.h"
+#include "maildir/uidlist.h"
 #include "retire.h"
 #include "util/log.h"
 #include "util/str.h"
@@ -77,23 +79,48 @@ static int set_attr(int fd, uint32_t mode, uint32_t uid, uint32_t gid) {
     return r == 0 ? io_fchmod(fd, mode & 02777) : r;
 }
 
-int apply_make_container(struct state *st, int parent, const char *name, const struct mailfs_id *id,
-                         uint32_t mode, uint32_t uid, uint32_t gid, bool has_meta) {
+/* Durable, before anybody sees it. */
+static int begin_list(struct state *st, int fd, uint32_t validity) {
+    struct io_file_attr attr = {.set_owner = geteuid() == 0, .has_tmpdir = 1, .tmpdir = st->stage};
+    struct maildir_uidlist *list = NULL;
+    char *text = NULL;
+    struct stat sb;
+    size_t n;
+    int r = fstat(fd, &sb) < 0 ? -errno : maildir_uidlist_new(validity, 1, NULL, &list);
+
+    if (r == 0)
+        r = maildir_uidlist_format(list, &text, &n);
+    if (r == 0) {
+        attr.mode = sb.st_mode & 0666;
+        attr.uid = sb.st_uid;
+        attr.gid = sb.st_gid;
+        r = io_file_replace_at(fd, "dovecot-uidlist", text, n, &attr);
+    }
+    free(text);
+    maildir_uidlist_free(list);
+    return r;
+}
+
+int apply_make_container(struct state *st, int parent, const struct new_container *c) {
     char temp[MAILFS_ID_HEX + 8], hex[MAILFS_ID_HEX];
     int r, fd;
 
-    snprintf(temp, sizeof(temp), "make-%s", mailfs_id_format(id, hex));
+    snprintf(temp, sizeof(temp), "make-%s", mailfs_id_format(c->id, hex));
     r = io_mkdir(st->trash, temp, 0700);
     if (r < 0 && r != -EEXIST)
         return r;
     fd = io_open_beneath(st->trash, temp, DIR_FLAGS, 0);
     if (fd < 0)
         return fd;
-    r = io_dirid_replace(fd, id);
-    if (r == 0 && has_meta)
-        r = set_attr(fd, mode, uid, gid);
+    r = io_dirid_replace(fd, c->id);
+    if (r == 0 && c->has_meta)
+        r = set_attr(fd, c->mode, c->uid, c->gid);
+    if (r == 0 && c->validity)
+        r = begin_list(st, fd, c->validity);
     if (r == 0)
-        r = io_rename(st->trash, temp, parent, name, RENAME_NOREPLACE);
+        r = io_rename(st->trash, temp, parent, c->name, RENAME_NOREPLACE);
+    if (r < 0 && c->validity)
+        io_unlink(fd, "dovecot-uidlist");
     close(fd);
     if (r < 0)
         io_rmdir(st->trash, temp);
@@ -267,6 +294,7 @@ static void compare_unmerged(struct apply *a, const struct mailfs_id *id) {
 }
 
 int apply_dir_make(struct apply *a, const Mfp__OpDirMake *op) {
+    struct new_container c = {.name = op->name};
     struct mailfs_id id;
     struct store_dir d;
     int r = wire_id(&op->id, &id);
@@ -284,9 +312,14 @@ int apply_dir_make(struct apply *a, const Mfp__OpDirMake *op) {
     }
     if (r != -ENOENT)
         return r;
-    r = apply_make_container(a->st, a->d.fd[0], op->name, &id, op->meta ? op->meta->mode : 0700,
-                             op->meta ? op->meta->uid : 0, op->meta ? op->meta->gid : 0,
-                             op->meta != NULL);
+    c.id = &id;
+    if (op->meta) {
+        c.has_meta = true;
+        c.mode = op->meta->mode;
+        c.uid = op->meta->uid;
+        c.gid = op->meta->gid;
+    }
+    r = apply_make_container(a->st, a->d.fd[0], &c);
     if (r == -EEXIST || r == -ENOTEMPTY)
         return join(a, op->name, &id);
     if (r == 0)

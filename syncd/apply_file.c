@@ -20,6 +20,7 @@
 #include "maildir/class.h"
 #include "maildir/uidvalidity.h"
 #include "util/str.h"
+#include "validity.h"
 
 static struct timespec ns_to_ts(int64_t ns) {
     struct timespec ts = {ns / 1000000000, ns % 1000000000};
@@ -111,73 +112,6 @@ static int put_staged(struct replaced *f, const struct base_file *now) {
     return r < 0 ? r : finish(f, temp, now);
 }
 
-/* ---- dovecot-uidvalidity ------------------------------------------------------------ */
-
-/* The names dovecot-uidvalidity.XXXXXXXX of a container. */
-struct counted {
-    struct apply *a;
-    uint32_t top; /* the highest of them; 0: there is none */
-    char name[MAILDIR_UIDVALIDITY_NAME_MAX];
-};
-
-static int find_top(void *arg, const char *name, unsigned char type) {
-    struct counted *c = arg;
-    uint32_t v;
-
-    if (maildir_uidvalidity_from_name(name, strlen(name), &v) == 0 && v > c->top &&
-        str_copy(c->name, sizeof(c->name), name) == 0)
-        c->top = v;
-    return 0;
-}
-
-static int remove_lower(void *arg, const char *name, unsigned char type) {
-    struct counted *c = arg;
-    uint32_t v;
-    int r;
-
-    if (maildir_uidvalidity_from_name(name, strlen(name), &v) < 0 || v >= c->top)
-        return 0;
-    r = io_unlink(c->a->d.fd[0], name);
-    if (r == 0)
-        inval_add(&c->a->out->inval, &c->a->dir, MFL__SUB__SELF, name, NULL, true);
-    return r == -ENOENT ? 0 : r;
-}
-
-static int move_top(struct counted *c, uint32_t to, const struct base_file *like) {
-    struct io_file_attr attr = {.mode = 0444,
-                                .uid = like->owner,
-                                .gid = like->group,
-                                .set_owner = geteuid() == 0,
-                                .has_tmpdir = 1,
-                                .tmpdir = c->a->st->stage};
-    char name[MAILDIR_UIDVALIDITY_NAME_MAX];
-    int fd = c->a->d.fd[0], r = maildir_uidvalidity_format_name(name, sizeof(name), to);
-
-    if (r < 0)
-        return r;
-    r = c->top ? io_rename(fd, c->name, fd, name, 0) : -ENOENT;
-    if (r == -ENOENT) /* none, or Dovecot was faster */
-        r = io_file_replace_at(fd, name, "", 0, &attr);
-    if (r == 0)
-        inval_add(&c->a->out->inval, &c->a->dir, MFL__SUB__SELF, c->name, name, true);
-    c->top = to;
-    return r;
-}
-
-/*
- * Dovecot takes the next value by renaming the file whose name has the current one, and writes it
- * into dovecot-uidvalidity then. So the name goes up before the file does: who finds the name gone
- * looks for the highest, and nobody counts on from a lower one.
- */
-static int count_on(struct apply *a, uint32_t v, const struct base_file *like) {
-    struct counted c = {.a = a};
-    int r = store_each_name(a->d.fd[0], find_top, &c);
-
-    if (r == 0 && c.top < v)
-        r = move_top(&c, v, like);
-    return r == 0 ? store_each_name(a->d.fd[0], remove_lower, &c) : r;
-}
-
 /* ---- put ---------------------------------------------------------------------------- */
 
 static int put_link(struct replaced *f, const struct base_file *now) {
@@ -210,7 +144,7 @@ int apply_put_file(struct apply *a, const char *name, const struct base_file *wa
         return -EROFS;
     if (strcmp(name, MAILDIR_UIDVALIDITY_NAME) == 0 && S_ISREG(now->type) && has_content &&
         maildir_uidvalidity_parse(content, n, &v) == 0)
-        r = count_on(a, v, now);
+        r = validity_count_on(a, v, now);
     if (r < 0)
         return r;
     if (now->type == 0)

@@ -70,9 +70,15 @@ int apply_dir_make(struct apply *a, const Mfp__OpDirMake *op);
 int apply_dir_move(struct apply *a, const Mfp__OpDirMove *op);
 int apply_dir_remove(struct apply *a, const Mfp__OpDirRemove *op);
 int apply_subdir(struct apply *a, const Mfp__OpSubDir *op);
-/* Makes a container with this id, out of sight, and gives it its name. -EEXIST. */
-int apply_make_container(struct state *st, int parent, const char *name, const struct mailfs_id *id,
-                         uint32_t mode, uint32_t uid, uint32_t gid, bool has_meta);
+struct new_container {
+    const char *name;
+    const struct mailfs_id *id;
+    bool has_meta;
+    uint32_t mode, uid, gid; /* if so */
+    uint32_t validity;       /* not 0: with a list of UIDs under this UIDVALIDITY, an empty one */
+};
+/* Makes a container, out of sight, and gives it its name. -EEXIST. */
+int apply_make_container(struct state *st, int parent, const struct new_container *c);
 /* Removes a directory and all below it, out of sight. */
 int apply_remove_tree(struct state *st, int parent, const char *name);
 /* Where an open container is: its parent's id and its name. */

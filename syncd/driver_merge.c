@@ -23,6 +23,7 @@
 #include "mem.h"
 #include "merge_run.h"
 #include "oneway.h"
+#include "role.h"
 #include "scan.h"
 #include "txn.h"
 #include "util/log.h"
@@ -48,7 +49,7 @@ struct step {
     struct volume *v;
     struct mailfs_id dir;
     uint32_t round;
-    bool full, frozen, locked;
+    bool full, frozen, locked, standby;
     bool anew; /* of the trees: not at a contact */
     uint64_t turn;
     struct replica_payload *mine, *theirs;
@@ -198,7 +199,7 @@ static void tree_merge_run_job(void *arg) {
         s->err = state_set_met(s->v->state);
     if (s->err == 0)
         s->err = tree_merge_run(s->v->state, load_of(s->mine)->tree, load_of(s->theirs)->tree,
-                                s->digest, &s->inval);
+                                s->standby, s->digest, &s->inval);
 }
 
 static void tree_merge_done(void *arg) {
@@ -429,6 +430,7 @@ static void on_tree(struct merges *m, const struct replica_action *a) {
     struct step *s = step_new(m, a);
     if (a->kind == RACT_TREE_MERGE) {
         s->mine = m->tree == NULL ? NULL : replica_payload_ref(m->tree);
+        s->standby = role_of(m->v).standby;
         jobs_barrier(m->v->jobs, tree_merge_run_job, tree_merge_done, s);
         return;
     }

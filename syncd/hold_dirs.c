@@ -80,8 +80,13 @@ static int make_parts(struct state *st, struct store_dir *d, struct invals *inva
 
 static int make_in(struct state *st, int parent, const struct mailfs_id *dir, struct base_dir *rec,
                    struct invals *inval) {
-    int r = apply_make_container(st, parent, rec->name, dir, rec->mode, rec->owner, rec->group,
-                                 rec->mode != 0);
+    struct new_container c = {.name = rec->name,
+                              .id = dir,
+                              .has_meta = rec->mode != 0,
+                              .mode = rec->mode,
+                              .uid = rec->owner,
+                              .gid = rec->group};
+    int r = apply_make_container(st, parent, &c);
     int fd = r == 0 ? io_open_beneath(parent, rec->name, O_RDONLY | O_DIRECTORY, 0) : r;
 
     if (fd < 0)

@@ -43,8 +43,9 @@ uint64_t merge_keep_turn(struct state *st);
  * has begun. While nothing else of the volume runs. */
 int merge_caught_up(struct state *st, uint64_t turn);
 
-/* The same for the tree. Messages of removed containers go to .mailfs/kept/ likewise. */
-int tree_merge_run(struct state *st, const Mfp__Tree *mine, const Mfp__Tree *theirs,
+/* The same for the tree. Messages of removed containers go to .mailfs/kept/ likewise. standby: this
+ * node hands out no UIDVALIDITY. */
+int tree_merge_run(struct state *st, const Mfp__Tree *mine, const Mfp__Tree *theirs, bool standby,
                    uint8_t digest[STATE_DIGEST], struct invals *inval);
 /* Both have that result: what it removed is no longer in the base. While nothing else of the volume
  * runs. */

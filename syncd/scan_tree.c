@@ -301,7 +301,19 @@ static bool differs(const struct node *n) {
                                           strcmp(n->name, n->old_name) != 0));
 }
 
-static int fill(const struct node *n, Mfp__TreeDir *d) {
+/* Should one have removed it and get it again, it must not go on under this one. */
+static int fill_validity(struct state *st, const struct node *n, Mfp__TreeDir *d) {
+    struct base_uidlist ul;
+    int r = n->was ? base_uidlist_get(st, BASE_AGREED, &n->id, &ul) : -ENOENT;
+
+    if (r < 0)
+        return r == -ENOENT ? 0 : r;
+    d->old_v = ul.v;
+    free(ul.header_ext);
+    return 0;
+}
+
+static int fill(struct state *st, const struct node *n, Mfp__TreeDir *d) {
     /* What was not looked at is as it was. */
     bool is = n->looked ? n->is : n->was;
     const char *name = n->looked ? n->name : n->old_name;
@@ -309,6 +321,8 @@ static int fill(const struct node *n, Mfp__TreeDir *d) {
     struct base_dir rec = {.mode = n->mode, .owner = n->uid, .group = n->gid};
     int r = build_id(&d->id, &n->id);
 
+    if (r == 0)
+        r = fill_validity(st, n, d);
     d->had = n->was;
     d->has = is;
     d->changed_inside = n->changed || !n->was;
@@ -351,7 +365,7 @@ static int list_node(struct tree *t, struct node *n, Mfp__Tree *out) {
     if (!d)
         return -ENOMEM;
     mfp__tree_dir__init(d);
-    r = fill(n, d);
+    r = fill(t->st, n, d);
     if (r == 0)
         r = build_push(&out->dirs, &out->n_dirs, d);
     if (r < 0)

@@ -32,6 +32,7 @@
 #include "stage.h"
 #include "util/log.h"
 #include "util/str.h"
+#include "validity.h"
 #include "wire/check.h"
 
 #ifndef RENAME_NOREPLACE
@@ -43,7 +44,8 @@ struct tree_run {
     struct tree_result *result;
     const struct tree_item **order; /* by depth */
     struct invals *inval;
-    bool full; /* both listed everything */
+    bool full;    /* both listed everything */
+    bool standby; /* no client is shown anything here */
 };
 
 /* ---- input ------------------------------------------------------------------------- */
@@ -65,6 +67,7 @@ static int entry_of(const Mfp__TreeDir *d, struct tree_entry *e) {
         e->attr.gid = d->meta->gid;
     }
     e->old_attr = e->attr;
+    e->old_validity = d->old_v;
     e->changed_inside = d->changed_inside;
     return 0;
 }
@@ -180,13 +183,41 @@ static int note_made(struct tree_run *t, const struct tree_item *it, int parent)
     return r == 0 ? base_dir_put(t->st, &it->id, &rec) : r;
 }
 
+/*
+ * A mailbox that this node had removed, and that lives on since the other put something into it.
+ * Its clients may have been shown UIDs in it that the other's list will give to other messages: T7.
+ * So it is there from its first moment with a list under another UIDVALIDITY, and the mailbox's
+ * merge takes that. Until this node has it there, the trees differ, and it is still one that was
+ * removed.
+ */
+static int first_validity(struct tree_run *t, const struct tree_item *it, uint32_t *v) {
+    char path[256];
+    int r;
+
+    *v = 0;
+    if (!it->anew_a || it->old_validity == 0 || t->standby)
+        return 0;
+    r = validity_take(t->st, &it->place.parent, it->old_validity, v, t->inval);
+    if (r == 0)
+        log_info("%s/%s: removed here, lives on: it has another UIDVALIDITY, %u",
+                 state_path(t->st, &it->place.parent, path, sizeof(path)), it->place.name, *v);
+    return r;
+}
+
 static int make(struct tree_run *t, const struct tree_item *it) {
+    struct new_container c = {.name = it->place.name,
+                              .id = &it->id,
+                              .has_meta = true,
+                              .mode = it->attr.mode,
+                              .uid = it->attr.uid,
+                              .gid = it->attr.gid};
     struct store_dir parent;
     int r = store_dir_open(t->st, &it->place.parent, &parent);
 
     if (r == 0)
-        r = apply_make_container(t->st, parent.fd[0], it->place.name, &it->id, it->attr.mode,
-                                 it->attr.uid, it->attr.gid, true);
+        r = first_validity(t, it, &c.validity);
+    if (r == 0)
+        r = apply_make_container(t->st, parent.fd[0], &c);
     if (r == 0)
         r = note_made(t, it, parent.fd[0]);
     if (r == 0)
@@ -462,9 +493,10 @@ static void report(const struct tree_result *res) {
                  s->made, s->removed, s->moved, s->aliased, s->conflicts, s->revived);
 }
 
-int tree_merge_run(struct state *st, const Mfp__Tree *mine, const Mfp__Tree *theirs,
+int tree_merge_run(struct state *st, const Mfp__Tree *mine, const Mfp__Tree *theirs, bool standby,
                    uint8_t digest[STATE_DIGEST], struct invals *inval) {
-    struct tree_run t = {.st = st, .inval = inval, .full = mine->full && theirs->full};
+    struct tree_run t = {
+        .st = st, .inval = inval, .full = mine->full && theirs->full, .standby = standby};
     struct tree_side a = {.entries = NULL}, b = {.entries = NULL};
     int r;
 

@@ -49,6 +49,7 @@ enum replica_mutant {
     MUTANT_TREE_CIRCLES,        /* A below B and B below A */
     MUTANT_TREE_TWO_IN_PLACE,   /* two directories keep one name */
     MUTANT_TREE_ASYMMETRIC,     /* of two moves, that of the first side wins */
+    MUTANT_TREE_SAME_VALIDITY,  /* what was removed and lives goes on with the other's UIDs */
     /* the driver */
     MUTANT_BASE_BEFORE_STORE, /* the base is written before the store is synced */
     MUTANT_JOURNAL_EARLY,     /* an entry goes when it is applied, not when that is synced */

@@ -2,7 +2,10 @@
  * tree_merge.c: the three-way merge of the directory tree
  *
  * Puts the two listings beside each other by id, has each directory decided (tree_decide.c), then
- * makes a tree of them (tree_shape.c). The invariants T1 to T6 stand in those two files.
+ * makes a tree of them (tree_shape.c). The invariants T1 to T6 stand in those two files, and here:
+ *
+ * T7. A side that gets back what it had removed is told so (anew_a, anew_b): the other side's list
+ * of UIDs does not know of those that this one has shown.
  *
  * Diagnostics: -EINVAL for listings that contradict themselves.
  */
@@ -60,6 +63,7 @@ static void view_of_entry(const struct tree_side *s, const struct tree_entry *e,
     if (v->was) {
         v->old = e->old;
         v->old_attr = e->old_attr;
+        v->old_validity = e->old_validity;
     }
     if (v->is) {
         v->now = e->now;
@@ -115,8 +119,13 @@ static bool same_attr(const struct tree_attr *x, const struct tree_attr *y) {
     return x->mode == y->mode && x->uid == y->uid && x->gid == y->gid;
 }
 
+/* The other side's base is no witness: it may have what has not come to this one yet. */
+static bool made_anew(const struct tree_view *v) {
+    return v->was && !v->is && !MUTANT(MUTANT_TREE_SAME_VALIDITY);
+}
+
 /* What the two sides have to do about an item, now that the tree is made. */
-static void mark_item(struct tree_item *it) {
+static void mark_item(struct tree_item *it, const struct tree_slot *slot) {
     if (!it->present) {
         if (!it->aliased && (it->at_a || it->at_b))
             it->what |= TREE_REMOVED;
@@ -124,6 +133,10 @@ static void mark_item(struct tree_item *it) {
     }
     if (!it->at_a || !it->at_b)
         it->what |= TREE_MADE;
+    it->anew_a = made_anew(&slot->a);
+    it->anew_b = made_anew(&slot->b);
+    it->old_validity =
+        slot->a.old_validity > slot->b.old_validity ? slot->a.old_validity : slot->b.old_validity;
     if ((it->at_a && tree_place_cmp(&it->now_a, &it->place) != 0) ||
         (it->at_b && tree_place_cmp(&it->now_b, &it->place) != 0))
         it->what |= TREE_MOVED;
@@ -158,7 +171,7 @@ static int merge_sorted(const struct tree_side *a, const size_t *pa, const struc
     r->count = w.count;
     err = tree_shape(&w);
     for (i = 0; !err && i < r->count; i++) {
-        mark_item(&r->items[i]);
+        mark_item(&r->items[i], &w.slots[i]);
         count_item(&r->items[i], &r->stats);
     }
     free(w.slots);

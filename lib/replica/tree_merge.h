@@ -15,6 +15,7 @@
  *   no valid base on a side      nothing is removed
  *   bases that differ            nothing is removed that only one base knows, and where both say
  * they did nothing the side with the later base is right
+ *   lives though a side removed it   that side has forgotten which UIDs it had shown in it
  *
  * Memory: about 400 bytes a listed directory. Errors: negative errno.
  */
@@ -41,6 +42,7 @@ struct tree_entry {
     bool was, is;
     struct tree_place old, now;      /* if was; if is */
     struct tree_attr old_attr, attr; /* if was; if is */
+    uint32_t old_validity;           /* if was: its UIDVALIDITY by the base; 0: none is known */
     bool changed_inside; /* if is: something in it (not below its subdirectories) may differ from
                           * the base, so a removal elsewhere must not take it */
     uint64_t version;    /* decides between two moves of one directory; 0: unknown */
@@ -72,6 +74,11 @@ struct tree_item {
     bool at_a, at_b;                /* there now (also where not listed) */
     struct tree_place now_a, now_b; /* if so */
     struct tree_attr attr_a, attr_b;
+    bool anew_a, anew_b;       /* that side had removed it, and gets it again: what its clients were
+                                * shown in it since the base nobody knows any more, so its list of
+                                * UIDs begins there under another UIDVALIDITY, a higher one than */
+    uint32_t old_validity;     /* the highest that a base has; 0: it is no mailbox, or nobody has
+                                * ever opened it */
     bool present;              /* in the result, under its own id */
     bool aliased;              /* not present: its contents belong to alias_of */
     struct mailfs_id alias_of; /* a present one */

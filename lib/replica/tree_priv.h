@@ -12,6 +12,7 @@ struct tree_view {
     bool was, is;
     struct tree_place old, now;
     struct tree_attr old_attr, attr;
+    uint32_t old_validity;
     bool changed_inside;
     uint64_t version;
 };

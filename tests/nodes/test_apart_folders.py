@@ -7,7 +7,7 @@ import shutil
 import sys
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.realpath(__file__)), ".."))
-from lab import apart, case, mail  # noqa: E402
+from lab import apart, case, mail, util  # noqa: E402
 
 # All that may be below a user's home: no conflict file among mail.
 KNOWN = re.compile(r"^(Maildir|sieve|\.dovecot\.sieve|sieve/[a-z]+\.sieve|tree(/.*)?|"
@@ -117,6 +117,7 @@ class DeletedDelivered(Folders):
     """A delivery beats the deletion of the mailbox; without one it is gone."""
 
     folders = ("Del", "Gone", "Both")
+    reborn = ("Del",)
 
     def before(self):
         with self.test.a.imap(self.user) as client:
@@ -136,6 +137,51 @@ class DeletedDelivered(Folders):
     def after(self):
         self.test.equal(self.folders_now(), ["Del", "INBOX"], "folders")
         self.test.equal(self.names("Del"), ["late"], "Del")
+
+
+class DeletedShown(Folders):
+    """Deleted by a node that had shown UIDs in it while alone, and alive: they name nothing else.
+
+    b has the token, so a leaves a gap, and b's list goes on below it, as if those numbers were free.
+    """
+
+    folders = reborn = ("Shown",)
+
+    def before(self):
+        for node in self.test.pair.nodes:
+            with node.imap(self.user) as client:
+                self.append(client, "Shown", "old at " + node.letter)
+
+    def apart(self, node):
+        client = node.imap(self.user)
+        self.append(client, "Shown", "new at " + node.letter)
+        validity = client.select("Shown")["uidvalidity"]
+        seen = apart.bodies(client)
+        self.witness.look(node.host, self.user, "Shown", validity, seen)
+        if node is self.test.a:
+            self.shown = validity, max(seen)
+            client.delete("Shown")
+            client.close()
+        else:
+            self.connected = client, validity
+
+    def after(self):
+        self.test.equal(self.names("Shown"), ["new at b"], "Shown")
+        validity, rows = self.view["folders"]["Shown"]
+        self.test.check(validity != self.shown[0], "goes on under UIDVALIDITY %d, with UIDs %s; a had shown "
+                        "up to %d", validity, sorted(rows), self.shown[1])
+        self.test.equal(validity % 2, 1, "whose UIDVALIDITY it has")
+        client, before = self.connected
+        try:
+            self.witness.look("b (connected)", self.user, "Shown", before, apart.bodies(client))
+        except (util.Fail, OSError):
+            pass    # it has been told BYE, as it should be
+        for node in self.test.pair.nodes:
+            with node.imap(self.user) as new:
+                self.append(new, "Shown", "later at " + node.letter)
+                self.witness.look(node.host, self.user, "Shown", new.select("Shown")["uidvalidity"],
+                                  apart.bodies(new))
+        self.test.wait_equal(self.user)
 
 
 class DeletedParent(Folders):
@@ -286,9 +332,9 @@ class Scripts(Folders):
 
 
 def test(t):
-    # of a folder that both made there have been two
+    # of a folder that both made there have been two; one that lives on has another
     t.forgive(r"UIDVALIDITY changed")
-    apart.tell(t, (Created, RenamedTwice, RenamedDeleted, DeletedDelivered, DeletedParent, Anew, Circle,
+    apart.tell(t, (Created, RenamedTwice, RenamedDeleted, DeletedDelivered, DeletedShown, DeletedParent, Anew, Circle,
                    Subscriptions, Scripts), lambda: t.pair.cut_link(silent=True))
 
 

@@ -40,6 +40,8 @@ const struct mutant mutants[MUTANT_COUNT] = {
     [MUTANT_TREE_CIRCLES] = {"tree-circles", "7", "no directory below itself"},
     [MUTANT_TREE_TWO_IN_PLACE] = {"tree-two-in-place", "7", "made twice under one name: one"},
     [MUTANT_TREE_ASYMMETRIC] = {"tree-asymmetric", "7", "both nodes compute the same"},
+    [MUTANT_TREE_SAME_VALIDITY] = {"tree-same-validity", "2",
+                                   "removed and alive: another UIDVALIDITY"},
     [MUTANT_BASE_BEFORE_STORE] = {"base-before-store", "8", "the base is never ahead of the store"},
     [MUTANT_JOURNAL_EARLY] = {"journal-early", "4", "the journal outlives the application"},
     [MUTANT_CLEAR_UNSETTLED] = {"clear-unsettled", "9", "a mark goes when all of it is there"},

@@ -12,6 +12,8 @@
  *       its id, or its mail is in the directory that took its place
  *   T4  a directory that one side alone moved is where it was moved to, unless its place was taken
  *   T5  after a merge that both have, another one changes nothing
+ *   T6  a UID that was given names one message for ever, also in a folder that was removed and
+ * lives
  */
 #include "sim.h"
 
@@ -21,23 +23,31 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { DIRS = 10, NAMES = 5, ROUNDS = 8 };
+enum { DIRS = 10, NAMES = 5, ROUNDS = 8, MAILS = 32, VALIDITIES = 160, UIDS = 96 };
 
 struct folder {
     bool is;
     unsigned parent, name;
-    uint32_t mail; /* bits: messages it holds */
+    uint32_t mail;      /* bits: messages it holds */
+    unsigned v, n;      /* UIDVALIDITY, 0: there is no list; the next UID */
+    uint8_t uid[MAILS]; /* of those that it holds */
 };
 
 struct tree_node {
     struct folder now[DIRS + 1], base[DIRS + 1]; /* by id; 0 is the root */
     uint64_t age;
     bool lacks;
+    unsigned top;               /* the last UIDVALIDITY it knows of */
+    uint8_t synced[VALIDITIES]; /* next UIDs: a list is on the disk before a UID is shown */
 };
 
 static struct tree_node side[NODES];
 static uint32_t alive; /* messages that were delivered and that nobody removed knowing them */
 static unsigned mails;
+static uint8_t named[DIRS + 1][VALIDITIES][UIDS]; /* message number + 1 */
+static bool unsure[DIRS + 1]; /* whether the node that gets it had it: forgotten by a power cut, or
+                               * joined with another in a merge that the other did not hear of. See
+                               * docs/RELIABILITY.md, "What is not covered" */
 static const char *const folder_names[NAMES] = {".A", ".B", ".C", ".D", ".E"};
 
 static struct mailfs_id id_of(unsigned i) {
@@ -65,6 +75,79 @@ static bool has_folders(const struct tree_node *t, unsigned i) {
         if (t->now[k].is && t->now[k].parent == i)
             return true;
     return false;
+}
+
+/* ---- UIDs ---- */
+
+/* Each node hands out its own. */
+static unsigned new_validity(struct tree_node *t, unsigned above) {
+    unsigned v = (t->top > above ? t->top : above) + 1;
+    if (v % 2 != (unsigned)(t - side))
+        v++;
+    if (v >= VALIDITIES)
+        fail("no UIDVALIDITY is left");
+    return t->top = v < VALIDITIES ? v : VALIDITIES - 1;
+}
+
+static void show(unsigned i, const struct folder *f, unsigned mail) {
+    if (f->uid[mail] >= UIDS) {
+        fail("no UID is left");
+        return;
+    }
+    uint8_t *was = &named[i][f->v][f->uid[mail]];
+    if (*was != 0 && *was != mail + 1 && !unsure[i])
+        fail("T6: UID %u of %u named message %u, and now %u", f->uid[mail], i, *was - 1u, mail);
+    *was = (uint8_t)(mail + 1);
+}
+
+static bool holds(const struct folder *f, unsigned mail) {
+    return (f->mail >> mail & 1) != 0;
+}
+
+/* Nodes that are apart leave gaps which never meet. `of`: who numbers, bits. */
+static void number(struct folder *f, unsigned mail, unsigned of) {
+    if (of == 1 || of == 2)
+        f->n += f->n % 2 != of / 2;
+    f->uid[mail] = (uint8_t)f->n++;
+}
+
+static void deliver(struct tree_node *t, struct folder *f, unsigned mail) {
+    unsigned node = (unsigned)(t - side);
+    f->mail |= UINT32_C(1) << mail;
+    if (f->v == 0) {
+        f->v = new_validity(t, 0);
+        f->n = 1;
+    }
+    number(f, mail, 1u << node);
+    t->synced[f->v] = (uint8_t)f->n;
+    show((unsigned)(f - t->now), f, mail);
+}
+
+/* M4 of lib/replica/merge_number.c. */
+static uint8_t kept_uid(const struct folder *const *lists, size_t n, unsigned v, unsigned mail) {
+    for (size_t i = 0; i < n; i++) {
+        const struct folder *f = lists[i];
+        bool keep = f->v == v && holds(f, mail);
+        for (size_t j = 0; keep && j < n; j++)
+            keep = lists[j]->v != v || f->uid[mail] >= lists[j]->n ||
+                   (holds(lists[j], mail) && lists[j]->uid[mail] == f->uid[mail]);
+        if (keep)
+            return f->uid[mail];
+    }
+    return 0;
+}
+
+/* The lists that become one: the higher UIDVALIDITY, and above all that was given under it. */
+static void join_lists(const struct folder *const *lists, size_t n, unsigned of,
+                       struct folder *to) {
+    for (size_t i = 0; i < n; i++)
+        to->v = lists[i]->v > to->v ? lists[i]->v : to->v;
+    for (size_t i = 0; i < n; i++)
+        if (lists[i]->v == to->v && lists[i]->n > to->n)
+            to->n = lists[i]->n;
+    for (unsigned m = 0; m < MAILS; m++)
+        if (holds(to, m) && (to->uid[m] = kept_uid(lists, n, to->v, m)) == 0)
+            number(to, m, of);
 }
 
 /* ---- what users do ---- */
@@ -109,9 +192,9 @@ static void act(unsigned node) {
         }
         break;
     default:
-        if (mails < 32) {
-            t->now[i].mail |= UINT32_C(1) << mails;
-            alive |= UINT32_C(1) << mails++;
+        if (mails < MAILS) {
+            alive |= UINT32_C(1) << mails;
+            deliver(t, &t->now[i], mails++);
         }
     }
 }
@@ -204,6 +287,44 @@ static void check_moves(const struct tree_result *r) {
     }
 }
 
+/* Lists that begin at a node, in folders that it had removed and gets again. */
+static struct folder begun[NODES][DIRS + 1];
+
+static void begin_lists(const struct tree_result *r) {
+    memset(begun, 0, sizeof begun);
+    for (size_t k = 0; k < r->count; k++) {
+        const struct tree_item *it = &r->items[k];
+        unsigned i = number_of(&it->id);
+        for (unsigned node = 0; node < NODES && it->present; node++) {
+            struct tree_node *t = &side[node];
+            if (node == 0 ? it->anew_a : it->anew_b)
+                begun[node][i] = (struct folder){.v = new_validity(t, t->base[i].v), .n = 1};
+            else if (!t->now[i].is && !t->base[i].is &&
+                     (side[0].lacks || side[1].lacks || side[1 - node].base[i].is))
+                unsure[i] = true;
+        }
+    }
+}
+
+/* The UIDs of a result's folder, from the lists of these nodes (bits). */
+static void number_result(const struct tree_result *r, unsigned of, unsigned to,
+                          struct folder *out) {
+    const struct folder *lists[NODES * DIRS];
+    size_t n = 0;
+    for (size_t k = 0; k < r->count; k++) {
+        const struct tree_item *it = &r->items[k];
+        unsigned i = number_of(&it->id);
+        if (!(it->present && i == to) && !(it->aliased && number_of(&it->alias_of) == to))
+            continue;
+        for (unsigned node = 0; node < NODES; node++) {
+            const struct folder *f = &side[node].now[i];
+            if (of & (1u << node))
+                lists[n++] = f->is ? f : &begun[node][i];
+        }
+    }
+    join_lists(lists, n, of, out);
+}
+
 /* The result, with the mail of these nodes (bits); an alias's mail goes to what took its place. */
 static void result_into(const struct tree_result *r, unsigned of, struct folder out[DIRS + 1]) {
     memset(out, 0, sizeof *out * (DIRS + 1));
@@ -220,6 +341,9 @@ static void result_into(const struct tree_result *r, unsigned of, struct folder 
             for (unsigned k2 = 0; k2 < NODES; k2++)
                 out[to].mail |= of & (1u << k2) ? side[k2].now[i].mail : 0;
     }
+    for (unsigned i = 1; i <= DIRS; i++)
+        if (out[i].is)
+            number_result(r, of, i, &out[i]);
 }
 
 static void check_mail(const struct folder out[DIRS + 1]) {
@@ -244,12 +368,22 @@ static struct tree_result *merge(unsigned first) {
 }
 
 /* Mailboxes merge after the tree, and what they hold is agreed on when both have it. */
-static void take(unsigned node, const struct folder out[DIRS + 1], uint64_t age, bool mail) {
+static void take(unsigned node, const struct tree_result *r, const struct folder out[DIRS + 1],
+                 uint64_t age, bool mail) {
     struct tree_node *t = &side[node];
     for (unsigned i = 1; i <= DIRS; i++) {
         uint32_t agreed = mail ? out[i].mail : t->base[i].mail;
-        t->now[i] = t->base[i] = out[i];
+        t->now[i] = out[i];
+        struct mailfs_id id = id_of(i);
+        const struct tree_item *it = tree_result_find(r, &id);
+        if (!mail && it != NULL && !it->present && !it->aliased)
+            continue; /* gone, and the other does not know it yet: syncd/base_gone.c */
+        t->base[i] = out[i];
         t->base[i].mail = out[i].is ? agreed : 0;
+        t->synced[out[i].v] = (uint8_t)out[i].n;
+        for (unsigned m = 0; m < MAILS; m++)
+            if (out[i].is && holds(&out[i], m))
+                show(i, &out[i], m);
     }
     t->age = age;
     t->lacks = false;
@@ -272,6 +406,7 @@ static void meet(void) {
     check_same(r, s);
     check_shape(r);
     check_moves(r);
+    begin_lists(r);
     result_into(r, 3, out);
     check_mail(out);
     unsigned cut = (unsigned)rnd(6); /* 0, 1: that node does not get so far */
@@ -280,9 +415,11 @@ static void meet(void) {
         result_into(r, cut >= NODES ? 3 : 1u << i, both[i]);
     for (unsigned i = 0; i < NODES; i++)
         if (i != cut)
-            take(i, both[i], age, cut >= NODES);
+            take(i, r, both[i], age, cut >= NODES);
     tree_result_free(r);
     tree_result_free(s);
+    if (cut >= NODES)
+        side[0].top = side[1].top = side[0].top > side[1].top ? side[0].top : side[1].top;
     trace("met, and cut at %u", cut);
     if (cut >= NODES && world.failed == NULL)
         settle_again();
@@ -290,10 +427,15 @@ static void meet(void) {
 
 /* What it did since the last meeting is gone; what it was told then is not: that was synced. */
 static void power_cut(unsigned node, const struct tree_node *old) {
+    struct tree_node cut = side[node];
     for (unsigned i = 1; i <= DIRS; i++)
-        alive &= ~(side[node].now[i].mail & ~old->now[i].mail);
+        alive &= ~(cut.now[i].mail & ~old->now[i].mail);
     side[node] = *old;
     side[node].lacks = true;
+    side[node].top = cut.top;
+    memcpy(side[node].synced, cut.synced, sizeof cut.synced);
+    for (unsigned i = 1; i <= DIRS; i++)
+        side[node].now[i].n = cut.synced[old->now[i].v];
     trace("%c: POWER CUT", 'a' + (int)node);
 }
 
@@ -310,6 +452,8 @@ bool tree_run(uint64_t seed) {
     memset(&world, 0, sizeof world);
     world.trace = options.trace;
     memset(side, 0, sizeof side);
+    memset(named, 0, sizeof named);
+    memset(unsure, 0, sizeof unsure);
     world.rng = seed * 7919u + 3;
     alive = 0;
     mails = 0;

@@ -53,8 +53,8 @@ static int trees_once(struct pair *p, bool full) {
     wa = tree_over_wire(ta);
     wb = tree_over_wire(tb);
     if (full || memcmp(ba, bb, STATE_DIGEST) == 0) {
-        r = tree_merge_run(p->a.st, ta, wb, da, NULL) != 0;
-        r |= tree_merge_run(p->b.st, tb, wa, db, NULL) != 0;
+        r = tree_merge_run(p->a.st, ta, wb, false, da, NULL) != 0;
+        r |= tree_merge_run(p->b.st, tb, wa, false, db, NULL) != 0;
         r |= memcmp(da, db, STATE_DIGEST) != 0;
     }
     mfp__tree__free_unpacked(ta, NULL);

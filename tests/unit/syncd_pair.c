@@ -520,7 +520,8 @@ static size_t names(struct node *n, const char *rel, char **v, size_t max) {
     while ((de = readdir(d))) {
         if (strcmp(de->d_name, ".") == 0 || strcmp(de->d_name, "..") == 0 ||
             strcmp(de->d_name, ".mailfs") == 0 || strcmp(de->d_name, "..DOVECOT-TRASHED") == 0 ||
-            strcmp(de->d_name, "maildirsize") == 0)
+            strcmp(de->d_name, "maildirsize") == 0 ||
+            strncmp(de->d_name, "dovecot-uidvalidity.", 20) == 0) /* each node's own */
             continue;
         assert_true(k < max);
         v[k++] = strdup(de->d_name);

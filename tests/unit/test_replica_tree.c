@@ -254,6 +254,38 @@ static void test_diff_listing(void **state) {
     check_case(&a, &b, "", "unlisted is unchanged, so it goes");
 }
 
+/* Who removed what lives on is told so, whichever side it is, and what it was numbered under. */
+static void test_anew(void **state) {
+    struct line gone[] = {{1, "0 x", "", 0, 0}, {2, "1 y", "", 0, 0}, {0}};
+    struct line kept[] = {
+        {1, "0 x", "0 x", 0, 0}, {2, "1 y", "1 y", 1, 0}, {3, "", "0 z", 0, 0}, {0}};
+    struct tree_entry ea[3], eb[4];
+    struct tree_side a, b;
+    struct tree_result *r;
+
+    make_side(gone, true, ea, &a);
+    make_side(kept, true, eb, &b);
+    ea[1].old_validity = 5;
+    eb[1].old_validity = 7;
+    assert_int_equal(tree_merge(&a, &b, &r), 0);
+    assert_int_equal(r->count, 3);
+    for (size_t i = 0; i < 3; i++) {
+        assert_true(r->items[i].present);
+        assert_int_equal(r->items[i].anew_a, i < 2); /* the parent, too; not what b has made */
+        assert_false(r->items[i].anew_b);
+    }
+    assert_int_equal(r->items[1].old_validity, 7);
+    assert_int_equal(r->items[2].old_validity, 0);
+    tree_result_free(r);
+    assert_int_equal(tree_merge(&b, &a, &r), 0);
+    assert_true(r->items[1].anew_b && !r->items[1].anew_a);
+    tree_result_free(r);
+    a.base_valid = false; /* that it was there is not known */
+    assert_int_equal(tree_merge(&a, &b, &r), 0);
+    assert_false(r->items[1].anew_a);
+    tree_result_free(r);
+}
+
 static void test_refused(void **state) {
     struct line twice[] = {{1, "0 x", "0 x", 0, 0}, {1, "0 x", "0 y", 0, 0}, {0}};
     struct tree_entry e[3];
@@ -542,8 +574,8 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_cases),      cmocka_unit_test(test_later_base),
         cmocka_unit_test(test_attributes), cmocka_unit_test(test_diff_listing),
-        cmocka_unit_test(test_refused),    cmocka_unit_test(test_random),
-        cmocka_unit_test(test_nonsense),
+        cmocka_unit_test(test_anew),       cmocka_unit_test(test_refused),
+        cmocka_unit_test(test_random),     cmocka_unit_test(test_nonsense),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -99,8 +99,8 @@ static void merge_trees(bool full) {
     }
     wa = tree_over_wire(ta);
     wb = tree_over_wire(tb);
-    assert_int_equal(tree_merge_run(p.a.st, ta, wb, da, NULL), 0);
-    assert_int_equal(tree_merge_run(p.b.st, tb, wa, db, NULL), 0);
+    assert_int_equal(tree_merge_run(p.a.st, ta, wb, false, da, NULL), 0);
+    assert_int_equal(tree_merge_run(p.b.st, tb, wa, false, db, NULL), 0);
     assert_memory_equal(da, db, STATE_DIGEST);
     assert_int_equal(tree_merge_settled(p.a.st), 0);
     assert_int_equal(tree_merge_settled(p.b.st), 0);

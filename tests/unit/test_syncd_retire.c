@@ -125,9 +125,9 @@ static void removed_at_contact(unsigned at, const char *sub) {
     assert_int_equal(tree_scan(p.b.st, false, &b, d, NULL), 0);
     wa = tree_over_wire(a);
     wb = tree_over_wire(b);
-    assert_int_equal(tree_merge_run(p.a.st, a, wb, d, NULL), 0);
+    assert_int_equal(tree_merge_run(p.a.st, a, wb, false, d, NULL), 0);
     late_start(at, sub);
-    r = tree_merge_run(p.b.st, b, wa, d, NULL);
+    r = tree_merge_run(p.b.st, b, wa, false, d, NULL);
     assert_int_equal(r, late.accepted ? -ESTALE : 0);
     mfp__tree__free_unpacked(a, NULL);
     mfp__tree__free_unpacked(b, NULL);

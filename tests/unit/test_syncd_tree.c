@@ -72,8 +72,8 @@ static int run_both(struct trees *t) {
     uint8_t d[STATE_DIGEST];
     int r;
 
-    assert_int_equal(tree_merge_run(p.a.st, t->a, t->wb, d, NULL), 0);
-    r = tree_merge_run(p.b.st, t->b, t->wa, d, NULL);
+    assert_int_equal(tree_merge_run(p.a.st, t->a, t->wb, false, d, NULL), 0);
+    r = tree_merge_run(p.b.st, t->b, t->wa, false, d, NULL);
     mfp__tree__free_unpacked(t->a, NULL);
     mfp__tree__free_unpacked(t->b, NULL);
     mfp__tree__free_unpacked(t->wa, NULL);
@@ -209,7 +209,7 @@ static void removed_at_a_only(void) {
 
     remove_work_at_a();
     scan_both(&t, false);
-    assert_int_equal(tree_merge_run(p.a.st, t.a, t.wb, d, NULL), 0);
+    assert_int_equal(tree_merge_run(p.a.st, t.a, t.wb, false, d, NULL), 0);
     mfp__tree__free_unpacked(t.a, NULL);
     mfp__tree__free_unpacked(t.b, NULL);
     mfp__tree__free_unpacked(t.wa, NULL);
@@ -377,6 +377,78 @@ static void test_made_where_mail_is(void **state) {
     assert_list_begins(&p.b, rel, "3 V1600000000 ");
 }
 
+/* Removed at a, where UIDs were given in it that b knows nothing of; and something put in at b. */
+static void removed_and_alive(void) {
+    fs_write(&p.a, "u/dovecot-uidvalidity", "65000003");
+    fs_write(&p.a, "u/dovecot-uidvalidity.65000004", "");
+    fs_write(&p.a, "u/.Work/dovecot-uidlist",
+             "3 V1694498817 N2 G0123456789abcdef0123456789abcdef\n1 :1.M1.a\n");
+    contact_mark(&p.a, &work);
+    contact_mark(&p.a, &inbox);
+    contact_all(&p);
+    fs_append(&p.a, "u/.Work/dovecot-uidlist", "65538 :3.M1.a\n");
+    remove_work_at_a();
+    fs_write(&p.b, "u/.Work/new/2.M1.b", "late\n");
+    fs_append(&p.b, "u/.Work/dovecot-uidlist", "2 :2.M1.b\n");
+    contact_mark(&p.b, &work);
+}
+
+/* 0x65000003 was taken last: the next of a's, who sorts first, is odd. */
+#define TAKEN "3 V1694498821 "
+
+static void test_removed_lives_renumbered(void **state) {
+    char *text;
+
+    removed_and_alive();
+    contact_all(&p);
+    assert_list_begins(&p.a, "u/.Work", TAKEN);
+    assert_list_begins(&p.b, "u/.Work", TAKEN);
+    text = fs_read(&p.b, "u/.Work/dovecot-uidlist");
+    assert_non_null(strstr(text, "1 :2.M1.b\n"));
+    free(text);
+    assert_false(fs_there(&p.a, "u/.Work/new/1.M1.a"));
+    text = fs_read(&p.b, "u/dovecot-uidvalidity");
+    assert_string_equal(text, "65000005");
+    free(text);
+    assert_true(fs_there(&p.a, "u/dovecot-uidvalidity.65000006"));
+    assert_false(fs_there(&p.a, "u/dovecot-uidvalidity.65000004"));
+}
+
+/* It is there again at a, and b does not get so far; then a's power is cut. */
+static void test_removed_lives_cut_short(void **state) {
+    uint8_t d[STATE_DIGEST];
+    struct trees t;
+
+    removed_and_alive();
+    scan_both(&t, false);
+    assert_int_equal(tree_merge_run(p.a.st, t.a, t.wb, false, d, NULL), 0);
+    assert_list_begins(&p.a, "u/.Work", TAKEN);
+    mfp__tree__free_unpacked(t.a, NULL);
+    mfp__tree__free_unpacked(t.b, NULL);
+    mfp__tree__free_unpacked(t.wa, NULL);
+    mfp__tree__free_unpacked(t.wb, NULL);
+    node_reopen(&p.a);
+    contact_all(&p);
+    assert_list_begins(&p.a, "u/.Work", TAKEN);
+    assert_list_begins(&p.b, "u/.Work", TAKEN);
+}
+
+/* A standby has no clients, and its source's go on. */
+static void test_removed_lives_at_standby(void **state) {
+    uint8_t d[STATE_DIGEST];
+    struct trees t;
+
+    removed_and_alive();
+    scan_both(&t, false);
+    assert_int_equal(tree_merge_run(p.a.st, t.a, t.wb, true, d, NULL), 0);
+    assert_true(fs_there(&p.a, "u/.Work"));
+    assert_false(fs_there(&p.a, "u/.Work/dovecot-uidlist"));
+    mfp__tree__free_unpacked(t.a, NULL);
+    mfp__tree__free_unpacked(t.b, NULL);
+    mfp__tree__free_unpacked(t.wa, NULL);
+    mfp__tree__free_unpacked(t.wb, NULL);
+}
+
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
 int main(void) {
@@ -395,6 +467,9 @@ int main(void) {
         T(test_removed_in_part),
         T(test_removed_and_both_killed),
         T(test_removed_while_fetched),
+        T(test_removed_lives_renumbered),
+        T(test_removed_lives_cut_short),
+        T(test_removed_lives_at_standby),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
