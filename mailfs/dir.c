@@ -123,9 +123,16 @@ static void dir_derive(struct dir *d) {
         parent->dir->part[d->kind] = d;
 }
 
+/*
+ * More than the components of any path. Of directories that syncd moved the new places come one by
+ * one, in any order: of two that were moved into each other each can lie below the other until the
+ * second comes. Such a way has no end, and says nothing.
+ */
+#define WAY_MAX (PATH_MAX / 2)
+
 /* Under the places' lock: does a name on the way to the root say so? */
 static bool local_above(const struct inode *in) {
-    for (; in != inode_root(); in = in->parent)
+    for (int n = 0; in != inode_root() && n < WAY_MAX; n++, in = in->parent)
         if (in == NULL || in->dir->local_name)
             return true;
     return false;
@@ -253,7 +260,7 @@ struct inode *dir_part(struct inode *cont, enum maildir_dir kind) {
 bool dir_is_cut(struct inode *dir) {
     inode_places_rdlock();
     const struct inode *in = dir;
-    while (in != NULL && in != inode_root())
+    for (int n = 0; in != NULL && in != inode_root() && n < WAY_MAX; n++)
         in = in->parent;
     inode_places_unlock();
     return in == NULL;

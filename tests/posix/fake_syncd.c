@@ -166,13 +166,16 @@ void fake_invalidate(uint64_t seq, ProtobufCBinaryData dir, Mfl__Sub sub, const 
     send_it(&m);
 }
 
-void fake_moved(uint64_t seq, ProtobufCBinaryData dir, ProtobufCBinaryData id,
-                const char *old_name) {
+void fake_moved(uint64_t seq, ProtobufCBinaryData dir, ProtobufCBinaryData id, const char *old_name,
+                const char *name) {
     Mfl__Invalidate v = MFL__INVALIDATE__INIT;
     Mfl__Changed c = MFL__CHANGED__INIT;
     Mfl__Changed *names[1] = {&c};
     Mfl__ToMailfs m = MFL__TO_MAILFS__INIT;
-    c.old_name = (char *)(uintptr_t)old_name;
+    if (old_name != NULL)
+        c.old_name = (char *)(uintptr_t)old_name;
+    if (name != NULL)
+        c.name = (char *)(uintptr_t)name;
     v.seq = seq;
     v.dir = dir;
     v.moved_id = id;

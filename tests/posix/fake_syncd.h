@@ -38,9 +38,9 @@ void fake_new_gen(uint64_t gen);
 void fake_invalidate(uint64_t seq, ProtobufCBinaryData dir, Mfl__Sub sub, const char *old_name,
                      const char *name, bool poke);
 
-/* The directory `id` has lost this name in dir. */
-void fake_moved(uint64_t seq, ProtobufCBinaryData dir, ProtobufCBinaryData id,
-                const char *old_name);
+/* The directory `id` has lost a name in dir, or got one; NULL: not so. */
+void fake_moved(uint64_t seq, ProtobufCBinaryData dir, ProtobufCBinaryData id, const char *old_name,
+                const char *name);
 
 /* Ends the whole program, saying where and why. */
 #define CHECK(cond) ((cond) ? (void)0 : fake_fail(__FILE__, __LINE__, #cond))

@@ -701,7 +701,7 @@ static void case_taken_away(void) {
     await_cwd(d.pid, in_mount("a/new"));
     snprintf(from, sizeof from, "%s", in_store("a"));
     CHECK(rename(from, in_store(".mailfs/gone-a")) == 0);
-    fake_moved(7, root, (ProtobufCBinaryData){16, dir_bytes[0]}, "a");
+    fake_moved(7, root, (ProtobufCBinaryData){16, dir_bytes[0]}, "a", NULL);
     CHECK(fake_expect(MFL__TO_SYNCD__M_INVALIDATED)->invalidated->seq == 7);
     CHECK(!exists(in_mount("a")));
     close(fds[1]);
@@ -724,10 +724,32 @@ static void case_taken_away_delivery(void) {
     CHECK(finish(&d) == 0);
     snprintf(from, sizeof from, "%s", in_store("a"));
     CHECK(rename(from, in_store(".mailfs/gone-b")) == 0);
-    fake_moved(8, root, (ProtobufCBinaryData){16, dir_bytes[0]}, "a");
+    fake_moved(8, root, (ProtobufCBinaryData){16, dir_bytes[0]}, "a", NULL);
     CHECK(fake_expect(MFL__TO_SYNCD__M_ABORT)->abort->id->seq == seq);
     CHECK(fake_expect(MFL__TO_SYNCD__M_INVALIDATED)->invalidated->seq == 8);
     nothing_comes();
+}
+
+/* Of a/b and a, which is now b/a, the peer's syncd tells the last first: each below the other. */
+static void case_circle(void) {
+    ProtobufCBinaryData root = {16, (uint8_t[16]){0}};
+    char from[600];
+    make_box("a", 0);
+    make_box("b", 1);
+    snprintf(from, sizeof from, "%s", in_mount("b"));
+    CHECK(rename(from, in_mount("a/b")) == 0);
+    expect_act(MFL__ACT__WHAT_DIR_MOVE);
+    snprintf(from, sizeof from, "%s", in_store("a/b"));
+    CHECK(rename(from, in_store("b")) == 0);
+    snprintf(from, sizeof from, "%s", in_store("a"));
+    CHECK(rename(from, in_store("b/a")) == 0);
+    fake_moved(7, (ProtobufCBinaryData){16, dir_bytes[1]}, (ProtobufCBinaryData){16, dir_bytes[0]},
+               NULL, "a");
+    CHECK(fake_expect(MFL__TO_SYNCD__M_INVALIDATED)->invalidated->seq == 7);
+    fake_moved(8, root, (ProtobufCBinaryData){16, dir_bytes[1]}, "a", "b");
+    CHECK(fake_expect(MFL__TO_SYNCD__M_INVALIDATED)->invalidated->seq == 8);
+    CHECK(exists(in_mount("b/a/new")));
+    deliver("b/a", "1.x");
 }
 
 /* Files that are not mail; what is local is not told. */
@@ -992,6 +1014,7 @@ static const struct wait_case cases[] = {
     {"no_xattrs", case_no_xattrs, NULL, NULL},
     {"taken_away", case_taken_away, NULL, NULL},
     {"taken_away_delivery", case_taken_away_delivery, NULL, NULL},
+    {"circle", case_circle, NULL, NULL},
     {"raise", case_raise, NULL, NULL},
     {"dies_going", case_dies_going, "going", NULL},
     {"dies_unheard", case_dies_unheard, "going", "claimed"},
