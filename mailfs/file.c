@@ -148,6 +148,15 @@ struct file *file_borrow(struct inode *in) {
     return f;
 }
 
+bool file_is_writable_by(struct inode *in, pid_t tid) {
+    bool found = false;
+    pthread_mutex_lock(&files);
+    for (struct file *f = in->files; f != NULL; f = f->next)
+        found |= f->pid == tid && (f->flags & O_ACCMODE) != O_RDONLY;
+    pthread_mutex_unlock(&files);
+    return found;
+}
+
 void file_dirty(struct file *f, struct inode *container) {
     pthread_mutex_lock(&files);
     if (!f->dirty) {

@@ -60,6 +60,9 @@ int file_fd(const struct file *f);
 /* Any open file of in, with a reference, or NULL. */
 struct file *file_borrow(struct inode *in);
 
+/* Has this thread opened it for writing, and not closed it? */
+bool file_is_writable_by(struct inode *in, pid_t tid);
+
 /* Within a change of its container: it differs from what was told. */
 void file_dirty(struct file *f, struct inode *container);
 

@@ -1,5 +1,6 @@
 /*
- * lock - the L's there are, and their end (their making: lock_create.c; their owners: lock_owner.c)
+ * lock - the L's there are, and their end (their making: lock_create.c; their owners: lock_owner.c,
+ * lock_lost.c)
  *
  * A container's L is a struct lock_l from the question to syncd until it is gone; it holds a
  * reference to the container, so that the kernel's forgetting does not end it. Who moves it to a
@@ -70,6 +71,7 @@ void lock_free(struct lock_l *l) {
     if (l->watch != 0 && watch_cancel(l->watch))
         lock_owner_end_free(l->end);
     inode_unref(l->cont, 1);
+    free(l->path);
     free(l);
 }
 
@@ -272,12 +274,12 @@ bool lock_taken_over(struct dir *d, struct lock_l *copy) {
     return own;
 }
 
-struct inode *lock_next_taken_over(uint64_t after, uint64_t *serial) {
+struct inode *lock_next(uint64_t after, lock_is_fn *is, void *arg, uint64_t *serial) {
     struct inode *cont = NULL;
     struct lock_l *l;
     pthread_mutex_lock(&locks);
     DL_FOREACH(all, l) {
-        if (l->taken_over && l->state == HELD && l->serial > after) {
+        if (l->serial > after && is(l, arg)) {
             cont = l->cont;
             *serial = l->serial;
             inode_ref(cont);

@@ -29,6 +29,13 @@ bool lock_is_held(struct dir *container);
 bool lock_is_owner(struct dir *container, pid_t tid);
 
 /*
+ * A process has looked for a name that is not there; and, a file that was open for writing has been
+ * closed. Whose mailbox was renamed while he had its L does not find it any more: lock_lost.c.
+ */
+void lock_sought(struct inode *dir, const char *name, pid_t tid);
+void lock_file_closed(void);
+
+/*
  * A container not known until now may have an L in the store. It is held as before if the worker
  * before this one left word of it; else whoever made it did so through a mailfs that is gone, and
  * it is removed; but not where it is a file like others (local).

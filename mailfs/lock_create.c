@@ -253,6 +253,7 @@ void lock_create(fuse_req_t req, struct inode *dir, mode_t mode, const struct fu
     }
     l->mode = mode;
     l->is_mknod = fi == NULL;
+    lock_note_path(l);
     if (fi != NULL)
         l->fi = *fi;
     else

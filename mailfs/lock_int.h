@@ -1,7 +1,7 @@
 #ifndef MAILFS_LOCK_INT_H
 #define MAILFS_LOCK_INT_H
 
-/* What lock.c, lock_create.c, lock_owner.c and lock_tell.c share. */
+/* What lock.c, lock_create.c, lock_lost.c, lock_owner.c and lock_tell.c share. */
 
 #include "keep.h"
 #include "lock.h"
@@ -42,6 +42,8 @@ struct lock_l {
     bool only_here;
     /* The owner. */
     pid_t owner;           /* process; 0: not known */
+    char *path;            /* of L, from when it was asked for; NULL: not known */
+    bool lost;             /* its owner did not find it there any more: lock_lost.c */
     uint64_t watch;        /* token; 0: not watched */
     struct owner_end *end; /* the watch's argument */
 };
@@ -68,9 +70,12 @@ struct lock_l *lock_claim(struct dir *d, enum l_state from, uint64_t serial, fus
 /* A copy of the L that another worker left, if the calling thread's request had created it. */
 bool lock_taken_over(struct dir *d, struct lock_l *copy);
 
-/* One after this serial that was taken over, with a reference to its container; NULL: there is
- * none. */
-struct inode *lock_next_taken_over(uint64_t after, uint64_t *serial);
+/*
+ * The next one after this serial of which is() says so, under the lock, with a reference to its
+ * container; NULL: there is none.
+ */
+typedef bool lock_is_fn(struct lock_l *l, void *arg);
+struct inode *lock_next(uint64_t after, lock_is_fn *is, void *arg, uint64_t *serial);
 
 /* Of the kernel's number of the calling thread's request: the lower bits. */
 uint32_t lock_request_number(void);
@@ -94,6 +99,11 @@ void lock_end_quietly(struct lock_l *l);
 /* From its success on the owner's end can free l at any time. -ESRCH: the caller is gone. */
 int lock_watch_owner(struct lock_l *l);
 void lock_owner_end_free(struct owner_end *e);
+
+/* ---- lock_lost.c */
+
+/* Where its container is. Before the question to syncd: it may be moved meanwhile. */
+void lock_note_path(struct lock_l *l);
 
 /* ---- lock_tell.c */
 

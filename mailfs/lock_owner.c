@@ -93,13 +93,18 @@ void lock_found(struct dir *d, bool local) {
     l->number = (uint32_t)(aux >> KEEP_L_NUMBER_SHIFT) & KEEP_L_NUMBER_MASK;
     l->owner = (pid_t)(aux >> KEEP_L_OWNER_SHIFT);
     l->ctx.pid = l->owner;
+    lock_note_path(l);
     l->state = HELD;
+}
+
+static bool is_taken_over(struct lock_l *l, void *arg) {
+    return l->taken_over && l->state == HELD;
 }
 
 void lock_take_over(void) {
     struct inode *cont;
     uint64_t serial = 0;
-    while ((cont = lock_next_taken_over(serial, &serial)) != NULL) {
+    while ((cont = lock_next(serial, is_taken_over, NULL, &serial)) != NULL) {
         if (lock_watch_owner(cont->dir->lock) == -ESRCH) {
             struct lock_l *l = lock_claim(cont->dir, HELD, serial, NULL);
             if (l != NULL)

@@ -189,8 +189,11 @@ void op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi) {
 void op_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi) {
     struct file *f = file_closed(fi->fh);
     if (f != NULL) {
+        bool written = (f->flags & O_ACCMODE) != O_RDONLY;
         event_written(f);
         file_unref(f);
+        if (written)
+            lock_file_closed();
     }
     fuse_reply_err(req, 0);
 }

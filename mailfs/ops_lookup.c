@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "dir.h"
+#include "lock.h"
 
 void op_lookup(fuse_req_t req, fuse_ino_t parent, const char *name) {
     struct inode *dir = inode_of(parent), *in = NULL;
@@ -18,6 +19,8 @@ void op_lookup(fuse_req_t req, fuse_ino_t parent, const char *name) {
     spot_make(&at, dir, name);
     int r =
         spot_hidden(&at) || at.class == MAILDIR_POKE ? -ENOENT : inode_lookup(dir, name, &in, &st);
+    if (r == -ENOENT && at.w.kind == MAILDIR_DIR_CONTAINER)
+        lock_sought(dir, name, req_pid(req));
     reply_entry(req, r, in, &st, &at);
     spot_done(&at);
 }
