@@ -20,9 +20,11 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "base.h"
 #include "io/io.h"
+#include "maildir/name.h"
 #include "merge_int.h"
 #include "stage.h"
 #include "state_int.h"
@@ -178,27 +180,80 @@ static int publish_dir(struct state *st, struct mailfs_id id, const struct mailf
     return -ENOENT;
 }
 
-static int publish_in(struct state *st, struct store_dir *d, const struct stage_prep *prep,
-                      const char *file, const char *tmp_name, uint64_t gen) {
-    struct prep_rec rec = {.dir = d->id};
-    int r = str_copy(rec.name, sizeof(rec.name), tmp_name);
+static bool is_same_file(int dir, const char *name, int stage, const char *file) {
+    struct stat a, b;
 
-    prep_bytes(prep->incarnation, prep->seq, rec.key);
+    return fstatat(dir, name, &a, AT_SYMLINK_NOFOLLOW) == 0 &&
+           fstatat(stage, file, &b, AT_SYMLINK_NOFOLLOW) == 0 && a.st_dev == b.st_dev &&
+           a.st_ino == b.st_ino;
+}
+
+/* Is it another message's? One that was published so may be in cur/ by now, and one that both nodes
+ * know anywhere. */
+static int name_taken(struct state *st, struct store_dir *d, const char *file, const char *name) {
+    struct stage_pub *pubs, key = {.name = ""};
+    int fd = d->fd[MFP__SUB__NEW], r;
+    char base[STAGE_NAME_MAX];
+    struct base_msg msg;
+    size_t n;
+
+    r = str_copyn(base, sizeof(base), name, maildir_name_base_len(name, strlen(name)));
+    if (r == 0)
+        r = str_copy(key.name, sizeof(key.name), name);
+    if (r < 0)
+        return r;
+    if (faccessat(fd, name, F_OK, AT_SYMLINK_NOFOLLOW) == 0)
+        return !is_same_file(fd, name, st->stage, file);
+    if (base_msg_get(st, BASE_AGREED, &d->id, base, &msg) == 0)
+        return 1;
+    r = stage_published_in(st, &d->id, &pubs, &n);
+    if (r < 0)
+        return r;
+    r = n > 0 && bsearch(&key, pubs, n, sizeof(*pubs), pub_cmp) != NULL;
+    free(pubs);
+    return r;
+}
+
+/* The name it had in tmp/. Postfix gives that to all that one process delivers within a second:
+ * then the number of the prepared content is behind it. */
+static int publish_name(struct state *st, struct store_dir *d, const struct stage_prep *prep,
+                        const char *file, const char *tmp_name, char name[STAGE_NAME_MAX]) {
+    struct mailfs_id dir;
+    int r;
+
+    if (stage_published(st, prep->incarnation, prep->seq, &dir, name) == 0 &&
+        mailfs_id_equal(&dir, &d->id))
+        return 0; /* before syncd was killed */
+    r = name_taken(st, d, file, tmp_name);
+    if (r < 0)
+        return r;
+    return r == 0 ? str_copy(name, STAGE_NAME_MAX, tmp_name)
+                  : str_printf(name, STAGE_NAME_MAX, "%s.%" PRIx64, tmp_name, prep->seq);
+}
+
+/* rec: what is noted of it, with its name. */
+static int publish_in(struct state *st, struct store_dir *d, const struct stage_prep *prep,
+                      const char *file, const char *tmp_name, uint64_t gen, struct prep_rec *rec) {
+    int fd = d->fd[MFP__SUB__NEW];
+    int r = publish_name(st, d, prep, file, tmp_name, rec->name);
+
+    rec->dir = d->id;
+    prep_bytes(prep->incarnation, prep->seq, rec->key);
     if (r == 0)
         r = stage_sync(st);
     if (r == 0)
         r = state_mark(st, &d->id, gen);
     if (r == 0)
-        r = db_update(st->db, prep_write, &rec);
+        r = db_update(st->db, prep_write, rec);
     if (r == 0)
-        r = io_link(st->stage, file, d->fd[MFP__SUB__NEW], tmp_name);
-    if (r == -EEXIST)
+        r = io_link(st->stage, file, fd, rec->name);
+    if (r == -EEXIST && is_same_file(fd, rec->name, st->stage, file))
         r = 0;
     if (r == 0)
-        r = io_fsync(d->fd[MFP__SUB__NEW]);
-    rec.done = true;
+        r = io_fsync(fd);
+    rec->done = true;
     if (r == 0)
-        r = db_update(st->db, prep_write, &rec);
+        r = db_update(st->db, prep_write, rec);
     if (r == 0)
         r = io_unlink(st->stage, file);
     return r;
@@ -244,6 +299,7 @@ static void publish_done(struct state *st, const char *key, int err) {
 int stage_publish(struct state *st, const struct stage_prep *prep, uint64_t gen,
                   struct invals *iv) {
     char key[STAGE_NAME_MAX], file[STAGE_NAME_MAX], tmp[STAGE_NAME_MAX];
+    struct prep_rec rec = {.done = false};
     struct mailfs_id dir, parent;
     struct store_dir d;
     int r;
@@ -254,10 +310,10 @@ int stage_publish(struct state *st, const struct stage_prep *prep, uint64_t gen,
         return r;
     r = publish_dir(st, dir, &parent, &d);
     if (r == 0)
-        r = publish_in(st, &d, prep, file, tmp, gen);
+        r = publish_in(st, &d, prep, file, tmp, gen, &rec);
     publish_done(st, key, r);
     if (r == 0) {
-        inval_add(iv, &d.id, MFL__SUB__NEW, NULL, tmp, false);
+        inval_add(iv, &d.id, MFL__SUB__NEW, NULL, rec.name, false);
         inval_poke(iv, &d.id, MFL__SUB__NEW);
     }
     store_dir_close(&d);

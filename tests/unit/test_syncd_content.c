@@ -222,6 +222,73 @@ static void test_nobody_to_publish_to(void **state) {
     assert_int_equal(count_in(&p.b, ".mailfs/kept", "l-"), 1);
 }
 
+static void prepare_as(const char *name, const char *text, uint64_t seq) {
+    char rel[300];
+
+    snprintf(rel, sizeof(rel), "u/tmp/%s", name);
+    fs_write(&p.a, rel, text);
+    stores_prepare(&p.a, &p.b, "u", name, rel, seq);
+    fs_unlink(&p.a, rel);
+}
+
+static void assert_text(const char *rel, const char *text) {
+    char *is = fs_read(&p.b, rel);
+
+    assert_string_equal(is, text);
+    free(is);
+}
+
+/* Postfix calls what one process delivers within a second by one name in tmp/. They are messages of
+ * their own, also when a mail client has seen the first. */
+static void test_publish_same_name(void **state) {
+    struct stage_prep prep = {77, 5};
+
+    prepare_as("5.P1.a", "five\n", 5);
+    prepare_as("5.P1.a", "six\n", 6);
+    prepare_as("5.P1.a", "seven\n", 7);
+    assert_int_equal(stage_publish(p.b.st, &prep, 1, NULL), 0);
+    prep.seq = 6;
+    assert_int_equal(stage_publish(p.b.st, &prep, 1, NULL), 0);
+    assert_text("u/new/5.P1.a", "five\n");
+    assert_text("u/new/5.P1.a.6", "six\n");
+    fs_rename(&p.b, "u/new/5.P1.a", "u/cur/5.P1.a:2,S");
+    prep.seq = 7;
+    assert_int_equal(stage_publish(p.b.st, &prep, 1, NULL), 0);
+    assert_text("u/cur/5.P1.a:2,S", "five\n");
+    assert_text("u/new/5.P1.a.7", "seven\n");
+    assert_int_equal(count_in(&p.b, "u/new", "5."), 2);
+    assert_int_equal(count_in(&p.b, ".mailfs/stage", "p-"), 0);
+    contact_mark(&p.b, &inbox);
+    contact_all(&p);
+    assert_int_equal(count_in(&p.a, "u/new", "5."), 2);
+    assert_int_equal(count_in(&p.a, "u/cur", "5."), 1);
+}
+
+/* Killed between the name and the record that it has it: once, and under the same name. */
+static void test_publish_again(void **state) {
+    struct stage_prep prep = {77, 6};
+    char file[300] = "", path[600], rel[400];
+    struct dirent *de;
+    DIR *d;
+
+    fs_write(&p.b, "u/new/5.P1.a", "five\n");
+    prepare_as("5.P1.a", "six\n", 6);
+    snprintf(path, sizeof(path), "%s/.mailfs/stage", p.b.store);
+    d = opendir(path);
+    assert_non_null(d);
+    while ((de = readdir(d)))
+        if (de->d_name[0] == 'p')
+            snprintf(file, sizeof(file), "%s", de->d_name);
+    closedir(d);
+    snprintf(path, sizeof(path), "%s/u/new/5.P1.a.6", p.b.store);
+    snprintf(rel, sizeof(rel), ".mailfs/stage/%s", file);
+    assert_int_equal(linkat(p.b.st->stage, file, AT_FDCWD, path, 0), 0);
+    assert_int_equal(stage_publish(p.b.st, &prep, 1, NULL), 0);
+    assert_false(fs_there(&p.b, rel));
+    assert_int_equal(count_in(&p.b, "u/new", "5."), 2);
+    assert_text("u/new/5.P1.a.6", "six\n");
+}
+
 /* A power cut between the name of a prepared content and its fsync: it is not mail. */
 static void test_cut_short(void **state) {
     char path[512], file[300] = "";
@@ -370,6 +437,7 @@ int main(void) {
         T(test_store_of_a_backup), T(test_state_of_a_backup),   T(test_store_ahead_by_one),
         T(test_publish_homeless),  T(test_publish_above),       T(test_nobody_to_publish_to),
         T(test_cut_short),         T(test_stale_stage),         T(test_newest_first),
+        T(test_publish_same_name), T(test_publish_again),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
