@@ -38,9 +38,8 @@
 #include "volume.h"
 
 #define RECORD     "brake"
-#define RECORD_MAX (1u << 20)
+#define RECORD_MAX (8u << 20)
 #define LOOK_S     30
-#define HELD_MAX   1000
 #define DIRS_MS    20   /* after a directory went: an rm -rf has more of them */
 #define DIRS_MORE  5000 /* those that could not be made again */
 
@@ -87,7 +86,7 @@ static const char *id_text(bool known, const struct mailfs_id *id, char hex[MAIL
 }
 
 int brake_write(struct brake *b) {
-    int dir = io_open(AT_FDCWD, b->v->cv->state, O_RDONLY | O_DIRECTORY, 0), r = dir;
+    int dir = io_open(AT_FDCWD, b->v->cv->state, O_RDONLY | O_DIRECTORY, 0), r;
     char hex[MAILFS_ID_HEX];
     struct buf text;
 
@@ -101,13 +100,13 @@ int brake_write(struct brake *b) {
         if (meant_counts(b, b->meant[i].until))
             buf_printf(&text, "meant %" PRId64 " %s /%s\n", b->meant[i].until,
                        id_text(b->meant[i].id_known, &b->meant[i].id, hex), b->meant[i].path);
-    if (dir >= 0)
-        r = buf_error(&text);
-    if (r == 0 || (dir >= 0 && r >= 0))
+    r = dir < 0 ? dir : buf_error(&text);
+    if (r == 0)
         r = io_file_replace_at(dir, RECORD, buf_str(&text), text.len, NULL);
     if (dir >= 0)
         close(dir);
     buf_free(&text);
+    b->unwritten = r < 0;
     if (r < 0)
         volume_error(b->v, "STATE/" RECORD " cannot be written: %s", log_strerror(r));
     return r;
@@ -176,10 +175,8 @@ const struct brake_held *brake_list(const struct brake *b, size_t *n) {
 }
 
 static void take_hold(struct brake *b, const char *path, struct brake_held h) {
-    if (b->n_held >= HELD_MAX) {
-        hold_set(b->v->state, &h.id, false);
-        return;
-    }
+    if (b->v->state->holds == NULL && b->n_held > HOLD_TREES_MAX)
+        return; /* nothing is cleared away any more as it is */
     h.at = seconds();
     h.id_known = h.id_known && b->v->state->holds != NULL; /* or there is nobody to be told */
     held_add(b, path, h);
@@ -283,7 +280,7 @@ static void look_done(void *arg) {
     struct brake *b = arg;
     size_t n;
     const struct brake_counted *c = brake_count_result(b->count, &n);
-    bool changed = false;
+    bool changed = b->unwritten;
 
     for (size_t i = 0; i < n; i++) {
         struct brake_held *h = brake_find(b, c[i].path);

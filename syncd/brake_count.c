@@ -17,6 +17,7 @@
 #include <sys/xattr.h>
 #include <unistd.h>
 
+#include "gone.h"
 #include "io/io.h"
 #include "io/undo.h"
 #include "mem.h"
@@ -52,6 +53,7 @@ struct brake_count {
     struct brake_counted *result;
     size_t n_result;
     /* while a box is read */
+    const char *path;
     int fd;
     struct tree *tree;
 };
@@ -138,7 +140,8 @@ static int count_one(void *arg, const char *name, unsigned char type) {
     struct brake_count *c = arg;
     struct stat sb;
 
-    if (*name == '.' || fstatat(c->fd, name, &sb, AT_SYMLINK_NOFOLLOW) != 0 || sb.st_nlink != 1)
+    if (*name == '.' || fstatat(c->fd, name, &sb, AT_SYMLINK_NOFOLLOW) != 0 ||
+        !gone_is(c->st, c->path, name, &sb))
         return 0;
     count_in(c->tree, sb.st_ctim.tv_sec);
     if (sb.st_ctim.tv_sec >= c->tree->from) /* not what was meant there */
@@ -158,6 +161,7 @@ static void count_box(struct brake_count *c, const struct box *box) {
     size_t len = brake_tree_of(box->path, c->paths, c->n_boxes, is_mailbox, c);
 
     c->tree = tree_of(c, box->path, len);
+    c->path = box->path;
     c->fd = io_open_beneath(c->st->undo, box->hex, O_RDONLY | O_DIRECTORY, 0);
     if (c->fd < 0)
         return;

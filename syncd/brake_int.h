@@ -20,7 +20,8 @@ struct brake {
     struct volume *v;
     struct event *timer, *dirs;
     bool quiet, busy;
-    bool counts; /* the look under way */
+    bool counts;    /* the look under way */
+    bool unwritten; /* the record is not what is held: written at the next look */
     struct brake_held *held;
     size_t n_held;
     struct meant *meant;

@@ -14,6 +14,8 @@
 #include "state.h"
 #include "volume.h"
 
+#define JSON_STYLE (JSON_C_TO_STRING_PLAIN | JSON_C_TO_STRING_NOSLASHESCAPE)
+
 static int word(struct look_order *o, const char *w) {
     if (strcmp(w, "verify") == 0)
         return 0;
@@ -67,8 +69,25 @@ static struct json_object *problem(struct volume *v, const struct check_problem 
     return o;
 }
 
+/* As many as one packet has room for. */
+static struct json_object *problems(struct volume *v, const struct verify_result *r) {
+    struct json_object *list = json_object_new_array(), *one;
+    size_t bytes = 0;
+
+    for (size_t i = 0; i < r->n; i++) {
+        one = problem(v, &r->list[i]);
+        bytes += strlen(json_object_to_json_string_ext(one, JSON_STYLE)) + 1;
+        if (bytes > CTL_VERIFY_BYTES) {
+            json_object_put(one);
+            break;
+        }
+        json_object_array_add(list, one);
+    }
+    return list;
+}
+
 char *ctl_verify_format(struct volume *v, const struct verify_result *r) {
-    struct json_object *o = json_object_new_object(), *list = json_object_new_array();
+    struct json_object *o = json_object_new_object();
     char *text;
 
     if (r->error != NULL)
@@ -78,11 +97,8 @@ char *ctl_verify_format(struct volume *v, const struct verify_result *r) {
     put_count(o, "bytes", r->bytes);
     put_count(o, "problems", r->problems);
     put_count(o, "repaired", r->mended);
-    for (size_t i = 0; i < r->n && i < CTL_VERIFY_LISTED; i++)
-        json_object_array_add(list, problem(v, &r->list[i]));
-    put(o, "list", list);
-    text = strdup(
-        json_object_to_json_string_ext(o, JSON_C_TO_STRING_PLAIN | JSON_C_TO_STRING_NOSLASHESCAPE));
+    put(o, "list", problems(v, r));
+    text = strdup(json_object_to_json_string_ext(o, JSON_STYLE));
     json_object_put(o);
     return text;
 }

@@ -8,7 +8,7 @@
 
 #include "verify.h"
 
-#define CTL_VERIFY_LISTED 200 /* problems in the answer: it is one packet */
+#define CTL_VERIFY_BYTES (100u << 10) /* of problems in the answer: it is one packet */
 
 /* The words and paths of a request, which is cut up. n_paths of paths (room for max) are used. 0,
  * or -EINVAL: a word that is not known, or too many paths. */

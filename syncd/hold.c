@@ -22,6 +22,7 @@
 
 #include "base.h"
 #include "brake_count.h"
+#include "gone.h"
 #include "hold_int.h"
 #include "io/io.h"
 #include "maildir/name.h"
@@ -273,11 +274,12 @@ bool hold_counts(struct state *st) {
 }
 
 bool hold_is_gone(struct state *st, const struct mailfs_id *dir, const char *name) {
-    char hex[MAILFS_ID_HEX], path[MAILFS_ID_HEX + MAILDIR_NAME_MAX + 2];
+    char hex[MAILFS_ID_HEX], kept[MAILFS_ID_HEX + MAILDIR_NAME_MAX + 2], path[PATH_MAX];
     struct stat sb;
 
-    return str_printf(path, sizeof(path), "%s/%s", mailfs_id_format(dir, hex), name) == 0 &&
-           fstatat(st->undo, path, &sb, AT_SYMLINK_NOFOLLOW) == 0 && sb.st_nlink == 1;
+    return str_printf(kept, sizeof(kept), "%s/%s", mailfs_id_format(dir, hex), name) == 0 &&
+           fstatat(st->undo, kept, &sb, AT_SYMLINK_NOFOLLOW) == 0 &&
+           gone_is(st, state_path(st, dir, path, sizeof(path)) + 1, name, &sb);
 }
 
 /* By the base, as a mailbox that is being removed has no cur/ any more. */
@@ -315,24 +317,41 @@ void hold_tree_of(struct state *st, const struct mailfs_id *dir, struct mailfs_i
     }
 }
 
+/* With all that went of trees that are not held. It is held before its messages are counted. */
+static void trip_volume(struct state *top) {
+    struct holds *h = top->holds;
+    struct hold_trip t = {.tree = mailfs_id_root};
+    struct hold_tree *root;
+    bool was;
+
+    pthread_mutex_lock(&h->mutex);
+    root = tree_get(h, &mailfs_id_root);
+    was = root->held;
+    t.removed = brake_window_sum(&root->window, seconds(), &t.since);
+    set(h, &mailfs_id_root, true);
+    pthread_mutex_unlock(&h->mutex);
+    if (was)
+        return;
+    t.present = brake_present(top, "");
+    t.path = mem_strdup("");
+    pthread_mutex_lock(&h->mutex);
+    trip_add(h, &t);
+    pthread_mutex_unlock(&h->mutex);
+}
+
 static void trip(struct state *top, const struct mailfs_id *tree, const char *path,
                  uint64_t removed, uint64_t present, int64_t since) {
     struct holds *h = top->holds;
-    const struct hold_trip t = {.tree = *tree,
-                                .path = mem_strdup(path),
-                                .removed = removed,
-                                .present = present,
-                                .since = since};
+    struct hold_trip t = {.tree = *tree, .removed = removed, .present = present, .since = since};
 
     pthread_mutex_lock(&h->mutex);
     if (!tree_get(h, tree)->held) {
+        t.path = mem_strdup(path);
         trip_add(h, &t);
         if (!mailfs_id_is_root(tree)) /* the volume is not asked about it once more */
             brake_window_take(&tree_get(h, &mailfs_id_root)->window, &tree_get(h, tree)->window,
                               seconds());
         set(h, tree, true);
-    } else {
-        free(t.path);
     }
     pthread_mutex_unlock(&h->mutex);
 }
@@ -344,11 +363,12 @@ void hold_weigh(struct state *st, const struct mailfs_id *tree, uint64_t removed
     struct holds *h = top->holds;
     char path[PATH_MAX];
     uint64_t total, present;
-    bool held;
+    bool held, many;
 
     pthread_mutex_lock(&h->mutex);
     total = tree_get(h, tree)->total;
-    held = tree_get(h, tree)->held;
+    held = tree_get(h, tree)->held || tree_get(h, &mailfs_id_root)->held;
+    many = h->n_held >= HOLD_TREES_MAX;
     pthread_mutex_unlock(&h->mutex);
     if (held || removed < BRAKE_FLOOR ||
         (total > removed && !brake_trips(h->percent, removed, total - removed)))
@@ -356,7 +376,10 @@ void hold_weigh(struct state *st, const struct mailfs_id *tree, uint64_t removed
     state_path(st, tree, path, sizeof(path));
     present = brake_present(top, path + 1);
     if (brake_trips(h->percent, removed, present)) {
-        trip(top, tree, path + 1, removed, present, since);
+        if (many)
+            trip_volume(top);
+        else
+            trip(top, tree, path + 1, removed, present, since);
         return;
     }
     pthread_mutex_lock(&h->mutex);

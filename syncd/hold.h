@@ -21,6 +21,9 @@
 
 #include "util/id.h"
 
+/* When so many trees are held the next one holds the volume. */
+#define HOLD_TREES_MAX 1000
+
 struct state;
 struct invals;
 struct tree_result;

@@ -6,6 +6,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -13,6 +14,7 @@
 
 #include "apply_int.h"
 #include "base.h"
+#include "gone.h"
 #include "hold_int.h"
 #include "index.h"
 #include "io/io.h"
@@ -83,6 +85,7 @@ int hold_boxes(struct state *st, const struct mailfs_id *tree, struct mailfs_id 
 struct back {
     struct apply a;
     int64_t since;
+    char path[PATH_MAX];
     int from;
     uint64_t n;
     bool missing;
@@ -104,7 +107,7 @@ static int place_of(struct back *b, const char *kept, const struct stat *sb, int
         return str_printf(name, MAILDIR_NAME_MAX + 1, "%s%s%s", base, *msg.info ? ":" : "",
                           msg.info);
     }
-    if (sb->st_nlink != 1 || sb->st_ctim.tv_sec < b->since)
+    if (sb->st_ctim.tv_sec < b->since || !gone_is(b->a.st, b->path + 1, kept, sb))
         return -ENOENT;
     *sub = strchr(kept, ':') ? MFP__SUB__CUR : MFP__SUB__NEW;
     return str_copy(name, MAILDIR_NAME_MAX + 1, kept);
@@ -181,6 +184,7 @@ int hold_put_back(struct state *st, const struct mailfs_id *dir, int64_t since,
     int r;
 
     *n = 0;
+    state_path(st, dir, b.path, sizeof(b.path));
     b.a.d = (struct store_dir){.fd = {-1, -1, -1, -1}};
     b.from = io_open_beneath(st->undo, mailfs_id_format(dir, hex), O_RDONLY | O_DIRECTORY, 0);
     if (b.from < 0 && b.from != -ENOENT)

@@ -10,12 +10,14 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "base.h"
+#include "gone.h"
 #include "hold_int.h"
 #include "io/io.h"
 #include "maildir/name.h"
@@ -34,6 +36,7 @@ struct went {
 struct looking {
     struct state *st;
     struct mailfs_id dir;
+    char path[PATH_MAX];
     struct went *trees, *tree;
     int fd;
 };
@@ -54,7 +57,8 @@ static int one_message(void *arg, const char *name, unsigned char type) {
     struct base_msg msg;
     struct stat sb;
 
-    if (*name == '.' || fstatat(l->fd, name, &sb, AT_SYMLINK_NOFOLLOW) != 0 || sb.st_nlink != 1 ||
+    if (*name == '.' || fstatat(l->fd, name, &sb, AT_SYMLINK_NOFOLLOW) != 0 ||
+        !gone_is(l->st, l->path + 1, name, &sb) ||
         str_copyn(base, sizeof(base), name, maildir_name_base_len(name, strlen(name))) < 0 ||
         base_msg_get(l->st, BASE_AGREED, &l->dir, base, &msg) != 0)
         return 0;
@@ -84,6 +88,7 @@ static void one_box(struct looking *l, const struct mailfs_id *dir) {
         return;
     l->dir = *dir;
     l->tree = went_of(l);
+    state_path(l->st, dir, l->path, sizeof(l->path));
     (void)store_each_name(l->fd, one_message, l);
     close(l->fd);
 }

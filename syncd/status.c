@@ -14,7 +14,9 @@
 
 #include "brake.h"
 
-#define HELD_NOTES_MAX 10 /* the others are in the list */
+#define HELD_NOTES_MAX 10          /* the others are in the list, */
+#define HELD_ENTRY     160         /* bytes in the list, beside the path */
+#define HELD_BYTES_MAX (48u << 10) /* of which the answer has room for so much */
 
 static void put(struct json_object *o, const char *key, struct json_object *value) {
     json_object_object_add(o, key, value);
@@ -46,8 +48,13 @@ static const char *held_path(const struct brake_held *h) {
 
 static void put_held(struct json_object *o, const struct status *s) {
     struct json_object *list = json_object_new_array();
+    size_t bytes = 0;
     for (size_t i = 0; i < s->n_held; i++) {
-        struct json_object *h = json_object_new_object();
+        struct json_object *h;
+        bytes += HELD_ENTRY + strlen(s->held[i].path);
+        if (bytes > HELD_BYTES_MAX)
+            break;
+        h = json_object_new_object();
         put_text(h, "mailbox", held_path(&s->held[i]));
         put_int(h, "removed", s->held[i].removed);
         put_int(h, "present", s->held[i].present);
@@ -56,6 +63,7 @@ static void put_held(struct json_object *o, const struct status *s) {
         json_object_array_add(list, h);
     }
     put(o, "held", list);
+    put_int(o, "held_count", s->n_held);
 }
 
 static void note_held(struct json_object *notes, const struct status *s) {
@@ -72,10 +80,22 @@ static void note_held(struct json_object *notes, const struct status *s) {
     }
 }
 
+static void note_more_held(struct json_object *notes, const struct status *s) {
+    char text[160];
+    if (s->n_held <= HELD_NOTES_MAX)
+        return;
+    snprintf(text, sizeof text,
+             "brake: %zu more are held (--json); mailfsctl confirm and confirm --undo without a "
+             "name are about all of them",
+             s->n_held - HELD_NOTES_MAX);
+    json_object_array_add(notes, json_object_new_string(text));
+}
+
 static void put_notes(struct json_object *o, const struct status *s) {
     struct json_object *notes = json_object_new_array();
     char text[160];
     note_held(notes, s);
+    note_more_held(notes, s);
     if (s->to_merge > 0) {
         snprintf(text, sizeof text, "%" PRIu64 " mailboxes are still to be compared", s->to_merge);
         json_object_array_add(notes, json_object_new_string(text));

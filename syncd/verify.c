@@ -161,11 +161,14 @@ static void take_problems(struct pass *p, const Mfp__Verified *m) {
     p->problems.more += m->more;
 }
 
-static void take_digests(struct pass *p, const Mfp__Verified *m) {
+/* -EPROTO: more than can have been asked about. */
+static int take_digests(struct pass *p, const Mfp__Verified *m) {
     size_t n = p->n_theirs + m->n_dirs;
 
     if (m->n_dirs == 0)
-        return;
+        return 0;
+    if (m->n_dirs > VERIFY_RANGE_MAX || n > VERIFY_RANGE_MAX)
+        return -EPROTO;
     p->their_digests = realloc(p->their_digests, n * sizeof *p->their_digests);
     if (p->their_digests == NULL)
         mem_out("digests");
@@ -178,6 +181,7 @@ static void take_digests(struct pass *p, const Mfp__Verified *m) {
         if (m->dirs[i]->sums.len == sizeof d->sums)
             memcpy(d->sums, m->dirs[i]->sums.data, sizeof d->sums);
     }
+    return 0;
 }
 
 int verify_answered(struct verify *y, const Mfp__Verified *m) {
@@ -189,7 +193,8 @@ int verify_answered(struct verify *y, const Mfp__Verified *m) {
         pass_fail(p, -m->err, "the other node cannot: %s", log_strerror(m->err));
     if (p->step == PASS_LOOK)
         take_problems(p, m);
-    take_digests(p, m);
+    if (take_digests(p, m) != 0)
+        return -EPROTO;
     compare_answered(p, m);
     if (m->digest.len == sizeof p->their_roll)
         memcpy(p->their_roll, m->digest.data, sizeof p->their_roll);

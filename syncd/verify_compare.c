@@ -286,7 +286,7 @@ void compare_begin(struct pass *p) {
     free(p->differ);
     free(p->differ_sums);
     p->differ = mem_new((p->batch + VERIFY_BATCH) * sizeof *p->differ);
-    p->differ_sums = mem_new((p->batch + 1) * sizeof *p->differ_sums);
+    p->differ_sums = mem_new((p->batch + VERIFY_BATCH) * sizeof *p->differ_sums);
     memcpy(p->differ, &p->dirs[p->at], p->batch * sizeof *p->differ);
     p->n_differ = p->batch;
     p->n_differ_sums = p->at_sums = 0;

@@ -167,7 +167,7 @@ static void check(struct adopt *a) {
         report_add(a->report, &kind_not_store, a->dir, "it has no " MAILDIR_INTERNAL_NAME);
     check_link(a, "");
     check_links(a);
-    check_own(a, "", SNAPSHOTS_NAME, is_snapshot, &kind_snapshot);
+    check_own(a, "", MAILDIR_SNAPSHOTS_NAME, is_snapshot, &kind_snapshot);
     check_undo(a);
     check_marks(a);
 }

@@ -75,7 +75,7 @@ static void print_all(const json_object *answer, bool content) {
     for (uint64_t i = 0; i < listed; i++)
         print_one(json_object_array_get_idx(list, i));
     if (problems > listed)
-        printf("and %" PRIu64 " more\n", problems - listed);
+        printf("and %" PRIu64 " more: see the log of mailfs-syncd\n", problems - listed);
     printf("%s, %s", human_count(number(answer, "mailboxes"), "directory", "directories", boxes),
            human_count(number(answer, "messages"), "message", "messages", messages));
     if (content)

@@ -18,7 +18,6 @@
 
 #include "conf/conf.h"
 
-#define SNAPSHOTS_NAME    "snapshots" /* in .mailfs */
 #define SNAPSHOT_NAME_MAX 64
 
 /* ---- taking ------------------------------------------------------------------------- */

@@ -62,8 +62,8 @@ static int open_dir(struct snapshots *s, bool make) {
 
     if (own < 0)
         return own == -ENOENT && !make ? 0 : own;
-    r = make ? io_mkdir(own, SNAPSHOTS_NAME, 0700) : 0;
-    r = r == 0 || r == -EEXIST ? adopt_open_dir(own, SNAPSHOTS_NAME) : r;
+    r = make ? io_mkdir(own, MAILDIR_SNAPSHOTS_NAME, 0700) : 0;
+    r = r == 0 || r == -EEXIST ? adopt_open_dir(own, MAILDIR_SNAPSHOTS_NAME) : r;
     close(own);
     if (r == -ENOENT && !make)
         return 0;
@@ -195,7 +195,7 @@ static bool is_mounted(const struct stat *st) {
     bool found = false;
 
     while (f && !found && getline(&line, &size, f) > 0)
-        if (strstr(line, "/" SNAPSHOTS_NAME "/") &&
+        if (strstr(line, "/" MAILDIR_SNAPSHOTS_NAME "/") &&
             sscanf(line, "%*s %*s %*s %*s %4095s", point) == 1)
             found = stat(point, &at) == 0 && at.st_dev == st->st_dev && at.st_ino == st->st_ino;
     free(line);

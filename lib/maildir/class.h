@@ -42,8 +42,9 @@ enum maildir_class {
     MAILDIR_OTHER,    /* everything else: whole files, newest wins */
 };
 
-#define MAILDIR_POKE_NAME     ".mailfs-poke"
-#define MAILDIR_INTERNAL_NAME ".mailfs"
+#define MAILDIR_POKE_NAME      ".mailfs-poke"
+#define MAILDIR_INTERNAL_NAME  ".mailfs"
+#define MAILDIR_SNAPSHOTS_NAME "snapshots" /* in it */
 
 /*
  * The class of the entry `name` (len bytes, one component) of a directory of kind `dir`. Whether

@@ -163,6 +163,99 @@ static void in_one_transaction(void **state) {
     stores_close(&p);
 }
 
+/* Of thousands of users: one question more, and nothing is told. */
+static void of_too_many(void **state) {
+    struct hold_trip *v;
+    unsigned told = 0;
+
+    start(150);
+    for (unsigned i = 0; i < HOLD_TREES_MAX; i++) {
+        struct mailfs_id id = {{9, (uint8_t)(i >> 8), (uint8_t)i}};
+        hold_set(p.a.st, &id, true);
+    }
+    for (unsigned i = 0; i < 120; i++)
+        told += remove_one("u/Maildir", &box, i);
+    assert_int_equal(told, BRAKE_FLOOR - 1);
+    assert_int_equal(hold_trips(p.a.st, &v), 1);
+    assert_true(mailfs_id_is_root(&v[0].tree));
+    assert_string_equal(v[0].path, "");
+    assert_int_equal(v[0].removed, BRAKE_FLOOR);
+    assert_int_equal(v[0].present, 150 + 5 - BRAKE_FLOOR);
+    assert_true(hold_covers(p.a.st, &user));
+    free(v[0].path);
+    free(v);
+    stores_close(&p);
+}
+
+/* As mailfsctl snapshot makes it, of the INBOX. */
+static void snapshot(const char *name, unsigned n) {
+    static const char *const below[] = {"", "/u", "/u/Maildir", "/u/Maildir/new", "/u/Maildir/cur"};
+    char from[64], to[128];
+
+    if (!fs_there(&p.a, ".mailfs/snapshots"))
+        fs_mkdir(&p.a, ".mailfs/snapshots");
+    for (size_t i = 0; i < sizeof below / sizeof *below; i++) {
+        snprintf(to, sizeof to, ".mailfs/snapshots/%s%s", name, below[i]);
+        fs_mkdir(&p.a, to);
+    }
+    for (unsigned i = 0; i < n; i++) {
+        snprintf(from, sizeof from, "u/Maildir/new/%u.M1.a", 100 + i);
+        snprintf(to, sizeof to, ".mailfs/snapshots/%s/%s", name, from);
+        fs_link(&p.a, from, to);
+    }
+}
+
+/* A snapshot's names are no other place: what is in two of them has gone; what was moved has not.
+ */
+static void in_snapshots(void **state) {
+    struct acts moved = {.n = 0};
+    struct mailfs_id tree;
+    unsigned told = 0;
+
+    start(400);
+    snapshot("one", 400);
+    snapshot("two", 400);
+    for (unsigned i = 0; i < 200; i++) {
+        char from[64], to[64];
+        snprintf(from, sizeof from, "u/Maildir/new/%u.M1.a", 100 + i);
+        snprintf(to, sizeof to, "u/Maildir/.Work/cur/%u.M2.a:2,", 100 + i);
+        fs_link(&p.a, from, to);
+        keep("u/Maildir", &box, i);
+        removed(&moved, i);
+    }
+    mfp__txn__free_unpacked(node_collect(&p.a, &box, &moved, true), NULL);
+    assert_int_equal(trips(&tree), 0);
+    for (unsigned i = 200; i < 390; i++)
+        told += remove_one("u/Maildir", &box, i);
+    assert_int_equal(trips(&tree), 1);
+    assert_true(mailfs_id_equal(&tree, &box));
+    assert_in_range(told, BRAKE_FLOOR - 1, 189);
+    acts_free(&moved);
+    stores_close(&p);
+}
+
+/* Picked up, seen and marked \Deleted since. */
+static void in_a_snapshot_by_another_name(void **state) {
+    char from[64], to[64], cur[512];
+    struct mailfs_id tree;
+
+    start(150);
+    snapshot("one", 150);
+    snprintf(cur, sizeof cur, "%s/u/Maildir/cur", p.a.store);
+    for (unsigned i = 0; i < 110; i++) {
+        int fd = open(cur, O_RDONLY | O_DIRECTORY);
+        snprintf(from, sizeof from, "u/Maildir/new/%u.M1.a", 100 + i);
+        snprintf(to, sizeof to, "u/Maildir/cur/%u.M1.a:2,ST", 100 + i);
+        fs_rename(&p.a, from, to);
+        assert_int_equal(io_undo_keep(p.a.st->undo, &box, "u/Maildir", fd, to + 14), 0);
+        close(fd);
+    }
+    contact_mark(&p.a, &box);
+    assert_int_equal(hold_look(p.a.st), 0);
+    assert_int_equal(trips(&tree), 1);
+    stores_close(&p);
+}
+
 /* What was done while there was no syncd. */
 static void before_a_contact(void **state) {
     struct mailfs_id tree;
@@ -426,6 +519,9 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(from_the_hundredth_on),
         cmocka_unit_test(in_one_transaction),
+        cmocka_unit_test(of_too_many),
+        cmocka_unit_test(in_snapshots),
+        cmocka_unit_test(in_a_snapshot_by_another_name),
         cmocka_unit_test(before_a_contact),
         cmocka_unit_test(works_on),
         cmocka_unit_test(after_a_power_cut),

@@ -9,6 +9,8 @@
 #include <cmocka.h>
 #include <json-c/json.h>
 
+#include "net/local.h"
+#include "syncd/brake.h"
 #include "syncd/pace.h"
 #include "syncd/status.h"
 
@@ -98,6 +100,29 @@ static void notes_tell_of_merges(void **state) {
     s.store_error = "disk full";
     doc = parse(&s);
     assert_int_equal(json_object_array_length(field(volume(doc), "notes")), 4);
+    json_object_put(doc);
+}
+
+/* An rm -rf of all users: status answers in one packet, and says how many are held. */
+static void much_is_held(void **state) {
+    static struct brake_held held[1000];
+    struct status s = example();
+    char path[300] = "", *text;
+
+    memset(path, 'u', sizeof path - 1);
+    for (size_t i = 0; i < 1000; i++)
+        held[i] =
+            (struct brake_held){.path = path, .removed = 100, .present = 50, .id_known = true};
+    s.held = held;
+    s.n_held = 1000;
+    text = status_format(&s);
+    assert_non_null(text);
+    assert_true(strlen(text) < LOCAL_PACKET_MAX);
+    free(text);
+    struct json_object *doc = parse(&s), *v = volume(doc);
+    assert_int_equal(json_object_get_int(field(v, "held_count")), 1000);
+    assert_in_range(json_object_array_length(field(v, "held")), 50, 999);
+    assert_int_equal(json_object_array_length(field(v, "notes")), 11);
     json_object_put(doc);
 }
 
@@ -192,7 +217,7 @@ int main(void) {
         cmocka_unit_test(fixed_fields),         cmocka_unit_test(nothing_is_null),
         cmocka_unit_test(notes_tell_of_merges), cmocka_unit_test(progress_and_estimate),
         cmocka_unit_test(bandwidth_is_kept),    cmocka_unit_test(a_clock_that_jumps_back),
-        cmocka_unit_test(links_are_listed),
+        cmocka_unit_test(links_are_listed),     cmocka_unit_test(much_is_held),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

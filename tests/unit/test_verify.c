@@ -14,13 +14,16 @@
 #include <unistd.h>
 
 #include <cmocka.h>
+#include <json-c/json.h>
 
 #include "io/sum.h"
 #include "io/undo.h"
+#include "net/local.h"
 #include "scratch.h"
 #include "syncd/check.h"
 #include "syncd/ctl_verify.h"
 #include "syncd/verify_plan.h"
+#include "syncd/volume.h"
 
 static const struct mailfs_id box = {{1, 2, 3}};
 static char top[SCRATCH_PATH];
@@ -171,6 +174,33 @@ static void when_it_is_due(void **state) {
     assert_false(verify_is_due(t, 2, 0, t - 1, 0));
 }
 
+/* A disk that is breaking: the answer fits into a packet, and says how many there are. */
+static void answer_fits(void **state) {
+    struct conf conf = {.node = (char *)"mx-a"};
+    struct volume v = {.conf = &conf};
+    struct verify_result r = {0};
+    struct check_problems all = {0};
+    struct json_object *doc, *list, *n;
+    char name[256] = "", *text;
+
+    memset(name, 1, sizeof name - 1); /* six bytes each in JSON */
+    while (all.n < CHECK_PROBLEMS_MAX)
+        assert_non_null(check_problem_add(&all, &mailfs_id_root, CHECK_DAMAGED, name));
+    r.list = all.v;
+    r.n = r.problems = all.n;
+    text = ctl_verify_format(&v, &r);
+    assert_non_null(text);
+    assert_true(strlen(text) < LOCAL_PACKET_MAX);
+    doc = json_tokener_parse(text);
+    assert_true(json_object_object_get_ex(doc, "list", &list));
+    assert_in_range(json_object_array_length(list), 50, CHECK_PROBLEMS_MAX - 1);
+    assert_true(json_object_object_get_ex(doc, "problems", &n));
+    assert_int_equal(json_object_get_int(n), CHECK_PROBLEMS_MAX);
+    json_object_put(doc);
+    free(text);
+    check_problems_free(&all);
+}
+
 int main(void) {
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
     const struct CMUnitTest tests[] = {
@@ -180,6 +210,7 @@ int main(void) {
         cmocka_unit_test(problems_are_bounded),
         cmocka_unit_test(order_does_not_matter),
         cmocka_unit_test(request),
+        cmocka_unit_test(answer_fits),
         cmocka_unit_test(when_it_is_due),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
