@@ -220,6 +220,8 @@ static int collect_all(struct collect *c, Mfl__Act *const *acts, size_t n) {
         r = note_act(c, acts[i]);
     if (r == 0)
         r = c->err;
+    if (r == 0 && c->locked)
+        collect_drop_former(c);
     weigh(c);
     if (r == 0 && c->telling)
         r = tell_all(c);
@@ -260,8 +262,9 @@ static int preps_of(const Mfp__Txn *txn, struct stage_prep **preps, size_t *n) {
 }
 
 int collect_txn(struct state *st, const struct mailfs_id *dir, Mfl__Act *const *acts, size_t n,
-                bool locked, Mfp__Txn **txn, struct stage_prep **preps, size_t *n_preps) {
-    struct collect c = {.st = st, .dir = dir, .telling = true, .locked = locked};
+                bool locked, Mfp__Txn **txn, struct stage_prep **preps, size_t *n_preps,
+                struct invals *inval) {
+    struct collect c = {.st = st, .dir = dir, .telling = true, .locked = locked, .inval = inval};
     int r;
 
     *txn = NULL;

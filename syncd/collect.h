@@ -15,10 +15,12 @@
  * looked at, the keyword table if it changed. Operations on one message become one. *txn is NULL
  * when nothing is to be told (only local files). The transaction is remembered as sent until
  * base_acked() or base_forget_sent(). Also keeps the table of containers (handles, places) up to
- * date, for ever. *preps: the contents it refers to, malloc'ed.
+ * date, for ever, and takes away what under L has become a message's second name; inval: what
+ * mailfs has to forget then, the caller's. *preps: the contents it refers to, malloc'ed.
  */
 int collect_txn(struct state *st, const struct mailfs_id *dir, Mfl__Act *const *acts, size_t n,
-                bool locked, Mfp__Txn **txn, struct stage_prep **preps, size_t *n_preps);
+                bool locked, Mfp__Txn **txn, struct stage_prep **preps, size_t *n_preps,
+                struct invals *inval);
 
 /* While nobody is to be told: only keeps the table of containers and `pending` up to date. */
 int collect_alone(struct state *st, const struct mailfs_id *dir, Mfl__Act *const *acts, size_t n);

@@ -13,6 +13,7 @@
 struct change {
     UT_hash_handle hh;
     struct base_msg was, is;
+    struct base_msg former;    /* a name that it had when it got another; sub SELF: none */
     bool touched;              /* its attributes changed */
     const Mfl__Source *source; /* of the last Add; NULL: none told */
     char base[];
@@ -38,6 +39,7 @@ struct collect {
     bool anew;           /* the uidlist has another V than the peer knows */
     bool held;           /* removals are not told (hold.h) */
     uint32_t gone;       /* messages that are nowhere any more */
+    struct invals *inval;
     Mfp__Txn *txn;
 };
 
@@ -53,6 +55,8 @@ int collect_note_move(struct collect *c, const Mfl__Move *m);
 int collect_note_remove(struct collect *c, const Mfl__Remove *rm);
 int collect_note_touch(struct collect *c, int sub, const char *name);
 int collect_tell_changes(struct collect *c, bool removals);
+/* Of messages that have two names now the former one goes. */
+void collect_drop_former(struct collect *c);
 
 /* collect_control.c: append operations to the transaction */
 int collect_uidlist(struct collect *c);

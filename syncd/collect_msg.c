@@ -12,6 +12,7 @@
 #include "build.h"
 #include "collect_int.h"
 #include "hold.h"
+#include "io/io.h"
 #include "maildir/name.h"
 #include "pending.h"
 #include "state_int.h"
@@ -85,16 +86,56 @@ static bool is_at(const struct change *ch, int sub, const char *info) {
     return ch->is.sub == sub && strcmp(ch->is.info, info) == 0;
 }
 
+/* The directory and the name of a message in this state; -1: there is none. */
+static int name_of(struct collect *c, const char *base, const struct base_msg *m,
+                   char name[MAILDIR_NAME_MAX + 1]) {
+    if (m->sub == MFP__SUB__SELF || !collect_here(c) ||
+        str_printf(name, MAILDIR_NAME_MAX + 1, "%s%s%s", base, *m->info ? ":" : "", m->info) < 0)
+        return -1;
+    return store_sub_open(c->st, &c->d, m->sub, false);
+}
+
+static bool look(struct collect *c, const char *base, const struct base_msg *m, struct stat *sb) {
+    char name[MAILDIR_NAME_MAX + 1];
+    int fd = name_of(c, base, m, name);
+
+    return fd >= 0 && fstatat(fd, name, sb, AT_SYMLINK_NOFOLLOW) == 0;
+}
+
 /* Is the name it has, as far as we were told, there still? */
 static bool still_there(struct collect *c, const struct change *ch) {
-    char name[MAILDIR_NAME_MAX + 1];
     struct stat sb;
-    int fd = collect_here(c) ? store_sub_open(c->st, &c->d, ch->is.sub, false) : -1;
 
-    return fd >= 0 &&
-           str_printf(name, sizeof(name), "%s%s%s", ch->base, *ch->is.info ? ":" : "",
-                      ch->is.info) == 0 &&
-           fstatat(fd, name, &sb, AT_SYMLINK_NOFOLLOW) == 0;
+    return look(c, ch->base, &ch->is, &sb);
+}
+
+/*
+ * A message that was moved out, is there again (the power of both nodes was cut), and is moved in
+ * once more under the same name, but with other flags: two names of one file. Dovecot takes one
+ * away when it has been so for half a minute; the other node has only the one it was told of.
+ */
+static void drop_former(struct collect *c, struct change *ch) {
+    char name[MAILDIR_NAME_MAX + 1];
+    struct stat was, is;
+    int fd;
+
+    if (!look(c, ch->base, &ch->is, &is) || !look(c, ch->base, &ch->former, &was) ||
+        was.st_ino != is.st_ino || was.st_dev != is.st_dev)
+        return; /* another file is another message, to Dovecot, and it gives it a name */
+    fd = name_of(c, ch->base, &ch->former, name);
+    if (fd < 0 || io_unlink(fd, name) < 0)
+        return;
+    inval_add(c->inval, c->dir, ch->former.sub, name, NULL, false);
+    inval_poke(c->inval, c->dir, ch->former.sub);
+}
+
+void collect_drop_former(struct collect *c) {
+    struct change *ch, *tmp;
+
+    HASH_ITER(hh, c->changes, ch, tmp) {
+        if (ch->former.sub != MFP__SUB__SELF && !is_at(ch, ch->former.sub, ch->former.info))
+            drop_former(c, ch);
+    }
 }
 
 /*
@@ -125,6 +166,8 @@ int collect_note_add(struct collect *c, const Mfl__Add *a) {
         return r;
     if (ch->is.sub == MFP__SUB__SELF)
         ch->is.uid = 0; /* moved out and in again: not the message that had the UID */
+    else if (!is_at(ch, (int)a->sub, info) && still_there(c, ch))
+        ch->former = ch->is;
     set_place(ch, (int)a->sub, info);
     if (a->meta)
         set_meta(ch, a->meta);

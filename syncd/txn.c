@@ -16,6 +16,7 @@
 #include "brake.h"
 #include "collect.h"
 #include "driver.h"
+#include "front.h"
 #include "load.h"
 #include "mem.h"
 #include "oneway.h"
@@ -65,6 +66,7 @@ struct collect {
     Mfp__Txn *txn;
     struct stage_prep *preps;
     size_t n_preps;
+    struct invals inval;
     bool renamed; /* the container has another id now */
     struct mailfs_id now;
 };
@@ -106,7 +108,7 @@ static void collect_run(void *arg) {
         c->err = collect_alone(c->v->state, &c->dir, acts, c->acts.n);
     else
         c->err = collect_txn(c->v->state, &c->dir, acts, c->acts.n, c->unlock, &c->txn, &c->preps,
-                             &c->n_preps);
+                             &c->n_preps, &c->inval);
     /* Told under an id that the container has lost: it is compared under the one it has. */
     int r = c->err == 0 ? alias_mark(c->v->state, &c->dir, &c->now) : 0;
     c->renamed = r > 0;
@@ -145,6 +147,8 @@ static void collect_done(void *arg) {
     if (c->alone && v->untold_since_wall_ns == 0 && v->cv->peer != NULL && c->acts.n > 0)
         v->untold_since_wall_ns = clock_wall_ns();
     tell_links(c);
+    front_invalidate(v->front, &c->inval);
+    invals_free(&c->inval);
     collect_give(c);
     brake_noticed(v->brake);
     driver_pump(v);

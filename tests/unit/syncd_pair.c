@@ -363,11 +363,14 @@ void stores_prepare(struct node *from, struct node *to, const char *mbox, const 
 }
 
 Mfp__Txn *node_collect(struct node *n, const struct mailfs_id *dir, struct acts *a, bool locked) {
+    struct invals inval = {NULL, 0};
     struct stage_prep *preps;
     size_t n_preps;
     Mfp__Txn *txn;
 
-    assert_int_equal(collect_txn(n->st, dir, a->v, a->n, locked, &txn, &preps, &n_preps), 0);
+    assert_int_equal(collect_txn(n->st, dir, a->v, a->n, locked, &txn, &preps, &n_preps, &inval),
+                     0);
+    invals_free(&inval);
     free(preps);
     acts_free(a);
     return txn;

@@ -114,6 +114,35 @@ static void test_expunge(void **state) {
     digests_equal(&inbox);
 }
 
+/* A message that is there again after a power cut is moved in once more, by a link of its file. */
+static void moved_in_again(bool locked) {
+    struct acts a = {.n = 0};
+
+    deliver("1.M1.a", "one\n", 1);
+    pick_up("1.M1.a", 1);
+    flag("1.M1.a:2,", "1.M1.a:2,S");
+    fs_link(&p.a, "u/cur/1.M1.a:2,S", "u/tmp/1.M1.a");
+    fs_rename(&p.a, "u/tmp/1.M1.a", "u/new/1.M1.a");
+    act_add(&p.a, &a, "u", MFL__SUB__NEW, "1.M1.a", 0);
+    fs_append(&p.a, "u/dovecot-uidlist", "2 :1.M1.a\n");
+    assert_false(send_a(&a, locked));
+}
+
+static void test_moved_in_again(void **state) {
+    moved_in_again(true);
+    assert_false(fs_there(&p.a, "u/cur/1.M1.a:2,S"));
+    assert_true(fs_there(&p.b, "u/new/1.M1.a"));
+    stores_assert_equal(&p);
+    digests_equal(&inbox);
+}
+
+/* Somebody who picks up a message by link and unlink: the name is his to remove. */
+static void test_linked_without_lock(void **state) {
+    moved_in_again(false);
+    assert_true(fs_there(&p.a, "u/cur/1.M1.a:2,S"));
+    assert_true(fs_there(&p.a, "u/new/1.M1.a"));
+}
+
 static void test_uidlist_tail_and_rewrite(void **state) {
     struct acts a = {.n = 0};
     struct stat before, after;
@@ -648,6 +677,8 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         T(test_delivery_and_flags),
         T(test_expunge),
+        T(test_moved_in_again),
+        T(test_linked_without_lock),
         T(test_uidlist_tail_and_rewrite),
         T(test_control_files),
         T(test_other_files),

@@ -16,6 +16,7 @@
 #include "syncd/brake.h"
 #include "syncd/collect.h"
 #include "syncd/driver.h"
+#include "syncd/front.h"
 #include "syncd/oneway.h"
 #include "syncd/txn.h"
 #include "syncd/volume.h"
@@ -38,7 +39,8 @@ int collect_alone(struct state *st, const struct mailfs_id *dir, Mfl__Act *const
 }
 
 int collect_txn(struct state *st, const struct mailfs_id *dir, Mfl__Act *const *acts, size_t n,
-                bool locked, Mfp__Txn **txn, struct stage_prep **preps, size_t *n_preps) {
+                bool locked, Mfp__Txn **txn, struct stage_prep **preps, size_t *n_preps,
+                struct invals *inval) {
     return note(dir, acts, n);
 }
 
@@ -47,6 +49,12 @@ int alias_mark(struct state *st, const struct mailfs_id *old, struct mailfs_id *
 }
 
 void driver_pump(struct volume *v) {
+}
+
+void front_invalidate(struct front *f, const struct invals *iv) {
+}
+
+void invals_free(struct invals *iv) {
 }
 
 void brake_noticed(struct brake *b) {
