@@ -151,6 +151,7 @@ static void conn_say_hello(struct conn *conn) {
     hello.term = role_of(v).term;
     hello.verifies = true;
     hello.trees = v->main != NULL;
+    hello.borrowed = v->main != NULL;
     hello.zstd = v->cv->peer != NULL && v->cv->peer->compress != CONF_COMPRESS_OFF;
     frame.m_case = MFP__FRAME__M_HELLO;
     frame.hello = &hello;
@@ -348,6 +349,7 @@ static void conn_hello(struct conn *conn, const Mfp__Hello *hello) {
     v->other_term = hello->term;
     v->peer_verifies = hello->verifies;
     v->peer_takes_trees = hello->trees;
+    v->peer_knows_borrowed = hello->borrowed;
     xfer_may_pack(v->xfers, hello->zstd);
     if (!v->ready || v->stopping) {
         conn_free(conn); /* it comes again */

@@ -453,7 +453,8 @@ static int lacks_msg(struct state *st, struct store_dir *d, const struct index *
     const struct mailfs_id *dir = &d->id;
     char key[STAGE_NAME_MAX];
 
-    if (!m->is || m->is->sub == MFP__SUB__SELF || have_msg(d, ix, m))
+    if (!m->is || m->is->sub == MFP__SUB__SELF || have_msg(d, ix, m) ||
+        (m->borrowed && !index_find(ix, m->bname)))
         return 0;
     stage_fetch_name(dir, MFP__SUB__CUR, m->bname, key);
     if (staged_as(st, key, m->meta) || will_join(st, dir, ix, l, m->prepared))
@@ -482,7 +483,7 @@ static int lacks_file(struct state *st, const struct mailfs_id *dir, const Mfp__
     char key[STAGE_NAME_MAX];
     bool same;
 
-    if (!f->is || !S_ISREG(f->is->type) || f->has_content)
+    if (!f->is || !S_ISREG(f->is->type) || f->has_content || f->borrowed)
         return 0;
     stage_fetch_name(dir, MFP__SUB__SELF, f->name, key);
     if (content_is(st, key, f->is))

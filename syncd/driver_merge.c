@@ -51,6 +51,8 @@ struct step {
     uint32_t round;
     bool full, frozen, locked, standby;
     bool anew; /* of the trees: not at a contact */
+    struct state *lenders[CONF_LINKS_MAX];
+    size_t n_lenders;
     uint64_t turn;
     struct replica_payload *mine, *theirs;
     /* results */
@@ -261,7 +263,7 @@ static void marks_done(void *arg) {
 
 static void scan_run(void *arg) {
     struct step *s = arg;
-    s->err = scan_mailbox(s->v->state, &s->dir, s->full, &s->listing);
+    s->err = scan_mailbox_for(s->v->state, &s->dir, s->full, s->lenders, s->n_lenders, &s->listing);
 }
 
 /*
@@ -452,6 +454,7 @@ static void on_list_marks(struct merges *m, const struct replica_action *a) {
 static void on_mailbox(struct merges *m, const struct replica_action *a) {
     struct step *s = step_new(m, a);
     if (a->kind == RACT_SCAN) {
+        s->n_lenders = oneway_lenders(m->v, s->lenders);
         jobs_run(m->v->jobs, &a->dir, scan_run, scan_done, s);
         return;
     }

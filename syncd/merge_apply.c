@@ -56,9 +56,14 @@ static const Mfp__BaseMsg *my_msg(struct merge_run *m, const struct merge_item *
     return it->a ? m->mine->msgs[it->a - m->em] : NULL;
 }
 
+/* Nothing of it is touched here: what has come of the message since it was listed is not either. */
+static bool is_left(const struct merge_item *it) {
+    return (it->what & MERGE_LEFT) != 0;
+}
+
 /* Does the result need the peer's content here? */
 static bool needs_theirs(const struct merge_item *it) {
-    if (!it->present)
+    if (!it->present || is_left(it))
         return false;
     if (it->split_from || it->content == 'b')
         return it->content == 'b';
@@ -218,7 +223,7 @@ static int pass(struct merge_run *m, bool splits, bool present) {
 
     for (i = 0; r == 0 && i < m->result->count; i++) {
         const struct merge_item *it = &m->result->items[i];
-        if ((it->split_from != NULL) != splits || it->present != present)
+        if ((it->split_from != NULL) != splits || it->present != present || is_left(it))
             continue;
         r = present ? apply_present(m, it) : apply_absent(m, it);
     }
@@ -362,7 +367,7 @@ static void drop_absent(struct merge_run *m, struct maildir_uidlist *list) {
     size_t i;
 
     for (i = 0; i < m->result->count; i++) {
-        if (!m->result->items[i].present)
+        if (!m->result->items[i].present && !is_left(&m->result->items[i]))
             maildir_uidlist_remove(list, m->result->items[i].name);
     }
 }
@@ -379,8 +384,9 @@ static int put_item(struct merge_run *m, struct maildir_uidlist *list, const str
 
 /* The result's records into the list. Extensions: ours, else the peer's. What is going to be
  * removed keeps its record: a file without one would be a new message for Dovecot, and for the next
- * merge, if this one is broken off before the file is gone. Dovecot drops records without files. */
-static int put_items(struct merge_run *m, struct maildir_uidlist *list) {
+ * merge, if this one is broken off before the file is gone. Dovecot drops records without files.
+ * own: it is the list that was here, so what is left as it is has its record. */
+static int put_items(struct merge_run *m, struct maildir_uidlist *list, bool own) {
     struct kept_ext *ext = calloc(m->result->count + 1, sizeof(*ext));
     struct their_rec *memory, *theirs = their_recs(m->theirs, &memory);
     size_t i;
@@ -391,13 +397,13 @@ static int put_items(struct merge_run *m, struct maildir_uidlist *list) {
         const struct maildir_uidrec *rec = maildir_uidlist_find(list, name, strlen(name));
         if (rec && *rec->ext)
             ext[i].ext = strdup(rec->ext);
-        if (m->result->items[i].present)
+        if (m->result->items[i].present && !(own && is_left(&m->result->items[i])))
             maildir_uidlist_remove(list, name);
     }
     forget_old_names(m, list);
     for (i = 0; r == 0 && i < m->result->count; i++) {
         const struct merge_item *it = &m->result->items[i];
-        if (it->present && it->state.uid)
+        if (it->present && it->state.uid && !(own && is_left(it)))
             r = put_item(m, list, it, ext[i].ext ? ext[i].ext : ext_of(theirs, it->name));
     }
     for (i = 0; ext && i < m->result->count; i++)
@@ -422,7 +428,7 @@ int merge_apply_uidlist(struct merge_run *m) {
         return 0;
     r = read_own(m, &list, &old, &nold);
     if (r == 0)
-        r = put_items(m, list);
+        r = put_items(m, list, old != NULL);
     if (r == 0)
         r = maildir_uidlist_set_header_rest(list, merged_header(m));
     if (r == 0)

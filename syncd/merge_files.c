@@ -3,7 +3,7 @@
  *
  * A file changed on one side is taken from there; on both, the newer wins (of two of one time, the
  * greater by content: on both nodes the same) and the other is kept in .mailfs/kept/. Changed here
- * and removed there: it lives.
+ * and removed there: it lives. What a side has borrowed (replica/merge.h) is no change of its own.
  *
  * Diagnostics: a version that lost, with where it is kept.
  */
@@ -227,6 +227,23 @@ static void who_changed(const struct merge_run *m, const struct sides *f, bool *
     *tc = theirs || (mine && !one_base && later <= 0 && !files_same(&f->ti, &f->mw));
 }
 
+static bool is_borrowed(const Mfp__BaseFile *f) {
+    return f && f->borrowed;
+}
+
+/* One side has borrowed it: what the other has is the result, and is taken here only if that one
+ * has changed it. */
+static int merge_borrowed(struct merge_run *m, const struct both *b, const struct sides *f) {
+    bool mine = is_borrowed(b->t);
+    int r = 0;
+
+    if (!mine && b->t && changed(m->theirs->base_valid, &f->tw, &f->ti))
+        r = take_theirs(m, b, &f->mi, &f->ti, false);
+    return r == 0
+               ? base_file_put(m->a.st, BASE_PROPOSED, &m->a.dir, b->name, mine ? &f->mi : &f->ti)
+               : r;
+}
+
 static int merge_one(struct merge_run *m, const struct both *b) {
     struct sides f;
     bool mc, tc, mine;
@@ -235,6 +252,8 @@ static int merge_one(struct merge_run *m, const struct both *b) {
     files_from_state(b->m ? b->m->is : m->mine->full ? NULL : b->t->was, &f.mi);
     files_from_state(b->t ? b->t->was : b->m->was, &f.tw);
     files_from_state(b->t ? b->t->is : m->theirs->full ? NULL : b->m->was, &f.ti);
+    if (is_borrowed(b->m) != is_borrowed(b->t))
+        return merge_borrowed(m, b, &f);
     who_changed(m, &f, &mc, &tc);
     if (values_differ(b))
         mc = tc = true;

@@ -24,6 +24,7 @@
 #include "driver.h"
 #include "jobs.h"
 #include "mem.h"
+#include "role.h"
 #include "util/clock.h"
 #include "volume.h"
 
@@ -235,6 +236,29 @@ int oneway_keep_marks(struct volume *v, struct mailfs_id *dirs, size_t n) {
 
 int oneway_take_marks(struct volume *link) {
     return state_marks_copy(link->main->state, link->state, NULL, 0);
+}
+
+/* ---- what came from another -------------------------------------------------------- */
+
+/*
+ * One that has not said what it is, since this syncd was started, is what the configuration says: a
+ * source that is away comes back, and what it had is for it to bring. One that this node fed as
+ * long as it was active knows of its mail without being able to bring it to anybody.
+ */
+static bool is_active(const struct volume *link) {
+    return link->met ? !link->other_standby : link->cv->peer->source;
+}
+
+size_t oneway_lenders(const struct volume *link, struct state **out) {
+    const struct volume *root = link->main;
+    size_t n = 0;
+    if (root == NULL || !role_of(root).standby || link->other_standby || !link->peer_knows_borrowed)
+        return 0;
+    for (size_t i = 0; i < root->n_links; i++) {
+        if (root->links[i] != link && is_active(root->links[i]))
+            out[n++] = root->links[i]->state;
+    }
+    return n;
 }
 
 /* ---- L ----------------------------------------------------------------------------- */

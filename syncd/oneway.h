@@ -20,6 +20,7 @@
 
 #include "util/id.h"
 
+struct state;
 struct volume;
 struct oneway;
 
@@ -53,6 +54,13 @@ int oneway_take_marks(struct volume *link);
 /* Nothing of dir is waiting for this link to take it. */
 bool oneway_is_clean(const struct volume *link, const struct mailfs_id *dir);
 void oneway_caught_up(struct volume *link);
+
+/*
+ * This node follows the other end of link, and these are the states of the links with other active
+ * nodes: what their bases say is known there, and not this node's to bring (scan.h). At most
+ * CONF_LINKS_MAX; 0: whatever differs here is its own, or the other end does not know the word.
+ */
+size_t oneway_lenders(const struct volume *link, struct state **out);
 
 /* ---- L for a merge that changes the store here */
 

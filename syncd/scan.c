@@ -41,8 +41,19 @@ struct scan {
     struct maildir_uidlist *list; /* NULL: there is none */
     struct stage_pub *pubs;       /* messages published here when their origin was gone */
     size_t n_pubs;
+    struct state *const *lenders;
+    size_t n_lenders;
     Mfp__Listing *out;
 };
+
+/* ---- what is another node's -------------------------------------------------------- */
+
+/* Does that node have this container, with all that is said of it? */
+static bool knows_dir(struct state *lender, const struct mailfs_id *dir) {
+    struct base_dir rec;
+
+    return base_dir_get_in(lender, BASE_PROPOSED, dir, &rec) == 0 && rec.merged;
+}
 
 /* ---- messages ---------------------------------------------------------------------- */
 
@@ -60,6 +71,26 @@ static void state_of(struct scan *s, const struct index_msg *m, struct base_msg 
 
 static bool same_state(const struct base_msg *a, const struct base_msg *b) {
     return a->sub == b->sub && a->uid == b->uid && strcmp(a->info, b->info) == 0;
+}
+
+/*
+ * A message that was not agreed on with the other end is borrowed if a lender has it at all: its
+ * flags and UID may be further here, by what the other end itself said. One that was, if it is here
+ * just as a lender has it: then this node did nothing.
+ */
+static bool msg_is_borrowed(const struct scan *s, const char *base, const struct base_msg *was,
+                            const struct base_msg *is) {
+    struct base_msg there;
+    size_t i;
+    int r;
+
+    for (i = 0; i < s->n_lenders; i++) {
+        r = base_msg_get(s->lenders[i], BASE_PROPOSED, s->dir, base, &there);
+        if (is ? r == 0 && (!was || same_state(&there, is))
+               : r == -ENOENT && knows_dir(s->lenders[i], s->dir))
+            return true;
+    }
+    return false;
 }
 
 /* Records with extensions, for what is listed. */
@@ -131,6 +162,7 @@ static int list_msg(struct scan *s, const char *base, const struct base_msg *was
         return -ENOMEM;
     mfp__base_msg__init(m);
     r = fill_msg(s, m, base, was, is, ixm);
+    m->borrowed = !(was && is && same_state(was, is)) && msg_is_borrowed(s, base, was, is);
     if (r == 0)
         r = build_push(&s->out->msgs, &s->out->n_msgs, m);
     if (r < 0)
@@ -230,6 +262,25 @@ static void was_drop(struct file_scan *fs, struct file_was *w) {
     free(w);
 }
 
+/* Of two dovecot-uidvalidity the higher counts, wherever it is from. */
+static bool file_is_borrowed(const struct scan *s, const char *name, const struct base_file *was,
+                             const struct base_file *is) {
+    struct base_file there;
+    bool borrowed = false;
+    size_t i;
+    int r;
+
+    if (maildir_class_of(MAILDIR_DIR_CONTAINER, name, strlen(name)) == MAILDIR_UIDVALIDITY)
+        return false;
+    for (i = 0; !borrowed && i < s->n_lenders; i++) {
+        r = base_file_get(s->lenders[i], BASE_PROPOSED, s->dir, name, &there);
+        borrowed = is ? r == 0 && (!was || files_same(&there, is))
+                      : r == -ENOENT && knows_dir(s->lenders[i], s->dir);
+        base_file_clear(&there);
+    }
+    return borrowed;
+}
+
 static int list_file(struct scan *s, const char *name, const struct base_file *was,
                      const struct base_file *is, const char *content, size_t n) {
     Mfp__BaseFile *f = malloc(sizeof(*f));
@@ -239,6 +290,7 @@ static int list_file(struct scan *s, const char *name, const struct base_file *w
         return -ENOMEM;
     mfp__base_file__init(f);
     f->name = build_str(name);
+    f->borrowed = !(was && is && files_same(was, is)) && file_is_borrowed(s, name, was, is);
     if (was)
         f->was = build_file_state(was, &r1);
     if (is)
@@ -485,7 +537,13 @@ static int scan_all(struct scan *s) {
 }
 
 int scan_mailbox(struct state *st, const struct mailfs_id *dir, bool full, Mfp__Listing **out) {
-    struct scan s = {.st = st, .dir = dir, .full = full};
+    return scan_mailbox_for(st, dir, full, NULL, 0, out);
+}
+
+int scan_mailbox_for(struct state *st, const struct mailfs_id *dir, bool full,
+                     struct state *const *lenders, size_t n_lenders, Mfp__Listing **out) {
+    struct scan s = {
+        .st = st, .dir = dir, .full = full, .lenders = lenders, .n_lenders = n_lenders};
     struct base_dir rec;
     int r = -ENOMEM;
 

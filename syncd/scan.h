@@ -15,6 +15,14 @@
  */
 int scan_mailbox(struct state *st, const struct mailfs_id *dir, bool full, Mfp__Listing **out);
 
+/*
+ * The same, on a standby that follows several nodes, for the link with one of them. lenders: the
+ * states of the links with the others (oneway_lenders()). What is here, or is not, as one of these
+ * is known to have it is listed as borrowed: messages, and files that are no mail.
+ */
+int scan_mailbox_for(struct state *st, const struct mailfs_id *dir, bool full,
+                     struct state *const *lenders, size_t n_lenders, Mfp__Listing **out);
+
 /* Containers that are marked or whose parent is marked, and all above them; full: all. Gives ids to
  * containers without one, and new ones to copies. digest: the base's, as base_tree_digest(). */
 int tree_scan(struct state *st, bool full, Mfp__Tree **out, uint8_t digest[STATE_DIGEST],

@@ -71,6 +71,7 @@ struct volume {
     struct verify *verify;         /* verify.h; NULL of a link */
     bool peer_verifies;            /* it has said that it understands */
     bool peer_takes_trees;         /* likewise, of a link: at any time */
+    bool peer_knows_borrowed;      /* likewise */
     struct ctl *ctl;               /* ctl.h */
     int lock_fd;
 

@@ -298,8 +298,11 @@ static int build_links(cfg_t *cfg, struct conf_volume *v) {
     if (v->links == NULL)
         return -ENOMEM;
     for (size_t k = 0; k < 2; k++) {
-        for (unsigned i = 0; r == 0 && i < cfg_size(cfg, kinds[k]); i++)
-            r = fill[k](cfg_getnsec(cfg, kinds[k], i), &v->links[v->n_links++]);
+        for (unsigned i = 0; r == 0 && i < cfg_size(cfg, kinds[k]); i++) {
+            struct conf_peer *to = &v->links[v->n_links++];
+            r = fill[k](cfg_getnsec(cfg, kinds[k], i), to);
+            to->source = k == 1;
+        }
     }
     return r;
 }

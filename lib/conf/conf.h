@@ -43,6 +43,7 @@ struct conf_peer {
     uint64_t bandwidth; /* bytes a second of what it fetches; 0: no limit */
     enum conf_compress compress;
     enum conf_commit commit; /* of a standby: DISK: what is acknowledged is there, too, or ASYNC */
+    bool source;             /* block `source`: this node was set up to follow that one */
 };
 
 /* Who may write to the mount, unless a promotion has decided otherwise (STATE/role). */

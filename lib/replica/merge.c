@@ -78,6 +78,7 @@ static void make_view(const struct merge_side *s, const struct merge_entry *own,
     if (own) {
         v->was = own->was && s->base_valid;
         v->is = own->is;
+        v->borrowed = own->borrowed;
         if (v->was)
             v->old = own->old;
         if (v->is)
@@ -231,6 +232,8 @@ static void count_stats(struct merge_result *r) {
     for (i = 0; i < r->count; i++) {
         const struct merge_item *it = &r->items[i];
 
+        if (it->what & MERGE_LEFT)
+            continue;
         count_side(it->at_a, &it->now_a, it, &s->added_a, &s->removed_a, &s->changed_a);
         count_side(it->at_b, &it->now_b, it, &s->added_b, &s->removed_b, &s->changed_b);
         s->conflicts += (it->what & MERGE_CONFLICT) != 0;

@@ -8,8 +8,9 @@
  *
  * Rules, in docs/DESIGN.md: union of what was added; removed on either side is removed unless it
  * was added anew on the other; flags and keywords one by one, each side's change applied; nothing
- * is removed where a base is missing. A UID is never bound to another message than the one it named
- * on either side (numbered M1 to M7 in merge_decide.c and merge_number.c).
+ * is removed where a base is missing. What one side has borrowed (M8) changes nothing at the other.
+ * A UID is never bound to another message than the one it named on either side (numbered M1 to M7
+ * in merge_decide.c and merge_number.c).
  *
  * Memory: about 400 bytes a listed message. Errors: negative errno.
  */
@@ -38,6 +39,8 @@ struct merge_state {
 struct merge_entry {
     const char *base;       /* base name, the caller's until the result is freed */
     bool was, is;           /* there is a base state, a current state */
+    bool borrowed;          /* this side follows the other one's like, and how it is here (or that
+                             * it is not) is what one of those is known to have: it has no say */
     struct merge_state old; /* if was: what the side's base says */
     struct merge_state now; /* if is */
 };
@@ -64,6 +67,8 @@ enum merge_what {
     MERGE_CONFLICT = 4,   /* both had changed it (or a base is stale) */
     MERGE_RENUMBERED = 8, /* had a UID on a side, and gets another there */
     MERGE_SPLIT = 16,     /* one name with two contents: became two messages */
+    MERGE_LEFT = 32,      /* borrowed: neither side's is touched, whatever the result (the new base)
+                           * says of it */
 };
 
 struct merge_item {

@@ -4,6 +4,8 @@
  * M1. Symmetric: nothing here asks which side is a, but to name it in the answer.
  * M2. A message is removed only where a valid base says that it was there, or that its UID was
  * known and it is not there. M3. A removal takes the incarnation it saw. One added anew lives.
+ * M8. What a side has borrowed (merge.h) never changes what the other has, nor what that has
+ * undone.
  *
  * A name is the same incarnation of a message when the UIDs are equal, or one is not known. But a
  * name that had a UID in its side's base and has none now was removed and added again: Dovecot
@@ -273,6 +275,40 @@ static void decide_lone(const struct merge_view *p, const struct merge_view *q, 
     slot->from_b = side == 'b';
 }
 
+/* As the common base, or as this side's, says. */
+static bool unchanged(const struct merge_view *x) {
+    return x->was ? x->is && !changed(x) : !x->is;
+}
+
+/*
+ * M8. f has borrowed it, o has not: the result is what o has. Where o did nothing f keeps its own,
+ * since who it is borrowed from may be ahead of o; where o did something f follows.
+ */
+static void decide_borrowed(const struct merge_view *f, const struct merge_view *o, char side,
+                            struct merge_item *item, struct merge_slot *slot) {
+    if (!o->is) {
+        item->what |= removed_by_absent(f, o) ? MERGE_REMOVED : MERGE_LEFT;
+        return;
+    }
+    item->present = true;
+    item->state = o->now;
+    slot->from_a = side == 'a' || f->is;
+    slot->from_b = side == 'b' || f->is;
+    if (unchanged(o))
+        item->what |= MERGE_LEFT;
+    else if (!f->is)
+        item->what |= MERGE_ADDED;
+    if (!f->is && !unchanged(o))
+        item->content = side;
+    if (unchanged(o) || (!f->is && f->old.uid == o->now.uid))
+        slot->as_at = side;
+}
+
+static bool is_borrowed(const struct merge_view *f, const struct merge_view *o) {
+    return f->borrowed && !o->borrowed && !(f->is && o->is && contents_differ(f, o)) &&
+           (f->is || o->is);
+}
+
 void merge_decide(const struct merge_view *a, const struct merge_view *b, struct merge_item *item,
                   struct merge_slot *slot) {
     item->at_a = a->is;
@@ -282,7 +318,11 @@ void merge_decide(const struct merge_view *a, const struct merge_view *b, struct
     slot->v_a = a->v_now;
     slot->v_b = b->v_now;
     slot->old_uid = a->now.uid > b->now.uid ? a->now.uid : b->now.uid;
-    if (a->is && b->is)
+    if (is_borrowed(a, b))
+        decide_borrowed(a, b, 'b', item, slot);
+    else if (is_borrowed(b, a))
+        decide_borrowed(b, a, 'a', item, slot);
+    else if (a->is && b->is)
         decide_both(a, b, item, slot);
     else if (a->is)
         decide_lone(a, b, 'a', item, slot);

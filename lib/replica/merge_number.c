@@ -5,7 +5,8 @@
  * side's effective next UID: so u never named another message on either side, shown or not. M5. No
  * two messages have one UID. M6. New UIDs lie above every UID either side knows of, in the order of
  * (old UID, base name). M7. The higher UIDVALIDITY is the result's (but see
- * choose_validity()); UIDs of the other one mean nothing.
+ * choose_validity()); UIDs of the other one mean nothing. What is left as it is (M8) keeps the UID,
+ * or none, that it has at the side that did not borrow it: that side has bound it there already.
  *
  * Diagnostics: -EOVERFLOW when there are no UIDs left.
  */
@@ -60,6 +61,10 @@ static bool free_at(uint32_t uid, bool there, uint32_t bound, uint32_t v, uint32
     return (there && bound == uid) || uid >= next;
 }
 
+static bool as_it_is(const struct merge_slot *slot, const struct numbering *n) {
+    return slot->as_at != 0 && (slot->as_at == 'a' ? slot->v_a : slot->v_b) == n->validity;
+}
+
 static uint32_t keep_uid(const struct merge_item *it, const struct merge_slot *slot,
                          const struct numbering *n) {
     uint32_t ua = it->at_a && slot->v_a == n->validity ? it->now_a.uid : 0;
@@ -69,6 +74,8 @@ static uint32_t keep_uid(const struct merge_item *it, const struct merge_slot *s
 
     if (slot->renumber)
         return 0;
+    if (as_it_is(slot, n))
+        return slot->as_at == 'a' ? ua : ub;
     if (ua && slot->from_a && free_at(ua, bound_b, ub, slot->v_b, n->next_b, n))
         best = ua;
     if (ub && slot->from_b && free_at(ub, bound_a, ua, slot->v_a, n->next_a, n))
@@ -118,7 +125,7 @@ static void mark_renumbered(struct merge_item *it) {
     bool a = it->at_a && it->now_a.uid != 0 && it->now_a.uid != it->state.uid;
     bool b = it->at_b && it->now_b.uid != 0 && it->now_b.uid != it->state.uid;
 
-    if (it->present && (a || b))
+    if (it->present && !(it->what & MERGE_LEFT) && (a || b))
         it->what |= MERGE_RENUMBERED;
 }
 
@@ -138,7 +145,8 @@ static int number_items(struct merge_result *r, const struct merge_slot *slots,
     }
     take_back_twins(order, kept);
     for (i = 0; i < r->count; i++)
-        if (r->items[i].present && !r->items[i].state.uid && slots[i].old_uid)
+        if (r->items[i].present && !r->items[i].state.uid && slots[i].old_uid &&
+            !as_it_is(&slots[i], n))
             order[want++] = (struct order){slots[i].old_uid, &r->items[i]};
     err = give_new(order, want, &r->next);
     for (i = 0; !err && i < r->count; i++)

@@ -8,7 +8,7 @@
 /* What one side knows of one message, listed or not. */
 struct merge_view {
     const struct merge_side *side;
-    bool was, is;
+    bool was, is, borrowed;
     struct merge_state old, now;
     uint32_t v_old, v_now; /* the UIDVALIDITY that the two UIDs belong to */
 };
@@ -17,6 +17,7 @@ struct merge_view {
 struct merge_slot {
     bool from_a, from_b; /* whose UID the message may keep */
     bool renumber;       /* nobody's: it must get a new one if it had any */
+    char as_at;          /* 'a', 'b': just as it is there, also 0, if it is of the result's V */
     uint32_t old_uid;    /* for the order in which new ones are given */
     uint32_t v_a, v_b;
 };

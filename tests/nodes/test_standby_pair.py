@@ -26,6 +26,104 @@ def act(node, user):
         client.logout()
 
 
+DEAF = """table inet lab_deaf_%s {
+    chain input {
+        type filter hook input priority -300; policy accept;
+        ip saddr %s drop
+    }
+}
+"""
+
+
+def deaf(node, *to):
+    """Nothing arrives at the node from these, and from all others everything."""
+    for other in "abc":
+        util.run(node.space.argv("nft", "delete", "table", "inet", "lab_deaf_" + other), check=False)
+    for other in to:
+        util.run(node.space.argv("nft", "-f", "-"), text=DEAF % (other.space.letter, other.space.address))
+
+
+def hears(t, *nodes):
+    """The standby has contact with these of the pair, and with no other."""
+    c = t.pair.c
+    deaf(c, *(n for n in t.pair.nodes if n not in nodes))
+    for node in t.pair.nodes:
+        c.wait_link(node, "in-sync" if node in nodes else "alone", timeout=20)
+
+
+def not_brought_back(t, user):
+    """What it has from one node, and the pair has undone since, it does not bring to the other."""
+    hears(t, t.a)
+    for what in ("flagged", "moved", "removed"):
+        t.a.deliver(user, mail.message(what))
+    with t.a.imap(user, mailbox="INBOX") as client:
+        flagged, moved, removed = sorted(client.uids())[-3:]
+        client.store("%d:%d" % (flagged, removed), "+FLAGS", "\\Flagged")
+        client.logout()
+    for name in ("kept.sieve", "dropped.sieve"):
+        with open(t.a.home(user, "Maildir", name), "w") as f:
+            f.write("keep;\n")
+    wait_same(t, t.a, user)
+    t.wait_equal(user)
+    hears(t)
+    with t.b.imap(user, mailbox="INBOX") as client:
+        client.store("%d" % flagged, "-FLAGS", "\\Flagged")
+        client.copy("%d" % moved, "Sent")
+        client.store("%d,%d" % (moved, removed), "+FLAGS", "\\Deleted")
+        client.expunge()
+        client.logout()
+    os.unlink(t.b.home(user, "Maildir", "dropped.sieve"))
+    t.wait_equal(user)
+    before = compare.tree_view(t.a, user)
+    hears(t, t.b)
+    t.equal(compare.tree_view(t.a, user), before, "the pair, when the standby has met the other node")
+    t.b.deliver(user, mail.message("and it goes on"))
+    t.wait_equal(user)
+    hears(t, *t.pair.nodes)
+    for node in t.pair.nodes:
+        wait_same(t, node, user)
+    t.wait_equal(user)
+
+
+def between_two(t, user):
+    """While the pair is apart the standby has what either has, and carries nothing from one to the other."""
+    deaf(t.a, t.b)
+    deaf(t.b, t.a)
+    for node in t.pair.nodes:
+        node.wait_state("alone", timeout=15)
+    sent = {}
+    for node in t.pair.nodes:
+        act(node, user)
+        sent[node] = node.deliver(user, mail.message("apart, on " + node.host))
+        with node.imap(user, mailbox="INBOX") as client:
+            uids = sorted(client.uids())
+            client.store("%d" % uids[2], "+FLAGS", "$" + node.space.letter)
+            client.logout()
+    for node in t.pair.nodes:
+        util.poll("mx-c has what %s has" % node.host, lambda n=node: holds(t.pair.c, user, sent[n]), 20)
+        t.pair.c.wait_link(node)
+    for node in t.pair.nodes:
+        t.equal([holds(node, user, m) for m in sent.values()], [n is node for n in sent],
+                "which of the two messages %s has" % node.host)
+    deaf(t.a)
+    deaf(t.b)
+    t.pair.wait_in_sync()
+    t.wait_equal(user)
+    for node in t.pair.nodes:
+        wait_same(t, node, user)
+
+
+def holds(node, user, message):
+    """Is it on that node's disk?"""
+    for sub in ("new", "cur"):
+        top = os.path.join(node.store, user, "Maildir", sub)
+        for name in os.listdir(top):
+            with open(os.path.join(top, name), "rb") as f:
+                if message.encode() in f.read():
+                    return True
+    return False
+
+
 def test(t):
     t.needs_mailfs()
     c = t.pair.c
@@ -35,6 +133,8 @@ def test(t):
         act(node, user)
     wait_same(t, t.a, user)
     t.wait_equal(user)
+    not_brought_back(t, user)
+    between_two(t, user)
     # one of the pair dies: the other goes on, and feeds c
     t.a.crash(silent=True)
     t.b.space.drop(False)
@@ -70,4 +170,4 @@ def test(t):
             t.equal(now["folders"][folder][1][uid][1], row[1], "%s UID %d" % (folder, uid))
 
 
-case.main(test, own=True, seconds=120, standby=True)
+case.main(test, own=True, seconds=180, standby=True)

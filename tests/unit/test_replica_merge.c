@@ -145,6 +145,55 @@ static void test_cases(void **state) {
     }
 }
 
+/* a has borrowed what it has, or lacks: the result is what b has, with its UID, and where b did
+ * nothing no side is touched. */
+static const struct {
+    const char *base_a, *a, *base_b, *b, *want;
+    bool left;
+    const char *why;
+} borrowed[] = {
+    {"", "12 cur S", "", "", "", true, "b does not have it, or no more"},
+    {"", "0 new", "", "", "", true, "the same, without a UID"},
+    {"", "12 cur FS", "", "12 cur S", "12 cur S", false, "b has cleared F since"},
+    {"", "12 cur", "", "0 new", "12 new", false, "b has not heard of its UID"},
+    {"5 cur", "5 cur F", "5 cur", "5 cur", "5 cur", true, "b has not heard of F, or cleared it"},
+    {"0 new", "5 cur", "0 new", "0 new", "0 new", true, "nor of its UID"},
+    {"5 cur", "5 cur F", "5 cur", "5 cur S", "5 cur S", false, "b has done something else"},
+    {"5 cur", "5 cur F", "5 cur", "", "", false, "b has removed it"},
+    {"5 cur", "", "5 cur", "5 cur", "5 cur", true, "b has not heard of its removal"},
+    {"5 cur", "", "5 cur", "5 cur S", "5 cur S", false, "b has it, and has flagged it"},
+    {"0 new", "", "0 new", "0 new", "0 new", true, "moved out, and in again at b"},
+    {"5 cur", "", "5 cur", "", "", false, "gone on both"},
+};
+
+static void check_borrowed(const struct merge_side *a, const struct merge_side *b, size_t i) {
+    struct merge_result *r;
+    const struct merge_item *it;
+
+    check(a, b, borrowed[i].want, borrowed[i].why);
+    assert_int_equal(merge_mailbox(a, b, 0, &r), 0);
+    it = merge_result_find(r, "m");
+    if (!it || ((it->what & MERGE_LEFT) != 0) != borrowed[i].left)
+        fail_msg("%s: should be %s", borrowed[i].why, borrowed[i].left ? "left" : "carried out");
+    merge_result_free(r);
+}
+
+static void test_borrowed(void **state) {
+    size_t i;
+
+    for (i = 0; i < LEN(borrowed); i++) {
+        struct one a, b;
+
+        make_side(&a, borrowed[i].base_a, borrowed[i].a, 13, 10);
+        make_side(&b, borrowed[i].base_b, borrowed[i].b, 13, 10);
+        if (borrowed[i].b[0] == '0')
+            b.side.next = 10; /* it has not heard of that UID either */
+        a.entry.borrowed = true;
+        check_borrowed(&a.side, &b.side, i);
+        check_borrowed(&b.side, &a.side, i);
+    }
+}
+
 /* Each base lacks something that the other has: what only one of them knows stays. */
 static void test_bases_that_lack(void **state) {
     assert_int_equal(base_age_cmp(3, 2), 1);
@@ -465,6 +514,7 @@ static void test_uids_run_out(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_cases),
+        cmocka_unit_test(test_borrowed),
         cmocka_unit_test(test_bases_that_lack),
         cmocka_unit_test(test_put_back),
         cmocka_unit_test(test_later_base_wins),
