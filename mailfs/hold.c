@@ -219,13 +219,13 @@ static enum outcome replace(struct holding *h) {
 
 static int do_mount(const struct holding *h) {
     char data[128];
-    snprintf(data, sizeof data,
-             "fd=%d,rootmode=40000,user_id=0,group_id=0,allow_other,default_permissions",
-             h->fuse_fd);
-    if (mount("mailfs", vol.conf_volume->mount, "fuse.mailfs", MS_NOSUID | MS_NODEV, data) == 0)
-        return 0;
-    log_error("cannot mount at %s: %s", vol.conf_volume->mount, log_strerror(-errno));
-    return -errno;
+    snprintf(data, sizeof data, "fd=%d,rootmode=40000,user_id=0,group_id=0,allow_other%s",
+             h->fuse_fd, vol.is_private ? "" : ",default_permissions");
+    if (mount("mailfs", vol.conf_volume->mount, "fuse.mailfs", MS_NOSUID | MS_NODEV, data) != 0) {
+        log_error("cannot mount at %s: %s", vol.conf_volume->mount, log_strerror(-errno));
+        return -errno;
+    }
+    return vol.is_private ? mount_check_alone() : 0;
 }
 
 static void close_mount(struct holding *h) {
@@ -253,6 +253,8 @@ static int open_mount(struct holding *h, bool anew) {
         return r;
     }
     keep.head->clean = vol.clean && !anew;
+    keep.head->is_private = vol.is_private;
+    keep.head->private_uid = vol.private_uid;
     if (anew)
         unsetenv("MAILFS_DIE"); /* for tests: once is enough */
     r = worker_prepared(h, &h->worker, false, -1);
@@ -337,7 +339,9 @@ static int check(void) {
     r = mount_open_store();
     if (r == 0)
         r = mount_take_state();
-    return r == 0 ? mount_check_point() : r;
+    if (r == 0)
+        r = mount_check_point();
+    return r == 0 ? mount_check_private() : r;
 }
 
 int hold(const struct hold_args *args) {

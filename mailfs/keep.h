@@ -24,7 +24,7 @@
 #include <sys/types.h>
 
 /* Another layout has another number: a worker that finds one does not take over. */
-#define KEEP_LAYOUT UINT32_C(2)
+#define KEEP_LAYOUT UINT32_C(3)
 
 #define KEEP_INODES_MAX (UINT32_C(1) << (sizeof(void *) == 8 ? 26 : 20))
 #define KEEP_FILES_MAX  (UINT32_C(1) << 22)
@@ -93,6 +93,7 @@ struct keep_head {
     _Atomic uint64_t syncd;         /* instance of the syncd last heard; 0: none */
     _Atomic int32_t sentinel;       /* a thread of the worker that waits for nothing but events */
     _Atomic int32_t walkers[KEEP_WALKERS]; /* threads that work on the mount itself */
+    uint32_t is_private, private_uid; /* as vol has it, of this mount, whatever the file says now */
     _Atomic uint32_t init_size;
     uint8_t init[KEEP_INIT_MAX]; /* the kernel's INIT request */
 };

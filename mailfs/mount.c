@@ -5,7 +5,8 @@
  * STATE/mailfs.unclean exists from its start until its clean stop.
  *
  * Diagnostics: error: each reason not to start. warning: a stale mount was taken away; the mount
- * point can be written by others than root while nothing is mounted.
+ * point can be written by others than root while nothing is mounted. info: the kernel checks no
+ * permissions in this mount.
  */
 #include "mount.h"
 
@@ -27,6 +28,7 @@
 
 #include "io/file.h"
 #include "io/io.h"
+#include "io/private.h"
 #include "io/undo.h"
 #include "maildir/class.h"
 #include "util/log.h"
@@ -302,4 +304,74 @@ int mount_check_point(void) {
     }
     r = check_directory(path);
     return r != 0 ? r : check_empty(path);
+}
+
+/* --- a private mount
+ * -------------------------------------------------------------------------------------- */
+
+int mount_check_private(void) {
+    const struct conf_volume *v = vol.conf_volume;
+    char why[CONF_ERR_MAX + 512];
+    if (v->access != CONF_ACCESS_PRIVATE)
+        return 0;
+    int r = io_private_check(v->mount, v->store, &vol.private_uid, why, sizeof why);
+    if (r != 0) {
+        log_error("volume %s: access = \"private\" is refused: %s; or set access = \"checked\"",
+                  v->name, why);
+        return r;
+    }
+    vol.is_private = true;
+    log_info("volume %s: access = \"private\": for uid %u and root only", v->name,
+             (unsigned)vol.private_uid);
+    return 0;
+}
+
+/* Of what path leads to. 0: not known. */
+static int mount_id(const char *path) {
+    char name[40], line[64];
+    int id = 0, at = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
+    snprintf(name, sizeof name, "/proc/self/fdinfo/%d", at);
+    FILE *f = at < 0 ? NULL : fopen(name, "re");
+    while (f != NULL && id == 0 && fgets(line, sizeof line, f) != NULL)
+        if (sscanf(line, "mnt_id: %d", &id) != 1)
+            id = 0;
+    if (f != NULL)
+        fclose(f);
+    if (at >= 0)
+        close(at);
+    return id;
+}
+
+/* mountinfo(5): of the mount with this id the device, of others with that device the path. */
+static bool mount_find(int id, char dev[32], bool other, char path[4096]) {
+    char line[8192], has[32];
+    int is;
+    bool found = false;
+    FILE *f = fopen("/proc/self/mountinfo", "re");
+    while (f != NULL && !found && fgets(line, sizeof line, f) != NULL) {
+        if (sscanf(line, "%d %*s %31s %*s %4095s", &is, has, path) != 3)
+            continue;
+        found = other ? is != id && strcmp(has, dev) == 0 : is == id;
+        if (found && !other)
+            str_copy(dev, 32, has);
+    }
+    if (f != NULL)
+        fclose(f);
+    return found;
+}
+
+int mount_check_alone(void) {
+    const char *mount = vol.conf_volume->mount;
+    char dev[32], path[4096];
+    int id = mount_id(mount);
+    if (id == 0 || !mount_find(id, dev, false, path))
+        return refuse(-ENOENT, "mount point", mount, "it is not to be found among the mounts");
+    if (!mount_find(id, dev, true, path))
+        return 0;
+    unescape(path);
+    log_error("volume %s: access = \"private\" is refused: the mount shows up at %s, too, where "
+              "nobody is kept out: %s is bind-mounted there; unmount that, or set access = "
+              "\"checked\"",
+              vol.conf_volume->name, path, mount);
+    return -EACCES;
 }

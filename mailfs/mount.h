@@ -29,4 +29,12 @@ void mount_take_away(void);
 /* The mount point is an empty directory; what a crash left mounted there is taken away. */
 int mount_check_point(void);
 
+/* access = "private": only one user gets to the mount point, and the store is his. Sets
+ * vol.is_private and vol.private_uid. */
+int mount_check_private(void);
+
+/* Mounted: nowhere else, too (a bind mount of the mount point, with the directory above it not on
+ * the way). -EACCES: it is. */
+int mount_check_alone(void);
+
 #endif

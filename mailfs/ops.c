@@ -1,8 +1,9 @@
 /*
- * ops - the table of callbacks, each with its counter; those that change something ask for the role
+ * ops - the table of callbacks, each with its counter; those that change something ask for the
+ * role, and all for permission, where the kernel has not checked it (access.h)
  *
  * What is not here: flush (nothing needs it: the kernel stops asking after one ENOSYS), locks and
- * flock (the kernel keeps them itself), access (default_permissions), readdirplus (it gains nothing
+ * flock (the kernel keeps them itself), readdirplus (it gains nothing
  * where names outlive a listing), ioctl, poll, bmap. Nor extended attributes: no mail program uses
  * any, they did not travel to the peer, and having them costs a GETXATTR for each new file that is
  * written (1 of a delivery's 11 requests, 5 of an LMTP delivery's 55), since the kernel asks for
@@ -15,7 +16,9 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
+#include <unistd.h>
 
+#include "access.h"
 #include "lock.h"
 #include "req.h"
 #include "role.h"
@@ -33,8 +36,22 @@ static bool refused(fuse_req_t req) {
     return refused_as(req, EROFS);
 }
 
+/* r: of access.h */
+static bool kept_out(fuse_req_t req, int r) {
+    if (r != 0)
+        fuse_reply_err(req, -r);
+    return r != 0;
+}
+
+/* Who wants to make a name in dir, or with `goes` to remove that one. */
+static bool refused_names(fuse_req_t req, fuse_ino_t dir, const char *goes) {
+    return refused(req) || kept_out(req, access_names(req, dir, goes));
+}
+
 static void count_lookup(fuse_req_t req, fuse_ino_t parent, const char *name) {
     stats_count(STATS_LOOKUP);
+    if (kept_out(req, access_inode(req, parent, X_OK)))
+        return;
     op_lookup(req, parent, name);
 }
 
@@ -56,48 +73,50 @@ static void count_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info 
 static void count_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *attr, int valid,
                           struct fuse_file_info *fi) {
     stats_count(STATS_SETATTR);
-    if (refused(req))
+    if (refused(req) || kept_out(req, access_setattr(req, ino, attr, valid, fi != NULL)))
         return;
     op_setattr(req, ino, attr, valid, fi);
 }
 
 static void count_readlink(fuse_req_t req, fuse_ino_t ino) {
     stats_count(STATS_READLINK);
+    if (kept_out(req, access_inode(req, ino, 0)))
+        return;
     op_readlink(req, ino);
 }
 
 static void count_mknod(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode,
                         dev_t rdev) {
     stats_count(STATS_MKNOD);
-    if (refused(req))
+    if (refused_names(req, parent, NULL))
         return;
     op_mknod(req, parent, name, mode, rdev);
 }
 
 static void count_mkdir(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode) {
     stats_count(STATS_MKDIR);
-    if (refused(req))
+    if (refused_names(req, parent, NULL))
         return;
     op_mkdir(req, parent, name, mode);
 }
 
 static void count_unlink(fuse_req_t req, fuse_ino_t parent, const char *name) {
     stats_count(STATS_UNLINK);
-    if (refused(req))
+    if (refused_names(req, parent, name))
         return;
     op_unlink(req, parent, name);
 }
 
 static void count_rmdir(fuse_req_t req, fuse_ino_t parent, const char *name) {
     stats_count(STATS_RMDIR);
-    if (refused(req))
+    if (refused_names(req, parent, name))
         return;
     op_rmdir(req, parent, name);
 }
 
 static void count_symlink(fuse_req_t req, const char *target, fuse_ino_t parent, const char *name) {
     stats_count(STATS_SYMLINK);
-    if (refused(req))
+    if (refused_names(req, parent, NULL))
         return;
     op_symlink(req, target, parent, name);
 }
@@ -105,14 +124,14 @@ static void count_symlink(fuse_req_t req, const char *target, fuse_ino_t parent,
 static void count_rename(fuse_req_t req, fuse_ino_t parent, const char *name, fuse_ino_t newparent,
                          const char *newname, unsigned flags) {
     stats_count(STATS_RENAME);
-    if (refused(req))
+    if (refused_names(req, parent, name) || kept_out(req, access_names(req, newparent, newname)))
         return;
     op_rename(req, parent, name, newparent, newname, flags);
 }
 
 static void count_link(fuse_req_t req, fuse_ino_t ino, fuse_ino_t parent, const char *name) {
     stats_count(STATS_LINK);
-    if (refused(req))
+    if (refused_names(req, parent, NULL) || kept_out(req, access_link(req, ino)))
         return;
     op_link(req, ino, parent, name);
 }
@@ -121,6 +140,8 @@ static void count_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi
     stats_count(STATS_OPEN);
     if (((fi->flags & O_ACCMODE) != O_RDONLY || fi->flags & O_TRUNC) &&
         refused_as(req, EACCES)) /* then Dovecot opens its uidlist to read */
+        return;
+    if (kept_out(req, access_open(req, ino, fi->flags)))
         return;
     op_open(req, ino, fi);
 }
@@ -151,6 +172,8 @@ static void count_fsync(fuse_req_t req, fuse_ino_t ino, int datasync, struct fus
 
 static void count_opendir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi) {
     stats_count(STATS_OPENDIR);
+    if (kept_out(req, access_inode(req, ino, R_OK)))
+        return;
     op_opendir(req, ino, fi);
 }
 
@@ -182,6 +205,8 @@ static void count_create(fuse_req_t req, fuse_ino_t parent, const char *name, mo
     /* An L that is EROFS is an error to Dovecot, EACCES a mailbox that it may only read. */
     if (refused_as(req, strcmp(name, LOCK_L_NAME) == 0 ? EACCES : EROFS))
         return;
+    if (kept_out(req, access_names(req, parent, NULL)))
+        return;
     op_create(req, parent, name, mode, fi);
 }
 
@@ -206,6 +231,13 @@ static void count_lseek(fuse_req_t req, fuse_ino_t ino, off_t off, int whence,
                         struct fuse_file_info *fi) {
     stats_count(STATS_LSEEK);
     op_lseek(req, ino, off, whence, fi);
+}
+
+/* Not asked where the kernel checks permissions: it knows then. */
+static void count_access(fuse_req_t req, fuse_ino_t ino, int want) {
+    stats_count(STATS_ACCESS);
+    if (!kept_out(req, access_inode(req, ino, want)))
+        fuse_reply_err(req, 0);
 }
 
 const struct fuse_lowlevel_ops ops_table = {
@@ -236,4 +268,5 @@ const struct fuse_lowlevel_ops ops_table = {
     .fallocate = count_fallocate,
     .copy_file_range = count_copy_file_range,
     .lseek = count_lseek,
+    .access = count_access,
 };

@@ -9,6 +9,7 @@
 #include <fcntl.h>
 #include <unistd.h>
 
+#include "access.h"
 #include "cred.h"
 #include "event.h"
 #include "file.h"
@@ -23,18 +24,12 @@
 
 /* mode_strip_sgid() of the kernel's vfs, which our capabilities would let pass. */
 static mode_t mode_of_new(fuse_req_t req, const struct inode *dir, mode_t mode) {
-    enum { GROUPS = 256 };
     const struct fuse_ctx *ctx = fuse_req_ctx(req);
     struct stat st;
-    gid_t groups[GROUPS];
     if ((mode & (S_ISGID | S_IXGRP)) != (S_ISGID | S_IXGRP) || ctx->uid == 0)
         return mode;
-    if (fstat(dir->dir->fd, &st) != 0 || !(st.st_mode & S_ISGID) || st.st_gid == ctx->gid)
+    if (fstat(dir->dir->fd, &st) != 0 || !(st.st_mode & S_ISGID) || access_in_group(req, st.st_gid))
         return mode;
-    int n = fuse_req_getgroups(req, GROUPS, groups);
-    for (int i = 0; i < n && i < GROUPS; i++)
-        if (groups[i] == st.st_gid)
-            return mode;
     return mode & ~(mode_t)S_ISGID;
 }
 

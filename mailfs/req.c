@@ -7,6 +7,7 @@
 
 #include <errno.h>
 
+#include "access.h"
 #include "dir.h"
 #include "file.h"
 #include "keep.h"
@@ -35,6 +36,7 @@ double lifetime_attr(const struct inode *in) {
 void entry_fill(struct fuse_entry_param *e, struct inode *in, const struct stat *st,
                 const struct spot *at) {
     bool volatile_name = maildir_class_is_volatile(at->class) || at->class == MAILDIR_POKE;
+    bool name_lives = !volatile_name && access_names_live(at->dir);
     if (in->dir == NULL)
         inode_set_short_lived(in, volatile_name || at->class == MAILDIR_SIZE);
     inode_give(in);
@@ -43,7 +45,7 @@ void entry_fill(struct fuse_entry_param *e, struct inode *in, const struct stat 
         .generation = inode_slot(in)->generation,
         .attr = *st,
         .attr_timeout = lifetime_attr(in),
-        .entry_timeout = volatile_name ? 0 : LIFETIME_LONG,
+        .entry_timeout = name_lives ? LIFETIME_LONG : 0,
     };
 }
 

@@ -92,6 +92,8 @@ static int prepare_volume(void) {
     vol.has_syncd = v->peer != NULL || v->n_links > 0;
     vol.incarnation = keep.head->incarnation;
     vol.clean = keep.head->clean != 0;
+    vol.is_private = keep.head->is_private != 0;
+    vol.private_uid = keep.head->private_uid;
     int r = role_init();
     if (r != 0)
         return r;

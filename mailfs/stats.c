@@ -42,6 +42,7 @@ static const char *const names[STATS_KINDS] = {
     [STATS_FALLOCATE] = "fallocate",
     [STATS_COPY] = "copy_file_range",
     [STATS_LSEEK] = "lseek",
+    [STATS_ACCESS] = "access",
 };
 
 void stats_count(enum stats_kind kind) {

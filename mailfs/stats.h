@@ -30,6 +30,7 @@ enum stats_kind {
     STATS_FALLOCATE,
     STATS_COPY,
     STATS_LSEEK,
+    STATS_ACCESS,
     STATS_KINDS
 };
 

@@ -338,6 +338,7 @@ static int queue_hello(void) {
     hello.keeps = keep_possible();
     hello.holder = getppid();
     hello.untold = untold_before;
+    hello.unchecked = vol.is_private;
     m.m_case = MFL__TO_SYNCD__M_HELLO;
     m.hello = &hello;
     void *named = named_hello(&hello);

@@ -6,6 +6,7 @@
 
 #include <stdbool.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 #include "conf/conf.h"
 
@@ -24,6 +25,8 @@ struct vol {
     bool has_syncd;       /* somebody has to be told what changes: a peer, or one-way links */
     unsigned timeout_ms;  /* how long syncd or another worker may take: nobody waits longer */
     bool clean;           /* the mailfs before this one stopped cleanly */
+    bool is_private;      /* the kernel checks no permissions in this mount: access.h does */
+    uid_t private_uid;    /* then: who alone gets there, beside root */
     struct fuse_session *se;
 };
 

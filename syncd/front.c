@@ -262,6 +262,10 @@ bool front_is_connected(const struct front *f) {
     return f != NULL && f->fd >= 0 && f->hello;
 }
 
+const char *front_access(const struct front *f) {
+    return !front_is_connected(f) ? NULL : f->is_private ? "private" : "checked";
+}
+
 bool front_is_expected(const struct front *f) {
     char path[4096], text[32] = "";
     if (str_printf(path, sizeof path, "%s/mailfs.lock", f->v->cv->state) != 0)

@@ -36,6 +36,9 @@ void front_stop(struct volume *v);
 void front_close(struct volume *v);
 
 bool front_is_connected(const struct front *f);
+/* Of the mailfs that is connected: "private" when the kernel checks no permissions in its mount,
+ * "checked"; NULL: there is none. */
+const char *front_access(const struct front *f);
 /* Does a mailfs run that has served without us, and will come? */
 bool front_is_expected(const struct front *f);
 /* Reads on when the disks have caught up. */

@@ -122,6 +122,7 @@ static int recv_hello(struct front *f, const Mfl__Hello *h) {
     named_learn(v, h);
     f->hello = true;
     f->mount = h->incarnation;
+    f->is_private = h->unchecked;
     front_held_by(f, h->keeps ? h->holder : 0);
     if (h->mark_gen > f->gen)
         f->gen = h->mark_gen;

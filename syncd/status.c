@@ -245,6 +245,7 @@ static struct json_object *volume_object(const struct status *s) {
     put_text(o, "listen", s->listen);
     put_text(o, "mount", s->mount);
     put_text(o, "commit", s->commit);
+    put_text(o, "access", s->access);
     put_int(o, "since", s->since_wall_ns / 1000000000);
     put_pending(o, s);
     put(o, "expunged", s->undo_at != 0 ? undo_object(s) : NULL);

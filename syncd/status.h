@@ -25,6 +25,7 @@ struct brake_held;
 
 struct status {
     const char *node, *version, *name, *state, *mount, *commit;
+    const char *access; /* as mailfs has mounted it: "checked", "private"; NULL: not mounted */
     const char *peer, *peer_address, *listen; /* NULL: none */
     uint64_t now_wall_ns, since_wall_ns;
     uint64_t oldest_wall_ns; /* of what the peer has not acknowledged; 0: nothing */

@@ -164,6 +164,7 @@ void status_collect(struct volume *v, struct status *out, struct status_room *ro
     out->kept = merge_kept(v->state);
     out->rtt_us = peer_rtt_us(v->peer);
     out->mailfs_connected = front_is_connected(v->front);
+    out->access = front_access(v->front);
     out->link_up = contact_is_up(v);
     out->last_error = v->last_error;
     out->last_error_wall_ns = v->last_error_wall_ns;

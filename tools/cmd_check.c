@@ -12,6 +12,7 @@
 #include <sys/stat.h>
 
 #include "commands.h"
+#include "io/private.h"
 #include "net/cert.h"
 
 #define ERR_MAX 4608
@@ -67,6 +68,21 @@ static void print_others(const struct conf_volume *v) {
     printf("\n");
 }
 
+/* What mailfs would refuse to mount. */
+static int check_access(const struct conf *conf, const struct conf_volume *v) {
+    char why[ERR_MAX];
+    uid_t uid;
+
+    if (v->access != CONF_ACCESS_PRIVATE)
+        return CTL_DONE;
+    if (io_private_check(v->mount, v->store, &uid, why, sizeof(why)) == 0) {
+        printf("volume %s: access = private, for uid %u and root\n", v->name, (unsigned)uid);
+        return CTL_DONE;
+    }
+    fprintf(stderr, "%s: volume \"%s\": access = \"private\": %s\n", conf->path, v->name, why);
+    return CTL_USAGE;
+}
+
 static int check_volume(const struct conf *conf, const struct conf_volume *v) {
     const char *lacks = conf_volume_lacks(v);
 
@@ -81,6 +97,8 @@ static int check_volume(const struct conf *conf, const struct conf_volume *v) {
         fprintf(stderr, "%s: volume \"%s\": %s\n", conf->path, v->name, lacks);
         return CTL_USAGE;
     }
+    if (check_access(conf, v) != CTL_DONE)
+        return CTL_USAGE;
     return check_fingerprints(conf, v);
 }
 

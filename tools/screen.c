@@ -273,12 +273,15 @@ static void print_links(FILE *out, const json_object *v) {
 
 static void print_volume(FILE *out, const json_object *v, time_t now) {
     const char *peer = query_string(v, "peer"), *mount = query_string(v, "mount");
+    const char *access = query_string(v, "access");
     char name[TEXT_MAX], count[HUMAN_MAX];
     double n;
 
     print_headline(out, v, now);
     if (mount)
         print_row(out, "mount", mount);
+    if (access && strcmp(access, "private") == 0)
+        print_row(out, "access", "private: for one user and root, no permissions are checked");
     if (peer && !is_unknown(v)) {
         print_link(out, v);
         print_progress(out, v);

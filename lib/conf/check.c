@@ -153,6 +153,20 @@ const char *conf_mode_name(enum conf_mode mode) {
     return mode == CONF_MODE_STANDBY ? "standby" : mode == CONF_MODE_WATCH ? "watch" : "active";
 }
 
+int conf_access_parse(const char *s, enum conf_access *access) {
+    for (enum conf_access a = CONF_ACCESS_CHECKED; a <= CONF_ACCESS_PRIVATE; a++) {
+        if (strcmp(s, conf_access_name(a)) == 0) {
+            *access = a;
+            return 0;
+        }
+    }
+    return -EINVAL;
+}
+
+const char *conf_access_name(enum conf_access access) {
+    return access == CONF_ACCESS_PRIVATE ? "private" : "checked";
+}
+
 /* Into host, and *colon at the one before the port. */
 static int addr_split(const char *s, struct conf_addr *out, const char **colon) {
     const char *host = s, *end;
@@ -262,6 +276,11 @@ static int check_watch(const struct conf_volume *v, char *why, size_t n) {
         snprintf(why, n,
                  "volume \"%s\": mode = \"watch\" has no mount: the mail daemons work in the store "
                  "itself; remove 'mount'",
+                 v->name);
+    else if (v->access != CONF_ACCESS_CHECKED)
+        snprintf(why, n,
+                 "volume \"%s\": mode = \"watch\" has no mount that could be private; remove "
+                 "'access'",
                  v->name);
     else
         return 0;

@@ -116,6 +116,12 @@ static int on_mode(cfg_t *cfg, cfg_opt_t *opt) {
     return r == 0 ? 0 : refuse(cfg, opt, last_str(opt), "must be active, standby or watch");
 }
 
+static int on_access(cfg_t *cfg, cfg_opt_t *opt) {
+    enum conf_access access;
+    int r = conf_access_parse(last_str(opt), &access);
+    return r == 0 ? 0 : refuse(cfg, opt, last_str(opt), "must be checked or private");
+}
+
 static int on_watches(cfg_t *cfg, cfg_opt_t *opt) {
     long n = cfg_opt_getnint(opt, cfg_opt_size(opt) - 1);
     if (n == 0 || (n >= 16 && n <= INT_MAX))
@@ -319,6 +325,8 @@ static int build_volume(cfg_t *cfg, struct conf_volume *v) {
     if (r == 0)
         r = conf_commit_parse(cfg_getstr(cfg, "commit"), &v->commit);
     if (r == 0)
+        r = conf_access_parse(cfg_getstr(cfg, "access"), &v->access);
+    if (r == 0)
         r = conf_duration_parse(cfg_getstr(cfg, "keep"), &v->keep_s);
     if (r == 0)
         r = conf_duration_parse(cfg_getstr(cfg, "verify"), &v->verify_s);
@@ -392,6 +400,7 @@ static void set_validators(cfg_t *cfg) {
     cfg_set_validate_func(cfg, "volume|state", on_path);
     cfg_set_validate_func(cfg, "volume|listen", on_listen);
     cfg_set_validate_func(cfg, "volume|commit", on_commit);
+    cfg_set_validate_func(cfg, "volume|access", on_access);
     cfg_set_validate_func(cfg, "volume|keep", on_keep);
     cfg_set_validate_func(cfg, "volume|verify", on_verify);
     cfg_set_validate_func(cfg, "volume|brake", on_brake);
@@ -444,6 +453,7 @@ static int parse_locked(const char *name, FILE *in, int depth, struct conf *conf
         CFG_STR("state", NULL, CFGF_NONE),
         CFG_STR("listen", NULL, CFGF_NONE),
         CFG_STR("commit", "disk", CFGF_NONE),
+        CFG_STR("access", "checked", CFGF_NONE),
         CFG_STR("mode", "active", CFGF_NONE),
         CFG_INT("watches", 0, CFGF_NONE),
         CFG_STR("keep", "7d", CFGF_NONE),

@@ -46,6 +46,12 @@ struct conf_peer {
     bool source;             /* block `source`: this node was set up to follow that one */
 };
 
+/* Who checks permissions in the mount. */
+enum conf_access {
+    CONF_ACCESS_CHECKED, /* the kernel, at each step of each path */
+    CONF_ACCESS_PRIVATE, /* nobody: only one user gets to the mount, and root (io/private.h) */
+};
+
 /* Who may write to the mount, unless a promotion has decided otherwise (STATE/role). */
 enum conf_mode {
     CONF_MODE_ACTIVE,
@@ -61,6 +67,7 @@ struct conf_volume {
     bool has_listen; /* false only without a peer */
     struct conf_addr listen;
     enum conf_commit commit;
+    enum conf_access access; /* never PRIVATE when it is watched */
     struct conf_peer *peer;  /* NULL: none, the volume serves alone (state no-peer) */
     unsigned watches;        /* watched: at most so many inotify watches; 0: as many as there are */
     enum conf_mode mode;     /* standby: never with a peer, always with a link */
@@ -95,6 +102,7 @@ const struct conf_volume *conf_volume_find(const struct conf *conf, const char *
 
 const char *conf_commit_name(enum conf_commit commit);
 const char *conf_mode_name(enum conf_mode mode);
+const char *conf_access_name(enum conf_access access);
 
 /* "SHA256:" and 43 characters of base64, as `mailfsctl fingerprint` prints it. 0 or -EINVAL. */
 int conf_fingerprint_parse(const char *s, uint8_t fp[CONF_FINGERPRINT_BYTES]);

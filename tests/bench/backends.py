@@ -165,10 +165,13 @@ class Gluster(Backend):
 class Alone(Backend):
     """mailfs and syncd without a peer."""
 
-    name = "alone"
+    def __init__(self, access="checked"):
+        super().__init__()
+        self.name = "alone" if access == "checked" else "alone " + access
+        self.options = dict(OPTIONS, backend="mailfs", access=access)
 
     def up(self):
-        self.node = node.Node(self.run_dir, "a", dict(OPTIONS, backend="mailfs"))
+        self.node = node.Node(self.run_dir, "a", self.options)
         os.makedirs(self.node.dir)
         self.node.prepare()
         self.fill()
@@ -188,10 +191,12 @@ class Pair(Backend):
     delay: one way, in microseconds, by a relay between them.
     """
 
-    def __init__(self, commit="disk", delay=0, relay=None):
+    def __init__(self, commit="disk", delay=0, relay=None, access="checked"):
         super().__init__()
         self.name, self.delay, self.relay = "pair " + commit, delay, relay
-        self.options = dict(OPTIONS, commit=commit, start=False)
+        if access != "checked":
+            self.name += " " + access
+        self.options = dict(OPTIONS, commit=commit, start=False, access=access)
         self.options.pop("backend")
 
     def up(self):

@@ -63,11 +63,13 @@ class Bindfs(Plain):
         return dict(self.account(), bindfs=self.pid)
 
 
-class Alone(Server, backends.Backend):
-    name = "alone"
+class Alone(Server, backends.Alone):
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        self.options.update(postfix=True, dovecot=True)
 
     def up(self):
-        self.node = node.Node(self.run_dir, "a", dict(pair.OPTIONS, backend="mailfs"))
+        self.node = node.Node(self.run_dir, "a", self.options)
         os.makedirs(self.node.dir)
         self.node.prepare()
         self.node.space.ip("link", "set", "lo", "up")
@@ -123,7 +125,8 @@ def one_round(bench, servers, number, results):
 
 
 def part(bench, say):
-    everything = [Plain(), Bindfs(), Alone(), Pair("disk")]
+    everything = [Plain(), Bindfs(), Alone(), Alone(access="private"), Pair("disk"),
+                  Pair("disk", access="private")]
     results = {}
     try:
         up = bench.bring_up(everything)

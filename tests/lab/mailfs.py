@@ -87,8 +87,8 @@ class Daemon:
 class Mailfs:
     """Both daemons of one node."""
 
-    def __init__(self, node, timeout=3, commit="disk", brake=None):
-        self.node, self.timeout, self.commit = node, timeout, commit
+    def __init__(self, node, timeout=3, commit="disk", brake=None, access="checked"):
+        self.node, self.timeout, self.commit, self.access = node, timeout, commit, access
         self.brake = brake  # "0" where mail is removed in masses, and is to be on both
         self.bandwidth = self.keep = self.verify = self.compress = None
         self.link_commit = None     # of its standbys
@@ -103,8 +103,15 @@ class Mailfs:
             os.makedirs(path, exist_ok=True)
         os.makedirs(self.state, mode=0o700, exist_ok=True)
         os.chown(self.node.store, UID, GID)
+        if self.access == "private":
+            self.close()
         self.write()
         self.ctl("init")
+
+    def close(self):
+        """To all but the mail user: the directory above the mount."""
+        os.chown(os.path.dirname(self.node.mount), UID, GID)
+        os.chmod(os.path.dirname(self.node.mount), 0o700)
 
     def fingerprint(self):
         for word in self.ctl("fingerprint").stdout.split():
@@ -121,6 +128,8 @@ class Mailfs:
             text += '    %-6s = "%s"\n' % (key, value)
         if mode:
             text += '    mode = "%s"\n' % mode
+        if self.access != "checked":
+            text += '    access = "%s"\n' % self.access
         for kind, node in links:
             text += ('    %s "%s" {\n        address     = "%s:%d"\n        fingerprint = "%s"\n'
                      '        timeout     = %g\n' % (kind, node.host, node.address, PORT,

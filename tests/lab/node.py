@@ -38,7 +38,8 @@ class Node:
         self.disk = Disk(self, options["disk"]) if options["disk"] else None
         self.data = self.disk.point if self.disk else self.dir
         self.store = os.path.join(self.data, "store")
-        self.mount = os.path.join(self.dir, "mail")
+        private = options["access"] == "private"
+        self.mount = os.path.join(self.dir, "private" if private else "", "mail")
         if self.shared:
             self.store = self.mount = os.path.join(run_dir, "shared")
         self.peer = None
@@ -46,7 +47,7 @@ class Node:
         self.dovecot = Dovecot(self)
         self.postfix = Postfix(self)
         self.mailfs = mailfs.Mailfs(self, timeout=options["timeout"], commit=options["commit"],
-                                    brake=options["brake"])
+                                    brake=options["brake"], access=options["access"])
 
     def __repr__(self):
         return self.host

@@ -8,10 +8,11 @@ from .node import Node
 
 # standby: a third node, c, is the standby of both.  start=False: made, but nothing started.  index: where
 # Dovecot's indexes are, "local" or "mount".
+# access: "private" where mailfs mounts below a directory of the mail user's alone.
 # disk: bytes of a file system of each node's own, which can be filled and whose power can be cut.
 OPTIONS = {"postfix": True, "dovecot": True, "timeout": 3, "commit": "disk", "start": True,
            "standby": False, "index": "local", "layout": "maildir++", "disk": 0, "backend": None,
-           "brake": None}
+           "brake": None, "access": os.environ.get("LAB_ACCESS") or "checked"}
 
 
 class Pair:

@@ -75,6 +75,7 @@ static void test_defaults(void **state) {
     assert_string_equal(c->node, host);
     assert_false(c->volumes[0].has_listen);
     assert_int_equal(c->volumes[0].commit, CONF_COMMIT_DISK);
+    assert_int_equal(c->volumes[0].access, CONF_ACCESS_CHECKED);
     assert_null(c->volumes[0].peer);
     conf_free(c);
 
@@ -83,7 +84,8 @@ static void test_defaults(void **state) {
                                 "node=a\nvolume v {\nstore = /a/s\nmount = /a/m\nstate = /a/t\n"
                                 "listen = \"*:1\"\npeer b { address = \"b.example:65535\"\n"
                                 " fingerprint=\"" FP "\" } }\n"
-                                "volume w { store=/b/s mount=/b/m state=/b/t listen=\"*:2\" }",
+                                "volume w { store=/b/s mount=/b/m state=/b/t listen=\"*:2\"\n"
+                                " access = private }",
                                 &c, err),
                      0);
     assert_int_equal(c->n_volumes, 2);
@@ -96,6 +98,7 @@ static void test_defaults(void **state) {
     assert_int_equal(c->volumes[0].brake, 30);
     assert_int_equal(c->volumes[0].peer->address.port, 65535);
     assert_string_equal(c->volumes[1].name, "w");
+    assert_int_equal(c->volumes[1].access, CONF_ACCESS_PRIVATE);
     assert_null(conf_volume_find(c, NULL, err));
     assert_string_equal(err, "f: has 2 volumes; name the one that is meant");
     conf_free(c);
@@ -157,6 +160,10 @@ static const struct {
      V PATHS "\n}\nvolume w {\nstore = /a/s\nmount = /b/m\nstate = /b/t\n}"},
     {6, "share /a/m and /a/m/x",
      V PATHS "\n}\nvolume w {\nstore = /a/m/x\nmount = /b/m\nstate = /b/t\n}"},
+    /* access */
+    {3, "access = \"open\": access must be checked or private", V "access = open\n" END},
+    {5, "mode = \"watch\" has no mount that could be private",
+     V "store = /a/s\nstate = /a/t\nmode = watch access = private\n}"},
     /* addresses */
     {6, "listen on the same address",
      "volume v {\n" PATHS "listen = \"*:7\"\n}\n"

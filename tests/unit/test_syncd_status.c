@@ -23,6 +23,7 @@ static struct status example(void) {
                            .state = "alone",
                            .mount = "/srv/mail",
                            .commit = "disk",
+                           .access = "private",
                            .peer = "mx-b",
                            .peer_address = "10.77.0.2:7400",
                            .now_wall_ns = 1700000100 * SECOND,
@@ -66,6 +67,7 @@ static void fixed_fields(void **state) {
     assert_string_equal(json_object_get_string(field(v, "name")), "mail");
     assert_string_equal(json_object_get_string(field(v, "state")), "alone");
     assert_string_equal(json_object_get_string(field(v, "peer")), "mx-b");
+    assert_string_equal(json_object_get_string(field(v, "access")), "private");
     assert_int_equal(json_object_get_int64(field(v, "pending_messages")), 3);
     assert_int_equal(json_object_get_int64(field(v, "pending_bytes")), 4096);
     assert_string_equal(json_object_get_string(field(v, "last_error")), s.last_error);
@@ -79,10 +81,12 @@ static void nothing_is_null(void **state) {
     s.peer = NULL;
     s.last_error = "";
     s.last_error_wall_ns = 0;
+    s.access = NULL;
     s.oldest_wall_ns = 0;
     struct json_object *doc = parse(&s), *v = volume(doc);
     assert_null(field(v, "peer"));
     assert_null(field(v, "last_error"));
+    assert_null(field(v, "access"));
     assert_null(field(v, "last_error_at"));
     assert_null(field(v, "round_trip_ms"));
     assert_true(json_object_get_double(field(v, "lag_seconds")) == 0);
