@@ -1,7 +1,7 @@
 /*
  * lock_create - L is asked for, and made or refused
  *
- * Diagnostics: warning: L refused because the UID list could not be raised.
+ * Diagnostics: none; of a UID list that cannot be raised raise.c tells.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -71,10 +71,7 @@ static int raise_if_due(const struct lock_l *l) {
     if (raise == 0 && l->cont->dir->lock_was_left)
         raise = vol.has_peer ? raise_alone() : REPLICA_RAISE_ODD;
     int r = raise != 0 ? raise_next_uid(l->cont, raise) : 0;
-    if (r < 0)
-        log_warn("the UID list of a mailbox cannot be raised, its lock is refused: %s",
-                 log_strerror(r));
-    else if (l->alone && raise != 0)
+    if (r >= 0 && l->alone && raise != 0)
         lock_raise_was_done(id, l->answered);
     if (r >= 0)
         l->cont->dir->lock_was_left = false;

@@ -1,11 +1,12 @@
 /*
  * raise - a gap before the next UID of dovecot-uidlist
  *
- * Diagnostics: info: what was raised. The caller logs failures.
+ * Diagnostics: info: what was raised; warning: a list that cannot be, with its mailbox.
  */
 #include "raise.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -43,15 +44,7 @@ static int replace(struct inode *container, const struct maildir_uidlist *list,
     return r;
 }
 
-static void log_raised(struct inode *container, uint32_t from, uint32_t to) {
-    char path[1024];
-    if (dir_path(container, path, sizeof path) != 0)
-        path[0] = '\0';
-    log_info("serving alone: next UID of %s raised from %u to %u", path[0] != '\0' ? path : "/",
-             from, to);
-}
-
-int raise_next_uid(struct inode *container, uint32_t raise) {
+static int try_to(struct inode *container, uint32_t raise, uint32_t *from, uint32_t *to) {
     struct maildir_uidlist *list = NULL;
     struct stat st;
     char *text;
@@ -67,14 +60,28 @@ int raise_next_uid(struct inode *container, uint32_t raise) {
         return 0;
     if (r != 0)
         return r;
-    uint32_t from = maildir_uidlist_next(list);
-    uint32_t to = replica_raised_uid(from, raise);
-    if (to > from) {
-        maildir_uidlist_raise_next(list, to - from);
+    *from = maildir_uidlist_next(list);
+    *to = replica_raised_uid(*from, raise);
+    if (*to > *from) {
+        maildir_uidlist_raise_next(list, *to - *from);
         r = replace(container, list, &st);
     }
     maildir_uidlist_free(list);
-    if (r == 0)
-        log_raised(container, from, to);
     return r == 0 ? 1 : r;
+}
+
+int raise_next_uid(struct inode *container, uint32_t raise) {
+    char path[PATH_MAX];
+    uint32_t from = 0, to = 0;
+    int r = try_to(container, raise, &from, &to);
+    if (dir_path(container, path, sizeof path) != 0)
+        path[0] = '\0';
+    if (r == 1)
+        log_info("serving alone: next UID of %s raised from %u to %u", path[0] != '\0' ? path : "/",
+                 from, to);
+    else if (r < 0)
+        log_warn("%s/" LIST ": the next UID cannot be raised, the mailbox's lock is refused until "
+                 "it can: %s",
+                 path, r == -EBADMSG ? "the list is broken" : log_strerror(r));
+    return r;
 }

@@ -255,9 +255,19 @@ void upcall_answered(uint64_t number, const struct upcall_answer *a) {
     pthread_mutex_unlock(&lock);
 }
 
+void upcall_working(uint64_t number) {
+    struct question *q;
+    pthread_mutex_lock(&lock);
+    HASH_FIND(hh, questions, &number, sizeof number, q);
+    if (q != NULL)
+        q->asked_ms = clock_ms();
+    pthread_mutex_unlock(&lock);
+}
+
 /*
- * syncd bounds what it waits for; this is for one that is stopped or stuck itself. One that has not
- * even said Welcome gets less time, so that a stuck one is not waited for again and again.
+ * syncd bounds what it waits for, and says so while it goes on; this is for one that is stopped or
+ * stuck itself. One that has not even said Welcome gets less time, so that a stuck one is not
+ * waited for again and again.
  */
 bool upcall_is_hung(void) {
     uint64_t now = clock_ms(), oldest = now;

@@ -20,4 +20,7 @@ void upcall_heard(void);
 /* An answer has come; one that nobody waits for any more is dropped. */
 void upcall_answered(uint64_t number, const struct upcall_answer *a);
 
+/* It is going to be: its time begins anew. */
+void upcall_working(uint64_t number);
+
 #endif

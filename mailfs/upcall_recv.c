@@ -74,6 +74,9 @@ static void dispatch(Mfl__ToMailfs *m) {
         a.only_here = m->release->only_here;
         upcall_answered(m->release->req, &a);
         break;
+    case MFL__TO_MAILFS__M_WORKING:
+        upcall_working(m->working->req);
+        break;
     case MFL__TO_MAILFS__M_TOKEN_HERE:
         if (wire_id(&m->token_here->dir, &id) == 0)
             lock_token_here(&id);

@@ -22,12 +22,15 @@
 #include "volume.h"
 #include "xfer.h"
 
+#define PUT_OFF_MAX 3
+
 struct wait {
     uint64_t req;
     struct mailfs_id dir;
     uint64_t since;                 /* volume_now() */
     unsigned links;                 /* bits: they have not got it */
     uint32_t round[CONF_LINKS_MAX]; /* this one of the link's brings it; 0: none yet */
+    unsigned put_off;               /* rounds that were to bring it */
     bool answered;                  /* by the volume's own machine: */
     int err;
     bool alone;
@@ -40,6 +43,7 @@ struct side {
     struct volume *link;
     struct event *overdue; /* while it is waited for */
     uint64_t progress, progress_at;
+    bool stuck; /* a mailbox that somebody waits for cannot be merged, whatever others do */
 };
 
 struct await {
@@ -111,21 +115,33 @@ static void arm(struct side *s) {
         evtimer_add(s->overdue, &tv);
 }
 
+static void tell_waiting(const struct side *s) {
+    const struct wait *w;
+    DL_FOREACH(s->w->waits, w) {
+        if (waits_for(w, s))
+            front_working(s->w->v->front, w->req);
+    }
+}
+
 static void look(evutil_socket_t fd, short what, void *arg) {
     struct side *s = arg;
     const struct wait *w = oldest(s);
     uint64_t now = volume_now(), timeout = s->link->cv->peer->timeout_ms, is;
-    if (w == NULL)
+    if (w == NULL) {
+        s->stuck = false;
         return;
+    }
     is = progress_of(s->link);
     if (is != s->progress) {
         s->progress = is;
         s->progress_at = now;
+        tell_waiting(s);
     }
-    if (now - w->since < timeout || now - s->progress_at < timeout) {
+    if (!s->stuck && (now - w->since < timeout || now - s->progress_at < timeout)) {
         arm(s);
         return;
     }
+    s->stuck = false;
     volume_error(s->link,
                  "standby %s: an acknowledgement is overdue: it is not waited for until it has "
                  "caught up",
@@ -173,6 +189,17 @@ bool await_release(struct volume *v, uint64_t req, int err, bool alone) {
     return true;
 }
 
+/* Once is nothing: a freeze took too long, or all has to be compared. */
+static void put_off(struct side *s, struct wait *w, uint32_t round) {
+    struct timeval now = {0};
+    if (w->round[s->link->link_index] == round)
+        w->round[s->link->link_index] = 0;
+    if (++w->put_off < PUT_OFF_MAX)
+        return;
+    s->stuck = true;
+    evtimer_add(s->overdue, &now);
+}
+
 void await_action(struct volume *link, const struct replica_action *a) {
     struct side *s = side_of(link);
     struct wait *w, *tmp;
@@ -185,8 +212,8 @@ void await_action(struct volume *link, const struct replica_action *a) {
             continue;
         if (a->kind == RACT_SCAN && a->frozen && w->round[i] == 0)
             w->round[i] = round;
-        else if (a->kind == RACT_MERGE_PUT_OFF && w->round[i] == round)
-            w->round[i] = 0;
+        else if (a->kind == RACT_MERGE_PUT_OFF)
+            put_off(s, w, round);
         else if (a->kind == RACT_MERGE_DONE && w->round[i] == round)
             has_it(s, w);
     }

@@ -131,7 +131,8 @@ static int verify(struct client *c, char *request) {
     struct waiting *w;
     size_t n;
     if (ctl_verify_parse(request, &order, paths, PATHS_MAX, &n) != 0)
-        return say(c, strdup("{\"error\":\"not understood\"}"));
+        return say(c,
+                   strdup("{\"error\":\"not understood, or more than 1000 mailboxes at a time\"}"));
     wait_for_it(c, &w);
     verify_begin(c->ctl->v->verify, order, paths, n, verified, w);
     return 0;
@@ -146,7 +147,9 @@ static void put_back(void *arg, const struct brake_back *back) {
                  back->messages);
     else
         snprintf(text, sizeof text,
-                 "{\"error\":\"%" PRIu64 " messages are back, others cannot be put back: %s\"}",
+                 "{\"error\":\"%" PRIu64
+                 " messages are back, others cannot be put back: %s; the log of "
+                 "mailfs-syncd names the mailbox\"}",
                  back->messages, log_strerror(back->err));
     if (c != NULL)
         say_late(c, strdup(text));

@@ -608,6 +608,9 @@ static void carry_out(struct volume *v, const struct replica_action *a) {
         if (a->req != 0 && !await_release(v, a->req, a->err, a->alone))
             front_release(v->front, a->req, a->err, a->alone);
         break;
+    case RACT_WORKING:
+        front_working(v->front, a->req);
+        break;
     case RACT_JOURNAL:
         journaler_add(v->journaler, a->seq, &a->dir, a->payload);
         break;

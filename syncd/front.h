@@ -47,6 +47,8 @@ void front_resume(struct front *f);
 /* Answers and news; nothing happens when that mailfs is gone. req: as the machine has it. */
 void front_grant(struct front *f, uint64_t req, int err, uint32_t raise);
 void front_release(struct front *f, uint64_t req, int err, bool only_here);
+/* It is waited for, and goes on: mailfs does not take syncd for stuck. */
+void front_working(struct front *f, uint64_t req);
 void front_token_here(struct front *f, const struct mailfs_id *dir);
 void front_token_hint(struct front *f, const struct mailfs_id *dir, bool held);
 void front_invalidate(struct front *f, const struct invals *iv);

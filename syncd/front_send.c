@@ -101,6 +101,17 @@ void front_release(struct front *f, uint64_t req, int err, bool only_here) {
     front_send(f, &m);
 }
 
+void front_working(struct front *f, uint64_t req) {
+    Mfl__ToMailfs m = MFL__TO_MAILFS__INIT;
+    Mfl__Working working = MFL__WORKING__INIT;
+    if (!own_req(f, &req))
+        return;
+    working.req = req;
+    m.m_case = MFL__TO_MAILFS__M_WORKING;
+    m.working = &working;
+    front_send(f, &m);
+}
+
 void front_token_here(struct front *f, const struct mailfs_id *dir) {
     Mfl__ToMailfs m = MFL__TO_MAILFS__INIT;
     Mfl__TokenHere here = MFL__TOKEN_HERE__INIT;

@@ -53,6 +53,14 @@ static int failed(const struct request *q, int err, const char *why) {
     return CTL_FAILED;
 }
 
+static int failed_at(const struct request *q, const char *dir, int err) {
+    char path[PATH_MAX];
+
+    fprintf(stderr, "mailfsctl: snapshot %s cannot be mounted at %s: %s\n", q->name,
+            human_text(dir, path, sizeof(path)), log_strerror(err));
+    return CTL_FAILED;
+}
+
 /* ---- create ------------------------------------------------------------------------- */
 
 static int explain_create(const struct request *q, const char *where, int err) {
@@ -146,7 +154,7 @@ static int mount_it(struct request *q) {
     int r;
 
     if (!realpath(q->dir, dir))
-        return failed(q, -errno, NULL);
+        return failed_at(q, q->dir, -errno);
     if (conf_path_within(q->volume->store, dir) ||
         (q->volume->mount[0] && conf_path_within(q->volume->mount, dir)))
         return failed(q, -EINVAL, "not in the volume itself, please");
@@ -154,7 +162,7 @@ static int mount_it(struct request *q) {
     if (r == -ENOENT)
         return failed(q, r, "there is none of this name");
     if (r < 0)
-        return failed(q, r, NULL);
+        return failed_at(q, dir, r);
     printf("snapshot %s is mounted at %s, read-only; umount it when you are done\n", q->name, dir);
     return CTL_DONE;
 }
@@ -198,7 +206,7 @@ int command_snapshot(const struct ctl_args *args) {
     struct request q = {.args = args};
 
     if (!action)
-        return usage("create, list, remove or mount");
+        return usage("create NAME, list, remove NAME, or mount NAME DIR");
     if (args->n_operands != 1 + action->operands)
         return usage(action->usage);
     q.name = action->operands > 0 ? args->operands[1] : NULL;

@@ -135,6 +135,7 @@ enum replica_action_kind {
                         greets it */
     RACT_RELEASE,    /* req, alone: answer the waiting unlink of L, or fsync; alone: the peer is not
                         known to have it (U: its UIDs are to be made durable here first) */
+    RACT_WORKING,    /* req: what it waits for goes on. About once in a timeout, while it does */
     RACT_JOURNAL, /* seq, dir, payload: make it durable, contents included; then replica_journaled()
                    */
     RACT_APPLY,   /* seq, dir, payload: to the store; then replica_applied() */

@@ -64,7 +64,8 @@ struct waiter {
 /* U or an fsync that waits for the peer. */
 struct request {
     uint64_t req, at;
-    bool body; /* fsync */
+    uint64_t told; /* who asked has heard of it */
+    bool body;     /* fsync */
     UT_hash_handle hh;
     struct request *prev, *next; /* by `at` */
 };

@@ -17,7 +17,7 @@ void replica_request_add(struct replica *r, uint64_t req, bool body) {
     replica_request_end(r, req, true); /* a number used twice: mailfs came back */
     struct request *q = replica_alloc(sizeof *q);
     q->req = req;
-    q->at = r->now;
+    q->at = q->told = r->now;
     q->body = body;
     HASH_ADD(hh, r->requests, req, sizeof q->req, q);
     DL_APPEND(r->waiting, q);
@@ -52,6 +52,10 @@ void replica_progress(struct replica *r, uint64_t now, uint64_t req) {
     q->at = now;
     DL_DELETE(r->waiting, q);
     DL_APPEND(r->waiting, q);
+    if (now - q->told < r->config.timeout_ms)
+        return;
+    q->told = now;
+    replica_emit(r, RACT_WORKING)->req = req;
 }
 
 /* ---- sending ---- */

@@ -209,6 +209,7 @@ int wire_check_to_mailfs(const Mfl__ToMailfs *m, const char **why) {
     case MFL__TO_MAILFS__M_RELEASE:
     case MFL__TO_MAILFS__M_NEW_GEN:
     case MFL__TO_MAILFS__M_ROLE:
+    case MFL__TO_MAILFS__M_WORKING:
         return 0;
     default:
         return refuse(why, "an unknown kind");

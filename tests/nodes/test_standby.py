@@ -5,6 +5,7 @@ import errno
 import os
 import signal
 import sys
+import threading
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.realpath(__file__)), ".."))
 from lab import case, compare, mail, outage, util  # noqa: E402
@@ -101,6 +102,34 @@ def waits(t, user):
     t.check(util.now() - start < stuck / 2, "waited %.1f s, and then %.1f s once more", stuck, util.now() - start)
     t.b.daemon("syncd").kill(signal.SIGCONT, wait=False)
     same_stores(t, user)
+
+
+def cannot_have_one(t, user, other):
+    """A mailbox that the standby's disk does not take is not waited for, while it takes all others."""
+    new = os.path.join(t.b.store, user, "Maildir", "new")
+    os.rename(new, new + ".away")
+    with open(new, "w"):
+        pass
+    stop = threading.Event()
+
+    def others():
+        while not stop.is_set():
+            t.a.deliver(other, mail.message())
+            stop.wait(0.2)
+    thread = util.Thread(others)
+    try:
+        start = util.now()
+        t.a.deliver(user, mail.message(), timeout=100)
+        took = util.now() - start
+    finally:
+        stop.set()
+        thread.join()
+        os.unlink(new)
+        os.rename(new + ".away", new)
+    t.figure("one whose mailbox the standby cannot have: %.1f s", took)
+    t.check(took < 15, "waited %.1f s for a standby that cannot have it", took)
+    for each in (user, other):
+        same_stores(t, each)
 
 
 def connections(t):
@@ -214,6 +243,7 @@ def test(t):
     same_stores(t, "spoilt")
     directories(t, users[0])
     waits(t, users[0])
+    cannot_have_one(t, users[1], users[2])
     lag(t, users[1])
     fail_back(t, users, *promotion(t, users))
     back_by_force(t, users[0])
@@ -222,4 +252,4 @@ def test(t):
                         util.tail(node.log("syncd"), 0, 100000)), "%s: a state was forgotten", node.host)
 
 
-case.main(test, own=True, seconds=120, start=False)
+case.main(test, own=True, seconds=150, start=False)

@@ -605,6 +605,7 @@ static void act_on(struct node *n, struct replica_action *a) {
         n->had_contact = n->met = true;
         break;
     case RACT_MERGE_PUT_OFF:
+    case RACT_WORKING:
         break;
     default:
         do_client(n, a);
