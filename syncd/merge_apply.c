@@ -98,6 +98,13 @@ int merge_contents_ready(struct merge_run *m) {
     return 0;
 }
 
+/* What the peer lists by name is not to be published under another; and not by a syncd that comes
+ * after this one either: once the peer has heard of the result it does not say so again. */
+static void drop_prepared(struct merge_run *m, const Mfp__PrepId *id) {
+    if (id)
+        stage_drop(m->a.st, &(struct stage_prep){id->incarnation, id->seq});
+}
+
 void merge_release_staged(struct merge_run *m) {
     char key[STAGE_NAME_MAX];
     size_t i;
@@ -105,6 +112,7 @@ void merge_release_staged(struct merge_run *m) {
     for (i = 0; i < m->theirs->n_msgs; i++) {
         stage_fetch_name(&m->a.dir, MFP__SUB__CUR, m->theirs->msgs[i]->bname, key);
         stage_release(m->a.st, key);
+        drop_prepared(m, m->theirs->msgs[i]->prepared);
     }
     for (i = 0; i < m->theirs->n_files; i++) {
         stage_fetch_name(&m->a.dir, MFP__SUB__SELF, m->theirs->files[i]->name, key);

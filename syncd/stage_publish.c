@@ -413,13 +413,18 @@ static int sweep_used(struct db_txn *txn, void *arg) {
     return r == -ENOENT ? 0 : r;
 }
 
-/* With the base the records of what was used up are gone too. But that has a name in its mailbox by
- * now, unless it was expunged since: that may come back, and is no loss. */
+/*
+ * It has a name in a mailbox, and not the one under which it was about to be published: a merge had
+ * given it that name when syncd was killed, or with the base the records of what was used up are
+ * gone. (If it was expunged since it may come back, and that is no loss.)
+ */
 static bool used_before(struct state *st, const struct stage_item *it) {
+    char name[STAGE_NAME_MAX];
+    struct mailfs_id dir;
     struct stat sb;
 
-    return st->lost && fstatat(st->stage, it->file, &sb, AT_SYMLINK_NOFOLLOW) == 0 &&
-           sb.st_nlink > 1;
+    return fstatat(st->stage, it->file, &sb, AT_SYMLINK_NOFOLLOW) == 0 && sb.st_nlink > 1 &&
+           stage_published(st, it->incarnation, it->seq, &dir, name) == -ENOENT;
 }
 
 int stage_leftovers(struct state *st, struct stage_prep **preps, size_t *n) {

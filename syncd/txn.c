@@ -58,6 +58,7 @@ struct collect {
     struct acts acts;
     struct touched touched;
     bool unlock, alone, suspect;
+    bool trees;    /* left to the comparison of the trees, and not told */
     bool unlocked; /* the machine has been told already, */
     bool told;     /* and the one-way links */
     uint64_t req;
@@ -104,7 +105,7 @@ static bool nobody_to_tell(const struct volume *v) {
 static void collect_run(void *arg) {
     struct collect *c = arg;
     Mfl__Act *const *acts = c->acts.acts;
-    if (c->alone)
+    if (c->alone || c->trees)
         c->err = collect_alone(c->v->state, &c->dir, acts, c->acts.n);
     else
         c->err = collect_txn(c->v->state, &c->dir, acts, c->acts.n, c->unlock, &c->txn, &c->preps,
@@ -156,13 +157,33 @@ static void collect_done(void *arg) {
         replica_suspect(v->machine, volume_now(), c->dir);
     if (c->renamed)
         replica_suspect(v->machine, volume_now(), c->now);
+    if (c->trees)
+        driver_compare_trees(v, "a mailbox was removed before it was merged");
     acts_free(&c->acts);
     free(c->preps);
     free(c);
     driver_pump(v);
 }
 
+/*
+ * In a mailbox that is not merged yet UIDs may have been shown here of which the other node has not
+ * heard. If its removal was told it would be agreed on, and where the mailbox lives on, since
+ * something has been put into it there, nobody would know of them. What the trees' merge finds
+ * removed gets another UIDVALIDITY then.
+ */
+static bool removes_unmerged(const struct volume *v, const struct acts *a) {
+    struct mailfs_id id;
+    for (size_t i = 0; i < a->n; i++) {
+        if (a->acts[i]->what_case == MFL__ACT__WHAT_DIR_REMOVE &&
+            wire_id(&a->acts[i]->dir_remove->id, &id) == 0 && !replica_is_merged(v->machine, id))
+            return true;
+    }
+    return false;
+}
+
 static void collect_submit(struct collect *c) {
+    if (!c->alone && removes_unmerged(c->v, &c->acts))
+        c->trees = c->suspect = true;
     touched_by_acts(&c->dir, c->acts.acts, c->acts.n, &c->touched);
     touched_run(&c->touched, c->v->jobs, collect_run, collect_done, c);
 }

@@ -103,6 +103,11 @@ bool replica_has_received(const struct replica *r, struct mailfs_id dir) {
     return d != NULL && (d->rx != NULL || d->replaying > 0);
 }
 
+bool replica_is_merged(const struct replica *r, struct mailfs_id dir) {
+    const struct dir *d = replica_dir_find(r, &dir);
+    return r->connected && r->exchanged && (d == NULL || d->stage == STAGE_SAME);
+}
+
 bool replica_is_settled(const struct replica *r, struct mailfs_id dir) {
     if (!r->connected || !r->exchanged)
         return false;

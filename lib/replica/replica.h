@@ -305,6 +305,8 @@ struct replica_counts {
 void replica_count(const struct replica *r, struct replica_counts *out);
 /* Has something been received of dir that is not applied yet? */
 bool replica_has_received(const struct replica *r, struct mailfs_id dir);
+/* Connected, and both have the same of dir but for what is on its way? */
+bool replica_is_merged(const struct replica *r, struct mailfs_id dir);
 /* True when nothing of dir is in flight or to be merged: its mark may be cleared. */
 bool replica_is_settled(const struct replica *r, struct mailfs_id dir);
 

@@ -24,6 +24,7 @@
 #include "syncd/pending.h"
 #include "syncd/scan.h"
 #include "syncd/stage.h"
+#include "syncd/state_int.h"
 #include "syncd_pair.h"
 
 static struct pair p;
@@ -533,6 +534,50 @@ static void test_published_numbered(void **state) {
     assert_int_equal(uid_of(&p.b, "u", "9.tmp"), 0);
 }
 
+static bool is_left(struct node *n) {
+    struct stage_prep *left;
+    size_t k;
+
+    assert_int_equal(stage_leftovers(n->st, &left, &k), 0);
+    free(left);
+    return k > 0;
+}
+
+/* b has what a prepared, and merges the name that a gave it: once a knows that this is done, nobody
+ * tells b's next syncd that it is not to be published. */
+static void test_prepared_and_merged(void **state) {
+    struct acts a = {.n = 0};
+
+    common();
+    fs_write(&p.a, "u/tmp/9.tmp", "nine\n");
+    stores_prepare(&p.a, &p.b, "u", "9.tmp", "u/tmp/9.tmp", 9);
+    fs_rename(&p.a, "u/tmp/9.tmp", "u/new/9.M9.a");
+    act_add(&p.a, &a, "u", MFL__SUB__NEW, "9.M9.a", 9);
+    mfp__txn__free_unpacked(node_collect(&p.a, &inbox, &a, false), NULL);
+    base_forget_sent(p.a.st);
+    mark(&p.a, &inbox);
+    merge(&inbox);
+    assert_true(fs_there(&p.b, "u/new/9.M9.a"));
+    assert_false(stage_has_prep(p.b.st, &(struct stage_prep){77, 9}));
+}
+
+/* b's syncd is killed when the merge has given it its name. */
+static void test_prepared_and_named(void **state) {
+    char key[STAGE_NAME_MAX], file[STAGE_NAME_MAX], from[STAGE_NAME_MAX + 32];
+
+    common();
+    fs_write(&p.a, "u/tmp/9.tmp", "nine\n");
+    stores_prepare(&p.a, &p.b, "u", "9.tmp", "u/tmp/9.tmp", 9);
+    node_killed(&p.b);
+    assert_true(is_left(&p.b));
+    stage_prep_key(77, 9, key);
+    assert_int_equal(stage_lookup(p.b.st, key, file), 0);
+    snprintf(from, sizeof(from), ".mailfs/stage/%s", file);
+    fs_link(&p.b, from, "u/new/9.M9.a");
+    node_killed(&p.b);
+    assert_false(is_left(&p.b));
+}
+
 /*
  * a's mailfs tells its next syncd once more of a name that a delivery got. Meanwhile the message
  * was moved out of the mailbox on b, by agreement, and in again, alone: it is not what that note is
@@ -980,6 +1025,8 @@ int main(void) {
         T(test_files),
         T(test_published),
         T(test_published_numbered),
+        T(test_prepared_and_merged),
+        T(test_prepared_and_named),
         T(test_noted_and_in_again),
         cmocka_unit_test_setup_teardown(test_first_contact, setup_empty, teardown),
         T(test_tree_made_and_moved),
