@@ -1,5 +1,5 @@
 /*
- * base: what both nodes last agreed on; encoding of the keys, and the digests.
+ * base: what both nodes last agreed on, and the encoding of the keys.
  *
  * Keys (values in base_codec.h; numbers big-endian):
  *   cont   id + kind: 'T' place, 'U' uidlist (V 4, N 4, rest of the header), 'K' keywords,
@@ -20,7 +20,6 @@
 
 #include "base_codec.h"
 #include "io/hash.h"
-#include "maildir/subs.h"
 #include "pending.h"
 #include "recent.h"
 #include "state_int.h"
@@ -50,33 +49,39 @@ static size_t kind_key(uint8_t key[KEY_MAX], const struct mailfs_id *dir, char k
 
 /* ---- the sum of digests ------------------------------------------------------------ */
 
-/* a += b or a -= b, as numbers of 256 bits (big-endian). */
-static void sum_add(uint8_t a[STATE_DIGEST], const uint8_t b[STATE_DIGEST], bool minus) {
-    int carry = minus ? 1 : 0, i;
-
-    for (i = STATE_DIGEST - 1; i >= 0; i--) {
-        carry += a[i] + (minus ? 255 - b[i] : b[i]);
-        a[i] = (uint8_t)carry;
-        carry >>= 8;
-    }
-}
-
-static int sum_change(struct state *st, enum kv_view view, const struct mailfs_id *dir,
-                      const uint8_t *minus, const uint8_t *plus) {
-    uint8_t key[KEY_MAX], sum[STATE_DIGEST] = {0};
+static int sum_get(struct state *st, enum kv_view view, const struct mailfs_id *dir,
+                   uint8_t sum[STATE_DIGEST]) {
+    uint8_t key[KEY_MAX];
     size_t nkey = kind_key(key, dir, 'D'), n;
     void *val;
     int r = kv_get(st, view, T_CONT, key, nkey, &val, &n);
 
-    if (r < 0 && r != -ENOENT)
-        return r;
-    if (r == 0 && n == STATE_DIGEST)
+    memset(sum, 0, STATE_DIGEST);
+    if (r < 0)
+        return r == -ENOENT ? 0 : r;
+    if (n == STATE_DIGEST)
         memcpy(sum, val, n);
     free(val);
+    return 0;
+}
+
+int base_sum_get(struct state *st, enum base_view view, const struct mailfs_id *dir,
+                 uint8_t sum[STATE_DIGEST]) {
+    return sum_get(st, kv_view_of(view), dir, sum);
+}
+
+static int sum_change(struct state *st, enum kv_view view, const struct mailfs_id *dir,
+                      const uint8_t *minus, const uint8_t *plus) {
+    uint8_t key[KEY_MAX], sum[STATE_DIGEST];
+    size_t nkey = kind_key(key, dir, 'D');
+    int r = sum_get(st, view, dir, sum);
+
+    if (r < 0)
+        return r;
     if (minus)
-        sum_add(sum, minus, true);
+        base_sum_add(sum, minus, true);
     if (plus)
-        sum_add(sum, plus, false);
+        base_sum_add(sum, plus, false);
     return kv_put(st, view, T_CONT, key, nkey, sum, sizeof(sum));
 }
 
@@ -488,140 +493,4 @@ int base_each_file(struct state *st, const struct mailfs_id *dir, base_file_fn *
 int base_each_dir(struct state *st, base_dir_fn *fn, void *arg) {
     struct each e = {.dir = fn, .arg = arg};
     return kv_each(st, KV_AGREED, T_CONT, NULL, each_dir, &e);
-}
-
-/* ---- digests ----------------------------------------------------------------------- */
-
-/* Lines of the subscriptions: their order means nothing. */
-static int subs_sum(const char *text, size_t n, uint8_t sum[STATE_DIGEST]) {
-    struct maildir_subs *s;
-    uint8_t h[STATE_DIGEST];
-    size_t i;
-    int r = maildir_subs_parse(text, n, &s);
-
-    if (r < 0)
-        return io_hash(text, n, sum);
-    for (i = 0; r == 0 && i < maildir_subs_count(s); i++) {
-        const char *line = maildir_subs_at(s, i);
-        r = io_hash(line, strlen(line), h);
-        if (r == 0)
-            sum_add(sum, h, false);
-    }
-    maildir_subs_free(s);
-    return r;
-}
-
-static int digest_texts(struct state *st, enum base_view view, const struct mailfs_id *dir,
-                        struct buf *b) {
-    uint8_t h[STATE_DIGEST];
-    char *text;
-    size_t n;
-    int r = base_text_get(st, view, dir, BASE_KEYWORDS, &text, &n);
-
-    memset(h, 0, sizeof(h));
-    if (r == 0 && n)
-        r = io_hash(text, n, h);
-    free(text);
-    if (r < 0 && r != -ENOENT)
-        return r;
-    buf_append(b, h, sizeof(h));
-    memset(h, 0, sizeof(h));
-    r = base_text_get(st, view, dir, BASE_SUBS, &text, &n);
-    if (r == 0 && n)
-        r = subs_sum(text, n, h);
-    free(text);
-    if (r < 0 && r != -ENOENT)
-        return r;
-    return buf_append(b, h, sizeof(h));
-}
-
-static int digest_sum(struct state *st, enum base_view view, const struct mailfs_id *dir,
-                      struct buf *b) {
-    static const uint8_t zero[STATE_DIGEST];
-    uint8_t key[KEY_MAX];
-    size_t nkey = kind_key(key, dir, 'D'), n;
-    void *val;
-    int r = kv_get(st, kv_view_of(view), T_CONT, key, nkey, &val, &n);
-
-    if (r < 0 && r != -ENOENT)
-        return r;
-    r = buf_append(b, r == 0 && n == STATE_DIGEST ? val : zero, STATE_DIGEST);
-    free(val);
-    return r;
-}
-
-static int digest_uidlist(struct state *st, enum base_view view, const struct mailfs_id *dir,
-                          struct buf *b) {
-    struct base_uidlist ul;
-    uint8_t head[8];
-    int r = base_uidlist_get(st, view, dir, &ul);
-
-    if (r < 0 && r != -ENOENT)
-        return r;
-    bytes_put_u32(head, ul.v);
-    bytes_put_u32(head + 4, ul.n);
-    free(ul.header_ext);
-    return buf_append(b, head, sizeof(head));
-}
-
-int base_digest_in(struct state *st, enum base_view view, const struct mailfs_id *dir,
-                   uint8_t digest[STATE_DIGEST]) {
-    struct base_dir rec;
-    struct buf b;
-    int r = base_dir_get_in(st, view, dir, &rec);
-
-    memset(digest, 0, STATE_DIGEST);
-    if (r == -ENOENT || (r == 0 && !rec.merged))
-        return 0;
-    buf_init(&b, 1024);
-    if (r == 0)
-        r = digest_sum(st, view, dir, &b);
-    if (r == 0)
-        r = digest_uidlist(st, view, dir, &b);
-    if (r == 0)
-        r = digest_texts(st, view, dir, &b);
-    if (r == 0)
-        r = io_hash(b.p, b.len, digest);
-    buf_free(&b);
-    return r;
-}
-
-int base_digest(struct state *st, const struct mailfs_id *dir, uint8_t digest[STATE_DIGEST]) {
-    return base_digest_in(st, BASE_AGREED, dir, digest);
-}
-
-struct tree_sum {
-    const struct state *st;
-    uint8_t *digest;
-};
-
-static int tree_sum(void *arg, const struct mailfs_id *id, const struct base_dir *rec) {
-    const struct tree_sum *sum = arg;
-    uint8_t h[STATE_DIGEST], text[2 * MAILFS_ID_BYTES + MAILDIR_NAME_MAX];
-    size_t n = strlen(rec->name);
-    int r;
-
-    if (!rec->agreed || base_gone(sum->st, id))
-        return 0;
-    memcpy(text, id->b, MAILFS_ID_BYTES);
-    memcpy(text + MAILFS_ID_BYTES, rec->parent.b, MAILFS_ID_BYTES);
-    memcpy(text + 2 * (size_t)MAILFS_ID_BYTES, rec->name, n);
-    r = io_hash(text, 2 * (size_t)MAILFS_ID_BYTES + n, h);
-    if (r == 0)
-        sum_add(sum->digest, h, false);
-    return r;
-}
-
-int base_tree_digest_now(struct state *st, uint8_t digest[STATE_DIGEST]) {
-    static const uint8_t one[STATE_DIGEST] = {[STATE_DIGEST - 1] = 1};
-    struct tree_sum sum = {st, digest};
-
-    memset(digest, 0, STATE_DIGEST);
-    sum_add(digest, one, false); /* an agreed empty tree is not "none" */
-    return base_each_dir(st, tree_sum, &sum);
-}
-
-int base_tree_digest(struct state *st, uint8_t digest[STATE_DIGEST]) {
-    memset(digest, 0, STATE_DIGEST);
-    return st->had_contact ? base_tree_digest_now(st, digest) : 0;
 }

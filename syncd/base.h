@@ -84,6 +84,11 @@ int base_dir_put_in(struct state *st, enum base_view view, const struct mailfs_i
                     const struct base_dir *rec);
 int base_digest_in(struct state *st, enum base_view view, const struct mailfs_id *dir,
                    uint8_t digest[STATE_DIGEST]);
+/* The sum of what the container's messages and files add; zero: nothing has been agreed on. */
+int base_sum_get(struct state *st, enum base_view view, const struct mailfs_id *dir,
+                 uint8_t sum[STATE_DIGEST]);
+/* a += b or a -= b, as numbers of 256 bits (big-endian): the order of what is added is nothing. */
+void base_sum_add(uint8_t a[STATE_DIGEST], const uint8_t b[STATE_DIGEST], bool minus);
 
 /* Which of two bases is the later one: counts the transactions that moved it, see
  * replica/base_age.h. 0: none. */

@@ -303,17 +303,6 @@ int check_each_sum(struct state *st, const struct mailfs_id *dir, check_sum_fn *
 
 /* ---- digests ----------------------------------------------------------------------- */
 
-/* a += b, as numbers of 256 bits: the order does not matter. */
-static void roll(uint8_t a[STATE_DIGEST], const uint8_t b[STATE_DIGEST]) {
-    int carry = 0, i;
-
-    for (i = STATE_DIGEST - 1; i >= 0; i--) {
-        carry += a[i] + b[i];
-        a[i] = (uint8_t)carry;
-        carry >>= 8;
-    }
-}
-
 static int add_sum(void *arg, const char *base, const struct io_sum *sum) {
     uint8_t *sums = arg, one[STATE_DIGEST];
     struct io_hasher *h = io_hasher_new();
@@ -323,7 +312,7 @@ static int add_sum(void *arg, const char *base, const struct io_sum *sum) {
     io_hasher_add(h, sum->sha256, sizeof(sum->sha256));
     r = io_hasher_end(h, one);
     if (r == 0)
-        roll(sums, one);
+        base_sum_add(sums, one, false);
     return r;
 }
 
@@ -343,7 +332,7 @@ void check_digest_roll(const struct check_digest *v, size_t n, uint8_t out[STATE
     memset(out, 0, STATE_DIGEST);
     for (i = 0; i < n; i++)
         if (io_hash(&v[i], sizeof(v[i]), one) == 0)
-            roll(out, one);
+            base_sum_add(out, one, false);
 }
 
 /* ---- which ------------------------------------------------------------------------- */

@@ -9,12 +9,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include <json-c/json.h>
-
+#include "json_put.h"
 #include "state.h"
 #include "volume.h"
-
-#define JSON_STYLE (JSON_C_TO_STRING_PLAIN | JSON_C_TO_STRING_NOSLASHESCAPE)
 
 static int word(struct look_order *o, const char *w) {
     if (strcmp(w, "verify") == 0)
@@ -48,24 +45,16 @@ int ctl_verify_parse(char *request, struct look_order *order, char **paths, size
     return 0;
 }
 
-static void put(struct json_object *o, const char *key, struct json_object *value) {
-    json_object_object_add(o, key, value);
-}
-
-static void put_count(struct json_object *o, const char *key, uint64_t n) {
-    put(o, key, json_object_new_int64((int64_t)n));
-}
-
 static struct json_object *problem(struct volume *v, const struct check_problem *p) {
     struct json_object *o = json_object_new_object();
     char path[1024];
 
     state_path(v->state, &p->dir, path, sizeof path);
-    put(o, "node", json_object_new_string(p->there ? v->cv->peer->name : v->conf->node));
-    put(o, "mailbox", json_object_new_string(path[1] != '\0' ? path + 1 : "."));
-    put(o, "name", p->name != NULL ? json_object_new_string(p->name) : NULL);
-    put(o, "what", json_object_new_string(check_kind_text(p->kind)));
-    put(o, "fate", json_object_new_string(check_fate_text(p->fate)));
+    json_put(o, "node", json_object_new_string(p->there ? v->cv->peer->name : v->conf->node));
+    json_put(o, "mailbox", json_object_new_string(path[1] != '\0' ? path + 1 : "."));
+    json_put(o, "name", p->name != NULL ? json_object_new_string(p->name) : NULL);
+    json_put(o, "what", json_object_new_string(check_kind_text(p->kind)));
+    json_put(o, "fate", json_object_new_string(check_fate_text(p->fate)));
     return o;
 }
 
@@ -76,7 +65,7 @@ static struct json_object *problems(struct volume *v, const struct verify_result
 
     for (size_t i = 0; i < r->n; i++) {
         one = problem(v, &r->list[i]);
-        bytes += strlen(json_object_to_json_string_ext(one, JSON_STYLE)) + 1;
+        bytes += strlen(json_line(one)) + 1;
         if (bytes > CTL_VERIFY_BYTES) {
             json_object_put(one);
             break;
@@ -91,14 +80,14 @@ char *ctl_verify_format(struct volume *v, const struct verify_result *r) {
     char *text;
 
     if (r->error != NULL)
-        put(o, "error", json_object_new_string(r->error));
-    put_count(o, "mailboxes", r->containers);
-    put_count(o, "messages", r->messages);
-    put_count(o, "bytes", r->bytes);
-    put_count(o, "problems", r->problems);
-    put_count(o, "repaired", r->mended);
-    put(o, "list", problems(v, r));
-    text = strdup(json_object_to_json_string_ext(o, JSON_STYLE));
+        json_put(o, "error", json_object_new_string(r->error));
+    json_put_int(o, "mailboxes", r->containers);
+    json_put_int(o, "messages", r->messages);
+    json_put_int(o, "bytes", r->bytes);
+    json_put_int(o, "problems", r->problems);
+    json_put_int(o, "repaired", r->mended);
+    json_put(o, "list", problems(v, r));
+    text = strdup(json_line(o));
     json_object_put(o);
     return text;
 }

@@ -10,13 +10,11 @@
 #include <string.h>
 
 #include <event2/event.h>
-#include <utlist.h>
 
-#include "apply.h"
 #include "await.h"
 #include "base.h"
-#include "brake.h"
 #include "contact.h"
+#include "driver_apply.h"
 #include "driver_journal.h"
 #include "driver_merge.h"
 #include "front.h"
@@ -33,80 +31,14 @@
 #include "util/clock.h"
 #include "util/log.h"
 #include "volume.h"
-#include "wire/check.h"
 #include "xfer.h"
 
 #define COMPARE_TREES_MS 3000
-#define APPLY_AGAIN_MS   1000
-#define APPLY_TRIES      60
 #define ACKED_HERE       16 /* operations */
 #define TICK_MAX_MS      3600000
 #define MAILFS_MS        2000 /* in which one that runs has come */
 
-static const char *const state_words[] = {"no-peer", "alone", "catching-up", "in-sync"};
-
-static bool changes_tree(const Mfp__Txn *txn) {
-    struct touched t;
-    touched_by_txn(txn, &t);
-    return t.tree;
-}
-
-/* ---- apply ------------------------------------------------------------------------- */
-
-struct apply {
-    struct apply *next, *prev; /* v->removals */
-    struct volume *v;
-    struct mailfs_id dir;
-    uint64_t seq, journal_id;
-    bool replay, early;
-    bool beside; /* other jobs of the volume are at work meanwhile */
-    struct replica_payload *payload;
-    struct apply_result result;
-    int err;
-    unsigned tries;
-};
-
-static void apply_start(struct apply *a);
-static void apply_submit(struct volume *v, struct apply init);
-
-/* The containers that it changes, for the one-way links. */
-static int mark_for_links(struct volume *v, const Mfp__Txn *txn, const struct mailfs_id *dir) {
-    int r = v->n_links > 0 ? oneway_mark(v, dir) : 0;
-    for (size_t i = 0; r == 0 && v->n_links > 0 && i < txn->n_ops; i++) {
-        const Mfp__Op *op = txn->ops[i];
-        const ProtobufCBinaryData *bytes = NULL;
-        struct mailfs_id id;
-        if (op->op_case == MFP__OP__OP_DIR_MAKE)
-            bytes = &op->dir_make->id;
-        else if (op->op_case == MFP__OP__OP_DIR_MOVE)
-            bytes = &op->dir_move->new_parent;
-        if (bytes != NULL && wire_id(bytes, &id) == 0)
-            r = oneway_mark(v, &id);
-    }
-    return r;
-}
-
-static void apply_run(void *arg) {
-    struct apply *a = arg;
-    const Mfp__Txn *txn = load_of(a->payload)->txn;
-    a->err = mark_for_links(a->v, txn, &a->dir);
-    if (a->err == 0 && a->beside)
-        a->err = apply_txn_beside(a->v->state, txn, a->journal_id, a->replay, &a->result);
-    else if (a->err == 0)
-        a->err = apply_txn(a->v->state, txn, a->journal_id, a->replay, &a->result);
-}
-
-static void apply_suspects(const struct apply *a) {
-    struct volume *v = a->v;
-    if (a->err != 0 || a->result.suspect) {
-        replica_suspect(v->machine, volume_now(), a->dir);
-        driver_pump(v);
-    }
-    for (size_t i = 0; i < a->result.n_also; i++) {
-        replica_suspect(v->machine, volume_now(), a->result.also[i]);
-        driver_pump(v);
-    }
-}
+/* ---- the trees ---------------------------------------------------------------------- */
 
 static void compare_trees(evutil_socket_t fd, short what, void *arg) {
     struct volume *v = arg;
@@ -131,185 +63,6 @@ void driver_compare_trees(struct volume *v, const char *why) {
     log_info("volume %s: %s: the directory trees are compared", v->cv->name, why);
     v->compare_trees_due =
         event_base_once(v->engine->evb, -1, EV_TIMEOUT, compare_trees, v, &tv) == 0;
-}
-
-static void apply_free(struct apply *a) {
-    apply_result_free(&a->result);
-    replica_payload_unref(a->payload);
-    free(a);
-}
-
-static void apply_uncount(struct apply *a) {
-    struct load *l = load_of(a->payload);
-    if (l->counted)
-        a->v->trees_unapplied--;
-    l->counted = false;
-}
-
-/* Before its turn: with a fault, it is applied once more in its turn, and says so then. */
-static void apply_early_done(struct apply *a) {
-    struct volume *v = a->v;
-    struct load *l = load_of(a->payload);
-    l->early_done = true;
-    l->early_ok = a->err == 0 && !a->result.suspect && !a->result.tree && a->result.n_also == 0;
-    if (l->applying && l->early_ok) {
-        replica_applied(v->machine, volume_now(), l->applied_seq);
-    } else if (l->applying) {
-        apply_submit(v, (struct apply){.dir = a->dir,
-                                       .seq = l->applied_seq,
-                                       .journal_id = a->journal_id,
-                                       .payload = replica_payload_ref(a->payload)});
-    }
-    apply_free(a);
-    driver_pump(v);
-}
-
-/* No room, or the like: what was acknowledged stays ahead of the next L until it is applied. */
-static bool may_pass(int err) {
-    return err == -ENOSPC || err == -EDQUOT || err == -EIO || err == -ENOMEM;
-}
-
-static void apply_again(evutil_socket_t fd, short what, void *arg) {
-    struct apply *a = arg;
-    apply_result_free(&a->result);
-    apply_start(a);
-}
-
-static bool apply_later(struct apply *a) {
-    struct timeval tv = {.tv_sec = APPLY_AGAIN_MS / 1000};
-    if (!may_pass(a->err) || a->tries++ >= APPLY_TRIES || a->v->stopping)
-        return false;
-    volume_error(a->v, "a transaction of the peer's cannot be applied yet: %s",
-                 log_strerror(a->err));
-    return event_base_once(a->v->engine->evb, -1, EV_TIMEOUT, apply_again, a, &tv) == 0;
-}
-
-static void apply_done(void *arg) {
-    struct apply *a = arg;
-    struct volume *v = a->v;
-    v->changes++;
-    brake_noticed(v->brake);
-    front_invalidate(v->front, &a->result.inval);
-    if (a->err == -EBUSY && a->beside) {
-        apply_result_free(&a->result);
-        a->beside = false;
-        jobs_barrier(v->jobs, apply_run, apply_done, a);
-        return;
-    }
-    oneway_changed(v, &a->dir, changes_tree(load_of(a->payload)->txn));
-    if (a->early) {
-        apply_early_done(a);
-        return;
-    }
-    if (apply_later(a))
-        return;
-    apply_uncount(a);
-    if (a->replay)
-        replica_replayed(v->machine, volume_now(), a->dir);
-    else
-        replica_applied(v->machine, volume_now(), a->seq);
-    driver_pump(v);
-    apply_suspects(a);
-    if (a->result.tree)
-        driver_compare_trees(v, "directories are not where the peer has them");
-    apply_free(a);
-    driver_pump(v);
-}
-
-static void apply_start(struct apply *a) {
-    struct touched t;
-    touched_by_txn(load_of(a->payload)->txn, &t);
-    a->beside = true;
-    touched_run(&t, a->v->jobs, apply_run, apply_done, a);
-}
-
-/* ---- removals ---------------------------------------------------------------------- */
-
-/* The last messages of a directory are removed in transactions of its own, its end comes in one of
- * its parent. Carried out before them it would find messages that it does not know. */
-static bool removal_is_too_early(const struct apply *a) {
-    const Mfp__Txn *txn = load_of(a->payload)->txn;
-    struct mailfs_id id;
-    for (size_t i = 0; i < txn->n_ops; i++) {
-        if (txn->ops[i]->op_case == MFP__OP__OP_DIR_REMOVE &&
-            wire_id(&txn->ops[i]->dir_remove->id, &id) == 0 && !mailfs_id_equal(&id, &a->dir) &&
-            replica_has_received(a->v->machine, id))
-            return true;
-    }
-    return false;
-}
-
-/* In their order: a parent's removal comes behind its children's. */
-static void removals_go_on(struct volume *v) {
-    struct apply *a, *tmp;
-    DL_FOREACH_SAFE(v->removals, a, tmp) {
-        if (removal_is_too_early(a))
-            continue;
-        DL_DELETE(v->removals, a);
-        apply_start(a);
-    }
-}
-
-static void removals_free(struct volume *v) {
-    struct apply *a, *tmp;
-    DL_FOREACH_SAFE(v->removals, a, tmp) {
-        DL_DELETE(v->removals, a);
-        apply_free(a);
-    }
-}
-
-static void apply_submit(struct volume *v, struct apply init) {
-    struct apply *a = mem_copy(&init, sizeof init);
-    a->v = v;
-    if (!a->replay && removal_is_too_early(a)) /* a replay is in order by itself */
-        DL_APPEND(v->removals, a);
-    else
-        apply_start(a);
-}
-
-static void act_apply(struct volume *v, const struct replica_action *a) {
-    struct load *l = load_of(a->payload);
-    l->applying = true;
-    l->applied_seq = a->seq;
-    if (l->early && !l->early_done)
-        return; /* apply_early_done() goes on */
-    if (l->early_ok) {
-        replica_applied(v->machine, volume_now(), a->seq);
-        return;
-    }
-    apply_submit(v, (struct apply){.dir = a->dir,
-                                   .seq = a->seq,
-                                   .journal_id = l->journal_id,
-                                   .payload = replica_payload_ref(a->payload)});
-}
-
-static bool may_be_early(const Mfp__Txn *txn) {
-    for (size_t i = 0; i < txn->n_ops; i++) {
-        Mfp__Op__OpCase what = txn->ops[i]->op_case;
-        if (what != MFP__OP__OP_DIR_MAKE && what != MFP__OP__OP_DIR_MOVE &&
-            what != MFP__OP__OP_SUBDIR)
-            return false;
-    }
-    return txn->n_ops > 0;
-}
-
-/* Not while trees are being compared, nor past another change of the tree that has to wait. */
-void driver_apply_early(struct volume *v, const struct mailfs_id *dir,
-                        struct replica_payload *payload) {
-    struct load *l = load_of(payload);
-    if (l->applying || !changes_tree(l->txn))
-        return;
-    if (replica_state(v->machine) != REPLICA_IN_SYNC || v->trees_unapplied > 0 ||
-        !may_be_early(l->txn)) {
-        l->counted = true;
-        v->trees_unapplied++;
-        return;
-    }
-    l->early = true;
-    apply_submit(v, (struct apply){.dir = *dir,
-                                   .early = true,
-                                   .journal_id = l->journal_id,
-                                   .payload = replica_payload_ref(payload)});
 }
 
 /* ---- base -------------------------------------------------------------------------- */
@@ -503,16 +256,13 @@ static void leftovers_done(void *arg) {
 }
 
 static int replay_one(void *arg, uint64_t id, Mfp__Txn *txn) {
-    struct volume *v = arg;
-    struct apply a = {.journal_id = id, .replay = true};
-    if (txn->dir.len != sizeof a.dir) {
+    struct mailfs_id dir;
+    if (txn->dir.len != sizeof dir) {
         mfp__txn__free_unpacked(txn, NULL);
         return -EUCLEAN;
     }
-    memcpy(a.dir.b, txn->dir.data, sizeof a.dir);
-    a.payload = load_txn(txn);
-    replica_replaying(v->machine, a.dir);
-    apply_submit(v, a);
+    memcpy(dir.b, txn->dir.data, sizeof dir);
+    driver_apply_replayed(arg, &dir, id, load_txn(txn));
     return 0;
 }
 
@@ -549,7 +299,8 @@ static void act_send(struct volume *v, const struct replica_action *a) {
 static void log_link_state(struct volume *v, enum replica_state state) {
     if (v->follows && state != REPLICA_ALONE)
         return;
-    log_info("volume %s, link with %s: %s", v->cv->name, v->cv->peer->name, state_words[state]);
+    log_info("volume %s, link with %s: %s", v->cv->name, v->cv->peer->name,
+             volume_state_word(state));
     v->follows = state == REPLICA_IN_SYNC;
 }
 
@@ -561,7 +312,7 @@ static void act_state(struct volume *v, const struct replica_action *a) {
     if (v->main != NULL)
         log_link_state(v, a->state);
     else
-        log_info("volume %s: %s", v->cv->name, state_words[a->state]);
+        log_info("volume %s: %s", v->cv->name, volume_state_word(a->state));
 }
 
 static void act_disconnect(struct volume *v, const struct replica_action *a) {
@@ -615,7 +366,7 @@ static void carry_out(struct volume *v, const struct replica_action *a) {
         journaler_add(v->journaler, a->seq, &a->dir, a->payload);
         break;
     case RACT_APPLY:
-        act_apply(v, a);
+        driver_apply(v, a);
         break;
     case RACT_ACKED:
         act_acked(v, a);
@@ -665,7 +416,7 @@ void driver_pump(struct volume *v) {
         replica_action_done(&a);
     }
     v->pumping = false;
-    removals_go_on(v);
+    driver_apply_go_on(v);
     front_resume(v->front);
     tick_arm(v);
 }
@@ -689,5 +440,5 @@ void driver_close(struct volume *v) {
     if (v->tick != NULL)
         event_free(v->tick);
     v->tick = NULL;
-    removals_free(v);
+    driver_apply_close(v);
 }

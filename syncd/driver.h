@@ -25,13 +25,6 @@ void driver_disconnected(struct volume *v);
 /* Applies the journal of an earlier life; then publishes what nobody took; then contact_start(). */
 int driver_replay(struct volume *v);
 
-/*
- * A journalled transaction that only makes or moves directories need not wait for the L of their
- * parent, and must not: what follows in the new directory would find nothing there.
- */
-void driver_apply_early(struct volume *v, const struct mailfs_id *dir,
-                        struct replica_payload *payload);
-
 /* mailfs has said its Hello. */
 void driver_mailfs_here(struct volume *v);
 

@@ -26,6 +26,7 @@
 
 #include "content.h"
 #include "driver.h"
+#include "driver_apply.h"
 #include "journal.h"
 #include "load.h"
 #include "mem.h"

@@ -185,6 +185,14 @@ static inline void state_unlock(struct state *st) {
 int state_fail(struct state *st, int err, const struct mailfs_id *dir, const char *fmt, ...)
     __attribute__((format(printf, 4, 5)));
 
+/* ---- state_identity.c -------------------------------------------------------------- */
+
+/* At the start. The base may be forgotten; -EUCLEAN: it is of another version. */
+int state_check_identity(struct state *st, struct state_start *start);
+int state_check_format(struct state *st);
+/* The store's copy of the number of a checkpoint; durable. */
+int state_write_generation(struct state *st, uint64_t gen);
+
 /* Adds to a list of invalidations (NULL: nowhere). Without memory the container becomes `all`. */
 struct inval *inval_of(struct invals *iv, const struct mailfs_id *dir);
 void inval_add(struct invals *iv, const struct mailfs_id *dir, int sub, const char *old_name,

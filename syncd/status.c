@@ -10,32 +10,18 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include <json-c/json.h>
-
 #include "brake.h"
+#include "json_put.h"
 
 #define HELD_NOTES_MAX 10          /* the others are in the list, */
 #define HELD_ENTRY     160         /* bytes in the list, beside the path */
 #define HELD_BYTES_MAX (48u << 10) /* of which the answer has room for so much */
 
-static void put(struct json_object *o, const char *key, struct json_object *value) {
-    json_object_object_add(o, key, value);
-}
-
-static void put_int(struct json_object *o, const char *key, uint64_t n) {
-    put(o, key, json_object_new_int64(n > INT64_MAX ? INT64_MAX : (int64_t)n));
-}
-
-/* NULL and "" are null. */
-static void put_text(struct json_object *o, const char *key, const char *s) {
-    put(o, key, s == NULL || *s == '\0' ? NULL : json_object_new_string(s));
-}
-
 /* Seconds with three digits: a person reads them, a script compares them. */
 static void put_seconds(struct json_object *o, const char *key, double s) {
     char text[48];
     snprintf(text, sizeof text, "%.3f", s);
-    put(o, key, json_object_new_double_s(s, text));
+    json_put(o, key, json_object_new_double_s(s, text));
 }
 
 double status_age(uint64_t now_ns, uint64_t then_ns) {
@@ -55,15 +41,15 @@ static void put_held(struct json_object *o, const struct status *s) {
         if (bytes > HELD_BYTES_MAX)
             break;
         h = json_object_new_object();
-        put_text(h, "mailbox", held_path(&s->held[i]));
-        put_int(h, "removed", s->held[i].removed);
-        put_int(h, "present", s->held[i].present);
-        put_int(h, "since", (uint64_t)s->held[i].since);
-        put(h, "kept_back", json_object_new_boolean(s->held[i].id_known));
+        json_put_text(h, "mailbox", held_path(&s->held[i]));
+        json_put_int(h, "removed", s->held[i].removed);
+        json_put_int(h, "present", s->held[i].present);
+        json_put_int(h, "since", (uint64_t)s->held[i].since);
+        json_put(h, "kept_back", json_object_new_boolean(s->held[i].id_known));
         json_object_array_add(list, h);
     }
-    put(o, "held", list);
-    put_int(o, "held_count", s->n_held);
+    json_put(o, "held", list);
+    json_put_int(o, "held_count", s->n_held);
 }
 
 static void note_held(struct json_object *notes, const struct status *s) {
@@ -129,21 +115,21 @@ static void put_notes(struct json_object *o, const struct status *s) {
         json_object_array_add(notes, json_object_new_string("mailfs is not running"));
     if (s->store_error != NULL && *s->store_error != '\0')
         json_object_array_add(notes, json_object_new_string(s->store_error));
-    put(o, "notes", notes);
+    json_put(o, "notes", notes);
 }
 
 static void put_pending(struct json_object *o, const struct status *s) {
     put_seconds(o, "lag_seconds", status_age(s->now_wall_ns, s->oldest_wall_ns));
-    put_int(o, "pending_messages", s->pending_messages);
-    put_int(o, "pending_bytes", s->pending_bytes);
-    put_int(o, "pending_transactions", s->pending_transactions);
-    put_int(o, "oldest_pending_at", s->oldest_wall_ns / 1000000000);
-    put_int(o, "mailboxes_to_merge", s->to_merge);
-    put_int(o, "mailboxes_merged", s->merged);
-    put_int(o, "conflicts", s->conflicts);
-    put_int(o, "kept_files", s->kept);
-    put_int(o, "unapplied", s->unapplied);
-    put_int(o, "journal", s->journal);
+    json_put_int(o, "pending_messages", s->pending_messages);
+    json_put_int(o, "pending_bytes", s->pending_bytes);
+    json_put_int(o, "pending_transactions", s->pending_transactions);
+    json_put_int(o, "oldest_pending_at", s->oldest_wall_ns / 1000000000);
+    json_put_int(o, "mailboxes_to_merge", s->to_merge);
+    json_put_int(o, "mailboxes_merged", s->merged);
+    json_put_int(o, "conflicts", s->conflicts);
+    json_put_int(o, "kept_files", s->kept);
+    json_put_int(o, "unapplied", s->unapplied);
+    json_put_int(o, "journal", s->journal);
 }
 
 double status_seconds_left(const struct status *s, uint64_t groups) {
@@ -163,38 +149,38 @@ double status_seconds_left(const struct status *s, uint64_t groups) {
 
 static struct json_object *progress_object(const struct status *s) {
     struct json_object *o = json_object_new_object();
-    put_int(o, "mailboxes_done", s->done);
-    put_int(o, "mailboxes_left", s->to_merge);
-    put_int(o, "received_messages", s->received);
-    put_int(o, "received_bytes", s->received_bytes);
-    put_int(o, "missing_messages", s->known - s->received);
-    put_int(o, "missing_bytes", s->known_bytes - s->received_bytes);
-    put_int(o, "sent_messages", s->sent);
-    put_int(o, "sent_bytes", s->sent_bytes);
+    json_put_int(o, "mailboxes_done", s->done);
+    json_put_int(o, "mailboxes_left", s->to_merge);
+    json_put_int(o, "received_messages", s->received);
+    json_put_int(o, "received_bytes", s->received_bytes);
+    json_put_int(o, "missing_messages", s->known - s->received);
+    json_put_int(o, "missing_bytes", s->known_bytes - s->received_bytes);
+    json_put_int(o, "sent_messages", s->sent);
+    json_put_int(o, "sent_bytes", s->sent_bytes);
     put_seconds(o, "seconds", s->seconds);
     if (s->seconds_left >= 0)
         put_seconds(o, "seconds_left", s->seconds_left);
     else
-        put(o, "seconds_left", NULL);
+        json_put(o, "seconds_left", NULL);
     return o;
 }
 
 static struct json_object *link_object(const struct status *s, const struct status_link *l) {
     struct json_object *o = json_object_new_object();
-    put_text(o, "node", l->node);
-    put_text(o, "address", l->address);
-    put_text(o, "state", l->state);
-    put_text(o, "commit", l->commit);
-    put_text(o, "role", l->other_role);
-    put(o, "link_up", json_object_new_boolean(l->link_up));
-    put_int(o, "since", l->since_wall_ns / 1000000000);
+    json_put_text(o, "node", l->node);
+    json_put_text(o, "address", l->address);
+    json_put_text(o, "state", l->state);
+    json_put_text(o, "commit", l->commit);
+    json_put_text(o, "role", l->other_role);
+    json_put(o, "link_up", json_object_new_boolean(l->link_up));
+    json_put_int(o, "since", l->since_wall_ns / 1000000000);
     put_seconds(o, "lag_seconds", status_age(s->now_wall_ns, l->oldest_wall_ns));
-    put_int(o, "mailboxes_to_merge", l->to_merge);
-    put_text(o, "last_error", l->last_error);
-    put(o, "last_error_at",
-        l->last_error_wall_ns == 0
-            ? NULL
-            : json_object_new_int64((int64_t)(l->last_error_wall_ns / 1000000000)));
+    json_put_int(o, "mailboxes_to_merge", l->to_merge);
+    json_put_text(o, "last_error", l->last_error);
+    json_put(o, "last_error_at",
+             l->last_error_wall_ns == 0
+                 ? NULL
+                 : json_object_new_int64((int64_t)(l->last_error_wall_ns / 1000000000)));
     return o;
 }
 
@@ -202,71 +188,71 @@ static void put_links(struct json_object *o, const struct status *s) {
     struct json_object *links = json_object_new_array();
     for (size_t i = 0; i < s->n_links; i++)
         json_object_array_add(links, link_object(s, &s->links[i]));
-    put(o, "links", links);
+    json_put(o, "links", links);
 }
 
 static struct json_object *undo_object(const struct status *s) {
     struct json_object *o = json_object_new_object();
-    put_int(o, "keep_seconds", s->keep_s);
-    put_int(o, "messages", s->undo_messages);
-    put_int(o, "bytes", s->undo_bytes);
-    put_int(o, "counted_at", (uint64_t)s->undo_at);
+    json_put_int(o, "keep_seconds", s->keep_s);
+    json_put_int(o, "messages", s->undo_messages);
+    json_put_int(o, "bytes", s->undo_bytes);
+    json_put_int(o, "counted_at", (uint64_t)s->undo_at);
     return o;
 }
 
 static struct json_object *verified_object(const struct status *s) {
     struct json_object *o = json_object_new_object();
     if (s->verified_at != 0) {
-        put_int(o, "at", (uint64_t)s->verified_at);
+        json_put_int(o, "at", (uint64_t)s->verified_at);
         put_seconds(o, "seconds", s->verified_seconds);
-        put(o, "content", json_object_new_boolean(s->verified_content));
-        put_int(o, "mailboxes", s->verified_mailboxes);
-        put_int(o, "messages", s->verified_messages);
-        put_int(o, "bytes", s->verified_bytes);
-        put_int(o, "problems", s->verify_problems);
-        put_int(o, "repaired", s->verify_mended);
+        json_put(o, "content", json_object_new_boolean(s->verified_content));
+        json_put_int(o, "mailboxes", s->verified_mailboxes);
+        json_put_int(o, "messages", s->verified_messages);
+        json_put_int(o, "bytes", s->verified_bytes);
+        json_put_int(o, "problems", s->verify_problems);
+        json_put_int(o, "repaired", s->verify_mended);
     } else {
-        put(o, "at", NULL);
+        json_put(o, "at", NULL);
     }
-    put(o, "running", json_object_new_boolean(s->verify_running));
+    json_put(o, "running", json_object_new_boolean(s->verify_running));
     if (s->verify_running) {
-        put_int(o, "done", s->verify_done);
-        put_int(o, "all", s->verify_all);
+        json_put_int(o, "done", s->verify_done);
+        json_put_int(o, "all", s->verify_all);
     }
     return o;
 }
 
 static struct json_object *volume_object(const struct status *s) {
     struct json_object *o = json_object_new_object();
-    put_text(o, "name", s->name);
-    put_text(o, "state", s->state);
-    put_text(o, "peer", s->peer);
-    put_text(o, "peer_address", s->peer_address);
-    put_text(o, "listen", s->listen);
-    put_text(o, "mount", s->mount);
-    put_text(o, "commit", s->commit);
-    put_text(o, "access", s->access);
-    put_int(o, "since", s->since_wall_ns / 1000000000);
+    json_put_text(o, "name", s->name);
+    json_put_text(o, "state", s->state);
+    json_put_text(o, "peer", s->peer);
+    json_put_text(o, "peer_address", s->peer_address);
+    json_put_text(o, "listen", s->listen);
+    json_put_text(o, "mount", s->mount);
+    json_put_text(o, "commit", s->commit);
+    json_put_text(o, "access", s->access);
+    json_put_int(o, "since", s->since_wall_ns / 1000000000);
     put_pending(o, s);
-    put(o, "expunged", s->undo_at != 0 ? undo_object(s) : NULL);
-    put(o, "verified", s->verified_at != 0 || s->verify_running ? verified_object(s) : NULL);
-    put(o, "progress", s->progress ? progress_object(s) : NULL);
-    put_int(o, "tokens_held", s->tokens_here);
-    put_int(o, "tokens_total", s->tokens_here + s->tokens_there);
-    put_int(o, "waiting", s->waiting);
-    put(o, "mailfs_connected", json_object_new_boolean(s->mailfs_connected));
-    put(o, "link_up", json_object_new_boolean(s->link_up));
+    json_put(o, "expunged", s->undo_at != 0 ? undo_object(s) : NULL);
+    json_put(o, "verified", s->verified_at != 0 || s->verify_running ? verified_object(s) : NULL);
+    json_put(o, "progress", s->progress ? progress_object(s) : NULL);
+    json_put_int(o, "tokens_held", s->tokens_here);
+    json_put_int(o, "tokens_total", s->tokens_here + s->tokens_there);
+    json_put_int(o, "waiting", s->waiting);
+    json_put(o, "mailfs_connected", json_object_new_boolean(s->mailfs_connected));
+    json_put(o, "link_up", json_object_new_boolean(s->link_up));
     if (s->rtt_us > 0)
         put_seconds(o, "round_trip_ms", (double)s->rtt_us / 1000);
     else
-        put(o, "round_trip_ms", NULL);
-    put_text(o, "last_error", s->last_error);
-    put(o, "last_error_at",
-        s->last_error_wall_ns == 0
-            ? NULL
-            : json_object_new_int64((int64_t)(s->last_error_wall_ns / 1000000000)));
-    put_text(o, "role", s->role);
-    put_int(o, "term", s->term);
+        json_put(o, "round_trip_ms", NULL);
+    json_put_text(o, "last_error", s->last_error);
+    json_put(o, "last_error_at",
+             s->last_error_wall_ns == 0
+                 ? NULL
+                 : json_object_new_int64((int64_t)(s->last_error_wall_ns / 1000000000)));
+    json_put_text(o, "role", s->role);
+    json_put_int(o, "term", s->term);
     put_links(o, s);
     put_held(o, s);
     put_notes(o, s);
@@ -278,12 +264,11 @@ char *status_format(const struct status *s) {
     struct json_object *volumes = json_object_new_array();
     if (doc == NULL || volumes == NULL)
         return NULL;
-    put_text(doc, "node", s->node);
-    put_text(doc, "version", s->version);
+    json_put_text(doc, "node", s->node);
+    json_put_text(doc, "version", s->version);
     json_object_array_add(volumes, volume_object(s));
-    put(doc, "volumes", volumes);
-    const char *text = json_object_to_json_string_ext(doc, JSON_C_TO_STRING_PLAIN |
-                                                               JSON_C_TO_STRING_NOSLASHESCAPE);
+    json_put(doc, "volumes", volumes);
+    const char *text = json_line(doc);
     char *copy = text == NULL ? NULL : strdup(text);
     json_object_put(doc);
     return copy;

@@ -23,8 +23,6 @@
 #include "watch.h"
 #include "xfer.h"
 
-static const char *const words[] = {"no-peer", "alone", "catching-up", "in-sync"};
-
 static void address(const struct conf_addr *a, char *text, size_t size) {
     bool v6 = strchr(a->host, ':') != NULL;
     snprintf(text, size, v6 ? "[%s]:%u" : "%s:%u", a->host[0] != '\0' ? a->host : "*",
@@ -35,7 +33,7 @@ static void who(struct volume *v, struct status *s, char *peer_address, char *li
     s->node = v->conf->node;
     s->version = MAILFS_VERSION;
     s->name = v->cv->name;
-    s->state = words[replica_state(v->machine)];
+    s->state = volume_state_word(replica_state(v->machine));
     s->mount = v->cv->mount;
     s->commit = conf_commit_name(v->cv->commit);
     if (v->cv->peer != NULL) {
@@ -101,7 +99,7 @@ static void link_status(struct volume *link, struct status_link *s) {
     if (state == REPLICA_IN_SYNC && link->untold_since_wall_ns != 0)
         state = REPLICA_CATCHING_UP;
     *s = (struct status_link){.node = link->cv->peer->name,
-                              .state = words[state],
+                              .state = volume_state_word(state),
                               .commit = conf_commit_name(link->cv->peer->commit),
                               .link_up = contact_is_up(link),
                               .since_wall_ns = link->since_wall_ns,

@@ -444,7 +444,7 @@ static const char *refusal(struct verify *y) {
         return "this volume has no peer: there is nothing to compare it with";
     if (s != REPLICA_IN_SYNC) {
         snprintf(text, sizeof text, "the nodes are not in sync (%s): see mailfsctl status",
-                 s == REPLICA_ALONE ? "alone" : "catching-up");
+                 volume_state_word(s));
         return text;
     }
     if (!y->v->peer_verifies)

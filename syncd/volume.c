@@ -55,6 +55,11 @@
 /* The same sentence again is logged after this time only. */
 #define ERROR_AGAIN_NS (UINT64_C(60) * 1000000000)
 
+const char *volume_state_word(enum replica_state s) {
+    static const char *const words[] = {"no-peer", "alone", "catching-up", "in-sync"};
+    return words[s];
+}
+
 uint64_t volume_now(void) {
     return clock_ms();
 }

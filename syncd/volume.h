@@ -127,4 +127,7 @@ void volume_remember(struct volume *v, const char *text);
 /* Monotonic milliseconds: what the machine gets. */
 uint64_t volume_now(void);
 
+/* As status and the log say it. */
+const char *volume_state_word(enum replica_state s);
+
 #endif
