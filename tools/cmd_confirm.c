@@ -10,6 +10,7 @@
 
 #include "commands.h"
 #include "human.h"
+#include "mailbox_path.h"
 #include "query.h"
 #include "util/str.h"
 
@@ -65,23 +66,20 @@ static int confirm(const struct conf_volume *v, const char *request, bool undo) 
 }
 
 int command_confirm(const struct ctl_args *args) {
-    char err[CONF_ERR_MAX], request[PATH_MAX + 16];
+    char err[CONF_ERR_MAX], path[PATH_MAX], request[PATH_MAX + 16];
     const char *what = args->undo ? "confirm undo" : "confirm";
     const struct conf_volume *v = args->only ? args->only : conf_volume_find(args->conf, NULL, err);
-    const char *path = args->n_operands > 0 ? args->operands[0] : NULL;
     int r;
 
     if (!v) {
         fprintf(stderr, "%s (-V)\n", err);
         return CTL_USAGE;
     }
-    if (path && path[0] == '/' && conf_path_within(v->mount, path)) {
-        path += strlen(v->mount);
-        path += strspn(path, "/");
-    }
-    r = path && strchr(path, '\n') ? -1
-                                   : str_printf(request, sizeof(request), "%s%s%s", what,
-                                                path ? "\n" : "", path ? path : "");
+    r = args->n_operands > 0 ? mailbox_path(v, args->operands[0], path) : 0;
+    if (r == 0 && args->n_operands > 0)
+        r = str_printf(request, sizeof(request), "%s\n%s", what, *path ? path : ".");
+    else if (r == 0)
+        r = str_copy(request, sizeof(request), what);
     if (r != 0) {
         fprintf(stderr, "mailfsctl: confirm: MAILBOX is a path below the mount\n");
         return CTL_USAGE;

@@ -181,11 +181,22 @@ static int usage(const char *what) {
     return CTL_USAGE;
 }
 
+static int usage_of(const struct action *action) {
+    fprintf(stderr, "usage: mailfsctl snapshot %s\n", action->usage);
+    return CTL_USAGE;
+}
+
 static const struct action *find_action(const char *name) {
     for (size_t i = 0; i < sizeof(actions) / sizeof(actions[0]); i++)
         if (strcmp(actions[i].name, name) == 0)
             return &actions[i];
     return NULL;
+}
+
+static int no_store(const struct request *q, int err) {
+    fprintf(stderr, "mailfsctl: snapshot: %s: %s\n", q->volume->store,
+            err == -ENOENT ? "not set up yet: start mailfs-syncd, once" : log_strerror(err));
+    return CTL_FAILED;
 }
 
 static int carry_out(const struct action *action, struct request *q) {
@@ -194,7 +205,7 @@ static int carry_out(const struct action *action, struct request *q) {
     if (r == -EBUSY)
         return failed(q, r, "another mailfsctl snapshot is at work");
     if (r < 0)
-        return failed(q, r, r == -ENOENT ? "the store is none yet: start mailfs-syncd" : NULL);
+        return no_store(q, r);
     rc = action->run(q);
     snapshots_close(&q->there);
     return rc;
@@ -208,7 +219,7 @@ int command_snapshot(const struct ctl_args *args) {
     if (!action)
         return usage("create NAME, list, remove NAME, or mount NAME DIR");
     if (args->n_operands != 1 + action->operands)
-        return usage(action->usage);
+        return usage_of(action);
     q.name = action->operands > 0 ? args->operands[1] : NULL;
     q.dir = action->operands > 1 ? args->operands[2] : NULL;
     if (q.name && !snapshot_name_is_good(q.name))

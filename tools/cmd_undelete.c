@@ -15,6 +15,7 @@
 #include "adopt.h"
 #include "commands.h"
 #include "human.h"
+#include "mailbox_path.h"
 #include "undelete.h"
 #include "io/file.h"
 #include "maildir/name.h"
@@ -50,25 +51,6 @@ static bool is_meant(const struct choice *c, const struct undo_message *m) {
         if (maildir_name_same_base(m->name, c->args->operands[i]))
             return true;
     return false;
-}
-
-/* Of the mount or below it, or relative to it. 0 or -EINVAL. */
-static int set_path(struct choice *c, char buf[PATH_MAX]) {
-    const char *path = c->args->operands[0], *mount = c->volume->mount;
-    size_t n;
-
-    if (path[0] == '/') {
-        if (!conf_path_within(mount, path))
-            return -EINVAL;
-        path += strlen(mount);
-        path += strspn(path, "/");
-    }
-    if (str_copy(buf, PATH_MAX, path) != 0)
-        return -EINVAL;
-    for (n = strlen(buf); n > 0 && buf[n - 1] == '/'; n--)
-        buf[n - 1] = '\0';
-    c->path = buf;
-    return 0;
 }
 
 /* ---- listing ------------------------------------------------------------------------ */
@@ -252,8 +234,9 @@ int command_undelete(const struct ctl_args *args) {
         return usage("--since takes a time, as in 2h, 3d, \"2026-11-28 14:05\"");
     if (args->n_operands == 0 && !args->list)
         return usage("a MAILBOX, please: its path below the mount (--list shows which)");
-    if (args->n_operands > 0 && set_path(&c, path) != 0)
+    if (args->n_operands > 0 && mailbox_path(c.volume, args->operands[0], path) != 0)
         return usage("MAILBOX is a path below the mount");
+    c.path = args->n_operands > 0 ? path : NULL;
     if (!args->list && adopt_is_mounted(c.volume->mount) != 1) {
         fprintf(stderr, "mailfsctl: nothing is mounted at %s: start mailfs first\n",
                 c.volume->mount);

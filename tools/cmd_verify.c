@@ -6,12 +6,14 @@
  */
 #include <errno.h>
 #include <inttypes.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "commands.h"
 #include "human.h"
+#include "mailbox_path.h"
 #include "query.h"
 #include "util/buf.h"
 
@@ -21,16 +23,6 @@ static uint64_t number(const json_object *o, const char *key) {
     json_object *v = NULL;
 
     return json_object_object_get_ex(o, key, &v) ? (uint64_t)json_object_get_int64(v) : 0;
-}
-
-/* Below the mount: "" for the mount itself; NULL: not below it. */
-static const char *below_mount(const struct conf_volume *v, const char *path) {
-    if (path[0] != '/')
-        return path;
-    if (!conf_path_within(v->mount, path))
-        return NULL;
-    path += strlen(v->mount);
-    return path + strspn(path, "/");
 }
 
 /* 0; -EINVAL: a path that cannot be meant; -EMSGSIZE and -ENOMEM. */
@@ -43,8 +35,8 @@ static int request_of(const struct ctl_args *args, const struct conf_volume *v, 
     if (args->accept)
         buf_add_str(b, " accept");
     for (int i = 0; i < args->n_operands; i++) {
-        const char *path = below_mount(v, args->operands[i]);
-        if (path == NULL || strchr(args->operands[i], '\n') != NULL)
+        char path[PATH_MAX];
+        if (mailbox_path(v, args->operands[i], path) != 0)
             return -EINVAL;
         buf_add_char(b, '\n');
         buf_add_str(b, *path ? path : ".");

@@ -161,7 +161,7 @@ def test(t):
     on_standby(t, c, user, left + 2)
     t.equal(stored(c, gone), INBOX + WORK, "on the standby, of what was removed without syncd")
     # it was not meant
-    done = t.a.mailfs.ctl("confirm", "--undo", tree)
+    done = t.a.mailfs.ctl("confirm", "--undo", os.path.join(t.a.mount, tree) + "/")  # as a shell completes it
     t.check("messages are back" in done.stdout, "undo: %s", done)
     view = t.wait_equal(user)
     # with those that went by the way just before, if it was within the minute
@@ -171,6 +171,7 @@ def test(t):
     # the other was
     done = t.a.mailfs.ctl("confirm", "nobody/Maildir", check=False)
     t.check(done.returncode == 1 and "nothing of that is held" in done.stderr, "of nobody: %s", done)
+    t.equal(t.a.mailfs.ctl("confirm", "/elsewhere", check=False).returncode, 2, "of what is not in the mount")
     t.check("1 removal confirmed" in t.a.mailfs.ctl("confirm").stdout, "confirm")
     wait_held(t.a)
     t.equal(count(t.wait_equal(gone)), 0, "what is left of " + gone)
