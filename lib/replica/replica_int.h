@@ -211,6 +211,7 @@ struct replica {
     uint64_t epoch;
     bool connected;
     uint64_t connected_at, heard_at, sent_at;
+    uint64_t in_sync_at, in_sync_epoch; /* first in that epoch */
     bool contact_waited;
     uint64_t contact_until;
 

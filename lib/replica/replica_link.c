@@ -27,8 +27,12 @@ void replica_update_state(struct replica *r) {
     if (s == r->state)
         return;
     r->state = s;
-    if (s == REPLICA_IN_SYNC)
+    if (s == REPLICA_IN_SYNC) {
+        if (r->in_sync_epoch != r->epoch)
+            r->in_sync_at = r->now;
+        r->in_sync_epoch = r->epoch;
         replica_emit(r, RACT_CAUGHT_UP);
+    }
     replica_emit(r, RACT_STATE)->state = s;
 }
 

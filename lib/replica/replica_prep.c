@@ -105,13 +105,19 @@ static void orphan(struct replica *r, struct prep_in *p) {
         r->orphans_at = p->publish_at;
 }
 
-/* While mailboxes are merged their listings may still name it. */
-static bool may_publish(const struct replica *r) {
-    return !r->connected || r->state == REPLICA_IN_SYNC;
+/*
+ * While mailboxes are merged their listings may still name it. And whoever waited for L meanwhile
+ * gets it when that is done, and only then gives the message its name: he has a timeout, too.
+ */
+static uint64_t may_publish_at(const struct replica *r) {
+    if (!r->connected)
+        return 0;
+    return r->state == REPLICA_IN_SYNC ? r->in_sync_at + r->config.timeout_ms : UINT64_MAX;
 }
 
 uint64_t replica_prep_deadline(const struct replica *r) {
-    return may_publish(r) ? r->orphans_at : UINT64_MAX;
+    uint64_t from = may_publish_at(r);
+    return from > r->orphans_at ? from : r->orphans_at;
 }
 
 void replica_prep_tick(struct replica *r) {

@@ -325,6 +325,29 @@ static void test_published_in_sync(void **state) {
     assert_int_equal(pair_count(1, RACT_PUBLISH, 0), 1);
 }
 
+/* Who waited for L while all was merged names it when that is over. */
+static void test_named_after_merge(void **state) {
+    (void)state;
+    replica_prepare(pair.side[0].r, pair.now, 1, prep, pair_payload());
+    pair_run();
+    replica_content_durable(pair.side[1].r, pair.now, prep, 0);
+    pair_run();
+    pair_disconnect();
+    pair.side[0].marks[0] = 5;
+    pair.side[0].hold[RACT_STAGE] = true;
+    pair_connect();
+    pair_wait(4000);
+    assert_int_equal(pair_count(1, RACT_PUBLISH, 0), 0);
+    replica_staged(pair.side[0].r, pair.now, pair_dir(5), pair_last(0, RACT_STAGE)->round, 0);
+    pair_run();
+    pair_wait(1000);
+    assert_int_equal(replica_state(pair.side[1].r), REPLICA_IN_SYNC);
+    replica_act(pair.side[0].r, pair.now, pair_dir(2), pair_payload(), &prep, 1);
+    pair_run();
+    pair_wait(4000);
+    assert_int_equal(pair_count(1, RACT_PUBLISH, 0), 0);
+}
+
 static void prepare_two(const struct replica_prep *one, const struct replica_prep *two) {
     replica_prepare(pair.side[0].r, pair.now, 1, *one, pair_payload());
     replica_prepare(pair.side[0].r, pair.now, 2, *two, pair_payload());
@@ -430,6 +453,7 @@ int main(void) {
         T(test_published),
         T(test_not_published),
         T(test_published_in_sync),
+        T(test_named_after_merge),
         T(test_died_untold),
         T(test_died_later),
         T(test_claimed),
