@@ -53,6 +53,10 @@ static void init(void *userdata, struct fuse_conn_info *conn) {
     conn->want &= ~(unsigned)(FUSE_CAP_SPLICE_READ | FUSE_CAP_SPLICE_WRITE | FUSE_CAP_SPLICE_MOVE);
     conn->want &= ~(unsigned)(FUSE_CAP_WRITEBACK_CACHE | FUSE_CAP_IOCTL_DIR | FUSE_CAP_POSIX_LOCKS |
                               FUSE_CAP_FLOCK_LOCKS);
+#ifdef FUSE_CAP_OVER_IO_URING /* libfuse 3.18, which its environment can tell to use it */
+    /* What a ring was given does not come again when a worker dies (docs/SCALING.md). */
+    conn->want &= ~(unsigned)FUSE_CAP_OVER_IO_URING;
+#endif
     /* Else one mutex per directory serialises lookups and listings. */
     conn->want |= conn->capable & FUSE_CAP_PARALLEL_DIROPS;
     conn->max_write = LOOP_WRITE_MAX;
