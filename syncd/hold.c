@@ -35,8 +35,6 @@
 #define RENAME_NOREPLACE 1
 #endif
 
-#define DEPTH_MAX 64
-
 static int64_t seconds(void) {
     return (int64_t)(clock_wall_ns() / 1000000000);
 }
@@ -218,7 +216,7 @@ bool hold_is_below(struct state *st, const struct mailfs_id *dir, const struct m
     do {
         if (mailfs_id_equal(&id, top))
             return true;
-    } while (depth++ < DEPTH_MAX && hold_go_up(st, &id));
+    } while (depth++ < HOLD_DEPTH_MAX && hold_go_up(st, &id));
     return false;
 }
 
@@ -232,7 +230,7 @@ bool hold_covers(struct state *st, const struct mailfs_id *dir) {
     do {
         if (is_held(h, &id))
             return true;
-    } while (depth++ < DEPTH_MAX && hold_go_up(st, &id));
+    } while (depth++ < HOLD_DEPTH_MAX && hold_go_up(st, &id));
     return is_held(h, &mailfs_id_root);
 }
 
@@ -307,7 +305,7 @@ void hold_tree_of(struct state *st, const struct mailfs_id *dir, struct mailfs_i
     int depth = 0;
 
     *tree = *dir;
-    while (depth++ < DEPTH_MAX && hold_go_up(st, &id) && !mailfs_id_is_root(&id)) {
+    while (depth++ < HOLD_DEPTH_MAX && hold_go_up(st, &id) && !mailfs_id_is_root(&id)) {
         bool known;
         pthread_mutex_lock(&h->mutex);
         known = tree_find(h, &id) != NULL; /* its cur/ may be gone meanwhile */

@@ -89,9 +89,12 @@ int hold_tree_merged(struct state *st, const struct tree_result *result);
 
 /* ---- hold_end.c -------------------------------------------------------------------- */
 
-/* The mailboxes of a tree that lack something of the base, or of which something is kept in
- * .mailfs/undo: appended to a malloc'ed array. Reads all directories of the tree. */
-int hold_boxes(struct state *st, const struct mailfs_id *tree, struct mailfs_id **ids, size_t *n);
+/* The mailboxes of n trees that lack something of the base, or of which something is kept in
+ * .mailfs/undo, with the number of their tree; one that is in two trees comes for either. Reads all
+ * directories of the trees, once. */
+typedef int hold_box_fn(void *arg, size_t tree, const struct mailfs_id *box);
+int hold_boxes(struct state *st, const struct mailfs_id *trees, size_t n, hold_box_fn *fn,
+               void *arg);
 /* What went of one since then is put back under its old name. *n: how many. What the base has and
  * is not kept here is left to the peer, to be brought by the next merge. In its lane. */
 int hold_put_back(struct state *st, const struct mailfs_id *dir, int64_t since,

@@ -23,8 +23,6 @@
 #include "replica/tree_merge.h"
 #include "store.h"
 
-#define DEPTH_MAX 64
-
 void hold_dir_gone(struct state *st, const struct mailfs_id *dir) {
     struct holds *h = hold_top(st)->holds;
     struct mailfs_id *v;
@@ -105,7 +103,7 @@ static int make(struct state *st, const struct mailfs_id *dir, struct invals *in
 static int make_whole(struct state *st, const struct mailfs_id *dir, struct base_dir *rec,
                       struct invals *inval, int depth) {
     struct store_dir up;
-    int r = depth < DEPTH_MAX ? make(st, &rec->parent, inval, depth + 1) : -ELOOP;
+    int r = depth < HOLD_DEPTH_MAX ? make(st, &rec->parent, inval, depth + 1) : -ELOOP;
 
     if (r < 0)
         return r;
@@ -203,7 +201,7 @@ static int open_place(struct state *st, const struct mailfs_id *id, int depth) {
         store_dir_close(&d);
         return fd < 0 ? -errno : fd;
     }
-    if (depth >= DEPTH_MAX || base_dir_get(st, id, &rec) < 0)
+    if (depth >= HOLD_DEPTH_MAX || base_dir_get(st, id, &rec) < 0)
         return -ENOENT;
     up = open_place(st, &rec.parent, depth + 1);
     fd = up < 0 ? up : io_open_beneath(up, rec.name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW, 0);

@@ -28,11 +28,18 @@
 #define RENAME_NOREPLACE 1
 #endif
 
+/* A tree asked about. */
+struct asked {
+    UT_hash_handle hh;
+    struct mailfs_id id;
+    size_t number;
+};
+
 struct boxes {
     struct state *st;
-    const struct mailfs_id *tree;
-    struct mailfs_id **v;
-    size_t *n;
+    struct asked *trees;
+    hold_box_fn *fn;
+    void *arg;
 };
 
 static int is_missing(void *arg, const char *name, const struct base_msg *msg) {
@@ -60,24 +67,62 @@ static bool has_kept(struct state *st, const struct mailfs_id *dir) {
     return faccessat(st->undo, mailfs_id_format(dir, hex), F_OK, AT_SYMLINK_NOFOLLOW) == 0;
 }
 
-static int one_box(void *arg, const struct mailfs_id *id, const struct base_dir *rec) {
-    struct boxes *b = arg;
-    struct mailfs_id *v;
+static struct asked *asked_of(struct asked *trees, const struct mailfs_id *id) {
+    struct asked *t;
 
-    if (!hold_is_below(b->st, id, b->tree) || !(has_kept(b->st, id) || lacks(b->st, id)))
-        return 0;
-    v = realloc(*b->v, (*b->n + 1) * sizeof(*v));
-    if (!v)
-        mem_out("mailboxes");
-    *b->v = v;
-    v[(*b->n)++] = *id;
-    return 0;
+    HASH_FIND(hh, trees, id, sizeof(*id), t);
+    return t;
 }
 
-int hold_boxes(struct state *st, const struct mailfs_id *tree, struct mailfs_id **ids, size_t *n) {
-    struct boxes b = {st, tree, ids, n};
+/* For each of the trees that it is in. */
+static int tell(struct boxes *b, const struct mailfs_id *dir) {
+    struct mailfs_id id = *dir;
+    const struct asked *t;
+    int depth = 0, r = 0;
 
-    return base_each_dir(st, one_box, &b);
+    do {
+        t = asked_of(b->trees, &id);
+        if (t)
+            r = b->fn(b->arg, t->number, dir);
+    } while (r == 0 && depth++ < HOLD_DEPTH_MAX && hold_go_up(b->st, &id));
+    return r;
+}
+
+static bool is_in_one(struct boxes *b, const struct mailfs_id *dir) {
+    struct mailfs_id id = *dir;
+    int depth = 0;
+
+    do {
+        if (asked_of(b->trees, &id))
+            return true;
+    } while (depth++ < HOLD_DEPTH_MAX && hold_go_up(b->st, &id));
+    return false;
+}
+
+static int one_box(void *arg, const struct mailfs_id *id, const struct base_dir *rec) {
+    struct boxes *b = arg;
+
+    if (!is_in_one(b, id) || !(has_kept(b->st, id) || lacks(b->st, id)))
+        return 0;
+    return tell(b, id);
+}
+
+int hold_boxes(struct state *st, const struct mailfs_id *trees, size_t n, hold_box_fn *fn,
+               void *arg) {
+    struct asked *all = mem_new((n + 1) * sizeof(*all));
+    struct boxes b = {.st = st, .fn = fn, .arg = arg};
+    int r;
+
+    for (size_t i = 0; i < n; i++) {
+        all[i].id = trees[i];
+        all[i].number = i;
+        if (!asked_of(b.trees, &trees[i]))
+            HASH_ADD(hh, b.trees, id, sizeof(all[i].id), &all[i]);
+    }
+    r = base_each_dir(st, one_box, &b);
+    HASH_CLEAR(hh, b.trees);
+    free(all);
+    return r;
 }
 
 /* ---- back -------------------------------------------------------------------------- */

@@ -32,6 +32,8 @@ struct holds {
     size_t n_gone;
 };
 
+#define HOLD_DEPTH_MAX 64 /* of directories */
+
 /* The volume's state, which has the table. */
 struct state *hold_top(struct state *st);
 bool hold_go_up(struct state *st, struct mailfs_id *id);
