@@ -323,8 +323,13 @@ static void inval_placed(struct inode *in, const char *name, void *arg) {
     }
 }
 
+static void identify_again(struct dir *d, void *arg) {
+    dir_identify_again(d->self);
+}
+
 static void run_everything(void *arg) {
     keep_walker();
+    dir_each(identify_again, NULL);
     inode_seek_all();
     inode_each_child(NULL, inval_placed, NULL);
 }
@@ -345,9 +350,20 @@ static void parts_at_once(const Mfl__Invalidate *v) {
     inode_unref(cont, 1);
 }
 
+/* What is told or asked from here on, of it and of those in it, is meant under the new id. */
+static void identify_at_once(const Mfl__Invalidate *v) {
+    struct mailfs_id id;
+    struct inode *in =
+        v->former_id.len > 0 && wire_id(&v->former_id, &id) == 0 ? dir_by_id(&id) : NULL;
+    if (in != NULL)
+        dir_identify_again(in);
+    inode_unref(in, 1);
+}
+
 /* A lane per container: its invalidations keep their order. */
 void notify_invalidate(Mfl__ToMailfs *m) {
     uint64_t lane;
+    identify_at_once(m->invalidate);
     parts_at_once(m->invalidate);
     memcpy(&lane, m->invalidate->dir.data, sizeof lane);
     while (workq_submit(queue, lane, run_invalidate, NULL, m) != 0 && !atomic_load(&stopped))

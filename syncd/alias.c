@@ -13,13 +13,27 @@
 #include "hold.h"
 #include "state_int.h"
 
-/* An id that was given up for one that was given up, and so on. */
-#define CHAIN_MAX 16
-
 struct alias {
     struct mailfs_id old, now;
     UT_hash_handle hh;
 };
+
+/* A directory bears it. Under the mutex. */
+static void in_use(struct state *st, const struct mailfs_id *id) {
+    struct alias *a;
+
+    HASH_FIND(hh, st->aliases, id, sizeof(*id), a);
+    if (!a)
+        return;
+    HASH_DEL(st->aliases, a);
+    free(a);
+}
+
+void alias_end(struct state *st, const struct mailfs_id *id) {
+    state_lock(st);
+    in_use(st, id);
+    state_unlock(st);
+}
 
 int alias_note(struct state *st, const struct mailfs_id *old, const struct mailfs_id *now) {
     struct alias *a;
@@ -27,6 +41,7 @@ int alias_note(struct state *st, const struct mailfs_id *old, const struct mailf
 
     hold_alias(st, old, now);
     state_lock(st);
+    in_use(st, now);
     HASH_FIND(hh, st->aliases, old, sizeof(*old), a);
     if (!a && (a = calloc(1, sizeof(*a)))) {
         a->old = *old;
@@ -40,21 +55,31 @@ int alias_note(struct state *st, const struct mailfs_id *old, const struct mailf
     return r;
 }
 
-int alias_mark(struct state *st, const struct mailfs_id *old, struct mailfs_id *now) {
+bool alias_next(struct state *st, const struct mailfs_id *old, struct mailfs_id *next) {
     struct alias *a;
-    uint64_t gen;
-    int i, r;
 
-    *now = *old;
     state_lock(st);
-    for (i = 0; i < CHAIN_MAX; i++) {
-        HASH_FIND(hh, st->aliases, now, sizeof(*now), a);
-        if (!a)
-            break;
-        *now = a->now;
-    }
+    HASH_FIND(hh, st->aliases, old, sizeof(*old), a);
+    if (a)
+        *next = a->now;
     state_unlock(st);
-    if (i == 0)
+    return a != NULL;
+}
+
+bool alias_now(struct state *st, const struct mailfs_id *old, struct mailfs_id *now) {
+    struct mailfs_id at = *old;
+    int i;
+
+    for (i = 0; i < ALIAS_CHAIN_MAX && alias_next(st, &at, now); i++)
+        at = *now;
+    return i > 0;
+}
+
+int alias_mark(struct state *st, const struct mailfs_id *old, struct mailfs_id *now) {
+    uint64_t gen;
+    int r;
+
+    if (!alias_now(st, old, now))
         return 0;
     r = state_mark_gen(st, &gen);
     if (r == 0)

@@ -7,9 +7,20 @@
  * what that was is found by comparing the one that remains.
  */
 
+#include <stdbool.h>
+
 #include "state.h"
 
+/* An id that was given up for one that was given up, and so on. */
+#define ALIAS_CHAIN_MAX 16
+
 int alias_note(struct state *st, const struct mailfs_id *old, const struct mailfs_id *now);
+/* A directory gets this id, perhaps again. */
+void alias_end(struct state *st, const struct mailfs_id *id);
+/* Which id has the directory that had this one? False: nobody has lost it. */
+bool alias_now(struct state *st, const struct mailfs_id *old, struct mailfs_id *now);
+/* The same, one step of several. */
+bool alias_next(struct state *st, const struct mailfs_id *old, struct mailfs_id *next);
 /* Has a directory lost this id? Then the one that it has now is marked. 1, 0 or an error. */
 int alias_mark(struct state *st, const struct mailfs_id *old, struct mailfs_id *now);
 void alias_free(struct state *st);

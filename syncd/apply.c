@@ -13,6 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "alias.h"
 #include "apply_int.h"
 #include "journal.h"
 #include "recent.h"
@@ -54,7 +55,31 @@ static enum phase phase_of(const Mfp__Op *op) {
     }
 }
 
+/* Lists, tables and flags are compared: those here are of another one. A message is safe here from
+ * now on, as a delivery, and a removal is done. */
+static int former_msg(struct apply *a, const Mfp__OpMsg *op) {
+    Mfp__MsgState now = MFP__MSG_STATE__INIT;
+    Mfp__OpMsg add = *op;
+
+    if (!op->now || op->now->sub == MFP__SUB__SELF)
+        return apply_msg_remove(a, op);
+    if (!content_op_adds(op))
+        return 0;
+    now.sub = MFP__SUB__NEW;
+    add.now = &now;
+    return apply_msg_present(a, &add);
+}
+
+static bool is_of_contents(const Mfp__Op *op) {
+    return op->op_case == MFP__OP__OP_KEYWORDS || op->op_case == MFP__OP__OP_UIDLIST ||
+           op->op_case == MFP__OP__OP_LINES || op->op_case == MFP__OP__OP_FILE;
+}
+
 static int apply_op(struct apply *a, const Mfp__Op *op) {
+    if (a->former && is_of_contents(op))
+        return 0;
+    if (a->former && op->op_case == MFP__OP__OP_MSG)
+        return former_msg(a, op->msg);
     switch (op->op_case) {
     case MFP__OP__OP_KEYWORDS:
         return apply_keywords(a, op->keywords);
@@ -162,17 +187,44 @@ static int mark_suspect(struct apply *a) {
 static void not_here(struct apply *a) {
     apply_suspect(a, "the container is not here", NULL);
     a->out->tree = !a->replay;
-    if (a->replay)
-        mark_suspect(a);
+    mark_suspect(a);
+}
+
+/*
+ * Both nodes made it at the same moment, and this one's id stays. What the peer does in it before
+ * it knows that is done here: both nodes have one tree, and what was acknowledged is in it.
+ */
+static int open_former(struct apply *a) {
+    if (!alias_now(a->st, &a->told, &a->dir))
+        return -ENOENT;
+    a->former = true;
+    return store_dir_open(a->st, &a->dir, &a->d);
 }
 
 static int apply_open(struct apply *a, const Mfp__Txn *txn) {
-    int r = wire_id(&txn->dir, &a->dir);
+    int r = wire_id(&txn->dir, &a->told);
 
+    a->dir = a->told;
     if (r == 0)
         r = store_dir_open(a->st, &a->dir, &a->d);
+    if (r == -ENOENT && a->beside) /* another container is meant, or it is on its way here */
+        return alias_now(a->st, &a->told, &a->dir) ? -EBUSY : r;
+    if (r == -ENOENT)
+        r = open_former(a);
     if (r == -ENOENT)
         not_here(a);
+    return r;
+}
+
+/* In the peer's base it is under the former id, where nothing is to be. The merges settle that. */
+static int former_base(struct apply *a, const Mfp__Txn *txn, const bool *done,
+                       uint64_t journal_id) {
+    int r;
+
+    apply_suspect_also(a, &a->dir);
+    r = mark_suspect(a);
+    if (r == 0 && journal_id && !lacks_content(txn, done))
+        journal_applied(a->st, journal_id);
     return r;
 }
 
@@ -221,11 +273,14 @@ static int apply(struct state *st, const Mfp__Txn *txn, uint64_t journal_id, boo
     if (r == 0) {
         r = apply_all(&a, txn, done);
         if (r == 0 || is_permanent(r)) {
-            r2 = apply_base(&a, txn, done, journal_id);
+            r2 = a.former ? former_base(&a, txn, done, journal_id)
+                          : apply_base(&a, txn, done, journal_id);
             r = r2 < 0 ? r2 : r;
         }
     }
-    if (done && !(r == -EBUSY && beside)) {
+    if (done && a.former)
+        memset(done, 0, txn->n_ops * sizeof(*done));
+    if (done && !((r == -EBUSY || r == -ENOENT) && beside)) {
         r2 = note_undone(&a, txn, done);
         r = r == 0 ? r2 : r;
     }

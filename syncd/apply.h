@@ -12,7 +12,7 @@
 struct apply_result {
     struct invals inval;
     bool suspect; /* the store was in neither the state before nor after: merge the container */
-    struct mailfs_id also[2]; /* and these */
+    struct mailfs_id also[4]; /* and these */
     size_t n_also;
     bool tree; /* directories are elsewhere than the peer thinks: compare the trees (a new contact)
                 */
@@ -34,7 +34,8 @@ int apply_txn(struct state *st, const Mfp__Txn *txn, uint64_t journal_id, bool r
 /*
  * The same, while other jobs are at work, but on none of the containers it touches (touched.h).
  * -EBUSY: it concerns another one, too (a directory made on both nodes): partly done, base and
- * entry untouched. Again by apply_txn(), with nothing else at work.
+ * entry untouched. Again by apply_txn(), with nothing else at work. -ENOENT: the container is not
+ * here yet; nothing was said about that.
  */
 int apply_txn_beside(struct state *st, const Mfp__Txn *txn, uint64_t journal_id, bool replay,
                      struct apply_result *out);

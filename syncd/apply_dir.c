@@ -23,6 +23,7 @@
 #include "io/io.h"
 #include "maildir/class.h"
 #include "maildir/uidlist.h"
+#include "renumber.h"
 #include "retire.h"
 #include "util/log.h"
 #include "util/str.h"
@@ -34,7 +35,7 @@
 #define RENAME_NOREPLACE 1
 #endif
 
-static void suspect_also(struct apply *a, const struct mailfs_id *id) {
+void apply_suspect_also(struct apply *a, const struct mailfs_id *id) {
     struct apply_result *o = a->out;
 
     if (o->n_also < sizeof(o->also) / sizeof(*o->also))
@@ -124,6 +125,8 @@ int apply_make_container(struct state *st, int parent, const struct new_containe
     close(fd);
     if (r < 0)
         io_rmdir(st->trash, temp);
+    else
+        alias_end(st, c->id);
     return r;
 }
 
@@ -212,15 +215,27 @@ static int mark_again(struct apply *a, const struct mailfs_id *id) {
     return r == 0 ? state_mark(a->st, id, gen) : r;
 }
 
+/* The peer gives up its id for this one, of which perhaps nobody has told yet. */
+static int keep_id(struct apply *a, const char *name, const struct mailfs_id *mine,
+                   const struct mailfs_id *theirs) {
+    struct base_dir rec;
+    int r = base_dir_get(a->st, mine, &rec);
+
+    if (r == -ENOENT)
+        r = remember(a, mine, name, NULL, false);
+    return r == 0 ? alias_note(a->st, theirs, mine) : r;
+}
+
 /* Both made a directory of this name: the lower id is that of both, and its contents are compared.
  */
 static int join(struct apply *a, const char *name, const struct mailfs_id *theirs) {
     int fd = io_open_beneath(a->d.fd[0], name, DIR_FLAGS, 0), r;
-    struct mailfs_id mine;
+    struct mailfs_id mine, former;
 
     if (fd < 0)
         return fd;
     r = io_dirid_ensure(fd, &mine);
+    former = mine;
     if (r == 0 && !mailfs_id_equal(&mine, theirs) && a->beside) {
         close(fd);
         return -EBUSY;
@@ -228,22 +243,23 @@ static int join(struct apply *a, const char *name, const struct mailfs_id *their
     if (r == 0 && !mailfs_id_equal(&mine, theirs)) {
         log_info("%s: made on both nodes", name);
         if (mailfs_id_cmp(theirs, &mine) < 0) {
-            r = io_dirid_replace(fd, theirs);
+            r = renumber_dir(a->st, fd, &mine, theirs);
             if (r == 0)
-                r = alias_note(a->st, &mine, theirs);
-            if (r == 0)
-                r = base_dir_del(a->st, &mine);
+                r = renumber_children(a->st, &mine, theirs);
             if (r == 0)
                 r = remember(a, theirs, name, NULL, true);
             mine = *theirs;
+        } else {
+            r = keep_id(a, name, &mine, theirs);
         }
-        suspect_also(a, &mine);
-        inval_moved(&a->out->inval, &a->dir, &mine, name, name);
+        apply_suspect_also(a, &mine);
+        inval_renumbered(&a->out->inval, &a->dir, &former, &mine, name);
         if (r == 0)
             r = mark_again(a, &mine);
     }
     close(fd);
-    /* Theirs is then not a container here: the peer gives it up as well, when it hears of mine. */
+    /* Theirs is then not a container here: the peer gives it up as well, when it hears of mine.
+     * Until then what it tells of theirs is of mine. */
     if (r == 0 && !mailfs_id_equal(&mine, theirs))
         return APPLY_NOT_DONE;
     return r;
@@ -290,7 +306,7 @@ static void compare_unmerged(struct apply *a, const struct mailfs_id *id) {
     struct base_dir rec;
 
     if (base_dir_get(a->st, id, &rec) == 0 && rec.agreed && !rec.merged)
-        suspect_also(a, id);
+        apply_suspect_also(a, id);
 }
 
 int apply_dir_make(struct apply *a, const Mfp__OpDirMake *op) {
@@ -324,6 +340,10 @@ int apply_dir_make(struct apply *a, const Mfp__OpDirMake *op) {
         return join(a, op->name, &id);
     if (r == 0)
         r = remember(a, &id, op->name, op->meta, false);
+    if (r == 0 && a->former) { /* a merge agrees on it */
+        apply_suspect_also(a, &id);
+        r = mark_again(a, &id);
+    }
     if (r == 0)
         inval_moved(&a->out->inval, &a->dir, &id, NULL, op->name);
     return r;
@@ -382,7 +402,7 @@ int apply_dir_move(struct apply *a, const Mfp__OpDirMove *op) {
     store_dir_close(&to);
     store_dir_close(&d);
     if (r == -EEXIST || r == -ENOENT || r == -ENOTEMPTY || r == -EINVAL) {
-        suspect_also(a, &id);
+        apply_suspect_also(a, &id);
         return suspect_tree(a, "a directory cannot be moved as the peer did", op->name);
     }
     return r;
@@ -444,7 +464,7 @@ static int keep_dir(struct apply *a, const struct mailfs_id *id, const char *wha
         r = state_mark(a->st, id, gen);
     if (r == 0)
         r = state_mark(a->st, &a->dir, gen);
-    suspect_also(a, id);
+    apply_suspect_also(a, id);
     a->out->suspect = a->out->tree = true;
     return r;
 }

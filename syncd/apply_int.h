@@ -14,8 +14,10 @@ struct apply {
     struct mailfs_id dir;
     struct store_dir d;
     bool replay;
-    bool locked; /* the transaction was made under L: it may bind UIDs */
-    bool beside; /* other jobs are at work */
+    bool locked;           /* the transaction was made under L: it may bind UIDs */
+    bool beside;           /* other jobs are at work */
+    struct mailfs_id told; /* as the peer calls it: */
+    bool former;           /* by an id that it is about to give up, dir is the one that it has */
     struct index ix;
     bool has_ix;
     int64_t size_bytes, size_count; /* for maildirsize */
@@ -27,6 +29,7 @@ struct apply {
 #define APPLY_NOT_DONE 1
 
 void apply_suspect(struct apply *a, const char *why, const char *name);
+void apply_suspect_also(struct apply *a, const struct mailfs_id *id); /* another container */
 
 /* apply_msg.c */
 int apply_msg_present(struct apply *a, const Mfp__OpMsg *op);

@@ -193,9 +193,9 @@ static int add_new(struct apply *a, const Mfp__OpMsg *op, const struct place *no
     struct place none = {.sub = MFP__SUB__SELF};
     int r, fd;
 
-    if (content_published(a->st, &a->dir, op, published))
+    if (content_published(a->st, &a->told, op, published))
         return take_published(a, op->source->prepared, published, now);
-    r = content_item(a->st, &a->dir, op, file);
+    r = content_item(a->st, &a->told, op, file);
     if (r == -ESTALE || r == -ENOENT) { /* or removed at the origin since: that comes too */
         apply_suspect(a, "a message's content is not here", op->bname);
         return APPLY_NOT_DONE;

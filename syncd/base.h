@@ -95,7 +95,8 @@ void base_sum_add(uint8_t a[STATE_DIGEST], const uint8_t b[STATE_DIGEST], bool m
 enum base_version_of { BASE_OF_MAILBOX = 'V', BASE_OF_TREE = 'W' /* dir: the root */ };
 int base_version_get(struct state *st, enum base_version_of of, const struct mailfs_id *dir,
                      uint64_t *version);
-/* As it is listed: never 0, and with BASE_AGE_LACKS where it applies. */
+/* As it is listed: with BASE_AGE_LACKS where it applies; 0 only for a tree that could not follow.
+ */
 int base_version_list(struct state *st, enum base_version_of of, const struct mailfs_id *dir,
                       uint64_t *version);
 /* At the start, when what came after the last checkpoint is lost: what is marked then may lack

@@ -13,6 +13,11 @@
  * into it from the journal: that was common, and a merge removes nothing but what both say was.
  * Otherwise all that was expunged in it would be back.
  *
+ * Of the tree it matters which of the two it is. After a power cut the base is an earlier one, and
+ * what the peer's does not know any more was removed since. One that could not follow is neither
+ * earlier nor later: beside it what only one base knows was not removed by anybody. (Directories
+ * that both nodes were just making went that way.)
+ *
  * No diagnostics of its own.
  */
 #include "base.h"
@@ -39,7 +44,7 @@ static void make_key(uint8_t key[MAILFS_ID_BYTES + 1], const struct mailfs_id *d
 }
 
 /* As it is noted. */
-enum lack { WHOLE = 0, LACKS = '1', CUT = '2' };
+enum lack { WHOLE = 0, LACKS = '1', CUT = '2', UNDONE = '3' };
 
 /* An enum lack, or an error. */
 static int noted(struct state *st, const struct mailfs_id *dir, char what) {
@@ -51,7 +56,7 @@ static int noted(struct state *st, const struct mailfs_id *dir, char what) {
     make_key(key, dir, what);
     r = kv_get(st, KV_AGREED, T_CONT, key, sizeof(key), &val, &n);
     if (r == 0)
-        r = n == 1 && *(const char *)val == CUT ? CUT : LACKS;
+        r = n == 1 && (*(char *)val == CUT || *(char *)val == UNDONE) ? *(char *)val : LACKS;
     free(val);
     return r == -ENOENT ? WHOLE : r;
 }
@@ -83,6 +88,19 @@ static int lacks_at_start(struct state *st, const struct mailfs_id *dir, char wh
     return noted(st, dir, what);
 }
 
+static int tree_load(struct state *st) {
+    int r = noted(st, &mailfs_id_root, OF_TREE);
+
+    if (r >= 0) {
+        st->tree_undone = r == UNDONE;
+        r = st->tree_undone ? UNDONE : lacks_at_start(st, &mailfs_id_root, OF_TREE);
+    }
+    st->tree_lacks = r > 0;
+    if (r <= 0)
+        return r;
+    return note(st, &mailfs_id_root, OF_TREE, st->tree_undone ? UNDONE : LACKS);
+}
+
 int base_lacking_load(struct state *st) {
     struct state_mark *marks;
     size_t n, i;
@@ -96,10 +114,7 @@ int base_lacking_load(struct state *st) {
             r = add(st, &marks[i].dir, (enum lack)r);
     }
     if (r >= 0 && n)
-        r = lacks_at_start(st, &mailfs_id_root, OF_TREE);
-    st->tree_lacks = n && r > 0;
-    if (r >= 0 && st->tree_lacks)
-        r = note(st, &mailfs_id_root, OF_TREE, LACKS);
+        r = tree_load(st);
     free(marks);
     return r < 0 ? r : 0;
 }
@@ -117,12 +132,12 @@ int base_lacking_note(struct state *st, const struct mailfs_id *dir, bool tree) 
     if (!was)
         HASH_ADD(hh, st->lacking, dir, sizeof(l->dir), l);
     if (tree)
-        st->tree_lacks = true;
+        st->tree_lacks = st->tree_undone = true;
     state_unlock(st);
     if (was)
         free(l);
     r = was ? 0 : note(st, dir, OF_MAILBOX, LACKS);
-    return r == 0 && tree ? note(st, &mailfs_id_root, OF_TREE, LACKS) : r;
+    return r == 0 && tree ? note(st, &mailfs_id_root, OF_TREE, UNDONE) : r;
 }
 
 bool base_was_cut(struct state *st, const struct mailfs_id *dir) {
@@ -153,7 +168,7 @@ int base_lacking_merged(struct state *st, const struct mailfs_id *dir) {
 int base_lacking_tree_merged(struct state *st) {
     bool did = st->tree_lacks;
 
-    st->tree_lacks = false;
+    st->tree_lacks = st->tree_undone = false;
     return did ? note(st, &mailfs_id_root, OF_TREE, WHOLE) : 0;
 }
 
@@ -168,14 +183,17 @@ void base_lacking_free(struct state *st) {
 
 int base_version_list(struct state *st, enum base_version_of of, const struct mailfs_id *dir,
                       uint64_t *version) {
-    bool lacks;
+    bool lacks, undone;
     int r = base_version_get(st, of, dir, version);
 
     state_lock(st);
     lacks = of == BASE_OF_TREE ? st->tree_lacks : find(st, dir) != NULL;
+    undone = of == BASE_OF_TREE && st->tree_undone;
     state_unlock(st);
     ++*version;
     if (lacks)
         *version |= BASE_AGE_LACKS;
+    if (undone)
+        *version = 0;
     return r;
 }

@@ -7,6 +7,7 @@
  *
  * Diagnostics: none here, errors are returned.
  */
+#include "alias.h"
 #include "base.h"
 
 #include <errno.h>
@@ -146,7 +147,8 @@ static int do_dir_make(const struct ctx *c, const Mfp__OpDirMake *op) {
         return r;
     if (r == -ENOENT)
         memset(&rec, 0, sizeof(rec));
-    rec.parent = *c->dir;
+    if (!alias_now(c->st, c->dir, &rec.parent)) /* it may have given up that id since */
+        rec.parent = *c->dir;
     if (str_copy(rec.name, sizeof(rec.name), op->name) < 0)
         return -EINVAL;
     if (op->meta) {

@@ -11,6 +11,7 @@
 
 #include <event2/event.h>
 
+#include "alias.h"
 #include "await.h"
 #include "base.h"
 #include "contact.h"
@@ -326,6 +327,14 @@ static void act_unprepare(struct volume *v, const struct replica_action *a) {
         prep_submit(v, a->prep, false);
 }
 
+/* The lock may have been shown under an id that its container has lost since. */
+static void act_token_here(struct volume *v, const struct mailfs_id *dir) {
+    struct mailfs_id now;
+    front_token_here(v->front, dir);
+    if (alias_now(v->state, dir, &now))
+        front_token_here(v->front, &now);
+}
+
 static void carry_out(struct volume *v, const struct replica_action *a) {
     await_action(v, a);
     switch (a->kind) {
@@ -339,7 +348,8 @@ static void carry_out(struct volume *v, const struct replica_action *a) {
         act_state(v, a);
         break;
     case RACT_GRANT:
-        if (oneway_granted(v, a->req, a->raise == REPLICA_RAISE_NONE ? 0 : -EAGAIN))
+        if (oneway_granted(v, a->req, a->raise == REPLICA_RAISE_NONE ? 0 : -EAGAIN) ||
+            txns_granted_formerly(v->txns, a->req, &a->dir))
             break;
         txns_lock_granted(v->txns, &a->dir);
         front_grant(v->front, a->req, 0, (uint32_t)a->raise);
@@ -350,7 +360,7 @@ static void carry_out(struct volume *v, const struct replica_action *a) {
         front_grant(v->front, a->req, -EEXIST, 0);
         break;
     case RACT_TOKEN_HERE:
-        front_token_here(v->front, &a->dir);
+        act_token_here(v, &a->dir);
         break;
     case RACT_TOKEN_HINT:
         front_token_hint(v->front, &a->dir, a->held);

@@ -14,6 +14,7 @@
 
 #include "apply.h"
 #include "brake.h"
+#include "contact.h"
 #include "driver.h"
 #include "front.h"
 #include "load.h"
@@ -26,6 +27,9 @@
 
 #define APPLY_AGAIN_MS 1000
 #define APPLY_TRIES    60
+#define SEEK_MS        20
+#define SOUGHT_MAX     25
+#define SOUGHT_MERGING 150
 
 static bool changes_tree(const Mfp__Txn *txn) {
     struct touched t;
@@ -45,10 +49,11 @@ struct apply {
     struct replica_payload *payload;
     struct apply_result result;
     int err;
-    unsigned tries;
+    unsigned tries, sought;
 };
 
 static void apply_start(struct apply *a);
+static void apply_done(void *arg);
 static void apply_submit(struct volume *v, struct apply init);
 
 /* The containers that it changes, for the one-way links. */
@@ -141,18 +146,38 @@ static bool apply_later(struct apply *a) {
     return event_base_once(a->v->engine->evb, -1, EV_TIMEOUT, apply_again, a, &tv) == 0;
 }
 
+/*
+ * What makes its container is in a transaction of another one, and held back at the peer while that
+ * is merged; or it waits for its turn here.
+ */
+static bool apply_when_here(struct apply *a) {
+    struct timeval tv = {.tv_usec = SEEK_MS * 1000};
+    struct replica_counts n;
+    replica_count(a->v->machine, &n);
+    if (a->err != -ENOENT || !a->beside || a->replay || !contact_is_up(a->v) || a->v->stopping ||
+        a->sought++ >= (n.to_merge > 0 ? SOUGHT_MERGING : SOUGHT_MAX))
+        return false;
+    return event_base_once(a->v->engine->evb, -1, EV_TIMEOUT, apply_again, a, &tv) == 0;
+}
+
+/* With nothing else at work. */
+static bool apply_alone(struct apply *a) {
+    if ((a->err != -EBUSY && a->err != -ENOENT) || !a->beside)
+        return false;
+    apply_result_free(&a->result);
+    a->beside = false;
+    jobs_barrier(a->v->jobs, apply_run, apply_done, a);
+    return true;
+}
+
 static void apply_done(void *arg) {
     struct apply *a = arg;
     struct volume *v = a->v;
     v->changes++;
     brake_noticed(v->brake);
     front_invalidate(v->front, &a->result.inval);
-    if (a->err == -EBUSY && a->beside) {
-        apply_result_free(&a->result);
-        a->beside = false;
-        jobs_barrier(v->jobs, apply_run, apply_done, a);
+    if (apply_when_here(a) || apply_alone(a))
         return;
-    }
     oneway_changed(v, &a->dir, changes_tree(load_of(a->payload)->txn));
     if (a->early) {
         apply_early_done(a);

@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include <event2/event.h>
 #include <uthash.h>
 
 #include "brake.h"
@@ -31,6 +32,8 @@
 #include "wire/check.h"
 #include "xfer.h"
 
+#define FORMER_LOCK_MS 20
+
 /* Our latest listing of a mailbox that is being merged. */
 struct own {
     struct mailfs_id dir;
@@ -38,9 +41,16 @@ struct own {
     UT_hash_handle hh;
 };
 
+/* A mailbox that was on one node only when it was last to be merged. */
+struct lone {
+    struct mailfs_id dir;
+    UT_hash_handle hh;
+};
+
 struct merges {
     struct volume *v;
     struct own *own;
+    struct lone *lone;
     struct replica_payload *tree;
     bool tree_full;
 };
@@ -294,6 +304,16 @@ static void scan_done(void *arg) {
     step_free(s);
 }
 
+/* L of the same directory, granted under an id that it had before: the machine knows of none. */
+static void scan_when_free(evutil_socket_t fd, short what, void *arg) {
+    struct step *s = arg;
+    struct timeval tv = {.tv_usec = FORMER_LOCK_MS * 1000};
+    if (s->frozen && txns_former_locked(s->v->txns, &s->dir) && !s->v->stopping &&
+        event_base_once(s->v->engine->evb, -1, EV_TIMEOUT, scan_when_free, s, &tv) == 0)
+        return;
+    jobs_run(s->v->jobs, &s->dir, scan_run, scan_done, s);
+}
+
 static void stage_answer(void *arg, int err) {
     struct step *s = arg;
     replica_staged(s->v->machine, volume_now(), s->dir, s->round, err);
@@ -348,8 +368,34 @@ static bool one_is_gone(const struct step *s) {
            load_of(s->mine)->listing->gone != load_of(s->theirs)->listing->gone;
 }
 
+static bool lone_forget(struct merges *m, const struct mailfs_id *dir) {
+    struct lone *l;
+    HASH_FIND(hh, m->lone, dir, sizeof *dir, l);
+    if (l == NULL)
+        return false;
+    HASH_DEL(m->lone, l);
+    free(l);
+    return true;
+}
+
+/* What makes it on the other node may be on its way, held back while its parent is merged. So not
+ * the first time: the next round is a second later. */
+static bool is_lone_still(struct step *s) {
+    struct merges *m = s->v->merges;
+    bool before = lone_forget(m, &s->dir);
+    if (s->err != -EAGAIN || !one_is_gone(s))
+        return false;
+    if (before || s->v->main != NULL)
+        return true;
+    struct lone *l = mem_new(sizeof *l);
+    l->dir = s->dir;
+    HASH_ADD(hh, m->lone, dir, sizeof l->dir, l);
+    return false;
+}
+
 static void merge_done(void *arg) {
     struct step *s = arg;
+    bool lone = is_lone_still(s);
     bool changed = s->inval.n > 0;
     char hex[MAILFS_ID_HEX];
     log_debug("merge of %s, round %u%s: %s, digest %02x%02x", mailfs_id_format(&s->dir, hex),
@@ -369,7 +415,7 @@ static void merge_done(void *arg) {
     own_forget(s->v->merges, &s->dir);
     replica_merged(s->v->machine, volume_now(), s->dir, s->round, s->digest, s->err);
     driver_pump(s->v);
-    if (s->err == -EAGAIN && one_is_gone(s))
+    if (lone)
         driver_compare_trees(s->v, "a directory is on one node only");
     step_free(s);
 }
@@ -455,7 +501,7 @@ static void on_mailbox(struct merges *m, const struct replica_action *a) {
     struct step *s = step_new(m, a);
     if (a->kind == RACT_SCAN) {
         s->n_lenders = oneway_lenders(m->v, s->lenders);
-        jobs_run(m->v->jobs, &a->dir, scan_run, scan_done, s);
+        scan_when_free(-1, 0, s);
         return;
     }
     s->mine = own_ref(m, &a->dir);
@@ -516,6 +562,9 @@ void merges_free(struct merges *m) {
     struct own *o, *tmp;
     HASH_ITER(hh, m->own, o, tmp)
         own_forget(m, &o->dir);
+    struct lone *l, *next;
+    HASH_ITER(hh, m->lone, l, next)
+        lone_forget(m, &l->dir);
     replica_payload_unref(m->tree);
     free(m);
 }

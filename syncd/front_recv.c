@@ -88,15 +88,23 @@ static void look_for_unseen(struct volume *v, uint64_t incarnation) {
 
 /* ---- packets ----------------------------------------------------------------------- */
 
+static int lock_dir(const struct front *f, const ProtobufCBinaryData *bytes,
+                    struct mailfs_id *dir) {
+    if (wire_id(bytes, dir) != 0)
+        return -EPROTO;
+    *dir = txns_lock_id(f->v->txns, dir);
+    return 0;
+}
+
 /* Of a U that the one before may have told we know best whether it did: it goes on as it is. */
 static int recv_locks(struct front *f, const Mfl__Hello *h) {
     struct mailfs_id *dirs = mem_new((h->n_locked + h->n_going + 1) * sizeof *dirs);
     size_t n = 0;
     int r = 0;
     for (size_t i = 0; i < h->n_locked && r == 0; i++)
-        r = wire_id(&h->locked[i], &dirs[n++]) != 0 ? -EPROTO : 0;
+        r = lock_dir(f, &h->locked[i], &dirs[n++]);
     for (size_t i = 0; i < h->n_going && r == 0; i++) {
-        r = wire_id(&h->going[i], &dirs[n]) != 0 ? -EPROTO : 0;
+        r = lock_dir(f, &h->going[i], &dirs[n]);
         n += r == 0 && txns_locked(f->v->txns, &dirs[n]);
     }
     if (r == 0)
@@ -138,7 +146,7 @@ static int recv_hello(struct front *f, const Mfl__Hello *h) {
 static int recv_unlock(struct front *f, const Mfl__Unlock *u) {
     struct txns *txns = f->v->txns;
     struct mailfs_id dir;
-    if (wire_id(&u->dir, &dir) != 0)
+    if (lock_dir(f, &u->dir, &dir) != 0)
         return -EPROTO;
     if (!u->again || txns_locked(txns, &dir))
         txns_unlock(txns, u->owner_died ? 0 : front_req(f, u->req), &dir);
@@ -155,7 +163,7 @@ static int recv_lock(struct front *f, const Mfl__ToSyncd *m) {
             return -EPROTO;
         txns_lock_open(v->txns, front_req(f, m->lock_open->req), &dir);
     } else if (m->m_case == MFL__TO_SYNCD__M_LOCK_OPENED) {
-        if (wire_id(&m->lock_opened->dir, &dir) != 0)
+        if (lock_dir(f, &m->lock_opened->dir, &dir) != 0)
             return -EPROTO;
         txns_lock_opened(v->txns, &dir, m->lock_opened->ok);
     } else {

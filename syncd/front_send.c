@@ -270,6 +270,8 @@ static void invalidate_part(struct front *f, const struct inval *iv, size_t *fro
     inv.poke_cur = last && iv->poke_cur;
     if (iv->moved)
         inv.moved_id = wire_bytes_of(&iv->moved_id);
+    if (iv->renumbered)
+        inv.former_id = wire_bytes_of(&iv->former_id);
     m.m_case = MFL__TO_MAILFS__M_INVALIDATE;
     m.invalidate = &inv;
     front_send(f, &m);
@@ -282,6 +284,7 @@ void front_invalidate(struct front *f, const struct invals *iv) {
         size_t from = 0;
         if (!front_is_connected(f)) {
             stale_add(f, &iv->v[i].dir);
+            f->lost_stale += iv->v[i].renumbered; /* it is to read all ids anew */
             continue;
         }
         do

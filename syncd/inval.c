@@ -86,20 +86,37 @@ void inval_poke(struct invals *iv, const struct mailfs_id *dir, int sub) {
         v->poke_cur = true;
 }
 
-void inval_moved(struct invals *iv, const struct mailfs_id *dir, const struct mailfs_id *moved,
-                 const char *old_name, const char *name) {
+static struct inval *moved(struct invals *iv, const struct mailfs_id *dir,
+                           const struct mailfs_id *id, const char *old_name, const char *name) {
     struct inval *v = iv ? append(iv, dir) : NULL;
 
     if (!v)
-        return;
+        return NULL;
     v->moved = true;
-    v->moved_id = *moved;
+    v->moved_id = *id;
     v->names = calloc(1, sizeof(*v->names));
     if (!v->names) {
         v->all = true;
-        return;
+        return v;
     }
     v->names->old_name = old_name ? strdup(old_name) : NULL;
     v->names->name = name ? strdup(name) : NULL;
     v->n_names = 1;
+    return v;
+}
+
+void inval_moved(struct invals *iv, const struct mailfs_id *dir, const struct mailfs_id *id,
+                 const char *old_name, const char *name) {
+    moved(iv, dir, id, old_name, name);
+}
+
+void inval_renumbered(struct invals *iv, const struct mailfs_id *dir,
+                      const struct mailfs_id *former, const struct mailfs_id *id,
+                      const char *name) {
+    struct inval *v = moved(iv, dir, id, name, name);
+
+    if (!v)
+        return;
+    v->renumbered = true;
+    v->former_id = *former;
 }

@@ -60,21 +60,54 @@ static int subs_of(char *const *lines, size_t n, struct maildir_subs **out) {
     return r < 0 ? r : 0;
 }
 
-static int put_subs(struct merge_run *m, struct maildir_subs *s) {
-    char *text, *have = NULL;
-    size_t n, nhave = 0;
-    int r = maildir_subs_format(s, &text, &n);
+static bool same_lines(const struct maildir_subs *a, const struct maildir_subs *b) {
+    size_t i, n = a ? maildir_subs_count(a) : 0;
+    bool same = n == (b ? maildir_subs_count(b) : 0);
 
-    if (r < 0)
-        return r;
-    r = io_file_read_at(m->a.d.fd[0], "subscriptions", MAILDIR_SUBS_TEXT_MAX, &have, &nhave, NULL);
-    if (!m->only_base && (r < 0 || nhave != n || memcmp(have, text, n) != 0))
+    for (i = 0; same && i < n; i++)
+        same = maildir_subs_has(b, maildir_subs_at(a, i));
+    return same;
+}
+
+/* A client may have changed the file since it was listed: that is no part of the result, and stays.
+ */
+static int write_subs(struct merge_run *m, const struct maildir_subs *listed,
+                      const struct maildir_subs *s) {
+    struct maildir_subs *now = NULL, *out = NULL;
+    char *text = NULL, *have = NULL;
+    size_t n, nhave = 0;
+    bool there;
+    int r =
+        io_file_read_at(m->a.d.fd[0], "subscriptions", MAILDIR_SUBS_TEXT_MAX, &have, &nhave, NULL);
+
+    there = r == 0;
+    r = there ? maildir_subs_parse(have, nhave, &now) : r == -ENOENT ? 0 : r;
+    if (r == 0 && !same_lines(listed, now))
+        r = maildir_subs_merge(listed, now, s, '.', &out);
+    if (r == 0) /* else on both nodes in the same order */
+        r = maildir_subs_format(out ? out : s, &text, &n);
+    if (r == 0 && !(there && nhave == n && memcmp(have, text, n) == 0))
         r = apply_write_control(&m->a, "subscriptions", text, n);
-    else
-        r = 0;
+    maildir_subs_free(now);
+    maildir_subs_free(out);
+    free(have);
+    free(text);
+    return r;
+}
+
+static int put_subs(struct merge_run *m, const struct maildir_subs *listed,
+                    struct maildir_subs *s) {
+    bool locked = !m->only_base && apply_subs_lock(&m->a);
+    char *text = NULL;
+    size_t n;
+    int r = m->only_base ? 0 : write_subs(m, listed, s);
+
+    if (locked)
+        apply_subs_unlock(&m->a);
+    if (r == 0)
+        r = maildir_subs_format(s, &text, &n);
     if (r == 0)
         r = base_text_put(m->a.st, BASE_PROPOSED, &m->a.dir, BASE_SUBS, text, n);
-    free(have);
     free(text);
     return r;
 }
@@ -94,7 +127,7 @@ int merge_apply_subs(struct merge_run *m) {
     if (r == 0)
         r = maildir_subs_merge(base, a, b, '.', &out);
     if (r == 0)
-        r = put_subs(m, out);
+        r = put_subs(m, a, out);
     maildir_subs_free(a);
     maildir_subs_free(b);
     maildir_subs_free(base);

@@ -22,6 +22,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "alias.h"
 #include "base.h"
 #include "io/io.h"
 #include "maildir/name.h"
@@ -160,10 +161,15 @@ int stage_published_in(struct state *st, const struct mailfs_id *dir, struct sta
 static int publish_dir(struct state *st, struct mailfs_id id, const struct mailfs_id *parent,
                        struct store_dir *d) {
     struct base_dir rec;
+    struct mailfs_id now;
     int depth, r;
 
     for (depth = 0; depth < 64; depth++) {
         r = store_dir_open(st, &id, d);
+        if (r == -ENOENT && alias_now(st, &id, &now)) {
+            id = now;
+            r = store_dir_open(st, &id, d);
+        }
         /* Its own mailbox may have come with the tree's merge, which makes no new/ in it. */
         if (r == 0 && store_sub_open(st, d, MFP__SUB__NEW, depth == 0) >= 0)
             return 0;

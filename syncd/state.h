@@ -126,6 +126,8 @@ struct inval {
     bool all, poke_new, poke_cur;
     bool moved; /* a directory below dir was made, moved or removed: moved_id */
     struct mailfs_id moved_id;
+    bool renumbered; /* that one had another id: former_id */
+    struct mailfs_id former_id;
     struct inval_name *names;
     size_t n_names;
 };

@@ -159,7 +159,8 @@ struct state {
     struct alias *aliases;
     struct gone *gone;   /* see base_gone.c */
     struct holds *holds; /* of a volume (hold.h); NULL: nothing is held */
-    bool tree_lacks;     /* the base of the directory tree: the same */
+    bool tree_lacks;     /* the base of the directory tree: the same; */
+    bool tree_undone;    /* since it could not follow the peer's */
     struct pend *pending;
     uint64_t pending_bytes, pending_count;
     bool had_contact, met;
@@ -198,8 +199,11 @@ struct inval *inval_of(struct invals *iv, const struct mailfs_id *dir);
 void inval_add(struct invals *iv, const struct mailfs_id *dir, int sub, const char *old_name,
                const char *name, bool content);
 void inval_poke(struct invals *iv, const struct mailfs_id *dir, int sub);
-void inval_moved(struct invals *iv, const struct mailfs_id *dir, const struct mailfs_id *moved,
+void inval_moved(struct invals *iv, const struct mailfs_id *dir, const struct mailfs_id *id,
                  const char *old_name, const char *name);
+/* The directory of this name below dir has another id, in its place. */
+void inval_renumbered(struct invals *iv, const struct mailfs_id *dir,
+                      const struct mailfs_id *former, const struct mailfs_id *id, const char *name);
 
 void pending_free(struct state *st);
 /* Puts back what was cut short in .mailfs/trash. -EAGAIN: something could not be, and must not be

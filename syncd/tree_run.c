@@ -28,6 +28,7 @@
 #include "recent.h"
 #include "replica/base_age.h"
 #include "replica/tree_merge.h"
+#include "renumber.h"
 #include "retire.h"
 #include "stage.h"
 #include "util/log.h"
@@ -94,9 +95,30 @@ static void away_name(const struct mailfs_id *id, char out[MAILFS_ID_HEX + 8]) {
     snprintf(out, MAILFS_ID_HEX + 8, "move-%s", mailfs_id_format(id, hex));
 }
 
-static bool moves(const struct tree_item *it) {
-    return it->present && it->at_a &&
-           !(mailfs_id_equal(&it->place.parent, &it->now_a.parent) &&
+/*
+ * Two ids were one directory to their users, and the one that this node has it under goes: then it
+ * gets the other one where it is (join()), and what is in it is there all the while. NULL: it goes,
+ * and what is in it moves.
+ */
+static const struct mailfs_id *renumbered(const struct tree_run *t, const struct mailfs_id *id) {
+    const struct tree_item *it = tree_result_find(t->result, id), *now;
+
+    if (!it || !it->aliased || !it->at_a)
+        return NULL;
+    now = tree_result_find(t->result, &it->alias_of);
+    return now && !now->at_a ? &now->id : NULL;
+}
+
+/* Is it elsewhere, or called something else, afterwards? */
+static bool moves(const struct tree_run *t, const struct tree_item *it) {
+    const struct mailfs_id *parent;
+
+    if (!it->present || !it->at_a)
+        return false;
+    parent = renumbered(t, &it->now_a.parent);
+    if (!parent)
+        parent = &it->now_a.parent;
+    return !(mailfs_id_equal(&it->place.parent, parent) &&
              strcmp(it->place.name, it->now_a.name) == 0);
 }
 
@@ -145,6 +167,19 @@ static int put_back(struct tree_run *t, const struct tree_item *it) {
     return r == -EEXIST || r == -ENOENT || r == -ENOTEMPTY ? -ESTALE : r;
 }
 
+/* Its parent may have another id by now. */
+static int put_where_it_was(struct tree_run *t, const struct tree_item *it) {
+    const struct mailfs_id *parent = renumbered(t, &it->now_a.parent);
+    struct tree_place at = it->now_a;
+    int r = put_at(t, &it->id, &at);
+
+    if (r == -ENOENT && parent) {
+        at.parent = *parent;
+        r = put_at(t, &it->id, &at);
+    }
+    return r;
+}
+
 /* The merge failed: what is still out of the tree goes back to where it was, parents first (those
  * whose parent is away itself succeed when that one is back). What cannot is for tree_recover(). */
 static void undo(struct tree_run *t) {
@@ -155,7 +190,7 @@ static void undo(struct tree_run *t) {
         again = false;
         for (i = 0; i < t->result->count; i++) {
             const struct tree_item *it = t->order[i];
-            if (moves(it) && put_at(t, &it->id, &it->now_a) == 0)
+            if (moves(t, it) && put_where_it_was(t, it) == 0)
                 again = true;
         }
     }
@@ -310,9 +345,7 @@ static int join(struct tree_run *t, const struct tree_item *it) {
         store_dir_close(&d);
         return r == 0 ? take_out(t, it) : r;
     }
-    r = io_dirid_replace(d.fd[0], &it->alias_of);
-    if (r == 0)
-        r = base_dir_del(t->st, &it->id);
+    r = renumber_dir(t->st, d.fd[0], &it->id, &it->alias_of);
     if (r == 0) {
         struct base_dir rec;
         memset(&rec, 0, sizeof(rec));
@@ -321,7 +354,7 @@ static int join(struct tree_run *t, const struct tree_item *it) {
         r = io_handle_get_fd(d.fd[0], &rec.handle);
         if (r == 0)
             r = base_dir_put(t->st, &it->alias_of, &rec);
-        inval_moved(t->inval, &it->now_a.parent, &it->alias_of, it->now_a.name, it->now_a.name);
+        inval_renumbered(t->inval, &it->now_a.parent, &it->id, &it->alias_of, it->now_a.name);
     }
     store_dir_close(&d);
     return r;
@@ -376,29 +409,29 @@ static int agree(struct tree_run *t, const struct tree_item *it) {
 
 typedef int step_fn(struct tree_run *t, const struct tree_item *it);
 
-static bool wants_join(const struct tree_item *it) {
+static bool wants_join(const struct tree_run *t, const struct tree_item *it) {
     return it->aliased && it->at_a;
 }
 
-static bool gone_and_joined(const struct tree_item *it) {
+static bool gone_and_joined(const struct tree_run *t, const struct tree_item *it) {
     return it->aliased && !it->at_a;
 }
 
-static bool wants_out(const struct tree_item *it) {
+static bool wants_out(const struct tree_run *t, const struct tree_item *it) {
     return !it->present && !it->aliased && it->at_a;
 }
 
-static bool wants_place(const struct tree_item *it) {
-    return it->present && (moves(it) || !it->at_a);
+static bool wants_place(const struct tree_run *t, const struct tree_item *it) {
+    return it->present && (moves(t, it) || !it->at_a);
 }
 
-static bool wants_attr(const struct tree_item *it) {
+static bool wants_attr(const struct tree_run *t, const struct tree_item *it) {
     return it->present && it->at_a &&
            (it->attr.mode != it->attr_a.mode || it->attr.uid != it->attr_a.uid ||
             it->attr.gid != it->attr_a.gid);
 }
 
-static bool always(const struct tree_item *it) {
+static bool always(const struct tree_run *t, const struct tree_item *it) {
     return true;
 }
 
@@ -407,7 +440,7 @@ static int place(struct tree_run *t, const struct tree_item *it) {
     struct store_dir d;
     int r;
 
-    if (moves(it))
+    if (moves(t, it))
         return put_back(t, it);
     r = store_dir_open(t->st, &it->id, &d);
     if (r == 0)
@@ -415,14 +448,15 @@ static int place(struct tree_run *t, const struct tree_item *it) {
     return r == -ENOENT ? make(t, it) : r;
 }
 
-static int each(struct tree_run *t, bool (*wants)(const struct tree_item *), step_fn *fn,
-                bool deepest_first) {
+typedef bool wants_fn(const struct tree_run *t, const struct tree_item *it);
+
+static int each(struct tree_run *t, wants_fn *wants, step_fn *fn, bool deepest_first) {
     size_t i, n = t->result->count;
     int r = 0;
 
     for (i = 0; r == 0 && i < n; i++) {
         const struct tree_item *it = t->order[deepest_first ? n - 1 - i : i];
-        if (wants(it)) /* ids and the base are ours also where the mail is not */
+        if (wants(t, it)) /* ids and the base are ours also where the mail is not */
             r = t->st->read_only && fn != join && fn != agree ? -EROFS : fn(t, it);
     }
     return r;
@@ -450,10 +484,9 @@ static int sort_items(struct tree_run *t) {
     return 0;
 }
 
-/* Of one that is not there (it was removed, and is held) nobody else says so. */
-static int note_held(struct tree_run *t, const struct tree_item *it) {
-    hold_alias(t->st, &it->id, &it->alias_of);
-    return 0;
+/* Of one that is not there (the peer's, or it was removed, and is held) nobody else says so. */
+static int note_joined(struct tree_run *t, const struct tree_item *it) {
+    return alias_note(t->st, &it->id, &it->alias_of);
 }
 
 static int carry_out(struct tree_run *t) {
@@ -464,7 +497,7 @@ static int carry_out(struct tree_run *t) {
     if (r == 0)
         r = each(t, wants_out, take_out, true);
     if (r == 0)
-        r = each(t, gone_and_joined, note_held, false);
+        r = each(t, gone_and_joined, note_joined, false);
     if (r == 0)
         r = each(t, wants_join, join, false);
     if (r == 0)

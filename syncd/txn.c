@@ -54,7 +54,7 @@ struct txns {
 
 struct collect {
     struct volume *v;
-    struct mailfs_id dir;
+    struct mailfs_id asked, dir;
     struct acts acts;
     struct touched touched;
     bool unlock, alone, suspect;
@@ -111,7 +111,7 @@ static void collect_run(void *arg) {
         c->err = collect_txn(c->v->state, &c->dir, acts, c->acts.n, c->unlock, &c->txn, &c->preps,
                              &c->n_preps, &c->inval);
     /* Told under an id that the container has lost: it is compared under the one it has. */
-    int r = c->err == 0 ? alias_mark(c->v->state, &c->dir, &c->now) : 0;
+    int r = c->err == 0 ? alias_mark(c->v->state, &c->asked, &c->now) : 0;
     c->renamed = r > 0;
     if (r < 0)
         c->err = r;
@@ -181,7 +181,10 @@ static bool removes_unmerged(const struct volume *v, const struct acts *a) {
     return false;
 }
 
+/* What is told under an id that the container has lost is of the one that it has. */
 static void collect_submit(struct collect *c) {
+    if (!c->unlock && !alias_now(c->v->state, &c->asked, &c->dir))
+        c->dir = c->asked;
     if (!c->alone && removes_unmerged(c->v, &c->acts))
         c->trees = c->suspect = true;
     touched_by_acts(&c->dir, c->acts.acts, c->acts.n, &c->touched);
@@ -191,7 +194,7 @@ static void collect_submit(struct collect *c) {
 static struct collect *collect_new(struct txns *t, const struct mailfs_id *dir) {
     struct collect *c = mem_new(sizeof *c);
     c->v = t->v;
-    c->dir = *dir;
+    c->asked = c->dir = *dir;
     c->alone = nobody_to_tell(t->v);
     return c;
 }
@@ -245,11 +248,50 @@ static int act_check(const Mfl__Act *a, struct mailfs_id *dir) {
     }
 }
 
+static struct held_lock *held_find(const struct txns *t, const struct mailfs_id *dir) {
+    struct held_lock *h;
+    HASH_FIND(hh, t->held, dir, sizeof *dir, h);
+    return h;
+}
+
+static const struct held_lock *former_find(const struct txns *t, const struct mailfs_id *dir) {
+    struct mailfs_id now;
+    for (const struct held_lock *h = t->held; h != NULL; h = h->hh.next)
+        if (alias_now(t->v->state, &h->dir, &now) && mailfs_id_equal(&now, dir))
+            return h;
+    return NULL;
+}
+
+/* By way of the ids that it has had since, or had before. */
+struct mailfs_id txns_lock_id(const struct txns *t, const struct mailfs_id *dir) {
+    struct mailfs_id id = *dir, next;
+    for (int i = 0;
+         i < ALIAS_CHAIN_MAX && held_find(t, &id) == NULL && alias_next(t->v->state, &id, &next);
+         i++)
+        id = next;
+    const struct held_lock *former = held_find(t, &id) == NULL ? former_find(t, &id) : NULL;
+    return former != NULL ? former->dir : id;
+}
+
+bool txns_former_locked(const struct txns *t, const struct mailfs_id *dir) {
+    return former_find(t, dir) != NULL;
+}
+
+bool txns_granted_formerly(struct txns *t, uint64_t req, const struct mailfs_id *dir) {
+    struct mailfs_id now;
+    if (!alias_now(t->v->state, dir, &now))
+        return false;
+    replica_lock_opened(t->v->machine, volume_now(), *dir, false);
+    replica_lock_open(t->v->machine, volume_now(), req, now);
+    return true;
+}
+
 int txns_act(struct txns *t, Mfl__ToSyncd **m) {
     struct mailfs_id dir;
     if (act_check((*m)->act, &dir) != 0)
         return -EPROTO;
     if ((*m)->act->in_txn) {
+        dir = txns_lock_id(t, &dir);
         open_add(t, &dir, *m);
     } else {
         struct collect *c = collect_new(t, &dir);
@@ -258,12 +300,6 @@ int txns_act(struct txns *t, Mfl__ToSyncd **m) {
     }
     *m = NULL;
     return 0;
-}
-
-static struct held_lock *held_find(const struct txns *t, const struct mailfs_id *dir) {
-    struct held_lock *h;
-    HASH_FIND(hh, t->held, dir, sizeof *dir, h);
-    return h;
 }
 
 static void held_forget(struct txns *t, const struct mailfs_id *dir) {
@@ -357,15 +393,18 @@ static void lock_open_done(void *arg) {
 }
 
 /* Behind what is still being collected of the container: the U before it, for one. */
-void txns_lock_open(struct txns *t, uint64_t req, const struct mailfs_id *dir) {
+void txns_lock_open(struct txns *t, uint64_t req, const struct mailfs_id *asked) {
     struct volume *v = t->v;
-    if (nobody_to_tell(v) || jobs_of(v->jobs, dir) == 0) {
-        replica_lock_open(v->machine, volume_now(), req, *dir);
+    struct mailfs_id dir;
+    if (!alias_now(v->state, asked, &dir))
+        dir = *asked;
+    if (nobody_to_tell(v) || jobs_of(v->jobs, &dir) == 0) {
+        replica_lock_open(v->machine, volume_now(), req, dir);
         return;
     }
     struct lock_open *l = mem_new(sizeof *l);
-    *l = (struct lock_open){.v = v, .dir = *dir, .req = req};
-    jobs_run(v->jobs, dir, NULL, lock_open_done, l);
+    *l = (struct lock_open){.v = v, .dir = dir, .req = req};
+    jobs_run(v->jobs, &dir, NULL, lock_open_done, l);
 }
 
 static void held_forget_all(struct txns *t) {

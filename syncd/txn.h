@@ -27,6 +27,18 @@ struct txns;
 struct txns *txns_new(struct volume *v);
 void txns_free(struct txns *t);
 
+/*
+ * Of two directories that both nodes made under one name one gives up its id (alias.h). mailfs
+ * hears of that a moment later. So the L of such a directory is known by the id it was granted
+ * under, and granted under no other than the one that the directory has.
+ */
+struct mailfs_id txns_lock_id(const struct txns *t, const struct mailfs_id *dir);
+/* Is there an L that was granted under an id that this container had before? */
+bool txns_former_locked(const struct txns *t, const struct mailfs_id *dir);
+/* The machine grants L under an id that its container has lost since the question: it is asked
+ * again, under the one it has. */
+bool txns_granted_formerly(struct txns *t, uint64_t req, const struct mailfs_id *dir);
+
 /* m holds an Act, and is taken. 0 or -EPROTO. */
 int txns_act(struct txns *t, Mfl__ToSyncd **m);
 /* The granted L exists now, or could not be made. */
@@ -35,7 +47,7 @@ void txns_lock_granted(struct txns *t, const struct mailfs_id *dir);
 /* There is an L, or is about to be, by what was granted and mailfs has told. */
 bool txns_locked(const struct txns *t, const struct mailfs_id *dir);
 void txns_lock_forget(struct txns *t, const struct mailfs_id *dir); /* the machine is not told */
-void txns_lock_open(struct txns *t, uint64_t req, const struct mailfs_id *dir);
+void txns_lock_open(struct txns *t, uint64_t req, const struct mailfs_id *asked);
 /* U; req 0: nobody waits. */
 void txns_unlock(struct txns *t, uint64_t req, const struct mailfs_id *dir);
 /* U that was told before, and asked about again. */

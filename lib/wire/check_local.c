@@ -183,6 +183,8 @@ static int check_invalidate(const Mfl__Invalidate *v, const char **why) {
 
     if (rc == 0 && v->moved_id.len > 0)
         rc = check_id(&v->moved_id, why);
+    if (rc == 0 && v->former_id.len > 0)
+        rc = check_id(&v->former_id, why);
     for (size_t i = 0; i < v->n_names && rc == 0; i++) {
         const Mfl__Changed *c = v->names[i];
 

@@ -1,11 +1,18 @@
 #!/usr/bin/env python3
-"""The same things made on both nodes at once: users, folders, subscriptions."""
+"""The same things made on both nodes at once: users, folders, subscriptions.
+
+What a client was told is made is there from then on, and in the end both have all of it, once.  LAB_LONG=1: 150 users,
+six at a time.
+"""
 
 import os
 import sys
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.realpath(__file__)), ".."))
 from lab import case, compare, mail, util  # noqa: E402
+
+LONG = os.environ.get("LAB_LONG") == "1"
+USERS, LANES = (150, 6) if LONG else (16, 4)
 
 
 def first_mail(t, name):
@@ -27,20 +34,46 @@ def make(t, client, other):
         client.subscribe(name)
 
 
+def work(t, node, user, other):
+    """A client that sets up its account; Message-IDs by folder."""
+    texts = {name: mail.message(node.host) for name in ("Sent", "Drafts", other)}
+    with node.imap(user) as client:
+        make(t, client, other)
+        for name, text in texts.items():
+            client.append(name, text)
+        for name in texts:
+            client.select(name)
+    return {name: mail.message_id(text) for name, text in texts.items()}
+
+
+def check(t, user, ids):
+    view = t.wait_equal(user, timeout=30)
+    t.equal(sorted(view["folders"]), ["Drafts", "INBOX", "OfA", "OfB", "Sent"], user + ": folders")
+    t.equal(view["subscribed"], ["Drafts", "OfA", "OfB", "Sent"], user + ": subscribed")
+    for folder in ("Sent", "Drafts", "OfA", "OfB"):
+        compare.assert_has(view, [i[folder] for i in ids if folder in i], folder, exactly=True)
+    compare.assert_no_duplicates(view)
+
+
+def lane(t, numbers, done):
+    for number in numbers:
+        user = "both-%d-%d" % (os.getpid(), number)
+        done.append((user, util.parallel(lambda: work(t, t.a, user, "OfA"), lambda: work(t, t.b, user, "OfB"))))
+
+
 def test(t):
     # a mailbox that both made has had two of them: one must change
     t.forgive(r"UIDVALIDITY changed")
     for i in range(5):
         first_mail(t, "anew-%d-%d" % (os.getpid(), i))
-    user = t.pair.user("both")
-    with t.a.imap(user) as on_a, t.b.imap(user) as on_b:
-        util.parallel(lambda: make(t, on_a, "OfA"), lambda: make(t, on_b, "OfB"))
-        util.parallel(lambda: on_a.append("Sent", mail.message("a")),
-                      lambda: on_b.append("Sent", mail.message("b")))
-    view = t.wait_equal(user)
-    t.equal(sorted(view["folders"]), ["Drafts", "INBOX", "OfA", "OfB", "Sent"], "folders")
-    t.equal(view["subscribed"], ["Drafts", "OfA", "OfB", "Sent"], "subscribed")
-    t.equal(len(view["folders"]["Sent"][1]), 2, "messages in Sent")
+    numbers, done = iter(range(USERS)), []
+    for thread in [util.Thread(lane, t, numbers, done) for _ in range(LANES)]:
+        thread.join(300)
+    t.pair.wait_in_sync(60)
+    for user, ids in done:
+        check(t, user, ids)
+    t.equal(len(done), USERS, "users")
+    t.figure("%d users", USERS)
 
 
-case.main(test)
+case.main(test, seconds=400 if LONG else 60)

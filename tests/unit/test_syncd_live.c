@@ -588,6 +588,66 @@ static void test_not_done_is_not_agreed(void **state) {
 }
 
 /* For a container that is not here nothing is done, and nothing is believed to be. */
+static uint64_t told(struct node *from, struct node *to, const struct mailfs_id *dir,
+                     struct acts *a, Mfp__Txn **got) {
+    Mfp__Txn *txn = node_collect(from, dir, a, false);
+    uint64_t id = node_receive(from, to, txn, got);
+
+    assert_int_equal(base_acked(from->st, txn), 0);
+    mfp__txn__free_unpacked(txn, NULL);
+    return id;
+}
+
+/* Both make a folder, and one goes on in it before it hears that it is the other's: what it
+ * delivers and makes there is on the other node nonetheless, in the one folder that both have. */
+static void test_told_under_a_former_id(void **state) {
+    struct acts make = {.n = 0}, make_too = {.n = 0}, more = {.n = 0}, mail = {.n = 0};
+    struct mailfs_id ia, ib, in;
+    struct node *keeps, *gives;
+    struct apply_result res;
+    Mfp__Txn *got[4];
+    uint64_t id[4];
+    int i;
+
+    fs_mkdir(&p.a, "u/.Sent");
+    fs_mkdir(&p.b, "u/.Sent");
+    act_dir_make(&p.a, &make, "u", ".Sent");
+    act_dir_make(&p.b, &make_too, "u", ".Sent");
+    ia = fs_id(&p.a, "u/.Sent");
+    ib = fs_id(&p.b, "u/.Sent");
+    keeps = mailfs_id_cmp(&ia, &ib) < 0 ? &p.a : &p.b;
+    gives = keeps == &p.a ? &p.b : &p.a;
+    in = keeps == &p.a ? ib : ia;
+    id[0] = told(gives, keeps, &inbox, gives == &p.a ? &make : &make_too, &got[0]);
+    id[3] = told(keeps, gives, &inbox, keeps == &p.a ? &make : &make_too, &got[3]);
+    fs_mkdir(gives, "u/.Sent/below");
+    act_dir_make(gives, &more, "u/.Sent", "below");
+    id[1] = told(gives, keeps, &in, &more, &got[1]);
+    fs_mkdir(gives, "u/.Sent/new");
+    fs_write(gives, "u/.Sent/new/1.M1.x", "one\n");
+    act_add(gives, &mail, "u/.Sent", MFL__SUB__NEW, "1.M1.x", 0);
+    id[2] = told(gives, keeps, &in, &mail, &got[2]);
+    for (i = 0; i < 3; i++) {
+        assert_int_equal(apply_txn(keeps->st, got[i], id[i], false, &res), 0);
+        assert_false(res.tree);
+        apply_result_free(&res);
+    }
+    assert_true(fs_there(keeps, "u/.Sent/below"));
+    assert_true(fs_there(keeps, "u/.Sent/new/1.M1.x"));
+    assert_int_equal(apply_txn(gives->st, got[3], id[3], false, &res), 0);
+    assert_true(res.inval.n > 0 && res.inval.v[0].renumbered);
+    assert_true(mailfs_id_equal(&res.inval.v[0].former_id, &in));
+    apply_result_free(&res);
+    ia = fs_id(&p.a, "u/.Sent");
+    ib = fs_id(&p.b, "u/.Sent");
+    assert_true(mailfs_id_equal(&ia, &ib));
+    ia = fs_id(&p.a, "u/.Sent/below");
+    ib = fs_id(&p.b, "u/.Sent/below");
+    assert_true(mailfs_id_equal(&ia, &ib));
+    for (i = 0; i < 4; i++)
+        mfp__txn__free_unpacked(got[i], NULL);
+}
+
 static void test_no_container(void **state) {
     struct mailfs_id work;
     struct acts a = {.n = 0};
@@ -693,6 +753,7 @@ int main(void) {
         T(test_dirs),
         T(test_delete_meets_delivery),
         T(test_two_of_one_name),
+        T(test_told_under_a_former_id),
         T(test_maildirsize),
         T(test_pending),
         T(test_in_flight),

@@ -487,6 +487,42 @@ static void test_files(void **state) {
     free(text);
 }
 
+/* SUBSCRIBE takes no L: it may come while the mailbox is frozen, after the listing. */
+static void test_subscribed_meanwhile(void **state) {
+    uint8_t d[STATE_DIGEST];
+    Mfp__Listing *la, *lb, *wa, *wb;
+    char *text;
+
+    common();
+    fs_write(&p.a, "u/subscriptions", "One\n");
+    fs_write(&p.b, "u/subscriptions", "Two\n");
+    mark(&p.a, &inbox);
+    mark(&p.b, &inbox);
+    assert_int_equal(scan_mailbox(p.a.st, &inbox, true, &la), 0);
+    assert_int_equal(scan_mailbox(p.b.st, &inbox, true, &lb), 0);
+    wa = listing_over_wire(la);
+    wb = listing_over_wire(lb);
+    fs_write(&p.a, "u/subscriptions", "One\nZoo\n");
+    assert_int_equal(merge_mailbox_run(p.a.st, &inbox, la, wb, d, NULL), 0);
+    assert_int_equal(merge_mailbox_run(p.b.st, &inbox, lb, wa, d, NULL), 0);
+    assert_int_equal(merge_mailbox_done(p.a.st, &inbox), 0);
+    assert_int_equal(merge_mailbox_done(p.b.st, &inbox), 0);
+    text = fs_read(&p.a, "u/subscriptions");
+    assert_non_null(strstr(text, "One\n"));
+    assert_non_null(strstr(text, "Two\n"));
+    assert_non_null(strstr(text, "Zoo\n"));
+    free(text);
+    assert_false(fs_there(&p.a, "u/subscriptions.lock"));
+    contact();
+    text = fs_read(&p.b, "u/subscriptions");
+    assert_non_null(strstr(text, "Zoo\n"));
+    free(text);
+    mfp__listing__free_unpacked(la, NULL);
+    mfp__listing__free_unpacked(lb, NULL);
+    mfp__listing__free_unpacked(wa, NULL);
+    mfp__listing__free_unpacked(wb, NULL);
+}
+
 /* b published what a had prepared and then gave a name of its own. */
 static void published(struct acts *a) {
     struct stage_prep prep = {77, 9};
@@ -1023,6 +1059,7 @@ int main(void) {
         T(test_lost_base_of_a_young_one),
         T(test_keywords),
         T(test_files),
+        T(test_subscribed_meanwhile),
         T(test_published),
         T(test_published_numbered),
         T(test_prepared_and_merged),

@@ -7,10 +7,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/xattr.h>
 #include <unistd.h>
 
 #include <cmocka.h>
 
+#include "io/dirid.h"
 #include "syncd/base.h"
 #include "syncd/merge_run.h"
 #include "syncd/scan.h"
@@ -125,6 +127,67 @@ static void test_left_in_trash_name_taken(void **state) {
     snprintf(rel, sizeof(rel), "u/.Work.recovered-%s/new/1.M1.a", mailfs_id_format(&work, hex));
     assert_true(fs_there(&p.a, rel));
     assert_true(fs_there(&p.b, rel));
+}
+
+static void set_id(struct node *n, const char *rel, const struct mailfs_id *id) {
+    char path[600];
+
+    snprintf(path, sizeof(path), "%s/%s", n->store, rel);
+    assert_int_equal(setxattr(path, IO_DIRID_XATTR, id->b, sizeof(id->b), 0), 0);
+}
+
+/* Both have made u/.Sent; the id of a's stays. */
+static void make_on_both(void) {
+    static const struct mailfs_id of_a = {{1}}, of_b = {{2}};
+
+    fs_mkdir(&p.a, "u/.Sent");
+    fs_mkdir(&p.b, "u/.Sent");
+    set_id(&p.a, "u/.Sent", &of_a);
+    set_id(&p.b, "u/.Sent", &of_b);
+    contact_mark(&p.a, &inbox);
+    contact_mark(&p.b, &inbox);
+}
+
+/* What is in a directory that gets the other node's id is there all the while. */
+static void test_made_on_both_stays(void **state) {
+    uint8_t d[STATE_DIGEST];
+    struct invals iv;
+    struct trees t;
+    size_t i;
+
+    make_on_both();
+    fs_mkdir(&p.b, "u/.Sent/below");
+    fs_id(&p.b, "u/.Sent/below");
+    scan_both(&t, false);
+    assert_int_equal(tree_merge_run(p.b.st, t.b, t.wa, false, d, &iv), 0);
+    for (i = 0; i < iv.n; i++) /* taken away, and put back under the same name */
+        assert_false(iv.v[i].moved && iv.v[i].n_names && !iv.v[i].names->name);
+    assert_true(fs_there(&p.b, "u/.Sent/below"));
+    invals_free(&iv);
+    mfp__tree__free_unpacked(t.a, NULL);
+    mfp__tree__free_unpacked(t.b, NULL);
+    mfp__tree__free_unpacked(t.wa, NULL);
+    mfp__tree__free_unpacked(t.wb, NULL);
+    contact_all(&p);
+    assert_true(fs_there(&p.a, "u/.Sent/below"));
+}
+
+/* A folder is moved out of one that gets another id, to a name that is taken by then: it goes back
+ * to where it was, and that has the new id already. */
+static void test_made_on_both_undone(void **state) {
+    char name[300];
+    struct trees t;
+
+    make_on_both();
+    fs_rename(&p.b, "u/.Work", "u/.Sent/w");
+    fs_rename(&p.a, "u/.Work", "u/.Zzz");
+    scan_both(&t, false);
+    fs_mkdir(&p.b, "u/.Zzz");
+    assert_int_equal(run_both(&t), -ESTALE);
+    assert_true(fs_there(&p.b, "u/.Sent/w/new/1.M1.a"));
+    name_in(&p.b, "trash", "move-", name);
+    assert_string_equal(name, "");
+    contact_all(&p);
 }
 
 /* An empty node is filled: all that is new comes in one run, however deep. */
@@ -457,6 +520,8 @@ int main(void) {
         T(test_left_in_trash_nested),
         T(test_left_in_trash_name_taken),
         T(test_made_nested),
+        T(test_made_on_both_stays),
+        T(test_made_on_both_undone),
         T(test_made_where_mail_is),
         T(test_move_onto_new),
         T(test_move_of_moved),

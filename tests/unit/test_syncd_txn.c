@@ -44,8 +44,22 @@ int collect_txn(struct state *st, const struct mailfs_id *dir, Mfl__Act *const *
     return note(dir, acts, n);
 }
 
+/* One that has given up its id. */
+static struct mailfs_id gave_up, got;
+
+bool alias_next(struct state *st, const struct mailfs_id *old, struct mailfs_id *next) {
+    if (mailfs_id_is_root(&gave_up) || !mailfs_id_equal(old, &gave_up))
+        return false;
+    *next = got;
+    return true;
+}
+
+bool alias_now(struct state *st, const struct mailfs_id *old, struct mailfs_id *now) {
+    return alias_next(st, old, now);
+}
+
 int alias_mark(struct state *st, const struct mailfs_id *old, struct mailfs_id *now) {
-    return 0;
+    return alias_now(st, old, now);
 }
 
 void driver_pump(struct volume *v) {
@@ -94,6 +108,7 @@ static int setup(void **state) {
     f->v.jobs = jobs_new(f->wq, 1);
     f->v.txns = txns_new(&f->v);
     collected[0] = '\0';
+    gave_up = got = mailfs_id_root;
     *state = f;
     return 0;
 }
@@ -200,6 +215,52 @@ static void nonsense_is_refused(void **state) {
     assert_string_equal(collected, "");
 }
 
+/* mailfs hears of the new id in the middle of the transaction. */
+static void its_id_changes_under_l(void **state) {
+    struct fixture *f = *state;
+    struct mailfs_id one = id_of(1), three = id_of(3), id;
+    txns_lock_granted(f->v.txns, &one);
+    act(f, 1, true, "a", 16);
+    gave_up = one;
+    got = three;
+    act(f, 3, true, "b", 16);
+    assert_int_equal(txns_open_acts(f->v.txns, &one), 2);
+    assert_true(txns_former_locked(f->v.txns, &three));
+    id = txns_lock_id(f->v.txns, &three);
+    assert_true(mailfs_id_equal(&id, &one));
+    txns_unlock(f->v.txns, 0, &one);
+    settle(f);
+    assert_string_equal(collected, "1:a,b;");
+    assert_false(txns_former_locked(f->v.txns, &three));
+}
+
+static void its_id_changes_before_l(void **state) {
+    struct fixture *f = *state;
+    struct mailfs_id one = id_of(1), three = id_of(3), id;
+    struct replica_action a;
+    bool granted = false;
+    replica_lock_open(f->v.machine, 1000, 7, one);
+    gave_up = one;
+    got = three;
+    while (replica_next(f->v.machine, &a)) {
+        if (a.kind == RACT_GRANT && !txns_granted_formerly(f->v.txns, a.req, &a.dir)) {
+            granted = true;
+            assert_true(mailfs_id_equal(&a.dir, &three));
+            assert_int_equal(a.req, 7);
+            txns_lock_granted(f->v.txns, &a.dir);
+        }
+        replica_action_done(&a);
+    }
+    assert_true(granted);
+    id = txns_lock_id(f->v.txns, &one); /* as mailfs calls it still */
+    assert_true(mailfs_id_equal(&id, &three));
+    act(f, 1, true, "a", 16);
+    act(f, 1, false, "out", 16);
+    assert_int_equal(txns_open_acts(f->v.txns, &three), 1);
+    settle(f);
+    assert_string_equal(collected, "3:out;");
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(kept_until_u, setup, teardown),
@@ -207,6 +268,8 @@ int main(void) {
         cmocka_unit_test_setup_teardown(an_empty_transaction_is_looked_at, setup, teardown),
         cmocka_unit_test_setup_teardown(mailfs_gone, setup, teardown),
         cmocka_unit_test_setup_teardown(nonsense_is_refused, setup, teardown),
+        cmocka_unit_test_setup_teardown(its_id_changes_under_l, setup, teardown),
+        cmocka_unit_test_setup_teardown(its_id_changes_before_l, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
