@@ -35,6 +35,7 @@ class Message:
     def __init__(self, digest, node, way):
         self.digest, self.node, self.way = digest, node, way
         self.sent, self.answered = util.now(), None     # the span of its delivery
+        self.queued = 0.0       # until when Postfix had it in its queue
         self.kept = False       # accepted, and nobody has tried to remove it
         self.doomed = False     # somebody has, perhaps before its sender had an answer
         self.story = []         # (when, what was asked or answered): for whoever has to explain it
@@ -174,6 +175,13 @@ class Ledger:
                 copy.least = min(copy.least + 1, copy.most)
             copy.flags.update((flag, {True}) for flag in flags)
             self.accepted["messages"] += 1
+
+    def left_queue(self, ident, when):
+        """Postfix has delivered it to all."""
+        with self.lock:
+            for book in self.books.values():
+                if ident in book.messages:
+                    book.messages[ident].queued = max(book.messages[ident].queued, when)
 
     def removing(self, user, folder, ident, moved=False):
         """A message is about to be removed; moved: it stays in another folder."""

@@ -137,7 +137,7 @@ class Judge:
         message = self.book.messages[ident]
         if message.node is None:
             return 0
-        last = (message.answered or util.now()) + (QUEUED if message.way == "smtp" else 0.5)
+        last = max(message.answered or util.now(), message.queued) + (QUEUED if message.way == "smtp" else 0.5)
         times = [begin for kind, letters, begin in self.ledger.outages
                  if self.kinds[kind].cuts and message.node.letter in letters
                  and message.sent < begin + 1.0 and begin < last]

@@ -4,6 +4,7 @@ import os
 import random
 import re
 import threading
+import time
 
 from lab import case, util
 from lab.pair import Pair
@@ -45,6 +46,13 @@ class States(threading.Thread):
                 self.since[node] = None
             elif self.since[node] is None:
                 self.since[node] = util.now()
+
+
+def moment(text):
+    """The time of a line of Postfix's log, as util.now() counts."""
+    year = time.localtime().tm_year
+    then = time.mktime(time.strptime("%d %s" % (year, text), "%Y %b %d %H:%M:%S"))
+    return util.now() - (time.time() - then)
 
 
 class Lab:
@@ -204,7 +212,7 @@ class Torture:
             return f.read().splitlines()
 
     def read_queues(self):
-        """What Postfix says it will have to send once more."""
+        """What Postfix says it will have to send once more, and when it was done with a message."""
         for node in self.pair.nodes:
             idents = {}
             for line in self.said(node.postfix.log):
@@ -214,6 +222,9 @@ class Torture:
                 words = re.search(r"lmtp\[\d+\]: (\w+): .*may be sent more than once", line)
                 if words and words.group(1) in idents:
                     self.ledger.twice.append(idents[words.group(1)])
+                words = re.match(r"(\w+ +\d+ [\d:]+) .*qmgr\[\d+\]: (\w+): removed", line)
+                if words and words.group(2) in idents:
+                    self.ledger.left_queue(idents[words.group(2)], moment(words.group(1)))
 
     def read_logs(self, figures):
         for path in self.pair.logs():

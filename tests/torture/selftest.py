@@ -5,7 +5,7 @@ import tempfile
 import types
 import unittest
 
-from lab import mail
+from lab import mail, util
 
 from . import faults, plan, referee
 from .ledger import Folder, Ledger
@@ -75,6 +75,18 @@ class Judging(unittest.TestCase):
         self.deliver("<3>", answered=False)
         self.ledger.outage("kill-mailfs", [A])
         self.assertEqual(self.found(["<1>", "<2>", "<3>", "<3>"]), {"duplicated (allowed)": 1})
+
+    def test_duplicate_queued(self):
+        """Postfix took it long ago, and was killed while it delivered it."""
+        for ident in ("<3>", "<4>"):
+            self.deliver(ident, way="smtp")
+            self.book.messages[ident].sent -= 40
+            self.book.messages[ident].answered -= 40
+        self.ledger.left_queue("<3>", util.now())
+        self.ledger.left_queue("<4>", util.now() - 30)
+        self.ledger.outage("kill-postfix", [A])
+        self.assertEqual(self.found(["<1>", "<2>", "<3>", "<3>", "<4>", "<4>"]),
+                         {"duplicated (allowed)": 1, "duplicated": 1})
 
     def test_duplicate_elsewhere(self):
         self.deliver("<3>", answered=False)
