@@ -9,8 +9,10 @@
  */
 #include "check.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -18,6 +20,7 @@
 
 #include "base.h"
 #include "index.h"
+#include "io/dirid.h"
 #include "io/io.h"
 #include "merge_run.h"
 #include "scan.h"
@@ -79,8 +82,10 @@ struct check_problem *check_problem_add(struct check_problems *p, const struct m
 void check_problems_free(struct check_problems *p) {
     size_t i;
 
-    for (i = 0; i < p->n; i++)
+    for (i = 0; i < p->n; i++) {
         free(p->v[i].name);
+        free(p->v[i].path);
+    }
     free(p->v);
     *p = (struct check_problems){0};
 }
@@ -114,6 +119,8 @@ static void of_msgs(struct state *st, const struct mailfs_id *dir, const Mfp__Li
         const Mfp__BaseMsg *m = l->msgs[i];
         /* What was published, and is gone again, is listed too; it was never agreed on. */
         bool agreed = base_msg_get(st, BASE_AGREED, dir, m->bname, &msg) == 0;
+        if (m->borrowed)
+            continue;
         if (m->is)
             add(out, dir, agreed ? CHECK_STATE : CHECK_EXTRA, m->bname, &m->base);
         else if (agreed)
@@ -146,17 +153,19 @@ static bool control_differs(const Mfp__Listing *l) {
     return !merge_listing_is_base(&c);
 }
 
-int check_scan(struct state *st, const struct mailfs_id *dir, struct check_problems *out) {
+int check_scan(struct state *st, const struct mailfs_id *dir, struct state *const *lenders,
+               size_t n_lenders, struct check_problems *out) {
     Mfp__Listing *l;
     size_t i;
-    int r = scan_mailbox(st, dir, false, &l);
+    int r = scan_mailbox_for(st, dir, false, lenders, n_lenders, &l);
 
     if (r < 0)
         return r;
     if (!l->gone && !l->full && l->base_valid) {
         of_msgs(st, dir, l, out);
         for (i = 0; i < l->n_files; i++)
-            add(out, dir, CHECK_FILE, l->files[i]->name, &l->files[i]->base);
+            if (!l->files[i]->borrowed)
+                add(out, dir, CHECK_FILE, l->files[i]->name, &l->files[i]->base);
         if (control_differs(l))
             of_control(dir, l, out);
     }
@@ -215,8 +224,10 @@ static int check_sum(struct reading *rd, int fd, const char *base) {
     if (r < 0)
         return r;
     r = io_sum_get(fd, &known);
-    if (r == -ENODATA)
+    if (r == -ENODATA) {
+        rd->counts->unknown++;
         return io_sum_set(fd, &found);
+    }
     if (r == 0 && memcmp(known.sha256, found.sha256, sizeof(found.sha256)) != 0)
         damaged(rd, fd, base, &found);
     return r;
@@ -259,24 +270,123 @@ static void rest(const struct check_how *how, uint64_t since_us) {
         nanosleep(&ts, NULL);
 }
 
-int check_contents(struct state *st, const struct mailfs_id *dir, const struct check_how *how,
-                   struct check_problems *out, struct check_counts *counts) {
-    struct reading rd = {.st = st, .how = how, .out = out, .counts = counts};
+static int read_all(struct reading *rd) {
     struct index_msg *m, *tmp;
-    int r = begin(st, dir, &rd.d, &rd.ix);
+    int r = 0;
 
-    HASH_ITER(hh, rd.ix.msgs, m, tmp) {
+    HASH_ITER(hh, rd->ix.msgs, m, tmp) {
         uint64_t since = clock_us();
         if (r < 0)
             break;
-        check_msg(&rd, m);
-        rest(how, since);
-        if (atomic_load(how->stop))
+        check_msg(rd, m);
+        rest(rd->how, since);
+        if (atomic_load(rd->how->stop))
             r = -ECANCELED;
     }
+    return r;
+}
+
+int check_contents(struct state *st, const struct mailfs_id *dir, const struct check_how *how,
+                   struct check_problems *out, struct check_counts *counts) {
+    struct reading rd = {.st = st, .how = how, .out = out, .counts = counts};
+    int r = begin(st, dir, &rd.d, &rd.ix);
+
+    if (r == 0)
+        r = read_all(&rd);
     index_free(&rd.ix);
     store_dir_close(&rd.d);
     return r == -ENOENT ? 0 : r;
+}
+
+/* ---- without a base ---------------------------------------------------------------- */
+
+#define TREE_DEPTH_MAX 64
+
+struct check_walk {
+    struct reading rd;
+    int fd, depth;
+    char path[PATH_MAX]; /* of fd, below the store, with "/" before it */
+};
+
+static void name_path(struct check_walk *w, size_t from) {
+    size_t i;
+
+    for (i = from; i < w->rd.out->n; i++)
+        w->rd.out->v[i].path = strdup(*w->path ? w->path : "/");
+}
+
+/* The directory is the mailbox that a walk has come to. */
+static int walk_mailbox(struct check_walk *w) {
+    struct reading *rd = &w->rd;
+    size_t before = rd->out->n;
+    int r;
+
+    rd->d = (struct store_dir){.fd = {dup(w->fd), -1, -1, -1}};
+    rd->ix.msgs = NULL;
+    if (rd->d.fd[0] < 0)
+        return -errno;
+    (void)io_dirid_get(w->fd, &rd->d.id);
+    rd->counts->mailboxes++;
+    r = index_read(rd->st, &rd->d, &rd->ix);
+    if (r == 0)
+        r = read_all(rd);
+    else
+        check_problem_add(rd->out, &rd->d.id, CHECK_UNREADABLE, NULL);
+    index_free(&rd->ix);
+    store_dir_close(&rd->d);
+    name_path(w, before);
+    return r == -ECANCELED ? r : 0;
+}
+
+static int walk_name(void *arg, const char *name, unsigned char type);
+
+static int walk(struct check_walk *w) {
+    int r = 0;
+
+    if (faccessat(w->fd, "cur", F_OK, AT_SYMLINK_NOFOLLOW) == 0)
+        r = walk_mailbox(w);
+    return r == 0 ? store_each_name(w->fd, walk_name, w) : r;
+}
+
+static int walk_name(void *arg, const char *name, unsigned char type) {
+    struct check_walk *w = arg;
+    size_t len = strlen(w->path);
+    int above = w->fd, r;
+
+    if (type != DT_DIR || strcmp(name, ".mailfs") == 0 || strcmp(name, "cur") == 0 ||
+        strcmp(name, "new") == 0 || strcmp(name, "tmp") == 0 || w->depth >= TREE_DEPTH_MAX ||
+        str_printf(w->path + len, sizeof(w->path) - len, "/%s", name) < 0)
+        return 0;
+    w->fd = io_open_beneath(above, name, O_RDONLY | O_DIRECTORY, 0);
+    w->depth++;
+    r = w->fd < 0 ? 0 : walk(w);
+    if (w->fd >= 0)
+        close(w->fd);
+    w->depth--;
+    w->fd = above;
+    w->path[len] = '\0';
+    return r;
+}
+
+int check_tree(struct state *st, const char *path, const struct check_how *how,
+               struct check_problems *out, struct check_counts *counts) {
+    struct check_walk *w = calloc(1, sizeof(*w));
+    int r = w ? 0 : -ENOMEM;
+
+    while (*path == '/')
+        path++;
+    if (r == 0 && *path && strcmp(path, ".") != 0)
+        r = str_printf(w->path, sizeof(w->path), "/%s", path);
+    if (r >= 0)
+        r = io_open_beneath(st->root, *path ? path : ".", O_RDONLY | O_DIRECTORY, 0);
+    if (r >= 0) {
+        w->rd = (struct reading){.st = st, .how = how, .out = out, .counts = counts};
+        w->fd = r;
+        r = walk(w);
+        close(w->fd);
+    }
+    free(w);
+    return r;
 }
 
 int check_each_sum(struct state *st, const struct mailfs_id *dir, check_sum_fn *fn, void *arg) {

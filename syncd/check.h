@@ -46,6 +46,8 @@ struct check_problem {
     unsigned kind, fate;
     bool there;        /* on the other node */
     char *name;        /* base name or file name; NULL: of the container */
+    char *path;        /* of the container, in the store, with "/" before it; NULL: not known yet */
+    const char *node;  /* name of the node that has it, lent; NULL likewise */
     uint8_t print[32]; /* of what exactly differs: two looks find the same, or it was in motion */
 };
 
@@ -62,8 +64,9 @@ struct check_problem *check_problem_add(struct check_problems *p, const struct m
 void check_problems_free(struct check_problems *p); /* leaves it empty */
 
 /* What differs from the agreed base, at this moment. A container that has never been merged, or is
- * gone, differs in nothing. */
-int check_scan(struct state *st, const struct mailfs_id *dir, struct check_problems *out);
+ * gone, differs in nothing; nor does what a standby has borrowed (scan.h). */
+int check_scan(struct state *st, const struct mailfs_id *dir, struct state *const *lenders,
+               size_t n_lenders, struct check_problems *out);
 
 struct check_how {
     bool content; /* read every message; else only sizes are looked at */
@@ -74,12 +77,19 @@ struct check_how {
 
 struct check_counts {
     uint64_t messages, bytes;
+    uint64_t unknown;   /* had no checksum */
+    uint64_t mailboxes; /* check_tree() */
 };
 
 /* Sizes and, with content, the contents of a container's messages. One that has no checksum gets
  * one. -ECANCELED after *stop. */
 int check_contents(struct state *st, const struct mailfs_id *dir, const struct check_how *how,
                    struct check_problems *out, struct check_counts *counts);
+
+/* The same of all mailboxes at or below a directory of the store, whether somebody else knows them
+ * or not. -ENOENT: there is no such directory. */
+int check_tree(struct state *st, const char *path, const struct check_how *how,
+               struct check_problems *out, struct check_counts *counts);
 
 /* What the other node is told of a container: digest of its base, and sum of its messages'
  * checksums (zero without content). */

@@ -152,6 +152,7 @@ static void conn_say_hello(struct conn *conn) {
     hello.verifies = true;
     hello.trees = v->main != NULL;
     hello.borrowed = v->main != NULL;
+    hello.verifies_oneway = v->main != NULL;
     hello.zstd = v->cv->peer != NULL && v->cv->peer->compress != CONF_COMPRESS_OFF;
     frame.m_case = MFP__FRAME__M_HELLO;
     frame.hello = &hello;
@@ -347,7 +348,7 @@ static void conn_hello(struct conn *conn, const Mfp__Hello *hello) {
     /* An active node of a lower term follows as soon as it reads our Hello (role_meet). */
     v->other_standby = hello->standby || (v->main != NULL && hello->term < role_of(v).term);
     v->other_term = hello->term;
-    v->peer_verifies = hello->verifies;
+    v->peer_verifies = v->main != NULL ? hello->verifies_oneway : hello->verifies;
     v->peer_takes_trees = hello->trees;
     v->peer_knows_borrowed = hello->borrowed;
     xfer_may_pack(v->xfers, hello->zstd);

@@ -121,7 +121,7 @@ static void verified(void *arg, const struct verify_result *result) {
     struct waiting *w = arg;
     struct client *c = who_waited(w);
     if (c != NULL)
-        say_late(c, ctl_verify_format(w->v, result));
+        say_late(c, ctl_verify_format(result));
     free(w);
 }
 

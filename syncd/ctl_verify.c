@@ -45,13 +45,11 @@ int ctl_verify_parse(char *request, struct look_order *order, char **paths, size
     return 0;
 }
 
-static struct json_object *problem(struct volume *v, const struct check_problem *p) {
+static struct json_object *problem(const struct check_problem *p) {
     struct json_object *o = json_object_new_object();
-    char path[1024];
 
-    state_path(v->state, &p->dir, path, sizeof path);
-    json_put(o, "node", json_object_new_string(p->there ? v->cv->peer->name : v->conf->node));
-    json_put(o, "mailbox", json_object_new_string(path[1] != '\0' ? path + 1 : "."));
+    json_put(o, "node", json_object_new_string(p->node));
+    json_put(o, "mailbox", json_object_new_string(p->path[1] != '\0' ? p->path + 1 : "."));
     json_put(o, "name", p->name != NULL ? json_object_new_string(p->name) : NULL);
     json_put(o, "what", json_object_new_string(check_kind_text(p->kind)));
     json_put(o, "fate", json_object_new_string(check_fate_text(p->fate)));
@@ -59,12 +57,12 @@ static struct json_object *problem(struct volume *v, const struct check_problem 
 }
 
 /* As many as one packet has room for. */
-static struct json_object *problems(struct volume *v, const struct verify_result *r) {
+static struct json_object *problems(const struct verify_result *r) {
     struct json_object *list = json_object_new_array(), *one;
     size_t bytes = 0;
 
     for (size_t i = 0; i < r->n; i++) {
-        one = problem(v, &r->list[i]);
+        one = problem(&r->list[i]);
         bytes += strlen(json_line(one)) + 1;
         if (bytes > CTL_VERIFY_BYTES) {
             json_object_put(one);
@@ -75,7 +73,7 @@ static struct json_object *problems(struct volume *v, const struct verify_result
     return list;
 }
 
-char *ctl_verify_format(struct volume *v, const struct verify_result *r) {
+char *ctl_verify_format(const struct verify_result *r) {
     struct json_object *o = json_object_new_object();
     char *text;
 
@@ -86,7 +84,9 @@ char *ctl_verify_format(struct volume *v, const struct verify_result *r) {
     json_put_int(o, "bytes", r->bytes);
     json_put_int(o, "problems", r->problems);
     json_put_int(o, "repaired", r->mended);
-    json_put(o, "list", problems(v, r));
+    json_put(o, "lone", json_object_new_boolean(r->lone));
+    json_put_int(o, "unknown", r->unknown);
+    json_put(o, "list", problems(r));
     text = strdup(json_line(o));
     json_object_put(o);
     return text;

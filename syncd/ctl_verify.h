@@ -15,6 +15,6 @@
 int ctl_verify_parse(char *request, struct look_order *order, char **paths, size_t max, size_t *n);
 
 /* The answer, malloc'ed: a JSON document. */
-char *ctl_verify_format(struct volume *v, const struct verify_result *r);
+char *ctl_verify_format(const struct verify_result *r);
 
 #endif

@@ -17,6 +17,8 @@
 #include "driver.h"
 #include "mem.h"
 #include "mend.h"
+#include "oneway.h"
+#include "verify_int.h"
 #include "volume.h"
 
 #define LATER_MS   500 /* than the timeout */
@@ -38,6 +40,8 @@ struct look {
     int scan_err;
     unsigned tries;
     bool merging; /* all that can be fetched has been */
+    struct state *lenders[CONF_LINKS_MAX];
+    size_t n_lenders;
 };
 
 static bool in_sync(const struct look *l) {
@@ -116,11 +120,11 @@ static void mend_next(struct look *l) {
     }
     for (; l->order.repair && l->at < l->res.problems.n; l->at++) {
         const struct check_problem *p = &l->res.problems.v[l->at];
-        if (!l->merging && mend_can(p)) {
+        if (!l->merging && mend_can(p) && verify_may_fetch(l->v, p->kind)) {
             mend(l->v, &p->dir, p->kind, p->name, mended, l);
             return;
         }
-        if (l->merging && is_merged(p)) {
+        if (l->merging && is_merged(p) && l->v->main == NULL) {
             jobs_run(l->v->jobs, &p->dir, keep_control_run, keep_control_done, l);
             return;
         }
@@ -174,7 +178,7 @@ static void scan_next(struct look *l, bool again);
 static void scan_run(void *arg) {
     struct look *l = arg;
 
-    l->scan_err = check_scan(l->v->state, &l->dirs[l->at], &l->now);
+    l->scan_err = check_scan(l->v->state, &l->dirs[l->at], l->lenders, l->n_lenders, &l->now);
 }
 
 static bool found_before(const struct look *l, const struct check_problem *p) {
@@ -262,6 +266,7 @@ static void scan_again_done(void *arg) {
 static void scan_next(struct look *l, bool again) {
     while (again && l->at < l->n && !differed(l, &l->dirs[l->at]))
         l->at++;
+    l->n_lenders = oneway_lenders(l->v, l->lenders);
     if (is_over(l))
         look_end(l);
     else if (l->at < l->n)

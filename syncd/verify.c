@@ -64,50 +64,30 @@ static void count(struct pass *p) {
     r->list = p->problems.v;
     r->n = p->problems.n;
     r->problems = p->problems.n + p->problems.more;
-    for (size_t i = 0; i < r->n; i++)
-        r->mended += r->list[i].fate != CHECK_FOUND && r->list[i].fate != CHECK_NOT;
     r->content = p->order.content;
     r->seconds = (double)(clock_ms() - p->began_ms) / 1000;
     r->at = (int64_t)(clock_wall_ns() / 1000000000);
     r->error = p->err != 0 ? p->error : NULL;
 }
 
-static void report(const struct pass *p) {
-    const struct verify_result *r = &p->result;
-    const struct volume *v = p->y->v;
-    const char *name = v->cv->name;
-    char path[256];
+/* Where the problems are, in words: whoever gets the result may know another state. */
+static void name_places(struct pass *p) {
+    struct volume *v = p->y->v;
+    char path[1024];
 
-    for (size_t i = 0; i < r->n; i++)
-        log_warn("volume %s: node %s: %s: %s%s%s: %s", name,
-                 r->list[i].there ? v->cv->peer->name : v->conf->node,
-                 state_path(v->state, &r->list[i].dir, path, sizeof path),
-                 r->list[i].name ? r->list[i].name : "", r->list[i].name ? ": " : "",
-                 check_kind_text(r->list[i].kind), check_fate_text(r->list[i].fate));
-    if (r->error)
-        log_warn("volume %s: verification ended: %s", name, r->error);
-    else if (r->problems > 0)
-        volume_error(p->y->v, "verification found %llu problems, %llu of them repaired",
-                     (unsigned long long)r->problems, (unsigned long long)r->mended);
-    else
-        log_info("volume %s: verified: %llu containers, %llu messages", name,
-                 (unsigned long long)r->containers, (unsigned long long)r->messages);
+    for (size_t i = 0; i < p->problems.n; i++) {
+        struct check_problem *of = &p->problems.v[i];
+        of->node = of->there ? v->cv->peer->name : v->conf->node;
+        if (of->path == NULL)
+            of->path = mem_strdup(state_path(v->state, &of->dir, path, sizeof path));
+    }
 }
 
 static void pass_end(struct pass *p) {
     struct verify *y = p->y;
 
+    name_places(p);
     count(p);
-    report(p);
-    if (p->err == 0 && p->whole) {
-        y->last = p->result;
-        y->last.list = NULL;
-        y->last.n = 0;
-        int r = verify_record_write(y->v, &y->last);
-        if (r != 0)
-            volume_error(y->v, "the result of the verification cannot be kept: %s",
-                         log_strerror(r));
-    }
     y->pass = NULL;
     p->fn(p->arg, &p->result);
     pass_free(p);
@@ -213,6 +193,7 @@ void verify_disconnected(struct verify *y) {
         serving_stop(y);
     if (p == NULL)
         return;
+    atomic_store(&p->stop, true);
     pass_fail(p, -ENOTCONN, "the connection with the other node has ended");
     if (p->look != NULL) {
         look_cancel(p->look);
@@ -433,15 +414,50 @@ static void choose_done(void *arg) {
     driver_pump(v);
 }
 
-/* Why no pass can begin; NULL: it can. */
-static const char *refusal(struct verify *y) {
+/* ---- without another node ---------------------------------------------------------- */
+
+/* The whole store, or these directories and what is below them. */
+static void lone_run(void *arg) {
+    struct pass *p = arg;
+    const struct check_how how = {p->order.content, p->order.accept, p->order.gentle, &p->stop};
+    struct check_counts counts = {0};
+    int r = 0;
+
+    if (p->whole)
+        r = check_tree(p->y->v->state, ".", &how, &p->problems, &counts);
+    for (size_t i = 0; r == 0 && i < p->n_paths; i++) {
+        r = check_tree(p->y->v->state, p->paths[i], &how, &p->problems, &counts);
+        if (r == -ENOENT || r == -ENOTDIR)
+            pass_fail(p, r, "%.200s: no such mailbox", p->paths[i]);
+    }
+    if (r != 0)
+        pass_fail(p, r, "%s", r == -ECANCELED ? "mailfs-syncd was stopped" : log_strerror(r));
+    p->result.containers = counts.mailboxes;
+    p->result.messages = counts.messages;
+    p->result.bytes = counts.bytes;
+    p->result.unknown = counts.unknown;
+}
+
+static void lone_done(void *arg) {
+    struct pass *p = arg;
+    struct volume *v = p->y->v;
+
+    pass_end(p);
+    driver_pump(v);
+}
+
+/* ---- begin ------------------------------------------------------------------------- */
+
+static bool is_lone(const struct verify *y) {
+    return replica_state(y->v->machine) == REPLICA_NO_PEER;
+}
+
+const char *verify_pass_refusal(const struct verify *y) {
     static char text[128]; /* the loop's thread */
     enum replica_state s = replica_state(y->v->machine);
 
-    if (y->pass != NULL)
-        return "a verification is under way already: mailfsctl status";
-    if (s == REPLICA_NO_PEER)
-        return "this volume has no peer: there is nothing to compare it with";
+    if (is_lone(y))
+        return NULL;
     if (s != REPLICA_IN_SYNC) {
         snprintf(text, sizeof text, "the nodes are not in sync (%s): see mailfsctl status",
                  volume_state_word(s));
@@ -452,10 +468,10 @@ static const char *refusal(struct verify *y) {
     return NULL;
 }
 
-void verify_begin(struct verify *y, struct look_order order, char *const *paths, size_t n,
-                  verify_fn *fn, void *arg) {
+void verify_pass(struct verify *y, struct look_order order, char *const *paths, size_t n,
+                 verify_fn *fn, void *arg) {
     struct pass *p = mem_new(sizeof *p);
-    const char *why = refusal(y);
+    bool lone = is_lone(y);
 
     *p = (struct pass){.y = y, .order = order, .fn = fn, .arg = arg, .whole = n == 0};
     p->began_ms = clock_ms();
@@ -466,14 +482,9 @@ void verify_begin(struct verify *y, struct look_order order, char *const *paths,
     p->timer = evtimer_new(y->v->engine->evb, pass_again, p);
     if (p->timer == NULL)
         mem_out("a timer");
-    if (why != NULL) {
-        struct verify_result res = {.error = why};
-        fn(arg, &res);
-        pass_free(p);
-        return;
-    }
     y->pass = p;
-    if (workq_submit(y->v->engine->slow, WORKQ_NO_LANE, choose_run, choose_done, p) != 0)
+    if (workq_submit(y->v->engine->slow, WORKQ_NO_LANE, lone ? lone_run : choose_run,
+                     lone ? lone_done : choose_done, p) != 0)
         mem_out("the work queue");
 }
 
@@ -483,6 +494,8 @@ struct verify *verify_new(struct volume *v) {
     struct verify *y = mem_new(sizeof *y);
 
     y->v = v;
+    if (v->main != NULL)
+        return y;
     verify_record_read(v, &y->last);
     y->plan = verify_plan_new(v);
     return y;
@@ -506,18 +519,11 @@ void verify_free(struct verify *y) {
         pass_free(y->pass);
     }
     serving_free(y);
+    verify_all_free(y);
     verify_plan_free(y->plan);
     free(y);
 }
 
 void verify_last(const struct verify *y, struct verify_result *out) {
     *out = y != NULL ? y->last : (struct verify_result){0};
-}
-
-bool verify_running(const struct verify *y, uint64_t *done, uint64_t *all) {
-    if (y == NULL || y->pass == NULL)
-        return false;
-    *done = y->pass->at;
-    *all = y->pass->n;
-    return true;
 }

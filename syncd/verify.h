@@ -2,7 +2,9 @@
 #define SYNCD_VERIFY_H
 
 /*
- * Verification: this node and its peer look at what they hold, and compare, while they serve.
+ * Verification: this node and another one look at what they hold, and compare, while they serve:
+ * its peer, or, without one, the other ends of its one-way links (verify_all.c). A volume that no
+ * other node has is held against its own checksums.
  *
  * A pass goes over the containers in batches. Each node looks at its own store (look.h); of an
  * equal batch only one digest crosses the wire. Where these differ, the containers' digests are
@@ -29,11 +31,12 @@ void verify_disconnected(struct verify *y);
 
 /* What a pass found. */
 struct verify_result {
-    const char *error; /* NULL: it was completed */
-    bool content;
-    int64_t at; /* wall clock, seconds, when it ended; 0: never */
+    const char *error;  /* NULL: it was completed */
+    bool content, lone; /* lone: there is no other node */
+    int64_t at;         /* wall clock, seconds, when it ended; 0: never */
     double seconds;
     uint64_t containers, messages, bytes, problems, mended;
+    uint64_t unknown; /* messages that had no checksum and have one now; without another node */
     const struct check_problem *list;
     size_t n;
 };
@@ -46,7 +49,10 @@ typedef void verify_fn(void *arg, const struct verify_result *result);
 void verify_begin(struct verify *y, struct look_order order, char *const *paths, size_t n,
                   verify_fn *fn, void *arg);
 
-/* The last pass over everything that was completed; and the one under way. */
+/* Is there somebody to compare with now? Of a volume that has other nodes. */
+bool verify_has_partner(const struct verify *y);
+
+/* The last verification of everything that was completed; and the one under way. */
 void verify_last(const struct verify *y, struct verify_result *out);
 bool verify_running(const struct verify *y, uint64_t *done, uint64_t *all);
 

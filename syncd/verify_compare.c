@@ -113,12 +113,17 @@ static void to_problems(struct pass *p) {
 
 static void sums_next(struct pass *p);
 
+/* Either fits its own checksum: no reason for a standby to change its source. */
+static bool may_repair(const struct volume *v, const struct check_problem *s) {
+    return s->there ? verify_may_send(v) : verify_may_fetch(v, CHECK_DIFFER);
+}
+
 static void suspect_next(struct pass *p) {
     if (pass_is_over(p))
         return;
     for (; p->order.repair && p->at_suspect < p->suspects.n; p->at_suspect++) {
         const struct check_problem *s = &p->suspects.v[p->at_suspect];
-        if (s->kind != CHECK_DAMAGED || s->name == NULL)
+        if (s->kind != CHECK_DAMAGED || s->name == NULL || !may_repair(p->y->v, s))
             continue;
         if (s->there)
             mend_there(p, s);
@@ -202,7 +207,7 @@ static void records_differ(struct pass *p) {
     for (size_t i = 0; i < p->n_differ; i++) {
         struct check_problem *to =
             check_problem_add(&p->problems, &p->differ[i], CHECK_RECORD, NULL);
-        if (p->order.repair && to != NULL)
+        if (p->order.repair && to != NULL && p->y->v->main == NULL)
             to->fate = CHECK_MERGED;
     }
     pass_merge(p);

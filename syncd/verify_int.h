@@ -25,9 +25,11 @@ enum pass_step {
     PASS_MEND,    /* the other node to repair a message */
 };
 
+/* Of a volume, or of one of its one-way links. */
 struct verify {
     struct volume *v;
     struct pass *pass;
+    struct verify_all *all; /* of a volume: the verification under way */
     struct serving *serving;
     unsigned n_serving;
     uint64_t number; /* of the last question */
@@ -54,6 +56,7 @@ struct pass {
 
     struct mailfs_id *dirs; /* all, sorted */
     size_t n, at, batch;    /* the batch begins at `at` */
+    _Atomic bool stop;      /* without another node: what reads it is to end */
     int err;
     char error[256];
     bool whole;
@@ -79,6 +82,22 @@ struct pass {
     struct check_problems suspects; /* found by comparing checksums, to be mended */
     size_t at_suspect;
 };
+
+/* A pass with the other end of y's link, or with nobody. fn is never called from within. */
+void verify_pass(struct verify *y, struct look_order order, char *const *paths, size_t n,
+                 verify_fn *fn, void *arg);
+/* Why none can begin; NULL: it can. */
+const char *verify_pass_refusal(const struct verify *y);
+void verify_all_free(struct verify *y);
+
+/*
+ * What is damaged on this node may be fetched from the other end. Of a pair anything that the other
+ * has; a standby takes all from its source; a source takes from a standby only what cannot be right
+ * where it is: what does not fit its own checksum, or cannot be read.
+ */
+bool verify_may_fetch(const struct volume *v, unsigned kind);
+/* The other node's side of it, where the checksums of both were compared. */
+bool verify_may_send(const struct volume *v);
 
 /* Sends a question; its number is then the pass's. Else the pass has failed. */
 int pass_ask(struct pass *p, Mfp__Verify *m, enum pass_step step);

@@ -2,7 +2,8 @@
  * verify_plan - verification in the background
  *
  * Of a pair the node whose name sorts first begins it, so that not both do: either looks at its own
- * store all the same.
+ * store all the same. A standby does for itself and the node that it follows, and a node without
+ * any other for itself.
  *
  * Diagnostics: what a pass finds is logged there; here, that its result cannot be kept.
  */
@@ -21,6 +22,7 @@
 #include "io/file.h"
 #include "io/io.h"
 #include "mem.h"
+#include "role.h"
 #include "util/clock.h"
 #include "util/log.h"
 #include "volume.h"
@@ -95,8 +97,10 @@ bool verify_is_due(int64_t now, uint64_t every, int64_t last, int64_t first_seen
 }
 
 static bool is_ours(const struct volume *v) {
-    return v->cv->peer != NULL && strcmp(v->conf->node, v->cv->peer->name) < 0 &&
-           replica_state(v->machine) == REPLICA_IN_SYNC;
+    if (v->cv->peer != NULL)
+        return strcmp(v->conf->node, v->cv->peer->name) < 0 &&
+               replica_state(v->machine) == REPLICA_IN_SYNC;
+    return v->n_links == 0 || (role_of(v).standby && verify_has_partner(v->verify));
 }
 
 static void passed(void *arg, const struct verify_result *result) {

@@ -226,10 +226,20 @@ static void mended(void *arg, int err) {
     mend_next(s);
 }
 
+static void refuse(struct serving *s) {
+    struct check_problem *p =
+        check_problem_add(&s->mended, &s->dirs[0], CHECK_DAMAGED, s->names[s->at++]);
+
+    if (p != NULL)
+        p->fate = CHECK_NOT;
+}
+
 static void mend_next(struct serving *s) {
     Mfp__Verified m = MFP__VERIFIED__INIT;
     struct lists l = {0};
 
+    while (s->at < s->n_names && !verify_may_fetch(s->y->v, CHECK_DIFFER))
+        refuse(s);
     if (s->at < s->n_names) {
         mend(s->y->v, &s->dirs[0], CHECK_DAMAGED, s->names[s->at], mended, s);
         return;

@@ -257,7 +257,7 @@ static int serve_begin(struct volume *v, char *err, size_t errsize) {
     v->checkpoint = checkpoint_new(v);
     v->brake = v->main == NULL ? brake_new(v) : NULL;
     v->undo = v->main == NULL ? undo_new(v) : NULL; /* it knows what the links need */
-    v->verify = v->main == NULL ? verify_new(v) : NULL;
+    v->verify = verify_new(v);
     driver_pump(v);
     return 0;
 }

@@ -68,7 +68,7 @@ struct volume {
     struct checkpoint *checkpoint; /* checkpoint.h */
     struct undo *undo;             /* undo.h; NULL of a link */
     struct brake *brake;           /* brake.h; NULL of a link */
-    struct verify *verify;         /* verify.h; NULL of a link */
+    struct verify *verify;         /* verify.h */
     bool peer_verifies;            /* it has said that it understands */
     bool peer_takes_trees;         /* likewise, of a link: at any time */
     bool peer_knows_borrowed;      /* likewise */

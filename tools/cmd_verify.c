@@ -1,5 +1,5 @@
 /*
- * cmd_verify - mailfsctl verify: have both nodes look at what they hold, and compare
+ * cmd_verify - mailfsctl verify: have this node and another look at what they hold, and compare
  *
  * Diagnostics: why it could not be done; exit code 1, also when something was found that is not
  * repaired.
@@ -57,6 +57,23 @@ static void print_one(const json_object *p) {
            fate && strcmp(fate, "found") != 0 ? fate : "");
 }
 
+static bool is_lone(const json_object *answer) {
+    json_object *v = NULL;
+
+    return json_object_object_get_ex(answer, "lone", &v) && json_object_get_boolean(v);
+}
+
+/* What this cannot have found. */
+static void print_lone(uint64_t unknown) {
+    char count[HUMAN_MAX];
+
+    if (unknown > 0)
+        printf("%s had no checksum, and cannot be judged before the next time\n",
+               human_count(unknown, "message", "messages", count));
+    printf("There is no other node: what is missing, flags, UIDs and files that are no mail have "
+           "nothing to be compared with\n");
+}
+
 static void print_all(const json_object *answer, bool content) {
     char boxes[HUMAN_MAX], messages[HUMAN_MAX], size[HUMAN_MAX];
     uint64_t problems = number(answer, "problems"), listed;
@@ -72,11 +89,13 @@ static void print_all(const json_object *answer, bool content) {
            human_count(number(answer, "messages"), "message", "messages", messages));
     if (content)
         printf(", %s read", human_bytes(number(answer, "bytes"), size));
-    if (problems == 0)
-        printf(": the same on both nodes\n");
-    else
+    if (problems > 0)
         printf(": %" PRIu64 " found, %" PRIu64 " of them repaired\n", problems,
                number(answer, "repaired"));
+    else
+        printf(": %s\n", is_lone(answer) ? "each fits its checksum" : "the same on both nodes");
+    if (is_lone(answer))
+        print_lone(number(answer, "unknown"));
 }
 
 static int verify(const struct ctl_args *args, const struct conf_volume *v, const char *request) {

@@ -176,8 +176,6 @@ static void when_it_is_due(void **state) {
 
 /* A disk that is breaking: the answer fits into a packet, and says how many there are. */
 static void answer_fits(void **state) {
-    struct conf conf = {.node = (char *)"mx-a"};
-    struct volume v = {.conf = &conf};
     struct verify_result r = {0};
     struct check_problems all = {0};
     struct json_object *doc, *list, *n;
@@ -186,9 +184,13 @@ static void answer_fits(void **state) {
     memset(name, 1, sizeof name - 1); /* six bytes each in JSON */
     while (all.n < CHECK_PROBLEMS_MAX)
         assert_non_null(check_problem_add(&all, &mailfs_id_root, CHECK_DAMAGED, name));
+    for (size_t i = 0; i < all.n; i++) {
+        all.v[i].node = "mx-a";
+        all.v[i].path = strdup("/anna/Maildir");
+    }
     r.list = all.v;
     r.n = r.problems = all.n;
-    text = ctl_verify_format(&v, &r);
+    text = ctl_verify_format(&r);
     assert_non_null(text);
     assert_true(strlen(text) < LOCAL_PACKET_MAX);
     doc = json_tokener_parse(text);
