@@ -33,6 +33,9 @@ int peer_send_frame(struct peer *p, const Mfp__Frame *frame, bool bulk);
 /* A frame of an established connection. 0, or -EPROTO with *why: end the connection. */
 int peer_receive(struct peer *p, const uint8_t *data, size_t len, const char **why);
 
-uint64_t peer_rtt_us(const struct peer *p); /* of the last ping; 0: not known */
+uint64_t peer_rtt_us(const struct peer *p); /* smoothed; 0: not known */
+/* Is it a long wire (trip.h)? Not before the first ping has come back; who asks makes it be sent,
+ * also while much else is. */
+bool peer_is_far(struct peer *p);
 
 #endif

@@ -3,6 +3,7 @@
 
 /* What link_peer_send.c and link_peer_recv.c share. Nobody else includes this. */
 
+#include "trip.h"
 #include "link_peer.h"
 #include "util/buf.h"
 
@@ -31,7 +32,8 @@ struct peer {
     Mfp__Marks *marks;
     size_t txn_bytes, listing_bytes, tree_bytes, marks_bytes;
     uint64_t ping_now; /* to be echoed by the next Pong */
-    uint64_t rtt_us;
+    struct trip trip;
+    uint64_t pinged_us; /* when it was last asked; 0: not yet */
     struct buf out;
     struct peer_late *late;
     size_t late_bytes;

@@ -222,8 +222,8 @@ static int recv_ping(struct peer *p, const Mfp__Frame *f) {
     } else {
         uint64_t now = clock_us();
         m.kind = RMSG_PONG;
-        if (f->pong->now != 0 && f->pong->now <= now)
-            p->rtt_us = now - f->pong->now;
+        if (f->pong->now != 0 && f->pong->now < now)
+            trip_took(&p->trip, now - f->pong->now);
     }
     return to_machine(p, &m);
 }

@@ -105,7 +105,8 @@ void peer_reset(struct peer *p) {
     p->tree = NULL;
     p->marks = NULL;
     p->txn_bytes = p->listing_bytes = p->tree_bytes = p->marks_bytes = 0;
-    p->rtt_us = 0;
+    p->trip = (struct trip){0};
+    p->pinged_us = 0;
 }
 
 int peer_send_frame(struct peer *p, const Mfp__Frame *frame, bool bulk) {
@@ -122,7 +123,17 @@ int peer_send_frame(struct peer *p, const Mfp__Frame *frame, bool bulk) {
 }
 
 uint64_t peer_rtt_us(const struct peer *p) {
-    return p->rtt_us;
+    return p->trip.us;
+}
+
+static int send_about_life(struct peer *p, const struct replica_msg *m);
+
+/* The machine pings when it has nothing else to say. */
+bool peer_is_far(struct peer *p) {
+    static const struct replica_msg ping = {.kind = RMSG_PING};
+    if (clock_us() - p->pinged_us >= TRIP_EVERY_US)
+        (void)send_about_life(p, &ping); /* fails only when the connection ends */
+    return p->trip.is_long;
 }
 
 /* ---- what goes in parts ------------------------------------------------------------ */
@@ -282,7 +293,7 @@ static int send_about_life(struct peer *p, const struct replica_msg *m) {
     Mfp__TxnAck ack = MFP__TXN_ACK__INIT;
     switch (m->kind) {
     case RMSG_PING:
-        ping.now = clock_us();
+        ping.now = p->pinged_us = clock_us();
         frame.m_case = MFP__FRAME__M_PING;
         frame.ping = &ping;
         break;

@@ -117,13 +117,11 @@ static void tell_unreadable(struct xfers *x, const struct mailfs_id *dir, int er
 }
 
 /* A processor packs faster than a long wire takes it, and slower than a short one. */
-#define LONG_WIRE_US 5000
-
 static bool out_packs(const struct xfers *x, const struct xfer_out *o) {
     enum conf_compress how = x->v->cv->peer->compress;
     if (!x->peer_unpacks || o->dense || how == CONF_COMPRESS_OFF)
         return false;
-    return how == CONF_COMPRESS_ON || peer_rtt_us(x->v->peer) >= LONG_WIRE_US;
+    return how == CONF_COMPRESS_ON || peer_is_far(x->v->peer);
 }
 
 static void out_pack(const struct xfers *x, struct xfer_out *o, Mfp__Body *body) {

@@ -12,6 +12,7 @@
 #include "net/local.h"
 #include "syncd/brake.h"
 #include "syncd/pace.h"
+#include "syncd/trip.h"
 #include "syncd/status.h"
 
 #define SECOND UINT64_C(1000000000)
@@ -159,6 +160,38 @@ static void progress_and_estimate(void **state) {
     assert_true(status_seconds_left(&s, 0) < 0);
 }
 
+static void took(struct trip *t, uint64_t us, int times) {
+    while (times-- > 0)
+        trip_took(t, us);
+}
+
+/* What compress = "auto" goes by. */
+static void wire_is_measured(void **state) {
+    struct trip t = {0};
+    assert_false(t.is_long); /* nothing is known */
+    took(&t, 300, 1);
+    assert_int_equal(t.us, 300);
+    took(&t, 30000, 1); /* one that waited */
+    assert_false(t.is_long);
+    took(&t, 300, 20);
+    assert_in_range(t.us, 300, 600);
+    took(&t, 8000, 3); /* loaded, but not for long */
+    assert_false(t.is_long);
+    took(&t, 8000, 30); /* for good */
+    assert_true(t.is_long);
+    took(&t, 3500, 30); /* between the two: as it was */
+    assert_true(t.is_long);
+    took(&t, 300, 30);
+    assert_false(t.is_long);
+    took(&t, 3500, 30);
+    assert_false(t.is_long);
+    t = (struct trip){0};
+    took(&t, 40000, 1); /* a long wire, from its first ping */
+    assert_true(t.is_long);
+    took(&t, 300, 1);
+    assert_true(t.is_long);
+}
+
 static void bandwidth_is_kept(void **state) {
     struct pace p;
     uint64_t now = 5000, sent = 0, wait;
@@ -218,10 +251,15 @@ static void a_clock_that_jumps_back(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(fixed_fields),         cmocka_unit_test(nothing_is_null),
-        cmocka_unit_test(notes_tell_of_merges), cmocka_unit_test(progress_and_estimate),
-        cmocka_unit_test(bandwidth_is_kept),    cmocka_unit_test(a_clock_that_jumps_back),
-        cmocka_unit_test(links_are_listed),     cmocka_unit_test(much_is_held),
+        cmocka_unit_test(fixed_fields),
+        cmocka_unit_test(nothing_is_null),
+        cmocka_unit_test(notes_tell_of_merges),
+        cmocka_unit_test(progress_and_estimate),
+        cmocka_unit_test(wire_is_measured),
+        cmocka_unit_test(bandwidth_is_kept),
+        cmocka_unit_test(a_clock_that_jumps_back),
+        cmocka_unit_test(links_are_listed),
+        cmocka_unit_test(much_is_held),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
