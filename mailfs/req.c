@@ -11,6 +11,7 @@
 #include "dir.h"
 #include "file.h"
 #include "keep.h"
+#include "lock.h"
 
 static double lifetime_of_dir(const struct dir *d) {
     switch (d->kind) {
@@ -33,10 +34,21 @@ double lifetime_attr(const struct inode *in) {
     return in->dir != NULL ? lifetime_of_dir(in->dir) : LIFETIME_LONG;
 }
 
+/* L is looked at three times by him who has made it, before it goes by his own unlink, of which the
+ * kernel knows: 3 of the 50 requests of an LMTP delivery. An L that we remove ends in
+ * notify_name(), and whoever opens the inode that was seen before that gets ESTALE, and looks
+ * again. */
+static double lifetime_name(const struct spot *at) {
+    if (at->class == MAILDIR_LOCK_L && lock_is_held(at->dir->dir))
+        return LIFETIME_SHORT;
+    bool lives = !maildir_class_is_volatile(at->class) && at->class != MAILDIR_POKE &&
+                 access_names_live(at->dir);
+    return lives ? LIFETIME_LONG : 0;
+}
+
 void entry_fill(struct fuse_entry_param *e, struct inode *in, const struct stat *st,
                 const struct spot *at) {
     bool volatile_name = maildir_class_is_volatile(at->class) || at->class == MAILDIR_POKE;
-    bool name_lives = !volatile_name && access_names_live(at->dir);
     if (in->dir == NULL)
         inode_set_short_lived(in, volatile_name || at->class == MAILDIR_SIZE);
     inode_give(in);
@@ -45,7 +57,7 @@ void entry_fill(struct fuse_entry_param *e, struct inode *in, const struct stat 
         .generation = inode_slot(in)->generation,
         .attr = *st,
         .attr_timeout = lifetime_attr(in),
-        .entry_timeout = name_lives ? LIFETIME_LONG : 0,
+        .entry_timeout = lifetime_name(at),
     };
 }
 

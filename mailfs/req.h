@@ -19,7 +19,8 @@
  *
  * A second, too, for the attributes of new/ and cur/ when they were asked for (asked.h), otherwise
  * none. Of other directories nobody trusts the mtime that far, but each step of a path asks for
- * their mode: a second bounds the race there. Names that are not there are never cached.
+ * their mode: a second bounds the race there. A second, too, for the name of an L that somebody
+ * holds. Names that are not there are never cached.
  */
 #define LIFETIME_LONG      3600.0
 #define LIFETIME_CONTAINER 1.0

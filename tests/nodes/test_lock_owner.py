@@ -33,8 +33,22 @@ def dies_on(t, owner, other):
     t.check("\\Flagged" in view["folders"]["INBOX"][1][1][0], "the flag is lost")
 
 
+def seen_to_go(t, node):
+    """Its name lives in the kernel's cache while it is held: it goes with the lock, not later."""
+    user = t.pair.user("owner")
+    with locks.Holder(node, user) as holder:
+        os.lstat(holder.path)
+        holder.kill()
+    lock = node.stored(user, "Maildir", "dovecot-uidlist.lock")
+    util.poll(node.host + ": the dead process's lock goes", lambda: not os.path.lexists(lock))
+    start = util.now()
+    util.poll(node.host + ": it is seen to be gone", lambda: not os.path.lexists(holder.path))
+    t.check(util.now() - start < 0.8, "a lock that had gone was seen for %.1f s", util.now() - start)
+
+
 def test(t):
     t.needs_mailfs()
+    seen_to_go(t, t.a)
     dies_on(t, t.a, t.b)
     dies_on(t, t.b, t.a)
 

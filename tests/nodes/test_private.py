@@ -188,10 +188,27 @@ def flag(node, user):
     return lambda i: os.rename(new % i, (new + ":2,F") % i)
 
 
+def lock(node, user):
+    """As Dovecot does it."""
+    path = os.path.join(node.home(user, "Maildir"), "dovecot-uidlist.lock")
+
+    def one(_):
+        os.path.lexists(path)
+        fd = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
+        os.write(fd, b"%d:%s" % (os.getpid(), node.host.encode()))
+        os.close(fd)
+        os.lstat(path)
+        os.lstat(path)
+        os.unlink(path)
+    return one
+
+
 def costs_less(t, node, user):
     by_mail_user(deliver(node, user))(N)        # the names on the way are known then
     delivery = cost(node, by_mail_user(deliver(node, user)))
     flags = cost(node, by_mail_user(flag(node, user)))
+    locks = cost(node, by_mail_user(lock(node, user)))
+    t.check(locks["lookup"] < 2.3, "a lock is looked up more than twice, before it is there: %s", locks)
     t.figure("requests: delivery %.1f, flag %.1f", sum(delivery.values()), sum(flags.values()))
     t.check(delivery.get("getattr", 0) < 0.2, "a delivery takes GETATTRs: %s", delivery)
     t.check(sum(delivery.values()) < 7.5, "a delivery takes more than 7 requests: %s", delivery)
