@@ -13,7 +13,8 @@
 #ifndef CHECKPOINT_MS /* a test may be in a hurry */
 #define CHECKPOINT_MS 10000
 #endif
-#define CHECKPOINT_DIRTY_BYTES (32u * 1024u * 1024u)
+/* Not later than when the base has so much of what is not on disk yet. */
+#define CHECKPOINT_DIRTY_BYTES (16u * 1024u * 1024u)
 /* A clean stop waits so long for mailfs's answer and the peer's acknowledgements. */
 #define CHECKPOINT_STOP_MS 3000
 
@@ -22,6 +23,9 @@ struct checkpoint;
 
 struct checkpoint *checkpoint_new(struct volume *v);
 void checkpoint_free(struct checkpoint *c);
+
+/* A mailbox has been merged: the base may have grown by all of it. */
+void checkpoint_look(struct checkpoint *c);
 
 /* The clean stop: a last checkpoint; then volume_stopped(). */
 void checkpoint_stop(struct checkpoint *c);

@@ -15,6 +15,7 @@
 #include <uthash.h>
 
 #include "brake.h"
+#include "checkpoint.h"
 #include "contact.h"
 #include "content.h"
 #include "driver.h"
@@ -452,6 +453,7 @@ static void put_off_run(void *arg) {
 static void round_over_done(void *arg) {
     struct step *s = arg;
     s->v->changes++;
+    checkpoint_look(s->v->checkpoint);
     step_free(s);
 }
 

@@ -188,6 +188,7 @@ int main(int argc, char **argv) {
     if (o.debug)
         log_set_level(LOG_LVL_DEBUG);
     signal(SIGPIPE, SIG_IGN);
+    mem_sparingly();
     status = run(conf);
     conf_free(conf);
     return status;

@@ -5,6 +5,7 @@
  */
 #include "mem.h"
 
+#include <malloc.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -13,6 +14,17 @@
 void mem_out(const char *what) {
     log_error("out of memory (%s): ending, to be started again", what);
     _Exit(1);
+}
+
+/*
+ * A merge of a large mailbox takes lists of megabytes and gives them back. Each thread had an arena
+ * of its own, in which what others had given back was of no use; and what is given back once makes
+ * malloc(3) take the next one of that size from an arena, too.
+ */
+void mem_sparingly(void) {
+    enum { ARENAS = 2, ALONE = 128 << 10 };
+    mallopt(M_ARENA_MAX, ARENAS);
+    mallopt(M_MMAP_THRESHOLD, ALONE);
 }
 
 void *mem_new(size_t size) {

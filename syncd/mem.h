@@ -9,9 +9,10 @@
 
 #include <stddef.h>
 
-void *mem_new(size_t size);                               /* zeroed, never NULL */
-void *mem_copy(const void *p, size_t n);                  /* n bytes and a NUL, never NULL */
-char *mem_strdup(const char *s);                          /* NULL gives "" */
+void *mem_new(size_t size);              /* zeroed, never NULL */
+void *mem_copy(const void *p, size_t n); /* n bytes and a NUL, never NULL */
+char *mem_strdup(const char *s);         /* NULL gives "" */
+void mem_sparingly(void); /* before there are threads: how malloc(3) deals with large merges */
 void mem_out(const char *what) __attribute__((noreturn)); /* says so, and ends the daemon */
 
 #endif

@@ -78,7 +78,7 @@ int state_set_met(struct state *st);
  */
 int state_checkpoint(struct state *st, uint64_t gen, const struct mailfs_id *settled, size_t n);
 
-/* Bytes of base kept in memory since the last checkpoint: beyond some 32 MiB one is due. */
+/* Bytes of base kept in memory since the last checkpoint, see CHECKPOINT_DIRTY_BYTES. */
 size_t state_dirty_bytes(struct state *st);
 
 /* The last error found by any module; "" if none. buf has STATE_ERROR_MAX bytes. */
