@@ -280,6 +280,15 @@ static void check_uid(struct apply *a, const Mfp__OpMsg *op) {
         apply_suspect(a, "a message has another UID on the peer", op->bname);
 }
 
+/*
+ * After a power cut: what is here may be older than what the peer started from, which knew what had
+ * been done here. Its difference put on top of that would set a flag that was cleared here, and the
+ * base would not say so. What this node did later, and the peer has, the merge brings back.
+ */
+static bool may_be_older(const struct apply *a) {
+    return a->replay && !a->st->recent.whole;
+}
+
 int apply_msg_present(struct apply *a, const Mfp__OpMsg *op) {
     struct place old = {.sub = MFP__SUB__SELF}, now = old, cur = old, to;
     int r = place_of(op->bname, op->old, &old), fd;
@@ -300,7 +309,7 @@ int apply_msg_present(struct apply *a, const Mfp__OpMsg *op) {
     }
     check_uid(a, op);
     to = now;
-    if (!place_same(&cur, &now) && !place_same(&cur, &old)) {
+    if (!place_same(&cur, &now) && !place_same(&cur, &old) && !may_be_older(a)) {
         r = merge_delta(op->bname, &old, &now, &cur, &to);
         if (r < 0)
             return r;

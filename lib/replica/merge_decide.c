@@ -95,9 +95,11 @@ static bool came_anew(const struct merge_view *p, const struct merge_view *q,
     return p->side->base_valid && !p->was;
 }
 
-/* Numbered since, by nothing that q's base knows: perhaps another of that name. */
+/* Numbered since, by nothing that q's base knows: perhaps another of that name. Not after a power
+ * cut: what had been removed here is put into the store once more, and a client's sync numbers it.
+ */
 static bool numbered_since(const struct merge_view *p, const struct merge_view *q) {
-    return p->old.uid == 0 && q->side->base_next != 0 &&
+    return !cut_short(p) && p->old.uid == 0 && q->side->base_next != 0 &&
            comparable(p->now.uid, p->v_now, 1, q->v_old) && p->now.uid >= q->side->base_next;
 }
 

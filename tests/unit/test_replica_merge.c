@@ -257,6 +257,13 @@ static void test_put_back(void **state) {
     a.side.base_version = 7;
     check(&a.side, &b.side, "0 new", "added anew");
     check(&b.side, &a.side, "0 new", "added anew");
+    make_side(&a, "0 new", "70000 cur", 70001, 10); /* or a client has had it numbered since */
+    a.side.base_version = 7 | BASE_AGE_LACKS;
+    check(&a.side, &b.side, "", "removed by agreement");
+    check(&b.side, &a.side, "", "removed by agreement");
+    a.side.base_version = 7;
+    check(&a.side, &b.side, "70000 cur", "perhaps another");
+    check(&b.side, &a.side, "70000 cur", "perhaps another");
 }
 
 /* A listing of differences leaves out what is as in the common base. */

@@ -300,6 +300,26 @@ static void test_crash_after_apply(void **state) {
     digests_equal(&inbox);
 }
 
+/* The power of b is cut: lost is that a flag had been cleared there, which a knew when it set a
+ * keyword. It is not set once more. */
+static void test_cleared_and_cut(void **state) {
+    struct acts b = {.n = 0};
+
+    assert_int_equal(state_checkpoint(p.b.st, 0, NULL, 0), 0);
+    deliver("1.M1.a", "one\n", 1);
+    pick_up("1.M1.a", 1);
+    flag("1.M1.a:2,", "1.M1.a:2,F");
+    fs_rename(&p.b, "u/cur/1.M1.a:2,F", "u/cur/1.M1.a:2,");
+    act_move(&b, MFL__SUB__CUR, "1.M1.a:2,F", MFL__SUB__CUR, "1.M1.a:2,");
+    assert_false(stores_send(&p.b, &p.a, &inbox, &b, true));
+    flag("1.M1.a:2,", "1.M1.a:2,a");
+    fs_rename(&p.b, "u/cur/1.M1.a:2,a", "u/cur/1.M1.a:2,F");
+    node_reopen(&p.b);
+    node_replay(&p.b);
+    assert_true(fs_there(&p.b, "u/cur/1.M1.a:2,a"));
+    stores_assert_equal(&p);
+}
+
 /* The sender loses its base since the last checkpoint: the digests tell. */
 static void test_crash_of_the_origin(void **state) {
     uint8_t da[STATE_DIGEST], db[STATE_DIGEST];
@@ -746,6 +766,7 @@ int main(void) {
         T(test_base_that_lacks),
         T(test_crash_before_apply),
         T(test_crash_after_apply),
+        T(test_cleared_and_cut),
         T(test_crash_of_the_origin),
         T(test_publish),
         T(test_abort),
