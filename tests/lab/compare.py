@@ -14,14 +14,27 @@ LOCAL = re.compile(r"(^|/)(tmp/.+|[^/]*\.lock|dovecot-uidlist\.tmp|dovecot\.inde
                    r"\.dovecot\.lda-dupes.*|new/\.poke.*|cur/\.poke.*|\.\.DOVECOT-TRASHED.*|"
                    r"\.nfs[^/]*|\.temp\.[^/]*|dovecot-uidvalidity\.[0-9a-f]{8})$")
 
+DELETED, DELETED_FOR = "Mailbox was deleted under us", 30   # seconds: MAILBOX_DELETE_RETRY_SECS
 BODY = "BODY[]"
 HEAD = "BODY[HEADER.FIELDS (MESSAGE-ID)]"
+
+
+def examine(client, folder):
+    """The UIDVALIDITY.  A deletion that was broken off has left its mark in Dovecot's index of that node: Dovecot
+    takes it back when the folder is opened for writing, 30 s after (the end of docs/OPERATIONS.md)."""
+    try:
+        return client.select(folder, readonly=True)["uidvalidity"]
+    except imap.ImapError as error:
+        if DELETED not in str(error):
+            raise
+    client.select(folder)
+    return client.select(folder, readonly=True)["uidvalidity"]
 
 
 def mailbox_view(client, folder, bodies=True):
     """(UIDVALIDITY, {uid: row}), a row being flags, Message-ID, size, internal date, the digests of the
     whole message and of its text, the Message-ID again as the message itself has it."""
-    validity = client.select(folder, readonly=True)["uidvalidity"]
+    validity = examine(client, folder)
     items = "(UID FLAGS RFC822.SIZE INTERNALDATE BODY.PEEK[HEADER.FIELDS (MESSAGE-ID)]%s)" % (
         " BODY.PEEK[]" if bodies else "")
     rows = {}

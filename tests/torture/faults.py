@@ -7,7 +7,7 @@ them: as an administrator would, or systemd, it starts what does not run.
 import os
 import signal
 
-from lab import util
+from lab import alone, util
 
 
 class Kind:
@@ -54,10 +54,24 @@ def signal_some(nodes, random, number, words, most):
             util.proc_signal(pid, number)
 
 
+def worker_of(node):
+    known = node.daemon("mailfs").known()
+    return known and alone.worker_of(known[0])
+
+
 @kind(cuts=True, parts=True)
 def kill_mailfs(_lab, nodes, _random):
     for node in nodes:
         node.kill("mailfs")
+
+
+@kind()
+def kill_worker(_lab, nodes, _random):
+    """The worker of mailfs: the mount is kept, and no client may notice."""
+    for node in nodes:
+        worker = worker_of(node)
+        if worker:
+            util.proc_signal(worker, signal.SIGKILL)
 
 
 @kind(parts=True)
@@ -92,8 +106,12 @@ def kill_postfix(_lab, nodes, random):
 
 @kind(parts=True)
 def stop_mailfs(_lab, nodes, _random):
+    """All of it: who holds the mount, and the worker that answers."""
     for node in nodes:
+        worker = worker_of(node)
         node.daemon("mailfs").kill(signal.SIGSTOP, wait=False)
+        if worker:
+            util.proc_signal(worker, signal.SIGSTOP)
 
 
 @kind(parts=True)

@@ -34,7 +34,8 @@ def steps(seed, number, kinds):
 # For the short run: each kind of fault once, a few in a round.
 SHORT = (
     (Step(0.8, False, "kill-imap", "ab"), Step(0.2, False, "kill-lmtp", "a"),
-     Step(0.2, False, "kill-postfix", "b"), Step(0.3, False, "stop-workers", "a"),
+     Step(0.2, False, "kill-worker", "ab"), Step(0.2, False, "kill-postfix", "b"),
+     Step(0.3, False, "stop-workers", "a"),
      Step(0.4, False, "kill-syncd", "b")),
     (Step(0.8, False, "cut-one-way", "a"), Step(0.5, True, "flap", "a"), Step(0.3, True, "link-down", "a"),
      Step(0.5, False, "kill-mailfs", "b")),

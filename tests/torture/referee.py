@@ -263,8 +263,11 @@ def agreed_view(pair, user, timeout):
         except (util.Fail, OSError, AttributeError) as error:
             state["found"] = ["%s: %s" % (type(error).__name__, error)]
         return not state["found"]
-    try:
-        util.poll("equal", equal, timeout)
-    except util.Fail:
-        pass
+    for time in (timeout, compare.DELETED_FOR + timeout):
+        try:
+            util.poll("equal", equal, time)
+        except util.Fail:
+            pass
+        if not any(compare.DELETED in w for w in state["found"]):
+            break
     return state.get("view"), state["found"]
