@@ -447,6 +447,26 @@ bool stores_send(struct node *from, struct node *to, const struct mailfs_id *dir
     return suspect;
 }
 
+void stores_deliver(struct pair *p, const struct mailfs_id *dir, const char *base, const char *text,
+                    uint64_t prep) {
+    struct acts a = {.n = 0};
+    char tmp[300], rel[300];
+
+    snprintf(tmp, sizeof(tmp), "u/tmp/%s", base);
+    snprintf(rel, sizeof(rel), "u/new/%s", base);
+    fs_write(&p->a, tmp, text);
+    if (prep)
+        stores_prepare(&p->a, &p->b, "u", base, tmp, prep);
+    fs_rename(&p->a, tmp, rel);
+    act_add(&p->a, &a, "u", MFL__SUB__NEW, base, prep);
+    assert_false(stores_send(&p->a, &p->b, dir, &a, false));
+}
+
+void stores_checkpoint(struct pair *p) {
+    assert_int_equal(state_checkpoint(p->a.st, 0, NULL, 0), 0);
+    assert_int_equal(state_checkpoint(p->b.st, 0, NULL, 0), 0);
+}
+
 void stores_stage(struct node *from, struct node *to, const Mfp__Listing *listing) {
     struct content_wants wants;
     size_t i;

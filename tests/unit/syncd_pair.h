@@ -87,6 +87,11 @@ void stores_stage(struct node *from, struct node *to, const Mfp__Listing *listin
 Mfp__Listing *listing_over_wire(const Mfp__Listing *l);
 Mfp__Tree *tree_over_wire(const Mfp__Tree *t);
 
+/* A delivery at a, which b is told; prep 0: not prepared. The mailbox's path is "u". */
+void stores_deliver(struct pair *p, const struct mailfs_id *dir, const char *base, const char *text,
+                    uint64_t prep);
+void stores_checkpoint(struct pair *p); /* on both */
+
 /* Makes a mailbox on `from` and tells `to`. */
 struct mailfs_id stores_mailbox(struct node *from, struct node *to, const char *parent,
                                 const char *name);

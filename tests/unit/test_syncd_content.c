@@ -29,8 +29,7 @@ static struct mailfs_id inbox;
 static int setup(void **state) {
     stores_open(&p);
     inbox = stores_mailbox(&p.a, &p.b, "", "u");
-    assert_int_equal(state_checkpoint(p.a.st, 0, NULL, 0), 0);
-    assert_int_equal(state_checkpoint(p.b.st, 0, NULL, 0), 0);
+    stores_checkpoint(&p);
     return 0;
 }
 
@@ -375,8 +374,7 @@ static void send_one(const char *base) {
     fs_write(&p.a, rel, "text\n");
     act_add(&p.a, &a, "u", MFL__SUB__NEW, base, 0);
     assert_false(stores_send(&p.a, &p.b, &inbox, &a, false));
-    assert_int_equal(state_checkpoint(p.a.st, 0, NULL, 0), 0);
-    assert_int_equal(state_checkpoint(p.b.st, 0, NULL, 0), 0);
+    stores_checkpoint(&p);
 }
 
 /* The store comes back from a backup: what came since was not removed. */

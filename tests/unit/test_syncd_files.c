@@ -27,8 +27,7 @@ static struct mailfs_id inbox; /* container "u" */
 static int setup(void **state) {
     stores_open(&p);
     inbox = stores_mailbox(&p.a, &p.b, "", "u");
-    assert_int_equal(state_checkpoint(p.a.st, 0, NULL, 0), 0);
-    assert_int_equal(state_checkpoint(p.b.st, 0, NULL, 0), 0);
+    stores_checkpoint(&p);
     return 0;
 }
 

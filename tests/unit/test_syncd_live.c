@@ -39,17 +39,7 @@ static bool send_a(struct acts *a, bool locked) {
 
 /* A delivery as Postfix does it: prepared, linked into new/, no lock. */
 static void deliver(const char *base, const char *text, uint64_t prep) {
-    struct acts a = {.n = 0};
-    char tmp[300], rel[300];
-
-    snprintf(tmp, sizeof(tmp), "u/tmp/%s", base);
-    snprintf(rel, sizeof(rel), "u/new/%s", base);
-    fs_write(&p.a, tmp, text);
-    if (prep)
-        stores_prepare(&p.a, &p.b, "u", base, tmp, prep);
-    fs_rename(&p.a, tmp, rel);
-    act_add(&p.a, &a, "u", MFL__SUB__NEW, base, prep);
-    assert_false(send_a(&a, false));
+    stores_deliver(&p, &inbox, base, text, prep);
 }
 
 /* Dovecot sees it: under L it goes to cur/ and gets a UID. */

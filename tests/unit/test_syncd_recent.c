@@ -32,8 +32,7 @@ static int setup(void **state) {
 
     stores_open(&p);
     inbox = stores_mailbox(&p.a, &p.b, "", "u");
-    assert_int_equal(state_checkpoint(p.a.st, 0, NULL, 0), 0);
-    assert_int_equal(state_checkpoint(p.b.st, 0, NULL, 0), 0);
+    stores_checkpoint(&p);
     fd = open(p.a.store, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     *state = fd >= 0 && io_life(fd, life) == 0 ? &p : NULL;
     close(fd);
@@ -53,15 +52,7 @@ static int teardown(void **state) {
     } while (0)
 
 static void deliver(const char *base) {
-    struct acts a = {.n = 0};
-    char tmp[300], rel[300];
-
-    snprintf(tmp, sizeof(tmp), "u/tmp/%s", base);
-    snprintf(rel, sizeof(rel), "u/new/%s", base);
-    fs_write(&p.a, tmp, "text\n");
-    fs_rename(&p.a, tmp, rel);
-    act_add(&p.a, &a, "u", MFL__SUB__NEW, base, 0);
-    assert_false(stores_send(&p.a, &p.b, &inbox, &a, false));
+    stores_deliver(&p, &inbox, base, "text\n", 0);
 }
 
 static void digest_of(struct node *n, uint8_t out[STATE_DIGEST]) {
