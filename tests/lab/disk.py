@@ -10,6 +10,30 @@ from . import rundir, util
 SHUTDOWN, NO_LOG_FLUSH = 0x8004587d, 2
 
 
+def ext4_at(where, image, size, *options, check=True):
+    """Mount there an empty ext4 of this size, in the file `image`; check: as for util.run(), of the mount."""
+    with open(image, "wb") as f:
+        f.truncate(size)
+    util.run(["mkfs.ext4", "-q", "-F", "-m", "0", *options, image])
+    done = util.run(["mount", "-o", "loop", image, where], check=check)
+    if done.returncode == 0:
+        os.rmdir(os.path.join(where, "lost+found"))
+    return done
+
+
+def fill(where):
+    """Leave no block free; the file that takes them."""
+    ballast = os.path.join(where, "ballast")
+    with open(ballast, "wb", buffering=0) as f:
+        for piece in (1 << 16, 1 << 10):
+            try:
+                while True:
+                    f.write(b"x" * piece)
+            except OSError:
+                pass
+    return ballast
+
+
 class Disk:
     def __init__(self, node, size):
         self.node, self.size = node, size
@@ -18,13 +42,9 @@ class Disk:
         self.ballast = os.path.join(self.point, "ballast")
 
     def create(self):
-        with open(self.image, "wb") as f:
-            f.truncate(self.size)
-        util.run(["mkfs.ext4", "-q", "-F", "-m", "0", "-i", "4096", "-E",
-                  "nodiscard,lazy_itable_init=0,lazy_journal_init=0", self.image])
         os.makedirs(self.point, exist_ok=True)
-        self.mount()
-        os.rmdir(os.path.join(self.point, "lost+found"))
+        ext4_at(self.point, self.image, self.size, "-i", "4096", "-E",
+                "nodiscard,lazy_itable_init=0,lazy_journal_init=0")
 
     def mounted(self):
         return self.point in rundir.mounts_below(self.point)
@@ -47,14 +67,7 @@ class Disk:
             os.close(fd)
 
     def fill(self):
-        """Leave no block free."""
-        with open(self.ballast, "wb", buffering=0) as f:
-            for piece in (1 << 20, 1 << 12):
-                try:
-                    while True:
-                        f.write(b"x" * piece)
-                except OSError:
-                    pass
+        fill(self.point)
 
     def is_full(self):
         return os.path.exists(self.ballast)

@@ -141,6 +141,16 @@ class Postfix:
         except OSError:
             return False
 
+    def said(self, since):
+        """What became of mail, from that byte of the log on."""
+        with open(self.log) as f:
+            f.seek(since)
+            return [line for line in f if "status=" in line]
+
+    def wait_deferred(self, since, timeout=20):
+        util.poll(lambda: "%s: deferred: %s" % (self.node.host, self.said(since)[-3:]),
+                  lambda: any("status=deferred" in line for line in self.said(since)), timeout)
+
     def wait_delivered(self, timeout=20):
         util.poll(lambda: "%s: queue empty, there is %s" % (self.node.host, self.queue()),
                   lambda: not self.queue(), timeout)

@@ -5,7 +5,7 @@ import os
 import sys
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.realpath(__file__)), ".."))
-from lab import case, compare, mail, util  # noqa: E402
+from lab import case, compare, disk, mail, util  # noqa: E402
 from lab.dovecot import UID  # noqa: E402
 
 SIZE = 96 << 20
@@ -13,14 +13,10 @@ SIZE = 96 << 20
 
 def limited_disk(node):
     """An ext4 that counts what each user has, at the store's place; a skip where the kernel cannot."""
-    image = os.path.join(node.dir, "quota.image")
-    with open(image, "wb") as f:
-        f.truncate(SIZE)
-    util.run(["mkfs.ext4", "-q", "-F", "-m", "0", "-O", "quota", "-E", "quotatype=usrquota", image])
-    done = util.run(["mount", "-o", "loop", image, node.store], check=False)
+    done = disk.ext4_at(node.store, os.path.join(node.dir, "quota.image"), SIZE,
+                        "-O", "quota", "-E", "quotatype=usrquota", check=False)
     if done.returncode != 0:
         raise util.Skip("no ext4 with quotas on this kernel: %s" % done.stderr.strip().split("\n")[0])
-    os.rmdir(os.path.join(node.store, "lost+found"))
     os.chown(node.store, UID, UID)
 
 
@@ -31,12 +27,6 @@ def limit(node, blocks):
         raise util.Skip("no setquota (package quota)") from None
     if done.returncode != 0:
         raise util.Skip("setquota: %s" % done.stderr.strip())
-
-
-def said(node, since):
-    with open(node.postfix.log) as f:
-        f.seek(since)
-        return [line for line in f if "status=" in line]
 
 
 def test(t):
@@ -52,14 +42,13 @@ def test(t):
     texts = [mail.message("too much", size=400000) for _ in range(2)]
     for text in texts:
         t.a.smtp(user + "@lab.test", text)
-    util.poll(lambda: "deferred: %s" % said(t.a, since)[-3:],
-              lambda: any("status=deferred" in line for line in said(t.a, since)), 20)
+    t.a.postfix.wait_deferred(since)
     limit(t.a, 0)
     t.a.postfix.postfix("flush")
     t.a.postfix.wait_delivered(30)
     t.pair.wait_in_sync()
     compare.assert_has(t.wait_equal(user), [mail.message_id(text) for text in texts])
-    bounced = [line for line in said(t.a, since) if "bounced" in line]
+    bounced = [line for line in t.a.postfix.said(since) if "bounced" in line]
     t.check(not bounced, "bounced: %s", bounced[:1])
 
 

@@ -5,7 +5,7 @@ import os
 import sys
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.realpath(__file__)), ".."))
-from lab import case, compare, mail, util  # noqa: E402
+from lab import case, compare, disk, mail, util  # noqa: E402
 
 
 SIZE = 48 << 20
@@ -13,24 +13,8 @@ SIZE = 48 << 20
 
 def small_disk(node):
     """A file system of its own for this node's store."""
-    image = os.path.join(node.dir, "disk")
-    with open(image, "wb") as f:
-        f.truncate(SIZE)
-    util.run(["mkfs.ext4", "-q", "-F", "-m", "0", image])
-    util.run(["mount", "-o", "loop", image, node.store])
-    os.rmdir(os.path.join(node.store, "lost+found"))
+    disk.ext4_at(node.store, os.path.join(node.dir, "disk.image"), SIZE)
     os.chown(node.store, 5000, 5000)
-
-
-def fill(node):
-    ballast = os.path.join(node.store, "ballast")
-    with open(ballast, "wb", buffering=0) as f:
-        try:
-            while True:
-                f.write(b"x" * 65536)
-        except OSError:
-            pass
-    return ballast
 
 
 def kept(node):
@@ -72,7 +56,7 @@ def test(t):
     ids = [t.a.deliver(user, mail.message(size=3000)) for _ in range(3)]
     t.wait_equal(user)
     expunged(t, user, ids)
-    ballast = fill(t.b)
+    ballast = disk.fill(t.b.store)
     util.poll("what b keeps of expunged mail to go before its time", lambda: not kept(t.b), 20)
     ids += deliver(t, user)
     status = t.b.status() or {}

@@ -8,7 +8,7 @@ import shutil
 import sys
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.realpath(__file__)), ".."))
-from lab import case, compare, mail, util  # noqa: E402
+from lab import case, compare, disk, mail, util  # noqa: E402
 
 TIMEOUT = 3
 COUNT = itertools.count()
@@ -16,29 +16,12 @@ COUNT = itertools.count()
 
 def small_disk(node, where, size):
     """A file system of its own for this directory, with what is in it already."""
-    image = os.path.join(node.dir, "disk-" + os.path.basename(where))
-    with open(image, "wb") as f:
-        f.truncate(size)
-    util.run(["mkfs.ext4", "-q", "-F", "-m", "0", image])
     saved = where + ".saved"
     os.rename(where, saved)
     os.mkdir(where)
-    util.run(["mount", "-o", "loop", image, where])
-    os.rmdir(os.path.join(where, "lost+found"))
+    disk.ext4_at(where, os.path.join(node.dir, "disk-" + os.path.basename(where)), size)
     util.run(["cp", "-a", saved + "/.", where])
     shutil.rmtree(saved)
-
-
-def fill(where):
-    ballast = os.path.join(where, "ballast")
-    with open(ballast, "wb", buffering=0) as f:
-        for piece in (1 << 16, 1 << 10):
-            try:
-                while True:
-                    f.write(b"x" * piece)
-            except OSError:
-                pass
-    return ballast
 
 
 def into_full(t, users):
@@ -86,12 +69,6 @@ def lists(t, user):
     t.check(not wrong, "a list could not be written: %s", wrong[:1])
 
 
-def said(node, since):
-    with open(node.postfix.log) as f:
-        f.seek(since)
-        return [line for line in f if "status=" in line]
-
-
 def told(node):
     """What status says of a disk that is full."""
     status = node.status() or {}
@@ -101,15 +78,14 @@ def told(node):
 def full(t, users, where, what, defers):
     """What is wanted is not that it is refused: but if it cannot be taken, then deferred."""
     since, before = os.path.getsize(t.a.postfix.log), told(t.a)
-    ballast = fill(where)
+    ballast = disk.fill(where)
     ids = into_full(t, users)
     if defers:
-        util.poll(lambda: "%s: deferred: %s" % (what, said(t.a, since)[-3:]),
-                  lambda: any("status=deferred" in line for line in said(t.a, since)), 20)
+        t.a.postfix.wait_deferred(since)
     words = util.poll(lambda: "an error in status: %s" % t.a.status(),
                       lambda: [text for text in told(t.a) if text not in before], 20)
     t.figure("%s: %s, %d deferred", what, words[0],
-             sum("status=deferred" in line for line in said(t.a, since)))
+             sum("status=deferred" in line for line in t.a.postfix.said(since)))
     lists(t, users[2])
     os.unlink(ballast)
     start = util.now()
@@ -119,7 +95,7 @@ def full(t, users, where, what, defers):
     for user, mine in zip(users, (ids[:2], ids[2:])):
         compare.assert_has(t.wait_equal(user, timeout=25), mine)
     t.figure("all there %.1f s after there was space", util.now() - start)
-    bounced = [line for line in said(t.a, since) if "bounced" in line]
+    bounced = [line for line in t.a.postfix.said(since) if "bounced" in line]
     t.check(not bounced, "%s: bounced: %s", what, bounced[:1])
 
 
