@@ -107,7 +107,8 @@ def waits(t, user):
 def cannot_have_one(t, user, other):
     """A mailbox that the standby's disk does not take is not waited for, while it takes all others."""
     new = os.path.join(t.b.store, user, "Maildir", "new")
-    os.rename(new, new + ".away")
+    away = os.path.join(t.b.dir, "new.away")    # a directory in the store would be a node's as any other
+    os.rename(new, away)
     with open(new, "w"):
         pass
     stop = threading.Event()
@@ -125,7 +126,7 @@ def cannot_have_one(t, user, other):
         stop.set()
         thread.join()
         os.unlink(new)
-        os.rename(new + ".away", new)
+        os.rename(away, new)
     t.figure("one whose mailbox the standby cannot have: %.1f s", took)
     t.check(took < 15, "waited %.1f s for a standby that cannot have it", took)
     for each in (user, other):

@@ -20,6 +20,7 @@ from lab import util
 UNSYNCED = 12.0
 # what a node answered so shortly before it ended may not have left it yet, if nothing waits for it
 UNSENT = 1.0
+ORPHANED = 30       # seconds: what a node had prepared when the other one died is published by then
 
 # With these a syncd loses what it had not synced, and no other death does that; it is on disk after a
 # checkpoint, each ten seconds, and for all of an outage and a round of catching up that can take longer.
@@ -89,6 +90,7 @@ class Ledger:
         self.deaths = []            # (when, letter) of each FORGETFUL fault, of all rounds
         self.undone = []            # (when, node, durable when in sync, what makes it doubtful)
         self.outages = []           # (kind, letters, begin): of this round
+        self.former = []            # those before, of the last ORPHANED seconds
         self.events = []            # (when, what was done to the nodes), of all rounds
         self.twice = []             # Message-IDs, as often as Postfix says that they may be sent once more
         self.accepted = collections.Counter()
@@ -331,4 +333,5 @@ class Ledger:
 
     def new_round(self):
         with self.lock:
+            self.former = [o for o in self.former + self.outages if o[2] > util.now() - ORPHANED]
             self.undone, self.outages, self.full = [], [], set()

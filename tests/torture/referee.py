@@ -133,12 +133,13 @@ class Judge:
                    for kind, _letters, begin in self.ledger.outages)
 
     def cut_off(self, ident):
-        """How often was the message's delivery cut off, by the end of something on its way?"""
+        """How often was the message's delivery cut off, by the end of something on its way?  What was prepared on
+        the other node then is published a timeout after all is merged, so perhaps after that round."""
         message = self.book.messages[ident]
         if message.node is None:
             return 0
         last = max(message.answered or util.now(), message.queued) + (QUEUED if message.way == "smtp" else 0.5)
-        times = [begin for kind, letters, begin in self.ledger.outages
+        times = [begin for kind, letters, begin in self.ledger.former + self.ledger.outages
                  if self.kinds[kind].cuts and message.node.letter in letters
                  and message.sent < begin + 1.0 and begin < last]
         # the name it was prepared with, the last one it got, and what its sender tried once more

@@ -76,6 +76,17 @@ class Judging(unittest.TestCase):
         self.ledger.outage("kill-mailfs", [A])
         self.assertEqual(self.found(["<1>", "<2>", "<3>", "<3>"]), {"duplicated (allowed)": 1})
 
+    def test_duplicate_later(self):
+        """What the other node had prepared was published after the round."""
+        self.deliver("<3>")
+        self.ledger.outage("crash", [A])
+        self.assertEqual(self.found(["<1>", "<2>", "<3>"]), {})
+        self.ledger.new_round()
+        self.assertEqual(self.found(["<1>", "<2>", "<3>", "<3>"]), {"duplicated (allowed)": 1})
+        self.ledger.former = [(kind, letters, begin - 60) for kind, letters, begin in self.ledger.former]
+        self.ledger.new_round()
+        self.assertEqual(self.found(["<1>", "<2>", "<3>", "<3>", "<3>"]), {"duplicated": 1})
+
     def test_duplicate_queued(self):
         """Postfix took it long ago, and was killed while it delivered it."""
         for ident in ("<3>", "<4>"):
