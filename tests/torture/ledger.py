@@ -93,6 +93,7 @@ class Ledger:
         self.former = []            # those before, of the last ORPHANED seconds
         self.events = []            # (when, what was done to the nodes), of all rounds
         self.twice = []             # Message-IDs, as often as Postfix says that they may be sent once more
+        self.unsaved = []           # Message-IDs, as often as LMTP could not save them: it may be in new/ by then
         self.accepted = collections.Counter()
         for user in users:
             self.folder_made(self.folder_making(user, "INBOX"), None)

@@ -143,7 +143,7 @@ class Judge:
                  if self.kinds[kind].cuts and message.node.letter in letters
                  and message.sent < begin + 1.0 and begin < last]
         # the name it was prepared with, the last one it got, and what its sender tried once more
-        return max(2 * len(times), self.ledger.twice.count(ident))
+        return max(2 * len(times), self.ledger.twice.count(ident)) + self.ledger.unsaved.count(ident)
 
     def nowhere(self):
         total = collections.Counter()

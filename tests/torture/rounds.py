@@ -212,8 +212,11 @@ class Torture:
             return f.read().splitlines()
 
     def read_queues(self):
-        """What Postfix says it will have to send once more, and when it was done with a message."""
+        """What Postfix says it will have to send once more, and Dovecot that it could not save (its index can be
+        unusable after a power cut: the message is in new/ then); and when Postfix was done with a message."""
         for node in self.pair.nodes:
+            self.ledger.unsaved += re.findall(r"lmtp.*: msgid=(\S+): save failed to ",
+                                              "\n".join(self.said(node.dovecot.log)))
             idents = {}
             for line in self.said(node.postfix.log):
                 words = re.search(r"cleanup\[\d+\]: (\w+): message-id=(\S+)", line)

@@ -56,6 +56,13 @@ class Judging(unittest.TestCase):
         self.ledger.twice.append("<1>")
         self.assertEqual(self.found(["<1>", "<1>", "<2>"]), {"duplicated (allowed)": 1})
 
+    def test_unsaved(self):
+        """Cut off, then refused by LMTP once it was in new/, then taken."""
+        self.deliver("<3>", way="smtp")
+        self.ledger.outage("power", [A])
+        self.ledger.unsaved.append("<3>")
+        self.assertEqual(self.found(["<1>", "<2>"] + ["<3>"] * 5), {"duplicated (allowed)": 3, "duplicated": 1})
+
     def test_unanswered(self):
         self.deliver("<3>", answered=False)
         self.assertEqual(self.found(), {}, "it may be missing")
