@@ -172,3 +172,19 @@ def tail(path, offset=0, lines=30):
             return f.read()[-100000:].splitlines()[-lines:]
     except OSError:
         return []
+
+
+def flip(path, at=-20):
+    """One bit, in place; size and time stay."""
+    stat = os.stat(path)
+    with open(path, "r+b") as f:
+        f.seek(at, os.SEEK_END if at < 0 else os.SEEK_SET)
+        byte = f.read(1)[0]
+        f.seek(-1, os.SEEK_CUR)
+        f.write(bytes([byte ^ 1]))
+    os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+
+
+def content(path):
+    with open(path, "rb") as f:
+        return f.read()

@@ -8,6 +8,7 @@ import sys
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.realpath(__file__)), ".."))
 from lab import case, compare, mail, util  # noqa: E402
+from lab.util import content, flip  # noqa: E402
 
 MAILBOXES = 40
 
@@ -25,22 +26,6 @@ def message_of(node, user, folder=""):
     cur = node.stored(user, "Maildir", folder, "cur")
     name = sorted(os.listdir(cur))[0]
     return os.path.join(cur, name), name.split(":")[0]
-
-
-def flip(path, at=-20):
-    """One bit, in place; size and time stay."""
-    stat = os.stat(path)
-    with open(path, "r+b") as f:
-        f.seek(at, os.SEEK_END if at < 0 else os.SEEK_SET)
-        byte = f.read(1)[0]
-        f.seek(-1, os.SEEK_CUR)
-        f.write(bytes([byte ^ 1]))
-    os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
-
-
-def content(path):
-    with open(path, "rb") as f:
-        return f.read()
 
 
 def damaged_copies(node):

@@ -8,6 +8,7 @@ import sys
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.realpath(__file__)), ".."))
 from lab import case, compare, mail, util  # noqa: E402
+from lab.util import content, flip  # noqa: E402
 
 CLEAN = (0, set())
 
@@ -29,22 +30,6 @@ def message_of(node, user, number=0):
         if len(names) > number:
             return os.path.join(top, names[number]), names[number].split(":")[0]
     raise util.Fail("%s: %s has no %d messages" % (node.host, user, number + 1))
-
-
-def flip(path):
-    """One bit, in place; size and time stay."""
-    stat = os.stat(path)
-    with open(path, "r+b") as f:
-        f.seek(-20, os.SEEK_END)
-        byte = f.read(1)[0]
-        f.seek(-1, os.SEEK_CUR)
-        f.write(bytes([byte ^ 1]))
-    os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
-
-
-def content(path):
-    with open(path, "rb") as f:
-        return f.read()
 
 
 def differences(t, user):
