@@ -20,6 +20,7 @@
 
 #include "brake.h"
 #include "ctl_verify.h"
+#include "json_put.h"
 #include "mem.h"
 #include "net/local.h"
 #include "role.h"
@@ -93,14 +94,15 @@ static struct client *who_waited(const struct waiting *w) {
 
 static void promoted(void *arg, int err, size_t raised, const char *why) {
     struct waiting *w = arg;
-    char text[1024];
     struct client *c = who_waited(w);
+    struct json_object *o = json_object_new_object();
     if (err == 0)
-        snprintf(text, sizeof text, "{\"raised\":%zu}", raised);
+        json_put_int(o, "raised", raised);
     else
-        snprintf(text, sizeof text, "{\"error\":\"%s\"}", why);
+        json_put_text(o, "error", why); /* it can name a path, with anything in it */
     if (c != NULL)
-        say_late(c, strdup(text));
+        say_late(c, strdup(json_line(o)));
+    json_object_put(o);
     free(w);
 }
 

@@ -132,6 +132,16 @@ static void from_the_hundredth_on(void **state) {
     stores_close(&p);
 }
 
+/* A message of u's INBOX is in Work under another name, and gone from INBOX. */
+static void moved_to_work(struct acts *acts, unsigned i) {
+    char from[64], to[64];
+    snprintf(from, sizeof from, "u/Maildir/new/%u.M1.a", 100 + i);
+    snprintf(to, sizeof to, "u/Maildir/.Work/cur/%u.M2.a:2,", 100 + i);
+    fs_link(&p.a, from, to);
+    keep("u/Maildir", &box, i);
+    removed(acts, i);
+}
+
 /* All at once: none is told. What is in another mailbox still has not gone. */
 static void in_one_transaction(void **state) {
     struct acts acts = {.n = 0}, moved = {.n = 0};
@@ -139,14 +149,8 @@ static void in_one_transaction(void **state) {
     Mfp__Txn *txn;
 
     start(260);
-    for (unsigned i = 0; i < 110; i++) {
-        char from[64], to[64];
-        snprintf(from, sizeof from, "u/Maildir/new/%u.M1.a", 100 + i);
-        snprintf(to, sizeof to, "u/Maildir/.Work/cur/%u.M2.a:2,", 100 + i);
-        fs_link(&p.a, from, to);
-        keep("u/Maildir", &box, i);
-        removed(&moved, i);
-    }
+    for (unsigned i = 0; i < 110; i++)
+        moved_to_work(&moved, i);
     txn = node_collect(&p.a, &box, &moved, true);
     assert_int_equal(txn->n_ops, 110);
     assert_int_equal(trips(&tree), 0);
@@ -215,14 +219,8 @@ static void in_snapshots(void **state) {
     start(400);
     snapshot("one", 400);
     snapshot("two", 400);
-    for (unsigned i = 0; i < 200; i++) {
-        char from[64], to[64];
-        snprintf(from, sizeof from, "u/Maildir/new/%u.M1.a", 100 + i);
-        snprintf(to, sizeof to, "u/Maildir/.Work/cur/%u.M2.a:2,", 100 + i);
-        fs_link(&p.a, from, to);
-        keep("u/Maildir", &box, i);
-        removed(&moved, i);
-    }
+    for (unsigned i = 0; i < 200; i++)
+        moved_to_work(&moved, i);
     mfp__txn__free_unpacked(node_collect(&p.a, &box, &moved, true), NULL);
     assert_int_equal(trips(&tree), 0);
     for (unsigned i = 200; i < 390; i++)
