@@ -96,10 +96,10 @@ static int lock_take(struct volume *v, char *err, size_t errsize) {
     v->lock_fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
     if (v->lock_fd < 0 || flock(v->lock_fd, LOCK_EX | LOCK_NB) != 0) {
         r = -errno;
-        snprintf(err, errsize,
-                 r == -EWOULDBLOCK ? "%s: another mailfs-syncd serves volume %s"
-                                   : "%s: cannot be locked (volume %s)",
-                 path, v->cv->name);
+        if (r == -EWOULDBLOCK)
+            snprintf(err, errsize, "%s: another mailfs-syncd serves volume %s", path, v->cv->name);
+        else
+            snprintf(err, errsize, "volume %s: %s: %s", v->cv->name, path, log_strerror(r));
         return r == -EWOULDBLOCK ? -EADDRINUSE : r;
     }
     int n = snprintf(pid, sizeof pid, "%d\n", (int)getpid());
