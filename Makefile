@@ -198,7 +198,9 @@ $(BUILD)/tests/$(1)/%: $(BUILD)/obj/tests/$(1)/%.o $(call test_ar,$(1)) $(PROG_A
 endef
 $(foreach k,$(TEST_KINDS),$(eval $(call TEST_RULE,$(k))))
 
-$(BUILD)/tests/fuzz/%: $(BUILD)/obj/tests/fuzz/%.o $(call obj,$(FUZZ_HELPERS)) $(PROG_AR) $(LIBS_A)
+# What the targets take from the programs, which are not all built once more for it.
+FUZZ_OF_PROGS = syncd/delta.c
+$(BUILD)/tests/fuzz/%: $(BUILD)/obj/tests/fuzz/%.o $(call obj,$(FUZZ_HELPERS) $(FUZZ_OF_PROGS)) $(LIBS_A)
 	$(call say,LD,$@)
 	$(Q)mkdir -p $(@D)
 	$(Q)$(CC) $(ALL_LDFLAGS) -fsanitize=fuzzer -o $@ $^ $(LIBS_mailfs) $(LIBS_common)
