@@ -30,6 +30,7 @@ class Pair:
             self.c = Node(self.run_dir, "c", self.options)
             self.c.peer = self.a
         self.nodes = (self.a, self.b)
+        self.every = self.nodes + ((self.c,) if self.c else ())
         self.users = {}
 
     @classmethod
@@ -57,17 +58,16 @@ class Pair:
         """Make both nodes, exchange fingerprints, start everything, wait for in-sync."""
         if self.options["backend"] != "shared" and not mailfs.built():
             raise util.Fail("no programs in %s (run make)" % mailfs.bindir())
-        every = self.nodes + ((self.c,) if self.c else ())
-        for node in every:
+        for node in self.every:
             os.makedirs(node.dir, exist_ok=True)
-        util.parallel(*(node.prepare for node in every))
+        util.parallel(*(node.prepare for node in self.every))
         if self.c:
-            net.connect_all(self.run_dir, [node.space for node in every])
+            net.connect_all(self.run_dir, [node.space for node in self.every])
         else:
             net.connect(self.a.space, self.b.space)
         self.configure()
         if self.options["start"]:
-            util.parallel(*(node.start for node in every))
+            util.parallel(*(node.start for node in self.every))
             self.wait_in_sync()
         rundir.save(self.run_dir, "options", self.options)
 
@@ -151,15 +151,15 @@ class Pair:
 
     def logs(self):
         found = []
-        for node in self.nodes:
+        for node in self.every:
             where = os.path.join(node.dir, "log")
             if os.path.isdir(where):
                 found += [os.path.join(where, f) for f in sorted(os.listdir(where))]
         return found
 
     def report_failure(self, offsets=None, lines=14):
-        """Print the state of both nodes and the ends of their logs."""
-        for node in self.nodes:
+        """Print the state of the nodes and the ends of their logs."""
+        for node in self.every:
             try:
                 print("    %s status: %s" % (node.host, node.status()))
             except (util.Fail, OSError, ValueError) as error:

@@ -121,7 +121,8 @@ def test(t):
     expunge(t, t.b, user)
     tree, gone_tree = user + "/Maildir", gone + "/Maildir"
     total = INBOX + WORK - 5
-    util.poll("%s on the standby" % user, lambda: stored(c, user) == total, 15)
+    util.poll(lambda: "%d of %d of %s on the standby" % (stored(c, user), total, user),
+              lambda: stored(c, user) == total, 15)
     standby_settled(t, c)
     t.a.sh("rm -rf %s" % t.a.home(user), check=False)
     t.a.deliver(user, mail.message("at once"))  # makes the mailbox anew
