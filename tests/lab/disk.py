@@ -55,8 +55,12 @@ class Disk:
             util.run(["mount", "-o", "loop", self.image, self.point])
 
     def unmount(self):
+        """Until nobody has it: a mount namespace made meanwhile, anywhere on this machine, has a copy of the mount, and
+        whoever mounts the image then gets that very file system, which cut() has shut down, instead of what is on disk."""
         util.poll("%s: umount of %s" % (self.node.host, self.point),
                   lambda: util.run(["umount", self.point], check=False).returncode == 0, 20)
+        util.poll("%s: others' mounts of %s" % (self.node.host, self.image),
+                  lambda: not util.run(["losetup", "-j", self.image]).stdout, 20)
 
     def cut(self):
         """From now on everything fails, and what was not durable never was."""
