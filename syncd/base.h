@@ -104,6 +104,10 @@ int base_version_list(struct state *st, enum base_version_of of, const struct ma
 int base_lacking_load(struct state *st);
 /* Is it one of those after a power cut? Then that it had been merged may be among what is lost. */
 bool base_was_cut(struct state *st, const struct mailfs_id *dir);
+/* And may an index of Dovecot's have UIDs there that its list has not? Not once the list of this
+ * node is above them, which base_lacking_raised() says. Never of a one-way link's. */
+bool base_lost_uids(struct state *st, const struct mailfs_id *dir);
+int base_lacking_raised(struct state *st, const struct mailfs_id *dir);
 int base_lacking_merged(struct state *st, const struct mailfs_id *dir);
 int base_lacking_tree_merged(struct state *st); /* nothing else of the volume runs now */
 /* What the peer has in its base cannot be applied here; `tree`: of the directory tree. */

@@ -43,8 +43,8 @@ static void make_key(uint8_t key[MAILFS_ID_BYTES + 1], const struct mailfs_id *d
     key[MAILFS_ID_BYTES] = (uint8_t)what;
 }
 
-/* As it is noted. */
-enum lack { WHOLE = 0, LACKS = '1', CUT = '2', UNDONE = '3' };
+/* As it is noted. RAISED: cut, and the list is above all UIDs that may have been shown. */
+enum lack { WHOLE = 0, LACKS = '1', CUT = '2', UNDONE = '3', RAISED = '4' };
 
 /* An enum lack, or an error. */
 static int noted(struct state *st, const struct mailfs_id *dir, char what) {
@@ -56,7 +56,7 @@ static int noted(struct state *st, const struct mailfs_id *dir, char what) {
     make_key(key, dir, what);
     r = kv_get(st, KV_AGREED, T_CONT, key, sizeof(key), &val, &n);
     if (r == 0)
-        r = n == 1 && (*(char *)val == CUT || *(char *)val == UNDONE) ? *(char *)val : LACKS;
+        r = n == 1 && *(char *)val >= CUT && *(char *)val <= RAISED ? *(char *)val : LACKS;
     free(val);
     return r == -ENOENT ? WHOLE : r;
 }
@@ -76,15 +76,17 @@ static int add(struct state *st, const struct mailfs_id *dir, enum lack lack) {
     if (!l)
         return -ENOMEM;
     l->dir = *dir;
-    l->cut = lack == CUT;
+    l->cut = lack == CUT || lack == RAISED;
+    l->lost_uids = lack == CUT && !st->main;
     HASH_ADD(hh, st->lacking, dir, sizeof(l->dir), l);
     return note(st, dir, OF_MAILBOX, lack);
 }
 
-/* What does this one lack after the start? With a state that was lost there is no base at all. */
+/* What does this one lack after the start? With a state that was lost there is no base at all.
+ * What mailfs marked before syncd was ever started has not been lost by anything. */
 static int lacks_at_start(struct state *st, const struct mailfs_id *dir, char what) {
     if (!st->recent.whole)
-        return st->lost ? LACKS : CUT;
+        return st->lost ? LACKS : st->first ? RAISED : CUT;
     return noted(st, dir, what);
 }
 
@@ -149,6 +151,30 @@ bool base_was_cut(struct state *st, const struct mailfs_id *dir) {
     cut = l && l->cut;
     state_unlock(st);
     return cut;
+}
+
+bool base_lost_uids(struct state *st, const struct mailfs_id *dir) {
+    const struct lacking *l;
+    bool lost;
+
+    state_lock(st);
+    l = find(st, dir);
+    lost = l && l->lost_uids;
+    state_unlock(st);
+    return lost;
+}
+
+int base_lacking_raised(struct state *st, const struct mailfs_id *dir) {
+    struct lacking *l;
+    bool did;
+
+    state_lock(st);
+    l = find(st, dir);
+    did = l && l->lost_uids;
+    if (did)
+        l->lost_uids = false;
+    state_unlock(st);
+    return did ? note(st, dir, OF_MAILBOX, RAISED) : 0;
 }
 
 int base_lacking_merged(struct state *st, const struct mailfs_id *dir) {

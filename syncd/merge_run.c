@@ -151,6 +151,7 @@ static void side_of(const Mfp__Listing *l, const struct merge_entry *entries,
     memset(s, 0, sizeof(*s));
     s->base_valid = l->base_valid;
     s->full = l->full;
+    s->cut = l->cut;
     s->validity = l->v;
     s->next = l->n;
     s->base_validity = l->base_v;
@@ -233,6 +234,8 @@ static int carry_out(struct merge_run *m) {
     /* The peer moves its base when it hears that this store has the result. */
     if (r == 0 && m->res.inval.n)
         r = io_syncfs(m->a.st->root);
+    if (r == 0 && m->mine->cut)
+        r = base_lacking_raised(m->a.st, &m->a.dir);
     if (r == 0)
         merge_release_staged(m);
     return r;
@@ -312,7 +315,7 @@ int merge_mailbox_run(struct state *st, const struct mailfs_id *dir, const Mfp__
         return merge_gone(st, dir, mine, theirs);
     m.same_base = same_digest(mine, theirs);
     m.both_full = mine->full && theirs->full;
-    m.only_base = m.same_base && merge_listing_is_base(theirs);
+    m.only_base = m.same_base && merge_listing_is_base(theirs) && !mine->cut && !theirs->cut;
     /* The listings are of two bases, or do not say all: full ones are needed. */
     if (!m.both_full && (!m.same_base || numbered_anew(mine) || numbered_anew(theirs)))
         return -ESTALE;

@@ -499,6 +499,7 @@ static int scan_head(struct scan *s) {
     s->out->full = s->full;
     s->out->base_valid =
         (base_dir_get(s->st, s->dir, &rec) == 0 && rec.merged) || base_was_cut(s->st, s->dir);
+    s->out->cut = base_lost_uids(s->st, s->dir);
     return r;
 }
 

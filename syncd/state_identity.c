@@ -257,6 +257,7 @@ int state_check_identity(struct state *st, struct state_start *start) {
         mailfs_id_format(&id, hex);
     }
     st->lost = start->lost;
+    st->first = !has_state;
     if (r == 0 && start->lost)
         r = forget_base(st, hex);
     else if (r == 0 && !has_state)

@@ -118,7 +118,8 @@ struct recent {
 struct lacking {
     UT_hash_handle hh;
     struct mailfs_id dir;
-    bool cut; /* see base_was_cut() */
+    bool cut;       /* see base_was_cut() */
+    bool lost_uids; /* see base_lost_uids() */
 };
 
 struct pend {
@@ -167,6 +168,7 @@ struct state {
     bool keep_removed; /* from contact, or a difference found, until everything is merged */
     uint64_t keep_turn;
     bool lost;           /* the base, at the start: see state_start */
+    bool first;          /* the start: there was no state */
     int64_t keep_since;  /* so: since then, wall clock, seconds */
     bool kept_some;      /* kept/ may hold what is for the administrator; see merge_kept() */
     uint64_t generation; /* of the base in the database; see checkpoint() */

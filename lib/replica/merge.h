@@ -23,6 +23,11 @@
 
 #include "maildir/set.h"
 
+/* So many UIDs are retired for what a cut side may have given under the L of that moment. Less than
+ * what a node raises by that has not heard of this merge (replica_raised_uid()), and small beside
+ * it: both may come from the same next UID. */
+#define MERGE_LOST_UIDS UINT32_C(0x8000)
+
 /* One state of one message. */
 struct merge_state {
     uint32_t uid;                /* 0: none (yet) */
@@ -50,6 +55,8 @@ struct merge_side {
     bool full;              /* entries holds every message that was or is. Otherwise only those
                              * where `now` differs from `old`, all others being as in the common
                              * base; this needs base_valid, and equal bases. */
+    bool cut;               /* its power was cut since the mailbox was last merged: an index of
+                             * Dovecot's may have UIDs there that no list has */
     uint32_t validity;      /* UIDVALIDITY; 0: there is no uidlist */
     uint32_t next;          /* effective next UID; 0: there is no uidlist */
     uint32_t base_validity; /* that `old` refers to; 0: the same, or none. Also of a

@@ -184,6 +184,20 @@ static uint32_t choose_validity(const struct merge_side *a, const struct merge_s
     return max_u32(a->validity, b->validity);
 }
 
+/*
+ * Dovecot commits its index under L, and other clients read that. What was given before is in the
+ * peer's base or was synced, so after a power cut only the UIDs of the last L may be in an index
+ * and in no list. 0: nothing can be.
+ */
+static uint32_t above_lost(const struct merge_side *s, uint32_t next, const struct merge_side *o,
+                           uint32_t validity) {
+    if (!s->cut || MUTANT(MUTANT_SHOWN_AGAIN))
+        return 0;
+    if (base_has(o, validity))
+        next = max_u32(next, o->base_next);
+    return next > 0 && next <= MAILDIR_UID_MAX - MERGE_LOST_UIDS ? next + MERGE_LOST_UIDS : next;
+}
+
 int merge_number(const struct merge_side *a, const struct merge_side *b, uint32_t gap,
                  struct merge_result *r, const struct merge_slot *slots) {
     struct numbering n = {.validity = choose_validity(a, b)};
@@ -200,6 +214,8 @@ int merge_number(const struct merge_side *a, const struct merge_side *b, uint32_
     r->next = max_u32(n.next_a, n.next_b);
     if (MUTANT(MUTANT_LOWER_NEXT) && n.next_a != 0 && n.next_b != 0)
         r->next = n.next_a < n.next_b ? n.next_a : n.next_b;
+    r->next = max_u32(r->next, max_u32(above_lost(a, n.next_a, b, n.validity),
+                                       above_lost(b, n.next_b, a, n.validity)));
     if (gap > 0 && (gap > MAILDIR_UID_MAX || r->next > MAILDIR_UID_MAX - gap)) {
         err = -EOVERFLOW;
     } else {

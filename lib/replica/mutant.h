@@ -62,6 +62,7 @@ enum replica_mutant {
     MUTANT_EQUAL_VALIDITY,    /* both nodes hand out the same UIDVALIDITYs */
     MUTANT_UNTIMELY_MET,      /* the first merge is noted when all are made */
     MUTANT_FORGET_RECENT,     /* after a kill syncd knows no more than after a power cut */
+    MUTANT_SHOWN_AGAIN,       /* after a power cut the merge gives UIDs that an index may have */
     MUTANT_COUNT
 };
 

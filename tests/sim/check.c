@@ -3,7 +3,8 @@
  *
  *   C1  the token of a mailbox is at most at one node, whatever has been lost on the way
  *   C2  L with the token is at most at one node
- *   C3  a (mailbox, UIDVALIDITY, UID) that could be read without L names one message, for ever
+ *   C3  a (mailbox, UIDVALIDITY, UID) that could be read without L names one message, for ever;
+ *       so does one that an index of Dovecot's has, when the power goes before U
  *   C4  what a client was told is delivered is somewhere; with a link that was up all the time,
  *       on both nodes
  *   C5  nobody waits longer than the configured times allow
@@ -26,6 +27,7 @@ struct shown {
     uint32_t name;
     unsigned node;
     uint64_t at;
+    bool indexed; /* by an index of that node only */
     UT_hash_handle hh;
 };
 
@@ -114,7 +116,7 @@ void check_grant(const struct node *n, unsigned box) {
 
 /* ---- C3 ---- */
 
-static void show(const struct node *n, unsigned box, const struct entry *e) {
+static struct shown *show(const struct node *n, unsigned box, const struct entry *e) {
     struct shown key, *s;
     memset(&key, 0, sizeof key);
     key.key.box = box;
@@ -136,6 +138,32 @@ static void show(const struct node *n, unsigned box, const struct entry *e) {
         fail("C3: box %u V %u UID %u named %u (at %s, since %llu), now %u (at %s)", box, key.key.v,
              key.key.uid, s->name, nodes[s->node].name, (unsigned long long)s->at, e->name,
              n->name);
+    return s;
+}
+
+/* Dovecot commits its index before U: it may be on the disk when the list is not. Before a node has
+ * met the other it is as on any file system. */
+void check_indexed(const struct node *n) {
+    for (unsigned b = 0; b < BOXES && n->met; b++) {
+        const struct list *l = &n->store[b].msgs;
+        for (size_t i = 0; i < l->n && n->lock[b] != NULL; i++) {
+            if (l->e[i].s.uid == 0)
+                continue;
+            unsigned had = HASH_COUNT(shown);
+            struct shown *s = show(n, b, &l->e[i]);
+            s->indexed = s->indexed || HASH_COUNT(shown) > had;
+        }
+    }
+}
+
+void check_index_forgotten(const struct node *n) {
+    struct shown *s, *tmp;
+    HASH_ITER(hh, shown, s, tmp) {
+        if (s->indexed && s->node == n->index) {
+            HASH_DEL(shown, s);
+            free(s);
+        }
+    }
 }
 
 static void check_uids(struct node *n) {
@@ -146,7 +174,7 @@ static void check_uids(struct node *n) {
         for (size_t i = 0; i < n->store[b].msgs.n; i++) {
             const struct entry *e = &n->store[b].msgs.e[i];
             if (e->s.uid != 0)
-                show(n, b, e);
+                show(n, b, e)->indexed = false;
             if (e->s.uid >= n->store[b].next && e->s.uid != 0)
                 fail("C3: %s: box %u: UID %u is not below the next, %u", n->name, b, e->s.uid,
                      n->store[b].next);

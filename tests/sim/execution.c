@@ -169,8 +169,30 @@ static void uids_and_power(void) {
     until(nobody, "delivered");
     go(A, 0, C_IMAP, 0, 0);
     until(nobody, "read");
+    uint32_t next = nodes[A].store[0].next;
     node_power_cut(&nodes[A], 10);
+    if (nodes[A].store[0].next < next)
+        fail("C3: UIDs that were shown alone are not in the list any more");
     meet();
+    go(B, 0, C_LMTP, 0, 0);
+    until(nobody, "delivered");
+    pass(5000);
+}
+
+static bool a_numbered(void) {
+    return nodes[A].lock[0] != NULL && nodes[A].store[0].msgs.n > 0 &&
+           nodes[A].store[0].msgs.e[0].s.uid != 0;
+}
+
+/* The power goes under L: Dovecot's index has a UID by then, the list on the disk has it not. */
+static void index_and_power(void) {
+    start();
+    go(A, 0, C_VIRTUAL, 0, 0);
+    until(nobody, "delivered");
+    go(A, 0, C_IMAP, 0, 0);
+    until(a_numbered, "numbered");
+    node_power_cut(&nodes[A], 10);
+    until(in_sync, "in sync again");
     go(B, 0, C_LMTP, 0, 0);
     until(nobody, "delivered");
     pass(5000);
@@ -313,6 +335,7 @@ static const struct execution executions[] = {
     {"2", "UIDs given alone, and nobody knows who has the token", gaps_alone, MUTANT_EQUAL_RAISE},
     {"2", "one UID on two messages", uid_of_two, MUTANT_REBIND},
     {"2", "UIDs given alone, and a power cut", uids_and_power, MUTANT_UNSYNCED_LIST},
+    {"2", "a UID in an index, and a power cut", index_and_power, MUTANT_SHOWN_AGAIN},
     {"4", "acknowledged, not applied, then alone", unapplied, MUTANT_GRANT_UNAPPLIED},
     {"4", "applied, and a power cut", applied_and_power, MUTANT_JOURNAL_EARLY},
     {"5", "a move halved by catching up", move_halved, MUTANT_CAUGHT_UP_EARLY},

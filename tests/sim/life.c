@@ -126,8 +126,10 @@ void node_start_syncd(struct node *n) {
     memset(n->raised_alone, 0, sizeof n->raised_alone);
     if (MUTANT(MUTANT_FORGET_RECENT))
         forget_recent(n);
-    for (unsigned b = 0; b < BOXES && n->recent_lost; b++)
+    for (unsigned b = 0; b < BOXES && n->recent_lost; b++) {
         n->lacks[b] = n->mark[b] != 0; /* it may lack what was acknowledged */
+        n->cut[b] = n->lacks[b] && n->life > 1;
+    }
     n->recent_lost = false;
     replay(n);
     publish_leftovers(n);
@@ -200,6 +202,7 @@ void node_kill(struct node *n) {
 
 void node_power_cut(struct node *n, uint64_t off) {
     struct prepared *p, *tmp;
+    check_indexed(n);
     for (unsigned i = 0; i < CLIENTS; i++)
         client_kill(&n->client[i]);
     clients_forget_untold(n);
@@ -247,8 +250,9 @@ void node_lose_state(struct node *n) {
     for (unsigned b = 0; b < BOXES; b++) {
         box_copy(&n->base_disk[b], &n->base[b]);
         n->mark[b] = 0;
-        n->lacks[b] = false;
+        n->lacks[b] = n->cut[b] = false;
     }
+    check_index_forgotten(n);
     n->gen = 1;
     n->had_contact = false;
     n->met = true; /* the store tells that it had one */

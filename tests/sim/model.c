@@ -190,6 +190,7 @@ struct replica_payload *listing_make(const struct node *n, unsigned box, bool fu
     l->base_version = base->version + 1; /* 0: not known */
     if (n->lacks[box])
         l->base_version |= BASE_AGE_LACKS;
+    l->cut = n->cut[box];
     l->v = store->v;
     l->next = store->next;
     l->base_v = base->v;
@@ -251,6 +252,7 @@ static void side_make(struct side *s, const struct listing *l) {
     s->side = (struct merge_side){
         .base_valid = l->base_valid,
         .full = l->full,
+        .cut = l->cut,
         .validity = l->v,
         .next = l->next,
         .base_validity = l->base_v,

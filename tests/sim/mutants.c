@@ -52,6 +52,7 @@ const struct mutant mutants[MUTANT_COUNT] = {
     [MUTANT_UNSYNCED_LIST] = {"unsynced-list", "2", "UIDs given alone are durable before U"},
     [MUTANT_FORGET_RECENT] = {"forget-recent", "8", "what syncd knew outlives its death"},
     [MUTANT_EQUAL_VALIDITY] = {"equal-validity", "15", "each node hands out its own UIDVALIDITYs"},
+    [MUTANT_SHOWN_AGAIN] = {"shown-again", "2", "a power cut retires UIDs that an index may have"},
     [MUTANT_UNTIMELY_MET] = {"untimely-met", "2", "the first merge is noted before it is made"},
 };
 

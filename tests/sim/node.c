@@ -358,8 +358,10 @@ static int merge_into(struct node *n, unsigned b, const struct listing *peer, ui
     check_dirty(n, b);
     if (err == 0 && MUTANT(MUTANT_BASE_ON_MERGE))
         box_copy(&n->base[b], &n->merged[b]);
-    if (err == 0)
+    if (err == 0) {
         disk_sync_all(n); /* the other moves its base when it hears that this store has it */
+        n->cut[b] = false;
+    }
     return err;
 }
 
@@ -385,7 +387,7 @@ static void merged(struct node *n, const struct event *e) {
 
 static void merge_done(struct node *n, unsigned b) {
     box_copy(&n->base[b], &n->merged[b]);
-    n->lacks[b] = false;
+    n->lacks[b] = n->cut[b] = false;
 }
 
 void node_event(struct node *n, const struct event *e) {

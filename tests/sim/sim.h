@@ -83,7 +83,7 @@ struct listed {
 
 struct listing {
     unsigned box;
-    bool full, base_valid;
+    bool full, base_valid, cut;
     uint64_t base_digest, base_version;
     uint32_t v, next, base_v, base_next;
     struct listed *e;
@@ -226,6 +226,7 @@ struct node {
     uint64_t gen, mark[BOXES];   /* generation; of each mark, 0: none */
     bool hint[BOXES], raised_alone[BOXES];
     bool lacks[BOXES]; /* marked at the start: the base may lack what was acknowledged */
+    bool cut[BOXES];   /* and the list UIDs that an index of Dovecot's has */
     struct checkpoint ck;
     bool keep_removed;
     uint32_t kept[KEPT_MAX];
@@ -466,6 +467,8 @@ void check_done(const struct client *c, bool safe);
 void check_synced(const struct node *n); /* a syncfs of its store */
 void check_behind(struct node *n);       /* its store has lost something */
 void check_number_lost(unsigned box, uint32_t name);
+void check_indexed(const struct node *n); /* before a power cut: what Dovecot's indexes have */
+void check_index_forgotten(const struct node *n); /* nobody can know of it any more */
 void check_power_cut(const struct node *n);
 void check_delivered(const struct client *c);
 

@@ -121,7 +121,7 @@ static void check(const struct merge_side *a, const struct merge_side *b, const 
     it = merge_result_find(r, "m");
     if (it ? it->present != present : present)
         fail_msg("%s: should be %s", why, present ? "there" : "gone");
-    if (present && !merge_state_equal(&it->state, &state))
+    if (it && present && !merge_state_equal(&it->state, &state))
         fail_msg("%s: uid %u%s, should be %s", why, it->state.uid, it->state.in_cur ? " cur" : "",
                  want);
     if (it && !present)
@@ -414,6 +414,50 @@ static void test_many_keep_their_validity(void **state) {
     merge_result_free(r);
 }
 
+static uint32_t next_of(const struct merge_side *a, const struct merge_side *b) {
+    struct merge_result *r, *s;
+    uint32_t next;
+
+    assert_int_equal(merge_mailbox(a, b, 0, &r), 0);
+    assert_int_equal(merge_mailbox(b, a, 0, &s), 0);
+    next = r->next;
+    assert_int_equal(s->next, next);
+    merge_result_free(r);
+    merge_result_free(s);
+    return next;
+}
+
+/* The power of b was cut: an index there may have UIDs that its list lost, and nobody gives those.
+ */
+static void test_power_cut(void **state) {
+    struct one a, b;
+
+    make_side(&a, "5 cur", "5 cur", 10, 10);
+    make_side(&b, "5 cur", "5 cur", 6, 6); /* without what a had acknowledged */
+    assert_int_equal(next_of(&a.side, &b.side), 10);
+    b.side.cut = true;
+    assert_int_equal(next_of(&a.side, &b.side), 10 + MERGE_LOST_UIDS);
+    b.side.validity = b.side.next = 0; /* nor its list */
+    assert_int_equal(next_of(&a.side, &b.side), 10 + MERGE_LOST_UIDS);
+    make_side(&b, "5 cur", "5 cur", 200000, 6); /* or it had raised before, alone */
+    b.side.cut = true;
+    assert_int_equal(next_of(&a.side, &b.side), 200000 + MERGE_LOST_UIDS);
+    make_side(&a, "", "131072 cur", 131073, 10); /* a gave it meanwhile, as far away as that */
+    make_side(&b, "", "", 10, 10);
+    b.side.cut = true;
+    check(&a.side, &b.side, "131072 cur", "nobody saw it name another");
+    check(&b.side, &a.side, "131072 cur", "nobody saw it name another");
+    assert_int_equal(next_of(&a.side, &b.side), 131073);
+    make_side(&a, "", "10 cur", 11, 10); /* what gets a new UID gets one above, too */
+    make_side(&b, "", "", 11, 10);
+    b.side.cut = true;
+    check(&a.side, &b.side, "32779 cur", "10 was another's on b");
+    make_side(&b, "", "", UINT32_MAX - 5, 10); /* used up: nothing better can be done */
+    b.side.cut = true;
+    b.side.count = a.side.count = 0;
+    assert_int_equal(next_of(&a.side, &b.side), UINT32_MAX - 5);
+}
+
 /* A side without uidlist has no UIDs to defend. */
 static void test_no_list_on_a_side(void **state) {
     struct merge_entry e = {.base = "m", .is = true, .now = {.uid = 2}};
@@ -532,6 +576,7 @@ int main(void) {
         cmocka_unit_test(test_twins_on_one_side),
         cmocka_unit_test(test_higher_validity_wins),
         cmocka_unit_test(test_many_keep_their_validity),
+        cmocka_unit_test(test_power_cut),
         cmocka_unit_test(test_no_list_on_a_side),
         cmocka_unit_test(test_keywords_and_info),
         cmocka_unit_test(test_split),
