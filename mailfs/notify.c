@@ -1,9 +1,9 @@
 /*
  * notify - invalidations of the kernel's caches
  *
- * The order for what syncd changed (dovecot-postfix.md, 7): contents, then names, old before new,
- * then the directories' attributes, since an invalidation of a name that is not cached invalidates
- * nothing; then the poke.
+ * The order for what syncd changed: contents, then names, old before new, then the directories'
+ * attributes, since an invalidation of a name that is not cached invalidates nothing; then the
+ * poke.
  *
  * Diagnostics: error: the queue is full.
  */

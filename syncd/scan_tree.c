@@ -22,12 +22,10 @@
 #include "hold.h"
 #include "io/dirid.h"
 #include "io/io.h"
-#include "journal.h"
 #include "maildir/class.h"
 #include "merge_run.h"
 #include "replica/base_age.h"
 #include "scan.h"
-#include "util/log.h"
 #include "util/str.h"
 
 #define DIR_FLAGS (O_RDONLY | O_DIRECTORY | O_NOFOLLOW)
@@ -538,113 +536,5 @@ int tree_scan(struct state *st, bool full, Mfp__Tree **out, uint8_t digest[STATE
     tree->full = t.full;
     tree->base_valid = st->had_contact;
     *out = tree;
-    return 0;
-}
-
-/* ---- marks for the contact --------------------------------------------------------- */
-
-struct mark_set {
-    struct state *st;
-    struct scan_mark *v;
-    size_t n, cap;
-    bool full;
-};
-
-static int set_add(struct mark_set *s, const struct mailfs_id *dir) {
-    if (s->n == s->cap) {
-        size_t cap = s->cap ? 2 * s->cap : 64;
-        struct scan_mark *v = realloc(s->v, cap * sizeof(*v));
-        if (!v)
-            return -ENOMEM;
-        s->v = v;
-        s->cap = cap;
-    }
-    s->v[s->n].dir = *dir;
-    return base_digest(s->st, dir, s->v[s->n++].digest);
-}
-
-static int unmerged(void *arg, const struct mailfs_id *id, const struct base_dir *rec) {
-    struct mark_set *s = arg;
-
-    return s->full || (rec->agreed && !rec->merged) ? set_add(s, id) : 0;
-}
-
-static int mark_cmp(const void *a, const void *b) {
-    return mailfs_id_cmp(&((const struct scan_mark *)a)->dir, &((const struct scan_mark *)b)->dir);
-}
-
-static void set_unique(struct mark_set *s) {
-    size_t i, k = 0;
-
-    if (s->n)
-        qsort(s->v, s->n, sizeof(*s->v), mark_cmp);
-    for (i = 0; i < s->n; i++) {
-        if (k == 0 || !mailfs_id_equal(&s->v[i].dir, &s->v[k - 1].dir))
-            s->v[k++] = s->v[i];
-    }
-    s->n = k;
-}
-
-/* A mark of a container that is nowhere any more says nothing: its parent's does. */
-static bool worth_it(struct state *st, const struct mailfs_id *dir) {
-    struct base_dir rec;
-    struct store_dir d;
-    int r;
-
-    if (base_dir_get(st, dir, &rec) == 0)
-        return true;
-    r = store_dir_open(st, dir, &d);
-    store_dir_close(&d);
-    return r == 0 || journal_waits_for(st, dir);
-}
-
-static int any_name(void *arg, const char *name, unsigned char type) {
-    return 1;
-}
-
-/* A directory that the tree's merge has just made says nothing: it is empty. */
-static uint32_t last_used(struct state *st, const struct mailfs_id *dir) {
-    uint32_t used = 0;
-    struct store_dir d;
-    struct stat sb;
-    int sub, fd;
-
-    if (store_dir_open(st, dir, &d) < 0)
-        return 0;
-    for (sub = MFP__SUB__NEW; sub <= MFP__SUB__CUR; sub++) {
-        fd = store_sub_open(st, &d, sub, false);
-        if (fd >= 0 && fstat(fd, &sb) == 0 && (uint32_t)sb.st_mtim.tv_sec > used &&
-            store_each_name(fd, any_name, NULL) == 1)
-            used = (uint32_t)sb.st_mtim.tv_sec;
-    }
-    store_dir_close(&d);
-    return used;
-}
-
-int scan_marks(struct state *st, bool full, struct scan_mark **marks, size_t *n) {
-    struct mark_set s = {.st = st, .full = full || !st->had_contact};
-    struct state_mark *m = NULL;
-    struct base_dir root;
-    size_t n_marks = 0, i;
-    int r = state_marks(st, UINT64_MAX, &m, &n_marks);
-
-    for (i = 0; r == 0 && i < n_marks; i++) {
-        if (worth_it(st, &m[i].dir))
-            r = set_add(&s, &m[i].dir);
-    }
-    free(m);
-    if (r == 0)
-        r = base_each_dir(st, unmerged, &s);
-    if (r == 0 && base_dir_get(st, &mailfs_id_root, &root) == 0 && (s.full || !root.merged))
-        r = set_add(&s, &mailfs_id_root);
-    if (r < 0) {
-        free(s.v);
-        return state_fail(st, r, NULL, "cannot list what has to be merged");
-    }
-    set_unique(&s);
-    for (i = 0; i < s.n; i++)
-        s.v[i].used = last_used(st, &s.v[i].dir);
-    *marks = s.v;
-    *n = s.n;
     return 0;
 }

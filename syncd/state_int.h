@@ -243,7 +243,7 @@ int kv_layer_move(struct kv_layer *to, struct kv_layer *from);
 /* Writes a layer into the database. */
 int kv_layer_write(const struct kv_layer *l, struct db_txn *txn);
 
-/* ---- stage.c, stage_store.c -------------------------------------------------------- */
+/* ---- stage*.c ---------------------------------------------------------------------- */
 
 int stage_load(struct state *st); /* at open: what lies in stage/ */
 void stage_free(struct state *st);
