@@ -376,74 +376,6 @@ static void test_crossing_flags(void **state) {
     assert_true(fs_there(&p.b, "u/cur/1.M1.a:2,FS"));
 }
 
-static void test_dirs(void **state) {
-    struct mailfs_id work = stores_mailbox(&p.a, &p.b, "u", ".Work"), root = mailfs_id_root;
-    struct acts a = {.n = 0};
-
-    fs_rename(&p.a, "u/.Work", "u/.Play");
-    act_dir_move(&a, &work, ".Work", &inbox, ".Play");
-    assert_false(send_a(&a, false));
-    assert_true(fs_there(&p.b, "u/.Play/cur"));
-    stores_assert_equal(&p);
-    assert_int_equal(state_checkpoint(p.b.st, 0, NULL, 0), 0);
-    node_reopen(&p.b); /* the id still leads there */
-    fs_rename(&p.a, "u", "v");
-    act_dir_move(&a, &inbox, "u", &root, "v");
-    assert_false(stores_send(&p.a, &p.b, &root, &a, false));
-    fs_rename(&p.a, "v/.Play", "v/..DOVECOT-TRASHED");
-    act_dir_remove(&a, &work, ".Play", NULL, 0);
-    assert_false(send_a(&a, false));
-    assert_false(fs_there(&p.b, "v/.Play"));
-    assert_true(fs_there(&p.b, "v/cur"));
-}
-
-/* Deleted there, delivered to here: it lives. */
-static void test_delete_meets_delivery(void **state) {
-    struct mailfs_id work = stores_mailbox(&p.a, &p.b, "u", ".Work");
-    const char *bases[] = {"1.M1.a"};
-    struct acts a = {.n = 0};
-
-    fs_write(&p.b, "u/.Work/new/1.M1.a", "known\n");
-    fs_write(&p.b, "u/.Work/new/2.M1.b", "not known\n");
-    act_dir_remove(&a, &work, ".Work", bases, 1);
-    assert_true(send_a(&a, false));
-    assert_true(fs_there(&p.b, "u/.Work/new/2.M1.b"));
-    fs_unlink(&p.b, "u/.Work/new/2.M1.b");
-    act_dir_remove(&a, &work, ".Work", bases, 1);
-    assert_false(send_a(&a, false));
-    assert_false(fs_there(&p.b, "u/.Work"));
-}
-
-/* Two made under one name: one remains, under the lower id. */
-static void test_two_of_one_name(void **state) {
-    struct acts a = {.n = 0}, b = {.n = 0};
-    struct mailfs_id ia, ib;
-    Mfp__Txn *ta, *tb, *ga, *gb;
-    struct apply_result res;
-    uint64_t ja, jb;
-
-    fs_mkdir(&p.a, "u/.Sent");
-    fs_mkdir(&p.b, "u/.Sent");
-    act_dir_make(&p.a, &a, "u", ".Sent");
-    act_dir_make(&p.b, &b, "u", ".Sent");
-    ta = node_collect(&p.a, &inbox, &a, false);
-    tb = node_collect(&p.b, &inbox, &b, false);
-    ja = node_receive(&p.a, &p.b, ta, &ga);
-    jb = node_receive(&p.b, &p.a, tb, &gb);
-    assert_int_equal(apply_txn(p.b.st, ga, ja, false, &res), 0);
-    assert_int_equal(res.n_also, 1);
-    apply_result_free(&res);
-    assert_int_equal(apply_txn(p.a.st, gb, jb, false, &res), 0);
-    apply_result_free(&res);
-    ia = fs_id(&p.a, "u/.Sent");
-    ib = fs_id(&p.b, "u/.Sent");
-    assert_true(mailfs_id_equal(&ia, &ib));
-    mfp__txn__free_unpacked(ta, NULL);
-    mfp__txn__free_unpacked(tb, NULL);
-    mfp__txn__free_unpacked(ga, NULL);
-    mfp__txn__free_unpacked(gb, NULL);
-}
-
 static void test_maildirsize(void **state) {
     struct acts a = {.n = 0};
     char *text;
@@ -545,8 +477,6 @@ static bool base_has(struct node *n, const char *base) {
     return base_msg_get(n->st, BASE_AGREED, &inbox, base, &m) == 0;
 }
 
-/* A message that could not be added is not in the base, or a merge would take it for removed here
- * and remove the only copy. Its entry, and what it holds, stay. */
 /* What was marked when syncd started may lack what it had sent, until it has been merged. */
 static void test_base_that_lacks(void **state) {
     uint64_t v;
@@ -564,6 +494,8 @@ static void test_base_that_lacks(void **state) {
     assert_false(v & BASE_AGE_LACKS);
 }
 
+/* A message that could not be added is not in the base, or a merge would take it for removed here
+ * and remove the only copy. Its entry, and what it holds, stay. */
 static void test_not_done_is_not_agreed(void **state) {
     struct acts a = {.n = 0};
     Mfp__Txn *txn, *got;
@@ -595,93 +527,6 @@ static void test_not_done_is_not_agreed(void **state) {
     assert_false(send_a(&a, false));
     assert_true(fs_there(&p.b, "u/new/1.M1.a"));
     assert_true(base_has(&p.b, "1.M1.a"));
-}
-
-/* For a container that is not here nothing is done, and nothing is believed to be. */
-static uint64_t told(struct node *from, struct node *to, const struct mailfs_id *dir,
-                     struct acts *a, Mfp__Txn **got) {
-    Mfp__Txn *txn = node_collect(from, dir, a, false);
-    uint64_t id = node_receive(from, to, txn, got);
-
-    assert_int_equal(base_acked(from->st, txn), 0);
-    mfp__txn__free_unpacked(txn, NULL);
-    return id;
-}
-
-/* Both make a folder, and one goes on in it before it hears that it is the other's: what it
- * delivers and makes there is on the other node nonetheless, in the one folder that both have. */
-static void test_told_under_a_former_id(void **state) {
-    struct acts make = {.n = 0}, make_too = {.n = 0}, more = {.n = 0}, mail = {.n = 0};
-    struct mailfs_id ia, ib, in;
-    struct node *keeps, *gives;
-    struct apply_result res;
-    Mfp__Txn *got[4];
-    uint64_t id[4];
-    int i;
-
-    fs_mkdir(&p.a, "u/.Sent");
-    fs_mkdir(&p.b, "u/.Sent");
-    act_dir_make(&p.a, &make, "u", ".Sent");
-    act_dir_make(&p.b, &make_too, "u", ".Sent");
-    ia = fs_id(&p.a, "u/.Sent");
-    ib = fs_id(&p.b, "u/.Sent");
-    keeps = mailfs_id_cmp(&ia, &ib) < 0 ? &p.a : &p.b;
-    gives = keeps == &p.a ? &p.b : &p.a;
-    in = keeps == &p.a ? ib : ia;
-    id[0] = told(gives, keeps, &inbox, gives == &p.a ? &make : &make_too, &got[0]);
-    id[3] = told(keeps, gives, &inbox, keeps == &p.a ? &make : &make_too, &got[3]);
-    fs_mkdir(gives, "u/.Sent/below");
-    act_dir_make(gives, &more, "u/.Sent", "below");
-    id[1] = told(gives, keeps, &in, &more, &got[1]);
-    fs_mkdir(gives, "u/.Sent/new");
-    fs_write(gives, "u/.Sent/new/1.M1.x", "one\n");
-    act_add(gives, &mail, "u/.Sent", MFL__SUB__NEW, "1.M1.x", 0);
-    id[2] = told(gives, keeps, &in, &mail, &got[2]);
-    for (i = 0; i < 3; i++) {
-        assert_int_equal(apply_txn(keeps->st, got[i], id[i], false, &res), 0);
-        assert_false(res.tree);
-        apply_result_free(&res);
-    }
-    assert_true(fs_there(keeps, "u/.Sent/below"));
-    assert_true(fs_there(keeps, "u/.Sent/new/1.M1.x"));
-    assert_int_equal(apply_txn(gives->st, got[3], id[3], false, &res), 0);
-    assert_true(res.inval.n > 0 && res.inval.v[0].renumbered);
-    assert_true(mailfs_id_equal(&res.inval.v[0].former_id, &in));
-    apply_result_free(&res);
-    ia = fs_id(&p.a, "u/.Sent");
-    ib = fs_id(&p.b, "u/.Sent");
-    assert_true(mailfs_id_equal(&ia, &ib));
-    ia = fs_id(&p.a, "u/.Sent/below");
-    ib = fs_id(&p.b, "u/.Sent/below");
-    assert_true(mailfs_id_equal(&ia, &ib));
-    for (i = 0; i < 4; i++)
-        mfp__txn__free_unpacked(got[i], NULL);
-}
-
-static void test_no_container(void **state) {
-    struct mailfs_id work;
-    struct acts a = {.n = 0};
-    Mfp__Txn *txn, *got;
-    struct apply_result res;
-    struct base_msg m;
-    uint64_t id;
-
-    fs_mkdir(&p.a, "u/.Work");
-    fs_mkdir(&p.a, "u/.Work/new");
-    work = fs_id(&p.a, "u/.Work");
-    fs_write(&p.a, "u/.Work/new/1.M1.a", "one\n");
-    act_dir_make(&p.a, &a, "u", ".Work");
-    mfp__txn__free_unpacked(node_collect(&p.a, &inbox, &a, false), NULL); /* lost */
-    act_add(&p.a, &a, "u/.Work", MFL__SUB__NEW, "1.M1.a", 0);
-    txn = node_collect(&p.a, &work, &a, false);
-    id = node_receive(&p.a, &p.b, txn, &got);
-    assert_int_equal(apply_txn(p.b.st, got, id, false, &res), -ENOENT);
-    assert_true(res.suspect);
-    apply_result_free(&res);
-    assert_int_equal(base_msg_get(p.b.st, BASE_AGREED, &work, "1.M1.a", &m), -ENOENT);
-    assert_int_equal(journal_waiting(p.b.st), 1);
-    mfp__txn__free_unpacked(txn, NULL);
-    mfp__txn__free_unpacked(got, NULL);
 }
 
 /* An act outside L never binds a UID, whatever it says. */
@@ -761,17 +606,12 @@ int main(void) {
         T(test_publish),
         T(test_abort),
         T(test_crossing_flags),
-        T(test_dirs),
-        T(test_delete_meets_delivery),
-        T(test_two_of_one_name),
-        T(test_told_under_a_former_id),
         T(test_maildirsize),
         T(test_pending),
         T(test_in_flight),
         T(test_marks_and_checkpoint),
         T(test_lost_state),
         T(test_not_done_is_not_agreed),
-        T(test_no_container),
         T(test_unlocked_binds_nothing),
         T(test_torn_uidlist),
         T(test_hostile_file),
