@@ -102,14 +102,22 @@ bool access_in_group(fuse_req_t req, gid_t gid) {
     return false;
 }
 
+/* The attributes by which it is decided. false: without them, *r is the answer. */
+static bool by_attributes(const struct fuse_ctx *ctx, fuse_ino_t ino, struct stat *st, int *r) {
+    *r = passes(ctx);
+    if (*r != 0 || ctx->uid == 0) {
+        *r = *r < 0 ? *r : 0;
+        return false;
+    }
+    *r = inode_stat(inode_of(ino), st);
+    return *r == 0;
+}
+
 int access_link(fuse_req_t req, fuse_ino_t ino) {
     const struct fuse_ctx *ctx = fuse_req_ctx(req);
     struct stat st;
-    int r = passes(ctx);
-    if (r != 0 || ctx->uid == 0)
-        return r < 0 ? r : 0;
-    r = inode_stat(inode_of(ino), &st);
-    if (r != 0 || st.st_uid == ctx->uid)
+    int r;
+    if (!by_attributes(ctx, ino, &st, &r) || st.st_uid == ctx->uid)
         return r;
     bool plain = S_ISREG(st.st_mode) && (st.st_mode & (S_ISUID | S_ISGID)) == 0;
     return plain && permits(ctx, &st, R_OK | W_OK) == 0 ? 0 : -EPERM;
@@ -137,11 +145,8 @@ static int permits_setattr(fuse_req_t req, const struct stat *st, struct stat *a
 int access_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *attr, int valid, bool open) {
     const struct fuse_ctx *ctx = fuse_req_ctx(req);
     struct stat st;
-    int r = passes(ctx);
-    if (r != 0 || ctx->uid == 0)
-        return r < 0 ? r : 0;
-    r = inode_stat(inode_of(ino), &st);
-    if (r != 0)
+    int r;
+    if (!by_attributes(ctx, ino, &st, &r))
         return r;
     if (st.st_uid == ctx->uid && needs_owner(valid))
         return permits_setattr(req, &st, attr, valid);

@@ -73,17 +73,21 @@ static struct json_object *problems(const struct verify_result *r) {
     return list;
 }
 
+void ctl_verify_put(struct json_object *o, const struct verify_result *r) {
+    json_put_int(o, "mailboxes", r->containers);
+    json_put_int(o, "messages", r->messages);
+    json_put_int(o, "bytes", r->bytes);
+    json_put_int(o, "problems", r->problems);
+    json_put_int(o, "repaired", r->mended);
+}
+
 char *ctl_verify_format(const struct verify_result *r) {
     struct json_object *o = json_object_new_object();
     char *text;
 
     if (r->error != NULL)
         json_put(o, "error", json_object_new_string(r->error));
-    json_put_int(o, "mailboxes", r->containers);
-    json_put_int(o, "messages", r->messages);
-    json_put_int(o, "bytes", r->bytes);
-    json_put_int(o, "problems", r->problems);
-    json_put_int(o, "repaired", r->mended);
+    ctl_verify_put(o, r);
     json_put(o, "lone", json_object_new_boolean(r->lone));
     json_put_int(o, "unknown", r->unknown);
     json_put(o, "list", problems(r));

@@ -17,4 +17,8 @@ int ctl_verify_parse(char *request, struct look_order *order, char **paths, size
 /* The answer, malloc'ed: a JSON document. */
 char *ctl_verify_format(const struct verify_result *r);
 
+/* How much was looked at, and what was found: as in the answer, in another object. */
+struct json_object;
+void ctl_verify_put(struct json_object *o, const struct verify_result *r);
+
 #endif

@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "brake.h"
+#include "ctl_verify.h"
 #include "json_put.h"
 
 #define HELD_NOTES_MAX 10          /* the others are in the list, */
@@ -194,23 +195,19 @@ static void put_links(struct json_object *o, const struct status *s) {
 static struct json_object *undo_object(const struct status *s) {
     struct json_object *o = json_object_new_object();
     json_put_int(o, "keep_seconds", s->keep_s);
-    json_put_int(o, "messages", s->undo_messages);
-    json_put_int(o, "bytes", s->undo_bytes);
-    json_put_int(o, "counted_at", (uint64_t)s->undo_at);
+    json_put_int(o, "messages", s->undo.messages);
+    json_put_int(o, "bytes", s->undo.bytes);
+    json_put_int(o, "counted_at", (uint64_t)s->undo.at);
     return o;
 }
 
 static struct json_object *verified_object(const struct status *s) {
     struct json_object *o = json_object_new_object();
-    if (s->verified_at != 0) {
-        json_put_int(o, "at", (uint64_t)s->verified_at);
-        put_seconds(o, "seconds", s->verified_seconds);
-        json_put(o, "content", json_object_new_boolean(s->verified_content));
-        json_put_int(o, "mailboxes", s->verified_mailboxes);
-        json_put_int(o, "messages", s->verified_messages);
-        json_put_int(o, "bytes", s->verified_bytes);
-        json_put_int(o, "problems", s->verify_problems);
-        json_put_int(o, "repaired", s->verify_mended);
+    if (s->verified.at != 0) {
+        json_put_int(o, "at", (uint64_t)s->verified.at);
+        put_seconds(o, "seconds", s->verified.seconds);
+        json_put(o, "content", json_object_new_boolean(s->verified.content));
+        ctl_verify_put(o, &s->verified);
     } else {
         json_put(o, "at", NULL);
     }
@@ -234,8 +231,8 @@ static struct json_object *volume_object(const struct status *s) {
     json_put_text(o, "access", s->access);
     json_put_int(o, "since", s->since_wall_ns / 1000000000);
     put_pending(o, s);
-    json_put(o, "expunged", s->undo_at != 0 ? undo_object(s) : NULL);
-    json_put(o, "verified", s->verified_at != 0 || s->verify_running ? verified_object(s) : NULL);
+    json_put(o, "expunged", s->undo.at != 0 ? undo_object(s) : NULL);
+    json_put(o, "verified", s->verified.at != 0 || s->verify_running ? verified_object(s) : NULL);
     json_put(o, "progress", s->progress ? progress_object(s) : NULL);
     json_put_int(o, "tokens_held", s->tokens_here);
     json_put_int(o, "tokens_total", s->tokens_here + s->tokens_there);

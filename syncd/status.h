@@ -10,6 +10,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "undo.h"
+#include "verify.h"
+
 /* A one-way link: to a standby, or, on a standby, to its source. */
 struct status_link {
     const char *node, *address, *state, *commit;
@@ -37,14 +40,12 @@ struct status {
     bool progress;
     double seconds, seconds_left; /* since it began; below 0: cannot be told yet */
     uint64_t done, received, received_bytes, known, known_bytes, sent, sent_bytes;
-    uint64_t keep_s, undo_messages, undo_bytes; /* expunged messages that are kept */
-    int64_t undo_at;                            /* when these were counted; 0: not yet */
-    const struct brake_held *held;              /* by the brake; see brake.h */
+    uint64_t keep_s;
+    struct undo_counts undo;       /* expunged messages that are kept */
+    const struct brake_held *held; /* by the brake; see brake.h */
     size_t n_held;
-    int64_t verified_at; /* the last pass over everything; 0: none */
-    bool verified_content, verify_running;
-    double verified_seconds;
-    uint64_t verified_mailboxes, verified_messages, verified_bytes, verify_problems, verify_mended;
+    struct verify_result verified; /* the last pass over everything */
+    bool verify_running;
     uint64_t verify_done, verify_all; /* of one under way */
     bool mailfs_connected, link_up;
     bool state_lost;        /* at the start the state was not that of the store */

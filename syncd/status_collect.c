@@ -17,8 +17,6 @@
 #include "status.h"
 #include "util/clock.h"
 #include "util/version.h"
-#include "undo.h"
-#include "verify.h"
 #include "volume.h"
 #include "watch.h"
 #include "xfer.h"
@@ -114,25 +112,12 @@ static void link_status(struct volume *link, struct status_link *s) {
 }
 
 static void expunged(struct volume *v, struct status *s) {
-    struct undo_counts n;
-    undo_counts(v->undo, &n);
     s->keep_s = v->cv->keep_s;
-    s->undo_messages = n.messages;
-    s->undo_bytes = n.bytes;
-    s->undo_at = n.at;
+    undo_counts(v->undo, &s->undo);
 }
 
 static void verified(struct volume *v, struct status *s) {
-    struct verify_result r;
-    verify_last(v->verify, &r);
-    s->verified_at = r.at;
-    s->verified_content = r.content;
-    s->verified_seconds = r.seconds;
-    s->verified_mailboxes = r.containers;
-    s->verified_messages = r.messages;
-    s->verified_bytes = r.bytes;
-    s->verify_problems = r.problems;
-    s->verify_mended = r.mended;
+    verify_last(v->verify, &s->verified);
     s->verify_running = verify_running(v->verify, &s->verify_done, &s->verify_all);
 }
 
