@@ -242,7 +242,7 @@ static void timer(evutil_socket_t fd, short what, void *arg) {
 }
 
 void checkpoint_look(struct checkpoint *c) {
-    if (c->step == IDLE && state_dirty_bytes(c->v->state) > CHECKPOINT_DIRTY_BYTES)
+    if (c != NULL && c->step == IDLE && state_dirty_bytes(c->v->state) > CHECKPOINT_DIRTY_BYTES)
         arm(c, 0);
 }
 

@@ -24,7 +24,8 @@ struct checkpoint;
 struct checkpoint *checkpoint_new(struct volume *v);
 void checkpoint_free(struct checkpoint *c);
 
-/* A mailbox has been merged: the base may have grown by all of it. */
+/* A mailbox has been merged: the base may have grown by all of it. NULL: at the end of a stop there
+ * is none any more, and jobs still end. */
 void checkpoint_look(struct checkpoint *c);
 
 /* The clean stop: a last checkpoint; then volume_stopped(). */

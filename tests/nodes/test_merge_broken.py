@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""A merge of many mailboxes is broken off by a cut link, and by the death of either syncd or both; it goes on."""
+"""A merge of many mailboxes is broken off by a cut link, by a stop, and by the death of either syncd or both; it goes on."""
 
 import os
 import sys
@@ -15,10 +15,20 @@ def strike(t, what):
     if what == "link":
         t.pair.cut_link(silent=True)
         return t.pair.heal_link
-    nodes = {"a": [t.a], "b": [t.b], "both": [t.a, t.b]}[what]
+    nodes = {"a": [t.a], "b": [t.b], "both": [t.a, t.b], "stop": [t.a, t.b]}[what]
     for node in nodes:
-        node.kill("syncd")
+        if what == "stop":
+            stop(t, node)
+        else:
+            node.kill("syncd")
     return lambda: [node.start("syncd") for node in nodes]
+
+
+def stop(t, node):
+    """What is under way is ended, not left to crash on what has been closed."""
+    node.daemon("syncd").stop()
+    last = util.tail(node.log("syncd"), 0, 1)
+    t.check("stopped" in last[-1], "%s: mailfs-syncd has not stopped by itself; its last words: %s", node.host, last)
 
 
 def midst(t, since):
@@ -48,7 +58,7 @@ def test(t):
     crew = follow.Followers([follow.Follower(node, user, "INBOX", witness)
                              for node in t.pair.nodes for user in (users[-1], users[COUNT // 2])])
     back = strike(t, "link")
-    for what in ("link", "a", "b", "both"):
+    for what in ("link", "stop", "a", "b", "both"):
         for _attempt in range(3):       # a busy machine may see the merge too late
             more, far, back = round_of(t, users, back, what)
             sent += more
