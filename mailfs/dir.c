@@ -2,7 +2,7 @@
  * dir - kinds, ids and paths of directories
  *
  * kind, local_name and part follow from a directory's place, and are guarded with it (inode.c's
- * places lock); the table of ids has a lock of its own, never held together with that one.
+ * places lock); the table of ids has a lock of its own, taken inside that one where an id changes.
  *
  * Diagnostics: error: a directory that can be given no id is not replicated. warning: two
  * directories had the same id (a copy made below the mount): one got a new one.
@@ -79,20 +79,34 @@ static void dir_identify(struct dir *d, const char *name) {
                   log_strerror(r));
 }
 
+/* One that is gone, and that the kernel has not forgotten yet, keeps no id from anybody. */
+static bool id_is_free(const struct mailfs_id *id) {
+    struct dir *other;
+    HASH_FIND(hh, by_id, id->b, sizeof id->b, other);
+    if (other != NULL && !dir_is_linked(other)) {
+        HASH_DELETE(hh, by_id, other);
+        other->has_id = false;
+        other = NULL;
+    }
+    return other == NULL;
+}
+
+/* Both locks: whoever asks where a directory is reads its id under the places'. */
 void dir_identify_again(struct inode *in) {
-    struct dir *d = in->dir, *other;
+    struct dir *d = in->dir;
     struct mailfs_id id;
-    if (d == NULL || !d->has_id || io_dirid_get(d->fd, &id) != 0 || mailfs_id_equal(&id, &d->id))
+    if (d == NULL || io_dirid_get(d->fd, &id) != 0)
         return;
+    inode_places_lock();
     pthread_mutex_lock(&ids);
-    HASH_FIND(hh, by_id, id.b, sizeof id.b, other);
-    if (other == NULL) {
+    if (d->has_id && !mailfs_id_equal(&id, &d->id) && id_is_free(&id)) {
         HASH_DELETE(hh, by_id, d);
         d->id = id;
         HASH_ADD(hh, by_id, id.b, sizeof d->id.b, d);
         atomic_store(&d->marked, 0); /* what it is called now has no mark yet */
     }
     pthread_mutex_unlock(&ids);
+    inode_places_unlock();
 }
 
 /* --- kinds
