@@ -338,32 +338,61 @@ static int walk_mailbox(struct check_walk *w) {
     return r == -ECANCELED ? r : 0;
 }
 
+static void unreadable(struct check_walk *w) {
+    size_t before = w->rd.out->n;
+
+    check_problem_add(w->rd.out, &mailfs_id_root, CHECK_UNREADABLE, NULL);
+    name_path(w, before);
+}
+
 static int walk_name(void *arg, const char *name, unsigned char type);
 
+/* What cannot be looked into is a problem as well, and does not keep the rest from being read. */
 static int walk(struct check_walk *w) {
     int r = 0;
 
     if (faccessat(w->fd, "cur", F_OK, AT_SYMLINK_NOFOLLOW) == 0)
         r = walk_mailbox(w);
-    return r == 0 ? store_each_name(w->fd, walk_name, w) : r;
+    else if (errno != ENOENT && errno != ENOTDIR)
+        unreadable(w);
+    if (r == 0)
+        r = store_each_name(w->fd, walk_name, w);
+    if (r < 0 && r != -ECANCELED) {
+        unreadable(w);
+        r = 0;
+    }
+    return r;
+}
+
+static int walk_into(struct check_walk *w, const char *name) {
+    int above = w->fd, r = 0;
+
+    w->fd = w->depth < TREE_DEPTH_MAX ? io_open_beneath(above, name, O_RDONLY | O_DIRECTORY, 0)
+                                      : -ELOOP;
+    w->depth++;
+    if (w->fd >= 0) {
+        r = walk(w);
+        close(w->fd);
+    } else if (w->fd != -ENOENT) { /* removed meanwhile */
+        unreadable(w);
+    }
+    w->depth--;
+    w->fd = above;
+    return r;
 }
 
 static int walk_name(void *arg, const char *name, unsigned char type) {
     struct check_walk *w = arg;
     size_t len = strlen(w->path);
-    int above = w->fd, r;
+    int r = 0;
 
     if (type != DT_DIR || strcmp(name, ".mailfs") == 0 || strcmp(name, "cur") == 0 ||
-        strcmp(name, "new") == 0 || strcmp(name, "tmp") == 0 || w->depth >= TREE_DEPTH_MAX ||
-        str_printf(w->path + len, sizeof(w->path) - len, "/%s", name) < 0)
+        strcmp(name, "new") == 0 || strcmp(name, "tmp") == 0)
         return 0;
-    w->fd = io_open_beneath(above, name, O_RDONLY | O_DIRECTORY, 0);
-    w->depth++;
-    r = w->fd < 0 ? 0 : walk(w);
-    if (w->fd >= 0)
-        close(w->fd);
-    w->depth--;
-    w->fd = above;
+    if (str_printf(w->path + len, sizeof(w->path) - len, "/%s", name) < 0)
+        unreadable(w);
+    else
+        r = walk_into(w, name);
     w->path[len] = '\0';
     return r;
 }

@@ -24,7 +24,7 @@ enum check_kind {
     CHECK_STATE,       /* a message's flags or UID are not those agreed on */
     CHECK_FILE,        /* a file that is no message is not as agreed on */
     CHECK_CONTROL,     /* nor are uidlist, keywords or subscriptions */
-    CHECK_UNREADABLE,  /* a message cannot be read */
+    CHECK_UNREADABLE,  /* a message cannot be read; without a name: a directory */
     CHECK_RECORD,      /* the two nodes have not agreed on the same */
     CHECK_DIFFER,      /* the contents of a message differ, and either fits its checksum */
     CHECK_KINDS

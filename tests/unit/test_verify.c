@@ -22,6 +22,7 @@
 #include "scratch.h"
 #include "syncd/check.h"
 #include "syncd/ctl_verify.h"
+#include "syncd/state_int.h"
 #include "syncd/verify_plan.h"
 #include "syncd/volume.h"
 
@@ -203,12 +204,35 @@ static void answer_fits(void **state) {
     check_problems_free(&all);
 }
 
+/* What a verification does not look into is not passed over in silence. */
+static void what_is_too_deep(void **state) {
+    static _Atomic bool stop;
+    struct check_how how = {.content = true, .stop = &stop};
+    struct check_problems found = {0};
+    struct check_counts counts = {0};
+    struct state st = {.root = dir};
+    char path[300] = "u";
+
+    for (int i = 0; i < 70; i++) {
+        assert_int_equal(mkdirat(dir, path, 0700), 0);
+        strcat(path, "/d");
+    }
+    assert_int_equal(mkdirat(dir, "u/cur", 0700), 0);
+    assert_int_equal(check_tree(&st, ".", &how, &found, &counts), 0);
+    assert_int_equal(counts.mailboxes, 1);
+    assert_int_equal(found.n, 1);
+    assert_int_equal(found.v[0].kind, CHECK_UNREADABLE);
+    assert_memory_equal(found.v[0].path, "/u/d/d", 6);
+    check_problems_free(&found);
+}
+
 int main(void) {
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
     const struct CMUnitTest tests[] = {
         T(checksum),
         T(hash_in_pieces),
         T(damaged_is_kept),
+        T(what_is_too_deep),
         cmocka_unit_test(problems_are_bounded),
         cmocka_unit_test(order_does_not_matter),
         cmocka_unit_test(request),
