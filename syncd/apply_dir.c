@@ -40,6 +40,8 @@ void apply_suspect_also(struct apply *a, const struct mailfs_id *id) {
 
     if (o->n_also < sizeof(o->also) / sizeof(*o->also))
         o->also[o->n_also++] = *id;
+    else
+        o->tree = true; /* a new contact finds it by its mark */
 }
 
 /* ---- helpers, also of the tree's merge --------------------------------------------- */

@@ -101,8 +101,9 @@ static int find(struct apply *a, const char *base, const struct place *old, cons
     if (is_there(a, old) || by_view(a, BASE_SENT, base, cur) || by_view(a, BASE_AGREED, base, cur))
         return 0;
     cur->sub = MFP__SUB__SELF;
-    /* Added for the first time: it cannot be here under a name we do not know. */
-    if (!a->replay && old->sub == MFP__SUB__SELF)
+    /* Added for the first time: it cannot be here under a name we do not know. Unless this is
+     * another directory: a client here may have put the same message into it. */
+    if (!a->replay && !a->former && old->sub == MFP__SUB__SELF)
         return 0;
     return by_index(a, base, cur);
 }

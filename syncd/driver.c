@@ -149,8 +149,10 @@ static void prep_done(void *arg) {
     struct prep_job *p = arg;
     p->v->changes++;
     if (p->inval.n >
-        0) /* the peer has not been told; without it a mark tells at the next contact */
+        0) { /* nobody has been told; without the peer a mark tells at the next contact */
         replica_suspect(p->v->machine, volume_now(), p->inval.v[0].dir);
+        oneway_changed(p->v, &p->inval.v[0].dir, false);
+    }
     front_invalidate(p->v->front, &p->inval);
     invals_free(&p->inval);
     free(p);

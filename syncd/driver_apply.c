@@ -12,6 +12,7 @@
 #include <event2/event.h>
 #include <utlist.h>
 
+#include "alias.h"
 #include "apply.h"
 #include "brake.h"
 #include "contact.h"
@@ -56,9 +57,13 @@ static void apply_start(struct apply *a);
 static void apply_done(void *arg);
 static void apply_submit(struct volume *v, struct apply init);
 
-/* The containers that it changes, for the one-way links. */
+/* The containers that it changes, for the one-way links; of one that has given up that id it is the
+ * one with the id that stays (alias.h). */
 static int mark_for_links(struct volume *v, const Mfp__Txn *txn, const struct mailfs_id *dir) {
+    struct mailfs_id now;
     int r = v->n_links > 0 ? oneway_mark(v, dir) : 0;
+    if (r == 0 && v->n_links > 0 && alias_now(v->state, dir, &now))
+        r = oneway_mark(v, &now);
     for (size_t i = 0; r == 0 && v->n_links > 0 && i < txn->n_ops; i++) {
         const Mfp__Op *op = txn->ops[i];
         const ProtobufCBinaryData *bytes = NULL;
@@ -81,6 +86,12 @@ static void apply_run(void *arg) {
         a->err = apply_txn_beside(a->v->state, txn, a->journal_id, a->replay, &a->result);
     else if (a->err == 0)
         a->err = apply_txn(a->v->state, txn, a->journal_id, a->replay, &a->result);
+}
+
+static void tell_links(const struct apply *a) {
+    oneway_changed(a->v, &a->dir, changes_tree(load_of(a->payload)->txn));
+    for (size_t i = 0; i < a->result.n_also; i++)
+        oneway_changed(a->v, &a->result.also[i], false);
 }
 
 static void apply_suspects(const struct apply *a) {
@@ -178,7 +189,7 @@ static void apply_done(void *arg) {
     front_invalidate(v->front, &a->result.inval);
     if (apply_when_here(a) || apply_alone(a))
         return;
-    oneway_changed(v, &a->dir, changes_tree(load_of(a->payload)->txn));
+    tell_links(a);
     if (a->early) {
         apply_early_done(a);
         return;

@@ -215,13 +215,25 @@ static void tree_merge_run_job(void *arg) {
                                 s->standby, s->digest, &s->inval);
 }
 
+/* What came into a directory by the joining of two is nobody's act. */
+static void tell_links(const struct step *s) {
+    if (s->inval.n > 0)
+        oneway_changed(s->v, &mailfs_id_root, true);
+    for (size_t i = 0; i < s->inval.n; i++) {
+        const struct inval *v = &s->inval.v[i];
+        if (v->renumbered)
+            oneway_changed(s->v, &v->moved_id, false);
+        else if (v->poke_new || v->poke_cur)
+            oneway_changed(s->v, &v->dir, false);
+    }
+}
+
 static void tree_merge_done(void *arg) {
     struct step *s = arg;
     tell_brake(s);
     front_invalidate(s->v->front, &s->inval);
     s->v->changes++;
-    if (s->inval.n > 0)
-        oneway_changed(s->v, &mailfs_id_root, true);
+    tell_links(s);
     if (s->err != 0)
         volume_error(s->v, "the directory trees cannot be merged: %s", log_strerror(s->err));
     replica_tree_merged(s->v->machine, volume_now(), s->digest, s->err);

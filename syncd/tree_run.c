@@ -301,15 +301,21 @@ static int take_out(struct tree_run *t, const struct tree_item *it) {
     return r > 0 ? lives_on(t->st, &it->id) : r;
 }
 
-/* The messages of one directory into another of the same kind; a name that is taken stays. */
+/* What is in one directory into another of the same kind; a name that is taken stays. */
 struct pour {
     int from, to;
+    bool parts; /* new/ or cur/, not the container itself */
 };
 
 static int pour_name(void *arg, const char *name, unsigned char type) {
     struct pour *p = arg;
-    int r = io_rename(p->from, name, p->to, name, RENAME_NOREPLACE);
+    int r;
 
+    /* Lists and tables are of messages; directories have moved already. */
+    if (!p->parts && (type == DT_DIR ||
+                      maildir_class_of(MAILDIR_DIR_CONTAINER, name, strlen(name)) != MAILDIR_OTHER))
+        return 0;
+    r = io_rename(p->from, name, p->to, name, RENAME_NOREPLACE);
     return r == -EEXIST || r == -ENOENT ? 0 : r;
 }
 
@@ -317,13 +323,48 @@ static int pour_all(struct state *st, struct store_dir *from, struct store_dir *
     struct pour p;
     int sub, r = 0;
 
-    for (sub = MFP__SUB__NEW; r == 0 && sub <= MFP__SUB__CUR; sub++) {
+    for (sub = MFP__SUB__SELF; r == 0 && sub <= MFP__SUB__CUR; sub++) {
+        p.parts = sub != MFP__SUB__SELF;
         p.from = store_sub_open(st, from, sub, false);
         if (p.from < 0)
             continue;
-        p.to = store_sub_open(st, to, sub, true);
+        p.to = store_sub_open(st, to, sub, p.parts);
         r = p.to < 0 ? p.to : store_each_name(p.from, pour_name, &p);
     }
+    return r;
+}
+
+/* This node has both: what is in the one goes into the other, which may be out of the tree at this
+ * moment, and is compared. */
+static int pour_into(struct tree_run *t, const struct tree_item *it, struct store_dir *d,
+                     struct store_dir *other) {
+    uint64_t gen;
+    int r = state_mark_gen(t->st, &gen);
+
+    if (r == 0)
+        r = state_mark(t->st, &it->alias_of, gen);
+    if (r == 0)
+        r = pour_all(t->st, d, other);
+    inval_poke(t->inval, &it->alias_of, MFP__SUB__NEW);
+    inval_poke(t->inval, &it->alias_of, MFP__SUB__CUR);
+    if (r == 0)
+        r = take_out(t, it);
+    return r == 0 ? alias_note(t->st, &it->id, &it->alias_of) : r;
+}
+
+static int take_id(struct tree_run *t, const struct tree_item *it, int fd) {
+    struct base_dir rec;
+    int r = renumber_dir(t->st, fd, &it->id, &it->alias_of);
+
+    if (r < 0)
+        return r;
+    memset(&rec, 0, sizeof(rec));
+    rec.parent = it->now_a.parent;
+    str_copy(rec.name, sizeof(rec.name), it->now_a.name);
+    r = io_handle_get_fd(fd, &rec.handle);
+    if (r == 0)
+        r = base_dir_put(t->st, &it->alias_of, &rec);
+    inval_renumbered(t->inval, &it->now_a.parent, &it->id, &it->alias_of, it->now_a.name);
     return r;
 }
 
@@ -334,27 +375,12 @@ static int join(struct tree_run *t, const struct tree_item *it) {
 
     if (r < 0)
         return r == -ENOENT ? 0 : r;
-    r = alias_note(t->st, &it->id, &it->alias_of);
-    if (r < 0) {
-        store_dir_close(&d);
-        return r;
-    }
-    if (store_dir_open(t->st, &it->alias_of, &other) == 0) {
-        r = pour_all(t->st, &d, &other);
-        store_dir_close(&other);
-        store_dir_close(&d);
-        return r == 0 ? take_out(t, it) : r;
-    }
-    r = renumber_dir(t->st, d.fd[0], &it->id, &it->alias_of);
+    r = store_dir_open_anywhere(t->st, &it->alias_of, &other);
     if (r == 0) {
-        struct base_dir rec;
-        memset(&rec, 0, sizeof(rec));
-        rec.parent = it->now_a.parent;
-        str_copy(rec.name, sizeof(rec.name), it->now_a.name);
-        r = io_handle_get_fd(d.fd[0], &rec.handle);
-        if (r == 0)
-            r = base_dir_put(t->st, &it->alias_of, &rec);
-        inval_renumbered(t->inval, &it->now_a.parent, &it->id, &it->alias_of, it->now_a.name);
+        r = pour_into(t, it, &d, &other);
+        store_dir_close(&other);
+    } else if (r == -ENOENT) {
+        r = take_id(t, it, d.fd[0]);
     }
     store_dir_close(&d);
     return r;

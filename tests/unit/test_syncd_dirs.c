@@ -134,6 +134,10 @@ static void test_told_under_a_former_id(void **state) {
     fs_mkdir(gives, "u/.Sent/new");
     fs_write(gives, "u/.Sent/new/1.M1.x", "one\n");
     act_add(gives, &mail, "u/.Sent", MFL__SUB__NEW, "1.M1.x", 0);
+    fs_write(gives, "u/.Sent/new/2.M1.x", "two\n"); /* a client has moved it there on both */
+    act_add(gives, &mail, "u/.Sent", MFL__SUB__NEW, "2.M1.x", 0);
+    fs_mkdir(keeps, "u/.Sent/cur");
+    fs_write(keeps, "u/.Sent/cur/2.M1.x:2,S", "two\n");
     id[2] = told(gives, keeps, &in, &mail, &got[2]);
     for (i = 0; i < 3; i++) {
         assert_int_equal(apply_txn(keeps->st, got[i], id[i], false, &res), 0);
@@ -142,6 +146,8 @@ static void test_told_under_a_former_id(void **state) {
     }
     assert_true(fs_there(keeps, "u/.Sent/below"));
     assert_true(fs_there(keeps, "u/.Sent/new/1.M1.x"));
+    assert_false(fs_there(keeps, "u/.Sent/new/2.M1.x"));
+    assert_true(fs_there(keeps, "u/.Sent/cur/2.M1.x:2,S"));
     assert_int_equal(apply_txn(gives->st, got[3], id[3], false, &res), 0);
     assert_true(res.inval.n > 0 && res.inval.v[0].renumbered);
     assert_true(mailfs_id_equal(&res.inval.v[0].former_id, &in));

@@ -217,6 +217,24 @@ static void test_move_onto_new(void **state) {
     assert_true(fs_there(&p.b, "u/.Done/new/1.M1.a") || fs_there(&p.b, "u/.Work/new/1.M1.a"));
 }
 
+/* ... and while apart: of the two under the new name the renamed one's id stays, and what is in
+ * both is in it. */
+static void test_move_onto_made(void **state) {
+    fs_rename(&p.a, "u/.Work", "u/.Done");
+    contact_mark(&p.a, &inbox);
+    fs_mkdir(&p.b, "u/.Done");
+    fs_mkdir(&p.b, "u/.Done/new");
+    fs_write(&p.b, "u/.Done/new/2.M1.b", "two\n");
+    fs_write(&p.b, "u/.Done/rules", "keep;\n");
+    fs_id(&p.b, "u/.Done");
+    contact_mark(&p.b, &inbox);
+    contact_all(&p);
+    assert_true(fs_there(&p.b, "u/.Done/new/1.M1.a"));
+    assert_true(fs_there(&p.a, "u/.Done/rules"));
+    assert_true(fs_there(&p.a, "u/.Done/new/2.M1.b"));
+    assert_false(fs_there(&p.b, "u/.Work"));
+}
+
 /* ... and while a local user renames it too: that stays, until it is compared. */
 static void test_move_of_moved(void **state) {
     struct trees t;
@@ -524,6 +542,7 @@ int main(void) {
         T(test_made_on_both_undone),
         T(test_made_where_mail_is),
         T(test_move_onto_new),
+        T(test_move_onto_made),
         T(test_move_of_moved),
         T(test_removed_with_news),
         T(test_removed_with_new_folder),
