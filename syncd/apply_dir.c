@@ -228,6 +228,22 @@ static int keep_id(struct apply *a, const char *name, const struct mailfs_id *mi
     return r == 0 ? alias_note(a->st, theirs, mine) : r;
 }
 
+/*
+ * It has had the id since a join that was not noted before syncd was killed: what is in it is in no
+ * base, and has no mark under this id. After a power cut it was made by this before, more likely,
+ * and what the journal has of it is its base (base_lacking.c).
+ */
+static int joined_before(struct apply *a, const char *name, const struct mailfs_id *id) {
+    int r;
+
+    if (a->replay && !a->st->recent.whole)
+        return 0;
+    r = remember(a, id, name, NULL, true);
+
+    apply_suspect_also(a, id);
+    return r == 0 ? mark_again(a, id) : r;
+}
+
 /* Both made a directory of this name: the lower id is that of both, and its contents are compared.
  */
 static int join(struct apply *a, const char *name, const struct mailfs_id *theirs) {
@@ -242,7 +258,9 @@ static int join(struct apply *a, const char *name, const struct mailfs_id *their
         close(fd);
         return -EBUSY;
     }
-    if (r == 0 && !mailfs_id_equal(&mine, theirs)) {
+    if (r == 0 && mailfs_id_equal(&mine, theirs)) {
+        r = joined_before(a, name, theirs);
+    } else if (r == 0) {
         log_info("%s: made on both nodes", name);
         if (mailfs_id_cmp(theirs, &mine) < 0) {
             r = renumber_dir(a->st, fd, &mine, theirs);

@@ -415,6 +415,30 @@ static void apply_at_b(Mfp__Txn *txn, uint64_t id) {
     mfp__txn__free_unpacked(txn, NULL);
 }
 
+/* b was killed when its own folder had just got the id: what is in that goes to a nonetheless. */
+static void test_joined_and_killed(void **state) {
+    struct acts acts = {.n = 0};
+    struct mailfs_id id;
+    char rel[100], path[120];
+    const char *name;
+    Mfp__Txn *made;
+    uint64_t j;
+
+    folder_on_both(rel, sizeof(rel), &name);
+    snprintf(path, sizeof(path), "%s/new", rel);
+    fs_mkdir(&p.b, path);
+    snprintf(path, sizeof(path), "%s/new/1.M1.b", rel);
+    fs_write(&p.b, path, "one\n");
+    act_dir_make(&p.a, &acts, "u", name);
+    j = tell_b(&inbox, &acts, false, &made);
+    id = fs_id(&p.a, rel);
+    set_id(&p.b, rel, &id);
+    node_killed(&p.b);
+    apply_at_b(made, j);
+    contact_all(&p);
+    assert_true(fs_there(&p.a, path));
+}
+
 static void assert_list_begins(struct node *n, const char *folder, const char *with) {
     char rel[100], *text;
 
@@ -541,6 +565,7 @@ int main(void) {
         T(test_made_on_both_stays),
         T(test_made_on_both_undone),
         T(test_made_where_mail_is),
+        T(test_joined_and_killed),
         T(test_move_onto_new),
         T(test_move_onto_made),
         T(test_move_of_moved),
