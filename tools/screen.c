@@ -211,14 +211,14 @@ static void print_link(FILE *out, const json_object *v) {
     fprintf(out, "\n");
 }
 
-static void print_error(FILE *out, const json_object *v, time_t now) {
+static void print_error(FILE *out, const json_object *v, const char *label, time_t now) {
     const char *error = query_string(v, "last_error");
     char text[TEXT_MAX], age[HUMAN_MAX];
     double at;
 
     if (!error || !error[0])
         return;
-    print_label(out, is_unknown(v) ? "because" : "last error");
+    print_label(out, label);
     if (get_number(v, "last_error_at", &at))
         fprintf(out, "%s ago: ", human_duration((double)now - at, age));
     fprintf(out, "%s\n", human_text(error, text, sizeof(text)));
@@ -237,9 +237,11 @@ static void print_notes(FILE *out, const json_object *v) {
     }
 }
 
-/* "standby mx-c    in-sync, 0.4 s behind" */
-static void print_one_way(FILE *out, const json_object *l, const char *role) {
+/* "standby mx-c    in-sync, 0.4 s behind". Of one that is not connected the role is what it said
+ * when it was. */
+static void print_one_way(FILE *out, const json_object *l, const char *role, time_t now) {
     const char *state = query_string(l, "state"), *there = query_string(l, "role");
+    bool away = state && strcmp(state, "alone") == 0;
     char label[TEXT_MAX], node[TEXT_MAX], text[TEXT_MAX], age[HUMAN_MAX];
     double lag = 0;
 
@@ -247,19 +249,16 @@ static void print_one_way(FILE *out, const json_object *l, const char *role) {
     snprintf(label, sizeof(label), "%s %.900s",
              role && strcmp(role, "standby") == 0 ? "source" : "standby", node);
     print_label(out, label);
-    fprintf(out, " %s",
-            state && strcmp(state, "alone") == 0 ? "not connected"
-                                                 : human_text(state, text, sizeof(text)));
+    fprintf(out, " %s", away ? "not connected" : human_text(state, text, sizeof(text)));
     if (get_number(l, "lag_seconds", &lag) && lag > 0)
         fprintf(out, ", %s behind", human_duration(lag, age));
     if (there && role && strcmp(there, role) == 0)
-        fprintf(out, "; is %s, too", there);
+        fprintf(out, away ? "; was %s, too, when it last was" : "; is %s, too", there);
     fprintf(out, "\n");
-    if (query_string(l, "last_error"))
-        print_row(out, "  last error", query_string(l, "last_error"));
+    print_error(out, l, "  last error", now);
 }
 
-static void print_links(FILE *out, const json_object *v) {
+static void print_links(FILE *out, const json_object *v, time_t now) {
     json_object *links = get(v, "links");
     const char *role = query_string(v, "role");
 
@@ -268,7 +267,7 @@ static void print_links(FILE *out, const json_object *v) {
     if (role && strcmp(role, "standby") == 0)
         print_row(out, "role", "standby: the mount is read-only");
     for (size_t i = 0; i < json_object_array_length(links); i++)
-        print_one_way(out, json_object_array_get_idx(links, i), role);
+        print_one_way(out, json_object_array_get_idx(links, i), role, now);
 }
 
 static void print_volume(FILE *out, const json_object *v, time_t now) {
@@ -289,13 +288,13 @@ static void print_volume(FILE *out, const json_object *v, time_t now) {
         if (get_number(v, "tokens_held", &n) && n >= 0)
             print_row(out, "tokens here", human_count((uint64_t)n, "mailbox", "mailboxes", count));
     }
-    print_links(out, v);
+    print_links(out, v, now);
     if (!is_unknown(v))
         print_expunged(out, v);
     if (!is_unknown(v))
         print_verified(out, v, now);
     print_notes(out, v);
-    print_error(out, v, now);
+    print_error(out, v, is_unknown(v) ? "because" : "last error", now);
 }
 
 void screen_print(FILE *out, const json_object *doc, time_t now) {

@@ -118,6 +118,21 @@ static void test_alone(void **state) {
         "  note            3 mailboxes were changed on both nodes\n");
 }
 
+/* What went wrong with a link yesterday is not what is wrong now. */
+static void test_standbys(void **state) {
+    shows("{\"node\":\"mx-a\",\"volumes\":[{\"name\":\"mail\",\"state\":\"no-peer\",\"peer\":null,"
+          "\"role\":\"active\",\"links\":["
+          "{\"node\":\"mx-c\",\"state\":\"in-sync\",\"role\":\"standby\",\"lag_seconds\":0,"
+          "\"last_error\":\"Connection refused\",\"last_error_at\":92000},"
+          "{\"node\":\"mx-d\",\"state\":\"alone\",\"role\":\"active\",\"last_error\":null}]}]}",
+          "node mx-a\n"
+          "\n"
+          "volume mail: no-peer\n"
+          "  standby mx-c     in-sync\n"
+          "    last error    2 h 13 min ago: Connection refused\n"
+          "  standby mx-d     not connected; was active, too, when it last was\n");
+}
+
 static void test_no_peer_and_two_volumes(void **state) {
     shows("{\"node\":\"n\",\"volumes\":[{\"name\":\"a\",\"state\":\"no-peer\",\"peer\":null},"
           "{\"name\":\"b\",\"state\":\"unknown\",\"peer\":\"p\",\"last_error\":\"not running\"}]}",
@@ -414,6 +429,7 @@ int main(void) {
         cmocka_unit_test(test_bytes_and_counts),
         cmocka_unit_test(test_in_sync),
         cmocka_unit_test(test_alone),
+        cmocka_unit_test(test_standbys),
         cmocka_unit_test(test_no_peer_and_two_volumes),
         cmocka_unit_test(test_odd_documents),
         T(test_answer),
