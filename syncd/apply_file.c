@@ -19,18 +19,9 @@
 #include "io/io.h"
 #include "maildir/class.h"
 #include "maildir/uidvalidity.h"
+#include "util/clock.h"
 #include "util/str.h"
 #include "validity.h"
-
-static struct timespec ns_to_ts(int64_t ns) {
-    struct timespec ts = {ns / 1000000000, ns % 1000000000};
-
-    if (ts.tv_nsec < 0) {
-        ts.tv_nsec += 1000000000;
-        ts.tv_sec--;
-    }
-    return ts;
-}
 
 /* A file that is being replaced. */
 struct replaced {
@@ -51,7 +42,7 @@ static int finish(struct replaced *f, const char *temp, const struct base_file *
     struct timespec ts[2];
     int stage = a->st->stage, r = 0, fd;
 
-    ts[0] = ts[1] = ns_to_ts(now->mtime_ns);
+    ts[0] = ts[1] = clock_timespec(now->mtime_ns);
     if (geteuid() == 0)
         r = io_chown(stage, temp, now->owner, now->group);
     if (r == 0 && S_ISREG(now->type)) {
@@ -78,7 +69,7 @@ static int put_inline(struct replaced *f, const struct base_file *now, const cha
                                 .gid = now->group,
                                 .set_owner = geteuid() == 0,
                                 .set_mtime = 1,
-                                .mtime = ns_to_ts(now->mtime_ns),
+                                .mtime = clock_timespec(now->mtime_ns),
                                 .has_tmpdir = 1,
                                 .tmpdir = f->a->st->stage,
                                 .may_replace = may_replace,

@@ -24,6 +24,7 @@
 #include "maildir/class.h"
 #include "state_int.h"
 #include "util/str.h"
+#include "wire/check.h"
 
 bool collect_here(struct collect *c) {
     int r;
@@ -252,11 +253,9 @@ static int preps_of(const Mfp__Txn *txn, struct stage_prep **preps, size_t *n) {
     if (!*preps)
         return -ENOMEM;
     for (i = 0; i < txn->n_ops; i++) {
-        const Mfp__Op *op = txn->ops[i];
-        if (op->op_case != MFP__OP__OP_MSG || !op->msg->source || !op->msg->source->prepared)
-            continue;
-        (*preps)[*n].incarnation = op->msg->source->prepared->incarnation;
-        (*preps)[(*n)++].seq = op->msg->source->prepared->seq;
+        const Mfp__PrepId *id = wire_prepared(txn->ops[i]);
+        if (id)
+            (*preps)[(*n)++] = (struct stage_prep){id->incarnation, id->seq};
     }
     return 0;
 }

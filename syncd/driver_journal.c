@@ -33,6 +33,7 @@
 #include "touched.h"
 #include "util/bytes.h"
 #include "volume.h"
+#include "wire/check.h"
 #include "xfer.h"
 
 #define LANE_JOURNAL UINT64_C(0x6a6f75726e616c00)
@@ -92,11 +93,9 @@ static void entry_free(struct entry *e) {
 static bool contents_on_their_way(const struct entry *e) {
     const Mfp__Txn *txn = txn_of(e);
     for (size_t i = 0; i < txn->n_ops; i++) {
-        const Mfp__Op *op = txn->ops[i];
-        if (op->op_case != MFP__OP__OP_MSG || op->msg->source == NULL ||
-            op->msg->source->prepared == NULL)
+        const Mfp__PrepId *id = wire_prepared(txn->ops[i]);
+        if (id == NULL)
             continue;
-        const Mfp__PrepId *id = op->msg->source->prepared;
         struct replica_prep prep = {id->incarnation, id->seq};
         if (xfer_receiving(e->j->v->xfers, &prep))
             return true;

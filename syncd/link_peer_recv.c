@@ -70,12 +70,9 @@ static size_t txn_preps(const Mfp__Txn *txn, struct replica_prep **out) {
     struct replica_prep *preps = mem_new((txn->n_ops + 1) * sizeof *preps);
     size_t n = 0;
     for (size_t i = 0; i < txn->n_ops; i++) {
-        const Mfp__Op *op = txn->ops[i];
-        if (op->op_case != MFP__OP__OP_MSG || op->msg->source == NULL ||
-            op->msg->source->prepared == NULL)
-            continue;
-        const Mfp__PrepId *id = op->msg->source->prepared;
-        preps[n++] = (struct replica_prep){id->incarnation, id->seq};
+        const Mfp__PrepId *id = wire_prepared(txn->ops[i]);
+        if (id != NULL)
+            preps[n++] = (struct replica_prep){id->incarnation, id->seq};
     }
     *out = preps;
     return n;

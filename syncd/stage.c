@@ -29,6 +29,7 @@
 #include "stage_private.h"
 #include "state_int.h"
 #include "store.h"
+#include "util/clock.h"
 #include "util/str.h"
 
 #define PREP_KEY_LEN 35 /* p-, 16 digits, -, 16 digits */
@@ -422,23 +423,13 @@ void stage_abandon(struct stage_file *f) {
     free(f);
 }
 
-static struct timespec ns_to_ts(int64_t ns) {
-    struct timespec ts = {ns / 1000000000, ns % 1000000000};
-
-    if (ts.tv_nsec < 0) {
-        ts.tv_nsec += 1000000000;
-        ts.tv_sec--;
-    }
-    return ts;
-}
-
 static int set_meta(struct stage_file *f) {
     struct timespec ts[2];
     int dir = f->st->stage, r = 0;
 
     if (!f->has_meta)
         return 0;
-    ts[0] = ts[1] = ns_to_ts(f->mtime_ns);
+    ts[0] = ts[1] = clock_timespec(f->mtime_ns);
     if (f->fd >= 0)
         return io_futimens(f->fd, ts);
     if (geteuid() == 0)

@@ -158,16 +158,14 @@ static int adopt(struct adopt *a, const struct ctl_args *args) {
 }
 
 int command_adopt(const struct ctl_args *args) {
-    char err[CONF_ERR_MAX], dir[PATH_MAX], store[PATH_MAX];
+    char dir[PATH_MAX], store[PATH_MAX];
     struct adopt a = {.conf = args->conf, .dovecot_config = args->dovecot_config, .dir = dir};
     struct stat st;
     int rc;
 
-    a.volume = args->only ? args->only : conf_volume_find(args->conf, NULL, err);
-    if (!a.volume) {
-        fprintf(stderr, "%s (-V)\n", err);
+    a.volume = command_volume(args);
+    if (!a.volume)
         return CTL_USAGE;
-    }
     if (a.volume->mode == CONF_MODE_WATCH) {
         fprintf(
             stderr,

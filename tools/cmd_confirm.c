@@ -66,15 +66,13 @@ static int confirm(const struct conf_volume *v, const char *request, bool undo) 
 }
 
 int command_confirm(const struct ctl_args *args) {
-    char err[CONF_ERR_MAX], path[PATH_MAX], request[PATH_MAX + 16];
+    char path[PATH_MAX], request[PATH_MAX + 16];
     const char *what = args->undo ? "confirm undo" : "confirm";
-    const struct conf_volume *v = args->only ? args->only : conf_volume_find(args->conf, NULL, err);
+    const struct conf_volume *v = command_volume(args);
     int r;
 
-    if (!v) {
-        fprintf(stderr, "%s (-V)\n", err);
+    if (!v)
         return CTL_USAGE;
-    }
     r = args->n_operands > 0 ? mailbox_path(v, args->operands[0], path) : 0;
     if (r == 0 && args->n_operands > 0)
         r = str_printf(request, sizeof(request), "%s\n%s", what, *path ? path : ".");

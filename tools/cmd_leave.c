@@ -225,16 +225,14 @@ static int leave(struct adopt *a, const struct ctl_args *args) {
 }
 
 int command_leave(const struct ctl_args *args) {
-    char err[CONF_ERR_MAX], dir[PATH_MAX];
+    char dir[PATH_MAX];
     struct adopt a = {.conf = args->conf, .dir = dir};
     struct stat st;
     int rc;
 
-    a.volume = args->only ? args->only : conf_volume_find(args->conf, NULL, err);
-    if (!a.volume) {
-        fprintf(stderr, "%s (-V)\n", err);
+    a.volume = command_volume(args);
+    if (!a.volume)
         return CTL_USAGE;
-    }
     if (args->n_operands > 0 && args->operands[0][0] != '/') {
         fprintf(stderr, "mailfsctl: leave: DIR must be an absolute path\n");
         return CTL_USAGE;

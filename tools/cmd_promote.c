@@ -28,12 +28,9 @@ static int promote(const struct conf_volume *v, bool force) {
 }
 
 int command_promote(const struct ctl_args *args) {
-    char err[CONF_ERR_MAX];
-    const struct conf_volume *v = args->only ? args->only : conf_volume_find(args->conf, NULL, err);
+    const struct conf_volume *v = command_volume(args);
 
-    if (!v) {
-        fprintf(stderr, "%s\n", err);
+    if (!v)
         return CTL_USAGE;
-    }
     return promote(v, args->force);
 }

@@ -212,7 +212,6 @@ static int carry_out(const struct action *action, struct request *q) {
 }
 
 int command_snapshot(const struct ctl_args *args) {
-    char err[CONF_ERR_MAX];
     const struct action *action = find_action(args->operands[0]);
     struct request q = {.args = args};
 
@@ -224,10 +223,8 @@ int command_snapshot(const struct ctl_args *args) {
     q.dir = action->operands > 1 ? args->operands[2] : NULL;
     if (q.name && !snapshot_name_is_good(q.name))
         return usage("a NAME is made of letters, digits, - _ . ; the first is no dot");
-    q.volume = args->only ? args->only : conf_volume_find(args->conf, NULL, err);
-    if (!q.volume) {
-        fprintf(stderr, "%s (-V)\n", err);
+    q.volume = command_volume(args);
+    if (!q.volume)
         return CTL_USAGE;
-    }
     return carry_out(action, &q);
 }

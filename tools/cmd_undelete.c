@@ -222,14 +222,12 @@ static int usage(const char *what) {
 }
 
 int command_undelete(const struct ctl_args *args) {
-    char err[CONF_ERR_MAX], path[PATH_MAX];
+    char path[PATH_MAX];
     struct choice c = {.args = args, .since = INT64_MIN};
 
-    c.volume = args->only ? args->only : conf_volume_find(args->conf, NULL, err);
-    if (!c.volume) {
-        fprintf(stderr, "%s (-V)\n", err);
+    c.volume = command_volume(args);
+    if (!c.volume)
         return CTL_USAGE;
-    }
     if (args->since && undo_time_parse(args->since, (int64_t)time(NULL), &c.since) != 0)
         return usage("--since takes a time, as in 2h, 3d, \"2026-11-28 14:05\"");
     if (args->n_operands == 0 && !args->list)

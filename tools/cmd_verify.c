@@ -119,15 +119,12 @@ static int verify(const struct ctl_args *args, const struct conf_volume *v, cons
 }
 
 int command_verify(const struct ctl_args *args) {
-    char err[CONF_ERR_MAX];
-    const struct conf_volume *v = args->only ? args->only : conf_volume_find(args->conf, NULL, err);
+    const struct conf_volume *v = command_volume(args);
     struct buf b;
     int r;
 
-    if (!v) {
-        fprintf(stderr, "%s (-V)\n", err);
+    if (!v)
         return CTL_USAGE;
-    }
     buf_init(&b, REQUEST_MAX);
     r = request_of(args, v, &b);
     if (r == 0)

@@ -25,6 +25,10 @@ struct ctl_args {
     double timeout;             /* seconds; below 0: without end */
 };
 
+/* The volume that a command for one is about. NULL: it is not clear which, and that has been said.
+ */
+const struct conf_volume *command_volume(const struct ctl_args *args);
+
 int command_init(const struct ctl_args *args);
 int command_fingerprint(const struct ctl_args *args);
 int command_status(const struct ctl_args *args);

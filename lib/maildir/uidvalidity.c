@@ -10,15 +10,7 @@
 #include <stdio.h>
 #include <string.h>
 
-static int hex_value(char c) {
-    if (c >= '0' && c <= '9')
-        return c - '0';
-    if (c >= 'a' && c <= 'f')
-        return c - 'a' + 10;
-    if (c >= 'A' && c <= 'F')
-        return c - 'A' + 10;
-    return -1;
-}
+#include "util/str.h"
 
 /* 0 is no UIDVALIDITY (RFC 9051: nz-number). */
 static int parse_hex(const char *p, size_t len, uint32_t *value) {
@@ -28,7 +20,7 @@ static int parse_hex(const char *p, size_t len, uint32_t *value) {
     if (len < 1 || len > 8)
         return -EINVAL;
     for (i = 0; i < len; i++) {
-        int d = hex_value(p[i]);
+        int d = str_hex_digit(p[i]);
 
         if (d < 0)
             return -EINVAL;

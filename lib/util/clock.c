@@ -28,3 +28,12 @@ uint64_t clock_boot_ms(void) {
 uint64_t clock_wall_ns(void) {
     return clock_ns(CLOCK_REALTIME);
 }
+
+struct timespec clock_timespec(int64_t ns) {
+    struct timespec ts = {ns / 1000000000, ns % 1000000000};
+    if (ts.tv_nsec < 0) {
+        ts.tv_nsec += 1000000000;
+        ts.tv_sec--;
+    }
+    return ts;
+}

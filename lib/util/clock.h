@@ -4,6 +4,7 @@
 /* Time that only grows (CLOCK_MONOTONIC); its zero means nothing. Any thread. */
 
 #include <stdint.h>
+#include <time.h>
 
 uint64_t clock_ms(void);
 uint64_t clock_us(void);
@@ -13,5 +14,8 @@ uint64_t clock_boot_ms(void);
 
 /* Wall time (CLOCK_REALTIME), for what a person reads or a file is stamped with. It can jump. */
 uint64_t clock_wall_ns(void);
+
+/* Of a wall time in nanoseconds, which can be before 1970. */
+struct timespec clock_timespec(int64_t ns);
 
 #endif

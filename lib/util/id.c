@@ -9,6 +9,8 @@
 #include <string.h>
 #include <sys/random.h>
 
+#include "util/str.h"
+
 const struct mailfs_id mailfs_id_root;
 
 int mailfs_id_new(struct mailfs_id *id) {
@@ -32,22 +34,11 @@ const char *mailfs_id_format(const struct mailfs_id *id, char hex[MAILFS_ID_HEX]
     return hex;
 }
 
-/* -1 also for the NUL, so that a string that is too short is never read beyond. */
-static int hex_digit(char c) {
-    if (c >= '0' && c <= '9')
-        return c - '0';
-    if (c >= 'a' && c <= 'f')
-        return c - 'a' + 10;
-    if (c >= 'A' && c <= 'F')
-        return c - 'A' + 10;
-    return -1;
-}
-
 int mailfs_id_parse(const char *hex, struct mailfs_id *id) {
     struct mailfs_id out;
     for (unsigned i = 0; i < MAILFS_ID_BYTES; i++) {
-        int high = hex_digit(hex[2 * i]);
-        int low = high < 0 ? -1 : hex_digit(hex[2 * i + 1]);
+        int high = str_hex_digit(hex[2 * i]);
+        int low = high < 0 ? -1 : str_hex_digit(hex[2 * i + 1]);
         if (low < 0)
             return -EINVAL;
         out.b[i] = (uint8_t)(high << 4 | low);

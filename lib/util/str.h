@@ -22,4 +22,7 @@ bool str_ends(const char *s, const char *suffix);
 /* The whole of s is an unsigned decimal number <= max, without sign or space. 0 or -EINVAL. */
 int str_to_u64(const char *s, uint64_t max, uint64_t *value);
 
+/* What a hexadecimal digit of either case stands for; -1: it is none, as the NUL at an end. */
+int str_hex_digit(char c);
+
 #endif

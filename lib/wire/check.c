@@ -35,6 +35,10 @@
             return check_result;                                                                   \
     } while (0)
 
+const Mfp__PrepId *wire_prepared(const Mfp__Op *op) {
+    return op->op_case == MFP__OP__OP_MSG && op->msg->source ? op->msg->source->prepared : NULL;
+}
+
 int wire_id(const ProtobufCBinaryData *bytes, struct mailfs_id *id) {
     if (bytes->len != MAILFS_ID_BYTES)
         return -EPROTO;

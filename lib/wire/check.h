@@ -24,6 +24,9 @@ int wire_check_frame(const Mfp__Frame *frame, const char **why);
 /* The same of one transaction (a journal's entry). */
 int wire_check_txn(const Mfp__Txn *txn, const char **why);
 
+/* The prepared content that the message of this op is made of; NULL: none, or it is no message. */
+const Mfp__PrepId *wire_prepared(const Mfp__Op *op);
+
 /* 0, or -EPROTO when it is not 16 bytes. */
 int wire_id(const ProtobufCBinaryData *bytes, struct mailfs_id *id);
 

@@ -8,7 +8,6 @@ Any user name exists; the password does not matter; mail belongs to uid and gid 
 
 import functools
 import os
-import signal
 
 from . import util
 
@@ -218,21 +217,8 @@ class Dovecot:
 
     def stop(self):
         # "dovecot stop" takes three seconds; SIGTERM to each of its processes does the same
-        util.poll("%s: end of Dovecot" % self.node.host, lambda: not self.terminate(), 10)
+        util.poll("%s: end of Dovecot" % self.node.host, lambda: not self.node.terminate("/dovecot"), 10)
         self.forget_pid()
-
-    def terminate(self):
-        """Send SIGTERM to all of its processes; those that are left."""
-        left = []
-        for pid in self.node.space.pids():
-            try:
-                exe = os.readlink("/proc/%d/exe" % pid)
-            except OSError:
-                continue
-            if "/dovecot" in exe and util.proc_alive(pid):
-                left.append(pid)
-                util.proc_signal(pid, signal.SIGTERM)
-        return left
 
     def forget_pid(self):
         """As a boot does, which empties /run: the pid in the file may be in use again."""

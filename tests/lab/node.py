@@ -129,6 +129,19 @@ class Node:
         self.peer.space.drop(False)
         self.start()
 
+    def terminate(self, program):
+        """SIGTERM to this node's processes whose program's path has this in it; those that are left."""
+        left = []
+        for pid in self.space.pids():
+            try:
+                path = os.readlink("/proc/%d/exe" % pid)
+            except OSError:
+                continue
+            if program in path and util.proc_alive(pid):
+                left.append(pid)
+                util.proc_signal(pid, signal.SIGTERM)
+        return left
+
     # --- commands and files -------------------------------------------------------------
 
     def run(self, *command, **kwargs):

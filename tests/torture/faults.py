@@ -230,13 +230,4 @@ def started(node):
 
 def postfix_left(node):
     """They end when they see that their master has gone; for whom waits for work, not at once."""
-    left = []
-    for pid in node.space.pids():
-        try:
-            exe = os.readlink("/proc/%d/exe" % pid)
-        except OSError:
-            continue
-        if "/postfix/" in exe and util.proc_alive(pid):
-            left.append(pid)
-            util.proc_signal(pid, signal.SIGTERM)
-    return left
+    return node.terminate("/postfix/")
