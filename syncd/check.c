@@ -22,7 +22,6 @@
 #include "index.h"
 #include "io/dirid.h"
 #include "io/io.h"
-#include "merge_run.h"
 #include "scan.h"
 #include "state_int.h"
 #include "store.h"
@@ -44,6 +43,8 @@ const char *check_kind_text(unsigned kind) {
         [CHECK_UNREADABLE] = "cannot be read",
         [CHECK_RECORD] = "the nodes have agreed on different states",
         [CHECK_DIFFER] = "the nodes' contents differ, and either fits its checksum",
+        [CHECK_PARTED] = "UIDs, keywords or subscriptions not compared: the nodes that this one "
+                         "follows have not merged them",
     };
     return text[kind < CHECK_KINDS ? kind : 0];
 }
@@ -90,7 +91,7 @@ void check_problems_free(struct check_problems *p) {
     *p = (struct check_problems){0};
 }
 
-/* ---- against the base -------------------------------------------------------------- */
+/* ---- prints ------------------------------------------------------------------------ */
 
 static void print_of(const ProtobufCMessage *m, uint8_t print[32]) {
     size_t n = protobuf_c_message_get_packed_size(m);
@@ -110,27 +111,103 @@ static void add(struct check_problems *out, const struct mailfs_id *dir, unsigne
         print_of(m, p->print);
 }
 
-static void of_msgs(struct state *st, const struct mailfs_id *dir, const Mfp__Listing *l,
-                    struct check_problems *out) {
+/* ---- what those who are followed have not agreed on themselves ----------------------- */
+
+static bool same_numbers(struct state *st, struct state *lender, const struct mailfs_id *dir) {
+    struct base_uidlist a = {0}, b = {0};
+
+    (void)base_uidlist_get(st, BASE_AGREED, dir, &a);
+    (void)base_uidlist_get(lender, BASE_AGREED, dir, &b);
+    free(a.header_ext);
+    free(b.header_ext);
+    return a.v == b.v && a.n == b.n;
+}
+
+static bool same_text(struct state *st, struct state *lender, const struct mailfs_id *dir,
+                      enum base_text which) {
+    char *a = NULL, *b = NULL;
+    size_t na = 0, nb = 0;
+    bool same;
+
+    (void)base_text_get(st, BASE_AGREED, dir, which, &a, &na);
+    (void)base_text_get(lender, BASE_AGREED, dir, which, &b, &nb);
+    same = na == nb && (na == 0 || memcmp(a, b, na) == 0);
+    free(a);
+    free(b);
+    return same;
+}
+
+bool check_is_lent(struct state *st, const struct mailfs_id *dir, struct state *const *lenders,
+                   size_t n_lenders, enum merge_part part) {
+    struct base_dir rec;
+    size_t i;
+
+    for (i = 0; i < n_lenders; i++) {
+        struct state *lender = lenders[i];
+        if (base_dir_get(lender, dir, &rec) < 0 || !rec.merged)
+            continue;
+        if (part == MERGE_NUMBERS ? !same_numbers(st, lender, dir)
+                                  : !same_text(st, lender, dir,
+                                               part == MERGE_SUBS ? BASE_SUBS : BASE_KEYWORDS))
+            return true;
+    }
+    return false;
+}
+
+/* ---- against the base -------------------------------------------------------------- */
+
+struct scanned {
+    struct state *st;
+    const struct mailfs_id *dir;
+    const Mfp__Listing *l;
+    bool lent[MERGE_PARTS];
+    bool parted; /* something was not judged */
+    struct check_problems *out;
+};
+
+/* An info without its keywords. */
+static bool same_but_keywords(const char *a, const char *b) {
+    for (;; a++, b++) {
+        while (*a >= 'a' && *a <= 'z')
+            a++;
+        while (*b >= 'a' && *b <= 'z')
+            b++;
+        if (*a != *b || *a == '\0')
+            return *a == *b;
+    }
+}
+
+/* It differs in nothing but what those who are followed have not agreed on. */
+static bool is_parted(const struct scanned *s, const Mfp__BaseMsg *m) {
+    if (!m->is || !m->was || m->is->sub != m->was->sub)
+        return false;
+    return (m->is->uid == m->was->uid || s->lent[MERGE_NUMBERS]) &&
+           (strcmp(m->is->info, m->was->info) == 0 ||
+            (s->lent[MERGE_KEYWORDS] && same_but_keywords(m->is->info, m->was->info)));
+}
+
+static void of_msgs(struct scanned *s) {
     struct base_msg msg;
     size_t i;
 
-    for (i = 0; i < l->n_msgs; i++) {
-        const Mfp__BaseMsg *m = l->msgs[i];
+    for (i = 0; i < s->l->n_msgs; i++) {
+        const Mfp__BaseMsg *m = s->l->msgs[i];
         /* What was published, and is gone again, is listed too; it was never agreed on. */
-        bool agreed = base_msg_get(st, BASE_AGREED, dir, m->bname, &msg) == 0;
+        bool agreed = base_msg_get(s->st, BASE_AGREED, s->dir, m->bname, &msg) == 0;
         if (m->borrowed)
             continue;
-        if (m->is)
-            add(out, dir, agreed ? CHECK_STATE : CHECK_EXTRA, m->bname, &m->base);
+        if (agreed && is_parted(s, m))
+            s->parted = true;
+        else if (m->is)
+            add(s->out, s->dir, agreed ? CHECK_STATE : CHECK_EXTRA, m->bname, &m->base);
         else if (agreed)
-            add(out, dir, CHECK_MISSING, m->bname, &m->base);
+            add(s->out, s->dir, CHECK_MISSING, m->bname, &m->base);
     }
 }
 
 /* The lists are lent to another one for its print. */
-static void of_control(const struct mailfs_id *dir, const Mfp__Listing *l,
-                       struct check_problems *out) {
+static void add_control(const struct scanned *s, unsigned kind) {
+    const Mfp__Listing *l = s->l;
     Mfp__Listing c = MFP__LISTING__INIT;
 
     c.v = l->v;
@@ -143,31 +220,45 @@ static void of_control(const struct mailfs_id *dir, const Mfp__Listing *l,
     c.n_subs = l->n_subs;
     c.subs_base = l->subs_base;
     c.n_subs_base = l->n_subs_base;
-    add(out, dir, CHECK_CONTROL, NULL, &c.base);
+    add(s->out, s->dir, kind, NULL, &c.base);
 }
 
-static bool control_differs(const Mfp__Listing *l) {
-    Mfp__Listing c = *l;
+static void of_control(struct scanned *s) {
+    bool differs = false;
+    int part;
 
-    c.n_msgs = c.n_files = 0;
-    return !merge_listing_is_base(&c);
+    for (part = 0; part < MERGE_PARTS; part++) {
+        if (merge_part_is_base(s->l, part))
+            continue;
+        if (s->lent[part])
+            s->parted = true;
+        else
+            differs = true;
+    }
+    if (differs)
+        add_control(s, CHECK_CONTROL);
+    if (s->parted)
+        add_control(s, CHECK_PARTED);
 }
 
 int check_scan(struct state *st, const struct mailfs_id *dir, struct state *const *lenders,
                size_t n_lenders, struct check_problems *out) {
+    struct scanned s = {.st = st, .dir = dir, .out = out};
     Mfp__Listing *l;
     size_t i;
-    int r = scan_mailbox_for(st, dir, false, lenders, n_lenders, &l);
+    int part, r = scan_mailbox_for(st, dir, false, lenders, n_lenders, &l);
 
     if (r < 0)
         return r;
+    s.l = l;
+    for (part = 0; part < MERGE_PARTS; part++)
+        s.lent[part] = check_is_lent(st, dir, lenders, n_lenders, part);
     if (!l->gone && !l->full && l->base_valid) {
-        of_msgs(st, dir, l, out);
+        of_msgs(&s);
         for (i = 0; i < l->n_files; i++)
             if (!l->files[i]->borrowed)
                 add(out, dir, CHECK_FILE, l->files[i]->name, &l->files[i]->base);
-        if (control_differs(l))
-            of_control(dir, l, out);
+        of_control(&s);
     }
     mfp__listing__free_unpacked(l, NULL);
     return 0;

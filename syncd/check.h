@@ -13,6 +13,7 @@
 #include <stdbool.h>
 
 #include "io/sum.h"
+#include "merge_run.h"
 #include "state.h"
 
 /* The numbers are those of the wire, too. */
@@ -27,6 +28,8 @@ enum check_kind {
     CHECK_UNREADABLE,  /* a message cannot be read; without a name: a directory */
     CHECK_RECORD,      /* the two nodes have not agreed on the same */
     CHECK_DIFFER,      /* the contents of a message differ, and either fits its checksum */
+    CHECK_PARTED,      /* no problem: UIDs, keywords or subscriptions that cannot be judged, as those
+                        * whom a standby follows have not agreed on them themselves */
     CHECK_KINDS
 };
 const char *check_kind_text(unsigned kind);
@@ -67,6 +70,11 @@ void check_problems_free(struct check_problems *p); /* leaves it empty */
  * gone, differs in nothing; nor does what a standby has borrowed (scan.h). */
 int check_scan(struct state *st, const struct mailfs_id *dir, struct state *const *lenders,
                size_t n_lenders, struct check_problems *out);
+
+/* A lender knows another one than was agreed on here: which of them stays, a merge of theirs will
+ * tell. */
+bool check_is_lent(struct state *st, const struct mailfs_id *dir, struct state *const *lenders,
+                   size_t n_lenders, enum merge_part part);
 
 struct check_how {
     bool content; /* read every message; else only sizes are looked at */

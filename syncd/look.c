@@ -15,9 +15,12 @@
 #include <event2/event.h>
 
 #include "driver.h"
+#include "front.h"
 #include "mem.h"
 #include "mend.h"
 #include "oneway.h"
+#include "restore.h"
+#include "util/log.h"
 #include "verify_int.h"
 #include "volume.h"
 
@@ -40,6 +43,7 @@ struct look {
     int scan_err;
     unsigned tries;
     bool merging; /* all that can be fetched has been */
+    struct invals inval;
     struct state *lenders[CONF_LINKS_MAX];
     size_t n_lenders;
 };
@@ -71,6 +75,12 @@ static bool is_over(struct look *l) {
     return l->res.err != 0;
 }
 
+static void wait_ms(struct look *l, uint64_t ms) {
+    const struct timeval tv = {(time_t)(ms / 1000), (suseconds_t)(ms % 1000) * 1000};
+
+    evtimer_add(l->timer, &tv);
+}
+
 /* ---- repairing ---------------------------------------------------------------------
  *
  * What can be fetched. The merges come later, when both nodes have fetched: one would take what was
@@ -92,18 +102,15 @@ static void keep_control_run(void *arg) {
     (void)mend_keep_control(l->v->state, &l->res.problems.v[l->at].dir);
 }
 
-static void keep_control_done(void *arg) {
-    struct look *l = arg;
-    struct check_problem *p = &l->res.problems.v[l->at];
+/* All of one container at once. */
+static void settle(struct look *l, bool (*fits)(const struct check_problem *p), unsigned fate) {
+    const struct mailfs_id dir = l->res.problems.v[l->at].dir;
 
-    if (is_over(l)) {
-        look_end(l);
-        return;
+    for (size_t i = l->at; i < l->res.problems.n; i++) {
+        struct check_problem *p = &l->res.problems.v[i];
+        if (mailfs_id_equal(&p->dir, &dir) && fits(p))
+            p->fate = fate;
     }
-    for (size_t i = l->at; i < l->res.problems.n; i++) /* all that one merge settles */
-        if (mailfs_id_equal(&l->res.problems.v[i].dir, &p->dir) &&
-            l->res.problems.v[i].fate == CHECK_FOUND && !mend_can(&l->res.problems.v[i]))
-            l->res.problems.v[i].fate = CHECK_MERGED;
     l->at++;
     mend_next(l);
 }
@@ -111,6 +118,85 @@ static void keep_control_done(void *arg) {
 static bool is_merged(const struct check_problem *p) {
     return p->fate == CHECK_FOUND &&
            (p->kind == CHECK_EXTRA || p->kind == CHECK_STATE || p->kind == CHECK_CONTROL);
+}
+
+static void keep_control_done(void *arg) {
+    struct look *l = arg;
+
+    if (is_over(l))
+        look_end(l);
+    else
+        settle(l, is_merged, CHECK_MERGED);
+}
+
+/* ---- repairing, on a standby ------------------------------------------------------- */
+
+/* A message that only this node has is named, and stays: it may be the last copy. */
+static bool is_restored(const struct check_problem *p) {
+    return is_merged(p) && p->kind != CHECK_EXTRA;
+}
+
+static bool differs_still_there(struct look *l, const struct mailfs_id *dir) {
+    struct check_problems left = {0};
+    bool some = check_scan(l->v->state, dir, l->lenders, l->n_lenders, &left) != 0;
+
+    for (size_t i = 0; i < left.n; i++)
+        some = some || is_restored(&left.v[i]);
+    check_problems_free(&left);
+    return some;
+}
+
+static void restore_run(void *arg) {
+    struct look *l = arg;
+    const struct mailfs_id *dir = &l->res.problems.v[l->at].dir;
+    struct state *st = l->v->state;
+
+    l->scan_err = mend_keep_control(st, dir);
+    if (l->scan_err == 0)
+        l->scan_err = restore_mailbox(st, dir, l->lenders, l->n_lenders, &l->inval);
+    if (l->scan_err == 0 && differs_still_there(l, dir))
+        l->scan_err = -EAGAIN;
+}
+
+static void restore_done(void *arg) {
+    struct look *l = arg;
+    struct volume *v = l->v;
+    const struct mailfs_id dir = l->res.problems.v[l->at].dir;
+    char path[256];
+
+    state_path(v->state, &dir, path, sizeof path);
+    if (l->scan_err == 0)
+        log_warn("volume %s: %s: as was agreed on with %s again", v->cv->name, path,
+                 v->cv->peer->name);
+    else
+        log_warn("volume %s: %s: not repaired: %s", v->cv->name, path, log_strerror(l->scan_err));
+    front_invalidate(v->front, &l->inval);
+    if (l->inval.n > 0)
+        oneway_changed(v, &dir, false);
+    invals_free(&l->inval);
+    settle(l, is_restored, l->scan_err == 0 ? CHECK_MENDED : CHECK_NOT);
+    driver_pump(v);
+}
+
+/* One that has been begun knows of the damage, and has taken it for this node's doing. */
+static bool some_merge(const struct look *l) {
+    const struct volume *root = l->v->main;
+
+    for (size_t i = 0; i < root->n_links; i++)
+        if (replica_state(root->links[i]->machine) == REPLICA_CATCHING_UP)
+            return true;
+    return !in_sync(l);
+}
+
+static void restore_begin(struct look *l) {
+    if (!some_merge(l)) {
+        l->n_lenders = oneway_lenders(l->v, l->lenders);
+        jobs_run(l->v->jobs, &l->res.problems.v[l->at].dir, restore_run, restore_done, l);
+    } else if (++l->tries < SYNC_TRIES) {
+        wait_ms(l, SYNC_MS);
+    } else {
+        settle(l, is_restored, CHECK_NOT);
+    }
 }
 
 static void mend_next(struct look *l) {
@@ -128,12 +214,17 @@ static void mend_next(struct look *l) {
             jobs_run(l->v->jobs, &p->dir, keep_control_run, keep_control_done, l);
             return;
         }
+        if (l->merging && is_restored(p) && verify_may_restore(l->v)) {
+            restore_begin(l);
+            return;
+        }
     }
     if (l->merging) {
         look_end(l);
     } else {
         l->merging = true;
         l->at = 0;
+        l->tries = 0;
         mend_next(l);
     }
 }
@@ -209,15 +300,14 @@ static void look_again(evutil_socket_t fd, short what, void *arg) {
     struct look *l = arg;
     struct volume *v = l->v;
 
+    if (l->merging) { /* a restoration waits */
+        mend_next(l);
+        driver_pump(v);
+        return;
+    }
     l->at = 0;
     scan_next(l, l->first.n > 0);
     driver_pump(v);
-}
-
-static void wait_ms(struct look *l, uint64_t ms) {
-    const struct timeval tv = {(time_t)(ms / 1000), (suseconds_t)(ms % 1000) * 1000};
-
-    evtimer_add(l->timer, &tv);
 }
 
 /* What was found says nothing: from the beginning, when the nodes are in sync again. */

@@ -42,7 +42,7 @@ bool mend_can(const struct check_problem *p) {
 
 /* ---- in the store ------------------------------------------------------------------ */
 
-static int keep_bad(struct state *st, const struct mailfs_id *dir, int fd, const char *name) {
+int mend_keep_bad(struct state *st, const struct mailfs_id *dir, int fd, const char *name) {
     char path[1024];
     int r;
 
@@ -97,7 +97,7 @@ static int place(struct state *st, struct store_dir *d, const char *base, bool m
         return fd;
     r = is_the_same(fd, name, st->stage, file);
     if (r == 0)
-        r = keep_bad(st, &d->id, fd, name);
+        r = mend_keep_bad(st, &d->id, fd, name);
     stage_temp_name(st, temp);
     if (r == 0)
         r = io_link(st->stage, file, st->stage, temp);
@@ -139,7 +139,7 @@ static int mend_file(struct state *st, const struct mailfs_id *dir, const char *
     if (r == 0)
         r = store_dir_open(st, dir, &a.d);
     if (r == 0)
-        r = keep_bad(st, dir, a.d.fd[0], name);
+        r = mend_keep_bad(st, dir, a.d.fd[0], name);
     if (r == 0)
         r = apply_put_file(&a, name, NULL, &now, NULL, 0, false);
     base_file_clear(&now);
@@ -157,7 +157,7 @@ int mend_keep_control(struct state *st, const struct mailfs_id *dir) {
     int r = store_dir_open(st, dir, &d);
 
     for (i = 0; r == 0 && i < sizeof(names) / sizeof(*names); i++)
-        r = keep_bad(st, dir, d.fd[0], names[i]);
+        r = mend_keep_bad(st, dir, d.fd[0], names[i]);
     store_dir_close(&d);
     return r;
 }

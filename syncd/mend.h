@@ -19,8 +19,10 @@ typedef void mend_fn(void *arg, int err);
 void mend(struct volume *v, const struct mailfs_id *dir, unsigned kind, const char *name,
           mend_fn *fn, void *arg);
 
-/* The container's control files as they are, kept before a merge changes them. A worker's, in its
+/* The container's control files as they are, kept before they are changed. A worker's, in its
  * lane. */
 int mend_keep_control(struct state *st, const struct mailfs_id *dir);
+/* One file of it; one that is not there is no error. */
+int mend_keep_bad(struct state *st, const struct mailfs_id *dir, int fd, const char *name);
 
 #endif

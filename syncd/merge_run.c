@@ -132,12 +132,23 @@ static bool same_subs(const Mfp__Listing *l) {
     return true;
 }
 
+bool merge_part_is_base(const Mfp__Listing *l, enum merge_part part) {
+    switch (part) {
+    case MERGE_NUMBERS:
+        return l->v == l->base_v && l->n == l->base_n;
+    case MERGE_KEYWORDS:
+        return l->keywords.len == l->keywords_base.len &&
+               (l->keywords.len == 0 ||
+                memcmp(l->keywords.data, l->keywords_base.data, l->keywords.len) == 0);
+    default:
+        return same_subs(l);
+    }
+}
+
 bool merge_listing_is_base(const Mfp__Listing *l) {
     return !l->gone && !l->full && l->base_valid && l->n_msgs == 0 && l->n_files == 0 &&
-           l->v == l->base_v && l->n == l->base_n && l->keywords.len == l->keywords_base.len &&
-           (l->keywords.len == 0 ||
-            memcmp(l->keywords.data, l->keywords_base.data, l->keywords.len) == 0) &&
-           same_subs(l);
+           merge_part_is_base(l, MERGE_NUMBERS) && merge_part_is_base(l, MERGE_KEYWORDS) &&
+           merge_part_is_base(l, MERGE_SUBS);
 }
 
 /* Was the list of UIDs thrown away since, or put back? Numbers of another V mean nothing, also

@@ -26,6 +26,9 @@ int merge_mailbox_run(struct state *st, const struct mailfs_id *dir, const Mfp__
  * the store here, and so needs no L.
  */
 bool merge_listing_is_base(const Mfp__Listing *l);
+/* Of what a mailbox has once: UIDVALIDITY and next UID, the keyword table, the subscriptions. */
+enum merge_part { MERGE_NUMBERS, MERGE_KEYWORDS, MERGE_SUBS, MERGE_PARTS };
+bool merge_part_is_base(const Mfp__Listing *l, enum merge_part part);
 
 /* RACT_MERGE_DONE: the result is the common base. RACT_MERGE_PUT_OFF: it will not be. */
 int merge_mailbox_done(struct state *st, const struct mailfs_id *dir);

@@ -79,6 +79,8 @@ static void finish(struct verify_all *w) {
     r->n = w->problems.n;
     r->problems = r->n + w->problems.more;
     for (size_t i = 0; i < r->n; i++)
+        r->problems -= r->list[i].kind == CHECK_PARTED;
+    for (size_t i = 0; i < r->n; i++)
         r->mended += r->list[i].fate != CHECK_FOUND && r->list[i].fate != CHECK_NOT;
     report(y->v, r);
     if (r->error == NULL && w->n_paths == 0)
@@ -156,6 +158,10 @@ bool verify_may_fetch(const struct volume *v, unsigned kind) {
     if (v->main == NULL || role_of(v).standby)
         return true;
     return kind == CHECK_DAMAGED || kind == CHECK_UNREADABLE;
+}
+
+bool verify_may_restore(const struct volume *v) {
+    return v->main != NULL && role_of(v).standby && !v->other_standby && !volume_is_watched(v);
 }
 
 bool verify_may_send(const struct volume *v) {

@@ -96,6 +96,8 @@ void verify_all_free(struct verify *y);
  * where it is: what does not fit its own checksum, or cannot be read.
  */
 bool verify_may_fetch(const struct volume *v, unsigned kind);
+/* What a standby has otherwise than was agreed on with whom it follows is put back. */
+bool verify_may_restore(const struct volume *v);
 /* The other node's side of it, where the checksums of both were compared. */
 bool verify_may_send(const struct volume *v);
 

@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """Damage is found without a peer: between a server and its standby, from either, with the standby never
-changing a source that is sound; at a server that is watched; and at one that has no other node."""
+changing a source that is sound, and put back to what that has; at a server that is watched; and at one that
+has no other node."""
 
 import json
 import os
@@ -58,23 +59,89 @@ def flipped(t, user, bad, asked):
 
 
 def lost_on_the_standby(t, user):
-    """What it lacks it gets; what only it has, or has otherwise, is said, and nothing goes to the source."""
+    """What it lacks it gets; what only it has is said, and stays, and nothing goes to the source."""
     inbox = user + "/Maildir"
     path, base = message_of(t.b, user)
-    other, flagged = message_of(t.b, user, 1)
-    good = content(path)
+    good, extra = content(path), os.path.join(os.path.dirname(path), "1700000000.M1P1.only-here:2,S")
     os.unlink(path)
-    os.rename(other, other.split(":")[0] + ":2,FS")
+    with open(extra, "wb") as f:
+        f.write(good)
     before = compare.tree_view(t.a, user)
-    code, found = verify(t.b)
-    t.equal((code, found), (1, {(t.b.host, inbox, base, "found"), (t.b.host, inbox, flagged, "found")}), "on mx-b")
-    code, found = verify(t.a, "--repair")
-    t.equal((code, found), (1, {(t.b.host, inbox, base, "repaired"), (t.b.host, inbox, flagged, "found")}),
+    only = os.path.basename(extra).split(":")[0]
+    t.equal(verify(t.a, "--repair"), (1, {(t.b.host, inbox, base, "repaired"), (t.b.host, inbox, only, "found")}),
             "its repair")
     t.equal(content(path), good, "what came back")
+    t.check(os.path.exists(extra), "what only the standby has is gone")
     t.equal(compare.tree_view(t.a, user), before, "the source")
-    os.rename(other.split(":")[0] + ":2,FS", other)
+    os.unlink(extra)
     same_stores(t, user)
+
+
+def renumbered(text):
+    head, *lines = text.decode().splitlines(True)
+    uids = [line.split(" ", 1)[0] for line in lines]
+    return (head + "".join(u + " " + line.split(" ", 1)[1] for u, line in
+                           zip(uids, lines[1:] + lines[:1]))).encode()
+
+
+def without_second(text):
+    lines = text.splitlines(True)
+    return b"".join(lines[:2] + lines[3:])
+
+
+def broken(text):
+    """One bit, and no line can be told for what it is: Dovecot throws such a list away."""
+    return text[:1].replace(b"3", b"2") + text[1:]
+
+
+def a_bit(text):
+    last = text.rstrip(b"\n").rfind(b"\n") + 1
+    return text[:last] + bytes([text[last] ^ 1]) + text[last + 1:]
+
+
+DAMAGE = {"": renumbered, ".One": without_second, ".Two": a_bit, ".Three": broken}
+
+
+def fill(t, user):
+    with t.a.imap(user) as client:
+        client.select()
+        for folder in ("One", "Two", "Three", "INBOX"):
+            if folder != "INBOX":
+                client.create(folder)
+                client.subscribe(folder)
+            for n in range(4):
+                client.append(folder, mail.message("nr %d in %s" % (n, folder)), "\\Seen")
+        client.select("INBOX")
+        client.store("2", "+FLAGS", "$Work")
+        client.logout()
+    same_stores(t, user)
+
+
+def put_back(t, user, asked):
+    """Lists, flags, keywords, subscriptions: found on the standby, and put back to what the source has."""
+    home, want = t.b.stored(user, "Maildir"), set()
+    before = compare.tree_view(t.a, user)
+    for folder, damage in DAMAGE.items():
+        path = os.path.join(home, folder, "dovecot-uidlist")
+        text = content(path)
+        t.check(damage(text) != text, "%s: nothing changed in %r", folder, text)
+        with open(path, "wb") as f:
+            f.write(damage(text))
+        want.add(os.path.join(user, "Maildir", folder).rstrip("/"))
+    path, _base = message_of(t.b, user, 1)
+    os.rename(path, path.split(":")[0] + ":2,FT")
+    for name, line in (("dovecot-keywords", "5 $Nobody\n"), ("subscriptions", "Nowhere\n")):
+        with open(os.path.join(home, name), "a") as f:
+            f.write(line)
+    code, found = verify(asked)
+    t.equal((code, {f[1] for f in found}, {f[0] for f in found}), (1, want, {t.b.host}), "found: %s" % found)
+    code, found = verify(asked, "--repair")
+    t.equal((code, {f[1] for f in found}, {f[3] for f in found}), (0, want, {"repaired"}), "repaired: %s" % found)
+    t.equal(differences(t, user), {}, "after the repair")
+    t.equal(compare.tree_view(t.a, user), before, "the source")
+    t.equal(verify(asked), CLEAN, "after the repair")
+    kept = [n for _w, _d, names in os.walk(os.path.join(t.b.store, ".mailfs", "undo")) for n in names]
+    t.check(kept.count(".damaged-dovecot-uidlist") == len(DAMAGE), "bad lists kept: %s", kept)
 
 
 def lost_on_the_source(t, user):
@@ -121,6 +188,7 @@ def watched(t, user):
     t.a.start("syncd")
     same_stores(t, user)
     flipped(t, user, t.b, t.a)
+    put_back(t, "listed", t.b)
     path, base = message_of(t.a, user)
     inbox, good = user + "/Maildir", content(path)
     flip(path)
@@ -175,6 +243,7 @@ def test(t):
     with t.a.imap(user, mailbox="INBOX") as client:
         client.store("1:*", "+FLAGS", "\\Seen")
         client.logout()
+    fill(t, "listed")
     same_stores(t, user)
     t.equal(verify(t.a), CLEAN, "equal ones")
     t.equal(verify(t.b, "--content"), CLEAN, "contents of equal ones")
@@ -182,6 +251,7 @@ def test(t):
     flipped(t, user, t.a, t.b)
     flipped(t, user, t.b, t.b)
     lost_on_the_standby(t, user)
+    put_back(t, "listed", t.a)
     lost_on_the_source(t, user)
     by_itself(t, user)
     watched(t, user)
