@@ -43,8 +43,7 @@ const char *check_kind_text(unsigned kind) {
         [CHECK_UNREADABLE] = "cannot be read",
         [CHECK_RECORD] = "the nodes have agreed on different states",
         [CHECK_DIFFER] = "the nodes' contents differ, and either fits its checksum",
-        [CHECK_PARTED] = "UIDs, keywords or subscriptions not compared: the nodes that this one "
-                         "follows have not merged them",
+        [CHECK_PARTED] = "UIDs, keywords or subscriptions not compared: not merged at the source",
     };
     return text[kind < CHECK_KINDS ? kind : 0];
 }
@@ -146,9 +145,9 @@ bool check_is_lent(struct state *st, const struct mailfs_id *dir, struct state *
         struct state *lender = lenders[i];
         if (base_dir_get(lender, dir, &rec) < 0 || !rec.merged)
             continue;
-        if (part == MERGE_NUMBERS ? !same_numbers(st, lender, dir)
-                                  : !same_text(st, lender, dir,
-                                               part == MERGE_SUBS ? BASE_SUBS : BASE_KEYWORDS))
+        if (part == MERGE_NUMBERS
+                ? !same_numbers(st, lender, dir)
+                : !same_text(st, lender, dir, part == MERGE_SUBS ? BASE_SUBS : BASE_KEYWORDS))
             return true;
     }
     return false;

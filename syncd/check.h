@@ -28,8 +28,8 @@ enum check_kind {
     CHECK_UNREADABLE,  /* a message cannot be read; without a name: a directory */
     CHECK_RECORD,      /* the two nodes have not agreed on the same */
     CHECK_DIFFER,      /* the contents of a message differ, and either fits its checksum */
-    CHECK_PARTED,      /* no problem: UIDs, keywords or subscriptions that cannot be judged, as those
-                        * whom a standby follows have not agreed on them themselves */
+    CHECK_PARTED, /* no problem: UIDs, keywords or subscriptions that cannot be judged, as those
+                   * whom a standby follows have not agreed on them themselves */
     CHECK_KINDS
 };
 const char *check_kind_text(unsigned kind);

@@ -101,7 +101,7 @@ static void write_done(void *arg) {
 }
 
 static bool may_clear(const struct volume *v, const struct mailfs_id *dir) {
-    if (v->main != NULL && !oneway_is_clean(v, dir))
+    if (v->main != NULL && oneway_keeps_mark(v, dir))
         return false;
     return replica_is_settled(v->machine, *dir) && jobs_of(v->jobs, dir) == 0;
 }

@@ -448,13 +448,21 @@ static bool staged_as(struct state *st, const char *key, const Mfp__Meta *meta) 
                       (uint64_t)sb.st_size == meta->size));
 }
 
+/* What is borrowed does not come, but into a mailbox that is being filled (M8). */
+static bool will_come(struct state *st, const struct mailfs_id *dir, const struct index *ix,
+                      const Mfp__BaseMsg *m) {
+    struct base_dir rec;
+
+    return !m->borrowed || index_find(ix, m->bname) || base_dir_get(st, dir, &rec) < 0 ||
+           !rec.merged;
+}
+
 static int lacks_msg(struct state *st, struct store_dir *d, const struct index *ix,
                      const Mfp__Listing *l, const Mfp__BaseMsg *m, struct content_wants *out) {
     const struct mailfs_id *dir = &d->id;
     char key[STAGE_NAME_MAX];
 
-    if (!m->is || m->is->sub == MFP__SUB__SELF || have_msg(d, ix, m) ||
-        (m->borrowed && !index_find(ix, m->bname)))
+    if (!m->is || m->is->sub == MFP__SUB__SELF || have_msg(d, ix, m) || !will_come(st, dir, ix, m))
         return 0;
     stage_fetch_name(dir, MFP__SUB__CUR, m->bname, key);
     if (staged_as(st, key, m->meta) || will_join(st, dir, ix, l, m->prepared))

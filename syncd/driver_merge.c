@@ -406,6 +406,17 @@ static bool is_lone_still(struct step *s) {
     return false;
 }
 
+/* Has this node listed something as borrowed? */
+static bool some_borrowed(const struct step *s) {
+    const Mfp__Listing *l = load_of(s->mine)->listing;
+    size_t i = 0, k = 0;
+    while (i < l->n_msgs && !l->msgs[i]->borrowed)
+        i++;
+    while (k < l->n_files && !l->files[k]->borrowed)
+        k++;
+    return i < l->n_msgs || k < l->n_files;
+}
+
 static void merge_done(void *arg) {
     struct step *s = arg;
     bool lone = is_lone_still(s);
@@ -419,6 +430,8 @@ static void merge_done(void *arg) {
         s->v->conflicts += both_changed(s) ? 1 : 0;
         s->v->changes++;
         preps_used(s);
+        if (s->v->main != NULL)
+            oneway_left(s->v, &s->dir, some_borrowed(s));
     }
     front_invalidate(s->v->front, &s->inval);
     if (s->locked)

@@ -212,11 +212,18 @@ static int merge_version(struct merge_run *m) {
                             base_age_merged(m->mine->base_version, m->theirs->base_version));
 }
 
+/* One that brings nothing can still have another number for what this node brings. */
+static bool stays_here(const struct merge_result *r) {
+    return r->stats.added_a + r->stats.removed_a + r->stats.changed_a == 0;
+}
+
 /* Whether the peer confirms the result may never be known here: the container is marked before
  * anything is changed in it. Nothing is, before everything is known to be there. */
 static int carry_out(struct merge_run *m) {
     int r = compute(m);
 
+    if (r == 0)
+        m->only_base = m->only_base && stays_here(m->result);
     if (r == 0)
         r = merge_contents_ready(m);
     if (r == 0)

@@ -41,6 +41,13 @@ struct dirty {
     UT_hash_handle hh;
 };
 
+/* A container in which this node has, or lacks, what is another's. Its mark stays: when that other
+ * one is followed no more, it is for this node to bring. */
+struct left {
+    struct mailfs_id dir;
+    UT_hash_handle hh;
+};
+
 /* Somebody waits for L, or has it. */
 struct lock {
     uint64_t req;
@@ -56,6 +63,7 @@ struct oneway {
     struct volume *link;
     struct event *timer;
     struct dirty *dirty;
+    struct left *left;
     bool tree;
     bool comparing; /* the trees; what is dirty waits for it */
     struct lock *locks;
@@ -151,14 +159,25 @@ void oneway_trees_compared(struct volume *link) {
     pass(-1, 0, o);
 }
 
+static void pass_soon(struct oneway *o) {
+    struct timeval tv = {.tv_sec = PASS_MS / 1000};
+    if (!evtimer_pending(o->timer, NULL))
+        evtimer_add(o->timer, &tv);
+}
+
+/* What was dirty waited for the comparison, which nobody ends any more: there may be a connection
+ * again by then, and then it is looked at. */
 void oneway_disconnected(struct volume *link) {
-    if (link->oneway != NULL)
-        link->oneway->comparing = false;
+    struct oneway *o = link->oneway;
+    if (o == NULL)
+        return;
+    o->comparing = false;
+    if (o->dirty != NULL || o->tree)
+        pass_soon(o);
 }
 
 static void note(struct volume *link, const struct mailfs_id *dir, bool tree) {
     struct oneway *o = link->oneway;
-    struct timeval tv = {.tv_sec = PASS_MS / 1000};
     struct dirty *d;
     link->changes++;
     if (link->untold_since_wall_ns == 0)
@@ -170,8 +189,7 @@ static void note(struct volume *link, const struct mailfs_id *dir, bool tree) {
         d->dir = *dir;
         HASH_ADD(hh, o->dirty, dir, sizeof d->dir, d);
     }
-    if (!evtimer_pending(o->timer, NULL))
-        evtimer_add(o->timer, &tv);
+    pass_soon(o);
 }
 
 void oneway_changed(struct volume *v, const struct mailfs_id *dir, bool tree) {
@@ -201,6 +219,26 @@ bool oneway_is_clean(const struct volume *link, const struct mailfs_id *dir) {
     struct dirty *d;
     HASH_FIND(hh, link->oneway->dirty, dir, sizeof *dir, d);
     return d == NULL && !link->oneway->tree && !link->oneway->comparing && !link->compare_trees_due;
+}
+
+void oneway_left(struct volume *link, const struct mailfs_id *dir, bool some) {
+    struct oneway *o = link->oneway;
+    struct left *l;
+    HASH_FIND(hh, o->left, dir, sizeof *dir, l);
+    if (some && l == NULL) {
+        l = mem_new(sizeof *l);
+        l->dir = *dir;
+        HASH_ADD(hh, o->left, dir, sizeof l->dir, l);
+    } else if (!some && l != NULL) {
+        HASH_DEL(o->left, l);
+        free(l);
+    }
+}
+
+bool oneway_keeps_mark(const struct volume *link, const struct mailfs_id *dir) {
+    struct left *l;
+    HASH_FIND(hh, link->oneway->left, dir, sizeof *dir, l);
+    return l != NULL || !oneway_is_clean(link, dir);
 }
 
 void oneway_caught_up(struct volume *link) {
@@ -333,9 +371,14 @@ struct oneway *oneway_new(struct volume *link) {
 
 void oneway_free(struct oneway *o) {
     struct dirty *d, *tmp;
+    struct left *left, *after;
     struct lock *l, *next;
     if (o == NULL)
         return;
+    HASH_ITER(hh, o->left, left, after) {
+        HASH_DEL(o->left, left);
+        free(left);
+    }
     HASH_ITER(hh, o->dirty, d, tmp) {
         HASH_DEL(o->dirty, d);
         free(d);

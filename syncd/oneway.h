@@ -55,6 +55,11 @@ int oneway_take_marks(struct volume *link);
 bool oneway_is_clean(const struct volume *link, const struct mailfs_id *dir);
 void oneway_caught_up(struct volume *link);
 
+/* dir has been merged, and some of what differs here was listed as borrowed. */
+void oneway_left(struct volume *link, const struct mailfs_id *dir, bool some);
+/* Its mark may not be cleared: something waits for the link, or is borrowed. */
+bool oneway_keeps_mark(const struct volume *link, const struct mailfs_id *dir);
+
 /*
  * This node follows the other end of link, and these are the states of the links with other active
  * nodes: what their bases say is known there, and not this node's to bring (scan.h). At most

@@ -133,8 +133,7 @@ static int take_lines(struct maildir_uidlist *to, const char *text, size_t n) {
 static int read_old(struct restore *t) {
     char *text = NULL;
     size_t n = 0;
-    int r =
-        io_file_read_at(t->a.d.fd[0], UIDLIST, MAILDIR_UIDLIST_TEXT_MAX, &text, &n, NULL);
+    int r = io_file_read_at(t->a.d.fd[0], UIDLIST, MAILDIR_UIDLIST_TEXT_MAX, &text, &n, NULL);
 
     if (r == 0)
         r = maildir_uidlist_parse(text, n, &t->old, NULL);

@@ -306,9 +306,16 @@ static void decide_borrowed(const struct merge_view *f, const struct merge_view 
         slot->as_at = side;
 }
 
+/* Nobody has numbered anything there, and nothing was agreed on: it has undone nothing, it is being
+ * filled. With f's next UID and without f's mail, what has a lower number would have to be numbered
+ * anew when that comes from another. */
+static bool is_unborn(const struct merge_view *o) {
+    return !o->side->base_valid && o->side->validity == 0;
+}
+
 static bool is_borrowed(const struct merge_view *f, const struct merge_view *o) {
-    return f->borrowed && !o->borrowed && !(f->is && o->is && contents_differ(f, o)) &&
-           (f->is || o->is);
+    return f->borrowed && !o->borrowed && !is_unborn(o) &&
+           !(f->is && o->is && contents_differ(f, o)) && (f->is || o->is);
 }
 
 void merge_decide(const struct merge_view *a, const struct merge_view *b, struct merge_item *item,

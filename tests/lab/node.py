@@ -1,6 +1,7 @@
 """One mail server."""
 
 import os
+import shutil
 import signal
 import socket
 
@@ -10,6 +11,15 @@ from .dovecot import GID, UID, Dovecot
 from .postfix import Postfix
 
 START_TIMEOUT = 20
+
+
+DEAF = """table inet lab_deaf_%s {
+    chain input {
+        type filter hook input priority -300; policy accept;
+        ip saddr %s drop
+    }
+}
+"""
 
 
 def is_mailfs(pid):
@@ -120,6 +130,19 @@ class Node:
         """What this node's kernel says for its dying sockets must not arrive either."""
         self.peer.space.drop(True)
         self.space.drop(True)
+
+    def deaf(self, *to):
+        """Nothing arrives here from these nodes, and from all others everything."""
+        for letter in "abc":
+            self.run("nft", "delete", "table", "inet", "lab_deaf_" + letter, check=False)
+        for other in to:
+            self.run("nft", "-f", "-", text=DEAF % (other.space.letter, other.space.address))
+
+    def destroy(self):
+        """It dies, and what was on its disk is no more; prepare() makes a new machine of that name."""
+        self.crash(silent=False)
+        for path in (self.store, self.mailfs.state, os.path.join(self.data, "index")):
+            shutil.rmtree(path)
 
     def revive(self):
         """Start all of it again after crash()."""

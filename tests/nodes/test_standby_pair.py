@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """A pair with a standby: it has what either did, also when one dies, or both and it takes over."""
 
+import json
 import os
 import sys
 
@@ -26,27 +27,10 @@ def act(node, user):
         client.logout()
 
 
-DEAF = """table inet lab_deaf_%s {
-    chain input {
-        type filter hook input priority -300; policy accept;
-        ip saddr %s drop
-    }
-}
-"""
-
-
-def deaf(node, *to):
-    """Nothing arrives at the node from these, and from all others everything."""
-    for other in "abc":
-        util.run(node.space.argv("nft", "delete", "table", "inet", "lab_deaf_" + other), check=False)
-    for other in to:
-        util.run(node.space.argv("nft", "-f", "-"), text=DEAF % (other.space.letter, other.space.address))
-
-
 def hears(t, *nodes):
     """The standby has contact with these of the pair, and with no other."""
     c = t.pair.c
-    deaf(c, *(n for n in t.pair.nodes if n not in nodes))
+    c.deaf(*(n for n in t.pair.nodes if n not in nodes))
     for node in t.pair.nodes:
         c.wait_link(node, "in-sync" if node in nodes else "alone", timeout=20)
 
@@ -87,8 +71,8 @@ def not_brought_back(t, user):
 
 def between_two(t, user):
     """While the pair is apart the standby has what either has, and carries nothing from one to the other."""
-    deaf(t.a, t.b)
-    deaf(t.b, t.a)
+    t.a.deaf(t.b)
+    t.b.deaf(t.a)
     for node in t.pair.nodes:
         node.wait_state("alone", timeout=15)
     sent = {}
@@ -105,12 +89,38 @@ def between_two(t, user):
     for node in t.pair.nodes:
         t.equal([holds(node, user, m) for m in sent.values()], [n is node for n in sent],
                 "which of the two messages %s has" % node.host)
-    deaf(t.a)
-    deaf(t.b)
+    code, found = verify(t.pair.c)
+    t.check(code == 0 and found and all("not compared" in p["what"] for p in found),
+            "verify while the two are apart: %d, %s", code, found)
+    t.a.deaf()
+    t.b.deaf()
     t.pair.wait_in_sync()
     t.wait_equal(user)
     for node in t.pair.nodes:
         wait_same(t, node, user)
+
+
+def verify(node, *args):
+    done = node.mailfs.ctl("verify", "--json", *args, check=False)
+    if not done.stdout:
+        raise util.Fail("%s: verify says %s" % (node.host, done.stderr))
+    return done.returncode, json.loads(done.stdout)["list"]
+
+
+def repaired(t, user):
+    """Damage on the standby is mended by whom it follows, and they do not hear of it."""
+    c, before = t.pair.c, compare.tree_view(t.a, user)
+    path = os.path.join(c.store, user, "Maildir", "dovecot-uidlist")
+    with open(path) as f:
+        head, first, second, *rest = f.read().splitlines(True)
+    with open(path, "w") as f:          # two numbers changed places
+        f.write("".join([head, first.split(" ", 1)[0] + " " + second.split(" ", 1)[1],
+                         second.split(" ", 1)[0] + " " + first.split(" ", 1)[1]] + rest))
+    code, found = verify(c, "--repair")
+    t.check(code == 0 and found and all(p["fate"] == "repaired" for p in found), "repair: %d, %s", code, found)
+    for node in t.pair.nodes:
+        t.equal(differences(t, node, user), {}, "mx-c and " + node.host)
+    t.equal(compare.tree_view(t.a, user), before, "mx-a")
 
 
 def holds(node, user, message):
@@ -135,6 +145,7 @@ def test(t):
     t.wait_equal(user)
     not_brought_back(t, user)
     between_two(t, user)
+    repaired(t, user)
     # one of the pair dies: the other goes on, and feeds c
     t.a.crash(silent=True)
     t.b.space.drop(False)

@@ -194,6 +194,20 @@ static void test_borrowed(void **state) {
     }
 }
 
+/* A new node, and a standby meets it before its peer does: with the next UID it gets the mail, too.
+ */
+static void test_borrowed_filling(void **state) {
+    struct one a, b;
+
+    make_side(&a, NULL, "12 cur S", 13, 1);
+    make_side(&b, NULL, "", 5, 1);
+    a.entry.borrowed = true;
+    check(&a.side, &b.side, "", "b has a list already");
+    b.side.validity = b.side.next = b.side.base_next = 0;
+    check(&a.side, &b.side, "12 cur S", "b is being filled");
+    check(&b.side, &a.side, "12 cur S", "b is being filled");
+}
+
 /* Each base lacks something that the other has: what only one of them knows stays. */
 static void test_bases_that_lack(void **state) {
     assert_int_equal(base_age_cmp(3, 2), 1);
@@ -566,6 +580,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_cases),
         cmocka_unit_test(test_borrowed),
+        cmocka_unit_test(test_borrowed_filling),
         cmocka_unit_test(test_bases_that_lack),
         cmocka_unit_test(test_put_back),
         cmocka_unit_test(test_later_base_wins),
