@@ -84,6 +84,15 @@ int access_names(fuse_req_t req, fuse_ino_t dir, const char *goes) {
                : r;
 }
 
+int access_moves(fuse_req_t req, fuse_ino_t from, const char *name, fuse_ino_t to) {
+    const struct fuse_ctx *ctx = fuse_req_ctx(req);
+    struct stat st;
+    if (!vol.is_private || ctx->uid == 0 || from == to ||
+        fstatat(inode_of(from)->dir->fd, name, &st, AT_SYMLINK_NOFOLLOW) != 0)
+        return 0;
+    return S_ISDIR(st.st_mode) ? permits(ctx, &st, W_OK) : 0;
+}
+
 bool access_names_live(const struct inode *dir) {
     struct stat st;
     return !vol.is_private || (fstat(dir->dir->fd, &st) == 0 &&

@@ -32,6 +32,9 @@ int access_open(fuse_req_t req, fuse_ino_t ino, int flags);
 /* A name is made in dir; with `goes`, that name is removed, or another file gets it. */
 int access_names(fuse_req_t req, fuse_ino_t dir, const char *goes);
 
+/* What has this name goes to another directory: if it is a directory, its ".." is changed. */
+int access_moves(fuse_req_t req, fuse_ino_t from, const char *name, fuse_ino_t to);
+
 /* It gets one more name: one's own, or one that may be read and written (fs.protected_hardlinks).
  */
 int access_link(fuse_req_t req, fuse_ino_t ino);

@@ -15,6 +15,7 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <getopt.h>
 #include <limits.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -156,10 +157,12 @@ static int run(struct options *o) {
 }
 
 int main(int argc, char **argv) {
+    static const struct option longs[] = {
+        {"help", no_argument, NULL, 'h'}, {"version", no_argument, NULL, 'V'}, {NULL, 0, NULL, 0}};
     struct options o = {.fds = {-1, -1, -1}};
     int opt;
     log_open("mailfs", true);
-    while ((opt = getopt(argc, argv, "c:fhVW:")) != -1) {
+    while ((opt = getopt_long(argc, argv, "c:fhVW:", longs, NULL)) != -1) {
         switch (opt) {
         case 'c':
             o.hold.conf_path = optarg;

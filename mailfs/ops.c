@@ -15,6 +15,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -124,7 +125,10 @@ static void count_symlink(fuse_req_t req, const char *target, fuse_ino_t parent,
 static void count_rename(fuse_req_t req, fuse_ino_t parent, const char *name, fuse_ino_t newparent,
                          const char *newname, unsigned flags) {
     stats_count(STATS_RENAME);
-    if (refused_names(req, parent, name) || kept_out(req, access_names(req, newparent, newname)))
+    if (refused_names(req, parent, name) || kept_out(req, access_names(req, newparent, newname)) ||
+        kept_out(req, access_moves(req, parent, name, newparent)))
+        return;
+    if (flags & RENAME_EXCHANGE && kept_out(req, access_moves(req, newparent, newname, parent)))
         return;
     op_rename(req, parent, name, newparent, newname, flags);
 }

@@ -43,7 +43,8 @@ static int usage(FILE *to) {
     fputs("usage: mailfs-syncd [-f] [-d] [-c FILE]\n"
           "  -f       stay in the foreground, log to stderr\n"
           "  -d       log more\n"
-          "  -c FILE  configuration (" CONF_DEFAULT_PATH ")\n",
+          "  -c FILE  configuration (" CONF_DEFAULT_PATH ")\n"
+          "  -V       print the version\n",
           to);
     return to == stdout ? EXIT_DONE : EXIT_USAGE;
 }

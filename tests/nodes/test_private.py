@@ -135,6 +135,11 @@ def gives_nothing_away(t, node, user):
     t.equal(as_user(UID, lambda: os.chmod(node.home(user, "root's"), 0o666)), errno.EPERM,
             "chmod of root's file")
     t.equal(as_user(UID, lambda: os.chmod(path, 0o400)), 0, "chmod of his own")
+    box = node.home(user, "root's.box")
+    os.mkdir(box, 0o755)
+    t.equal(as_user(UID, lambda: os.rename(box, node.home(user, "Maildir", "root's.box"))), errno.EACCES,
+            "moving root's directory into another one")
+    os.rmdir(box)
     os.unlink(roots)
     os.unlink(path)
 
