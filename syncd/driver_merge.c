@@ -26,6 +26,7 @@
 #include "merge_run.h"
 #include "oneway.h"
 #include "role.h"
+#include "stage.h"
 #include "scan.h"
 #include "txn.h"
 #include "util/log.h"
@@ -360,12 +361,14 @@ static void merge_run(void *arg) {
                                    load_of(s->theirs)->listing, s->digest, &s->inval);
 }
 
-/* What the peer had prepared here and lists by name is not to be published under another. */
+/* What the peer had prepared here and lists by name is not to be published under another. (What is
+ * a message of this mailbox is out of the stage by now: merge_release_staged().) */
 static void preps_used(struct step *s) {
     const Mfp__Listing *l = load_of(s->theirs)->listing;
     for (size_t i = 0; i < l->n_msgs; i++) {
         const Mfp__PrepId *id = l->msgs[i]->prepared;
-        if (id != NULL)
+        if (id != NULL &&
+            stage_prep_is_of(s->v->state, &(struct stage_prep){id->incarnation, id->seq}, &s->dir))
             replica_prep_used(s->v->machine, (struct replica_prep){id->incarnation, id->seq});
     }
 }

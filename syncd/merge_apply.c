@@ -98,11 +98,19 @@ int merge_contents_ready(struct merge_run *m) {
     return 0;
 }
 
-/* What the peer lists by name is not to be published under another; and not by a syncd that comes
- * after this one either: once the peer has heard of the result it does not say so again. */
+/*
+ * What the peer lists by name is not to be published under another; and not by a syncd that comes
+ * after this one either: once the peer has heard of the result it does not say so again. Not where
+ * it lists a copy: the message itself is not merged yet, and this may be all that is here of it.
+ */
 static void drop_prepared(struct merge_run *m, const Mfp__PrepId *id) {
-    if (id)
-        stage_drop(m->a.st, &(struct stage_prep){id->incarnation, id->seq});
+    struct stage_prep prep;
+
+    if (!id)
+        return;
+    prep = (struct stage_prep){id->incarnation, id->seq};
+    if (stage_prep_is_of(m->a.st, &prep, &m->a.dir))
+        stage_drop(m->a.st, &prep);
 }
 
 void merge_release_staged(struct merge_run *m) {
@@ -156,7 +164,8 @@ static int place(struct merge_run *m, const struct merge_item *it) {
         r = io_link(m->a.st->stage, file, fd, name);
     if (r < 0 && r != -EEXIST)
         return r;
-    stage_release(m->a.st, key);
+    if (!str_starts(key, "p-")) /* what was prepared: drop_prepared() */
+        stage_release(m->a.st, key);
     m->a.size_count++;
     m->a.size_bytes += b && b->meta ? (int64_t)b->meta->size : 0;
     told(m, 0, NULL, sub, name);

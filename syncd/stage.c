@@ -22,6 +22,7 @@
 
 #include <utlist.h>
 
+#include "alias.h"
 #include "base.h"
 #include "io/hash.h"
 #include "io/io.h"
@@ -479,6 +480,21 @@ int stage_commit(struct stage_file *f, bool durable) {
         close(f->fd);
     free(f);
     return r;
+}
+
+bool stage_prep_is_of(struct state *st, const struct stage_prep *prep,
+                      const struct mailfs_id *dir) {
+    struct mailfs_id of = *dir, now;
+    char key[STAGE_NAME_MAX];
+    struct stage_item *it;
+
+    stage_prep_key(prep->incarnation, prep->seq, key);
+    state_lock(st);
+    it = stage_find(st, key);
+    if (it)
+        of = it->dir;
+    state_unlock(st);
+    return mailfs_id_equal(&of, dir) || (alias_now(st, &of, &now) && mailfs_id_equal(&now, dir));
 }
 
 int stage_drop(struct state *st, const struct stage_prep *prep) {

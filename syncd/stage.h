@@ -60,6 +60,9 @@ int stage_scratch(struct state *st);
 unsigned stage_parts_drop(struct state *st);
 
 bool stage_has_prep(struct state *st, const struct stage_prep *prep);
+/* Was it prepared in this mailbox, or is it not here? A copy of a message, in another mailbox,
+ * bears the same number. */
+bool stage_prep_is_of(struct state *st, const struct stage_prep *prep, const struct mailfs_id *dir);
 /* Aborted by its origin. Something the journal refers to stays until the entry goes. */
 int stage_drop(struct state *st, const struct stage_prep *prep);
 

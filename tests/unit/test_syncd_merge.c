@@ -644,6 +644,38 @@ static void test_prepared_and_merged(void **state) {
     assert_false(stage_has_prep(p.b.st, &(struct stage_prep){77, 9}));
 }
 
+/* A copy of it in another mailbox is merged first, and a dies for good: b publishes it where it was
+ * prepared, as if there were no copy. */
+static void test_prepared_and_copied(void **state) {
+    struct acts a = {.n = 0}, copy = {.n = 0};
+    struct stage_prep prep = {77, 9};
+    struct mailfs_id work;
+    Mfl__Prepared *id;
+
+    common();
+    work = stores_mailbox(&p.a, &p.b, "u", ".Work");
+    fs_write(&p.a, "u/tmp/9.tmp", "nine\n");
+    stores_prepare(&p.a, &p.b, "u", "9.tmp", "u/tmp/9.tmp", 9);
+    fs_rename(&p.a, "u/tmp/9.tmp", "u/new/9.M9.a");
+    act_add(&p.a, &a, "u", MFL__SUB__NEW, "9.M9.a", 9);
+    mfp__txn__free_unpacked(node_collect(&p.a, &inbox, &a, false), NULL);
+    fs_link(&p.a, "u/new/9.M9.a", "u/.Work/new/9.M9.a");
+    act_add_link(&p.a, &copy, "u/.Work", MFL__SUB__NEW, "9.M9.a", &inbox, MFL__SUB__NEW, "9.M9.a");
+    id = malloc(sizeof(*id));
+    assert_non_null(id);
+    mfl__prepared__init(id);
+    id->incarnation = 77;
+    id->seq = 9;
+    copy.v[0]->add->source->prepared = id;
+    mfp__txn__free_unpacked(node_collect(&p.a, &work, &copy, false), NULL);
+    base_forget_sent(p.a.st);
+    mark(&p.a, &work);
+    merge(&work);
+    assert_true(fs_there(&p.b, "u/.Work/new/9.M9.a"));
+    assert_int_equal(stage_publish(p.b.st, &prep, 1, NULL), 0);
+    assert_true(fs_there(&p.b, "u/new/9.tmp"));
+}
+
 /* b's syncd is killed when the merge has given it its name. */
 static void test_prepared_and_named(void **state) {
     char key[STAGE_NAME_MAX], file[STAGE_NAME_MAX], from[STAGE_NAME_MAX + 32];
@@ -1104,6 +1136,7 @@ int main(void) {
         T(test_published),
         T(test_published_numbered),
         T(test_prepared_and_merged),
+        T(test_prepared_and_copied),
         T(test_prepared_and_named),
         T(test_noted_and_in_again),
         cmocka_unit_test_setup_teardown(test_first_contact, setup_empty, teardown),
