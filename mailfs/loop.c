@@ -25,6 +25,7 @@
 #include <unistd.h>
 
 #include "keep.h"
+#include "linger.h"
 #include "note.h"
 #include "ops.h"
 #include "util/log.h"
@@ -73,6 +74,7 @@ static void *serve_requests(void *arg) {
             thread_start(); /* if it cannot be: it is served by those there are */
         request_run(buf, (size_t)n);
         atomic_fetch_add(&waiting, 1);
+        linger(fd);
     }
     atomic_fetch_sub(&waiting, 1);
     atomic_fetch_sub(&threads, 1);
@@ -107,6 +109,7 @@ static int thread_start(void) {
 
 int loop_start(int ended) {
     ended_fd = ended;
+    linger_init();
     return thread_start();
 }
 

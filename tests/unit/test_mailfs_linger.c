@@ -1,0 +1,38 @@
+/*
+ * linger: on which machines it is left out.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+
+#include <cmocka.h>
+
+#include "mailfs/linger.h"
+
+static void test_nobody_else(void **state) {
+    assert_true(linger_is_quiet("0.20 0.18 0.12 1/80 11206\n", 1));
+    assert_true(linger_is_quiet("0.20 0.18 0.12 2/80 11206\n", 1));
+    assert_true(linger_is_quiet("9.00 9.00 9.00 3/80 11206\n", 2)); /* what was does not matter */
+}
+
+static void test_others(void **state) {
+    assert_false(linger_is_quiet("0.20 0.18 0.12 3/80 11206\n", 1));
+    assert_false(linger_is_quiet("0.20 0.18 0.12 4/80 11206\n", 2));
+    assert_false(linger_is_quiet("14.26 15.11 13.98 117/402 11206\n", 64));
+}
+
+static void test_unknown(void **state) {
+    assert_false(linger_is_quiet("", 2));
+    assert_false(linger_is_quiet("0.20 0.18", 2));
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_nobody_else),
+        cmocka_unit_test(test_others),
+        cmocka_unit_test(test_unknown),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
