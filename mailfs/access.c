@@ -1,7 +1,7 @@
 /*
  * access - permissions, where the kernel does not check them
  *
- * What it costs: an fstat(2) of a directory, for a file its descriptor as well, beside a GETATTR
+ * What it costs: an fstat(2) of a directory, or of the file that was opened, beside a GETATTR
  * less for each change in a directory: 3 of a delivery's 10 requests, 1 of a flag's 3, 2 of a pick
  * up's 4.
  *
@@ -48,28 +48,46 @@ static int passes(const struct fuse_ctx *ctx) {
     return ctx->uid == 0 || ctx->uid == vol.private_uid ? 0 : refuse_stranger(ctx);
 }
 
+/* The same of one who wants this much. */
+static int passes_for(const struct fuse_ctx *ctx, int want) {
+    int r = passes(ctx);
+    return r == 0 && ctx->uid == 0 && (want & X_OK) == 0 ? 1 : r;
+}
+
 int access_inode(fuse_req_t req, fuse_ino_t ino, int want) {
     const struct fuse_ctx *ctx = fuse_req_ctx(req);
     struct stat st;
-    int r = passes(ctx);
+    int r = passes_for(ctx, want);
     if (r != 0)
         return r < 0 ? r : 0;
-    if (ctx->uid == 0 && (want & X_OK) == 0)
-        return 0;
     r = inode_stat(inode_of(ino), &st);
     return r != 0 ? r : permits(ctx, &st, want);
 }
 
-int access_open(fuse_req_t req, fuse_ino_t ino, int flags) {
+static int wanted_by(int flags) {
     static const int wants[] = {
         [O_RDONLY] = R_OK, [O_WRONLY] = W_OK, [O_RDWR] = R_OK | W_OK, [O_ACCMODE] = R_OK | W_OK};
-    return access_inode(req, ino, wants[flags & O_ACCMODE] | (flags & O_TRUNC ? W_OK : 0));
+    return wants[flags & O_ACCMODE] | (flags & O_TRUNC ? W_OK : 0);
 }
 
-/* The kernel leaves sticky directories to us, too. */
-static int check_sticky(const struct fuse_ctx *ctx, const struct inode *dir, const char *name) {
-    struct stat st, file;
-    if (fstat(dir->dir->fd, &st) != 0 || !(st.st_mode & S_ISVTX) || st.st_uid == ctx->uid)
+int access_open(fuse_req_t req, fuse_ino_t ino, int flags) {
+    return access_inode(req, ino, wanted_by(flags));
+}
+
+int access_opened(fuse_req_t req, int fd, int flags) {
+    const struct fuse_ctx *ctx = fuse_req_ctx(req);
+    struct stat st;
+    int r = passes_for(ctx, wanted_by(flags));
+    if (r != 0)
+        return r < 0 ? r : 0;
+    return fstat(fd, &st) != 0 ? -errno : permits(ctx, &st, wanted_by(flags));
+}
+
+/* The kernel leaves sticky directories to us, too. st: the directory's */
+static int check_sticky(const struct fuse_ctx *ctx, const struct inode *dir, const struct stat *st,
+                        const char *name) {
+    struct stat file;
+    if (!(st->st_mode & S_ISVTX) || st->st_uid == ctx->uid)
         return 0;
     if (fstatat(dir->dir->fd, name, &file, AT_SYMLINK_NOFOLLOW) != 0 || file.st_uid == ctx->uid)
         return 0;
@@ -78,10 +96,15 @@ static int check_sticky(const struct fuse_ctx *ctx, const struct inode *dir, con
 
 int access_names(fuse_req_t req, fuse_ino_t dir, const char *goes) {
     const struct fuse_ctx *ctx = fuse_req_ctx(req);
-    int r = access_inode(req, dir, W_OK | X_OK);
-    return r == 0 && goes != NULL && vol.is_private && ctx->uid != 0
-               ? check_sticky(ctx, inode_of(dir), goes)
-               : r;
+    struct stat st;
+    int r = passes_for(ctx, W_OK | X_OK);
+    if (r != 0)
+        return r < 0 ? r : 0;
+    r = inode_stat(inode_of(dir), &st);
+    if (r == 0)
+        r = permits(ctx, &st, W_OK | X_OK);
+    return r == 0 && goes != NULL && ctx->uid != 0 ? check_sticky(ctx, inode_of(dir), &st, goes)
+                                                   : r;
 }
 
 int access_moves(fuse_req_t req, fuse_ino_t from, const char *name, fuse_ino_t to) {

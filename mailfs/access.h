@@ -26,8 +26,12 @@ struct inode;
 /* want: as in access(2): R_OK, W_OK, X_OK, or 0: to get there. */
 int access_inode(fuse_req_t req, fuse_ino_t ino, int want);
 
-/* open(2) with these flags. */
+/* open(2) with these flags: before it is done, where it changes something (O_TRUNC); ... */
 int access_open(fuse_req_t req, fuse_ino_t ino, int flags);
+
+/* ... and of what we have opened so, before anybody else gets it: one call instead of three, 2 of
+ * the 15 microseconds of a warm read. */
+int access_opened(fuse_req_t req, int fd, int flags);
 
 /* A name is made in dir; with `goes`, that name is removed, or another file gets it. */
 int access_names(fuse_req_t req, fuse_ino_t dir, const char *goes);

@@ -41,7 +41,7 @@ void linger_init(void) {
  * We do, and the one who was answered; whoever else does needs a CPU of his own. */
 bool linger_is_quiet(const char *line, long cpus) {
     unsigned running;
-    return sscanf(line, "%*s %*s %*s %u/", &running) == 1 && (long)running <= cpus + 1;
+    return cpus > 1 && sscanf(line, "%*s %*s %*s %u/", &running) == 1 && (long)running <= cpus + 1;
 }
 
 static bool machine_is_quiet(void) {
@@ -64,19 +64,25 @@ static bool may_linger(uint64_t now) {
     return true;
 }
 
-static bool comes_soon(int fd, uint64_t until) {
+static bool is_there(int fd) {
     struct pollfd p = {.fd = fd, .events = POLLIN};
-    while (poll(&p, 1, 0) == 0)
+    return poll(&p, 1, 0) != 0;
+}
+
+static bool comes_by(int fd, uint64_t until) {
+    while (!is_there(fd))
         if (clock_us() >= until)
             return false;
     return true;
 }
 
+/* A request that was there already says nothing: on the caller's own CPU it cannot come while we
+ * are on it. */
 void linger(int fd) {
     uint64_t now = clock_us();
-    if (!may_linger(now) || atomic_exchange(&somebody, true))
+    if (!may_linger(now) || is_there(fd) || atomic_exchange(&somebody, true))
         return;
-    if (comes_soon(fd, now + LINGER_US)) {
+    if (comes_by(fd, now + LINGER_US)) {
         atomic_store(&vain, 0);
     } else if (atomic_fetch_add(&vain, 1) + 1 >= VAIN_MOST) {
         atomic_store(&vain, 0);

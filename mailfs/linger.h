@@ -22,7 +22,7 @@ void linger_init(void);
 /* Returns when fd can be read, or soon. */
 void linger(int fd);
 
-/* For tests: whether it would, by a line of /proc/loadavg. */
+/* For tests: whether it would, by what /proc/loadavg says. */
 bool linger_is_quiet(const char *loadavg, long cpus);
 
 #endif

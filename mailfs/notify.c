@@ -68,6 +68,18 @@ static void inval_attr(struct inode *in) {
         fuse_lowlevel_notify_inval_inode(vol.se, inode_id(in), -1, 0);
 }
 
+/* fd is readable, unless another worker had opened it, or a caller for whom it was there already.
+ */
+static ssize_t read_start(struct inode *in, int fd, char *buf, size_t size) {
+    ssize_t n = pread(fd, buf, size, 0);
+    int again = n < 0 && errno == EBADF ? inode_open(in, O_RDONLY) : -1;
+    if (again >= 0) {
+        n = pread(again, buf, size, 0);
+        close(again);
+    }
+    return n;
+}
+
 /*
  * Bought: a READ, and the GETATTR that follows one (it may have changed the atime), of the 13
  * requests for the first two FETCHes of a message that Dovecot delivered here. It takes no request,
@@ -75,19 +87,15 @@ static void inval_attr(struct inode *in) {
  * size before its fsync; where nobody has (Postfix), the kernel throws the pages away when it
  * learns the new mtime.
  */
-void notify_store(struct inode *in) {
+void notify_store(struct inode *in, int fd) {
     enum { STORE_MAX = 1 << 16 };
-    int fd = inode_open(in, O_RDONLY);
-    if (fd < 0)
-        return;
     char *buf = malloc(STORE_MAX + 1);
-    ssize_t n = buf == NULL ? 0 : pread(fd, buf, STORE_MAX + 1, 0);
+    ssize_t n = buf == NULL ? 0 : read_start(in, fd, buf, STORE_MAX + 1);
     struct fuse_bufvec content = FUSE_BUFVEC_INIT(n > 0 ? (size_t)n : 0);
     content.buf[0].mem = buf;
     if (n > 0 && n <= STORE_MAX && !atomic_load(&stopped))
         fuse_lowlevel_notify_store(vol.se, inode_id(in), 0, &content, 0);
     free(buf);
-    close(fd);
 }
 
 void notify_attr(struct inode *dir) {

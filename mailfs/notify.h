@@ -23,9 +23,9 @@ void notify_content(struct inode *in);
 /*
  * What was written through the mount into `in`, as the store has it, if it is not large: the kernel
  * keeps only the pages of it that were written whole by one write(2). During a request that keeps
- * others from writing to it, such as an fsync.
+ * others from writing to it, such as an fsync. fd: a descriptor of it, readable or not.
  */
-void notify_store(struct inode *in);
+void notify_store(struct inode *in, int fd);
 
 /* The attributes of a directory, at once: the kernel needs no lock for it. */
 void notify_attr(struct inode *dir);

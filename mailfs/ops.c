@@ -145,7 +145,7 @@ static void count_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi
     if (((fi->flags & O_ACCMODE) != O_RDONLY || fi->flags & O_TRUNC) &&
         refused_as(req, EACCES)) /* then Dovecot opens its uidlist to read */
         return;
-    if (kept_out(req, access_open(req, ino, fi->flags)))
+    if (fi->flags & O_TRUNC && kept_out(req, access_open(req, ino, fi->flags)))
         return;
     op_open(req, ino, fi);
 }

@@ -33,9 +33,15 @@ static mode_t mode_of_new(fuse_req_t req, const struct inode *dir, mode_t mode) 
     return mode & ~(mode_t)S_ISGID;
 }
 
+/* Its content is read again at its fsync, notify_store(). */
+static int readable_too(int flags) {
+    return (flags & O_ACCMODE) == O_WRONLY ? (flags & ~O_ACCMODE) | O_RDWR : flags;
+}
+
 static int create_in_store(fuse_req_t req, const struct spot *at, mode_t mode, int flags) {
     const struct fuse_ctx *ctx = fuse_req_ctx(req);
     mode = mode_of_new(req, at->dir, mode);
+    flags = readable_too(flags);
     int r = names_begin_new(at->dir);
     if (r != 0)
         return r;
@@ -133,10 +139,11 @@ static int open_backing(fuse_req_t req, struct inode *in, const struct spot *at,
     int fd = inode_open(in, flags & FILE_BACKING_FLAGS);
     if (fd < 0)
         return fd;
-    struct file *f = file_new(in, fd, flags, req_pid(req), at);
+    int r = access_opened(req, fd, flags);
+    struct file *f = r != 0 ? NULL : file_new(in, fd, flags, req_pid(req), at);
     if (f == NULL) {
         close(fd);
-        return -ENOMEM;
+        return r != 0 ? r : -ENOMEM;
     }
     if (flags & O_TRUNC) {
         prepare_spoiled(in);

@@ -424,6 +424,6 @@ void prepare_fsync(fuse_req_t req, struct file *f, const struct spot *at, int da
     inode_ref(w->in);
     give(w, at);
     int err = local_sync(f, at, datasync);
-    notify_store(w->in);
+    notify_store(w->in, f->fd);
     one_done(w, err);
 }

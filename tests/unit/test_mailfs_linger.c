@@ -12,15 +12,19 @@
 #include "mailfs/linger.h"
 
 static void test_nobody_else(void **state) {
-    assert_true(linger_is_quiet("0.20 0.18 0.12 1/80 11206\n", 1));
-    assert_true(linger_is_quiet("0.20 0.18 0.12 2/80 11206\n", 1));
+    assert_true(linger_is_quiet("0.20 0.18 0.12 1/80 11206\n", 2));
+    assert_true(linger_is_quiet("0.20 0.18 0.12 5/80 11206\n", 4));
     assert_true(linger_is_quiet("9.00 9.00 9.00 3/80 11206\n", 2)); /* what was does not matter */
 }
 
 static void test_others(void **state) {
-    assert_false(linger_is_quiet("0.20 0.18 0.12 3/80 11206\n", 1));
     assert_false(linger_is_quiet("0.20 0.18 0.12 4/80 11206\n", 2));
     assert_false(linger_is_quiet("14.26 15.11 13.98 117/402 11206\n", 64));
+}
+
+/* The caller could not ask before we are off it. */
+static void test_one_cpu(void **state) {
+    assert_false(linger_is_quiet("0.00 0.00 0.00 1/80 11206\n", 1));
 }
 
 static void test_unknown(void **state) {
@@ -32,6 +36,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_nobody_else),
         cmocka_unit_test(test_others),
+        cmocka_unit_test(test_one_cpu),
         cmocka_unit_test(test_unknown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
