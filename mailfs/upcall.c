@@ -243,16 +243,22 @@ bool upcall_ask(const Mfl__ToSyncd *m, uint64_t number, int fd, upcall_fn *fn, v
     return asked;
 }
 
+/*
+ * Only the thread that receives calls this, and only it begins a connection: no Hello comes between
+ * a question that is off the list and what its answer changes. So the lock is not held meanwhile:
+ * a reply wakes its caller, which can take 20 microseconds (docs/SCALING.md, "Waking"), and all who
+ * have something to tell would wait for that.
+ */
 void upcall_answered(uint64_t number, const struct upcall_answer *a) {
     struct question *q;
     pthread_mutex_lock(&lock);
     HASH_FIND(hh, questions, &number, sizeof number, q);
-    if (q != NULL) {
+    if (q != NULL)
         HASH_DEL(questions, q);
-        q->fn(q->arg, a, false);
-        free(q);
-    }
     pthread_mutex_unlock(&lock);
+    if (q != NULL)
+        q->fn(q->arg, a, false);
+    free(q);
 }
 
 void upcall_working(uint64_t number) {

@@ -31,8 +31,9 @@ struct upcall_answer {
 };
 
 /*
- * Called once for each question: with the connection's lock held, so it must neither block nor call
- * upcall_tell() or upcall_ask(). now: from within upcall_ask(), which returns false then.
+ * Called once for each question: by the thread that hears the answers, or with the connection's
+ * lock held, so it must neither block nor call upcall_tell() or upcall_ask(). now: from within
+ * upcall_ask(), which returns false then.
  */
 typedef void upcall_fn(void *arg, const struct upcall_answer *a, bool now);
 
