@@ -9,6 +9,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -54,13 +55,14 @@ int mend_keep_bad(struct state *st, const struct mailfs_id *dir, int fd, const c
     return r == -ENOENT ? 0 : r;
 }
 
-/* Where the message is. One that was missing goes to where it was agreed to be; any other that is
- * not there was expunged just now. */
+/* Where the message is. One that was missing goes to where it was agreed to be (*there: false); any
+ * other that is not there was expunged just now. */
 static int where_is(struct state *st, struct store_dir *d, const char *base, bool missing, int *sub,
-                    char name[MAILDIR_NAME_MAX + 1]) {
+                    char name[MAILDIR_NAME_MAX + 1], bool *there) {
     struct base_msg msg;
     int r = store_msg_find(st, d, base, NULL, sub, name);
 
+    *there = r == 0;
     if (r != -ENOENT || !missing)
         return r;
     r = base_msg_get(st, BASE_AGREED, &d->id, base, &msg);
@@ -86,11 +88,22 @@ static int is_the_same(int have_dir, const char *have, int came_dir, const char 
     return r;
 }
 
+/* In place of what has this name, or if nothing has it. A client may have given it another one just
+ * now: then it would be there twice. */
+static int take_place(struct state *st, const char *temp, int fd, const char *name, bool there) {
+    int r = io_rename(st->stage, temp, fd, name, there ? RENAME_EXCHANGE : RENAME_NOREPLACE);
+
+    if (r < 0 || there)
+        io_unlink(st->stage, temp);
+    return r;
+}
+
 /* The staged file to its name. */
 static int place(struct state *st, struct store_dir *d, const char *base, bool missing,
                  const char *file, struct invals *iv) {
     char name[MAILDIR_NAME_MAX + 1], temp[STAGE_TEMP_MAX];
-    int sub, fd, r = where_is(st, d, base, missing, &sub, name);
+    bool there = false;
+    int sub, fd, r = where_is(st, d, base, missing, &sub, name, &there);
 
     fd = r == 0 ? store_sub_open(st, d, sub, true) : r;
     if (fd < 0)
@@ -102,7 +115,7 @@ static int place(struct state *st, struct store_dir *d, const char *base, bool m
     if (r == 0)
         r = io_link(st->stage, file, st->stage, temp);
     if (r == 0)
-        r = io_rename(st->stage, temp, fd, name, 0);
+        r = take_place(st, temp, fd, name, there);
     if (r == 0)
         r = io_fsync(fd);
     inval_add(iv, &d->id, sub, name, name, true);
