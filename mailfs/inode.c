@@ -1,5 +1,6 @@
 /*
- * inode - the table of known inodes, and their references (places: inode_place.c)
+ * inode - the table of known inodes, and their references (places: inode_place.c; descriptors:
+ * inode_fd.c)
  *
  * Locks: `table` guards the hash, the free slots and all reference counts. It may be taken while
  * the places' lock is held, never the other way round; neither is held over a system call.
@@ -17,7 +18,6 @@
 #include <unistd.h>
 
 #include "dir.h"
-#include "file.h"
 #include "inode_int.h"
 #include "keep.h"
 #include "prepare.h"
@@ -31,7 +31,6 @@ static size_t n_inodes_most; /* since memory was last given back */
 static struct inode *_Atomic *by_slot;
 static struct keep_unused unused;
 static struct inode *root;
-static int mount_fd = -1; /* any descriptor of the store's file system, for its handles */
 
 struct inode inode_nobody = {.refs = UINT64_C(1) << 48, .slot = KEEP_INODES_MAX - 1};
 
@@ -458,7 +457,6 @@ int inode_init(int store_fd) {
     by_slot = keep_zeroed(sizeof *by_slot * KEEP_INODES_MAX, false);
     if (by_slot == NULL)
         return -ENOMEM;
-    mount_fd = store_fd;
     int r = inode_restore_table();
     if (r == 0)
         r = root_init(store_fd);
@@ -470,54 +468,6 @@ uint64_t inode_count(void) {
     uint64_t n = n_inodes;
     pthread_mutex_unlock(&table);
     return n;
-}
-
-/* --- descriptors -------------------------------------------------------------------------------
- */
-
-int inode_open(struct inode *in, int flags) {
-    struct io_handle h;
-    inode_handle(in, &h);
-    return h.len == 0 ? -ESTALE : io_handle_open(mount_fd, &h, flags);
-}
-
-int inode_fd(struct inode *in, struct inode_fd *out) {
-    *out = (struct inode_fd){.fd = -1};
-    if (in->made_up)
-        return -ENOENT;
-    if (in->dir != NULL) {
-        out->fd = in->dir->fd;
-        return 0;
-    }
-    out->file = file_borrow(in);
-    if (out->file != NULL) {
-        out->fd = file_fd(out->file);
-        return 0;
-    }
-    out->fd = inode_open(in, O_PATH | O_NOFOLLOW);
-    out->own = true;
-    return out->fd < 0 ? out->fd : 0;
-}
-
-void inode_fd_done(struct inode_fd *f) {
-    if (f->own && f->fd >= 0)
-        close(f->fd);
-    if (f->file != NULL)
-        file_unref(f->file);
-    *f = (struct inode_fd){.fd = -1};
-}
-
-int inode_stat(struct inode *in, struct stat *st) {
-    struct inode_fd f;
-    if (in->made_up) {
-        *st = (struct stat){.st_mode = S_IFREG | 0600, .st_nlink = 1, .st_ino = 2};
-        return 0;
-    }
-    int r = inode_fd(in, &f);
-    if (r == 0)
-        r = fstat(f.fd, st) == 0 ? 0 : -errno;
-    inode_fd_done(&f);
-    return r;
 }
 
 /* --- children --------------------------------------------------------------------------------
