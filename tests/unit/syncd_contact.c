@@ -9,6 +9,7 @@
 
 #include <cmocka.h>
 
+#include "syncd/base.h"
 #include "syncd/merge_run.h"
 #include "syncd/scan.h"
 
@@ -31,9 +32,12 @@ int contact_merge_once(struct pair *p, const struct mailfs_id *dir, bool full) {
     rb = merge_mailbox_run(p->b.st, dir, lb, wa, db, NULL);
     assert_int_equal(ra, rb);
     if (ra == 0) {
+        uint8_t now[STATE_DIGEST];
         assert_memory_equal(da, db, STATE_DIGEST);
         assert_int_equal(merge_mailbox_done(p->a.st, dir), 0);
         assert_int_equal(merge_mailbox_done(p->b.st, dir), 0);
+        assert_int_equal(base_digest(p->a.st, dir, now), 0);
+        assert_memory_equal(da, now, STATE_DIGEST);
     }
     mfp__listing__free_unpacked(la, NULL);
     mfp__listing__free_unpacked(lb, NULL);
@@ -42,20 +46,21 @@ int contact_merge_once(struct pair *p, const struct mailfs_id *dir, bool full) {
     return ra;
 }
 
-/* 0: both have the same tree; 1: full listings are needed. */
-static int trees_once(struct pair *p, bool full) {
+enum trees { THE_SAME, NEEDS_FULL, AGAIN };
+
+static enum trees trees_once(struct pair *p, bool full) {
     uint8_t ba[STATE_DIGEST], bb[STATE_DIGEST], da[STATE_DIGEST], db[STATE_DIGEST];
     Mfp__Tree *ta, *tb, *wa, *wb;
-    int r = 1;
+    enum trees r = NEEDS_FULL;
 
     assert_int_equal(tree_scan(p->a.st, full, &ta, ba, NULL), 0);
     assert_int_equal(tree_scan(p->b.st, full, &tb, bb, NULL), 0);
     wa = tree_over_wire(ta);
     wb = tree_over_wire(tb);
     if (full || memcmp(ba, bb, STATE_DIGEST) == 0) {
-        r = tree_merge_run(p->a.st, ta, wb, false, da, NULL) != 0;
-        r |= tree_merge_run(p->b.st, tb, wa, false, db, NULL) != 0;
-        r |= memcmp(da, db, STATE_DIGEST) != 0;
+        int ra = tree_merge_run(p->a.st, ta, wb, false, da, NULL);
+        int rb = tree_merge_run(p->b.st, tb, wa, false, db, NULL);
+        r = ra == 0 && rb == 0 && memcmp(da, db, STATE_DIGEST) == 0 ? THE_SAME : AGAIN;
     }
     mfp__tree__free_unpacked(ta, NULL);
     mfp__tree__free_unpacked(tb, NULL);
@@ -64,15 +69,18 @@ static int trees_once(struct pair *p, bool full) {
     return r;
 }
 
-void contact_trees(struct pair *p, bool full) {
-    int rounds = 0;
+int contact_trees(struct pair *p, bool full) {
+    int rounds = 0, again = 0;
+    enum trees r;
 
-    while (trees_once(p, full)) {
+    while ((r = trees_once(p, full)) != THE_SAME) {
         assert_true(++rounds < 5);
+        again += r == AGAIN;
         full = true;
     }
     assert_int_equal(tree_merge_settled(p->a.st), 0);
     assert_int_equal(tree_merge_settled(p->b.st), 0);
+    return again;
 }
 
 static int id_cmp(const void *a, const void *b) {
@@ -90,21 +98,24 @@ static size_t marks_of(struct node *n, struct mailfs_id *all, size_t k) {
     return k;
 }
 
-void contact_all(struct pair *p) {
+void contact_mailbox(struct pair *p, const struct mailfs_id *dir) {
+    int r = contact_merge_once(p, dir, false);
+
+    if (r == -ESTALE)
+        r = contact_merge_once(p, dir, true);
+    assert_int_equal(r, 0);
+}
+
+int contact_all(struct pair *p) {
     struct mailfs_id all[256];
     size_t i, k = 0;
-    int r;
+    int again = contact_trees(p, false);
 
-    contact_trees(p, false);
     k = marks_of(&p->b, all, marks_of(&p->a, all, 0));
     qsort(all, k, sizeof(*all), id_cmp);
     for (i = 0; i < k; i++) {
-        if (i && mailfs_id_equal(&all[i], &all[i - 1]))
-            continue;
-        r = contact_merge_once(p, &all[i], false);
-        if (r == -ESTALE)
-            r = contact_merge_once(p, &all[i], true);
-        assert_int_equal(r, 0);
+        if (i == 0 || !mailfs_id_equal(&all[i], &all[i - 1]))
+            contact_mailbox(p, &all[i]);
     }
     assert_int_equal(merge_caught_up(p->a.st, merge_keep_turn(p->a.st)), 0);
     assert_int_equal(merge_caught_up(p->b.st, merge_keep_turn(p->b.st)), 0);
@@ -113,4 +124,5 @@ void contact_all(struct pair *p) {
     assert_int_equal(state_checkpoint(p->a.st, 100, all, k), 0);
     assert_int_equal(state_checkpoint(p->b.st, 100, all, k), 0);
     stores_assert_equal(p);
+    return again;
 }

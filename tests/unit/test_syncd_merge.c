@@ -26,7 +26,7 @@
 #include "syncd/scan.h"
 #include "syncd/stage.h"
 #include "syncd/state_int.h"
-#include "syncd_pair.h"
+#include "syncd_contact.h"
 
 static struct pair p;
 static struct mailfs_id inbox; /* container "u", the same on both */
@@ -51,102 +51,24 @@ static int teardown(void **state) {
 /* ---- contact ----------------------------------------------------------------------- */
 
 static int merge_once(const struct mailfs_id *dir, bool full) {
-    uint8_t da[STATE_DIGEST], db[STATE_DIGEST];
-    Mfp__Listing *la, *lb, *wa, *wb;
-    int ra, rb;
-
-    assert_int_equal(scan_mailbox(p.a.st, dir, full, &la), 0);
-    assert_int_equal(scan_mailbox(p.b.st, dir, full, &lb), 0);
-    wa = listing_over_wire(la);
-    wb = listing_over_wire(lb);
-    stores_stage(&p.a, &p.b, wa);
-    stores_stage(&p.b, &p.a, wb);
-    ra = merge_mailbox_run(p.a.st, dir, la, wb, da, NULL);
-    rb = merge_mailbox_run(p.b.st, dir, lb, wa, db, NULL);
-    assert_int_equal(ra, rb);
-    if (ra == 0) {
-        uint8_t now[STATE_DIGEST];
-        assert_memory_equal(da, db, STATE_DIGEST);
-        assert_int_equal(merge_mailbox_done(p.a.st, dir), 0);
-        assert_int_equal(merge_mailbox_done(p.b.st, dir), 0);
-        assert_int_equal(base_digest(p.a.st, dir, now), 0);
-        assert_memory_equal(da, now, STATE_DIGEST);
-    }
-    mfp__listing__free_unpacked(la, NULL);
-    mfp__listing__free_unpacked(lb, NULL);
-    mfp__listing__free_unpacked(wa, NULL);
-    mfp__listing__free_unpacked(wb, NULL);
-    return ra;
+    return contact_merge_once(&p, dir, full);
 }
 
 static void merge(const struct mailfs_id *dir) {
-    int r = merge_once(dir, false);
-
-    if (r == -ESTALE)
-        r = merge_once(dir, true);
-    assert_int_equal(r, 0);
+    contact_mailbox(&p, dir);
 }
 
+/* What is merged here has the same trees after one merge of them. */
 static void merge_trees(bool full) {
-    uint8_t ba[STATE_DIGEST], bb[STATE_DIGEST], da[STATE_DIGEST], db[STATE_DIGEST];
-    Mfp__Tree *ta, *tb, *wa, *wb;
-
-    assert_int_equal(tree_scan(p.a.st, full, &ta, ba, NULL), 0);
-    assert_int_equal(tree_scan(p.b.st, full, &tb, bb, NULL), 0);
-    if (!full && memcmp(ba, bb, STATE_DIGEST) != 0) {
-        mfp__tree__free_unpacked(ta, NULL);
-        mfp__tree__free_unpacked(tb, NULL);
-        merge_trees(true);
-        return;
-    }
-    wa = tree_over_wire(ta);
-    wb = tree_over_wire(tb);
-    assert_int_equal(tree_merge_run(p.a.st, ta, wb, false, da, NULL), 0);
-    assert_int_equal(tree_merge_run(p.b.st, tb, wa, false, db, NULL), 0);
-    assert_memory_equal(da, db, STATE_DIGEST);
-    assert_int_equal(tree_merge_settled(p.a.st), 0);
-    assert_int_equal(tree_merge_settled(p.b.st), 0);
-    mfp__tree__free_unpacked(ta, NULL);
-    mfp__tree__free_unpacked(tb, NULL);
-    mfp__tree__free_unpacked(wa, NULL);
-    mfp__tree__free_unpacked(wb, NULL);
+    assert_int_equal(contact_trees(&p, full), 0);
 }
 
-static int id_cmp(const void *a, const void *b) {
-    return mailfs_id_cmp(a, b);
-}
-
-/* All of a contact, as the driver does it. */
 static void contact(void) {
-    struct mailfs_id all[256];
-    struct scan_mark *m;
-    size_t n, i, k = 0;
-
-    merge_trees(false);
-    assert_int_equal(scan_marks(p.a.st, false, &m, &n), 0);
-    for (i = 0; i < n; i++)
-        all[k++] = m[i].dir;
-    free(m);
-    assert_int_equal(scan_marks(p.b.st, false, &m, &n), 0);
-    for (i = 0; i < n; i++)
-        all[k++] = m[i].dir;
-    free(m);
-    qsort(all, k, sizeof(*all), id_cmp);
-    for (i = 0; i < k; i++) {
-        if (i == 0 || !mailfs_id_equal(&all[i], &all[i - 1]))
-            merge(&all[i]);
-    }
-    assert_int_equal(merge_caught_up(p.a.st, merge_keep_turn(p.a.st)), 0);
-    assert_int_equal(merge_caught_up(p.b.st, merge_keep_turn(p.b.st)), 0);
-    assert_int_equal(state_set_contact(p.a.st, true), 0);
-    assert_int_equal(state_set_contact(p.b.st, true), 0);
-    assert_int_equal(state_checkpoint(p.a.st, 100, all, k), 0);
-    assert_int_equal(state_checkpoint(p.b.st, 100, all, k), 0);
-    stores_assert_equal(&p);
+    assert_int_equal(contact_all(&p), 0);
 }
 
 static void mark(struct node *n, const struct mailfs_id *dir) {
-    assert_int_equal(state_mark(n->st, dir, 1), 0);
+    contact_mark(n, dir);
 }
 
 /* ---- a client alone on one node ---------------------------------------------------- */
