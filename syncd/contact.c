@@ -151,7 +151,7 @@ static void conn_say_hello(struct conn *conn) {
     hello.term = role_of(v).term;
     hello.verifies = true;
     hello.trees = v->main != NULL;
-    hello.borrowed = v->main != NULL;
+    hello.borrowed = hello.borrowed_trees = v->main != NULL;
     hello.verifies_oneway = v->main != NULL;
     hello.zstd = v->cv->peer != NULL && v->cv->peer->compress != CONF_COMPRESS_OFF;
     frame.m_case = MFP__FRAME__M_HELLO;
@@ -350,7 +350,7 @@ static void conn_hello(struct conn *conn, const Mfp__Hello *hello) {
     v->other_term = hello->term;
     v->peer_verifies = v->main != NULL ? hello->verifies_oneway : hello->verifies;
     v->peer_takes_trees = hello->trees;
-    v->peer_knows_borrowed = hello->borrowed;
+    v->peer_knows_borrowed = hello->borrowed && hello->borrowed_trees;
     xfer_may_pack(v->xfers, hello->zstd);
     if (!v->ready || v->stopping) {
         conn_free(conn); /* it comes again */

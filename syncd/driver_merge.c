@@ -157,7 +157,8 @@ static void tree_scan_run(void *arg) {
     if (s->err == 0 && !s->anew) /* since then removals are counted as they are told */
         s->err = hold_look(teller(s->v)->state);
     if (s->err == 0)
-        s->err = tree_scan(s->v->state, s->full, &s->tree, s->digest, &s->inval);
+        s->err = tree_scan_for(s->v->state, s->full, s->lenders, s->n_lenders, &s->tree, s->digest,
+                               &s->inval);
 }
 
 static void tell_brake(const struct step *s) {
@@ -263,7 +264,8 @@ static void marks_run(void *arg) {
     struct step *s = arg;
     s->err = tree_merge_settled(s->v->state);
     if (s->err == 0)
-        s->err = scan_marks(s->v->state, s->full, &s->marks, &s->n_marks);
+        s->err =
+            scan_marks_for(s->v->state, s->full, s->lenders, s->n_lenders, &s->marks, &s->n_marks);
 }
 
 static void marks_done(void *arg) {
@@ -417,7 +419,7 @@ static bool some_borrowed(const struct step *s) {
         i++;
     while (k < l->n_files && !l->files[k]->borrowed)
         k++;
-    return i < l->n_msgs || k < l->n_files;
+    return i < l->n_msgs || k < l->n_files || l->n_subs_borrowed > 0;
 }
 
 static void merge_done(void *arg) {
@@ -514,6 +516,7 @@ static void on_tree(struct merges *m, const struct replica_action *a) {
     }
     s->full = a->kind == RACT_TREE_RESCAN;
     s->anew = m->v->follows;
+    s->n_lenders = oneway_lenders(m->v, s->lenders);
     jobs_barrier(m->v->jobs, tree_scan_run, tree_scan_done, s);
 }
 
@@ -524,6 +527,7 @@ static void on_tree_done(struct merges *m, const struct replica_action *a) {
 static void on_list_marks(struct merges *m, const struct replica_action *a) {
     struct step *s = step_new(m, a);
     s->full = m->tree_full || !m->v->had_contact;
+    s->n_lenders = oneway_lenders(m->v, s->lenders);
     jobs_barrier(m->v->jobs, marks_run, marks_done, s);
 }
 

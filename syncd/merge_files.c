@@ -69,6 +69,12 @@ static bool same_lines(const struct maildir_subs *a, const struct maildir_subs *
     return same;
 }
 
+/* The same lines in another order. Each link has a base of its own, and would put them into that
+ * one's, in turn with the others, for ever. */
+static bool says_the_same(const struct maildir_subs *now, const struct maildir_subs *s) {
+    return now && maildir_subs_version(now) == maildir_subs_version(s) && same_lines(now, s);
+}
+
 /* A client may have changed the file since it was listed: that is no part of the result, and stays.
  */
 static int write_subs(struct merge_run *m, const struct maildir_subs *listed,
@@ -86,7 +92,8 @@ static int write_subs(struct merge_run *m, const struct maildir_subs *listed,
         r = maildir_subs_merge(listed, now, s, '.', &out);
     if (r == 0) /* else on both nodes in the same order */
         r = maildir_subs_format(out ? out : s, &text, &n);
-    if (r == 0 && !(there && nhave == n && memcmp(have, text, n) == 0))
+    if (r == 0 && !(there && nhave == n && memcmp(have, text, n) == 0) &&
+        !(m->a.st->main && says_the_same(now, out ? out : s)))
         r = apply_write_control(&m->a, "subscriptions", text, n);
     maildir_subs_free(now);
     maildir_subs_free(out);
@@ -95,8 +102,9 @@ static int write_subs(struct merge_run *m, const struct maildir_subs *listed,
     return r;
 }
 
+/* s to the store, and result to the base. */
 static int put_subs(struct merge_run *m, const struct maildir_subs *listed,
-                    struct maildir_subs *s) {
+                    const struct maildir_subs *s, const struct maildir_subs *result) {
     bool locked = !m->only_base && apply_subs_lock(&m->a);
     char *text = NULL;
     size_t n;
@@ -105,15 +113,69 @@ static int put_subs(struct merge_run *m, const struct maildir_subs *listed,
     if (locked)
         apply_subs_unlock(&m->a);
     if (r == 0)
-        r = maildir_subs_format(s, &text, &n);
+        r = maildir_subs_format(result, &text, &n);
     if (r == 0)
         r = base_text_put(m->a.st, BASE_PROPOSED, &m->a.dir, BASE_SUBS, text, n);
     free(text);
     return r;
 }
 
+static bool has(const struct maildir_subs *s, const char *line) {
+    return s && maildir_subs_has(s, line);
+}
+
+static int set_line(struct maildir_subs *s, const char *line, bool there) {
+    int r = there ? maildir_subs_add(s, line) : maildir_subs_remove(s, line);
+
+    return r < 0 ? r : 0;
+}
+
+/* What a side has borrowed is as in the base: no change of its own. */
+static int give_back(const Mfp__Listing *l, const struct maildir_subs *base,
+                     struct maildir_subs **s) {
+    size_t i;
+    int r = 0;
+
+    if (!*s && l->n_subs_borrowed > 0)
+        r = maildir_subs_new(base ? maildir_subs_version(base) : 2, s);
+    for (i = 0; r == 0 && i < l->n_subs_borrowed; i++)
+        r = set_line(*s, l->subs_borrowed[i], has(base, l->subs_borrowed[i]));
+    return r;
+}
+
+/* Where the other did nothing to a line that this node has borrowed, it stays here as it is. */
+static int keep_borrowed(const struct merge_run *m, const struct maildir_subs *base,
+                         const struct maildir_subs *theirs, struct maildir_subs *s) {
+    const Mfp__Listing *l = m->mine;
+    size_t i;
+    int r = 0;
+
+    for (i = 0; r == 0 && i < l->n_subs_borrowed; i++) {
+        const char *line = l->subs_borrowed[i];
+        size_t k = 0;
+        if (has(theirs, line) != has(base, line))
+            continue;
+        while (k < l->n_subs && strcmp(l->subs[k], line) != 0)
+            k++;
+        r = set_line(s, line, k < l->n_subs);
+    }
+    return r;
+}
+
+static int subs_copy(const struct maildir_subs *s, struct maildir_subs **out) {
+    char *text = NULL;
+    size_t n = 0;
+    int r = maildir_subs_format(s, &text, &n);
+
+    if (r == 0)
+        r = n ? maildir_subs_parse(text, n, out) : maildir_subs_new(maildir_subs_version(s), out);
+    free(text);
+    return r;
+}
+
 int merge_apply_subs(struct merge_run *m) {
-    struct maildir_subs *a = NULL, *b = NULL, *base = NULL, *out = NULL;
+    struct maildir_subs *a = NULL, *b = NULL, *base = NULL, *out = NULL, *here = NULL;
+    struct maildir_subs *listed = NULL;
     int r = 0;
 
     if (!m->mine->has_subs && !m->theirs->has_subs)
@@ -124,10 +186,22 @@ int merge_apply_subs(struct merge_run *m) {
         r = subs_of(m->theirs->subs, m->theirs->n_subs, &b);
     if (r == 0 && m->same_base && m->mine->n_subs_base)
         r = subs_of(m->mine->subs_base, m->mine->n_subs_base, &base);
+    if (r == 0 && a)
+        r = subs_copy(a, &listed);
+    if (r == 0)
+        r = give_back(m->mine, base, &a);
+    if (r == 0)
+        r = give_back(m->theirs, base, &b);
     if (r == 0)
         r = maildir_subs_merge(base, a, b, '.', &out);
     if (r == 0)
-        r = put_subs(m, a, out);
+        r = subs_copy(out, &here);
+    if (r == 0)
+        r = keep_borrowed(m, base, b, here);
+    if (r == 0)
+        r = put_subs(m, listed, here, out);
+    maildir_subs_free(listed);
+    maildir_subs_free(here);
     maildir_subs_free(a);
     maildir_subs_free(b);
     maildir_subs_free(base);

@@ -120,13 +120,25 @@ static int same_digest(const Mfp__Listing *a, const Mfp__Listing *b) {
            memcmp(a->base_digest.data, b->base_digest.data, STATE_DIGEST) == 0;
 }
 
+static bool has_line(char *const *v, size_t n, size_t at, const char *line) {
+    size_t i;
+
+    if (strcmp(v[at], line) == 0)
+        return true;
+    for (i = 0; i < n; i++)
+        if (strcmp(v[i], line) == 0)
+            return true;
+    return false;
+}
+
+/* As a set: no line is there twice. */
 static bool same_subs(const Mfp__Listing *l) {
     size_t i;
 
     if (l->n_subs != l->n_subs_base)
         return false;
     for (i = 0; i < l->n_subs; i++) {
-        if (strcmp(l->subs[i], l->subs_base[i]) != 0)
+        if (!has_line(l->subs_base, l->n_subs_base, i, l->subs[i]))
             return false;
     }
     return true;

@@ -25,6 +25,7 @@
 #include "jobs.h"
 #include "mem.h"
 #include "role.h"
+#include "scan.h"
 #include "util/clock.h"
 #include "volume.h"
 
@@ -79,11 +80,15 @@ static struct volume *root_of(struct volume *v) {
 struct look {
     struct oneway *o;
     struct mailfs_id dir;
+    struct state *lenders[CONF_LINKS_MAX];
+    size_t n_lenders;
+    bool left;
     uint8_t digest[STATE_DIGEST];
 };
 
 static void look_run(void *arg) {
     struct look *l = arg;
+    l->left = scan_is_left(l->o->link->state, &l->dir, l->lenders, l->n_lenders);
     if (base_digest(l->o->link->state, &l->dir, l->digest) != 0)
         memset(l->digest, 0, sizeof l->digest); /* logged there: compared in full */
 }
@@ -97,7 +102,9 @@ static void look_done(void *arg) {
         HASH_DEL(l->o->dirty, d);
         free(d);
     }
-    if (!link->stopping)
+    if (l->left) /* the other end does not have it: nothing to merge it with */
+        oneway_left(link, &l->dir, true);
+    else if (!link->stopping)
         replica_changed(link->machine, volume_now(), l->dir, l->digest);
     free(l);
     driver_pump(link);
@@ -107,6 +114,7 @@ static void look(struct oneway *o, struct dirty *d) {
     struct look *l = mem_new(sizeof *l);
     l->o = o;
     l->dir = d->dir;
+    l->n_lenders = oneway_lenders(o->link, l->lenders);
     d->looking = true;
     jobs_run(o->link->jobs, &l->dir, look_run, look_done, l);
 }

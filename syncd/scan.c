@@ -433,6 +433,68 @@ static int push_subs(char ***v, size_t *n, const char *text, size_t len) {
     return r;
 }
 
+/* The lines of a lender's base; NULL: it is not known to have any. */
+static int lender_subs(struct state *lender, const struct mailfs_id *dir,
+                       struct maildir_subs **out) {
+    char *text = NULL;
+    size_t n = 0;
+    int r = base_text_get(lender, BASE_PROPOSED, dir, BASE_SUBS, &text, &n);
+
+    *out = NULL;
+    if (r == 0)
+        r = maildir_subs_parse(text, n, out);
+    free(text);
+    return r == -ENOENT || r == -EBADMSG ? 0 : r;
+}
+
+static bool has_line(char *const *v, size_t n, const char *line) {
+    size_t i;
+
+    for (i = 0; i < n; i++)
+        if (strcmp(v[i], line) == 0)
+            return true;
+    return false;
+}
+
+/* The lines of `v` that `other` lacks, and that a lender has, or (wanted false) has not. */
+static int borrow_lines(struct scan *s, const struct maildir_subs *lent, char *const *v, size_t n,
+                        char *const *other, size_t n_other, bool wanted) {
+    Mfp__Listing *l = s->out;
+    size_t i;
+    int r = 0;
+
+    for (i = 0; r == 0 && i < n; i++) {
+        if (strcmp(v[i], SCAN_SUBS_V2) == 0 || has_line(other, n_other, v[i]) ||
+            (lent && maildir_subs_has(lent, v[i])) != wanted ||
+            has_line(l->subs_borrowed, l->n_subs_borrowed, v[i]))
+            continue;
+        char *line = strdup(v[i]);
+        r = build_push(&l->subs_borrowed, &l->n_subs_borrowed, line);
+        if (r < 0)
+            free(line);
+    }
+    return r;
+}
+
+static int borrow_subs(struct scan *s) {
+    Mfp__Listing *l = s->out;
+    size_t i;
+    int r = 0;
+
+    for (i = 0; r == 0 && i < s->n_lenders; i++) {
+        struct maildir_subs *lent;
+        if (!knows_dir(s->lenders[i], s->dir))
+            continue;
+        r = lender_subs(s->lenders[i], s->dir, &lent);
+        if (r == 0)
+            r = borrow_lines(s, lent, l->subs, l->n_subs, l->subs_base, l->n_subs_base, true);
+        if (r == 0)
+            r = borrow_lines(s, lent, l->subs_base, l->n_subs_base, l->subs, l->n_subs, false);
+        maildir_subs_free(lent);
+    }
+    return r;
+}
+
 static int scan_subs(struct scan *s) {
     char *text;
     size_t n;
@@ -532,6 +594,8 @@ static int scan_all(struct scan *s) {
         r = scan_keywords(s);
     if (r == 0)
         r = scan_subs(s);
+    if (r == 0)
+        r = borrow_subs(s);
     if (r == 0)
         r = scan_subdirs(s);
     return r;

@@ -18,7 +18,7 @@ int scan_mailbox(struct state *st, const struct mailfs_id *dir, bool full, Mfp__
 /*
  * The same, on a standby that follows several nodes, for the link with one of them. lenders: the
  * states of the links with the others (oneway_lenders()). What is here, or is not, as one of these
- * is known to have it is listed as borrowed: messages, and files that are no mail.
+ * is known to have it is listed as borrowed: messages, files that are no mail, subscriptions.
  */
 int scan_mailbox_for(struct state *st, const struct mailfs_id *dir, bool full,
                      struct state *const *lenders, size_t n_lenders, Mfp__Listing **out);
@@ -27,6 +27,10 @@ int scan_mailbox_for(struct state *st, const struct mailfs_id *dir, bool full,
  * containers without one, and new ones to copies. digest: the base's, as base_tree_digest(). */
 int tree_scan(struct state *st, bool full, Mfp__Tree **out, uint8_t digest[STATE_DIGEST],
               struct invals *inval);
+/* On a standby that follows several nodes, as scan_mailbox_for(): a directory that is where one of
+ * the lenders is known to have it, or not there as it is not there, is listed as borrowed. */
+int tree_scan_for(struct state *st, bool full, struct state *const *lenders, size_t n_lenders,
+                  Mfp__Tree **out, uint8_t digest[STATE_DIGEST], struct invals *inval);
 
 /* Which containers to merge: marked ones with their base digests, or (full) all. malloc'ed. */
 struct scan_mark {
@@ -35,5 +39,10 @@ struct scan_mark {
     uint32_t used; /* when its new/ or cur/ last changed, seconds; 0: no message is in it */
 };
 int scan_marks(struct state *st, bool full, struct scan_mark **marks, size_t *n);
+/* Without those that the other end does not have, and that are a lender's. */
+int scan_marks_for(struct state *st, bool full, struct state *const *lenders, size_t n_lenders,
+                   struct scan_mark **marks, size_t *n);
+bool scan_is_left(struct state *st, const struct mailfs_id *dir, struct state *const *lenders,
+                  size_t n_lenders);
 
 #endif

@@ -15,6 +15,8 @@
 
 struct mark_set {
     struct state *st;
+    struct state *const *lenders;
+    size_t n_lenders;
     struct scan_mark *v;
     size_t n, cap;
     bool full;
@@ -36,6 +38,8 @@ static int set_add(struct mark_set *s, const struct mailfs_id *dir) {
 static int unmerged(void *arg, const struct mailfs_id *id, const struct base_dir *rec) {
     struct mark_set *s = arg;
 
+    if (scan_is_left(s->st, id, s->lenders, s->n_lenders))
+        return 0;
     return s->full || (rec->agreed && !rec->merged) ? set_add(s, id) : 0;
 }
 
@@ -55,12 +59,29 @@ static void set_unique(struct mark_set *s) {
     s->n = k;
 }
 
+bool scan_is_left(struct state *st, const struct mailfs_id *dir, struct state *const *lenders,
+                  size_t n_lenders) {
+    struct base_dir rec;
+    size_t i;
+
+    if (n_lenders == 0 || mailfs_id_is_root(dir) ||
+        (base_dir_get(st, dir, &rec) == 0 && rec.agreed))
+        return false;
+    for (i = 0; i < n_lenders; i++)
+        if (base_dir_get(lenders[i], dir, &rec) == 0 && rec.agreed)
+            return true;
+    return false;
+}
+
 /* A mark of a container that is nowhere any more says nothing: its parent's does. */
-static bool worth_it(struct state *st, const struct mailfs_id *dir) {
+static bool worth_it(const struct mark_set *s, const struct mailfs_id *dir) {
+    struct state *st = s->st;
     struct base_dir rec;
     struct store_dir d;
     int r;
 
+    if (scan_is_left(st, dir, s->lenders, s->n_lenders))
+        return false;
     if (base_dir_get(st, dir, &rec) == 0)
         return true;
     r = store_dir_open(st, dir, &d);
@@ -92,14 +113,20 @@ static uint32_t last_used(struct state *st, const struct mailfs_id *dir) {
 }
 
 int scan_marks(struct state *st, bool full, struct scan_mark **marks, size_t *n) {
-    struct mark_set s = {.st = st, .full = full || !st->had_contact};
+    return scan_marks_for(st, full, NULL, 0, marks, n);
+}
+
+int scan_marks_for(struct state *st, bool full, struct state *const *lenders, size_t n_lenders,
+                   struct scan_mark **marks, size_t *n) {
+    struct mark_set s = {
+        .st = st, .lenders = lenders, .n_lenders = n_lenders, .full = full || !st->had_contact};
     struct state_mark *m = NULL;
     struct base_dir root;
     size_t n_marks = 0, i;
     int r = state_marks(st, UINT64_MAX, &m, &n_marks);
 
     for (i = 0; r == 0 && i < n_marks; i++) {
-        if (worth_it(st, &m[i].dir))
+        if (worth_it(&s, &m[i].dir))
             r = set_add(&s, &m[i].dir);
     }
     free(m);

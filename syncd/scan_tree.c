@@ -35,6 +35,7 @@ struct node {
     UT_hash_handle hh;
     struct mailfs_id id;
     bool was, is, looked, marked, listed;
+    bool inside;  /* that was looked at: */
     bool changed; /* something in it is not as in the base */
     struct mailfs_id old_parent, parent;
     char *old_name, *name;
@@ -45,7 +46,9 @@ struct tree {
     struct state *st;
     struct node *nodes;
     bool full;
-    bool unmade; /* see make_held() */
+    bool unmade;                  /* see make_held() */
+    struct state *const *lenders; /* scan.h */
+    size_t n_lenders;
 };
 
 /* ---- nodes ------------------------------------------------------------------------- */
@@ -299,6 +302,23 @@ static bool differs(const struct node *n) {
                                           strcmp(n->name, n->old_name) != 0));
 }
 
+/* Where it is, or that it is not there, is what a lender is known to have. */
+static bool is_borrowed(const struct tree *t, const struct node *n) {
+    bool is = n->looked ? n->is : n->was;
+    const char *name = n->looked ? n->name : n->old_name;
+    const struct mailfs_id *parent = n->looked ? &n->parent : &n->old_parent;
+    struct base_dir rec;
+    size_t i;
+
+    for (i = 0; i < t->n_lenders; i++) {
+        bool has = base_dir_get(t->lenders[i], &n->id, &rec) == 0 && rec.agreed;
+        if (is ? has && mailfs_id_equal(&rec.parent, parent) && strcmp(rec.name, name) == 0
+               : !has && t->lenders[i]->had_contact)
+            return true;
+    }
+    return false;
+}
+
 /* Should one have removed it and get it again, it must not go on under this one. */
 static int fill_validity(struct state *st, const struct node *n, Mfp__TreeDir *d) {
     struct base_uidlist ul;
@@ -311,7 +331,7 @@ static int fill_validity(struct state *st, const struct node *n, Mfp__TreeDir *d
     return 0;
 }
 
-static int fill(struct state *st, const struct node *n, Mfp__TreeDir *d) {
+static int fill(struct tree *t, const struct node *n, Mfp__TreeDir *d) {
     /* What was not looked at is as it was. */
     bool is = n->looked ? n->is : n->was;
     const char *name = n->looked ? n->name : n->old_name;
@@ -320,10 +340,11 @@ static int fill(struct state *st, const struct node *n, Mfp__TreeDir *d) {
     int r = build_id(&d->id, &n->id);
 
     if (r == 0)
-        r = fill_validity(st, n, d);
+        r = fill_validity(t->st, n, d);
     d->had = n->was;
     d->has = is;
-    d->changed_inside = n->changed || !n->was;
+    d->borrowed = is_borrowed(t, n);
+    d->changed_inside = n->changed || !(n->was || (d->borrowed && n->inside));
     if (r == 0 && n->was && !(d->old_name = build_str(n->old_name)))
         r = -ENOMEM;
     if (r == 0 && n->was)
@@ -363,7 +384,7 @@ static int list_node(struct tree *t, struct node *n, Mfp__Tree *out) {
     if (!d)
         return -ENOMEM;
     mfp__tree_dir__init(d);
-    r = fill(t->st, n, d);
+    r = fill(t, n, d);
     if (r == 0)
         r = build_push(&out->dirs, &out->n_dirs, d);
     if (r < 0)
@@ -412,15 +433,20 @@ static bool msg_came(const Mfp__BaseMsg *m) {
     return m->is && (!m->was || (m->was->uid && m->was->uid != m->is->uid));
 }
 
-static bool holds_new(const Mfp__Listing *l) {
+/* What is borrowed is not this node's; of dovecot-uidvalidity, which never is, see scan.c. */
+static bool holds_new(const struct tree *t, const Mfp__Listing *l) {
     size_t i;
 
     for (i = 0; i < l->n_msgs; i++)
-        if (msg_came(l->msgs[i]))
+        if (msg_came(l->msgs[i]) && !l->msgs[i]->borrowed)
             return true;
-    for (i = 0; i < l->n_files; i++)
-        if (l->files[i]->is)
+    for (i = 0; i < l->n_files; i++) {
+        const char *name = l->files[i]->name;
+        if (l->files[i]->is && !l->files[i]->borrowed &&
+            !(t->n_lenders &&
+              maildir_class_of(MAILDIR_DIR_CONTAINER, name, strlen(name)) == MAILDIR_UIDVALIDITY))
             return true;
+    }
     return false;
 }
 
@@ -429,10 +455,12 @@ static bool differs_inside(struct tree *t, const struct node *n) {
     struct base_dir rec;
     bool differs;
 
-    if (base_dir_get(t->st, &n->id, &rec) < 0 || !rec.merged ||
-        scan_mailbox(t->st, &n->id, false, &l) < 0)
+    bool merged = base_dir_get(t->st, &n->id, &rec) == 0 && rec.merged;
+
+    if ((!merged && !t->n_lenders) ||
+        scan_mailbox_for(t->st, &n->id, false, t->lenders, t->n_lenders, &l) < 0)
         return true;
-    differs = !l->gone && (l->full || holds_new(l));
+    differs = !l->gone && ((l->full && !t->n_lenders) || holds_new(t, l));
     mfp__listing__free_unpacked(l, NULL);
     return differs;
 }
@@ -442,8 +470,11 @@ static void look_inside(struct tree *t) {
     size_t looked = 0;
 
     HASH_ITER(hh, t->nodes, n, tmp) {
-        if (n->marked && n->is)
-            n->changed = looked++ >= LOOK_INSIDE_MAX || differs_inside(t, n);
+        /* At a first contact all are new, and the other end is given them anyway. */
+        if (!n->is || !(n->marked || (t->n_lenders && !n->was && t->st->had_contact)))
+            continue;
+        n->inside = true;
+        n->changed = looked++ >= LOOK_INSIDE_MAX || differs_inside(t, n);
     }
 }
 
@@ -499,7 +530,13 @@ static int scan_whole(struct tree *t) {
 
 int tree_scan(struct state *st, bool full, Mfp__Tree **out, uint8_t digest[STATE_DIGEST],
               struct invals *inval) {
-    struct tree t = {.st = st, .full = full || !st->had_contact};
+    return tree_scan_for(st, full, NULL, 0, out, digest, inval);
+}
+
+int tree_scan_for(struct state *st, bool full, struct state *const *lenders, size_t n_lenders,
+                  Mfp__Tree **out, uint8_t digest[STATE_DIGEST], struct invals *inval) {
+    struct tree t = {
+        .st = st, .full = full || !st->had_contact, .lenders = lenders, .n_lenders = n_lenders};
     Mfp__Tree *tree = malloc(sizeof(*tree));
     int r = tree ? base_tree_digest(st, digest) : -ENOMEM;
 

@@ -70,6 +70,7 @@ static int entry_of(const Mfp__TreeDir *d, struct tree_entry *e) {
     e->old_attr = e->attr;
     e->old_validity = d->old_v;
     e->changed_inside = d->changed_inside;
+    e->borrowed = d->borrowed;
     return 0;
 }
 
@@ -109,11 +110,20 @@ static const struct mailfs_id *renumbered(const struct tree_run *t, const struct
     return now && !now->at_a ? &now->id : NULL;
 }
 
+/* It stays as it is here, whatever becomes of the base. */
+static bool is_left(const struct tree_item *it) {
+    return (it->what & TREE_LEFT) != 0;
+}
+
+static bool is_borrowed(const struct tree_item *it) {
+    return it->a && it->a->borrowed;
+}
+
 /* Is it elsewhere, or called something else, afterwards? */
 static bool moves(const struct tree_run *t, const struct tree_item *it) {
     const struct mailfs_id *parent;
 
-    if (!it->present || !it->at_a)
+    if (!it->present || !it->at_a || is_left(it))
         return false;
     parent = renumbered(t, &it->now_a.parent);
     if (!parent)
@@ -298,6 +308,9 @@ static int take_out(struct tree_run *t, const struct tree_item *it) {
         return r == -ENOENT ? 0 : r;
     r = retire_dir(t->st, &d, is_agreed, &agreed, &what, t->inval);
     store_dir_close(&d);
+    /* With something in it that whom it is borrowed from has, and has not removed, it stays. */
+    if (r == RETIRE_LIVES && is_borrowed(it))
+        return 0;
     return r > 0 ? lives_on(t->st, &it->id) : r;
 }
 
@@ -410,8 +423,10 @@ static int agree(struct tree_run *t, const struct tree_item *it) {
     struct store_dir d;
     int r = base_dir_get(t->st, &it->id, &rec);
 
-    if (!it->present)
-        return r == -ENOENT ? 0 : base_gone_note(t->st, &it->id);
+    if (!it->present) /* of one that is left the record finds it, and was never agreed on */
+        return r == -ENOENT || (is_left(it) && r == 0 && !rec.agreed)
+                   ? 0
+                   : base_gone_note(t->st, &it->id);
     if (r < 0 && r != -ENOENT)
         return r;
     if (r == -ENOENT)
@@ -444,11 +459,11 @@ static bool gone_and_joined(const struct tree_run *t, const struct tree_item *it
 }
 
 static bool wants_out(const struct tree_run *t, const struct tree_item *it) {
-    return !it->present && !it->aliased && it->at_a;
+    return !it->present && !it->aliased && it->at_a && !is_left(it);
 }
 
 static bool wants_place(const struct tree_run *t, const struct tree_item *it) {
-    return it->present && (moves(t, it) || !it->at_a);
+    return it->present && !is_left(it) && (moves(t, it) || !it->at_a);
 }
 
 static bool wants_attr(const struct tree_run *t, const struct tree_item *it) {

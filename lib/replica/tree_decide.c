@@ -4,6 +4,8 @@
  * T1. Symmetric: which side is called a makes no difference.
  * T2. A directory goes only if a valid base says that it was on both sides, one has it no more, and
  * the other did nothing to it nor in it.
+ * T8. Where a side has borrowed a directory (tree_merge.h), or that it lacks it, never changes what
+ * the other has, nor what that has undone.
  *
  * Diagnostics: none.
  */
@@ -101,6 +103,38 @@ static void decide_lone(const struct tree_view *p, const struct tree_view *q,
         it->what |= TREE_CONFLICT | TREE_REVIVED;
 }
 
+static bool unchanged(const struct tree_view *o) {
+    return o->was && same_place(&o->now, &o->old);
+}
+
+/*
+ * T8. f has borrowed it, o has not: the result is what o has. What o has never had f keeps, and
+ * where o did nothing f keeps its own place, since who it is borrowed from may be ahead of o; where
+ * o did something f follows. What f lacks it gets: o may put something into it.
+ */
+static void decide_borrowed(const struct tree_view *f, const struct tree_view *o,
+                            struct tree_item *it) {
+    if (!o->is) {
+        it->what |= o->was ? 0 : TREE_LEFT;
+        return;
+    }
+    it->present = true;
+    it->place = o->now;
+    it->attr = o->attr;
+    if (!f->is)
+        return;
+    merge_attr(f, o, &it->attr);
+    if (!same_place(&f->now, &o->now) && unchanged(o))
+        it->what |= TREE_LEFT;
+}
+
+/* What is in it and f's own is f's to bring, with the directory. A side without a base has undone
+ * nothing: it is new, or has lost its state, and is given all. */
+static bool is_borrowed(const struct tree_view *f, const struct tree_view *o) {
+    return f->borrowed && !o->borrowed && o->valid && (f->is || o->is) &&
+           (o->is || !f->changed_inside);
+}
+
 void tree_decide(const struct tree_slot *slot, struct tree_item *it) {
     const struct tree_view *a = &slot->a, *b = &slot->b;
 
@@ -110,7 +144,11 @@ void tree_decide(const struct tree_slot *slot, struct tree_item *it) {
     it->now_b = b->now;
     it->attr_a = a->attr;
     it->attr_b = b->attr;
-    if (a->is && b->is) {
+    if (is_borrowed(a, b)) {
+        decide_borrowed(a, b, it);
+    } else if (is_borrowed(b, a)) {
+        decide_borrowed(b, a, it);
+    } else if (a->is && b->is) {
         it->present = true;
         merge_place(a, b, it);
         merge_attr(a, b, &it->attr);

@@ -58,6 +58,7 @@ static void view_of_entry(const struct tree_side *s, const struct tree_entry *e,
                           struct tree_view *v) {
     v->was = e->was && s->base_valid;
     v->is = e->is;
+    v->borrowed = e->borrowed;
     v->changed_inside = e->is && e->changed_inside;
     v->version = e->version;
     if (v->was) {
@@ -126,6 +127,8 @@ static bool made_anew(const struct tree_view *v) {
 
 /* What the two sides have to do about an item, now that the tree is made. */
 static void mark_item(struct tree_item *it, const struct tree_slot *slot) {
+    if (it->what & TREE_LEFT)
+        return;
     if (!it->present) {
         if (!it->aliased && (it->at_a || it->at_b))
             it->what |= TREE_REMOVED;

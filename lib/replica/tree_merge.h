@@ -16,6 +16,7 @@
  *   bases that differ            nothing is removed that only one base knows, and where both say
  * they did nothing the side with the later base is right
  *   lives though a side removed it   that side has forgotten which UIDs it had shown in it
+ *   what a side has borrowed   changes nothing at the other
  *
  * Memory: about 400 bytes a listed directory. Errors: negative errno.
  */
@@ -46,6 +47,9 @@ struct tree_entry {
     bool changed_inside; /* if is: something in it (not below its subdirectories) may differ from
                           * the base, so a removal elsewhere must not take it */
     uint64_t version;    /* decides between two moves of one directory; 0: unknown */
+    bool borrowed;       /* this side follows the other one's like, and where it is here (or that it
+                          * is not) is what one of those is known to have: it has no say. What is in
+                          * it counts where it is this side's own (changed_inside). */
 };
 
 struct tree_side {
@@ -66,6 +70,8 @@ enum tree_what {
     TREE_CONFLICT = 16, /* both moved it, or removed here and changed there */
     TREE_REVIVED = 32,  /* removed by a side, lives for what is in it */
     TREE_UNDONE = 64,   /* a move was undone to break a circle */
+    TREE_LEFT = 128,    /* borrowed: neither side's is touched, whatever the result (the new base)
+                         * says of it */
 };
 
 struct tree_item {

@@ -9,7 +9,7 @@
 struct tree_view {
     bool valid; /* the side has a base */
     uint64_t base_version;
-    bool was, is;
+    bool was, is, borrowed;
     struct tree_place old, now;
     struct tree_attr old_attr, attr;
     uint32_t old_validity;

@@ -5,6 +5,7 @@
  * T4. No circles.
  * T5. No two present directories in one place.
  * T6. All of it by ids and names alone, so that both nodes do the same.
+ * What is left where a side has borrowed it (T8) is not, if there is no room for it there.
  *
  * Undoing a move may need a removed parent back, and a parent that comes back may find its place
  * taken: so first parents and circles, until there are none, then places.
@@ -56,7 +57,7 @@ static bool old_place(const struct tree_slot *s, struct tree_place *place, struc
 /* A removed one comes back for what is in it: as the side has it that still does, or as it was. */
 static void revive(struct tree_item *it, const struct tree_slot *s) {
     it->present = true;
-    it->what |= TREE_REVIVED;
+    it->what = (it->what & ~(unsigned)TREE_LEFT) | TREE_REVIVED;
     if (it->at_a || it->at_b) {
         it->place = it->at_a ? it->now_a : it->now_b;
         it->attr = it->at_a ? it->attr_a : it->attr_b;
@@ -208,6 +209,61 @@ static bool join_places(struct tree_work *w, struct by_place *order) {
     return joined;
 }
 
+/* ---- what is borrowed ------------------------------------------------------------------- */
+
+/* Where the side that has borrowed it has it. */
+static const struct tree_place *left_place(const struct tree_work *w, size_t i) {
+    return w->slots[i].a.borrowed ? &w->items[i].now_a : &w->items[i].now_b;
+}
+
+static bool is_left(const struct tree_work *w, size_t i) {
+    return (w->items[i].what & TREE_LEFT) != 0;
+}
+
+/* Another one that will be there, or the parent is to have another id. */
+static bool has_no_room(const struct tree_work *w, size_t i, struct by_place *order, size_t n) {
+    struct tree_item key = {.place = *left_place(w, i)};
+    size_t lo = 0, hi = n, p = tree_work_find(w, &key.place.parent);
+
+    if (p < w->count && w->items[p].aliased)
+        return true;
+    while (lo < hi) {
+        size_t mid = lo + (hi - lo) / 2;
+        if (tree_place_cmp(&order[mid].item->place, &key.place) < 0)
+            lo = mid + 1;
+        else
+            hi = mid;
+    }
+    return lo < n && tree_place_cmp(&order[lo].item->place, &key.place) == 0 &&
+           order[lo].item != &w->items[i];
+}
+
+/* Those become like any others: what the other side lacks it gets, what it has elsewhere is
+ * followed. True: there were some. */
+static bool settle_left(struct tree_work *w, struct by_place *order) {
+    size_t i, n = 0;
+    bool some = false;
+
+    for (i = 0; i < w->count; i++)
+        if (w->items[i].present)
+            order[n++] = (struct by_place){&w->items[i], true};
+    if (n > 1)
+        qsort(order, n, sizeof *order, compare_by_place);
+    for (i = 0; i < w->count; i++) {
+        struct tree_item *it = &w->items[i];
+        if (!is_left(w, i) || !has_no_room(w, i, order, n))
+            continue;
+        it->what &= ~(unsigned)TREE_LEFT;
+        some = true;
+        if (it->present)
+            continue;
+        it->present = true;
+        it->place = *left_place(w, i);
+        it->attr = w->slots[i].a.borrowed ? it->attr_a : it->attr_b;
+    }
+    return some;
+}
+
 /* Where it will be; of one that goes, where it is (if both have it, on both nodes the same). NULL:
  * nowhere. */
 static const struct tree_place *shown_place(const struct tree_item *it) {
@@ -242,9 +298,11 @@ int tree_shape(struct tree_work *w) {
 
     if (!order)
         return -ENOMEM;
-    break_circles(w);
-    while (!MUTANT(MUTANT_TREE_TWO_IN_PLACE) && join_places(w, order))
-        ;
+    do {
+        break_circles(w);
+        while (!MUTANT(MUTANT_TREE_TWO_IN_PLACE) && join_places(w, order))
+            ;
+    } while (settle_left(w, order));
     free(order);
     set_depths(w);
     return 0;

@@ -223,6 +223,7 @@ static int check_listing(const Mfp__Listing *l, const char **why) {
     CHECK(check_recs(l->recs, l->n_recs, false, why));
     CHECK(check_lines(l->subs, l->n_subs, why));
     CHECK(check_lines(l->subs_base, l->n_subs_base, why));
+    CHECK(check_lines(l->subs_borrowed, l->n_subs_borrowed, why));
     for (size_t i = 0; i < l->n_subdirs; i++)
         CHECK(check_sub(l->subdirs[i]->sub, why));
     return 0;

@@ -43,6 +43,10 @@ def not_brought_back(t, user):
     with t.a.imap(user, mailbox="INBOX") as client:
         flagged, moved, removed = sorted(client.uids())[-3:]
         client.store("%d:%d" % (flagged, removed), "+FLAGS", "\\Flagged")
+        for folder in ("Gone", "Old", "Busy"):
+            client.create(folder)
+            client.subscribe(folder)
+        client.append("Busy", mail.message("in a folder that goes"))
         client.logout()
     for name in ("kept.sieve", "dropped.sieve"):
         with open(t.a.home(user, "Maildir", name), "w") as f:
@@ -55,6 +59,10 @@ def not_brought_back(t, user):
         client.copy("%d" % moved, "Sent")
         client.store("%d,%d" % (moved, removed), "+FLAGS", "\\Deleted")
         client.expunge()
+        client.subscribe("Gone", on=False)
+        client.delete("Gone")
+        client.delete("Busy")
+        client.rename("Old", "New")
         client.logout()
     os.unlink(t.b.home(user, "Maildir", "dropped.sieve"))
     t.wait_equal(user)
@@ -66,7 +74,9 @@ def not_brought_back(t, user):
     hears(t, *t.pair.nodes)
     for node in t.pair.nodes:
         wait_same(t, node, user)
-    t.wait_equal(user)
+    view = t.wait_equal(user)
+    t.equal((sorted(view["folders"]), sorted(view["subscribed"])),
+            (["INBOX", "New", "Sent"], ["Busy", "Old"]), "folders and subscriptions")
 
 
 def between_two(t, user):
@@ -79,19 +89,32 @@ def between_two(t, user):
     for node in t.pair.nodes:
         act(node, user)
         sent[node] = node.deliver(user, mail.message("apart, on " + node.host))
+        with node.imap(user) as client:
+            client.create("On-" + node.host)
+            client.subscribe("On-" + node.host)
+            client.append("On-" + node.host, mail.message("in a folder of " + node.host))
+            client.logout()
         with node.imap(user, mailbox="INBOX") as client:
             uids = sorted(client.uids())
             client.store("%d" % uids[2], "+FLAGS", "$" + node.space.letter)
             client.logout()
     for node in t.pair.nodes:
         util.poll("mx-c has what %s has" % node.host, lambda n=node: holds(t.pair.c, user, sent[n]), 20)
+        t.pair.wait_path(t.pair.c, user, "Maildir", ".On-" + node.host, "dovecot-uidlist", timeout=20)
         t.pair.c.wait_link(node)
     for node in t.pair.nodes:
+        t.equal([os.path.exists(node.stored(user, "Maildir", ".On-" + n.host)) for n in sent],
+                [n is node for n in sent], "which of the two folders %s has" % node.host)
         t.equal([holds(node, user, m) for m in sent.values()], [n is node for n in sent],
                 "which of the two messages %s has" % node.host)
-    code, found = verify(t.pair.c)
-    t.check(code == 0 and found and all("not compared" in p["what"] for p in found),
-            "verify while the two are apart: %d, %s", code, found)
+    found = []
+
+    def said():                 # what is on its way is not reported
+        code, found[:] = verify(t.pair.c)
+        t.check(code == 0 and all("not compared" in p["what"] for p in found),
+                "verify while the two are apart: %d, %s", code, found)
+        return found
+    util.poll("verify to say what it has not compared", said, 20)
     t.a.deaf()
     t.b.deaf()
     t.pair.wait_in_sync()
@@ -109,7 +132,11 @@ def verify(node, *args):
 
 def repaired(t, user):
     """Damage on the standby is mended by whom it follows, and they do not hear of it."""
-    c, before = t.pair.c, compare.tree_view(t.a, user)
+    c = t.pair.c
+    for node in t.pair.nodes:
+        c.wait_link(node)
+    t.equal(verify(c), (0, []), "nothing differs, and nothing is on its way")
+    before = compare.tree_view(t.a, user)
     path = os.path.join(c.store, user, "Maildir", "dovecot-uidlist")
     with open(path) as f:
         head, first, second, *rest = f.read().splitlines(True)
@@ -181,4 +208,4 @@ def test(t):
             t.equal(now["folders"][folder][1][uid][1], row[1], "%s UID %d" % (folder, uid))
 
 
-case.main(test, own=True, seconds=180, standby=True)
+case.main(test, own=True, seconds=180, standby=True, timeout=2)
