@@ -21,7 +21,8 @@
 
 enum {
     LINGER_US = 50,         /* the caller has to be woken, and to ask */
-    VAIN_MOST = 2,          /* one after the other, before a pause */
+    VAIN_COSTS = 2,         /* against 1 for each time that was of use, so one in three is borne: */
+    VAIN_MOST = 4,          /* a caller may open, close, and think; then there is a pause */
     PAUSE_US = 10000,       /* also between two looks at the machine */
     LOADAVG_LINE_MAX = 128, /* of /proc/loadavg */
 };
@@ -30,7 +31,7 @@ static int loadavg = -1;
 static long n_cpus;
 static atomic_bool somebody; /* lingers: one is enough */
 static _Atomic uint64_t paused_until, look_at;
-static _Atomic unsigned vain;
+static unsigned vain; /* of somebody */
 
 void linger_init(void) {
     n_cpus = sysconf(_SC_NPROCESSORS_ONLN);
@@ -76,17 +77,23 @@ static bool comes_by(int fd, uint64_t until) {
     return true;
 }
 
+static void note_success(bool came) {
+    if (came && vain > 0)
+        vain--;
+    if (!came)
+        vain += VAIN_COSTS;
+    if (vain < VAIN_MOST)
+        return;
+    vain = 0;
+    atomic_store(&paused_until, clock_us() + PAUSE_US);
+}
+
 /* A request that was there already says nothing: on the caller's own CPU it cannot come while we
  * are on it. */
 void linger(int fd) {
     uint64_t now = clock_us();
     if (!may_linger(now) || is_there(fd) || atomic_exchange(&somebody, true))
         return;
-    if (comes_by(fd, now + LINGER_US)) {
-        atomic_store(&vain, 0);
-    } else if (atomic_fetch_add(&vain, 1) + 1 >= VAIN_MOST) {
-        atomic_store(&vain, 0);
-        atomic_store(&paused_until, clock_us() + PAUSE_US);
-    }
+    note_success(comes_by(fd, now + LINGER_US));
     atomic_store(&somebody, false);
 }
