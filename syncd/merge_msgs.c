@@ -61,6 +61,11 @@ static int entry_of(const Mfp__BaseMsg *b, const struct maildir_keywords_remap *
         r = state_of(b->was, map, 0, &e->old);
     if (r == 0 && e->is)
         r = state_of(b->is, map, b->meta ? b->meta->size : 0, &e->now);
+    e->half = b->half_mine && b->half_theirs;
+    if (r == 0 && e->half)
+        r = state_of(b->half_mine, map, 0, &e->half_mine);
+    if (r == 0 && e->half)
+        r = state_of(b->half_theirs, map, 0, &e->half_theirs);
     return r;
 }
 
@@ -102,7 +107,8 @@ static int table_of(const Mfp__Listing *l, struct maildir_keywords **kw) {
                 : maildir_keywords_new(kw);
 
     for (i = 0; r == 0 && i < l->n_msgs; i++)
-        used |= letters_of(l->msgs[i]->was) | letters_of(l->msgs[i]->is);
+        used |= letters_of(l->msgs[i]->was) | letters_of(l->msgs[i]->is) |
+                letters_of(l->msgs[i]->half_mine) | letters_of(l->msgs[i]->half_theirs);
     return r == 0 ? maildir_keywords_name_unknown(*kw, used) : r;
 }
 

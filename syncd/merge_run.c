@@ -18,6 +18,7 @@
 #include <unistd.h>
 
 #include "base.h"
+#include "half.h"
 #include "io/io.h"
 #include "journal.h"
 #include "merge_int.h"
@@ -180,6 +181,7 @@ static void side_of(const Mfp__Listing *l, const struct merge_entry *entries,
     s->base_validity = l->base_v;
     s->base_next = l->base_n;
     s->base_version = l->base_version;
+    s->half_age = l->half_age;
     s->entries = entries;
     s->count = l->n_msgs;
 }
@@ -266,6 +268,8 @@ static int carry_out(struct merge_run *m) {
         r = io_syncfs(m->a.st->root);
     if (r == 0 && m->mine->cut)
         r = base_lacking_raised(m->a.st, &m->a.dir);
+    if (r == 0 && !m->a.st->main) /* of a one-way link what the peer does not bring stays */
+        r = half_keep(m);
     if (r == 0)
         merge_release_staged(m);
     return r;
@@ -345,7 +349,8 @@ int merge_mailbox_run(struct state *st, const struct mailfs_id *dir, const Mfp__
         return merge_gone(st, dir, mine, theirs);
     m.same_base = same_digest(mine, theirs);
     m.both_full = mine->full && theirs->full;
-    m.only_base = m.same_base && merge_listing_is_base(theirs) && !mine->cut && !theirs->cut;
+    m.only_base = m.same_base && merge_listing_is_base(theirs) && !mine->cut && !theirs->cut &&
+                  mine->half_age == 0;
     /* The listings are of two bases, or do not say all: full ones are needed. */
     if (!m.both_full && (!m.same_base || numbered_anew(mine) || numbered_anew(theirs)))
         return -ESTALE;
@@ -375,6 +380,7 @@ int merge_mailbox_done(struct state *st, const struct mailfs_id *dir) {
     if (r == 0)
         r = base_lacking_merged(st, dir);
     recent_end(st);
+    half_forget(st, dir);
     return r < 0 ? state_fail(st, r, dir, "cannot take over the result of a merge") : 0;
 }
 

@@ -18,6 +18,7 @@
 #include "base.h"
 #include "build.h"
 #include "files.h"
+#include "half.h"
 #include "hold.h"
 #include "index.h"
 #include "io/file.h"
@@ -153,6 +154,24 @@ static int fill_msg(struct scan *s, Mfp__BaseMsg *m, const char *base, const str
     return add_rec(s, base);
 }
 
+static Mfp__MsgState *half_state(const char *info, int *err) {
+    struct base_msg b = {.sub = MFP__SUB__CUR};
+
+    str_copy(b.info, sizeof(b.info), info);
+    return *err < 0 ? NULL : build_msg_state(&b, err);
+}
+
+static int fill_half(struct scan *s, Mfp__BaseMsg *m, const char *base) {
+    const struct half_msg *h = s->out->half_age ? half_find(s->st, s->dir, base) : NULL;
+    int r = 0;
+
+    if (h) {
+        m->half_mine = half_state(h->mine, &r);
+        m->half_theirs = half_state(h->theirs, &r);
+    }
+    return r;
+}
+
 static int list_msg(struct scan *s, const char *base, const struct base_msg *was,
                     const struct base_msg *is, const struct index_msg *ixm) {
     Mfp__BaseMsg *m = malloc(sizeof(*m));
@@ -162,6 +181,8 @@ static int list_msg(struct scan *s, const char *base, const struct base_msg *was
         return -ENOMEM;
     mfp__base_msg__init(m);
     r = fill_msg(s, m, base, was, is, ixm);
+    if (r == 0)
+        r = fill_half(s, m, base);
     m->borrowed = !(was && is && same_state(was, is)) && msg_is_borrowed(s, base, was, is);
     if (r == 0)
         r = build_push(&s->out->msgs, &s->out->n_msgs, m);
@@ -188,7 +209,9 @@ static int from_base(void *arg, const char *name, const struct base_msg *was) {
         return s->held ? list_held(s, name, was) : list_msg(s, name, was, NULL, NULL);
     m->seen = true;
     state_of(s, m, &is);
-    return s->full || !same_state(was, &is) ? list_msg(s, name, was, &is, m) : 0;
+    return s->full || !same_state(was, &is) || (s->out->half_age && half_find(s->st, s->dir, name))
+               ? list_msg(s, name, was, &is, m)
+               : 0;
 }
 
 static int scan_msgs(struct scan *s) {
@@ -558,6 +581,7 @@ static int scan_head(struct scan *s) {
         s->out->base_n = ul.n;
         free(ul.header_ext);
     }
+    s->out->half_age = half_age(s->st, s->dir);
     s->out->full = s->full;
     s->out->base_valid =
         (base_dir_get(s->st, s->dir, &rec) == 0 && rec.merged) || base_was_cut(s->st, s->dir);

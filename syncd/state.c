@@ -17,6 +17,7 @@
 
 #include "alias.h"
 #include "base.h"
+#include "half.h"
 #include "hold.h"
 #include "io/file.h"
 #include "io/io.h"
@@ -244,6 +245,7 @@ void state_close(struct state *st) {
     base_lacking_free(st);
     base_gone_forget(st);
     alias_free(st);
+    half_free(st);
     hold_close(st);
     stage_free(st);
     pending_free(st);

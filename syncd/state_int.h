@@ -158,6 +158,7 @@ struct state {
     struct ulcache *uidlists;
     struct lacking *lacking;
     struct alias *aliases;
+    struct half *halves;
     struct gone *gone;   /* see base_gone.c */
     struct holds *holds; /* of a volume (hold.h); NULL: nothing is held */
     bool tree_lacks;     /* the base of the directory tree: the same; */

@@ -48,6 +48,10 @@ struct merge_entry {
                              * it is not) is what one of those is known to have: it has no say */
     struct merge_state old; /* if was: what the side's base says */
     struct merge_state now; /* if is */
+    /* This side has carried out a merge, and does not know the other to have done so: */
+    bool half;
+    struct merge_state half_mine;   /* the result, as it was then here */
+    struct merge_state half_theirs; /* what the other had when that was computed */
 };
 
 struct merge_side {
@@ -62,6 +66,7 @@ struct merge_side {
     uint32_t base_validity; /* that `old` refers to; 0: the same, or none. Also of a
                              * base that is not valid: what the mailbox had here once */
     uint32_t base_next;     /* next UID of the base: lower UIDs it knew. 0: unknown */
+    uint64_t half_age;      /* of what entries say to be half: those of the higher one count */
     uint64_t base_version;  /* which of two different bases is the later, see base_age.h. Not known
                              * on a side: then that of the higher base_next is, if they differ */
     const struct merge_entry *entries; /* any order, each base name once */

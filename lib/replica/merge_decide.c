@@ -186,6 +186,36 @@ static void mix_marks(const struct merge_state *oa, const struct merge_state *a,
         to->flags = to->keywords = (struct maildir_set){{0, 0}};
 }
 
+/* What came of `to` from `from` on, done to `on`. */
+static struct maildir_set carry(struct maildir_set from, struct maildir_set to,
+                                struct maildir_set on) {
+    for (int i = 0; i < 2; i++)
+        on.w[i] = (on.w[i] & ~(from.w[i] & ~to.w[i])) | (to.w[i] & ~from.w[i]);
+    return on;
+}
+
+/*
+ * A merge that h has carried out and o, as far as h knows, has not: its result is where h went on
+ * from. o went on from what it had then, unless it is just as the result, or has carried it out,
+ * too; but after a power cut it may be what it was before. False: nothing of that kind is known, or
+ * not of flags alone.
+ */
+static bool merge_half(const struct merge_view *h, const struct merge_view *o,
+                       struct merge_state *to) {
+    const struct merge_state *r = &h->half_mine, *p = &h->half_theirs;
+
+    if (!h->half || cut_short(o) || r->info || p->info || h->now.info || o->now.info ||
+        readded(h) || readded(o))
+        return false;
+    if (o->half || same_marks(&o->now, r))
+        p = r;
+    to->flags = maildir_set_merge(r->flags, carry(p->flags, o->now.flags, r->flags), r->flags,
+                                  h->now.flags);
+    to->keywords = maildir_set_merge(r->keywords, carry(p->keywords, o->now.keywords, r->keywords),
+                                     r->keywords, h->now.keywords);
+    return true;
+}
+
 static void merge_marks(const struct merge_view *a, const struct merge_view *b,
                         struct merge_item *item) {
     if (MUTANT(MUTANT_ONE_SIDES_FLAGS)) {
@@ -196,6 +226,9 @@ static void merge_marks(const struct merge_view *a, const struct merge_view *b,
     bool base_a = a->was && !readded(a), base_b = b->was && !readded(b);
     const struct merge_state *oa = base_a ? &a->old : &none, *ob = base_b ? &b->old : &none;
     const struct merge_view *later = later_base(a, b);
+
+    if (!later && (merge_half(a, b, &item->state) || merge_half(b, a, &item->state)))
+        return;
     bool a_is_base = !later && base_b && same_marks(&a->now, ob);
     bool b_is_base = !later && base_a && same_marks(&b->now, oa);
 

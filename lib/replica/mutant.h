@@ -43,6 +43,7 @@ enum replica_mutant {
     MUTANT_LOWER_NEXT,     /* the lower next UID is taken */
     MUTANT_LOWER_VALIDITY, /* and the lower UIDVALIDITY */
     MUTANT_ONE_SIDES_FLAGS,
+    MUTANT_FORGET_HALF, /* what a merge did that one side alone carried out is that side's doing */
     /* the merge of the tree */
     MUTANT_TREE_REMOVE_CHANGED, /* a directory with something new in it goes */
     MUTANT_TREE_ORPHANS,        /* removed parents do not come back for their children */

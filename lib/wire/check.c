@@ -206,6 +206,8 @@ static int check_listed(const Mfp__Listing *l, const char **why) {
         CHECK(check_base(l->msgs[i]->bname, why));
         CHECK(check_state(l->msgs[i]->was, why));
         CHECK(check_state(l->msgs[i]->is, why));
+        CHECK(check_state(l->msgs[i]->half_mine, why));
+        CHECK(check_state(l->msgs[i]->half_theirs, why));
     }
     for (size_t i = 0; i < l->n_files; i++) {
         CHECK(check_file_name(l->files[i]->name, why));

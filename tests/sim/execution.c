@@ -198,6 +198,57 @@ static void index_and_power(void) {
     pass(5000);
 }
 
+static void set_flags(struct node *n, unsigned box, uint32_t name, uint32_t flags) {
+    struct state s = list_get(&n->store[box].msgs, name);
+    node_mark(n, box);
+    s.flags = flags;
+    list_set(&n->store[box].msgs, name, s);
+    check_dirty(n, box);
+}
+
+enum { FLAG = 1 << 20 };
+
+static uint32_t flag_of_first(const struct node *n) {
+    return n->store[0].msgs.n > 0 ? n->store[0].msgs.e[0].s.flags & FLAG : 0;
+}
+
+static bool a_exchanged(void) {
+    return nodes[A].r->exchanged;
+}
+
+static bool b_has_flag(void) {
+    return flag_of_first(&nodes[B]) != 0;
+}
+
+/* A flag that a set; b alone can apply the merge, since the disk of a is full; then somebody clears
+ * it. */
+static void half_merged(unsigned by) {
+    start();
+    uint32_t name = seen_message(0), flags = nodes[A].store[0].msgs.e[0].s.flags;
+    pass(8000);
+    part();
+    set_flags(&nodes[A], 0, name, flags | FLAG);
+    world.silent_until = world.now;
+    until(a_exchanged, "marks exchanged");
+    nodes[A].disk_full = true;
+    until(b_has_flag, "merged by b");
+    pass(100);
+    set_flags(&nodes[by], 0, name, flags);
+    nodes[A].disk_full = false;
+    until(in_sync, "in sync again");
+    for (unsigned i = 0; i < NODES; i++)
+        if (flag_of_first(&nodes[i]) != 0)
+            fail("C6: %s: a flag that was cleared is set again", nodes[i].name);
+}
+
+static void half_merged_there(void) {
+    half_merged(B);
+}
+
+static void half_merged_here(void) {
+    half_merged(A);
+}
+
 /* The other's disk takes its time. */
 static void slow_disk(void) {
     start();
@@ -336,6 +387,8 @@ static const struct execution executions[] = {
     {"2", "one UID on two messages", uid_of_two, MUTANT_REBIND},
     {"2", "UIDs given alone, and a power cut", uids_and_power, MUTANT_UNSYNCED_LIST},
     {"2", "a UID in an index, and a power cut", index_and_power, MUTANT_SHOWN_AGAIN},
+    {"3", "half a merge, and the flag cleared there", half_merged_there, MUTANT_FORGET_HALF},
+    {"3", "half a merge, and the flag cleared here", half_merged_here, MUTANT_FORGET_HALF},
     {"4", "acknowledged, not applied, then alone", unapplied, MUTANT_GRANT_UNAPPLIED},
     {"4", "applied, and a power cut", applied_and_power, MUTANT_JOURNAL_EARLY},
     {"5", "a move halved by catching up", move_halved, MUTANT_CAUGHT_UP_EARLY},

@@ -157,6 +157,8 @@ void node_stop_syncd(struct node *n) {
     DL_FOREACH(n->journal, j) {
         j->taken = false;
     }
+    for (unsigned b = 0; b < BOXES; b++) /* only in its memory */
+        halves_forget(&n->half[b]);
     clients_without_syncd(n);
 }
 
@@ -276,6 +278,7 @@ void node_free(struct node *n) {
         list_free(&n->base[b].msgs);
         list_free(&n->base_disk[b].msgs);
         list_free(&n->merged[b].msgs);
+        halves_forget(&n->half[b]);
         list_free(&n->ck.frozen[b].msgs);
         replica_payload_unref(n->own_listing[b]);
     }

@@ -171,10 +171,27 @@ static void listing_free(struct replica_payload *p) {
     free(l);
 }
 
-static void listing_add(struct listing *l, uint32_t name, struct state was, struct state is) {
-    if (!l->full && state_equal(was, is))
+void halves_forget(struct halves *h) {
+    free(h->e);
+    *h = (struct halves){.age = h->age};
+}
+
+static const struct half *half_find(const struct halves *h, uint32_t name) {
+    for (size_t i = 0; i < h->n; i++)
+        if (h->e[i].name == name)
+            return &h->e[i];
+    return NULL;
+}
+
+static void listing_add(struct listing *l, const struct halves *halves, uint32_t name,
+                        struct state was, struct state is) {
+    const struct half *h = half_find(halves, name);
+    if (!l->full && h == NULL && state_equal(was, is))
         return;
-    l->e[l->n++] = (struct listed){name, was, is};
+    struct listed *e = &l->e[l->n++];
+    *e = (struct listed){.name = name, .was = was, .is = is, .half = h != NULL};
+    if (h != NULL)
+        e->h = *h;
 }
 
 struct replica_payload *listing_make(const struct node *n, unsigned box, bool full) {
@@ -191,6 +208,7 @@ struct replica_payload *listing_make(const struct node *n, unsigned box, bool fu
     if (n->lacks[box])
         l->base_version |= BASE_AGE_LACKS;
     l->cut = n->cut[box];
+    l->half_age = n->half[box].n > 0 ? n->half[box].age : 0;
     l->v = store->v;
     l->next = store->next;
     l->base_v = base->v;
@@ -200,7 +218,7 @@ struct replica_payload *listing_make(const struct node *n, unsigned box, bool fu
         bool in_s = i < s->n && (j == b->n || s->e[i].name <= b->e[j].name);
         bool in_b = j < b->n && (i == s->n || b->e[j].name <= s->e[i].name);
         uint32_t name = in_s ? s->e[i].name : b->e[j].name;
-        listing_add(l, name, in_b ? b->e[j].s : (struct state){0},
+        listing_add(l, &n->half[box], name, in_b ? b->e[j].s : (struct state){0},
                     in_s ? s->e[i].s : (struct state){0});
         i += in_s;
         j += in_b;
@@ -247,6 +265,9 @@ static void side_make(struct side *s, const struct listing *l) {
             .is = e->is.is,
             .old = to_merge_state(e->name, e->was),
             .now = to_merge_state(e->name, e->is),
+            .half = e->half,
+            .half_mine = to_merge_state(e->name, e->h.mine),
+            .half_theirs = to_merge_state(e->name, e->h.theirs),
         };
     }
     s->side = (struct merge_side){
@@ -258,6 +279,7 @@ static void side_make(struct side *s, const struct listing *l) {
         .base_validity = l->base_v,
         .base_next = l->base_next,
         .base_version = l->base_version,
+        .half_age = l->half_age,
         .entries = s->entries,
         .count = l->n,
     };
@@ -366,6 +388,23 @@ static uint64_t result_apply(struct node *n, struct box *store, struct box *base
     return h;
 }
 
+/* Until the other is known to have the same. */
+static void halves_keep(struct node *n, const struct listing *own, const struct listing *peer,
+                        const struct merge_result *m) {
+    struct halves *h = &n->half[own->box];
+    bool lower = n->index == 0;
+    halves_forget(h);
+    h->age = (own->half_age > peer->half_age ? own->half_age : peer->half_age) + 1;
+    h->e = calloc(m->count + 1, sizeof *h->e);
+    if (h->e == NULL)
+        abort();
+    for (size_t i = 0; i < m->count; i++) {
+        const struct merge_item *it = &m->items[i];
+        if (it->present && it->at_a && it->at_b)
+            h->e[h->n++] = (struct half){item_name(it), item_state(it), listed_now(it, !lower)};
+    }
+}
+
 /* ---- one message, two names ---- */
 
 static bool is_added(const struct listed *e, unsigned box) {
@@ -433,6 +472,7 @@ int listing_merge(struct node *n, struct box *base, const struct listing *own,
     } else if (err == 0) {
         uint64_t h = result_apply(n, store, base, m, suspect);
         memcpy(digest, &h, sizeof h);
+        halves_keep(n, own, peer, m);
         base->version = base_age_merged(own->base_version, peer->base_version);
     }
     merge_result_free(m);

@@ -388,6 +388,7 @@ static void merged(struct node *n, const struct event *e) {
 static void merge_done(struct node *n, unsigned b) {
     box_copy(&n->base[b], &n->merged[b]);
     n->lacks[b] = n->cut[b] = false;
+    halves_forget(&n->half[b]);
 }
 
 void node_event(struct node *n, const struct event *e) {

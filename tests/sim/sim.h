@@ -76,9 +76,22 @@ struct txn {
     bool received, durable; /* by the other node */
 };
 
+struct half { /* what a merge made of a message here, and what the other node had then */
+    uint32_t name;
+    struct state mine, theirs;
+};
+
+struct halves { /* of the last merge that the other node is not known to have carried out */
+    uint64_t age;
+    struct half *e;
+    size_t n;
+};
+
 struct listed {
     uint32_t name;
     struct state was, is;
+    bool half;
+    struct half h;
 };
 
 struct listing {
@@ -86,6 +99,7 @@ struct listing {
     bool full, base_valid, cut;
     uint64_t base_digest, base_version;
     uint32_t v, next, base_v, base_next;
+    uint64_t half_age;
     struct listed *e;
     size_t n;
 };
@@ -108,6 +122,7 @@ bool txn_apply(struct node *n, struct box *base, const struct txn *t,
                size_t most); /* the first so many of its operations */
 void txn_acked(struct node *n, const struct txn *t);
 
+void halves_forget(struct halves *h);
 struct replica_payload *listing_make(const struct node *n, unsigned box, bool full);
 /* Merges into n's store and this base; 0 or -errno. *suspect: changed since. base NULL: as if it
  * were killed in the midst of it. */
@@ -226,7 +241,8 @@ struct node {
     uint64_t gen, mark[BOXES];   /* generation; of each mark, 0: none */
     bool hint[BOXES], raised_alone[BOXES];
     bool lacks[BOXES]; /* marked at the start: the base may lack what was acknowledged */
-    bool cut[BOXES];   /* and the list UIDs that an index of Dovecot's has */
+    struct halves half[BOXES];
+    bool cut[BOXES]; /* and the list UIDs that an index of Dovecot's has */
     struct checkpoint ck;
     bool keep_removed;
     uint32_t kept[KEPT_MAX];

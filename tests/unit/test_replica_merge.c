@@ -257,6 +257,47 @@ static void test_unanswered(void **state) {
     check(&a.side, &b.side, "5 cur S", "set again");
 }
 
+/* A merge that b has carried out and a has not: `result` is b's part of it, `had` what a had then.
+ */
+static void half_done(struct one *b, const char *result, const char *had, uint64_t age) {
+    b->entry.half = true;
+    state_of(result, &b->entry.half_mine);
+    state_of(had, &b->entry.half_theirs);
+    b->side.half_age = age;
+}
+
+static void test_half_a_merge(void **state) {
+    struct one a, b;
+
+    make_side(&a, "5 cur", "5 cur S", 10, 0);
+    make_side(&b, "5 cur", "5 cur F", 10, 0);
+    half_done(&b, "5 cur FS", "5 cur S", 1);
+    check(&a.side, &b.side, "5 cur F", "b cleared what a had set");
+    check(&b.side, &a.side, "5 cur F", "b cleared what a had set");
+    make_side(&a, "5 cur", "5 cur", 10, 0);
+    make_side(&b, "5 cur", "5 cur FS", 10, 0);
+    half_done(&b, "5 cur FS", "5 cur S", 1);
+    check(&a.side, &b.side, "5 cur F", "a cleared it, and never had b's F");
+    check(&b.side, &a.side, "5 cur F", "a cleared it, and never had b's F");
+    make_side(&a, "5 cur FS", "5 cur FS", 10, 0); /* S was cleared here, F there */
+    make_side(&b, "5 cur FS", "5 cur F", 10, 0);
+    half_done(&b, "5 cur", "5 cur S", 1);
+    check(&a.side, &b.side, "5 cur F", "set since, on both");
+    make_side(&a, "5 cur", "5 cur FS", 10, 0); /* a is as the result: it went on from that */
+    make_side(&b, "5 cur", "5 cur S", 10, 0);
+    half_done(&b, "5 cur FS", "5 cur S", 1);
+    check(&a.side, &b.side, "5 cur S", "b cleared its own");
+    half_done(&a, "5 cur", "5 cur", 2); /* a later one, of a's: b's says nothing any more */
+    a.entry.half = false;
+    check(&a.side, &b.side, "5 cur FS", "set by both since");
+    make_side(&a, "5 cur S", "5 cur S", 10, 0); /* after a power cut a may be what it was before */
+    a.side.base_version = BASE_AGE_LACKS | 3;
+    make_side(&b, "5 cur S", "5 cur", 10, 0);
+    b.side.base_version = BASE_AGE_LACKS | 3;
+    half_done(&b, "5 cur", "5 cur", 1);
+    check(&a.side, &b.side, "5 cur", "b cleared it");
+}
+
 /* After a crash the peer's delivery is put into the store once more, without its UID, although a
  * client here had removed it and the peer knows: that is no message added anew. */
 static void test_put_back(void **state) {
@@ -582,6 +623,7 @@ int main(void) {
         cmocka_unit_test(test_borrowed),
         cmocka_unit_test(test_borrowed_filling),
         cmocka_unit_test(test_bases_that_lack),
+        cmocka_unit_test(test_half_a_merge),
         cmocka_unit_test(test_put_back),
         cmocka_unit_test(test_later_base_wins),
         cmocka_unit_test(test_unanswered),

@@ -350,6 +350,51 @@ static void test_lost_base_of_a_young_one(void **state) {
     assert_true(fs_there(&p.a, "u/.Work/new/2.M2.b"));
 }
 
+/* a's changes and b's meet, and b alone can carry the merge out: the disk of a is full. */
+static void merge_at_b(void) {
+    uint8_t db[STATE_DIGEST];
+    Mfp__Listing *la, *lb;
+
+    assert_int_equal(scan_mailbox(p.a.st, &inbox, false, &la), 0);
+    assert_int_equal(scan_mailbox(p.b.st, &inbox, false, &lb), 0);
+    assert_int_equal(merge_mailbox_run(p.b.st, &inbox, lb, la, db, NULL), 0);
+    merge_mailbox_forget(p.b.st, &inbox);
+    mfp__listing__free_unpacked(la, NULL);
+    mfp__listing__free_unpacked(lb, NULL);
+}
+
+/* What came to b that way is not b's own doing: cleared by somebody, on either node, it is clear.
+ */
+static void test_half_and_cleared(void **state) {
+    for (int by_a = 0; by_a < 2; by_a++) {
+        struct node *by = by_a ? &p.a : &p.b;
+
+        if (!by_a)
+            common();
+        fs_rename(&p.a, "u/cur/1.M1.x:2,", "u/cur/1.M1.x:2,F");
+        fs_rename(&p.a, "u/cur/3.M1.x:2,", "u/cur/3.M1.x:2,a");
+        fs_write(&p.a, "u/dovecot-keywords", "0 urgent\n");
+        fs_rename(&p.b, "u/cur/2.M1.x:2,S", "u/cur/2.M1.x:2,FS");
+        mark(&p.a, &inbox);
+        mark(&p.b, &inbox);
+        merge_at_b();
+        assert_true(fs_there(&p.b, "u/cur/1.M1.x:2,F"));
+        assert_true(fs_there(&p.b, "u/cur/3.M1.x:2,a"));
+        fs_rename(by, "u/cur/1.M1.x:2,F", "u/cur/1.M1.x:2,");
+        fs_rename(by, "u/cur/3.M1.x:2,a", "u/cur/3.M1.x:2,");
+        contact();
+        assert_true(fs_there(&p.a, "u/cur/1.M1.x:2,"));
+        assert_true(fs_there(&p.b, "u/cur/1.M1.x:2,"));
+        assert_true(fs_there(&p.b, "u/cur/3.M1.x:2,"));
+        assert_true(fs_there(&p.a, "u/cur/2.M1.x:2,FS"));
+        assert_true(fs_there(&p.b, "u/cur/2.M1.x:2,FS"));
+        fs_rename(&p.b, "u/cur/2.M1.x:2,FS", "u/cur/2.M1.x:2,S"); /* and as it was, once more */
+        mark(&p.b, &inbox);
+        contact();
+        assert_true(fs_there(&p.a, "u/cur/2.M1.x:2,S"));
+    }
+}
+
 static unsigned next_in(struct node *n) {
     struct maildir_uidlist *list;
     char *text = fs_read(n, "u/dovecot-uidlist");
@@ -1052,6 +1097,7 @@ int main(void) {
         T(test_lost_base),
         T(test_lost_base_of_a_young_one),
         T(test_uid_in_an_index),
+        T(test_half_and_cleared),
         T(test_keywords),
         T(test_files),
         T(test_subscribed_meanwhile),

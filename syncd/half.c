@@ -1,0 +1,149 @@
+/*
+ * half: what half of a merge has done, see half.h.
+ *
+ * No diagnostics of its own.
+ */
+#include "half.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "state_int.h"
+
+struct half {
+    UT_hash_handle hh;
+    struct mailfs_id dir;
+    uint64_t age;
+    struct half_msg *msgs;
+};
+
+static void free_one(struct half *h) {
+    struct half_msg *m, *tmp;
+
+    if (!h)
+        return;
+    HASH_ITER(hh, h->msgs, m, tmp) {
+        HASH_DEL(h->msgs, m);
+        free(m);
+    }
+    free(h);
+}
+
+static struct half *find(const struct state *st, const struct mailfs_id *dir) {
+    struct half *h;
+
+    HASH_FIND(hh, st->halves, dir, sizeof(*dir), h);
+    return h;
+}
+
+static bool same_flags(const struct merge_state *x, const struct merge_state *y) {
+    return !x->info && !y->info && maildir_set_equal(x->flags, y->flags) &&
+           maildir_set_equal(x->keywords, y->keywords);
+}
+
+/* The base says the same (and so does the peer's listing of it, if this node's leaves it out), or
+ * nothing can be said of flags. */
+static bool is_plain(const struct merge_item *it) {
+    const struct merge_entry *e = it->a ? it->a : it->b;
+
+    return !it->present || (it->what & MERGE_LEFT) || !it->at_a || !it->at_b || !e ||
+           (e->was && same_flags(&it->state, &e->old) && same_flags(&it->state, &it->now_b));
+}
+
+static int info_of(const char *name, const struct merge_state *s, char out[MAILDIR_NAME_MAX + 1]) {
+    int r = merge_name_of(name, s, out);
+    const char *colon = out + strlen(name);
+
+    if (r == 0)
+        memmove(out, *colon ? colon + 1 : "", *colon ? strlen(colon) : 1);
+    return r;
+}
+
+static int add(struct half *h, const struct merge_item *it) {
+    char mine[MAILDIR_NAME_MAX + 1], theirs[MAILDIR_NAME_MAX + 1];
+    size_t n = strlen(it->name) + 1, nm, nt;
+    struct half_msg *m;
+    int r = info_of(it->name, &it->state, mine);
+
+    if (r == 0)
+        r = info_of(it->name, &it->now_b, theirs);
+    if (r < 0)
+        return r;
+    nm = strlen(mine) + 1;
+    nt = strlen(theirs) + 1;
+    m = malloc(sizeof(*m) + n + nm + nt);
+    if (!m)
+        return -ENOMEM;
+    memcpy(m->name, it->name, n);
+    m->mine = memcpy(m->name + n, mine, nm);
+    m->theirs = memcpy(m->name + n + nm, theirs, nt);
+    HASH_ADD_KEYPTR(hh, h->msgs, m->name, n - 1, m);
+    return 0;
+}
+
+int half_keep(struct merge_run *m) {
+    struct half *h = calloc(1, sizeof(*h));
+    uint64_t a = m->mine->half_age, b = m->theirs->half_age;
+    size_t i;
+    int r = h ? 0 : -ENOMEM;
+
+    for (i = 0; r == 0 && i < m->result->count; i++) {
+        if (!is_plain(&m->result->items[i]))
+            r = add(h, &m->result->items[i]);
+    }
+    if (r < 0) {
+        free_one(h);
+        return r;
+    }
+    h->dir = m->a.dir;
+    h->age = (a > b ? a : b) + 1;
+    half_forget(m->a.st, &h->dir);
+    state_lock(m->a.st);
+    HASH_ADD(hh, m->a.st->halves, dir, sizeof(h->dir), h);
+    state_unlock(m->a.st);
+    return 0;
+}
+
+void half_forget(struct state *st, const struct mailfs_id *dir) {
+    struct half *h;
+
+    state_lock(st);
+    h = find(st, dir);
+    if (h)
+        HASH_DEL(st->halves, h);
+    state_unlock(st);
+    free_one(h);
+}
+
+void half_free(struct state *st) {
+    struct half *h, *tmp;
+
+    HASH_ITER(hh, st->halves, h, tmp) {
+        HASH_DEL(st->halves, h);
+        free_one(h);
+    }
+}
+
+const struct half_msg *half_find(struct state *st, const struct mailfs_id *dir, const char *name) {
+    struct half_msg *m = NULL;
+    struct half *h;
+
+    state_lock(st);
+    h = find(st, dir);
+    if (h)
+        HASH_FIND_STR(h->msgs, name, m);
+    state_unlock(st);
+    return m;
+}
+
+uint64_t half_age(struct state *st, const struct mailfs_id *dir) {
+    const struct half *h;
+    uint64_t age;
+
+    state_lock(st);
+    h = find(st, dir);
+    age = h ? h->age : 0;
+    state_unlock(st);
+    return age;
+}

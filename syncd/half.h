@@ -1,0 +1,32 @@
+#ifndef SYNCD_HALF_H
+#define SYNCD_HALF_H
+
+/*
+ * Merges that this node has carried out, and the peer is not known to have: of each message its
+ * flags in the result, and those that the peer had when it was computed. The base is still the one
+ * before, so what was set or cleared on the other node and came here that way would look like this
+ * node's own doing; the next merge takes these for where the two went on from (merge.h).
+ *
+ * Of a mailbox there is that of the last merge. In memory, until the peer has the result, or syncd
+ * ends: about 150 bytes and the name for each message whose flags are not the base's.
+ */
+
+#include "merge_int.h"
+
+struct half_msg {
+    UT_hash_handle hh;
+    const char *mine, *theirs; /* infos, by the letters of this node's table */
+    char name[];
+};
+
+/* Of this merge, which has been carried out. */
+int half_keep(struct merge_run *m);
+void half_forget(struct state *st, const struct mailfs_id *dir);
+void half_free(struct state *st);
+
+/* For a listing; nothing changes it meanwhile. NULL: none. *age: which of two is the later, 0: none
+ */
+const struct half_msg *half_find(struct state *st, const struct mailfs_id *dir, const char *name);
+uint64_t half_age(struct state *st, const struct mailfs_id *dir);
+
+#endif
