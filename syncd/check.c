@@ -185,6 +185,12 @@ static bool is_parted(const struct scanned *s, const Mfp__BaseMsg *m) {
             (s->lent[MERGE_KEYWORDS] && same_but_keywords(m->is->info, m->was->info)));
 }
 
+/* Listed for what a merge is to know of it (says_more() in scan.c). */
+static bool is_same(const Mfp__BaseMsg *m) {
+    return m->is && m->was && m->is->sub == m->was->sub && m->is->uid == m->was->uid &&
+           strcmp(m->is->info, m->was->info) == 0;
+}
+
 static void of_msgs(struct scanned *s) {
     struct base_msg msg;
     size_t i;
@@ -193,7 +199,7 @@ static void of_msgs(struct scanned *s) {
         const Mfp__BaseMsg *m = s->l->msgs[i];
         /* What was published, and is gone again, is listed too; it was never agreed on. */
         bool agreed = base_msg_get(s->st, BASE_AGREED, s->dir, m->bname, &msg) == 0;
-        if (m->borrowed)
+        if (m->borrowed || is_same(m))
             continue;
         if (agreed && is_parted(s, m))
             s->parted = true;

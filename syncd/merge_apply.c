@@ -49,11 +49,15 @@ static const Mfp__BaseMsg *their_msg(struct merge_run *m, const struct merge_ite
 
     if (it->split_from)
         from = merge_result_find(m->result, it->split_from);
-    return from && from->b ? m->theirs->msgs[from->b - m->et] : NULL;
+    size_t at = from && from->b ? (size_t)(from->b - m->et) : m->theirs->n_msgs;
+
+    return at < m->theirs->n_msgs ? m->theirs->msgs[at] : NULL;
 }
 
 static const Mfp__BaseMsg *my_msg(struct merge_run *m, const struct merge_item *it) {
-    return it->a ? m->mine->msgs[it->a - m->em] : NULL;
+    size_t at = it->a ? (size_t)(it->a - m->em) : m->mine->n_msgs;
+
+    return at < m->mine->n_msgs ? m->mine->msgs[at] : NULL;
 }
 
 /* Nothing of it is touched here: what has come of the message since it was listed is not either. */

@@ -18,7 +18,9 @@ struct merge_run {
     struct maildir_keywords *kw; /* the merged table */
     struct maildir_keywords_remap rm, rt;
     struct merge_entry *em, *et; /* of mine->msgs and theirs->msgs, in their order; .base can
-                                    be another: see merge_published() */
+                                    be another, and there can be more behind them: see
+                                    merge_published() */
+    size_t n_em, n_et;
     struct merge_result *result;
 };
 

@@ -69,11 +69,21 @@ static int entry_of(const Mfp__BaseMsg *b, const struct maildir_keywords_remap *
     return r;
 }
 
+/* Was in the base and is there: listed with a prepared content by who published it. */
+static bool is_published(const Mfp__BaseMsg *b) {
+    return b->prepared && there(b->is) && there(b->was);
+}
+
 static int entries_of(const Mfp__Listing *l, const struct maildir_keywords_remap *map,
-                      struct merge_entry **out) {
-    struct merge_entry *e = calloc(l->n_msgs + 1, sizeof(*e));
-    size_t i;
+                      struct merge_entry **out, size_t *n) {
+    struct merge_entry *e;
+    size_t i, room = l->n_msgs + 1; /* drop_second_name() takes one for each that is published */
     int r = 0;
+
+    for (i = 0; i < l->n_msgs; i++)
+        room += is_published(l->msgs[i]);
+    e = calloc(room, sizeof(*e));
+    *n = l->n_msgs;
 
     *out = e;
     if (!e)
@@ -84,9 +94,9 @@ static int entries_of(const Mfp__Listing *l, const struct maildir_keywords_remap
 }
 
 int merge_entries(struct merge_run *m) {
-    int r = entries_of(m->mine, &m->rm, &m->em);
+    int r = entries_of(m->mine, &m->rm, &m->em, &m->n_em);
 
-    return r == 0 ? entries_of(m->theirs, &m->rt, &m->et) : r;
+    return r == 0 ? entries_of(m->theirs, &m->rt, &m->et, &m->n_et) : r;
 }
 
 /* ---- keywords ---------------------------------------------------------------------- */
@@ -264,8 +274,59 @@ static int join_prepared(struct merge_run *m) {
     return r;
 }
 
+/* Still there under this name? A listing of differences leaves out what is as in the base. */
+static bool has(const Mfp__Listing *l, const char *base) {
+    size_t i;
+
+    for (i = 0; i < l->n_msgs; i++) {
+        if (strcmp(l->msgs[i]->bname, base) == 0)
+            return there(l->msgs[i]->is);
+    }
+    return !l->full;
+}
+
+/* p, which one side published, is named by its origin on the other: in `named`, or SIZE_MAX. */
+static size_t second_name(const Mfp__Listing *named, const Mfp__BaseMsg *p) {
+    size_t i;
+
+    for (i = 0; i < named->n_msgs; i++) {
+        const Mfp__BaseMsg *b = named->msgs[i];
+        if (b->prepared && there(b->is) && !there(b->was) && strcmp(b->bname, p->bname) != 0 &&
+            b->prepared->incarnation == p->prepared->incarnation &&
+            b->prepared->seq == p->prepared->seq)
+            return i;
+    }
+    return SIZE_MAX;
+}
+
+/*
+ * Both had what was published, by a merge, when its origin gave it its name after all. That one
+ * goes, as if the publisher had removed it: by the other clients know it, with UID and flags.
+ */
+static void drop_second_names(const Mfp__Listing *pub, struct merge_entry *of_pub, size_t *n_pub,
+                              const Mfp__Listing *named, struct merge_entry *of_named) {
+    size_t i, at;
+
+    for (i = 0; i < pub->n_msgs; i++) {
+        if (!is_published(pub->msgs[i]) || !has(named, pub->msgs[i]->bname))
+            continue;
+        at = second_name(named, pub->msgs[i]);
+        if (at == SIZE_MAX || listed(pub, named->msgs[at]->bname))
+            continue;
+        of_named[at].was = true;
+        of_named[at].old = of_named[at].now;
+        of_pub[(*n_pub)++] =
+            (struct merge_entry){.base = of_named[at].base, .was = true, .old = of_named[at].now};
+    }
+}
+
 int merge_published(struct merge_run *m) {
     int r = join_prepared(m);
+
+    if (r == 0 && m->mine->base_valid && m->theirs->base_valid) {
+        drop_second_names(m->mine, m->em, &m->n_em, m->theirs, m->et);
+        drop_second_names(m->theirs, m->et, &m->n_et, m->mine, m->em);
+    }
 
     forget_notes(m->mine, m->em, m->et, m->theirs->n_msgs);
     forget_notes(m->theirs, m->et, m->em, m->mine->n_msgs);

@@ -170,7 +170,7 @@ static bool numbered_anew(const Mfp__Listing *l) {
     return l->base_v != 0 && (l->v != l->base_v || l->n < l->base_n);
 }
 
-static void side_of(const Mfp__Listing *l, const struct merge_entry *entries,
+static void side_of(const Mfp__Listing *l, const struct merge_entry *entries, size_t n,
                     struct merge_side *s) {
     memset(s, 0, sizeof(*s));
     s->base_valid = l->base_valid;
@@ -183,7 +183,7 @@ static void side_of(const Mfp__Listing *l, const struct merge_entry *entries,
     s->base_version = l->base_version;
     s->half_age = l->half_age;
     s->entries = entries;
-    s->count = l->n_msgs;
+    s->count = n;
 }
 
 static int compute(struct merge_run *m) {
@@ -196,8 +196,8 @@ static int compute(struct merge_run *m) {
         r = merge_published(m);
     if (r < 0)
         return r;
-    side_of(m->mine, m->em, &a);
-    side_of(m->theirs, m->et, &b);
+    side_of(m->mine, m->em, m->n_em, &a);
+    side_of(m->theirs, m->et, m->n_et, &b);
     return merge_mailbox(&a, &b, 0, &m->result);
 }
 

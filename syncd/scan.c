@@ -114,13 +114,16 @@ static int pub_cmp(const void *key, const void *el) {
     return strcmp(key, ((const struct stage_pub *)el)->name);
 }
 
+/* What we published of the peer's under this name. */
+static const struct stage_pub *pub_find(const struct scan *s, const char *base) {
+    return s->n_pubs ? bsearch(base, s->pubs, s->n_pubs, sizeof(*s->pubs), pub_cmp) : NULL;
+}
+
 /* The prepared content an added message has: of ours, or what we published of the peer's. */
 static int fill_prep(struct scan *s, Mfp__BaseMsg *m, const char *base) {
-    const struct stage_pub *pub = NULL;
+    const struct stage_pub *pub = pub_find(s, base);
     struct base_prep prep;
 
-    if (s->n_pubs)
-        pub = bsearch(base, s->pubs, s->n_pubs, sizeof(*s->pubs), pub_cmp);
     if (pub)
         m->prepared = build_prep(pub->incarnation, pub->seq);
     else if (base_prep_get(s->st, s->dir, base, &prep) == 0)
@@ -149,7 +152,7 @@ static int fill_msg(struct scan *s, Mfp__BaseMsg *m, const char *base, const str
     if (fstatat(s->d.fd[ixm->sub], ixm->name, &sb, AT_SYMLINK_NOFOLLOW) == 0 &&
         !(m->meta = store_meta_new(&sb)))
         return -ENOMEM;
-    if (!was && fill_prep(s, m, base) < 0)
+    if ((!was || pub_find(s, base)) && fill_prep(s, m, base) < 0)
         return -ENOMEM;
     return add_rec(s, base);
 }
@@ -200,6 +203,11 @@ static int list_held(struct scan *s, const char *base, const struct base_msg *wa
     return s->full ? list_msg(s, base, was, &is, NULL) : 0;
 }
 
+/* Something of it that no base says: its other name, or a merge that the peer may not have. */
+static bool says_more(const struct scan *s, const char *name) {
+    return pub_find(s, name) || (s->out->half_age && half_find(s->st, s->dir, name));
+}
+
 static int from_base(void *arg, const char *name, const struct base_msg *was) {
     struct scan *s = arg;
     struct index_msg *m = index_find(&s->ix, name);
@@ -209,9 +217,8 @@ static int from_base(void *arg, const char *name, const struct base_msg *was) {
         return s->held ? list_held(s, name, was) : list_msg(s, name, was, NULL, NULL);
     m->seen = true;
     state_of(s, m, &is);
-    return s->full || !same_state(was, &is) || (s->out->half_age && half_find(s->st, s->dir, name))
-               ? list_msg(s, name, was, &is, m)
-               : 0;
+    return s->full || !same_state(was, &is) || says_more(s, name) ? list_msg(s, name, was, &is, m)
+                                                                  : 0;
 }
 
 static int scan_msgs(struct scan *s) {

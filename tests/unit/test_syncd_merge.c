@@ -584,6 +584,42 @@ static void test_published_numbered(void **state) {
     assert_int_equal(uid_of(&p.b, "u", "9.tmp"), 0);
 }
 
+/*
+ * b's message was merged, and so known to both by the name that b gave it, when a process of a's
+ * that had been stopped names it after all, while the mailbox is not merged: it is one message, by
+ * the name that clients have seen.
+ */
+static void test_published_and_merged(void **state) {
+    struct stage_prep prep = {77, 9};
+    struct acts a = {.n = 0};
+
+    common();
+    fs_write(&p.a, "u/tmp/9.tmp", "nine\n");
+    stores_prepare(&p.a, &p.b, "u", "9.tmp", "u/tmp/9.tmp", 9);
+    assert_int_equal(stage_publish(p.b.st, &prep, 1, NULL), 0);
+    mark(&p.b, &inbox);
+    contact();
+    assert_true(fs_there(&p.a, "u/new/9.tmp"));
+    fs_rename(&p.a, "u/new/9.tmp", "u/cur/9.tmp:2,S");
+    fs_append(&p.a, "u/dovecot-uidlist", "4 W12 :9.tmp\n");
+    mark(&p.a, &inbox);
+    contact();
+    fs_rename(&p.a, "u/tmp/9.tmp", "u/new/9.M9.a");
+    act_add(&p.a, &a, "u", MFL__SUB__NEW, "9.M9.a", 9);
+    mfp__txn__free_unpacked(node_collect(&p.a, &inbox, &a, false), NULL);
+    base_forget_sent(p.a.st); /* it is alone */
+    add_new(&p.a, "u", "8.M8.a", "eight\n");
+    mark(&p.a, &inbox);
+    contact();
+    assert_true(fs_there(&p.a, "u/cur/9.tmp:2,S"));
+    assert_true(fs_there(&p.b, "u/cur/9.tmp:2,S"));
+    assert_false(fs_there(&p.a, "u/new/9.M9.a"));
+    assert_false(fs_there(&p.b, "u/new/9.M9.a"));
+    assert_true(fs_there(&p.b, "u/new/8.M8.a"));
+    assert_int_equal(uid_of(&p.b, "u", "9.tmp"), 4);
+    contact();
+}
+
 static bool is_left(struct node *n) {
     struct stage_prep *left;
     size_t k;
@@ -1103,6 +1139,7 @@ int main(void) {
         T(test_subscribed_meanwhile),
         T(test_published),
         T(test_published_numbered),
+        T(test_published_and_merged),
         T(test_prepared_and_merged),
         T(test_prepared_and_copied),
         T(test_prepared_and_named),
