@@ -93,7 +93,8 @@ static void print_all(const json_object *answer, bool content) {
         printf(": %" PRIu64 " found, %" PRIu64 " of them repaired\n", problems,
                number(answer, "repaired"));
     else
-        printf(": %s%s\n", is_lone(answer) ? "each fits its checksum" : "the same on both nodes",
+        printf(": %s%s\n",
+               is_lone(answer) ? "each that had a checksum fits it" : "the same on both nodes",
                listed > 0 ? ", as far as they were compared" : "");
     if (is_lone(answer))
         print_lone(number(answer, "unknown"));
