@@ -29,8 +29,10 @@
 void content_wants_free(struct content_wants *w) {
     size_t i;
 
-    for (i = 0; i < w->n; i++)
+    for (i = 0; i < w->n; i++) {
         free(w->v[i].name);
+        free(w->v[i].info);
+    }
     free(w->v);
     w->v = NULL;
     w->n = 0;
@@ -215,11 +217,13 @@ static int pin_present(struct state *st, const struct mailfs_id *dir, const Mfp_
 }
 
 static int want_msg(struct content_wants *w, const struct mailfs_id *dir, const char *base,
-                    const Mfp__Meta *meta, const Mfp__PrepId *prep) {
+                    const Mfp__MsgState *now, const Mfp__Meta *meta, const Mfp__PrepId *prep) {
     int r = want(w, dir, MFP__SUB__CUR, base, meta ? meta->size : 0);
 
     if (r == 0 && prep)
         w->v[w->n - 1].prep = (struct stage_prep){prep->incarnation, prep->seq};
+    if (r == 0)
+        w->v[w->n - 1].info = strdup(now->info ? now->info : "");
     return r;
 }
 
@@ -236,7 +240,8 @@ static int missing_msg(struct state *st, const struct mailfs_id *dir, const Mfp_
         r = pin_present(st, dir, op, key);
     if (r != -ENOENT)
         return r;
-    return want_msg(out, dir, op->bname, op->meta, op->source ? op->source->prepared : NULL);
+    return want_msg(out, dir, op->bname, op->now, op->meta,
+                    op->source ? op->source->prepared : NULL);
 }
 
 bool content_is(struct state *st, const char *key, const Mfp__FileState *now) {
@@ -472,7 +477,7 @@ static int lacks_msg(struct state *st, struct store_dir *d, const struct index *
         if (staged(st, key))
             return 0;
     }
-    int r = want_msg(out, dir, m->bname, m->meta, m->prepared);
+    int r = want_msg(out, dir, m->bname, m->is, m->meta, m->prepared);
     if (r == 0)
         out->v[out->n - 1].mtime = m->meta ? m->meta->mtime_ns : 0;
     return r;
@@ -569,11 +574,33 @@ static int open_plain(int dirfd, const char *name, int *fd, struct stat *sb, cha
     return fstat(r, sb) < 0 ? -errno : 0;
 }
 
+/*
+ * Under the name that the peer was told. Without it all names are read for each message that no
+ * base knows: of a mailbox of 250 a third of the sender's system calls, of one of 10,000 nearly all
+ * of its time.
+ */
+static int open_as_told(struct state *st, struct store_dir *d, const struct content_want *w,
+                        int *fd, struct stat *sb, char **link) {
+    const int subs[] = {MFP__SUB__CUR, MFP__SUB__NEW};
+    char buf[MAILDIR_NAME_MAX + 1];
+    const char *name = full_name(w->name, w->info, buf);
+    size_t i;
+    int dirfd, r = -ENOENT;
+
+    for (i = 0; r == -ENOENT && i < 2; i++) {
+        dirfd = store_sub_open(st, d, subs[i], false);
+        if (dirfd >= 0)
+            r = open_plain(dirfd, name, fd, sb, link);
+    }
+    return r;
+}
+
 /* A message wherever it is. It can be renamed between finding and opening: three tries. */
-static int open_by_base(struct state *st, struct store_dir *d, const char *base, int *fd,
-                        struct stat *sb, char **link) {
+static int open_by_base(struct state *st, struct store_dir *d, const struct content_want *w,
+                        int *fd, struct stat *sb, char **link) {
     char found[MAILDIR_NAME_MAX + 1], hint[MAILDIR_NAME_MAX + 1];
-    int tries, sub, r = -ENOENT;
+    const char *base = w->name;
+    int tries, sub, r = w->info ? open_as_told(st, d, w, fd, sb, link) : -ENOENT;
 
     for (tries = 0; tries < 3 && r == -ENOENT; tries++) {
         r = store_msg_find(st, d, base, hint_of(st, &d->id, base, hint), &sub, found);
@@ -586,10 +613,11 @@ static int open_by_base(struct state *st, struct store_dir *d, const char *base,
     return r;
 }
 
-static int open_in(struct state *st, struct store_dir *d, int sub, const char *name, bool by_base,
-                   int *fd, struct stat *sb, char **link) {
+static int open_in(struct state *st, struct store_dir *d, const struct content_want *w, int *fd,
+                   struct stat *sb, char **link) {
+    const char *name = w->name;
     size_t n = strlen(name);
-    int r;
+    int r, sub = w->sub;
 
     if (sub == MFP__SUB__SELF) {
         if (maildir_name_check(name, n, MAILDIR_NAME_COMPONENT) < 0)
@@ -598,30 +626,40 @@ static int open_in(struct state *st, struct store_dir *d, int sub, const char *n
             return -EACCES;
         return open_plain(d->fd[0], name, fd, sb, link);
     }
-    if (maildir_name_check(name, n, by_base ? MAILDIR_NAME_BASE : MAILDIR_NAME_MESSAGE) < 0 ||
+    if (maildir_name_check(name, n, w->by_base ? MAILDIR_NAME_BASE : MAILDIR_NAME_MESSAGE) < 0 ||
         sub == MFP__SUB__TMP)
         return -EINVAL;
-    if (by_base)
-        return open_by_base(st, d, name, fd, sb, link);
+    if (w->by_base)
+        return open_by_base(st, d, w, fd, sb, link);
     r = store_sub_open(st, d, sub, false);
     return r < 0 ? r : open_plain(r, name, fd, sb, link);
 }
 
-int content_open(struct state *st, const struct mailfs_id *dir, int sub, const char *name,
-                 bool by_base, int *fd, struct stat *sb, char **link) {
+int content_open_in(struct state *st, struct store_dir *d, const struct content_want *w, int *fd,
+                    struct stat *sb, char **link) {
+    int r;
+
+    *fd = -1;
+    *link = NULL;
+    r = open_in(st, d, w, fd, sb, link);
+    if (r < 0 && *fd >= 0) {
+        close(*fd);
+        *fd = -1;
+    }
+    return r;
+}
+
+int content_open(struct state *st, const struct content_want *w, int *fd, struct stat *sb,
+                 char **link) {
     struct store_dir d;
     int r;
 
     *fd = -1;
     *link = NULL;
-    r = store_dir_open(st, dir, &d);
+    r = store_dir_open(st, &w->dir, &d);
     if (r < 0)
         return r;
-    r = open_in(st, &d, sub, name, by_base, fd, sb, link);
-    if (r < 0 && *fd >= 0) {
-        close(*fd);
-        *fd = -1;
-    }
+    r = content_open_in(st, &d, w, fd, sb, link);
     store_dir_close(&d);
     return r;
 }

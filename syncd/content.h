@@ -17,6 +17,7 @@ struct content_want {
     int sub;    /* MFP__SUB__CUR with by_base: a message, wherever it is; SELF: a file */
     char *name; /* base name or file name */
     bool by_base;
+    char *info;    /* what follows the ':' of its name there, or NULL: not known */
     uint64_t size; /* as announced; 0: unknown */
     int64_t mtime; /* likewise, nanoseconds; of a file that is no message: the latest there is */
     struct stage_prep prep; /* the delivery it was; seq 0: not known */
@@ -48,10 +49,15 @@ int content_gone(struct state *st, const struct content_want *w);
 
 /*
  * For the peer's Fetch. *fd is open for reading (the caller closes), or -1 with *link (malloc'ed)
- * for a symbolic link. by_base: name is a base name and sub is ignored unless SELF. -ENOENT,
- * -EINVAL, -EACCES: a path that is never sent.
+ * for a symbolic link. by_base: name is a base name and sub is ignored unless SELF; the
+ * message is looked for under info, if there is one, first. -ENOENT, -EINVAL, -EACCES: a path that
+ * is never sent. d: of the container, open.
  */
-int content_open(struct state *st, const struct mailfs_id *dir, int sub, const char *name,
-                 bool by_base, int *fd, struct stat *sb, char **link);
+struct store_dir;
+int content_open_in(struct state *st, struct store_dir *d, const struct content_want *w, int *fd,
+                    struct stat *sb, char **link);
+/* The same, of one: the container is opened for it. */
+int content_open(struct state *st, const struct content_want *w, int *fd, struct stat *sb,
+                 char **link);
 
 #endif

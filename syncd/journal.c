@@ -240,7 +240,8 @@ static int write_batch(struct db_txn *txn, void *arg) {
     return r;
 }
 
-/* Everything it refers to must be in the stage: linked there by content_missing(), or fetched. */
+/* Everything it refers to must be in the stage: linked there by content_missing(), or fetched; and
+ * under its name. */
 static int contents_there(struct state *st, const Mfp__Txn *txn) {
     char **keys;
     size_t n, i;
@@ -254,6 +255,8 @@ static int contents_there(struct state *st, const Mfp__Txn *txn) {
             r = -ENODATA;
     }
     state_unlock(st);
+    for (i = 0; r == 0 && i < n; i++)
+        r = stage_settle(st, keys[i]);
     content_keys_free(keys, n);
     return r;
 }

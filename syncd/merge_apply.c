@@ -162,14 +162,9 @@ static int place(struct merge_run *m, const struct merge_item *it) {
     fd = store_sub_open(m->a.st, &m->a.d, sub, true);
     if (fd < 0)
         return fd;
-    if (b && b->meta)
-        r = apply_set_meta(m->a.st, m->a.st->stage, file, b->meta);
-    if (r == 0)
-        r = io_link(m->a.st->stage, file, fd, name);
+    r = stage_place(m->a.st, key, b ? b->meta : NULL, fd, name);
     if (r < 0 && r != -EEXIST)
-        return r;
-    if (!str_starts(key, "p-")) /* what was prepared: drop_prepared() */
-        stage_release(m->a.st, key);
+        return r == -ENOENT || r == -ESTALE ? -ENODATA : r;
     m->a.size_count++;
     m->a.size_bytes += b && b->meta ? (int64_t)b->meta->size : 0;
     told(m, 0, NULL, sub, name);

@@ -73,6 +73,12 @@ void stage_item_free(struct state *st, struct stage_item *it) {
     free(it);
 }
 
+void stage_item_drop(struct state *st, struct stage_item *it) {
+    if (!it->gone)
+        io_unlink(st->stage, it->file);
+    stage_item_free(st, it);
+}
+
 static int parse_id(const char *hex, struct mailfs_id *id) {
     char text[MAILFS_ID_HEX];
     int r = str_copyn(text, sizeof(text), hex, 32);
@@ -100,10 +106,9 @@ static int64_t seconds(void) {
     return ts.tv_sec;
 }
 
-/* Under the mutex. NULL: no memory, or no such name. */
-static struct stage_item *item_add(struct state *st, const char *file) {
+struct stage_item *stage_item_add(struct state *st, const char *key, const char *file) {
     bool prep = str_starts(file, "p-");
-    size_t nkey = prep ? PREP_KEY_LEN : strlen(file);
+    size_t nkey = prep ? PREP_KEY_LEN : strlen(key);
     struct stage_item *it = calloc(1, sizeof(*it) + nkey + 1);
 
     if (!it)
@@ -113,7 +118,7 @@ static struct stage_item *item_add(struct state *st, const char *file) {
         free(it);
         return NULL;
     }
-    memcpy(it->key, file, nkey);
+    memcpy(it->key, key, nkey);
     it->noted = seconds();
     HASH_ADD_STR(st->items, key, it);
     return it;
@@ -144,7 +149,7 @@ int stage_note(struct state *st, const char *key, const char *file, bool gone) {
     state_lock(st);
     it = stage_find(st, key);
     if (!it)
-        it = item_add(st, file);
+        it = stage_item_add(st, key, file);
     if (it) {
         it->gone = gone;
         it->noted = seconds();
@@ -181,9 +186,7 @@ void stage_drop_idle(struct state *st) {
     HASH_ITER(hh, st->items, it, tmp) {
         if (it->is_prep || it->refs || now - it->noted < IDLE_SECONDS)
             continue;
-        if (!it->gone)
-            io_unlink(st->stage, it->file);
-        stage_item_free(st, it);
+        stage_item_drop(st, it);
     }
     state_unlock(st);
     stage_parts_drop(st);
@@ -198,9 +201,7 @@ void stage_drop_fetched(struct state *st, const struct mailfs_id *dir) {
     HASH_ITER(hh, st->items, it, tmp) {
         if (it->refs || !str_starts(it->key, begin))
             continue;
-        if (!it->gone)
-            io_unlink(st->stage, it->file);
-        stage_item_free(st, it);
+        stage_item_drop(st, it);
     }
     state_unlock(st);
 }
@@ -217,7 +218,7 @@ static bool is_whole(struct state *st, const char *name, const struct stage_item
 static int load_name(void *arg, const char *name, unsigned char type) {
     bool ours = str_starts(name, "p-") || str_starts(name, "f-");
     struct state *st = arg;
-    struct stage_item *it = ours ? item_add(st, name) : NULL;
+    struct stage_item *it = ours ? stage_item_add(st, name, name) : NULL;
 
     if (str_starts(name, "h-") && stage_part_load(st, name))
         return 0;
@@ -457,23 +458,34 @@ static int give_name(struct stage_file *f, bool durable, bool *named) {
     return r == 0 && durable ? io_fsync(dir) : r;
 }
 
-int stage_commit(struct stage_file *f, bool durable) {
+/* Its name, and an item that knows it. */
+static int commit_named(struct stage_file *f, bool durable, bool *named) {
+    struct state *st = f->st;
+    int r = 0;
+
+    if (!f->direct)
+        r = give_name(f, durable, named);
+    else if (durable)
+        r = io_fsync_named(f->fd, st->stage);
+    if (r == 0)
+        r = stage_note(st, f->key, f->file, false);
+    if (r == 0 && !durable)
+        stage_note_loose(st, f->key);
+    return r;
+}
+
+int stage_commit(struct stage_file *f, enum stage_how how) {
     struct state *st = f->st;
     bool named = false;
     int r;
 
     set_sum(f);
     r = set_meta(f);
-    if (r == 0 && !f->direct)
-        r = give_name(f, durable, &named);
-    else if (r == 0 && durable)
-        r = io_fsync_named(f->fd, st->stage);
     if (r == 0)
-        r = stage_note(st, f->key, f->file, false);
+        r = how == STAGE_LATER ? stage_note_later(f)
+                               : commit_named(f, how == STAGE_DURABLE, &named);
     if (r < 0)
         state_fail(st, r, &f->dir, "cannot stage a content");
-    else if (!durable)
-        stage_note_loose(st, f->key);
     if (r < 0 && !named)
         io_unlink(st->stage, f->name);
     if (f->fd >= 0)

@@ -32,9 +32,16 @@ int stage_begin_fetch(struct state *st, const struct mailfs_id *dir, int sub, co
                       const Mfp__Meta *meta, const char *symlink, struct stage_file **f);
 /* offset must be what was written so far (-EINVAL). */
 int stage_write(struct stage_file *f, uint64_t offset, const void *p, size_t n);
-/* durable: fsync of file and directory before 0. false (commit = memory, async): given its name
- * only. f is gone, also on error. */
-int stage_commit(struct stage_file *f, bool durable);
+/*
+ * f is gone, also on error. With STAGE_LATER a merge of more than 16 messages syncs the file system
+ * twice, where each message had two fsyncs.
+ */
+enum stage_how {
+    STAGE_LOOSE,   /* it has its name, and is not synced (commit = memory, async) */
+    STAGE_DURABLE, /* file and name are, before 0 */
+    STAGE_LATER,   /* fetched: neither, until somebody takes it: see stage_later.c */
+};
+int stage_commit(struct stage_file *f, enum stage_how how);
 void stage_abandon(struct stage_file *f); /* NULL is allowed */
 
 /*

@@ -33,4 +33,11 @@ void stage_set_meta(struct stage_file *f, const Mfp__Meta *meta); /* NULL is all
 /* Before its last byte. */
 int stage_set_owner(struct stage_file *f);
 
+/* Under the mutex. NULL: no memory, or no such name. */
+struct stage_item *stage_item_add(struct state *st, const char *key, const char *file);
+/* It stays under the name it was written with, until it is wanted. */
+int stage_note_later(struct stage_file *f);
+/* Removes the item and, unless the content is gone, its file. Under the mutex. */
+void stage_item_drop(struct state *st, struct stage_item *it);
+
 #endif

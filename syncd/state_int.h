@@ -73,6 +73,7 @@ struct stage_item {
     bool is_prep;
     bool homeless; /* to be published, but its mailbox was not there */
     bool loose;    /* not known to be on disk: it is in loose_items */
+    bool later;    /* nor is this one, and nobody counts on it yet (stage_later.c) */
     struct stage_item *next, *prev;
     int64_t noted; /* seconds, CLOCK_MONOTONIC */
     uint64_t incarnation, seq;
@@ -275,6 +276,16 @@ void stage_note_loose(struct state *st, const char *key);
 int stage_sync(struct state *st);
 /* Notes that a content of this name will not come. */
 int stage_note_gone(struct state *st, const char *file);
+/* What was staged with STAGE_LATER, before a journal entry counts on it: has its own name, and is
+ * durable after stage_sync(). 0 also for any other content. */
+int stage_settle(struct state *st, const char *key);
+/* All that was fetched for this container is durable: before it gets names in it, since a power cut
+ * must not leave any that are cut short. */
+int stage_settle_all(struct state *st, const struct mailfs_id *dir);
+/* From the stage to its name in a mailbox. -EEXIST: that is there already; the content is released,
+ * as when it has got its name. -ENOENT, -ESTALE as stage_lookup(). meta may be NULL. */
+int stage_place(struct state *st, const char *key, const Mfp__Meta *meta, int dirfd,
+                const char *name);
 /* Removes a content that has got its name, unless a journal entry refers to it. */
 void stage_release(struct state *st, const char *key);
 /* Fetched contents that nobody came for: of merges that were put off and then did without. */

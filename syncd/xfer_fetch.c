@@ -62,6 +62,7 @@ static void fetch_free(struct fetch *f) {
     int err = f->err;
     fetch_forget_here(f);
     free(f->want.name);
+    free(f->want.info);
     free(f);
     group_part_done(g, err);
 }
@@ -75,6 +76,8 @@ static void fetch_ask(struct xfers *x, struct fetch *f) {
     fetch.sub = (Mfp__Sub)f->want.sub;
     fetch.name = f->want.name;
     fetch.by_base = f->want.by_base;
+    if (f->want.info != NULL)
+        fetch.info = f->want.info;
     fetch.have = f->have;
     if (f->have > 0)
         fetch.have_sha256 = (ProtobufCBinaryData){sizeof f->have_sha256, f->have_sha256};
@@ -172,7 +175,7 @@ static void fetch_add(struct xfers *x, struct fetch_group *g, struct content_wan
     f->group = g;
     f->older = -1;
     f->want = *want;
-    want->name = NULL;
+    want->name = want->info = NULL;
     x->counts.wanted++;
     x->counts.wanted_bytes += f->want.size;
     DL_APPEND(g->queued, f);

@@ -26,7 +26,7 @@ static void look_for_older(struct state *st, struct fetch *f) {
     const struct content_want *w = &f->want;
     struct stat sb;
     char *link;
-    int r = content_open(st, &w->dir, w->sub, w->name, w->by_base, &f->older, &sb, &link);
+    int r = content_open(st, w, &f->older, &sb, &link);
     if (r == 0 && f->older >= 0 && sb.st_size >= DELTA_FILE_MIN)
         (void)delta_signature(f->older, (uint64_t)sb.st_size, &f->sig, &f->sig_len);
     free(link);

@@ -2,7 +2,8 @@
  * xfer_in - contents from the peer into the stage
  *
  * What has arrived of a content while its last piece was being written goes to a worker in one job;
- * a small message is one job from file to fsync.
+ * a small message is one job from file to fsync. What is fetched is not synced here, and what has
+ * come of it while BATCHES_MAX jobs were under way is one job: a wake-up for ten messages or so.
  *
  * A content is reported as durable exactly once, or as failed; one that was whole when the
  * connection ended is completed all the same, since the origin may be dead.
@@ -26,6 +27,8 @@
 #include "wire/check.h"
 #include "wire/pack.h"
 #include "xfer_private.h"
+
+#define BATCHES_MAX 1
 
 static void in_submit(struct xfer_in *in);
 
@@ -119,7 +122,7 @@ static void in_run(void *arg) {
     if (in->work_end && in->err == 0 && in->delta)
         in->err = xfer_delta_end(in);
     if (in->work_end && in->err == 0) {
-        in->err = stage_commit(in->file, in->durable);
+        in->err = stage_commit(in->file, in->how);
         in->file = NULL;
     } else if (in->err != 0) {
         stage_abandon(in->file);
@@ -164,6 +167,55 @@ static void in_done(void *arg) {
         in_submit(in);
 }
 
+/* ---- what is fetched, several at a time -------------------------------------------- */
+
+struct batch {
+    struct xfers *x;
+    struct xfer_in *first;
+};
+
+static void batch_run(void *arg) {
+    const struct batch *b = arg;
+    struct xfer_in *in;
+    for (in = b->first; in != NULL; in = in->next_in_batch)
+        in_run(in);
+}
+
+static void batch_submit(struct xfers *x);
+
+static void batch_done(void *arg) {
+    struct batch *b = arg;
+    struct xfer_in *in, *next;
+    b->x->batches--;
+    for (in = b->first; in != NULL; in = next) {
+        next = in->next_in_batch;
+        in_done(in);
+    }
+    batch_submit(b->x);
+    free(b);
+}
+
+static void batch_submit(struct xfers *x) {
+    if (x->to_write == NULL || x->batches == BATCHES_MAX)
+        return;
+    struct batch *b = mem_new(sizeof *b);
+    b->x = x;
+    b->first = x->to_write;
+    x->to_write = NULL;
+    x->batches++;
+    if (workq_submit(x->v->engine->io, WORKQ_NO_LANE, batch_run, batch_done, b) != 0)
+        mem_out("work queue");
+}
+
+static void batch_add(struct xfers *x, struct xfer_in *in) {
+    in->next_in_batch = NULL;
+    if (x->to_write == NULL)
+        x->to_write_end = &x->to_write;
+    *x->to_write_end = in;
+    x->to_write_end = &in->next_in_batch;
+    batch_submit(x);
+}
+
 static void in_submit(struct xfer_in *in) {
     in->working = true;
     in->work = in->chunks;
@@ -171,7 +223,9 @@ static void in_submit(struct xfer_in *in) {
     in->chunks = NULL;
     if (in->err == 0)
         in->err = in->peer_err;
-    if (workq_submit(in->x->v->engine->io, WORKQ_NO_LANE, in_run, in_done, in) != 0)
+    if (in->kind == MFP__BODY__KIND__FETCH && !in->delta)
+        batch_add(in->x, in);
+    else if (workq_submit(in->x->v->engine->io, WORKQ_NO_LANE, in_run, in_done, in) != 0)
         mem_out("work queue");
 }
 
@@ -183,7 +237,10 @@ static struct xfer_in *in_new(struct xfers *x, Mfp__Body__Kind kind, uint64_t id
     in->kind = kind;
     in->id = id;
     in->older = in->scratch = -1;
-    in->durable = kind == MFP__BODY__KIND__FETCH || x->v->cv->commit == CONF_COMMIT_DISK;
+    if (kind == MFP__BODY__KIND__FETCH)
+        in->how = STAGE_LATER;
+    else
+        in->how = x->v->cv->commit == CONF_COMMIT_DISK ? STAGE_DURABLE : STAGE_LOOSE;
     DL_APPEND(x->in, in);
     return in;
 }

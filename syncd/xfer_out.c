@@ -37,6 +37,7 @@ static void out_free(struct xfers *x, struct xfer_out *o) {
     else if (o->fd >= 0)
         close(o->fd);
     io_hasher_free(o->hash);
+    free(o->data);
     free(o->symlink);
     free(o->name);
     free(o);
@@ -76,10 +77,29 @@ void xfer_out_hash(struct xfer_out *o, struct io_hasher *so_far) {
 }
 
 /* Was it written to while it was read? */
-static bool is_as_it_was(const struct xfer_out *o) {
+static bool is_as_it_was(int fd, uint64_t size, const struct timespec *mtime) {
     struct stat sb;
-    return fstat(o->fd, &sb) == 0 && (uint64_t)sb.st_size == o->size &&
-           sb.st_mtim.tv_sec == o->mtime.tv_sec && sb.st_mtim.tv_nsec == o->mtime.tv_nsec;
+    return fstat(fd, &sb) == 0 && (uint64_t)sb.st_size == size &&
+           sb.st_mtim.tv_sec == mtime->tv_sec && sb.st_mtim.tv_nsec == mtime->tv_nsec;
+}
+
+int xfer_sum_settle(int fd, const struct io_sum *have, const uint8_t sha256[IO_HASH_BYTES],
+                    uint64_t size, const struct timespec *mtime) {
+    struct io_sum sum = {.from = IO_SUM_PASSED};
+    if (have != NULL)
+        return memcmp(sha256, have->sha256, IO_HASH_BYTES) == 0 ? 0 : -EUCLEAN;
+    memcpy(sum.sha256, sha256, sizeof sum.sha256);
+    if (is_as_it_was(fd, size, mtime))
+        (void)io_sum_set(fd, &sum);
+    return 0;
+}
+
+void xfer_tell_damaged(struct xfers *x, const struct mailfs_id *dir, const char *name) {
+    char path[256];
+    volume_error(x->v,
+                 "%s: message %s does not fit its checksum, and is not sent: "
+                 "mailfsctl verify --content tells more",
+                 state_path(x->v->state, dir, path, sizeof path), name);
 }
 
 /*
@@ -87,24 +107,15 @@ static bool is_as_it_was(const struct xfer_out *o) {
  * does without.
  */
 static int hash_end(struct xfers *x, struct xfer_out *o) {
-    struct io_sum sum = {.from = IO_SUM_PASSED};
-    char path[256];
-    int r = o->hash != NULL ? io_hasher_end(o->hash, sum.sha256) : -ENOMEM;
+    uint8_t sha256[IO_HASH_BYTES];
+    int r = o->hash != NULL ? io_hasher_end(o->hash, sha256) : -ENOMEM;
     o->hash = NULL;
     if (r != 0)
         return 0;
-    if (o->has_sum) {
-        if (memcmp(sum.sha256, o->sum.sha256, sizeof sum.sha256) == 0)
-            return 0;
-        volume_error(x->v,
-                     "%s: message %s does not fit its checksum, and is not sent: "
-                     "mailfsctl verify --content tells more",
-                     state_path(x->v->state, &o->dir, path, sizeof path), o->name);
-        return -EUCLEAN;
-    }
-    if (is_as_it_was(o))
-        (void)io_sum_set(o->fd, &sum);
-    return 0;
+    r = xfer_sum_settle(o->fd, o->has_sum ? &o->sum : NULL, sha256, o->size, &o->mtime);
+    if (r != 0)
+        xfer_tell_damaged(x, &o->dir, o->name);
+    return r;
 }
 
 /* What is not there any more was removed meanwhile: that comes, too. Of a damaged one hash_end()
@@ -137,8 +148,18 @@ static void out_pack(const struct xfers *x, struct xfer_out *o, Mfp__Body *body)
     body->data = (ProtobufCBinaryData){to, packed};
 }
 
+/* The next part, which is in *part: read into it, or somewhere else already. */
+static ssize_t out_take(const struct xfer_out *o, uint8_t **part) {
+    if (o->err != 0)
+        return 0;
+    if (o->data == NULL)
+        return o->fd >= 0 ? out_read(o, *part) : 0;
+    *part = o->data;
+    return (ssize_t)o->size;
+}
+
 static void out_fill(struct xfers *x, struct xfer_out *o, Mfp__Body *body, uint8_t *buf) {
-    ssize_t n = o->err == 0 && o->fd >= 0 ? out_read(o, buf) : 0;
+    ssize_t n = out_take(o, &buf);
     if (n >= 0 && o->hash != NULL && o->offset >= o->hashed) { /* once, also if it is sent again */
         io_hasher_add(o->hash, buf, (size_t)n);
         o->hashed = o->offset + (uint64_t)n;

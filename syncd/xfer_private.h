@@ -16,6 +16,7 @@ struct xfer_out {
     struct replica_prep prep;     /* PREPARE */
     struct replica_payload *file; /* PREPARE: whose descriptor it is; else fd is ours */
     int fd;
+    uint8_t *data; /* FETCH: all of it, where it is short, checked already; then fd is -1 */
     uint64_t offset, size;
     bool begun;
     bool dense;     /* its first part could not be compressed: nor will the others */
@@ -59,6 +60,7 @@ struct xfer_in {
     struct xfer_chunk *chunks; /* received, for the next job */
     uint64_t received;         /* bytes, with what was here */
     bool end, dead, working, begun;
+    struct xfer_in *next_in_batch;
     bool drop;    /* aborted when it was all here: dropped when it is staged */
     bool keep;    /* dead, but what has come may be of use (stage_keep_part) */
     bool resumes; /* FETCH: `file` has the beginning; else it is of no use */
@@ -67,7 +69,8 @@ struct xfer_in {
     struct fetch *fetch;
     /* the worker's */
     struct xfer_chunk *work;
-    bool work_end, durable;
+    bool work_end;
+    enum stage_how how;
     struct stage_file *file;
     int older, scratch; /* delta: descriptors; -1 */
     uint64_t scratched;
@@ -107,8 +110,11 @@ struct fetch {
 struct xfers {
     struct volume *v;
     uint64_t epoch;
+    struct serve_dir *serving; /* containers in which something is being opened for the peer */
     struct xfer_out *out;
     struct xfer_in *in;
+    struct xfer_in *to_write, **to_write_end; /* fetched, for the next batch */
+    unsigned batches;                         /* at workers */
     size_t in_bytes;
     bool paused;
     struct fetch *asked;
@@ -142,6 +148,13 @@ int xfer_delta_end(struct xfer_in *in);
 struct xfer_out *xfer_out_new(struct xfers *x, Mfp__Body__Kind kind, uint64_t id);
 /* What goes is hashed; so far: taken over, of what went before, or NULL. */
 void xfer_out_hash(struct xfer_out *o, struct io_hasher *so_far);
+/*
+ * All of it was read, and has this hash. have: its checksum, or NULL: this becomes it, if it was
+ * not written to since mtime, of this size. -EUCLEAN: it is damaged. Any thread.
+ */
+int xfer_sum_settle(int fd, const struct io_sum *have, const uint8_t sha256[IO_HASH_BYTES],
+                    uint64_t size, const struct timespec *mtime);
+void xfer_tell_damaged(struct xfers *x, const struct mailfs_id *dir, const char *name);
 struct fetch *xfer_fetch_find(struct xfers *x, uint64_t id);
 void xfer_fetch_disconnected(struct xfers *x);
 void xfer_paced(int fd, short what, void *arg); /* xfer_out.c: there may be bandwidth again */

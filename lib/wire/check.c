@@ -91,13 +91,17 @@ static int check_sub(Mfp__Sub sub, const char **why) {
     return 0;
 }
 
+static int check_info(const char *info, const char **why) {
+    REQUIRE(strlen(info) < MAILDIR_NAME_MAX && strpbrk(info, "/\r\n") == NULL,
+            "flags that cannot stand in a file name");
+    return 0;
+}
+
 static int check_state(const Mfp__MsgState *s, const char **why) {
     if (s == NULL)
         return 0;
     REQUIRE((unsigned)s->sub <= MFP__SUB__CUR, "a message that is neither in new nor in cur");
-    REQUIRE(strlen(s->info) < MAILDIR_NAME_MAX && strpbrk(s->info, "/\r\n") == NULL,
-            "flags that cannot stand in a file name");
-    return 0;
+    return check_info(s->info, why);
 }
 
 static int check_source(const Mfp__Source *s, const char **why) {
@@ -282,6 +286,7 @@ static int check_fetch(const Mfp__Fetch *f, const char **why) {
     CHECK(check_digest(&f->have_sha256, why));
     REQUIRE(f->have == 0 || f->have_sha256.len == DIGEST_BYTES, "a part without its hash");
     REQUIRE(f->signature.len <= WIRE_SIGNATURE_MAX, "a signature that is too long");
+    CHECK(check_info(f->info, why));
     return check_file_name(f->name, why);
 }
 

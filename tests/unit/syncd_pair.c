@@ -115,7 +115,7 @@ void stores_prepare(struct node *from, struct node *to, const char *mbox, const 
 
     assert_int_equal(stage_begin_prep(to->st, &id, &dir, tmp_name, m, &f), 0);
     assert_int_equal(stage_write(f, 0, text, strlen(text)), 0);
-    assert_int_equal(stage_commit(f, true), 0);
+    assert_int_equal(stage_commit(f, STAGE_DURABLE), 0);
     mfl__meta__free_unpacked(lm, NULL);
     mfp__meta__free_unpacked(m, NULL);
     free(text);
@@ -143,7 +143,7 @@ static void fetch(struct node *from, struct node *to, const struct content_want 
     Mfp__Meta *m;
     ssize_t r;
     off_t off = 0;
-    int fd, err = content_open(from->st, &w->dir, w->sub, w->name, w->by_base, &fd, &sb, &link);
+    int fd, err = content_open(from->st, w, &fd, &sb, &link);
 
     if (err == -ENOENT) {
         assert_int_equal(content_gone(to->st, w), 0);
@@ -161,7 +161,7 @@ static void fetch(struct node *from, struct node *to, const struct content_want 
         assert_int_equal(stage_write(f, (uint64_t)off, chunk, (size_t)r), 0);
         off += r;
     }
-    assert_int_equal(stage_commit(f, true), 0);
+    assert_int_equal(stage_commit(f, STAGE_LATER), 0);
     mfp__meta__free_unpacked(m, NULL);
     free(link);
     if (fd >= 0)

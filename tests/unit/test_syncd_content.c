@@ -427,6 +427,37 @@ static void test_store_ahead_by_one(void **state) {
     assert_false(p.b.start.lost);
 }
 
+/* Who asks for it says how it was listed; it is found also where it has been renamed since. */
+static void test_asked_for_as_listed(void **state) {
+    struct content_wants wants;
+    Mfp__Listing *l;
+    struct stat sb;
+    char *link;
+    int fd;
+
+    fs_write(&p.a, "u/cur/1.M1.a:2,S", "text\n");
+    fs_write(&p.a, "u/new/2.M1.a", "text\n");
+    assert_int_equal(scan_mailbox(p.a.st, &inbox, true, &l), 0);
+    assert_int_equal(content_lacks(p.b.st, l, &wants), 0);
+    mfp__listing__free_unpacked(l, NULL);
+    assert_int_equal(wants.n, 2);
+    for (size_t i = 0; i < 2; i++) {
+        assert_string_equal(wants.v[i].info, *wants.v[i].name == '1' ? "2,S" : "");
+        assert_int_equal(content_open(p.a.st, &wants.v[i], &fd, &sb, &link), 0);
+        close(fd);
+    }
+    fs_rename(&p.a, "u/cur/1.M1.a:2,S", "u/cur/1.M1.a:2,FS");
+    fs_rename(&p.a, "u/new/2.M1.a", "u/cur/2.M1.a:2,");
+    for (size_t i = 0; i < 2; i++) {
+        assert_int_equal(content_open(p.a.st, &wants.v[i], &fd, &sb, &link), 0);
+        close(fd);
+    }
+    fs_unlink(&p.a, "u/cur/2.M1.a:2,");
+    fs_unlink(&p.a, "u/cur/1.M1.a:2,FS");
+    assert_int_equal(content_open(p.a.st, &wants.v[0], &fd, &sb, &link), -ENOENT);
+    content_wants_free(&wants);
+}
+
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
 int main(void) {
@@ -435,7 +466,7 @@ int main(void) {
         T(test_store_of_a_backup), T(test_state_of_a_backup),   T(test_store_ahead_by_one),
         T(test_publish_homeless),  T(test_publish_above),       T(test_nobody_to_publish_to),
         T(test_cut_short),         T(test_stale_stage),         T(test_newest_first),
-        T(test_publish_same_name), T(test_publish_again),
+        T(test_publish_same_name), T(test_publish_again),       T(test_asked_for_as_listed),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

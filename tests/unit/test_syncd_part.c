@@ -88,7 +88,7 @@ static void goes_on(struct stage_file *f) {
 
     assert_int_equal(stage_write(f, 0, "more", 4), -EINVAL);
     assert_int_equal(stage_write(f, LONG, "more", 4), 0);
-    assert_int_equal(stage_commit(f, true), 0);
+    assert_int_equal(stage_commit(f, STAGE_DURABLE), 0);
     stage_fetch_name(&inbox, MFP__SUB__CUR, base, key);
     assert_int_equal(stage_lookup(p.b.st, key, file), 0);
     snprintf(rel, sizeof(rel), "%s/.mailfs/stage/%s", p.b.store, file);
@@ -158,7 +158,7 @@ static void test_of_a_delivery_with_its_name(void **state) {
     stage_keep_part(delivered(LONG + 4));
     f = delivered(LONG + 4);
     assert_int_equal(stage_write(f, LONG, "more", 4), 0);
-    assert_int_equal(stage_commit(f, true), 0);
+    assert_int_equal(stage_commit(f, STAGE_DURABLE), 0);
     assert_true(stage_has_prep(p.b.st, &prep));
     assert_int_equal(stage_parts_drop(p.b.st), 1);
     assert_int_equal(in_stage(), 1);

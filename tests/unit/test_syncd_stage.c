@@ -58,7 +58,7 @@ static void prepare(unsigned number) {
 
     assert_int_equal(begin(number, &f), 0);
     assert_int_equal(stage_write(f, 0, "text\n", 5), 0);
-    assert_int_equal(stage_commit(f, false), 0);
+    assert_int_equal(stage_commit(f, STAGE_LOOSE), 0);
 }
 
 /* As with commit = disk, in two parts. */
@@ -72,7 +72,7 @@ static int prepare_durable(unsigned number) {
     if (r == 0)
         r = stage_write(f, 2, "xt\n", 3);
     if (r == 0)
-        return stage_commit(f, true);
+        return stage_commit(f, STAGE_DURABLE);
     stage_abandon(f);
     return r;
 }

@@ -1,0 +1,377 @@
+/*
+ * What is fetched is not durable until somebody counts on it (syncd/stage_later.c): the power is
+ * cut at each step, and what has a name in a mailbox, or was acknowledged, is whole.
+ */
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "io/io.h"
+#include "io_fault.h"
+#include "syncd/content.h"
+#include "syncd/journal.h"
+#include "syncd/merge_run.h"
+#include "syncd/scan.h"
+#include "syncd/stage.h"
+#include "syncd/state_int.h"
+#include "syncd_pair.h"
+
+#define MANY 20 /* more than are synced one by one */
+
+static struct pair p;
+static struct mailfs_id inbox;
+static char grave[300];
+
+static int setup(void **state) {
+    stores_open(&p);
+    inbox = stores_mailbox(&p.a, &p.b, "", "u");
+    snprintf(grave, sizeof(grave), "%s/grave", p.b.root);
+    assert_int_equal(mkdir(grave, 0700), 0);
+    return 0;
+}
+
+static int teardown(void **state) {
+    stores_close(&p);
+    return 0;
+}
+
+static void text_of(const char *base, char text[64]) {
+    snprintf(text, 64, "message %.40s\n", base);
+}
+
+static void fill(unsigned n) {
+    char rel[64], base[32], text[64];
+
+    for (unsigned i = 0; i < n; i++) {
+        snprintf(base, sizeof(base), "%u.M1.a", i);
+        snprintf(rel, sizeof(rel), "u/cur/%s:2,S", base);
+        text_of(base, text);
+        fs_write(&p.a, rel, text);
+    }
+}
+
+/* As the driver does it, until something fails. */
+static int fetch(const struct content_want *w) {
+    Mfp__Meta meta = MFP__META__INIT;
+    char text[64];
+    struct stage_file *f;
+    int r;
+
+    text_of(w->name, text);
+    meta.mode = 0600;
+    meta.uid = geteuid();
+    meta.gid = getegid();
+    meta.size = strlen(text);
+    r = stage_begin_fetch(p.b.st, &w->dir, w->sub, w->name, &meta, NULL, &f);
+    if (r < 0)
+        return r;
+    r = stage_write(f, 0, text, strlen(text));
+    if (r == 0)
+        return stage_commit(f, STAGE_LATER);
+    stage_abandon(f);
+    return r;
+}
+
+static int fetch_all(struct content_wants *wants) {
+    int r = 0;
+
+    for (size_t i = 0; r == 0 && i < wants->n; i++)
+        r = fetch(&wants->v[i]);
+    content_wants_free(wants);
+    return r;
+}
+
+/* How many there are in this directory of b, whose names begin so; fails at one that is not whole.
+ */
+static unsigned whole(const char *dir, const char *begin, bool named_by_base) {
+    char path[512], rel[512], expected[64], *text;
+    struct dirent *de;
+    unsigned n = 0;
+    DIR *d;
+
+    snprintf(path, sizeof(path), "%s/%s", p.b.store, dir);
+    d = opendir(path);
+    assert_non_null(d);
+    while ((de = readdir(d))) {
+        if (de->d_name[0] == '.' || strncmp(de->d_name, begin, strlen(begin)) != 0)
+            continue;
+        snprintf(rel, sizeof(rel), "%s/%.300s", dir, de->d_name);
+        text = fs_read(&p.b, rel);
+        snprintf(path, sizeof(path), "%.*s", (int)strcspn(de->d_name, ":"), de->d_name);
+        text_of(path, expected);
+        if (named_by_base)
+            assert_string_equal(text, expected);
+        else
+            assert_int_equal(strncmp(text, "message ", 8), 0);
+        free(text);
+        n++;
+    }
+    closedir(d);
+    return n;
+}
+
+/* ---- a merge ----------------------------------------------------------------------- */
+
+static int merge(const Mfp__Listing *mine, const Mfp__Listing *theirs) {
+    uint8_t digest[STATE_DIGEST];
+    struct content_wants wants;
+    int r = content_lacks(p.b.st, theirs, &wants);
+
+    if (r == 0)
+        r = fetch_all(&wants);
+    return r == 0 ? merge_mailbox_run(p.b.st, &inbox, mine, theirs, digest, NULL) : r;
+}
+
+/* The digest that tells the peer that it is merged is not said before all of it is durable. */
+static int merge_with_fault(unsigned n, enum fault_kind kind, unsigned at) {
+    Mfp__Listing *mine, *theirs;
+    int r;
+
+    fill(n);
+    assert_int_equal(scan_mailbox(p.a.st, &inbox, true, &theirs), 0);
+    assert_int_equal(scan_mailbox(p.b.st, &inbox, true, &mine), 0);
+    fault_start(grave, kind, at, -EIO);
+    r = merge(mine, theirs);
+    io_barrier("said to be merged");
+    fault_power_on();
+    if (kind != FAULT_FAIL)
+        node_reopen(&p.b);
+    mfp__listing__free_unpacked(mine, NULL);
+    mfp__listing__free_unpacked(theirs, NULL);
+    return r;
+}
+
+static void merged_at_each_step(unsigned n, enum fault_kind kind) {
+    unsigned at = 0, there;
+    int r;
+
+    do {
+        r = merge_with_fault(n, kind, at++);
+        there = whole("u/cur", "", true);
+        assert_true(there <= n && (r != 0 || there == n));
+        teardown(NULL);
+        setup(NULL);
+    } while (r != 0);
+    assert_true(at > n);
+}
+
+static void test_power_cut_in_a_merge(void **state) {
+    merged_at_each_step(3, FAULT_CUT);
+}
+
+static void test_power_cut_in_a_merge_of_many(void **state) {
+    merged_at_each_step(MANY, FAULT_CUT);
+}
+
+static void test_killed_in_a_merge(void **state) {
+    merged_at_each_step(3, FAULT_KILL);
+}
+
+/* After an error the next attempt has all of it, and the stage is empty. */
+static void test_failing_in_a_merge(void **state) {
+    unsigned at = 0;
+    int r;
+
+    do {
+        r = merge_with_fault(3, FAULT_FAIL, at++);
+        if (r != 0)
+            assert_int_equal(merge_with_fault(3, FAULT_NONE, 0), 0);
+        assert_int_equal(whole("u/cur", "", true), 3);
+        assert_int_equal(whole(".mailfs/stage", "", false), 0);
+        teardown(NULL);
+        setup(NULL);
+    } while (r != 0);
+}
+
+/*
+ * The power cuts above take back a name that was not synced. A file system may as well keep it, and
+ * lose what is in the file. So: what gets a name in the mailbox was synced before.
+ */
+static ino_t unsynced[MANY];
+static unsigned n_unsynced;
+
+static void forget(ino_t ino) {
+    for (unsigned i = 0; i < n_unsynced; i++) {
+        if (unsynced[i] == ino)
+            unsynced[i] = unsynced[--n_unsynced];
+    }
+}
+
+static ssize_t watched_pwrite(int fd, const void *data, size_t n, off_t off) {
+    struct stat sb;
+
+    assert_int_equal(fstat(fd, &sb), 0);
+    forget(sb.st_ino);
+    assert_true(n_unsynced < MANY);
+    unsynced[n_unsynced++] = sb.st_ino;
+    return io_ops_real.pwrite(fd, data, n, off);
+}
+
+static int watched_fsync(int fd) {
+    struct stat sb;
+
+    assert_int_equal(fstat(fd, &sb), 0);
+    forget(sb.st_ino);
+    return io_ops_real.fsync(fd);
+}
+
+static int watched_syncfs(int fd) {
+    n_unsynced = 0;
+    return io_ops_real.syncfs(fd);
+}
+
+static void is_synced(int dirfd, const char *name) {
+    struct stat sb;
+
+    assert_int_equal(fstatat(dirfd, name, &sb, AT_SYMLINK_NOFOLLOW), 0);
+    for (unsigned i = 0; i < n_unsynced; i++)
+        assert_int_not_equal(unsynced[i], sb.st_ino);
+}
+
+static int watched_rename(int fromdir, const char *from, int todir, const char *to,
+                          unsigned flags) {
+    if (strstr(to, ".M1.a:"))
+        is_synced(fromdir, from);
+    return io_ops_real.rename(fromdir, from, todir, to, flags);
+}
+
+static int watched_link(int fromdir, const char *from, int todir, const char *to, int flags) {
+    if (strstr(to, ".M1.a:"))
+        is_synced(fromdir, from);
+    return io_ops_real.link(fromdir, from, todir, to, flags);
+}
+
+static void synced_before_named(unsigned n) {
+    struct io_ops watched = io_ops_real;
+    Mfp__Listing *mine, *theirs;
+    int r;
+
+    watched.pwrite = watched_pwrite;
+    watched.fsync = watched_fsync;
+    watched.syncfs = watched_syncfs;
+    watched.rename = watched_rename;
+    watched.link = watched_link;
+    n_unsynced = 0;
+    fill(n);
+    assert_int_equal(scan_mailbox(p.a.st, &inbox, true, &theirs), 0);
+    assert_int_equal(scan_mailbox(p.b.st, &inbox, true, &mine), 0);
+    io_ops_set(&watched);
+    r = merge(mine, theirs);
+    io_ops_set(&io_ops_real);
+    assert_int_equal(r, 0);
+    assert_int_equal(whole("u/cur", "", true), n);
+    mfp__listing__free_unpacked(mine, NULL);
+    mfp__listing__free_unpacked(theirs, NULL);
+}
+
+static void test_synced_before_named(void **state) {
+    synced_before_named(3);
+}
+
+static void test_many_synced_before_named(void **state) {
+    synced_before_named(MANY);
+}
+
+/* ---- a transaction ----------------------------------------------------------------- */
+
+/* b has it in its journal, with the contents it asked for. */
+static int receive(const Mfp__Txn *txn) {
+    struct content_wants wants;
+    struct journal_entry e = {.txn = txn};
+    int r = content_missing(p.b.st, txn, &wants);
+
+    if (r == 0)
+        r = fetch_all(&wants);
+    return r == 0 ? journal_append(p.b.st, &e, 1) : r;
+}
+
+static int receive_with_fault(unsigned n, enum fault_kind kind, unsigned at) {
+    struct acts a = {.n = 0};
+    char name[64];
+    Mfp__Txn *txn;
+    int r;
+
+    fill(n);
+    for (unsigned i = 0; i < n; i++) {
+        snprintf(name, sizeof(name), "%u.M1.a:2,S", i);
+        act_add(&p.a, &a, "u", MFL__SUB__CUR, name, 0);
+    }
+    txn = node_collect(&p.a, &inbox, &a, false);
+    fault_start(grave, kind, at, -EIO);
+    r = receive(txn);
+    io_barrier("acknowledged");
+    fault_power_on();
+    node_reopen(&p.b);
+    mfp__txn__free_unpacked(txn, NULL);
+    return r;
+}
+
+/* A start finds them under the names by which the journal knows them. */
+static void acknowledged_at_each_step(unsigned n) {
+    unsigned at = 0;
+    int r;
+
+    do {
+        r = receive_with_fault(n, FAULT_CUT, at++);
+        if (r == 0)
+            assert_int_equal(whole(".mailfs/stage", "f-", false), n);
+        teardown(NULL);
+        setup(NULL);
+    } while (r != 0);
+    assert_true(at > n);
+}
+
+static void test_power_cut_before_an_acknowledgement(void **state) {
+    acknowledged_at_each_step(2);
+}
+
+static void test_power_cut_before_one_of_many(void **state) {
+    acknowledged_at_each_step(MANY);
+}
+
+/* ---- and both ---------------------------------------------------------------------- */
+
+/* What is staged anew under the same key replaces what was. */
+static void test_staged_twice(void **state) {
+    struct content_want w = {.dir = inbox, .sub = MFP__SUB__CUR, .name = (char[]){"1.M1.a"}};
+    char key[STAGE_NAME_MAX], file[STAGE_NAME_MAX];
+
+    stage_fetch_name(&inbox, MFP__SUB__CUR, w.name, key);
+    for (unsigned i = 0; i < 3; i++) {
+        assert_int_equal(fetch(&w), 0);
+        assert_int_equal(whole(".mailfs/stage", "", false), 1);
+    }
+    assert_int_equal(stage_settle(p.b.st, key), 0);
+    assert_int_equal(stage_lookup(p.b.st, key, file), 0);
+    assert_string_equal(file, key);
+    assert_int_equal(fetch(&w), 0);
+    assert_int_equal(whole(".mailfs/stage", "f-", false), 1);
+    assert_int_equal(whole(".mailfs/stage", "", false), 1);
+}
+
+#define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        T(test_power_cut_in_a_merge),
+        T(test_power_cut_in_a_merge_of_many),
+        T(test_killed_in_a_merge),
+        T(test_failing_in_a_merge),
+        T(test_synced_before_named),
+        T(test_many_synced_before_named),
+        T(test_power_cut_before_an_acknowledgement),
+        T(test_power_cut_before_one_of_many),
+        T(test_staged_twice),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
