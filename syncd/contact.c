@@ -6,6 +6,11 @@
  * since the peer would not dial if it still had the old one. Nobody but the lower-named node dials.
  * With equal names both do, so that somebody is told what is wrong.
  *
+ * Who dials waits longer each time, a second at most, and begins anew at once when something says
+ * that it may work now: this host's network has changed (netwatch), or the peer knocks. That is a
+ * connection by the node that does not dial, which ends it as soon as both know each other: when it
+ * has started, and when its network has changed.
+ *
  * A refusal is said in a Bye before the connection is closed, and shown in `status` on both nodes;
  * what only a person can repair is tried again at a slower pace.
  *
@@ -27,6 +32,7 @@
 #include "mem.h"
 #include "net/link.h"
 #include "net/listener.h"
+#include "net/netwatch.h"
 #include "net/tls.h"
 #include "role.h"
 #include "util/log.h"
@@ -40,6 +46,8 @@
 #define BACKOFF_MIN_MS  50
 #define BACKOFF_MAX_MS  1000
 #define BACKOFF_SLOW_MS 5000 /* something that a person must repair */
+#define NOTICED_MS      20   /* changes come in bursts, the link before its route */
+#define YOUNG_MS        200  /* an attempt of that age is not given up for another one */
 #define HELLO_MS        5000
 #define BYE_MS          1000
 #define CANDIDATES_MAX  4
@@ -50,6 +58,8 @@ struct conn {
     struct link *link;
     struct event *deadline; /* for the peer's Hello */
     bool closing;           /* Bye is said: only its end is awaited */
+    bool knock;             /* by us, or perhaps by the peer: its end is no news */
+    uint64_t since;         /* dialled: when */
     struct conn *next, *prev;
 };
 
@@ -62,8 +72,11 @@ struct contact {
     struct conn *current;
     struct conn *others; /* dialling, candidates, closing */
     struct event *dial;
+    struct netwatch *netwatch;
+    struct event *noticed; /* NOTICED_MS after it told of a change */
     unsigned backoff_ms;
     bool slow;
+    bool waits_slow; /* the next attempt is for what a person must repair */
     bool started;
     bool quitting; /* volume_disconnected() is to be called when the last connection has ended */
     unsigned seed;
@@ -233,8 +246,8 @@ static void conn_down(struct link *l, enum link_reason reason, const char *text,
     struct conn *conn = arg;
     struct volume *v = conn->v;
     struct contact *c = v->contact;
-    bool was_current = c->current == conn;
-    if (!conn->closing && !v->stopping)
+    bool was_current = c->current == conn, knocked = conn->knock;
+    if (!conn->closing && !conn->knock && !v->stopping)
         volume_error(v, "peer %s: %s", peer_of(c)->name, text);
     c->slow = c->slow || needs_a_person(reason);
     if (was_current) {
@@ -243,7 +256,8 @@ static void conn_down(struct link *l, enum link_reason reason, const char *text,
         return;
     }
     conn_free(conn);
-    dial_later(c);
+    if (!knocked) /* else it was dialled when the peer knocked */
+        dial_later(c);
 }
 
 static const struct link_callbacks conn_callbacks = {
@@ -255,6 +269,7 @@ static const struct link_callbacks conn_callbacks = {
 static unsigned next_delay(struct contact *c) {
     unsigned ms = c->slow ? BACKOFF_SLOW_MS : c->backoff_ms;
     c->backoff_ms = c->backoff_ms * 2 > BACKOFF_MAX_MS ? BACKOFF_MAX_MS : c->backoff_ms * 2;
+    c->waits_slow = c->slow;
     c->slow = false;
     return ms / 2 + (unsigned)rand_r(&c->seed) % (ms / 2 + 1);
 }
@@ -276,6 +291,7 @@ static void dial_now(evutil_socket_t fd, short what, void *arg) {
     int r = str_copy(to.host, sizeof to.host, peer_of(c)->address.host);
     to.port = peer_of(c)->address.port;
     struct conn *conn = conn_new(c);
+    conn->since = volume_now();
     if (r == 0)
         r = link_dial(c->v->engine->evb, &to, &c->options, &conn_callbacks, conn, &conn->link);
     if (r == 0)
@@ -283,6 +299,102 @@ static void dial_now(evutil_socket_t fd, short what, void *arg) {
     volume_error(c->v, "cannot dial %s: %s", peer_of(c)->name, log_strerror(r));
     conn_free(conn);
     dial_later(c);
+}
+
+/* ---- trying at once ---------------------------------------------------------------- */
+
+static bool may_dial(const struct contact *c) {
+    return c->started && !c->v->stopping && c->current == NULL && c->dial != NULL;
+}
+
+static struct conn *dialling(const struct contact *c) {
+    struct conn *conn;
+    DL_FOREACH(c->others, conn) {
+        if (link_is_dialled(conn->link) && !conn->closing && !conn->knock)
+            return conn;
+    }
+    return NULL;
+}
+
+/* The waiting is over, and so is what was begun before: its first packet may have been lost. One
+ * that is up already waits for the Hello only. */
+static void dial_at_once(struct contact *c) {
+    struct conn *conn = dialling(c);
+    if (conn != NULL && link_is_up(conn->link))
+        return;
+    if (conn != NULL)
+        conn_free(conn);
+    evtimer_del(c->dial);
+    c->backoff_ms = BACKOFF_MIN_MS;
+    c->waits_slow = false;
+    dial_now(-1, 0, c);
+}
+
+static void knock_up(struct link *l, void *arg) {
+    link_close(l, 0);
+}
+
+static void knock_frame(struct link *l, const uint8_t *data, size_t len, void *arg) {
+}
+
+static void knock_down(struct link *l, enum link_reason reason, const char *text, void *arg) {
+    conn_free(arg);
+}
+
+static const struct link_callbacks knock_callbacks = {
+    .on_up = knock_up, .on_frame = knock_frame, .on_down = knock_down};
+
+/* Nobody depends on it: the peer dials by itself, only later. */
+static void knock(struct contact *c) {
+    struct conn *conn;
+    struct addr to = {.port = peer_of(c)->address.port};
+    const char *host = peer_of(c)->address.host;
+    unsigned n;
+    DL_COUNT(c->others, conn, n);
+    if (n >= CANDIDATES_MAX || host == NULL || str_copy(to.host, sizeof to.host, host) != 0)
+        return;
+    conn = conn_new(c);
+    conn->knock = true;
+    if (link_dial(c->v->engine->evb, &to, &c->options, &knock_callbacks, conn, &conn->link) != 0)
+        conn_free(conn);
+}
+
+static void try_at_once(struct contact *c) {
+    if (!may_dial(c))
+        return;
+    if (dials(c))
+        dial_at_once(c);
+    else
+        knock(c);
+}
+
+static void notice_in(struct contact *c, unsigned ms) {
+    struct timeval tv = {.tv_usec = (suseconds_t)ms * 1000};
+    if (may_dial(c) && !evtimer_pending(c->noticed, NULL))
+        evtimer_add(c->noticed, &tv);
+}
+
+static void noticed(int fd, short what, void *arg) {
+    struct contact *c = arg;
+    const struct conn *conn = dialling(c);
+    if (conn != NULL && volume_now() - conn->since < YOUNG_MS)
+        notice_in(c, YOUNG_MS);
+    else
+        try_at_once(c);
+}
+
+/* A host on which much comes and goes has us try so often at most; and only while there is no
+ * connection. */
+static void net_changed(void *arg) {
+    notice_in(arg, NOTICED_MS);
+}
+
+/* It has come while we are those who dial: unless it says Hello, the peer knocks. Two that both
+ * dial, since one has a wrong name, must not do so for each other. */
+static void knocked(struct contact *c, struct conn *conn) {
+    conn->knock = c->dial != NULL && strcmp(c->v->conf->node, peer_of(c)->name) < 0;
+    if (conn->knock && may_dial(c) && !c->waits_slow)
+        dial_at_once(c);
 }
 
 /* ---- Hello ------------------------------------------------------------------------- */
@@ -345,6 +457,7 @@ static void conn_hello(struct conn *conn, const Mfp__Hello *hello) {
         return;
     }
     v->met = true;
+    conn->knock = false;
     /* An active node of a lower term follows as soon as it reads our Hello (role_meet). */
     v->other_standby = hello->standby || (v->main != NULL && hello->term < role_of(v).term);
     v->other_term = hello->term;
@@ -378,6 +491,7 @@ static void accepted(struct link *l, void *arg) {
     conn->link = l;
     link_set_callbacks(l, &conn_callbacks, conn);
     conn_up(l, conn);
+    knocked(c, conn);
 }
 
 static void handshake_failed(enum link_reason reason, const char *text, void *arg) {
@@ -429,16 +543,20 @@ int contact_open(struct volume *v, char *err, size_t errsize) {
     c->options = (struct link_options){
         .tls = c->tls, .pins = &c->pin, .n_pins = 1, .silence_ms = v->cv->peer->timeout_ms};
     c->dial = evtimer_new(v->engine->evb, dial_now, c);
-    if (c->dial == NULL)
+    c->noticed = evtimer_new(v->engine->evb, noticed, c);
+    if (c->dial == NULL || c->noticed == NULL)
         return -ENOMEM;
+    r = netwatch_open(v->engine->evb, net_changed, c, &c->netwatch);
+    if (r != 0)
+        log_debug("changes of the network are not told: %s", log_strerror(r));
     return v->cv->has_listen ? listen_open(c, err, errsize) : 0;
 }
 
 void contact_start(struct volume *v) {
     struct contact *c = v->contact;
     c->started = true;
-    if (v->cv->peer != NULL && dials(c))
-        dial_now(-1, 0, c);
+    if (v->cv->peer != NULL)
+        try_at_once(c);
 }
 
 void contact_drop(struct volume *v, const char *reason, bool tell_machine) {
@@ -491,6 +609,9 @@ void contact_close(struct volume *v) {
         conn_free(c->others);
     if (c->listener != NULL)
         listener_close(c->listener);
+    netwatch_close(c->netwatch);
+    if (c->noticed != NULL)
+        event_free(c->noticed);
     if (c->dial != NULL)
         event_free(c->dial);
     tls_close(c->tls);

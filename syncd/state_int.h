@@ -282,8 +282,8 @@ int stage_settle(struct state *st, const char *key);
 /* All that was fetched for this container is durable: before it gets names in it, since a power cut
  * must not leave any that are cut short. */
 int stage_settle_all(struct state *st, const struct mailfs_id *dir);
-/* From the stage to its name in a mailbox. -EEXIST: that is there already; the content is released,
- * as when it has got its name. -ENOENT, -ESTALE as stage_lookup(). meta may be NULL. */
+/* From the stage to its name in a mailbox. -EEXIST: that is there already; a fetched content is
+ * released, as when it has got its name. -ENOENT, -ESTALE as stage_lookup(). meta may be NULL. */
 int stage_place(struct state *st, const char *key, const Mfp__Meta *meta, int dirfd,
                 const char *name);
 /* Removes a content that has got its name, unless a journal entry refers to it. */
