@@ -576,8 +576,7 @@ static int open_plain(int dirfd, const char *name, int *fd, struct stat *sb, cha
 
 /*
  * Under the name that the peer was told. Without it all names are read for each message that no
- * base knows: of a mailbox of 250 a third of the sender's system calls, of one of 10,000 nearly all
- * of its time.
+ * base knows: of a mailbox of 250 a third of the sender's system calls, of a larger one more.
  */
 static int open_as_told(struct state *st, struct store_dir *d, const struct content_want *w,
                         int *fd, struct stat *sb, char **link) {
