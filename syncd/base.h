@@ -125,6 +125,13 @@ int base_gone_note(struct state *st, const struct mailfs_id *dir);
 bool base_gone(const struct state *st, const struct mailfs_id *dir);
 int base_gone_settled(struct state *st);
 void base_gone_forget(struct state *st);
+/* A merge of the trees has moved it in the base; was: the record before. Until both nodes have that
+ * result, full listings tell of that place; NULL: not moved. While nothing else of the volume runs.
+ */
+int base_moved_note(struct state *st, const struct mailfs_id *dir, const struct base_dir *was);
+const char *base_moved_from(const struct state *st, const struct mailfs_id *dir,
+                            struct mailfs_id *parent); /* the state's, until settled */
+void base_moved_settled(struct state *st);
 int base_uidlist_get(struct state *st, enum base_view view, const struct mailfs_id *dir,
                      struct base_uidlist *out); /* free header_ext */
 int base_uidlist_put(struct state *st, enum base_view view, const struct mailfs_id *dir,

@@ -331,6 +331,24 @@ static int fill_validity(struct state *st, const struct node *n, Mfp__TreeDir *d
     return 0;
 }
 
+/* Where it was by the base that both nodes certainly had. By differences the listing is beside an
+ * equal base: the peer's has the new place too. */
+static const char *old_place(const struct tree *t, const struct node *n, struct mailfs_id *parent) {
+    const char *name = t->full ? base_moved_from(t->st, &n->id, parent) : NULL;
+
+    if (name)
+        return name;
+    *parent = n->old_parent;
+    return n->old_name;
+}
+
+static int fill_old(const struct tree *t, const struct node *n, Mfp__TreeDir *d) {
+    struct mailfs_id parent;
+
+    d->old_name = build_str(old_place(t, n, &parent));
+    return d->old_name ? build_id(&d->old_parent, &parent) : -ENOMEM;
+}
+
 static int fill(struct tree *t, const struct node *n, Mfp__TreeDir *d) {
     /* What was not looked at is as it was. */
     bool is = n->looked ? n->is : n->was;
@@ -345,10 +363,8 @@ static int fill(struct tree *t, const struct node *n, Mfp__TreeDir *d) {
     d->has = is;
     d->borrowed = is_borrowed(t, n);
     d->changed_inside = n->changed || !(n->was || (d->borrowed && n->inside));
-    if (r == 0 && n->was && !(d->old_name = build_str(n->old_name)))
-        r = -ENOMEM;
     if (r == 0 && n->was)
-        r = build_id(&d->old_parent, &n->old_parent);
+        r = fill_old(t, n, d);
     if (r == 0 && is && !(d->name = build_str(name)))
         r = -ENOMEM;
     if (r == 0 && is)

@@ -244,6 +244,7 @@ void state_close(struct state *st) {
     journal_free(st);
     base_lacking_free(st);
     base_gone_forget(st);
+    base_moved_settled(st);
     alias_free(st);
     half_free(st);
     hold_close(st);

@@ -161,6 +161,7 @@ struct state {
     struct alias *aliases;
     struct half *halves;
     struct gone *gone;   /* see base_gone.c */
+    struct moved *moved; /* see base_moved.c */
     struct holds *holds; /* of a volume (hold.h); NULL: nothing is held */
     bool tree_lacks;     /* the base of the directory tree: the same; */
     bool tree_undone;    /* since it could not follow the peer's */

@@ -418,6 +418,10 @@ static int set_attr(struct tree_run *t, const struct tree_item *it) {
 
 /* ---- the base ---------------------------------------------------------------------- */
 
+static bool is_at(const struct base_dir *rec, const struct tree_place *place) {
+    return mailfs_id_equal(&rec->parent, &place->parent) && strcmp(rec->name, place->name) == 0;
+}
+
 static int agree(struct tree_run *t, const struct tree_item *it) {
     struct base_dir rec;
     struct store_dir d;
@@ -431,6 +435,9 @@ static int agree(struct tree_run *t, const struct tree_item *it) {
         return r;
     if (r == -ENOENT)
         memset(&rec, 0, sizeof(rec));
+    else if (rec.agreed && !is_at(&rec, &it->place) &&
+             (r = base_moved_note(t->st, &it->id, &rec)) < 0)
+        return r;
     rec.parent = it->place.parent;
     if (str_copy(rec.name, sizeof(rec.name), it->place.name) < 0)
         return -EINVAL;
@@ -555,6 +562,7 @@ static int carry_out(struct tree_run *t) {
 int tree_merge_settled(struct state *st) {
     int r = base_gone_settled(st);
 
+    base_moved_settled(st);
     return r < 0 ? state_fail(st, r, NULL, "cannot settle the merge of the directory trees") : 0;
 }
 

@@ -283,12 +283,10 @@ static void test_removed_with_new_folder(void **state) {
     assert_true(fs_there(&p.a, "u/.Work/sub"));
 }
 
-/* a has carried it out; b was killed before its turn. */
-static void removed_at_a_only(void) {
+static void merge_at_a_only(void) {
     uint8_t d[STATE_DIGEST];
     struct trees t;
 
-    remove_work_at_a();
     scan_both(&t, false);
     assert_int_equal(tree_merge_run(p.a.st, t.a, t.wb, false, d, NULL), 0);
     mfp__tree__free_unpacked(t.a, NULL);
@@ -297,10 +295,45 @@ static void removed_at_a_only(void) {
     mfp__tree__free_unpacked(t.wb, NULL);
 }
 
+/* a has carried it out; b was killed before its turn. */
+static void removed_at_a_only(void) {
+    remove_work_at_a();
+    merge_at_a_only();
+}
+
 static void work_is_gone(void) {
     contact_all(&p);
     assert_false(fs_there(&p.a, "u/.Work"));
     assert_false(fs_there(&p.b, "u/.Work"));
+}
+
+/*
+ * a has renamed .Work, and has the merge of that; b could not carry it out, while transactions of
+ * its own went on moving its base: its count is `more` above what it was.
+ */
+static void moved_at_a_only(unsigned more) {
+    uint64_t version;
+
+    fs_rename(&p.a, "u/.Work", "u/.New");
+    contact_mark(&p.a, &inbox);
+    merge_at_a_only();
+    assert_int_equal(base_version_get(p.b.st, BASE_OF_TREE, &mailfs_id_root, &version), 0);
+    assert_int_equal(
+        base_version_put(p.b.st, BASE_AGREED, BASE_OF_TREE, &mailfs_id_root, version + more), 0);
+    contact_all(&p);
+    assert_true(fs_there(&p.a, "u/.New/new/1.M1.a"));
+    assert_true(fs_there(&p.b, "u/.New/new/1.M1.a"));
+    assert_false(fs_there(&p.a, "u/.Work"));
+    assert_false(fs_there(&p.b, "u/.Work"));
+}
+
+/* Its former name does not come back. */
+static void test_moved_at_one(void **state) {
+    for (unsigned more = 0; more < 4; more++) {
+        moved_at_a_only(more);
+        teardown(state);
+        setup(state);
+    }
 }
 
 /* It does not come back. */
@@ -571,6 +604,7 @@ int main(void) {
         T(test_move_onto_new),
         T(test_move_onto_made),
         T(test_move_of_moved),
+        T(test_moved_at_one),
         T(test_removed_with_news),
         T(test_removed_with_new_folder),
         T(test_removed_is_kept_back),
