@@ -31,6 +31,11 @@ def is_mailfs(pid):
         return False
 
 
+def began(pid):
+    """When, in ticks of the machine's; 0: it has gone."""
+    return (util.proc_stat(pid) or ("", 0))[1]
+
+
 class Node:
     """Node a or b of the pair in a run directory.
 
@@ -114,8 +119,9 @@ class Node:
         if silent:
             self.go_silent()
         # in one instant for those outside: first whoever answers clients, since without syncd
-        # mailfs serves alone, and a 250 of the next milliseconds would be an honest one
-        for pid in sorted(self.space.pids(), key=is_mailfs):
+        # mailfs serves alone, and a 250 of the next milliseconds would be an honest one. A master
+        # before its children, by age (numbers begin anew), or it writes of their end what is taken for damage
+        for pid in sorted(self.space.pids(), key=lambda pid: (is_mailfs(pid), began(pid))):
             util.proc_signal(pid, signal.SIGKILL)
         # not before: whoever is still alive could answer a client for what the disk no longer takes
         if power:

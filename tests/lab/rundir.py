@@ -28,8 +28,10 @@ def create():
     """Make a run directory, owned by this process."""
     path = tempfile.mkdtemp(prefix=PREFIX, dir=base())
     os.chmod(path, 0o755)
-    with open(os.path.join(path, "owner"), "w") as f:
+    # at once: a run that has no owner yet is left alone by reap(), one whose owner cannot be read is not
+    with open(os.path.join(path, "owner.new"), "w") as f:
         f.write("%d %d\n" % (os.getpid(), util.proc_stat(os.getpid())[1]))
+    os.rename(os.path.join(path, "owner.new"), os.path.join(path, "owner"))
     return path
 
 
