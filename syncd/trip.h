@@ -2,12 +2,12 @@
 #define SYNCD_TRIP_H
 
 /*
- * The round trip of a link, from its pings: smoothed, and whether that makes a long wire of it.
- * Pure.
+ * The round trip of a link, from its pings: smoothed, and whether the wire is a long one. Pure.
  *
- * One ping that waited behind something else says nothing: each new one counts for an eighth. And
- * what is long stays so until it is clearly short: what depends on it does not change with every
- * ping.
+ * Smoothed it is what somebody waits now, and under load that is our own queue, too: each new ping
+ * counts for an eighth. How long the wire is says the ping that waited least: nothing comes back
+ * sooner than the wire lets it. And what is long stays so until it is clearly short: what depends
+ * on it does not change with every ping.
  */
 
 #include <stdbool.h>
@@ -16,9 +16,12 @@
 #define TRIP_LONG_US  5000
 #define TRIP_SHORT_US 2500
 #define TRIP_EVERY_US 500000 /* so often a ping, while somebody wants to know */
+#define TRIP_LAST     16     /* of so many the least decides: 8 s of load */
 
 struct trip {
-    uint64_t us; /* smoothed; 0: none is known */
+    uint64_t us;              /* smoothed; 0: none is known */
+    uint64_t last[TRIP_LAST]; /* a ring of n % TRIP_LAST */
+    unsigned n;               /* pings so far */
     bool is_long;
 };
 

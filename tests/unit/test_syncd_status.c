@@ -175,21 +175,28 @@ static void wire_is_measured(void **state) {
     assert_false(t.is_long);
     took(&t, 300, 20);
     assert_in_range(t.us, 300, 600);
-    took(&t, 8000, 3); /* loaded, but not for long */
+    for (int i = 0; i < 30; i++) { /* loaded: of sixteen one does not wait for the others */
+        took(&t, 12000, TRIP_LAST - 1);
+        assert_false(t.is_long);
+        took(&t, 400, 1);
+        assert_false(t.is_long);
+    }
+    assert_true(t.us > TRIP_LONG_US);
+    took(&t, 8000, TRIP_LAST - 1);
     assert_false(t.is_long);
-    took(&t, 8000, 30); /* for good */
+    took(&t, 8000, 1); /* for good */
     assert_true(t.is_long);
     took(&t, 3500, 30); /* between the two: as it was */
     assert_true(t.is_long);
-    took(&t, 300, 30);
+    took(&t, 300, 1); /* no long wire does that */
     assert_false(t.is_long);
     took(&t, 3500, 30);
     assert_false(t.is_long);
     t = (struct trip){0};
     took(&t, 40000, 1); /* a long wire, from its first ping */
     assert_true(t.is_long);
-    took(&t, 300, 1);
-    assert_true(t.is_long);
+    took(&t, 300, 1); /* it was none: the first had waited */
+    assert_false(t.is_long);
 }
 
 static void bandwidth_is_kept(void **state) {
