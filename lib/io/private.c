@@ -79,6 +79,17 @@ static int check_above(const struct what *w, int fd, const struct stat *st) {
     return 0;
 }
 
+/* Root gets in anyway; Dovecot and Postfix serve mail as a user, who would be shut out. */
+static int check_not_root(const struct what *w, uid_t uid, const char *store) {
+    if (uid != 0)
+        return 0;
+    snprintf(w->why, w->n,
+             "%s, the directory above the mount point, and the store %s belong to root: nobody "
+             "else could use the mount; chown both to the user of the mail",
+             w->above, store);
+    return -EACCES;
+}
+
 static int check_owner(const struct what *w, const struct stat *above, const char *store) {
     struct stat st;
     if (stat(store, &st) != 0) {
@@ -86,7 +97,7 @@ static int check_owner(const struct what *w, const struct stat *above, const cha
         return -errno;
     }
     if (st.st_uid == above->st_uid)
-        return 0;
+        return check_not_root(w, st.st_uid, store);
     snprintf(w->why, w->n,
              "store %s belongs to uid %u, but %s, the directory above the mount point, to uid %u: "
              "both must belong to the user of the mail; chown them",

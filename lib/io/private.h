@@ -7,7 +7,8 @@
  * That is so when the directory above it (the one that ".." leads to, whatever symbolic links the
  * path goes through) has mode 0700, no access control list, and lies on a file system of this
  * machine, where mode and owner are what decides. The store has to belong to that user, too: a
- * mount whose permissions nobody checks is for a store of one user. Any thread.
+ * mount whose permissions nobody checks is for a store of one user. And that is not root: nobody
+ * else would get there. Any thread.
  */
 
 #include <stddef.h>

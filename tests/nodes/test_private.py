@@ -93,6 +93,10 @@ def refused_cases(t, node):
     node.mailfs.close()
     os.chown(above, OTHER, OTHER)
     refuses(t, node, "belongs to uid %d" % UID)
+    os.chown(above, 0, 0)
+    os.chown(node.store, 0, 0)
+    refuses(t, node, "belong to root")
+    os.chown(node.store, UID, GID)
     os.chown(above, UID, GID)
     other = os.path.join(node.dir, "elsewhere")
     with shared_mount(above, node.mount, other):

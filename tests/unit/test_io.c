@@ -482,13 +482,26 @@ static const struct {
           {32, 0, UINT32_MAX}}};
 
 static char mount_point[SCRATCH_PATH], store[SCRATCH_PATH], why[1024];
+static uid_t mail_uid; /* whose the directory above and the store are: not root, if we can */
+
+static void give(const char *path, uid_t uid) {
+    assert_int_equal(chown(path, uid, (gid_t)-1), 0);
+}
+
+static void private_make(void) {
+    close(scratch_sub(dir, "mount", mount_point));
+    close(scratch_sub(top, "store", store));
+    mail_uid = geteuid() == 0 ? 4321 : geteuid();
+    give(dir, mail_uid);
+    give(store, mail_uid);
+}
 
 /* 0, or what it is refused for is in why. */
 static int private_check(const char *path) {
     uid_t uid = 77;
     why[0] = '\0';
     int r = io_private_check(path, store, &uid, why, sizeof why);
-    assert_true(r == 0 ? uid == geteuid() && why[0] == '\0' : uid == 77 && why[0] != '\0');
+    assert_true(r == 0 ? uid == mail_uid && why[0] == '\0' : uid == 77 && why[0] != '\0');
     return r;
 }
 
@@ -500,8 +513,7 @@ static void refused_for(const char *path, const char *reason) {
 
 static void test_private(void **state) {
     static const mode_t open_to_others[] = {0755, 0750, 0710, 0701, 0740, 0770, 01777, 0600, 0500};
-    close(scratch_sub(dir, "mount", mount_point));
-    close(scratch_sub(top, "store", store));
+    private_make();
     assert_int_equal(private_check(mount_point), 0);
     for (size_t i = 0; i < sizeof open_to_others / sizeof *open_to_others; i++) {
         assert_int_equal(fchmod(dir_fd, open_to_others[i]), 0);
@@ -515,8 +527,7 @@ static void test_private(void **state) {
 /* It is the directory that the mount point lies in which counts, not the path to it. */
 static void test_private_link(void **state) {
     char link[SCRATCH_PATH];
-    close(scratch_sub(dir, "mount", mount_point));
-    close(scratch_sub(top, "store", store));
+    private_make();
     snprintf(link, sizeof link, "%.4000s/link", top);
     assert_int_equal(symlink(mount_point, link), 0);
     assert_int_equal(fchmod(dir_fd, 0711), 0);
@@ -529,8 +540,7 @@ static void test_private_link(void **state) {
 }
 
 static void test_private_acl(void **state) {
-    close(scratch_sub(dir, "mount", mount_point));
-    close(scratch_sub(top, "store", store));
+    private_make();
     if (fsetxattr(dir_fd, "system.posix_acl_access", &acl, sizeof acl, 0) != 0)
         skip(); /* a file system without them */
     refused_for(mount_point, "access control list");
@@ -539,17 +549,29 @@ static void test_private_acl(void **state) {
 }
 
 static void test_private_owner(void **state) {
-    close(scratch_sub(dir, "mount", mount_point));
-    int fd = scratch_sub(top, "store", store);
-    if (fchown(fd, 4321, 4321) != 0)
+    private_make();
+    if (geteuid() != 0)
         skip(); /* only root can */
+    give(store, 1234);
+    refused_for(mount_point, "belongs to uid 1234");
+    give(store, 0);
+    refused_for(mount_point, "belongs to uid 0");
+    give(store, mail_uid);
+    assert_int_equal(private_check(mount_point), 0);
+}
+
+/* Nobody else could use it. */
+static void test_private_root(void **state) {
+    private_make();
+    if (geteuid() != 0)
+        skip();
+    give(dir, 0);
     refused_for(mount_point, "belongs to uid 4321");
-    assert_int_equal(fchown(dir_fd, 4321, 4321), 0);
-    uid_t uid = 0;
-    assert_int_equal(io_private_check(mount_point, store, &uid, why, sizeof why), 0);
-    assert_int_equal(uid, 4321);
-    assert_int_equal(fchown(dir_fd, 0, 0), 0);
-    close(fd);
+    give(store, 0);
+    refused_for(mount_point, "belong to root");
+    refused_for(mount_point, dir);
+    refused_for(mount_point, store);
+    refused_for(mount_point, "chown both");
 }
 
 int main(void) {
@@ -565,7 +587,7 @@ int main(void) {
         T(test_handles),        T(test_dirid),
         T(test_dirid_cut),      T(test_private),
         T(test_private_link),   T(test_private_acl),
-        T(test_private_owner),
+        T(test_private_owner),  T(test_private_root),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
