@@ -162,24 +162,34 @@ static size_t count_numbered(const struct merge_side *s) {
     return n;
 }
 
-/* Its list had another V before, or nobody knows: numbers of that one may have been shown here. */
+/*
+ * Its list had another V before, or nobody knows: numbers of that one may have been shown here. Or
+ * it was begun after the mailbox had been merged without one: no node that is being filled.
+ */
 static bool had_another(const struct merge_side *s) {
     return base_age_lacks(s->base_version) ||
-           (s->base_validity != 0 && s->base_validity != s->validity);
+           ((s->base_valid || s->base_validity != 0) && s->base_validity != s->validity);
 }
 
 /*
  * Of two, the higher. But a node that is being filled may have been opened by a client before the
  * mailbox came to it, and Dovecot then began a list there, with the time of day as V: not the few
- * messages in that one, but the many of the other are what clients know. There is no common base
- * then. One side may have one, if it made the directory and the other has acknowledged that.
+ * messages in that one, but the many of the other are what clients know. Of those there is no base
+ * then. Of the few there may be one, if that node made the directory and the other has acknowledged
+ * that, and the list.
  */
+static bool gives_up(const struct merge_side *few, const struct merge_side *many) {
+    return !many->base_valid && !had_another(few);
+}
+
 static uint32_t choose_validity(const struct merge_side *a, const struct merge_side *b) {
-    if (a->validity != 0 && b->validity != 0 && !(a->base_valid && b->base_valid)) {
+    if (a->validity != 0 && b->validity != 0) {
         size_t na = count_numbered(a), nb = count_numbered(b);
 
-        if (na != nb && !had_another(na > nb ? b : a))
-            return na > nb ? a->validity : b->validity;
+        if (na > nb && gives_up(b, a))
+            return a->validity;
+        if (nb > na && gives_up(a, b))
+            return b->validity;
     }
     return max_u32(a->validity, b->validity);
 }

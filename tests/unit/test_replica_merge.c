@@ -462,7 +462,15 @@ static void test_many_keep_their_validity(void **state) {
     assert_int_equal(merge_mailbox(&a, &b, 0, &r), 0);
     assert_int_equal(r->validity, 9);
     merge_result_free(r);
-    b.base_version = 0;
+    b.base_version = 0; /* merged without a list, and begun on both since: none is being filled */
+    assert_int_equal(merge_mailbox(&a, &b, 0, &r), 0);
+    assert_int_equal(r->validity, 9);
+    merge_result_free(r);
+    b.base_valid = false;
+    a.base_valid = true; /* the same, but the other node alone knows of that merge */
+    assert_int_equal(merge_mailbox(&a, &b, 0, &r), 0);
+    assert_int_equal(r->validity, 9);
+    merge_result_free(r);
     a.base_valid = b.base_valid = true; /* known to each other: each V was once the common one */
     assert_int_equal(merge_mailbox(&a, &b, 0, &r), 0);
     assert_int_equal(r->validity, 9);
