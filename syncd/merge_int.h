@@ -14,6 +14,7 @@ struct merge_run {
     const Mfp__Listing *mine, *theirs;
     bool same_base; /* both have one, and it is the same */
     bool both_full;
+    bool takes_prepared; /* content that was prepared here, and need not be synced */
     bool only_base; /* the peer brings nothing: the store has the result, whoever works in it */
     struct maildir_keywords *kw; /* the merged table */
     struct maildir_keywords_remap rm, rt;
@@ -35,6 +36,9 @@ int merge_published(struct merge_run *m);
 
 /* merge_apply.c: the result to the store and the base */
 int merge_contents_ready(struct merge_run *m); /* -ENODATA */
+/* What has its name in the mailbox is whole there, also after a power cut: all that the result
+ * takes from the stage is durable before the first of it gets one. */
+int merge_contents_sync(struct merge_run *m);
 int merge_apply_msgs(struct merge_run *m);
 int merge_apply_uidlist(struct merge_run *m);
 int merge_drop_records(struct merge_run *m);

@@ -241,7 +241,7 @@ static int carry_out(struct merge_run *m) {
     if (r == 0)
         r = merge_contents_ready(m);
     if (r == 0)
-        r = stage_settle_all(m->a.st, &m->a.dir);
+        r = merge_contents_sync(m);
     if (r == 0)
         collect_forget_notes(m->a.st, &m->a.dir);
     /* What one base has and the other not is listed by one side at least: all is put anew. */

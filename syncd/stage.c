@@ -236,6 +236,8 @@ int stage_load(struct state *st) {
 
     state_lock(st);
     r = store_each_name(st->stage, load_name, st);
+    /* The syncd before this one may have been killed before it synced them. */
+    st->stage_dirty = st->stage_loose = st->items != NULL;
     state_unlock(st);
     return r;
 }

@@ -362,7 +362,9 @@ static void keep_one(struct state *st, const struct stage_prep *prep) {
     stage_prep_key(prep->incarnation, prep->seq, key);
     if (publish_take(st, key, &dir, &parent, file, tmp))
         return;
-    r = merge_keep(st, st->stage, file, 'l', true);
+    r = stage_sync(st);
+    if (r == 0)
+        r = merge_keep(st, st->stage, file, 'l', true);
     if (r == 0)
         r = io_fsync(st->kept);
     publish_done(st, key, r);

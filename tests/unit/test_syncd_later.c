@@ -18,6 +18,7 @@
 
 #include "io/io.h"
 #include "io_fault.h"
+#include "syncd/base.h"
 #include "syncd/content.h"
 #include "syncd/journal.h"
 #include "syncd/merge_run.h"
@@ -238,34 +239,45 @@ static void is_synced(int dirfd, const char *name) {
         assert_int_not_equal(unsynced[i], sb.st_ino);
 }
 
+/* In a mailbox, or in kept/. */
+static bool is_named(const char *to) {
+    return strstr(to, ".M1.a") || strncmp(to, "l-", 2) == 0;
+}
+
 static int watched_rename(int fromdir, const char *from, int todir, const char *to,
                           unsigned flags) {
-    if (strstr(to, ".M1.a:"))
+    if (is_named(to))
         is_synced(fromdir, from);
     return io_ops_real.rename(fromdir, from, todir, to, flags);
 }
 
 static int watched_link(int fromdir, const char *from, int todir, const char *to, int flags) {
-    if (strstr(to, ".M1.a:"))
+    if (is_named(to))
         is_synced(fromdir, from);
     return io_ops_real.link(fromdir, from, todir, to, flags);
 }
 
-static void synced_before_named(unsigned n) {
-    struct io_ops watched = io_ops_real;
-    Mfp__Listing *mine, *theirs;
-    int r;
+static void watch(void) {
+    static struct io_ops watched;
 
+    watched = io_ops_real;
     watched.pwrite = watched_pwrite;
     watched.fsync = watched_fsync;
     watched.syncfs = watched_syncfs;
     watched.rename = watched_rename;
     watched.link = watched_link;
+    io_ops_set(&watched);
+}
+
+static void synced_before_named(unsigned n) {
+    Mfp__Listing *mine, *theirs;
+    int r;
+
     n_unsynced = 0;
     fill(n);
     assert_int_equal(scan_mailbox(p.a.st, &inbox, true, &theirs), 0);
     assert_int_equal(scan_mailbox(p.b.st, &inbox, true, &mine), 0);
-    io_ops_set(&watched);
+    watch();
     r = merge(mine, theirs);
     io_ops_set(&io_ops_real);
     assert_int_equal(r, 0);
@@ -280,6 +292,92 @@ static void test_synced_before_named(void **state) {
 
 static void test_many_synced_before_named(void **state) {
     synced_before_named(MANY);
+}
+
+/* With commit = memory: n are on b, not synced, and the names that a gives them are not told. */
+static void prepare(const struct mailfs_id *dir, unsigned n) {
+    char base[32], tmp[32], text[64];
+    Mfp__Meta meta = MFP__META__INIT;
+    struct stage_file *f;
+
+    watch();
+    for (unsigned i = 0; i < n; i++) {
+        struct stage_prep id = {77, i + 1};
+        snprintf(base, sizeof(base), "%u.M1.a", i);
+        snprintf(tmp, sizeof(tmp), "%u.tmp", i);
+        text_of(base, text);
+        meta.mode = 0600;
+        meta.uid = geteuid();
+        meta.gid = getegid();
+        meta.size = strlen(text);
+        assert_int_equal(stage_begin_prep(p.b.st, &id, dir, tmp, &meta, &f), 0);
+        assert_int_equal(stage_write(f, 0, text, strlen(text)), 0);
+        assert_int_equal(stage_commit(f, STAGE_LOOSE), 0);
+    }
+    io_ops_set(&io_ops_real);
+    assert_int_equal(n_unsynced, n);
+}
+
+static void name_prepared(unsigned n) {
+    struct acts a = {.n = 0};
+    char base[32], rel[64], text[64];
+
+    for (unsigned i = 0; i < n; i++) {
+        snprintf(base, sizeof(base), "%u.M1.a", i);
+        snprintf(rel, sizeof(rel), "u/new/%s", base);
+        text_of(base, text);
+        fs_write(&p.a, rel, text);
+        act_add(&p.a, &a, "u", MFL__SUB__NEW, base, i + 1);
+    }
+    mfp__txn__free_unpacked(node_collect(&p.a, &inbox, &a, false), NULL);
+    base_forget_sent(p.a.st);
+}
+
+static void prepared_synced_before_named(unsigned n, bool killed) {
+    Mfp__Listing *mine, *theirs;
+    int r;
+
+    n_unsynced = 0;
+    prepare(&inbox, n);
+    if (killed)
+        node_killed(&p.b);
+    name_prepared(n);
+    assert_int_equal(scan_mailbox(p.a.st, &inbox, true, &theirs), 0);
+    assert_int_equal(scan_mailbox(p.b.st, &inbox, true, &mine), 0);
+    watch();
+    r = merge(mine, theirs);
+    io_ops_set(&io_ops_real);
+    assert_int_equal(r, 0);
+    assert_int_equal(whole("u/new", "", true), n);
+    mfp__listing__free_unpacked(mine, NULL);
+    mfp__listing__free_unpacked(theirs, NULL);
+}
+
+static void test_prepared_synced_before_named(void **state) {
+    prepared_synced_before_named(3, false);
+}
+
+static void test_many_prepared_synced_before_named(void **state) {
+    prepared_synced_before_named(MANY, false);
+}
+
+/* The syncd that had not synced it is killed: the next one does not know whether it had. */
+static void test_killed_and_synced_before_named(void **state) {
+    prepared_synced_before_named(3, true);
+}
+
+/* Its mailbox is gone on both nodes: it is whole in kept/. */
+static void test_homeless_synced_before_kept(void **state) {
+    struct mailfs_id nowhere;
+
+    n_unsynced = 0;
+    assert_int_equal(mailfs_id_new(&nowhere), 0);
+    prepare(&nowhere, 1);
+    watch();
+    assert_true(stage_publish(p.b.st, &(struct stage_prep){77, 1}, 1, NULL) < 0);
+    stage_keep_homeless(p.b.st);
+    io_ops_set(&io_ops_real);
+    assert_int_equal(whole(".mailfs/kept", "l-", false), 1);
 }
 
 /* ---- a transaction ----------------------------------------------------------------- */
@@ -369,6 +467,10 @@ int main(void) {
         T(test_failing_in_a_merge),
         T(test_synced_before_named),
         T(test_many_synced_before_named),
+        T(test_prepared_synced_before_named),
+        T(test_many_prepared_synced_before_named),
+        T(test_killed_and_synced_before_named),
+        T(test_homeless_synced_before_kept),
         T(test_power_cut_before_an_acknowledgement),
         T(test_power_cut_before_one_of_many),
         T(test_staged_twice),
