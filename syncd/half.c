@@ -42,6 +42,16 @@ static bool same_flags(const struct merge_state *x, const struct merge_state *y)
            maildir_set_equal(x->keywords, y->keywords);
 }
 
+/* Where the peer's letters have to change, it may have been killed with the new table and the old
+ * letters: what it has then is no one's doing. */
+static bool letters_move(const struct merge_run *m, const struct merge_item *it) {
+    static const struct maildir_set none;
+
+    return !maildir_keywords_remap_is_identity(&m->rt) &&
+           !(maildir_set_equal(it->state.keywords, none) &&
+             maildir_set_equal(it->now_b.keywords, none));
+}
+
 /* The base says the same (and so does the peer's listing of it, if this node's leaves it out), or
  * nothing can be said of flags. */
 static bool is_plain(const struct merge_item *it) {
@@ -89,7 +99,7 @@ int half_keep(struct merge_run *m) {
     int r = h ? 0 : -ENOMEM;
 
     for (i = 0; r == 0 && i < m->result->count; i++) {
-        if (!is_plain(&m->result->items[i]))
+        if (!is_plain(&m->result->items[i]) && !letters_move(m, &m->result->items[i]))
             r = add(h, &m->result->items[i]);
     }
     if (r < 0) {

@@ -351,16 +351,16 @@ static void test_lost_base_of_a_young_one(void **state) {
 }
 
 /* a's changes and b's meet, and b alone can carry the merge out: the disk of a is full. */
-static void merge_at_b(void) {
-    uint8_t db[STATE_DIGEST];
-    Mfp__Listing *la, *lb;
+static void merge_at(struct node *here, struct node *other) {
+    uint8_t digest[STATE_DIGEST];
+    Mfp__Listing *mine, *theirs;
 
-    assert_int_equal(scan_mailbox(p.a.st, &inbox, false, &la), 0);
-    assert_int_equal(scan_mailbox(p.b.st, &inbox, false, &lb), 0);
-    assert_int_equal(merge_mailbox_run(p.b.st, &inbox, lb, la, db, NULL), 0);
-    merge_mailbox_forget(p.b.st, &inbox);
-    mfp__listing__free_unpacked(la, NULL);
-    mfp__listing__free_unpacked(lb, NULL);
+    assert_int_equal(scan_mailbox(here->st, &inbox, false, &mine), 0);
+    assert_int_equal(scan_mailbox(other->st, &inbox, false, &theirs), 0);
+    assert_int_equal(merge_mailbox_run(here->st, &inbox, mine, theirs, digest, NULL), 0);
+    merge_mailbox_forget(here->st, &inbox);
+    mfp__listing__free_unpacked(mine, NULL);
+    mfp__listing__free_unpacked(theirs, NULL);
 }
 
 /* What came to b that way is not b's own doing: cleared by somebody, on either node, it is clear.
@@ -377,7 +377,7 @@ static void test_half_and_cleared(void **state) {
         fs_rename(&p.b, "u/cur/2.M1.x:2,S", "u/cur/2.M1.x:2,FS");
         mark(&p.a, &inbox);
         mark(&p.b, &inbox);
-        merge_at_b();
+        merge_at(&p.b, &p.a);
         assert_true(fs_there(&p.b, "u/cur/1.M1.x:2,F"));
         assert_true(fs_there(&p.b, "u/cur/3.M1.x:2,a"));
         fs_rename(by, "u/cur/1.M1.x:2,F", "u/cur/1.M1.x:2,");
@@ -392,6 +392,44 @@ static void test_half_and_cleared(void **state) {
         mark(&p.b, &inbox);
         contact();
         assert_true(fs_there(&p.a, "u/cur/2.M1.x:2,S"));
+    }
+}
+
+static void keyword(struct node *n, const char *word) {
+    char line[32];
+
+    snprintf(line, sizeof(line), "0 %s\n", word);
+    fs_write(n, "u/dovecot-keywords", line);
+    fs_rename(n, "u/cur/1.M1.x:2,", "u/cur/1.M1.x:2,a");
+    mark(n, &inbox);
+}
+
+static void both_keywords(void) {
+    contact();
+    assert_true(fs_there(&p.a, "u/cur/1.M1.x:2,ab"));
+    assert_true(fs_there(&p.b, "u/cur/1.M1.x:2,ab"));
+}
+
+/*
+ * Both nodes gave their first keyword, to one message; only one could merge that at first. The
+ * other one may have been killed when it had the new table, and the message's letter not.
+ */
+static void test_half_and_keywords(void **state) {
+    for (int i = 0; i < 8; i++) {
+        struct node *here = i & 1 ? &p.a : &p.b, *other = i & 1 ? &p.b : &p.a;
+        char *table;
+
+        common();
+        keyword(&p.a, i & 2 ? "Work" : "Home");
+        keyword(&p.b, i & 2 ? "Home" : "Work");
+        merge_at(here, other);
+        table = fs_read(here, "u/dovecot-keywords");
+        if (i & 4)
+            fs_write(other, "u/dovecot-keywords", table);
+        free(table);
+        both_keywords();
+        teardown(state);
+        setup(state);
     }
 }
 
@@ -1134,6 +1172,7 @@ int main(void) {
         T(test_lost_base_of_a_young_one),
         T(test_uid_in_an_index),
         T(test_half_and_cleared),
+        T(test_half_and_keywords),
         T(test_keywords),
         T(test_files),
         T(test_subscribed_meanwhile),
