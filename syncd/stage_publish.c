@@ -13,6 +13,7 @@
  *
  * Diagnostics: a message that could not be published, with the container.
  */
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -326,7 +327,10 @@ int stage_publish(struct state *st, const struct stage_prep *prep, uint64_t gen,
     return r < 0 ? state_fail(st, r, &dir, "cannot publish a prepared message") : 0;
 }
 
-static struct stage_prep *homeless(struct state *st, size_t *n) {
+typedef bool pick_fn(struct state *st, const struct stage_item *it); /* under the mutex */
+
+/* NULL: no memory. */
+static struct stage_prep *pick(struct state *st, pick_fn *fn, size_t *n) {
     struct stage_item *it, *tmp;
     struct stage_prep *v;
 
@@ -334,11 +338,16 @@ static struct stage_prep *homeless(struct state *st, size_t *n) {
     state_lock(st);
     v = calloc(HASH_COUNT(st->items) + 1, sizeof(*v));
     HASH_ITER(hh, st->items, it, tmp) {
-        if (v && it->homeless)
+        if (v && fn(st, it))
             v[(*n)++] = (struct stage_prep){it->incarnation, it->seq};
     }
     state_unlock(st);
     return v;
+}
+
+static bool is_homeless(struct state *st, const struct stage_item *it) {
+    (void)st;
+    return it->homeless;
 }
 
 void stage_publish_homeless(struct state *st, struct invals *iv) {
@@ -348,7 +357,7 @@ void stage_publish_homeless(struct state *st, struct invals *iv) {
 
     if (state_mark_gen(st, &gen) < 0)
         return; /* at the next merge, or start */
-    v = homeless(st, &n);
+    v = pick(st, is_homeless, &n);
     for (i = 0; i < n; i++)
         stage_publish(st, &v[i], gen, iv); /* which tells of errors */
     free(v);
@@ -377,7 +386,7 @@ static void keep_one(struct state *st, const struct stage_prep *prep) {
 
 void stage_keep_homeless(struct state *st) {
     size_t n, i;
-    struct stage_prep *v = homeless(st, &n);
+    struct stage_prep *v = pick(st, is_homeless, &n);
 
     for (i = 0; i < n; i++)
         keep_one(st, &v[i]);
@@ -422,17 +431,86 @@ static int sweep_used(struct db_txn *txn, void *arg) {
 }
 
 /*
- * It has a name in a mailbox, and not the one under which it was about to be published: a merge had
+ * It has a name somewhere, and not the one under which it was about to be published: a merge had
  * given it that name when syncd was killed, or with the base the records of what was used up are
- * gone. (If it was expunged since it may come back, and that is no loss.)
+ * gone. Under the mutex.
  */
-static bool used_before(struct state *st, const struct stage_item *it) {
+static bool is_named(struct state *st, const struct stage_item *it) {
     char name[STAGE_NAME_MAX];
     struct mailfs_id dir;
     struct stat sb;
 
-    return fstatat(st->stage, it->file, &sb, AT_SYMLINK_NOFOLLOW) == 0 && sb.st_nlink > 1 &&
+    return it->is_prep && it->refs == 0 && !it->used &&
+           fstatat(st->stage, it->file, &sb, AT_SYMLINK_NOFOLLOW) == 0 && sb.st_nlink > 1 &&
            stage_published(st, it->incarnation, it->seq, &dir, name) == -ENOENT;
+}
+
+struct find_link {
+    int dir, stage;
+    const char *file;
+};
+
+static int find_link(void *arg, const char *name, unsigned char type) {
+    const struct find_link *f = arg;
+
+    return type == DT_REG && is_same_file(f->dir, name, f->stage, f->file);
+}
+
+static bool has_link(struct state *st, int dir, const char *file) {
+    struct find_link f = {dir, st->stage, file};
+
+    return dir >= 0 && store_each_name(dir, find_link, &f) == 1;
+}
+
+/* Its client expunged it since. */
+static bool was_expunged(struct state *st, const struct mailfs_id *id, const char *file) {
+    char hex[MAILFS_ID_HEX];
+    int fd = st->undo < 0 ? -1
+                          : io_open_beneath(st->undo, mailfs_id_format(id, hex),
+                                            O_RDONLY | O_DIRECTORY | O_NOFOLLOW, 0);
+    bool found = has_link(st, fd, file);
+
+    if (fd >= 0)
+        close(fd);
+    return found;
+}
+
+/*
+ * A name elsewhere may be a copy's: the message itself is not merged yet, and this may be all that
+ * is here of it. (Was it moved to another mailbox since, it comes back, and that is no loss.) Where
+ * the mailbox is not known, removed or lost with the base, each name is its own.
+ */
+static bool used_before(struct state *st, const struct mailfs_id *id, const char *file) {
+    struct store_dir d;
+    int r = store_dir_open(st, id, &d);
+    bool used = r == -ENOENT;
+
+    if (r == 0)
+        used = has_link(st, store_sub_open(st, &d, MFP__SUB__NEW, false), file) ||
+               has_link(st, store_sub_open(st, &d, MFP__SUB__CUR, false), file) ||
+               was_expunged(st, id, file);
+    store_dir_close(&d);
+    return used;
+}
+
+static void sweep_one(struct state *st, const struct stage_prep *prep) {
+    char key[STAGE_NAME_MAX], file[STAGE_NAME_MAX], tmp[STAGE_NAME_MAX];
+    struct mailfs_id dir, parent;
+
+    stage_prep_key(prep->incarnation, prep->seq, key);
+    if (publish_take(st, key, &dir, &parent, file, tmp) == 0 && !used_before(st, &dir, file))
+        publish_done(st, key, -EEXIST);
+}
+
+/* What was used up by a merge of which there is no record. */
+static int sweep_named(struct state *st) {
+    size_t n, i;
+    struct stage_prep *v = pick(st, is_named, &n);
+
+    for (i = 0; i < n; i++)
+        sweep_one(st, &v[i]);
+    free(v);
+    return v ? 0 : -ENOMEM;
 }
 
 int stage_leftovers(struct state *st, struct stage_prep **preps, size_t *n) {
@@ -445,11 +523,15 @@ int stage_leftovers(struct state *st, struct stage_prep **preps, size_t *n) {
     *n = 0;
     state_lock(st);
     r = db_view(st->db, sweep_used, st);
+    state_unlock(st);
+    if (r == 0)
+        r = sweep_named(st);
+    state_lock(st);
     v = calloc(HASH_COUNT(st->items) + 1, sizeof(*v));
     HASH_ITER(hh, st->items, it, tmp) {
         if (r < 0 || !v || it->refs)
             continue;
-        if (it->is_prep && !it->used && !used_before(st, it)) {
+        if (it->is_prep && !it->used) {
             v[k].incarnation = it->incarnation;
             v[k++].seq = it->seq;
         } else {

@@ -685,11 +685,9 @@ static void test_prepared_and_merged(void **state) {
     assert_false(stage_has_prep(p.b.st, &(struct stage_prep){77, 9}));
 }
 
-/* A copy of it in another mailbox is merged first, and a dies for good: b publishes it where it was
- * prepared, as if there were no copy. */
-static void test_prepared_and_copied(void **state) {
+/* A copy of it in another mailbox is merged first. */
+static void merge_copy_of_prepared(void) {
     struct acts a = {.n = 0}, copy = {.n = 0};
-    struct stage_prep prep = {77, 9};
     struct mailfs_id work;
     Mfl__Prepared *id;
 
@@ -713,12 +711,29 @@ static void test_prepared_and_copied(void **state) {
     mark(&p.a, &work);
     merge(&work);
     assert_true(fs_there(&p.b, "u/.Work/new/9.M9.a"));
-    assert_int_equal(stage_publish(p.b.st, &prep, 1, NULL), 0);
+}
+
+/* And a dies for good: b publishes it where it was prepared, as if there were no copy. */
+static void test_prepared_and_copied(void **state) {
+    merge_copy_of_prepared();
+    assert_int_equal(stage_publish(p.b.st, &(struct stage_prep){77, 9}, 1, NULL), 0);
     assert_true(fs_there(&p.b, "u/new/9.tmp"));
 }
 
-/* b's syncd is killed when the merge has given it its name. */
-static void test_prepared_and_named(void **state) {
+/* The same when b's syncd is killed before. */
+static void test_prepared_copied_and_killed(void **state) {
+    merge_copy_of_prepared();
+    assert_int_equal(state_checkpoint(p.b.st, 0, NULL, 0), 0);
+    node_killed(&p.b);
+    assert_true(is_left(&p.b));
+    assert_int_equal(stage_publish(p.b.st, &(struct stage_prep){77, 9}, 1, NULL), 0);
+    assert_true(fs_there(&p.b, "u/new/9.tmp"));
+    assert_true(fs_there(&p.b, "u/.Work/new/9.M9.a"));
+}
+
+/* b's syncd is killed when the merge has given it its name, and it may have been read, or expunged,
+ * before the next one starts. */
+static void named_and_killed(const char *to) {
     char key[STAGE_NAME_MAX], file[STAGE_NAME_MAX], from[STAGE_NAME_MAX + 32];
 
     common();
@@ -730,8 +745,29 @@ static void test_prepared_and_named(void **state) {
     assert_int_equal(stage_lookup(p.b.st, key, file), 0);
     snprintf(from, sizeof(from), ".mailfs/stage/%s", file);
     fs_link(&p.b, from, "u/new/9.M9.a");
+    if (to)
+        fs_rename(&p.b, "u/new/9.M9.a", to);
     node_killed(&p.b);
     assert_false(is_left(&p.b));
+}
+
+static void test_prepared_and_named(void **state) {
+    named_and_killed(NULL);
+}
+
+static void test_prepared_named_and_seen(void **state) {
+    named_and_killed("u/cur/9.M9.a:2,S");
+}
+
+static void test_prepared_named_and_expunged(void **state) {
+    char hex[MAILFS_ID_HEX], dir[MAILFS_ID_HEX + 32], to[MAILFS_ID_HEX + 64];
+
+    snprintf(dir, sizeof(dir), ".mailfs/undo/%s", mailfs_id_format(&inbox, hex));
+    snprintf(to, sizeof(to), "%s/9.M9.a", dir);
+    if (!fs_there(&p.b, ".mailfs/undo"))
+        fs_mkdir(&p.b, ".mailfs/undo");
+    fs_mkdir(&p.b, dir);
+    named_and_killed(to);
 }
 
 /*
@@ -1181,7 +1217,10 @@ int main(void) {
         T(test_published_and_merged),
         T(test_prepared_and_merged),
         T(test_prepared_and_copied),
+        T(test_prepared_copied_and_killed),
         T(test_prepared_and_named),
+        T(test_prepared_named_and_seen),
+        T(test_prepared_named_and_expunged),
         T(test_noted_and_in_again),
         cmocka_unit_test_setup_teardown(test_first_contact, setup_empty, teardown),
         T(test_tree_made_and_moved),
