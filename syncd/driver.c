@@ -26,6 +26,7 @@
 #include "merge_run.h"
 #include "oneway.h"
 #include "promote.h"
+#include "role.h"
 #include "stage.h"
 #include "touched.h"
 #include "txn.h"
@@ -225,10 +226,17 @@ void driver_mailfs_here(struct volume *v) {
 }
 
 /* What it named while no syncd was there comes with its Hello: without that the first merge would
- * take the name that the peer published it under for another message. */
+ * take the name that the peer published it under for another message. And a node that is to be
+ * filled: a mailfs that comes when that has begun ends the connection, since what it may have done
+ * is to be listed, and who opens a mailbox in that moment is shown an empty one. */
+static bool mailfs_will_come(const struct volume *v) {
+    return front_is_expected(v->front) ||
+           (v->cv->peer != NULL && !v->had_contact && !volume_is_watched(v) && !role_of(v).standby);
+}
+
 static void wait_for_mailfs(struct volume *v) {
     struct timeval tv = {.tv_sec = MAILFS_MS / 1000};
-    if (v->main != NULL || front_is_connected(v->front) || !front_is_expected(v->front) ||
+    if (v->main != NULL || front_is_connected(v->front) || !mailfs_will_come(v) ||
         event_base_once(v->engine->evb, -1, EV_TIMEOUT, mailfs_overdue, v, &tv) != 0)
         meet_peer(v);
 }

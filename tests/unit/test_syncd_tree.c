@@ -136,9 +136,10 @@ static void set_id(struct node *n, const char *rel, const struct mailfs_id *id) 
     assert_int_equal(setxattr(path, IO_DIRID_XATTR, id->b, sizeof(id->b), 0), 0);
 }
 
-/* Both have made u/.Sent; the id of a's stays. */
+/* Both have made u/.Sent; the id of a's stays. Ids that are below all others: of two moves of one
+ * directory the one into it is not the one that stands. */
 static void make_on_both(void) {
-    static const struct mailfs_id of_a = {{1}}, of_b = {{2}};
+    static const struct mailfs_id of_a = {{0, 1}}, of_b = {{0, 2}};
 
     fs_mkdir(&p.a, "u/.Sent");
     fs_mkdir(&p.b, "u/.Sent");
