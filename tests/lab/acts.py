@@ -142,6 +142,9 @@ class Acts:
             if not uids:
                 raise util.Fail("%s is not there" % ident)
             client.store(",".join(uids), how, " ".join(flags))
+            # a merge may have given it another UID meanwhile: Dovecot's OK is of nothing then
+            if not set(uids) & set(self.uids_of(client, ident)):
+                raise util.Fail("%s has another UID now" % ident)
         self.on(node, folder, "STORE", attempt)
         self.doubt(ident, start)
         had = self.want[folder][ident]
