@@ -36,6 +36,11 @@ class States(threading.Thread):
             for node in self.pair.nodes:
                 self.look(node)
 
+    def no_syncd(self, node):
+        """It was killed: nobody says that it is not in sync, until the next one says that it is again."""
+        if self.since[node] is None:
+            self.since[node] = util.now()
+
     def look(self, node):
         with open(node.log("syncd"), errors="replace") as f:
             f.seek(self.offset[node])
@@ -61,7 +66,6 @@ class Lab:
     def __init__(self, pair, ledger, states):
         self.pair, self.ledger, self.states = pair, ledger, states
         self.down, self.killed = set(), set()
-        self.syncd_gone = {}        # node -> since when mailfs has served without syncd
 
     def wait(self, seconds):
         threading.Event().wait(seconds)
@@ -70,8 +74,7 @@ class Lab:
         self.down |= set(nodes)
         if power:
             for node in nodes:
-                times = [t for t in (self.states.since[node], self.syncd_gone.get(node)) if t]
-                self.ledger.power_cut(node, min(times, default=None), len(nodes) > 1)
+                self.ledger.power_cut(node, self.states.since[node], len(nodes) > 1)
 
     def inflict(self, step, chance):
         """Do it; its name as it is counted, or None if there is nothing left to do it to."""
@@ -81,7 +84,8 @@ class Lab:
             return None
         self.ledger.outage(step.kind, nodes if entry.both else self.pair.nodes)
         if step.kind == "kill-syncd":
-            self.syncd_gone.update((n, util.now()) for n in nodes)
+            for node in nodes:
+                self.states.no_syncd(node)
         self.killed |= {(n, step.kind[5:]) for n in nodes if step.kind in ("kill-mailfs", "kill-syncd")}
         entry.function(self, nodes, chance)
         return step.kind if len(nodes) == 1 or not entry.both else step.kind + " (both)"
@@ -97,7 +101,7 @@ class Lab:
         faults.heal(self.pair)
         for node in full:
             self.ledger.outage("kill-postfix", [node])
-        self.down, self.killed, self.syncd_gone = set(), set(), {}
+        self.down, self.killed = set(), set()
         return died
 
 
