@@ -99,11 +99,13 @@ void dir_identify_again(struct inode *in) {
         return;
     inode_places_lock();
     pthread_mutex_lock(&ids);
-    if (d->has_id && !mailfs_id_equal(&id, &d->id) && id_is_free(&id)) {
+    if (d->has_id && !mailfs_id_equal(&id, &d->id)) {
         HASH_DELETE(hh, by_id, d);
-        d->id = id;
+        if (id_is_free(&id)) {
+            d->id = id;
+            atomic_store(&d->marked, 0); /* what it is called now has no mark yet */
+        }
         HASH_ADD(hh, by_id, id.b, sizeof d->id.b, d);
-        atomic_store(&d->marked, 0); /* what it is called now has no mark yet */
     }
     pthread_mutex_unlock(&ids);
     inode_places_unlock();
