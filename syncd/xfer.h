@@ -22,6 +22,7 @@
 #define XFER_PART        WIRE_PACK_MAX
 #define XFER_IN_MAX      (32u * 1024u * 1024u)
 #define XFER_FETCHES_MAX 64 /* asked of the peer at a time; as many as it has open */
+#define XFER_ASKED_MAX   (1u * 1024u * 1024u) /* bytes of these, but for the last */
 #define XFER_SERVED_MAX  64 /* open for the peer at a time: one that asks for more breaks off */
 
 struct volume;

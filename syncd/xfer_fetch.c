@@ -108,8 +108,17 @@ static void fetch_begin(struct xfers *x, struct fetch *f) {
         mem_out("work queue");
 }
 
+/* What a client waits for comes behind what has been asked for, and after a second the client is
+ * served without it: so that is a quarter of a second of the bandwidth, if there is a limit. */
+static uint64_t may_ask(const struct xfers *x) {
+    const struct conf_peer *peer = x->v->cv->peer;
+    uint64_t most = peer != NULL && peer->bandwidth > 0 ? peer->bandwidth / 4 : XFER_ASKED_MAX;
+    return most < XFER_ASKED_MAX ? most : XFER_ASKED_MAX;
+}
+
 static void fetch_more(struct xfers *x) {
-    while (x->groups != NULL && x->n_asked < XFER_FETCHES_MAX) {
+    while (x->groups != NULL && x->n_asked < XFER_FETCHES_MAX &&
+           (x->n_asked == 0 || x->asked_bytes < may_ask(x))) {
         struct fetch_group *g = x->groups;
         struct fetch *f = g->queued;
         DL_DELETE(g->queued, f);
@@ -118,6 +127,7 @@ static void fetch_more(struct xfers *x) {
             DL_APPEND(x->groups, g);
         DL_APPEND(x->asked, f);
         x->n_asked++;
+        x->asked_bytes += f->want.size;
         fetch_begin(x, f);
     }
 }
@@ -143,6 +153,7 @@ static void gone_done(void *arg) {
 void xfer_fetch_done(struct xfers *x, struct fetch *f, int err) {
     DL_DELETE(x->asked, f);
     x->n_asked--;
+    x->asked_bytes -= f->want.size;
     f->err = err;
     x->counts.fetched++;
     x->counts.fetched_bytes += f->want.size;
@@ -215,6 +226,7 @@ void xfer_fetch_disconnected(struct xfers *x) {
     struct fetch_group *g;
     x->asked = NULL; /* the owners may ask again at once */
     x->n_asked = 0;
+    x->asked_bytes = 0;
     while ((g = x->groups) != NULL) {
         DL_DELETE(x->groups, g);
         DL_CONCAT(list, g->queued);

@@ -120,6 +120,7 @@ struct xfers {
     struct fetch *asked;
     struct fetch_group *groups; /* with something queued, the next one first */
     unsigned n_asked, n_served;
+    uint64_t asked_bytes;
     uint64_t next_id;
     struct xfer_counts counts;
     struct pace pace; /* of what the peer fetches */
