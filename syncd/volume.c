@@ -162,6 +162,9 @@ static int machine_begin(struct volume *v) {
         rc.peer = v->cv->peer->name;
         rc.timeout_ms = v->cv->peer->timeout_ms;
     }
+    /* Who is served without the merge on a node that has nothing yet is shown an empty mailbox. */
+    if (!rc.had_contact && rc.merge_wait_ms < rc.timeout_ms * 3 / 4)
+        rc.merge_wait_ms = rc.timeout_ms * 3 / 4;
     v->machine = replica_new(&rc, volume_now());
     return v->machine == NULL ? -ENOMEM : 0;
 }
