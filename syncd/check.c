@@ -185,7 +185,7 @@ static bool is_parted(const struct scanned *s, const Mfp__BaseMsg *m) {
             (s->lent[MERGE_KEYWORDS] && same_but_keywords(m->is->info, m->was->info)));
 }
 
-/* Listed for what a merge is to know of it (says_more() in scan.c). */
+/* Listed for what a merge is to know of it (says_more() in scan_msgs.c). */
 static bool is_same(const Mfp__BaseMsg *m) {
     return m->is && m->was && m->is->sub == m->was->sub && m->is->uid == m->was->uid &&
            strcmp(m->is->info, m->was->info) == 0;

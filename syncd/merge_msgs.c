@@ -216,7 +216,7 @@ static bool came_or_went(const Mfp__BaseMsg *b) {
     return b->prepared && there(b->is) != there(b->was);
 }
 
-/* Listed as removed for the sake of its prepared content only (list_removed() in scan.c). */
+/* Listed as removed for the sake of its prepared content only (list_removed() in scan_msgs.c). */
 static bool is_noted_only(const Mfp__BaseMsg *b) {
     return b->prepared && !there(b->is) && b->was && b->was->sub == MFP__SUB__NEW &&
            b->was->uid == 0 && *b->was->info == '\0';

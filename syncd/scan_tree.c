@@ -449,7 +449,7 @@ static bool msg_came(const Mfp__BaseMsg *m) {
     return m->is && (!m->was || (m->was->uid && m->was->uid != m->is->uid));
 }
 
-/* What is borrowed is not this node's; of dovecot-uidvalidity, which never is, see scan.c. */
+/* What is borrowed is not this node's; of dovecot-uidvalidity, which never is, see scan_files.c. */
 static bool holds_new(const struct tree *t, const Mfp__Listing *l) {
     size_t i;
 

@@ -1,0 +1,222 @@
+/*
+ * scan_msgs: the messages of a mailbox that are not as they were agreed on, or (full) all.
+ *
+ * A message is listed by its base name, with what it was by the base, what it is by its file's name
+ * and the uidlist, and what else a merge is to know of it: the prepared content it came from, both
+ * sides of a merge that the peer may not have, whether a lender has it.
+ *
+ * Diagnostics: none here, errors are returned.
+ */
+#include "scan_int.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "build.h"
+#include "half.h"
+#include "util/str.h"
+
+/* What the store says of a message, with its attributes if it is to be listed. */
+static void state_of(struct scan *s, const struct index_msg *m, struct base_msg *is) {
+    const struct maildir_uidrec *rec = NULL;
+
+    memset(is, 0, sizeof(*is));
+    is->sub = m->sub;
+    str_copy(is->info, sizeof(is->info), index_info(m));
+    if (s->list)
+        rec = maildir_uidlist_find(s->list, m->name, m->base_len);
+    is->uid = rec ? rec->uid : 0;
+}
+
+static bool same_state(const struct base_msg *a, const struct base_msg *b) {
+    return a->sub == b->sub && a->uid == b->uid && strcmp(a->info, b->info) == 0;
+}
+
+/*
+ * A message that was not agreed on with the other end is borrowed if a lender has it at all: its
+ * flags and UID may be further here, by what the other end itself said. One that was, if it is here
+ * just as a lender has it: then this node did nothing.
+ */
+static bool msg_is_borrowed(const struct scan *s, const char *base, const struct base_msg *was,
+                            const struct base_msg *is) {
+    struct base_msg there;
+    size_t i;
+    int r;
+
+    for (i = 0; i < s->n_lenders; i++) {
+        r = base_msg_get(s->lenders[i], BASE_PROPOSED, s->dir, base, &there);
+        if (is ? r == 0 && (!was || same_state(&there, is))
+               : r == -ENOENT && scan_knows_dir(s->lenders[i], s->dir))
+            return true;
+    }
+    return false;
+}
+
+/* Records with extensions, for what is listed. */
+static int add_rec(struct scan *s, const char *base) {
+    const struct maildir_uidrec *rec;
+    Mfp__UidRec *r;
+    int err;
+
+    rec = s->list ? maildir_uidlist_find(s->list, base, strlen(base)) : NULL;
+    if (!rec || !*rec->ext)
+        return 0;
+    r = build_rec(rec->uid, rec->ext, rec->base);
+    err = build_push(&s->out->recs, &s->out->n_recs, r);
+    if (err < 0 && r)
+        mfp__uid_rec__free_unpacked(r, NULL);
+    return err;
+}
+
+static int pub_cmp(const void *key, const void *el) {
+    return strcmp(key, ((const struct stage_pub *)el)->name);
+}
+
+/* What we published of the peer's under this name. */
+static const struct stage_pub *pub_find(const struct scan *s, const char *base) {
+    return s->n_pubs ? bsearch(base, s->pubs, s->n_pubs, sizeof(*s->pubs), pub_cmp) : NULL;
+}
+
+/* The prepared content an added message has: of ours, or what we published of the peer's. */
+static int fill_prep(struct scan *s, Mfp__BaseMsg *m, const char *base) {
+    const struct stage_pub *pub = pub_find(s, base);
+    struct base_prep prep;
+
+    if (pub)
+        m->prepared = build_prep(pub->incarnation, pub->seq);
+    else if (base_prep_get(s->st, s->dir, base, &prep) == 0)
+        m->prepared = build_prep(prep.incarnation, prep.seq);
+    else
+        return 0;
+    return m->prepared ? 0 : -ENOMEM;
+}
+
+static int fill_msg(struct scan *s, Mfp__BaseMsg *m, const char *base, const struct base_msg *was,
+                    const struct base_msg *is, const struct index_msg *ixm) {
+    struct stat sb;
+    int r1 = 0, r2 = 0;
+
+    m->bname = build_str(base);
+    if (was)
+        m->was = build_msg_state(was, &r1);
+    if (is)
+        m->is = build_msg_state(is, &r2);
+    if (!m->bname || r1 < 0 || r2 < 0)
+        return -ENOMEM;
+    if (!is)
+        return fill_prep(s, m, base);
+    if (!ixm)
+        return (m->meta = build_msg_meta(is)) ? 0 : -ENOMEM;
+    if (fstatat(s->d.fd[ixm->sub], ixm->name, &sb, AT_SYMLINK_NOFOLLOW) == 0 &&
+        !(m->meta = store_meta_new(&sb)))
+        return -ENOMEM;
+    if ((!was || pub_find(s, base)) && fill_prep(s, m, base) < 0)
+        return -ENOMEM;
+    return add_rec(s, base);
+}
+
+static Mfp__MsgState *half_state(const char *info, int *err) {
+    struct base_msg b = {.sub = MFP__SUB__CUR};
+
+    str_copy(b.info, sizeof(b.info), info);
+    return *err < 0 ? NULL : build_msg_state(&b, err);
+}
+
+static int fill_half(struct scan *s, Mfp__BaseMsg *m, const char *base) {
+    const struct half_msg *h = s->out->half_age ? half_find(s->st, s->dir, base) : NULL;
+    int r = 0;
+
+    if (h) {
+        m->half_mine = half_state(h->mine, &r);
+        m->half_theirs = half_state(h->theirs, &r);
+    }
+    return r;
+}
+
+static int list_msg(struct scan *s, const char *base, const struct base_msg *was,
+                    const struct base_msg *is, const struct index_msg *ixm) {
+    Mfp__BaseMsg *m = malloc(sizeof(*m));
+    int r;
+
+    if (!m)
+        return -ENOMEM;
+    mfp__base_msg__init(m);
+    r = fill_msg(s, m, base, was, is, ixm);
+    if (r == 0)
+        r = fill_half(s, m, base);
+    m->borrowed = !(was && is && same_state(was, is)) && msg_is_borrowed(s, base, was, is);
+    if (r == 0)
+        r = build_push(&s->out->msgs, &s->out->n_msgs, m);
+    if (r < 0)
+        mfp__base_msg__free_unpacked(m, NULL);
+    return r;
+}
+
+/* As it was agreed to be. Its UID says nothing beside a uidlist that is another, or gone. */
+static int list_held(struct scan *s, const char *base, const struct base_msg *was) {
+    struct base_msg is = *was;
+
+    if (s->out->v != s->out->base_v)
+        is.uid = 0;
+    return s->full ? list_msg(s, base, was, &is, NULL) : 0;
+}
+
+/* Something of it that no base says: its other name, or a merge that the peer may not have. */
+static bool says_more(const struct scan *s, const char *name) {
+    return pub_find(s, name) || (s->out->half_age && half_find(s->st, s->dir, name));
+}
+
+static int from_base(void *arg, const char *name, const struct base_msg *was) {
+    struct scan *s = arg;
+    struct index_msg *m = index_find(&s->ix, name);
+    struct base_msg is;
+
+    if (!m)
+        return s->held ? list_held(s, name, was) : list_msg(s, name, was, NULL, NULL);
+    m->seen = true;
+    state_of(s, m, &is);
+    return s->full || !same_state(was, &is) || says_more(s, name) ? list_msg(s, name, was, &is, m)
+                                                                  : 0;
+}
+
+int scan_msgs(struct scan *s) {
+    char base[MAILDIR_NAME_MAX + 1];
+    struct index_msg *m, *tmp;
+    struct base_msg is;
+    int r = base_each_msg(s->st, s->dir, from_base, s);
+
+    HASH_ITER(hh, s->ix.msgs, m, tmp) {
+        if (r < 0)
+            break;
+        if (m->seen)
+            continue;
+        state_of(s, m, &is);
+        str_copyn(base, sizeof(base), m->name, m->base_len);
+        r = list_msg(s, base, NULL, &is, m);
+    }
+    return r;
+}
+
+/* Added here, or published, and removed again: what the peer has of the same prepared content was
+ * removed as well. It is listed as if it had been in the base, in new/. */
+static int list_removed(void *arg, const char *name) {
+    static const struct base_msg was = {.sub = MFP__SUB__NEW};
+    struct scan *s = arg;
+    struct base_msg msg;
+
+    if (index_find(&s->ix, name) || base_msg_get(s->st, BASE_AGREED, s->dir, name, &msg) == 0)
+        return 0;
+    return list_msg(s, name, &was, NULL, NULL);
+}
+
+int scan_removed(struct scan *s) {
+    size_t i;
+    int r = base_each_prep(s->st, s->dir, list_removed, s);
+
+    for (i = 0; r == 0 && i < s->n_pubs; i++)
+        r = list_removed(s, s->pubs[i].name);
+    return r;
+}
