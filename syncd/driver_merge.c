@@ -1,5 +1,6 @@
 /*
- * driver_merge - the actions of contact: TREE_*, LIST_MARKS, SCAN, STAGE, MERGE, CAUGHT_UP
+ * driver_merge - the actions of contact: SCAN, STAGE, MERGE, CAUGHT_UP; dispatch of these and of
+ * those of driver_trees.c
  *
  * Each is one job whose arguments are kept in a struct step, and is answered exactly once.
  *
@@ -14,24 +15,16 @@
 #include <event2/event.h>
 #include <uthash.h>
 
-#include "brake.h"
 #include "checkpoint.h"
-#include "contact.h"
-#include "content.h"
 #include "driver.h"
+#include "driver_merge_int.h"
 #include "front.h"
-#include "hold.h"
 #include "load.h"
 #include "mem.h"
-#include "merge_run.h"
 #include "oneway.h"
-#include "role.h"
 #include "stage.h"
-#include "scan.h"
 #include "txn.h"
 #include "util/log.h"
-#include "volume.h"
-#include "wire/check.h"
 #include "xfer.h"
 
 #define FORMER_LOCK_MS 20
@@ -49,36 +42,7 @@ struct lone {
     UT_hash_handle hh;
 };
 
-struct merges {
-    struct volume *v;
-    struct own *own;
-    struct lone *lone;
-    struct replica_payload *tree;
-    bool tree_full;
-};
-
-struct step {
-    struct volume *v;
-    struct mailfs_id dir;
-    uint32_t round;
-    bool full, frozen, locked, standby;
-    bool anew; /* of the trees: not at a contact */
-    struct state *lenders[CONF_LINKS_MAX];
-    size_t n_lenders;
-    uint64_t turn;
-    struct replica_payload *mine, *theirs;
-    /* results */
-    int err;
-    uint8_t digest[STATE_DIGEST];
-    Mfp__Listing *listing;
-    Mfp__Tree *tree;
-    struct scan_mark *marks;
-    size_t n_marks;
-    struct content_wants wants;
-    struct invals inval;
-};
-
-static struct step *step_new(struct merges *m, const struct replica_action *a) {
+struct step *merges_step_new(struct merges *m, const struct replica_action *a) {
     struct step *s = mem_new(sizeof *s);
     s->v = m->v;
     s->dir = a->dir;
@@ -90,7 +54,7 @@ static struct step *step_new(struct merges *m, const struct replica_action *a) {
     return s;
 }
 
-static void step_free(struct step *s) {
+void merges_step_free(struct step *s) {
     struct volume *v = s->v;
     replica_payload_unref(s->mine);
     replica_payload_unref(s->theirs);
@@ -143,148 +107,6 @@ static bool bases_differ(const struct step *s) {
            memcmp(a->base_digest.data, b->base_digest.data, a->base_digest.len) != 0;
 }
 
-/* ---- the tree ---------------------------------------------------------------------- */
-
-/* Whose base tells what of this node's doing no other has heard of: with a peer the volume's, as a
- * standby may have been away for long. */
-static struct volume *teller(struct volume *v) {
-    return v->main != NULL && v->main->cv->peer != NULL ? v->main : v;
-}
-
-static void tree_scan_run(void *arg) {
-    struct step *s = arg;
-    s->err = s->v->main != NULL ? oneway_take_marks(s->v) : 0;
-    if (s->err == 0 && !s->anew) /* since then removals are counted as they are told */
-        s->err = hold_look(teller(s->v)->state);
-    if (s->err == 0)
-        s->err = tree_scan_for(s->v->state, s->full, s->lenders, s->n_lenders, &s->tree, s->digest,
-                               &s->inval);
-}
-
-static void tell_brake(const struct step *s) {
-    brake_noticed((s->v->main != NULL ? s->v->main : s->v)->brake);
-}
-
-static void tree_scan_done(void *arg) {
-    struct step *s = arg;
-    struct merges *m = s->v->merges;
-    replica_payload_unref(m->tree);
-    m->tree = NULL;
-    tell_brake(s);
-    front_invalidate(s->v->front, &s->inval);
-    if (s->err != 0) {
-        volume_error(s->v, "the directory tree cannot be read: %s", log_strerror(s->err));
-    } else {
-        m->tree_full = s->full;
-        s->tree->full = s->tree->full || s->full; /* without a base it is, whatever was asked */
-        m->tree = load_tree(s->tree);
-    }
-    replica_tree_scanned(s->v->machine, volume_now(), m->tree, s->digest);
-    step_free(s);
-}
-
-static int mark_tree(struct volume *v, const Mfp__Tree *t) {
-    int r = 0;
-    for (size_t i = 0; r == 0 && i < t->n_dirs; i++) {
-        const Mfp__TreeDir *d = t->dirs[i];
-        const ProtobufCBinaryData *ids[] = {&d->id, &d->old_parent, &d->parent};
-        struct mailfs_id id;
-        for (size_t k = 0; r == 0 && k < 3; k++)
-            r = ids[k]->len > 0 && wire_id(ids[k], &id) == 0 ? oneway_mark(v, &id) : 0;
-    }
-    return r;
-}
-
-/* Before directories move: what the other links have not got is in their marks. */
-static int mark_trees(const struct step *s) {
-    struct volume *root = s->v->main != NULL ? s->v->main : s->v;
-    if (root->n_links == 0)
-        return 0;
-    int r = mark_tree(s->v, load_of(s->mine)->tree);
-    return r == 0 ? mark_tree(s->v, load_of(s->theirs)->tree) : r;
-}
-
-static void tree_merge_run_job(void *arg) {
-    struct step *s = arg;
-    if (s->mine == NULL || s->theirs == NULL)
-        s->err = -EPROTO;
-    else
-        s->err = mark_trees(s);
-    if (s->err == 0)
-        s->err = state_set_met(s->v->state);
-    if (s->err == 0)
-        s->err = tree_merge_run(s->v->state, load_of(s->mine)->tree, load_of(s->theirs)->tree,
-                                s->standby, s->digest, &s->inval);
-}
-
-/* What came into a directory by the joining of two is nobody's act. */
-static void tell_links(const struct step *s) {
-    if (s->inval.n > 0)
-        oneway_changed(s->v, &mailfs_id_root, true);
-    for (size_t i = 0; i < s->inval.n; i++) {
-        const struct inval *v = &s->inval.v[i];
-        if (v->renumbered)
-            oneway_changed(s->v, &v->moved_id, false);
-        else if (v->poke_new || v->poke_cur)
-            oneway_changed(s->v, &v->dir, false);
-    }
-}
-
-static void tree_merge_done(void *arg) {
-    struct step *s = arg;
-    tell_brake(s);
-    front_invalidate(s->v->front, &s->inval);
-    s->v->changes++;
-    tell_links(s);
-    if (s->err != 0)
-        volume_error(s->v, "the directory trees cannot be merged: %s", log_strerror(s->err));
-    replica_tree_merged(s->v->machine, volume_now(), s->digest, s->err);
-    step_free(s);
-}
-
-static void tree_settled_run(void *arg) {
-    struct step *s = arg;
-    s->err = tree_merge_settled(s->v->state);
-}
-
-/* In full they can bring what no mark tells of: all is compared, as at a contact. */
-static void tree_settled_done(void *arg) {
-    struct step *s = arg;
-    struct volume *v = s->v;
-    bool anew = s->err != 0 || v->merges->tree_full;
-    step_free(s);
-    if (anew)
-        driver_compare_trees(v, "the trees had to be compared in full");
-    oneway_trees_compared(v);
-}
-
-/* ---- marks ------------------------------------------------------------------------- */
-
-static void marks_run(void *arg) {
-    struct step *s = arg;
-    s->err = tree_merge_settled(s->v->state);
-    if (s->err == 0)
-        s->err =
-            scan_marks_for(s->v->state, s->full, s->lenders, s->n_lenders, &s->marks, &s->n_marks);
-}
-
-static void marks_done(void *arg) {
-    struct step *s = arg;
-    struct replica_mark *marks = mem_new((s->n_marks + 1) * sizeof *marks);
-    for (size_t i = 0; i < s->n_marks; i++) {
-        marks[i].dir = s->marks[i].dir;
-        marks[i].used = s->marks[i].used;
-        memcpy(marks[i].base_digest, s->marks[i].digest, sizeof marks[i].base_digest);
-    }
-    if (s->err != 0) { /* an empty list would say that nothing was changed here */
-        volume_error(s->v, "the marks cannot be read: %s", log_strerror(s->err));
-        contact_drop(s->v, "the marks cannot be read", true);
-    }
-    replica_marks(s->v->machine, volume_now(), marks, s->n_marks);
-    free(marks);
-    step_free(s);
-}
-
 /* ---- mailboxes --------------------------------------------------------------------- */
 
 static void scan_run(void *arg) {
@@ -317,7 +139,7 @@ static void scan_done(void *arg) {
     }
     replica_scanned(s->v->machine, volume_now(), s->dir, s->round, p);
     replica_payload_unref(p);
-    step_free(s);
+    merges_step_free(s);
 }
 
 /* L of the same directory, granted under an id that it had before: the machine knows of none. */
@@ -333,7 +155,7 @@ static void scan_when_free(evutil_socket_t fd, short what, void *arg) {
 static void stage_answer(void *arg, int err) {
     struct step *s = arg;
     replica_staged(s->v->machine, volume_now(), s->dir, s->round, err);
-    step_free(s);
+    merges_step_free(s);
 }
 
 static void stage_run(void *arg) {
@@ -448,7 +270,7 @@ static void merge_done(void *arg) {
     driver_pump(s->v);
     if (lone)
         driver_compare_trees(s->v, "a directory is on one node only");
-    step_free(s);
+    merges_step_free(s);
 }
 
 /* L of the volume's own machine is here, or not. */
@@ -484,7 +306,7 @@ static void round_over_done(void *arg) {
     struct step *s = arg;
     s->v->changes++;
     checkpoint_look(s->v->checkpoint);
-    step_free(s);
+    merges_step_free(s);
 }
 
 /* ---- in sync ----------------------------------------------------------------------- */
@@ -501,38 +323,13 @@ static void caught_up_done(void *arg) {
     if (s->err == 0)
         s->v->had_contact = true;
     s->v->changes++;
-    step_free(s);
+    merges_step_free(s);
 }
 
 /* ---- dispatch ---------------------------------------------------------------------- */
 
-static void on_tree(struct merges *m, const struct replica_action *a) {
-    struct step *s = step_new(m, a);
-    if (a->kind == RACT_TREE_MERGE) {
-        s->mine = m->tree == NULL ? NULL : replica_payload_ref(m->tree);
-        s->standby = role_of(m->v).standby;
-        jobs_barrier(m->v->jobs, tree_merge_run_job, tree_merge_done, s);
-        return;
-    }
-    s->full = a->kind == RACT_TREE_RESCAN;
-    s->anew = m->v->follows;
-    s->n_lenders = oneway_lenders(m->v, s->lenders);
-    jobs_barrier(m->v->jobs, tree_scan_run, tree_scan_done, s);
-}
-
-static void on_tree_done(struct merges *m, const struct replica_action *a) {
-    jobs_barrier(m->v->jobs, tree_settled_run, tree_settled_done, step_new(m, a));
-}
-
-static void on_list_marks(struct merges *m, const struct replica_action *a) {
-    struct step *s = step_new(m, a);
-    s->full = m->tree_full || !m->v->had_contact;
-    s->n_lenders = oneway_lenders(m->v, s->lenders);
-    jobs_barrier(m->v->jobs, marks_run, marks_done, s);
-}
-
 static void on_mailbox(struct merges *m, const struct replica_action *a) {
-    struct step *s = step_new(m, a);
+    struct step *s = merges_step_new(m, a);
     if (a->kind == RACT_SCAN) {
         s->n_lenders = oneway_lenders(m->v, s->lenders);
         scan_when_free(-1, 0, s);
@@ -546,7 +343,7 @@ static void on_mailbox(struct merges *m, const struct replica_action *a) {
 }
 
 static void on_caught_up(struct merges *m, const struct replica_action *a) {
-    struct step *s = step_new(m, a);
+    struct step *s = merges_step_new(m, a);
     s->turn = merge_keep_turn(m->v->state);
     jobs_barrier(m->v->jobs, caught_up_run, caught_up_done, s);
 }
@@ -556,13 +353,13 @@ bool merges_action(struct merges *m, const struct replica_action *a) {
     case RACT_TREE_SCAN:
     case RACT_TREE_RESCAN:
     case RACT_TREE_MERGE:
-        on_tree(m, a);
+        merges_on_tree(m, a);
         return true;
     case RACT_TREE_DONE:
-        on_tree_done(m, a);
+        merges_on_tree_done(m, a);
         return true;
     case RACT_LIST_MARKS:
-        on_list_marks(m, a);
+        merges_on_list_marks(m, a);
         return true;
     case RACT_SCAN:
     case RACT_STAGE:
@@ -571,10 +368,11 @@ bool merges_action(struct merges *m, const struct replica_action *a) {
         return true;
     case RACT_MERGE_PUT_OFF:
         own_forget(m, &a->dir);
-        jobs_run(m->v->jobs, &a->dir, put_off_run, round_over_done, step_new(m, a));
+        jobs_run(m->v->jobs, &a->dir, put_off_run, round_over_done, merges_step_new(m, a));
         return true;
     case RACT_MERGE_DONE:
-        jobs_run(m->v->jobs, &a->dir, merged_everywhere_run, round_over_done, step_new(m, a));
+        jobs_run(m->v->jobs, &a->dir, merged_everywhere_run, round_over_done,
+                 merges_step_new(m, a));
         return true;
     case RACT_CAUGHT_UP:
         on_caught_up(m, a);

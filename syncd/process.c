@@ -126,7 +126,7 @@ int process_drop(void) {
     return syscall(SYS_capset, &head, caps) != 0 ? -errno : 0;
 }
 
-/* A disk scheduler that knows no priorities ignores it: hence the rests in check.c, too. */
+/* A disk scheduler that knows no priorities ignores it: hence the rests in check_content.c, too. */
 void process_behind_others(void *arg) {
     pid_t tid = (pid_t)syscall(SYS_gettid);
     (void)setpriority(PRIO_PROCESS, (id_t)tid, 10);

@@ -1,0 +1,55 @@
+#ifndef SYNCD_DRIVER_MERGE_INT_H
+#define SYNCD_DRIVER_MERGE_INT_H
+
+/* Shared by driver_merge.c and driver_trees.c. */
+
+#include "content.h"
+#include "driver_merge.h"
+#include "merge_run.h"
+#include "scan.h"
+#include "volume.h"
+
+struct own;
+struct lone;
+
+struct merges {
+    struct volume *v;
+    struct own *own;
+    struct lone *lone;
+    struct replica_payload *tree;
+    bool tree_full;
+};
+
+/* An action that is being carried out. */
+struct step {
+    struct volume *v;
+    struct mailfs_id dir;
+    uint32_t round;
+    bool full, frozen, locked, standby;
+    bool anew; /* of the trees: not at a contact */
+    struct state *lenders[CONF_LINKS_MAX];
+    size_t n_lenders;
+    uint64_t turn;
+    struct replica_payload *mine, *theirs;
+    /* results */
+    int err;
+    uint8_t digest[STATE_DIGEST];
+    Mfp__Listing *listing;
+    Mfp__Tree *tree;
+    struct scan_mark *marks;
+    size_t n_marks;
+    struct content_wants wants;
+    struct invals inval;
+};
+
+/* With the arguments of the action, and what the peer sent. */
+struct step *merges_step_new(struct merges *m, const struct replica_action *a);
+/* After its answer: what the machine decides on it is carried out. */
+void merges_step_free(struct step *s);
+
+/* driver_trees.c: TREE_SCAN, TREE_RESCAN and TREE_MERGE; TREE_DONE; LIST_MARKS */
+void merges_on_tree(struct merges *m, const struct replica_action *a);
+void merges_on_tree_done(struct merges *m, const struct replica_action *a);
+void merges_on_list_marks(struct merges *m, const struct replica_action *a);
+
+#endif
