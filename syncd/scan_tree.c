@@ -449,16 +449,21 @@ static bool msg_came(const Mfp__BaseMsg *m) {
     return m->is && (!m->was || (m->was->uid && m->was->uid != m->is->uid));
 }
 
-/* What is borrowed is not this node's; of dovecot-uidvalidity, which never is, see scan_files.c. */
-static bool holds_new(const struct tree *t, const Mfp__Listing *l) {
+/*
+ * What is borrowed is not this node's, and where its directory is borrowed, too, both stay here
+ * when the other end removes that (take_out()). A directory that is not would have to go: it lives
+ * on for what is in it. Of dovecot-uidvalidity, which never is borrowed, see scan_files.c.
+ */
+static bool holds_new(const struct tree *t, const struct node *n, const Mfp__Listing *l) {
+    bool whole = is_borrowed(t, n);
     size_t i;
 
     for (i = 0; i < l->n_msgs; i++)
-        if (msg_came(l->msgs[i]) && !l->msgs[i]->borrowed)
+        if (msg_came(l->msgs[i]) && !(whole && l->msgs[i]->borrowed))
             return true;
     for (i = 0; i < l->n_files; i++) {
         const char *name = l->files[i]->name;
-        if (l->files[i]->is && !l->files[i]->borrowed &&
+        if (l->files[i]->is && !(whole && l->files[i]->borrowed) &&
             !(t->n_lenders &&
               maildir_class_of(MAILDIR_DIR_CONTAINER, name, strlen(name)) == MAILDIR_UIDVALIDITY))
             return true;
@@ -476,7 +481,7 @@ static bool differs_inside(struct tree *t, const struct node *n) {
     if ((!merged && !t->n_lenders) ||
         scan_mailbox_for(t->st, &n->id, false, t->lenders, t->n_lenders, &l) < 0)
         return true;
-    differs = !l->gone && ((l->full && !t->n_lenders) || holds_new(t, l));
+    differs = !l->gone && ((l->full && !t->n_lenders) || holds_new(t, n, l));
     mfp__listing__free_unpacked(l, NULL);
     return differs;
 }

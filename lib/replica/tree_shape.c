@@ -5,7 +5,8 @@
  * T4. No circles.
  * T5. No two present directories in one place.
  * T6. All of it by ids and names alone, so that both nodes do the same.
- * What is left where a side has borrowed it (T8) is not, if there is no room for it there.
+ * What is left where a side has borrowed it (T8) is not, if there is no room for it there; what it
+ * lies in is present, unless that is borrowed too.
  *
  * Undoing a move may need a removed parent back, and a parent that comes back may find its place
  * taken: so first parents and circles, until there are none, then places.
@@ -69,9 +70,38 @@ static void revive(struct tree_item *it, const struct tree_slot *s) {
     }
 }
 
+/* Where the side that has borrowed it has it. */
+static const struct tree_place *left_place(const struct tree_work *w, size_t i) {
+    return w->slots[i].a.borrowed ? &w->items[i].now_a : &w->items[i].now_b;
+}
+
+static bool is_left(const struct tree_work *w, size_t i) {
+    return (w->items[i].what & TREE_LEFT) != 0;
+}
+
+/*
+ * What is left where a side has borrowed it keeps what it lies in. One that is borrowed itself is
+ * not removed there with something in it; any other would have to go, and cannot.
+ */
+static void revive_above_left(struct tree_work *w, size_t i) {
+    bool at_a = w->slots[i].a.borrowed;
+    size_t steps, p = tree_work_find(w, &left_place(w, i)->parent);
+
+    for (steps = 0; steps < w->count && p < w->count && !w->items[p].present; steps++) {
+        struct tree_item *it = &w->items[p];
+
+        if (!(at_a ? &w->slots[p].a : &w->slots[p].b)->borrowed)
+            revive(it, &w->slots[p]);
+        p = tree_work_find(w, at_a ? &it->now_a.parent : &it->now_b.parent);
+    }
+}
+
 static void revive_parents(struct tree_work *w) {
     size_t i, p;
 
+    for (i = 0; i < w->count; i++)
+        if (is_left(w, i))
+            revive_above_left(w, i);
     for (i = 0; i < w->count; i++) {
         if (!w->items[i].present)
             continue;
@@ -210,15 +240,6 @@ static bool join_places(struct tree_work *w, struct by_place *order) {
 }
 
 /* ---- what is borrowed ------------------------------------------------------------------- */
-
-/* Where the side that has borrowed it has it. */
-static const struct tree_place *left_place(const struct tree_work *w, size_t i) {
-    return w->slots[i].a.borrowed ? &w->items[i].now_a : &w->items[i].now_b;
-}
-
-static bool is_left(const struct tree_work *w, size_t i) {
-    return (w->items[i].what & TREE_LEFT) != 0;
-}
 
 /* Another one that will be there, or the parent is to have another id. */
 static bool has_no_room(const struct tree_work *w, size_t i, struct by_place *order, size_t n) {

@@ -81,6 +81,13 @@ def not_brought_back(t, user):
 
 def between_two(t, user):
     """While the pair is apart the standby has what either has, and carries nothing from one to the other."""
+    with t.a.imap(user) as client:
+        client.create("Moved")
+        client.append("Moved", mail.message("before"))
+        client.logout()
+    t.wait_equal(user)
+    for node in t.pair.nodes:
+        wait_same(t, node, user)
     t.a.deaf(t.b)
     t.b.deaf(t.a)
     for node in t.pair.nodes:
@@ -107,6 +114,7 @@ def between_two(t, user):
                 [n is node for n in sent], "which of the two folders %s has" % node.host)
         t.equal([holds(node, user, m) for m in sent.values()], [n is node for n in sent],
                 "which of the two messages %s has" % node.host)
+    removed_elsewhere(t, user)
     found = []
 
     def said():                 # what is on its way is not reported
@@ -121,6 +129,27 @@ def between_two(t, user):
     t.wait_equal(user)
     for node in t.pair.nodes:
         wait_same(t, node, user)
+
+
+def removed_elsewhere(t, user):
+    """a renames and removes a folder into which b, which is away, has put mail: the standby follows a further."""
+    folder = ("Maildir", ".Moved")
+    trash = ("Maildir", ".Trash.Moved")
+    with t.b.imap(user) as client:
+        client.append("Moved", mail.message("from mx-b in a folder that mx-a removes"))
+        client.logout()
+
+    def messages(node, *where):
+        return [n for sub in ("new", "cur") for n in os.listdir(node.stored(user, *where, sub))]
+    util.poll("mx-c has what was put into the folder on mx-b", lambda: messages(t.pair.c, *folder), 20)
+    with t.a.imap(user) as client:
+        client.rename("Moved", "Trash.Moved")
+        t.pair.wait_path(t.pair.c, user, *trash, timeout=20)
+        client.delete("Trash.Moved")
+        client.logout()
+    sent = t.a.deliver(user, mail.message("after the removal"))
+    util.poll("mx-c has what mx-a has been sent since", lambda: holds(t.pair.c, user, sent), 20)
+    t.check(messages(t.pair.c, *trash), "mx-c has lost what it has from mx-b")
 
 
 def verify(node, *args):

@@ -273,6 +273,28 @@ static void test_borrowed(void **state) {
     }
 }
 
+/* a has not borrowed 1, which b has removed, but what is in it. */
+static void test_borrowed_in_removed(void **state) {
+    struct line at_a[] = {
+        {1, "0 x", "0 x", 0, 0}, {2, "1 y", "1 y", 0, 0}, {3, "", "2 z", 0, 0}, {0}};
+    struct line at_b[] = {{1, "0 x", "", 0, 0}, {2, "1 y", "", 0, 0}, {0}};
+    struct tree_entry ea[4], eb[3];
+    struct tree_result *r;
+    struct tree_side a, b;
+    char got[256];
+    int turn;
+
+    make_side(at_a, true, ea, &a);
+    make_side(at_b, true, eb, &b);
+    ea[1].borrowed = ea[2].borrowed = true;
+    for (turn = 0; turn < 2; turn++) {
+        assert_int_equal(turn ? tree_merge(&b, &a, &r) : tree_merge(&a, &b, &r), 0);
+        describe_left(r, got);
+        assert_string_equal(got, "1:0/x 3! ");
+        tree_result_free(r);
+    }
+}
+
 /* One that has no base has undone nothing. */
 static void test_borrowed_filling(void **state) {
     struct line made[] = {{1, "", "0 x", 0, 0}, {0}}, none[] = {{0}};
@@ -662,6 +684,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_cases),
         cmocka_unit_test(test_borrowed),
+        cmocka_unit_test(test_borrowed_in_removed),
         cmocka_unit_test(test_borrowed_filling),
         cmocka_unit_test(test_later_base),
         cmocka_unit_test(test_attributes),
