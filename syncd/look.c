@@ -188,14 +188,27 @@ static bool some_merge(const struct look *l) {
     return !in_sync(l);
 }
 
+/* Nor are the others waited for as long, until one can be restored. */
+static void restore_not(struct look *l) {
+    struct volume *v = l->v;
+    bool alone = replica_state(v->machine) == REPLICA_ALONE;
+    char path[256];
+
+    log_warn("volume %s: %s: not repaired since %s: run verify --repair again", v->cv->name,
+             state_path(v->state, &l->res.problems.v[l->at].dir, path, sizeof path),
+             alone ? "the other node is not connected" : "mailboxes are being merged");
+    settle(l, is_restored, CHECK_NOT);
+}
+
 static void restore_begin(struct look *l) {
     if (!some_merge(l)) {
+        l->tries = 0; /* each mailbox may be waited for */
         l->n_lenders = oneway_lenders(l->v, l->lenders);
         jobs_run(l->v->jobs, &l->res.problems.v[l->at].dir, restore_run, restore_done, l);
     } else if (++l->tries < SYNC_TRIES) {
         wait_ms(l, SYNC_MS);
     } else {
-        settle(l, is_restored, CHECK_NOT);
+        restore_not(l);
     }
 }
 
