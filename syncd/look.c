@@ -151,9 +151,7 @@ static void restore_run(void *arg) {
     const struct mailfs_id *dir = &l->res.problems.v[l->at].dir;
     struct state *st = l->v->state;
 
-    l->scan_err = mend_keep_control(st, dir);
-    if (l->scan_err == 0)
-        l->scan_err = restore_mailbox(st, dir, l->lenders, l->n_lenders, &l->inval);
+    l->scan_err = restore_mailbox(st, dir, l->lenders, l->n_lenders, &l->inval);
     if (l->scan_err == 0 && differs_still_there(l, dir))
         l->scan_err = -EAGAIN;
 }

@@ -183,6 +183,12 @@ static int make_list(struct restore *t, const struct base_uidlist *ul) {
     return r;
 }
 
+/* Only of what is about to be replaced: a good one would take the place of a bad one kept before.
+ */
+static int keep_control(struct restore *t, const char *name) {
+    return mend_keep_bad(t->a.st, &t->a.dir, t->a.d.fd[0], name);
+}
+
 /* Nobody has agreed on such a file. */
 static int drop_control(struct restore *t, const char *name) {
     int r = io_unlink(t->a.d.fd[0], name);
@@ -209,6 +215,9 @@ static int restore_uidlist(struct restore *t) {
 
     if (t->lent[MERGE_NUMBERS] || !list_differs(t))
         return 0;
+    r = keep_control(t, UIDLIST);
+    if (r < 0)
+        return r;
     r = base_uidlist_get(t->a.st, BASE_AGREED, &t->a.dir, &ul);
     if (r == -ENOENT)
         return drop_control(t, UIDLIST);
@@ -234,6 +243,9 @@ static int restore_text(struct restore *t, enum merge_part part, enum base_text 
 
     if (t->lent[part] || merge_part_is_base(t->l, part))
         return 0;
+    r = keep_control(t, name);
+    if (r < 0)
+        return r;
     r = base_text_get(t->a.st, BASE_AGREED, &t->a.dir, which, &text, &n);
     if (r == 0)
         r = apply_write_control(&t->a, name, text, n);
