@@ -64,6 +64,14 @@ struct check_problem *check_problem_add(struct check_problems *p, const struct m
     return v;
 }
 
+struct check_problem *check_problem_take(struct check_problems *p, const struct mailfs_id *dir,
+                                         unsigned kind, const char *name) {
+    if (kind != CHECK_PARTED)
+        return check_problem_add(p, dir, kind, name);
+    p->parted++;
+    return NULL;
+}
+
 void check_problems_free(struct check_problems *p) {
     size_t i;
 

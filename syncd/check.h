@@ -59,11 +59,15 @@ struct check_problem {
 struct check_problems {
     struct check_problem *v;
     size_t n;
-    uint64_t more; /* that were not kept */
+    uint64_t more;   /* that were not kept */
+    uint64_t parted; /* of CHECK_PARTED, by check_problem_take() */
 };
 /* name may be NULL. Without memory it is counted only. */
 struct check_problem *check_problem_add(struct check_problems *p, const struct mailfs_id *dir,
                                         unsigned kind, const char *name);
+/* One of another list, the same; of CHECK_PARTED, which is no problem, it only counts (NULL). */
+struct check_problem *check_problem_take(struct check_problems *p, const struct mailfs_id *dir,
+                                         unsigned kind, const char *name);
 void check_problems_free(struct check_problems *p); /* leaves it empty */
 
 /* What differs from the agreed base, at this moment. A container that has never been merged, or is

@@ -90,6 +90,7 @@ char *ctl_verify_format(const struct verify_result *r) {
     ctl_verify_put(o, r);
     json_put(o, "lone", json_object_new_boolean(r->lone));
     json_put_int(o, "unknown", r->unknown);
+    json_put_int(o, "not_compared", r->parted);
     json_put(o, "list", problems(r));
     text = strdup(json_line(o));
     json_object_put(o);

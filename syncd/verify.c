@@ -64,6 +64,7 @@ static void count(struct pass *p) {
     r->list = p->problems.v;
     r->n = p->problems.n;
     r->problems = p->problems.n + p->problems.more;
+    r->parted = p->problems.parted;
     r->content = p->order.content;
     r->seconds = (double)(clock_ms() - p->began_ms) / 1000;
     r->at = (int64_t)(clock_wall_ns() / 1000000000);
@@ -132,7 +133,7 @@ static void take_problems(struct pass *p, const Mfp__Verified *m) {
         struct mailfs_id dir;
         wire_id(&from->dir, &dir);
         struct check_problem *to =
-            check_problem_add(&p->problems, &dir, from->kind, *from->name ? from->name : NULL);
+            check_problem_take(&p->problems, &dir, from->kind, *from->name ? from->name : NULL);
         if (to != NULL) {
             to->there = true;
             to->fate = from->fate;
@@ -216,7 +217,7 @@ static void looked(void *arg, struct look_result *res) {
     for (size_t i = 0; i < res->problems.n; i++) {
         const struct check_problem *from = &res->problems.v[i];
         struct check_problem *to =
-            check_problem_add(&p->problems, &from->dir, from->kind, from->name);
+            check_problem_take(&p->problems, &from->dir, from->kind, from->name);
         if (to != NULL)
             to->fate = from->fate;
     }

@@ -36,6 +36,7 @@ struct verify_result {
     int64_t at;         /* wall clock, seconds, when it ended; 0: never */
     double seconds;
     uint64_t containers, messages, bytes, problems, mended;
+    uint64_t parted;  /* mailboxes that were not compared: CHECK_PARTED */
     uint64_t unknown; /* messages that had no checksum and have one now; without another node */
     const struct check_problem *list;
     size_t n;

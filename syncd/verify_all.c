@@ -60,6 +60,10 @@ static void report(struct volume *v, const struct verify_result *r) {
     else
         log_info("volume %s: verified: %llu containers, %llu messages", name,
                  (unsigned long long)r->containers, (unsigned long long)r->messages);
+    if (r->parted > 0)
+        log_info(
+            "volume %s: %llu mailboxes not compared: the nodes it follows have not merged them",
+            name, (unsigned long long)r->parted);
 }
 
 static void keep(struct verify *y, const struct verify_result *r) {
@@ -78,8 +82,6 @@ static void finish(struct verify_all *w) {
     r->list = w->problems.v;
     r->n = w->problems.n;
     r->problems = r->n + w->problems.more;
-    for (size_t i = 0; i < r->n; i++)
-        r->problems -= r->list[i].kind == CHECK_PARTED;
     for (size_t i = 0; i < r->n; i++)
         r->mended += r->list[i].fate != CHECK_FOUND && r->list[i].fate != CHECK_NOT;
     report(y->v, r);
@@ -134,6 +136,7 @@ static void passed(void *arg, const struct verify_result *r) {
     sum->messages = r->messages > sum->messages ? r->messages : sum->messages;
     sum->bytes += r->bytes;
     sum->unknown += r->unknown;
+    sum->parted += r->parted;
     w->at++;
     if (r->error != NULL) {
         str_copy(w->error, sizeof w->error, r->error);

@@ -74,6 +74,15 @@ static void print_lone(uint64_t unknown) {
            "nothing to be compared with\n");
 }
 
+static void print_parted(uint64_t parted) {
+    char count[HUMAN_MAX];
+
+    if (parted > 0)
+        printf("%s not compared: the nodes it follows have not merged them; run it again when they "
+               "are in sync\n",
+               human_count(parted, "mailbox", "mailboxes", count));
+}
+
 static void print_all(const json_object *answer, bool content) {
     char boxes[HUMAN_MAX], messages[HUMAN_MAX], size[HUMAN_MAX];
     uint64_t problems = number(answer, "problems"), listed;
@@ -95,7 +104,8 @@ static void print_all(const json_object *answer, bool content) {
     else
         printf(": %s%s\n",
                is_lone(answer) ? "each that had a checksum fits it" : "the same on both nodes",
-               listed > 0 ? ", as far as they were compared" : "");
+               number(answer, "not_compared") > 0 ? ", as far as they were compared" : "");
+    print_parted(number(answer, "not_compared"));
     if (is_lone(answer))
         print_lone(number(answer, "unknown"));
 }

@@ -126,6 +126,22 @@ static void problems_are_bounded(void **state) {
         assert_non_null(check_fate_text(i));
 }
 
+/* What was not compared is no problem, nor does it take a problem's place. */
+static void parted_is_counted_apart(void **state) {
+    struct check_problems p = {0};
+    struct check_problem *one;
+
+    for (unsigned i = 0; i < CHECK_PROBLEMS_MAX + 3; i++)
+        assert_null(check_problem_take(&p, &box, CHECK_PARTED, NULL));
+    one = check_problem_take(&p, &box, CHECK_DAMAGED, "m");
+    assert_non_null(one);
+    assert_int_equal(one->kind, CHECK_DAMAGED);
+    assert_int_equal(p.parted, CHECK_PROBLEMS_MAX + 3);
+    assert_int_equal(p.n, 1);
+    assert_int_equal(p.more, 0);
+    check_problems_free(&p);
+}
+
 static void order_does_not_matter(void **state) {
     struct check_digest v[3] = {{.dir = {{1}}, .base = {5}},
                                 {.dir = {{2}}, .base = {0xff}},
@@ -234,6 +250,7 @@ int main(void) {
         T(damaged_is_kept),
         T(what_is_too_deep),
         cmocka_unit_test(problems_are_bounded),
+        cmocka_unit_test(parted_is_counted_apart),
         cmocka_unit_test(order_does_not_matter),
         cmocka_unit_test(request),
         cmocka_unit_test(answer_fits),
