@@ -6,17 +6,12 @@
  * since the peer would not dial if it still had the old one. Nobody but the lower-named node dials.
  * With equal names both do, so that somebody is told what is wrong.
  *
- * Who dials waits longer each time, a second at most, and begins anew at once when something says
- * that it may work now: this host's network has changed (netwatch), or the peer knocks. That is a
- * connection by the node that does not dial, which ends it as soon as both know each other: when it
- * has started, and when its network has changed.
- *
  * A refusal is said in a Bye before the connection is closed, and shown in `status` on both nodes;
  * what only a person can repair is tried again at a slower pace.
  *
  * Diagnostics: each new reason why there is no connection, once (volume_error).
  */
-#include "contact.h"
+#include "contact_int.h"
 
 #include <errno.h>
 #include <limits.h>
@@ -32,7 +27,6 @@
 #include "mem.h"
 #include "net/link.h"
 #include "net/listener.h"
-#include "net/netwatch.h"
 #include "net/tls.h"
 #include "role.h"
 #include "util/log.h"
@@ -43,66 +37,26 @@
 #include "wire/codec.h"
 #include "xfer.h"
 
-#define BACKOFF_MIN_MS  50
-#define BACKOFF_MAX_MS  1000
-#define BACKOFF_SLOW_MS 5000 /* something that a person must repair */
-#define NOTICED_MS      20   /* changes come in bursts, the link before its route */
-#define YOUNG_MS        200  /* an attempt of that age is not given up for another one */
-#define HELLO_MS        5000
-#define BYE_MS          1000
-#define CANDIDATES_MAX  4
-#define PROTOCOL        1
+#define HELLO_MS 5000
+#define BYE_MS   1000
+#define PROTOCOL 1
 
-struct conn {
-    struct volume *v;
-    struct link *link;
-    struct event *deadline; /* for the peer's Hello */
-    bool closing;           /* Bye is said: only its end is awaited */
-    bool knock;             /* by us, or perhaps by the peer: its end is no news */
-    uint64_t since;         /* dialled: when */
-    struct conn *next, *prev;
-};
-
-struct contact {
-    struct volume *v;
-    struct tls_context *tls;
-    struct listener *listener;
-    struct link_options options;
-    struct cert_fingerprint pin;
-    struct conn *current;
-    struct conn *others; /* dialling, candidates, closing */
-    struct event *dial;
-    struct netwatch *netwatch;
-    struct event *noticed; /* NOTICED_MS after it told of a change */
-    unsigned backoff_ms;
-    bool slow;
-    bool waits_slow; /* the next attempt is for what a person must repair */
-    bool started;
-    bool quitting; /* volume_disconnected() is to be called when the last connection has ended */
-    unsigned seed;
-};
-
-static void dial_later(struct contact *c);
 static void conn_hello(struct conn *conn, const Mfp__Hello *hello);
 
-static const struct conf_peer *peer_of(const struct contact *c) {
+const struct conf_peer *contact_peer(const struct contact *c) {
     return c->v->cv->peer;
-}
-
-static bool dials(const struct contact *c) {
-    return strcmp(c->v->conf->node, peer_of(c)->name) <= 0;
 }
 
 /* ---- connections ------------------------------------------------------------------- */
 
-static struct conn *conn_new(struct contact *c) {
+struct conn *contact_conn_new(struct contact *c) {
     struct conn *conn = mem_new(sizeof *conn);
     conn->v = c->v;
     DL_APPEND(c->others, conn);
     return conn;
 }
 
-static void conn_free(struct conn *conn) {
+void contact_conn_free(struct conn *conn) {
     struct contact *c = conn->v->contact;
     if (c->current == conn)
         c->current = NULL;
@@ -122,9 +76,9 @@ static void hello_overdue(evutil_socket_t fd, short what, void *arg) {
     struct conn *conn = arg;
     struct contact *c = conn->v->contact;
     volume_error(conn->v, "peer %s at %s: connected, but said no Hello within %d s",
-                 peer_of(c)->name, link_name(conn->link), HELLO_MS / 1000);
-    conn_free(conn);
-    dial_later(c);
+                 contact_peer(c)->name, link_name(conn->link), HELLO_MS / 1000);
+    contact_conn_free(conn);
+    contact_dial_later(c);
 }
 
 static int conn_send(struct conn *conn, const Mfp__Frame *frame) {
@@ -184,14 +138,14 @@ static void conn_up(struct link *l, void *arg) {
 
 static void refuse_frame(struct conn *conn, const char *why) {
     struct contact *c = conn->v->contact;
-    volume_error(conn->v, "peer %s: %s: ending the connection", peer_of(c)->name, why);
+    volume_error(conn->v, "peer %s: %s: ending the connection", contact_peer(c)->name, why);
     if (c->current == conn) {
         contact_drop(conn->v, why, true);
         return;
     }
     c->slow = true;
-    conn_free(conn);
-    dial_later(c);
+    contact_conn_free(conn);
+    contact_dial_later(c);
 }
 
 static void conn_first_frame(struct conn *conn, const uint8_t *data, size_t len) {
@@ -202,10 +156,10 @@ static void conn_first_frame(struct conn *conn, const uint8_t *data, size_t len)
     if (wire_frame_unpack(data, len, &frame, reason, sizeof reason) != 0)
         why = reason;
     if (frame != NULL && frame->m_case == MFP__FRAME__M_BYE) {
-        volume_error(conn->v, "peer %s refuses: %s", peer_of(c)->name, frame->bye->reason);
+        volume_error(conn->v, "peer %s refuses: %s", contact_peer(c)->name, frame->bye->reason);
         c->slow = true;
-        conn_free(conn);
-        dial_later(c);
+        contact_conn_free(conn);
+        contact_dial_later(c);
     } else if (frame != NULL && frame->m_case == MFP__FRAME__M_HELLO) {
         conn_hello(conn, frame->hello);
     } else {
@@ -248,154 +202,20 @@ static void conn_down(struct link *l, enum link_reason reason, const char *text,
     struct contact *c = v->contact;
     bool was_current = c->current == conn, knocked = conn->knock;
     if (!conn->closing && !conn->knock && !v->stopping)
-        volume_error(v, "peer %s: %s", peer_of(c)->name, text);
+        volume_error(v, "peer %s: %s", contact_peer(c)->name, text);
     c->slow = c->slow || needs_a_person(reason);
     if (was_current) {
         contact_drop(v, NULL, true);
         driver_pump(v);
         return;
     }
-    conn_free(conn);
+    contact_conn_free(conn);
     if (!knocked) /* else it was dialled when the peer knocked */
-        dial_later(c);
+        contact_dial_later(c);
 }
 
-static const struct link_callbacks conn_callbacks = {
+const struct link_callbacks contact_conn_callbacks = {
     .on_up = conn_up, .on_frame = conn_frame, .on_writable = conn_writable, .on_down = conn_down};
-
-/* ---- dialling ---------------------------------------------------------------------- */
-
-/* Half of the time is chance, so that two that failed together do not try together for ever. */
-static unsigned next_delay(struct contact *c) {
-    unsigned ms = c->slow ? BACKOFF_SLOW_MS : c->backoff_ms;
-    c->backoff_ms = c->backoff_ms * 2 > BACKOFF_MAX_MS ? BACKOFF_MAX_MS : c->backoff_ms * 2;
-    c->waits_slow = c->slow;
-    c->slow = false;
-    return ms / 2 + (unsigned)rand_r(&c->seed) % (ms / 2 + 1);
-}
-
-static void dial_later(struct contact *c) {
-    if (!c->started || c->v->stopping || c->current != NULL || !dials(c) || c->dial == NULL ||
-        evtimer_pending(c->dial, NULL))
-        return;
-    unsigned ms = next_delay(c);
-    struct timeval tv = {.tv_sec = ms / 1000, .tv_usec = (suseconds_t)(ms % 1000) * 1000};
-    evtimer_add(c->dial, &tv);
-}
-
-static void dial_now(evutil_socket_t fd, short what, void *arg) {
-    struct contact *c = arg;
-    struct addr to;
-    if (c->current != NULL || c->v->stopping)
-        return;
-    int r = str_copy(to.host, sizeof to.host, peer_of(c)->address.host);
-    to.port = peer_of(c)->address.port;
-    struct conn *conn = conn_new(c);
-    conn->since = volume_now();
-    if (r == 0)
-        r = link_dial(c->v->engine->evb, &to, &c->options, &conn_callbacks, conn, &conn->link);
-    if (r == 0)
-        return;
-    volume_error(c->v, "cannot dial %s: %s", peer_of(c)->name, log_strerror(r));
-    conn_free(conn);
-    dial_later(c);
-}
-
-/* ---- trying at once ---------------------------------------------------------------- */
-
-static bool may_dial(const struct contact *c) {
-    return c->started && !c->v->stopping && c->current == NULL && c->dial != NULL;
-}
-
-static struct conn *dialling(const struct contact *c) {
-    struct conn *conn;
-    DL_FOREACH(c->others, conn) {
-        if (link_is_dialled(conn->link) && !conn->closing && !conn->knock)
-            return conn;
-    }
-    return NULL;
-}
-
-/* The waiting is over, and so is what was begun before: its first packet may have been lost. One
- * that is up already waits for the Hello only. */
-static void dial_at_once(struct contact *c) {
-    struct conn *conn = dialling(c);
-    if (conn != NULL && link_is_up(conn->link))
-        return;
-    if (conn != NULL)
-        conn_free(conn);
-    evtimer_del(c->dial);
-    c->backoff_ms = BACKOFF_MIN_MS;
-    c->waits_slow = false;
-    dial_now(-1, 0, c);
-}
-
-static void knock_up(struct link *l, void *arg) {
-    link_close(l, 0);
-}
-
-static void knock_frame(struct link *l, const uint8_t *data, size_t len, void *arg) {
-}
-
-static void knock_down(struct link *l, enum link_reason reason, const char *text, void *arg) {
-    conn_free(arg);
-}
-
-static const struct link_callbacks knock_callbacks = {
-    .on_up = knock_up, .on_frame = knock_frame, .on_down = knock_down};
-
-/* Nobody depends on it: the peer dials by itself, only later. */
-static void knock(struct contact *c) {
-    struct conn *conn;
-    struct addr to = {.port = peer_of(c)->address.port};
-    const char *host = peer_of(c)->address.host;
-    unsigned n;
-    DL_COUNT(c->others, conn, n);
-    if (n >= CANDIDATES_MAX || host == NULL || str_copy(to.host, sizeof to.host, host) != 0)
-        return;
-    conn = conn_new(c);
-    conn->knock = true;
-    if (link_dial(c->v->engine->evb, &to, &c->options, &knock_callbacks, conn, &conn->link) != 0)
-        conn_free(conn);
-}
-
-static void try_at_once(struct contact *c) {
-    if (!may_dial(c))
-        return;
-    if (dials(c))
-        dial_at_once(c);
-    else
-        knock(c);
-}
-
-static void notice_in(struct contact *c, unsigned ms) {
-    struct timeval tv = {.tv_usec = (suseconds_t)ms * 1000};
-    if (may_dial(c) && !evtimer_pending(c->noticed, NULL))
-        evtimer_add(c->noticed, &tv);
-}
-
-static void noticed(int fd, short what, void *arg) {
-    struct contact *c = arg;
-    const struct conn *conn = dialling(c);
-    if (conn != NULL && volume_now() - conn->since < YOUNG_MS)
-        notice_in(c, YOUNG_MS);
-    else
-        try_at_once(c);
-}
-
-/* A host on which much comes and goes has us try so often at most; and only while there is no
- * connection. */
-static void net_changed(void *arg) {
-    notice_in(arg, NOTICED_MS);
-}
-
-/* It has come while we are those who dial: unless it says Hello, the peer knocks. Two that both
- * dial, since one has a wrong name, must not do so for each other. */
-static void knocked(struct contact *c, struct conn *conn) {
-    conn->knock = c->dial != NULL && strcmp(c->v->conf->node, peer_of(c)->name) < 0;
-    if (conn->knock && may_dial(c) && !c->waits_slow)
-        dial_at_once(c);
-}
 
 /* ---- Hello ------------------------------------------------------------------------- */
 
@@ -451,7 +271,7 @@ static void conn_hello(struct conn *conn, const Mfp__Hello *hello) {
     struct contact *c = v->contact;
     char why[VOLUME_ERROR_MAX];
     if (hello_check(v, hello, why, sizeof why) != 0 || role_meet(v, hello, why, sizeof why) != 0) {
-        volume_error(v, "peer %s refused: %s", peer_of(c)->name, why);
+        volume_error(v, "peer %s refused: %s", contact_peer(c)->name, why);
         c->slow = true;
         conn_bye(conn, why);
         return;
@@ -466,8 +286,8 @@ static void conn_hello(struct conn *conn, const Mfp__Hello *hello) {
     v->peer_knows_borrowed = hello->borrowed && hello->borrowed_trees;
     xfer_may_pack(v->xfers, hello->zstd);
     if (!v->ready || v->stopping) {
-        conn_free(conn); /* it comes again */
-        dial_later(c);
+        contact_conn_free(conn); /* it comes again */
+        contact_dial_later(c);
         return;
     }
     conn_established(conn, hello);
@@ -478,7 +298,7 @@ static void accepted(struct link *l, void *arg) {
     struct contact *c = volume_of_pin(((struct contact *)arg)->v, link_peer(l))->contact;
     struct conn *conn;
     unsigned n;
-    if (c == NULL || peer_of(c) == NULL) {
+    if (c == NULL || contact_peer(c) == NULL) {
         link_free(l);
         return;
     }
@@ -487,11 +307,11 @@ static void accepted(struct link *l, void *arg) {
         link_free(l);
         return;
     }
-    conn = conn_new(c);
+    conn = contact_conn_new(c);
     conn->link = l;
-    link_set_callbacks(l, &conn_callbacks, conn);
+    link_set_callbacks(l, &contact_conn_callbacks, conn);
     conn_up(l, conn);
-    knocked(c, conn);
+    contact_knocked(c, conn);
 }
 
 static void handshake_failed(enum link_reason reason, const char *text, void *arg) {
@@ -542,13 +362,9 @@ int contact_open(struct volume *v, char *err, size_t errsize) {
     memcpy(c->pin.sha256, v->cv->peer->fingerprint, sizeof c->pin.sha256);
     c->options = (struct link_options){
         .tls = c->tls, .pins = &c->pin, .n_pins = 1, .silence_ms = v->cv->peer->timeout_ms};
-    c->dial = evtimer_new(v->engine->evb, dial_now, c);
-    c->noticed = evtimer_new(v->engine->evb, noticed, c);
-    if (c->dial == NULL || c->noticed == NULL)
-        return -ENOMEM;
-    r = netwatch_open(v->engine->evb, net_changed, c, &c->netwatch);
+    r = contact_dial_open(c);
     if (r != 0)
-        log_debug("changes of the network are not told: %s", log_strerror(r));
+        return r;
     return v->cv->has_listen ? listen_open(c, err, errsize) : 0;
 }
 
@@ -556,7 +372,7 @@ void contact_start(struct volume *v) {
     struct contact *c = v->contact;
     c->started = true;
     if (v->cv->peer != NULL)
-        try_at_once(c);
+        contact_try_at_once(c);
 }
 
 void contact_drop(struct volume *v, const char *reason, bool tell_machine) {
@@ -566,19 +382,19 @@ void contact_drop(struct volume *v, const char *reason, bool tell_machine) {
         return;
     c->current = NULL;
     DL_APPEND(c->others, conn);
-    log_info("volume %s: connection with %s ended%s%s", v->cv->name, peer_of(c)->name,
+    log_info("volume %s: connection with %s ended%s%s", v->cv->name, contact_peer(c)->name,
              reason != NULL ? ": " : "", reason != NULL ? reason : "");
     if (reason != NULL && link_is_up(conn->link))
         conn_bye(conn, reason);
     else
-        conn_free(conn);
+        contact_conn_free(conn);
     peer_reset(v->peer);
     if (tell_machine)
         replica_disconnected(v->machine, volume_now());
     xfer_disconnected(v->xfers);
     verify_disconnected(v->verify);
     driver_disconnected(v);
-    dial_later(c);
+    contact_dial_later(c);
 }
 
 void contact_stop(struct volume *v, const char *reason) {
@@ -591,7 +407,7 @@ void contact_stop(struct volume *v, const char *reason) {
     for (struct conn *conn = c->others, *next; conn != NULL; conn = next) {
         next = conn->next;
         if (!conn->closing)
-            conn_free(conn);
+            contact_conn_free(conn);
     }
     c->quitting = c->others != NULL;
     if (!c->quitting)
@@ -604,16 +420,12 @@ void contact_close(struct volume *v) {
         return;
     c->quitting = false;
     if (c->current != NULL)
-        conn_free(c->current);
+        contact_conn_free(c->current);
     while (c->others != NULL)
-        conn_free(c->others);
+        contact_conn_free(c->others);
     if (c->listener != NULL)
         listener_close(c->listener);
-    netwatch_close(c->netwatch);
-    if (c->noticed != NULL)
-        event_free(c->noticed);
-    if (c->dial != NULL)
-        event_free(c->dial);
+    contact_dial_close(c);
     tls_close(c->tls);
     free(c);
     v->contact = NULL;

@@ -90,15 +90,23 @@ def first_of(view):
     return rows[min(rows)][1]
 
 
-def new_node(t, user, ids, before):
-    """A new machine gets the name of the lost one; the other two are told its fingerprint."""
-    a, b, c = t.a, t.b, t.pair.c
+def lose_a(t, user, ids):
+    """a has something alone when it is lost; b goes on, c follows both.  What went, and what each showed last."""
     apart(t)
     more, seen_a = only_there(t, user)
     gone = first_of(seen_a)
-    a.destroy()
-    late, seen_b = goes_on(b, user)
-    follows(c, user, gone)
+    t.a.destroy()
+    late, seen_b = goes_on(t.b, user)
+    follows(t.pair.c, user, gone)
+    ids += more + late
+    ids.remove(gone)
+    return gone, seen_a, seen_b
+
+
+def new_node(t, user, ids, before):
+    """A new machine gets the name of the lost one; the other two are told its fingerprint."""
+    a, b, c = t.a, t.b, t.pair.c
+    gone, seen_a, seen_b = lose_a(t, user, ids)
     a.deaf()
     b.deaf()
     a.mailfs.prepare()
@@ -109,8 +117,6 @@ def new_node(t, user, ids, before):
     for node in (b, c):
         node.start("syncd")
     a.start()
-    ids += more + late
-    ids.remove(gone)
     view = settled(t, a, b, user, ids, gone, before, seen_a, seen_b)
     for node in (a, b):
         c.wait_link(node)
@@ -120,15 +126,8 @@ def new_node(t, user, ids, before):
 
 def standby_instead(t, user, ids, before):
     """The lost one is followed no more: what it had goes to the other. Then the standby takes its place."""
-    a, b, c = t.a, t.b, t.pair.c
-    apart(t)
-    more, seen_a = only_there(t, user)
-    gone = first_of(seen_a)
-    a.destroy()
-    late, seen_b = goes_on(b, user)
-    follows(c, user, gone)
-    ids += more + late
-    ids.remove(gone)
+    b, c = t.b, t.pair.c
+    gone, seen_a, seen_b = lose_a(t, user, ids)
     c.stop("syncd")
     c.mailfs.write(mode="standby", links=[("source", b)])
     c.start("syncd")
