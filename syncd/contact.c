@@ -62,6 +62,8 @@ void contact_conn_free(struct conn *conn) {
         c->current = NULL;
     else
         DL_DELETE(c->others, conn);
+    if (c->knocking == conn)
+        c->knocking = NULL;
     link_free(conn->link);
     if (conn->deadline != NULL)
         event_free(conn->deadline);
@@ -120,6 +122,7 @@ static void conn_say_hello(struct conn *conn) {
     hello.trees = v->main != NULL;
     hello.borrowed = hello.borrowed_trees = v->main != NULL;
     hello.verifies_oneway = v->main != NULL;
+    hello.bandwidth = v->cv->peer != NULL ? v->cv->peer->bandwidth : 0;
     hello.zstd = v->cv->peer != NULL && v->cv->peer->compress != CONF_COMPRESS_OFF;
     frame.m_case = MFP__FRAME__M_HELLO;
     frame.hello = &hello;
@@ -284,7 +287,7 @@ static void conn_hello(struct conn *conn, const Mfp__Hello *hello) {
     v->peer_verifies = v->main != NULL ? hello->verifies_oneway : hello->verifies;
     v->peer_takes_trees = hello->trees;
     v->peer_knows_borrowed = hello->borrowed && hello->borrowed_trees;
-    xfer_may_pack(v->xfers, hello->zstd);
+    xfer_peer_is(v->xfers, hello->zstd, hello->bandwidth);
     if (!v->ready || v->stopping) {
         contact_conn_free(conn); /* it comes again */
         contact_dial_later(c);

@@ -118,11 +118,14 @@ static void knock(struct contact *c) {
     struct addr to = {.port = contact_peer(c)->address.port};
     const char *host = contact_peer(c)->address.host;
     unsigned n;
+    if (c->knocking != NULL) /* its first packet may have been lost, as a dialler's */
+        contact_conn_free(c->knocking);
     DL_COUNT(c->others, conn, n);
     if (n >= CANDIDATES_MAX || host == NULL || str_copy(to.host, sizeof to.host, host) != 0)
         return;
-    conn = contact_conn_new(c);
+    conn = c->knocking = contact_conn_new(c);
     conn->knock = true;
+    conn->since = volume_now();
     if (link_dial(c->v->engine->evb, &to, &c->options, &knock_callbacks, conn, &conn->link) != 0)
         contact_conn_free(conn);
 }
@@ -144,7 +147,7 @@ static void notice_in(struct contact *c, unsigned ms) {
 
 static void noticed(int fd, short what, void *arg) {
     struct contact *c = arg;
-    const struct conn *conn = dialling(c);
+    const struct conn *conn = dials(c) ? dialling(c) : c->knocking;
     if (conn != NULL && volume_now() - conn->since < YOUNG_MS)
         notice_in(c, YOUNG_MS);
     else
@@ -162,7 +165,7 @@ static void net_changed(void *arg) {
 void contact_knocked(struct contact *c, struct conn *conn) {
     conn->knock = c->dial != NULL && strcmp(c->v->conf->node, contact_peer(c)->name) < 0;
     if (conn->knock && may_dial(c) && !c->waits_slow)
-        dial_at_once(c);
+        noticed(-1, 0, c);
 }
 
 /* ---- opening and closing ----------------------------------------------------------- */

@@ -20,7 +20,7 @@ struct conn {
     struct event *deadline; /* for the peer's Hello */
     bool closing;           /* Bye is said: only its end is awaited */
     bool knock;             /* by us, or perhaps by the peer: its end is no news */
-    uint64_t since;         /* dialled: when */
+    uint64_t since;         /* dialled, or knocked: when */
     struct conn *next, *prev;
 };
 
@@ -31,7 +31,8 @@ struct contact {
     struct link_options options;
     struct cert_fingerprint pin;
     struct conn *current;
-    struct conn *others; /* dialling, candidates, closing */
+    struct conn *others;   /* dialling, candidates, closing */
+    struct conn *knocking; /* of these, our own knock */
     struct event *dial;
     struct netwatch *netwatch;
     struct event *noticed; /* NOTICED_MS after it told of a change */

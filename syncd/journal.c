@@ -287,16 +287,18 @@ int journal_append(struct state *st, struct journal_entry *entries, size_t n) {
     size_t i;
     int r = b.v ? prepare(st, entries, b.v, n) : -ENOMEM;
 
+    int synced = r == 0 ? stage_sync(st) : 0;
+
     if (r == 0)
-        r = stage_sync(st);
-    if (r == 0)
-        r = db_update(st->db, write_batch, &b);
+        r = synced == 0 ? db_update(st->db, write_batch, &b) : synced;
     for (i = 0; b.v && i < n; i++) {
         if (r < 0 && b.v[i].id)
             entry_undo(st, b.v[i].id);
         free(b.v[i].p);
     }
     free(b.v);
+    if (synced < 0)
+        stage_drop_unsure(st);
     return r < 0 && r != -ENODATA ? state_fail(st, r, NULL, "cannot write the journal") : r;
 }
 

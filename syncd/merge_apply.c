@@ -96,10 +96,9 @@ int merge_contents_ready(struct merge_run *m) {
         const struct merge_item *it = &m->result->items[i];
         if (!needs_theirs(it))
             continue;
-        if (staged_key(m, it, key, file) == 0)
-            m->takes_prepared = m->takes_prepared || str_starts(key, "p-");
         /* It can have come by itself since (a transaction of both): then nothing is needed. */
-        else if (it->split_from || it->content || !index_find(&m->a.ix, it->name))
+        if (staged_key(m, it, key, file) < 0 &&
+            (it->split_from || it->content || !index_find(&m->a.ix, it->name)))
             return -ENODATA;
     }
     return 0;
@@ -108,8 +107,9 @@ int merge_contents_ready(struct merge_run *m) {
 int merge_contents_sync(struct merge_run *m) {
     int r = stage_settle_all(m->a.st, &m->a.dir);
 
-    /* With commit = memory or async nobody has synced what was prepared. */
-    return r == 0 && m->takes_prepared ? stage_sync(m->a.st) : r;
+    /* What was prepared with commit = memory or async, or fetched for a transaction that is not in
+     * the journal. There is seldom any. */
+    return r == 0 ? stage_sync(m->a.st) : r;
 }
 
 /*

@@ -484,8 +484,9 @@ int stage_commit(struct stage_file *f, enum stage_how how) {
     set_sum(f);
     r = set_meta(f);
     if (r == 0)
-        r = how == STAGE_LATER ? stage_note_later(f)
-                               : commit_named(f, how == STAGE_DURABLE, &named);
+        r = how == STAGE_LATER ? stage_note_later(f) : -EBUSY;
+    if (r == -EBUSY)
+        r = commit_named(f, how != STAGE_LOOSE, &named);
     if (r < 0)
         state_fail(st, r, &f->dir, "cannot stage a content");
     if (r < 0 && !named)

@@ -57,6 +57,12 @@ static int replace(struct state *st, struct stage_item *it, const char *name) {
     return r == 0 || r == -ENOENT ? io_rename(st->stage, name, st->stage, it->key, 0) : r;
 }
 
+/* The one that is here is durable, or is about to be made so, for a transaction: that may have been
+ * asked for beside the merge. */
+static bool is_counted_on(const struct stage_item *it) {
+    return !it->gone && (it->refs > 0 || !it->later);
+}
+
 int stage_note_later(struct stage_file *f) {
     struct state *st = f->st;
     struct stage_item *it;
@@ -64,6 +70,10 @@ int stage_note_later(struct stage_file *f) {
 
     state_lock(st);
     it = stage_find(st, f->key);
+    if (it && is_counted_on(it)) {
+        state_unlock(st);
+        return -EBUSY;
+    }
     if (it)
         r = replace(st, it, f->name);
     else
@@ -78,18 +88,18 @@ int stage_note_later(struct stage_file *f) {
 
 int stage_settle(struct state *st, const char *key) {
     struct stage_item *it;
-    bool later;
+    bool unsynced; /* its content, or its name */
     int r = 0;
 
     state_lock(st);
     it = stage_find(st, key);
-    later = it && it->later && !it->gone;
-    if (it && !it->is_prep && !it->gone)
+    unsynced = it && !it->is_prep && !it->gone && (it->later || strcmp(it->file, key) != 0);
+    if (unsynced)
         r = name_by_key(st, it);
-    if (later && r == 0)
+    if (unsynced && r == 0)
         it->later = false;
     state_unlock(st);
-    if (later && r == 0)
+    if (unsynced && r == 0)
         stage_note_loose(st, key);
     return r;
 }
@@ -140,14 +150,12 @@ static int sync_files(struct state *st, const struct files *l) {
     return r;
 }
 
-/* What the kernel could not write may be lost, and a second sync would not say so: all of it is
- * fetched again. */
-static void drop_all(struct state *st) {
+void stage_drop_unsure(struct state *st) {
     struct stage_item *it, *tmp;
 
     state_lock(st);
     HASH_ITER(hh, st->items, it, tmp) {
-        if (it->later && it->refs == 0)
+        if (!it->is_prep && it->refs == 0)
             stage_item_drop(st, it);
     }
     state_unlock(st);
@@ -160,7 +168,7 @@ int stage_settle_all(struct state *st, const struct mailfs_id *dir) {
     collect(st, dir, &l);
     r = sync_files(st, &l);
     if (r < 0)
-        drop_all(st);
+        stage_drop_unsure(st);
     return r;
 }
 

@@ -35,7 +35,8 @@ int stage_set_owner(struct stage_file *f);
 
 /* Under the mutex. NULL: no memory, or no such name. */
 struct stage_item *stage_item_add(struct state *st, const char *key, const char *file);
-/* It stays under the name it was written with, until it is wanted. */
+/* It stays under the name it was written with, until it is wanted. -EBUSY: somebody counts on the
+ * one that is here, so it takes that one's place only when it is durable. */
 int stage_note_later(struct stage_file *f);
 /* Removes the item and, unless the content is gone, its file. Under the mutex. */
 void stage_item_drop(struct state *st, struct stage_item *it);

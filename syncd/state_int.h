@@ -283,6 +283,9 @@ int stage_settle(struct state *st, const char *key);
 /* All that was fetched for this container is durable: before it gets names in it, since a power cut
  * must not leave any that are cut short. */
 int stage_settle_all(struct state *st, const struct mailfs_id *dir);
+/* After a failed sync: what the kernel could not write may be lost, and a second sync would not say
+ * so. All that was fetched, and no journal entry refers to, is fetched again. */
+void stage_drop_unsure(struct state *st);
 /* From the stage to its name in a mailbox. -EEXIST: that is there already; a fetched content is
  * released, as when it has got its name. -ENOENT, -ESTALE as stage_lookup(). meta may be NULL. */
 int stage_place(struct state *st, const char *key, const Mfp__Meta *meta, int dirfd,

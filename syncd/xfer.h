@@ -31,8 +31,9 @@ struct xfers;
 struct xfers *xfers_new(struct volume *v);
 void xfers_free(struct xfers *x);
 
-/* The peer of the new connection takes compressed bodies, or does not. */
-void xfer_may_pack(struct xfers *x, bool peer_takes);
+/* What the peer of the new connection says of itself: it takes compressed bodies; bytes a second of
+ * what we fetch (0: no limit). */
+void xfer_peer_is(struct xfers *x, bool unpacks, uint64_t bandwidth);
 
 /* The link has room again; the connection has ended. */
 void xfer_writable(struct xfers *x);

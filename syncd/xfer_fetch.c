@@ -33,8 +33,9 @@ struct xfers *xfers_new(struct volume *v) {
     return x;
 }
 
-void xfer_may_pack(struct xfers *x, bool peer_takes) {
-    x->peer_unpacks = peer_takes;
+void xfer_peer_is(struct xfers *x, bool unpacks, uint64_t bandwidth) {
+    x->peer_unpacks = unpacks;
+    x->peer_bandwidth = bandwidth;
 }
 
 uint64_t xfer_fetch_progress(const struct xfers *x) {
@@ -108,12 +109,17 @@ static void fetch_begin(struct xfers *x, struct fetch *f) {
         mem_out("work queue");
 }
 
-/* What a client waits for comes behind what has been asked for, and after a second the client is
- * served without it: so that is a quarter of a second of the bandwidth, if there is a limit. */
+/* What a client waits for comes behind what has been asked for, and after a while the client is
+ * served without it: so that is a quarter of a second of the peer's bandwidth, if there is a limit.
+ */
 static uint64_t may_ask(const struct xfers *x) {
-    const struct conf_peer *peer = x->v->cv->peer;
-    uint64_t most = peer != NULL && peer->bandwidth > 0 ? peer->bandwidth / 4 : XFER_ASKED_MAX;
+    uint64_t most = x->peer_bandwidth > 0 ? x->peer_bandwidth / 4 : XFER_ASKED_MAX;
     return most < XFER_ASKED_MAX ? most : XFER_ASKED_MAX;
+}
+
+/* The peer sends a part of each in turn: so much of it is in front of what is asked for next. */
+static uint64_t in_front(const struct fetch *f) {
+    return f->want.size < XFER_PART ? f->want.size : XFER_PART;
 }
 
 static void fetch_more(struct xfers *x) {
@@ -127,7 +133,7 @@ static void fetch_more(struct xfers *x) {
             DL_APPEND(x->groups, g);
         DL_APPEND(x->asked, f);
         x->n_asked++;
-        x->asked_bytes += f->want.size;
+        x->asked_bytes += in_front(f);
         fetch_begin(x, f);
     }
 }
@@ -153,7 +159,7 @@ static void gone_done(void *arg) {
 void xfer_fetch_done(struct xfers *x, struct fetch *f, int err) {
     DL_DELETE(x->asked, f);
     x->n_asked--;
-    x->asked_bytes -= f->want.size;
+    x->asked_bytes -= in_front(f);
     f->err = err;
     x->counts.fetched++;
     x->counts.fetched_bytes += f->want.size;

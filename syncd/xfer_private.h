@@ -120,7 +120,8 @@ struct xfers {
     struct fetch *asked;
     struct fetch_group *groups; /* with something queued, the next one first */
     unsigned n_asked, n_served;
-    uint64_t asked_bytes;
+    uint64_t asked_bytes;    /* of a long one its first part */
+    uint64_t peer_bandwidth; /* of what we fetch; 0: no limit, or not said */
     uint64_t next_id;
     struct xfer_counts counts;
     struct pace pace; /* of what the peer fetches */

@@ -294,6 +294,23 @@ static void test_many_synced_before_named(void **state) {
     synced_before_named(MANY);
 }
 
+/* Asked for by a transaction and by a merge: the second does not take the place of the one that is
+ * counted on before it is durable itself. */
+static void test_counted_on_stays_durable(void **state) {
+    char name[] = "0.M1.a", key[STAGE_NAME_MAX];
+    struct content_want want = {.dir = inbox, .sub = MFP__SUB__CUR, .name = name};
+
+    stage_fetch_name(&want.dir, want.sub, want.name, key);
+    assert_int_equal(fetch(&want), 0);
+    assert_int_equal(stage_settle(p.b.st, key), 0);
+    assert_int_equal(stage_sync(p.b.st), 0);
+    n_unsynced = 0;
+    watch();
+    assert_int_equal(fetch(&want), 0);
+    is_synced(p.b.st->stage, key);
+    io_ops_set(&io_ops_real);
+}
+
 /* With commit = memory: n are on b, not synced, and the names that a gives them are not told. */
 static void prepare(const struct mailfs_id *dir, unsigned n) {
     char base[32], tmp[32], text[64];
@@ -467,6 +484,7 @@ int main(void) {
         T(test_failing_in_a_merge),
         T(test_synced_before_named),
         T(test_many_synced_before_named),
+        T(test_counted_on_stays_durable),
         T(test_prepared_synced_before_named),
         T(test_many_prepared_synced_before_named),
         T(test_killed_and_synced_before_named),
