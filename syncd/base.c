@@ -19,6 +19,7 @@
 #include <string.h>
 
 #include "base_codec.h"
+#include "half.h"
 #include "io/hash.h"
 #include "pending.h"
 #include "recent.h"
@@ -283,6 +284,8 @@ int base_dir_del(struct state *st, const struct mailfs_id *dir) {
     int r = base_wipe(st, BASE_AGREED, dir);
 
     pending_clear(st, dir);
+    half_forget(st, dir);
+    base_moved_forget(st, dir);
     if (r == 0)
         r = kv_put(st, KV_AGREED, T_CONT, key, nkey, NULL, 0);
     kind_key(key, dir, 'V');

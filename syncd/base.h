@@ -109,6 +109,9 @@ bool base_was_cut(struct state *st, const struct mailfs_id *dir);
 bool base_lost_uids(struct state *st, const struct mailfs_id *dir);
 int base_lacking_raised(struct state *st, const struct mailfs_id *dir);
 int base_lacking_merged(struct state *st, const struct mailfs_id *dir);
+/* It has another id: what its base lacks is the same, and which UIDs an index may have. */
+int base_lacking_renumber(struct state *st, const struct mailfs_id *former,
+                          const struct mailfs_id *now);
 int base_lacking_tree_merged(struct state *st); /* nothing else of the volume runs now */
 /* What the peer has in its base cannot be applied here; `tree`: of the directory tree. */
 int base_lacking_note(struct state *st, const struct mailfs_id *dir, bool tree);
@@ -126,12 +129,13 @@ bool base_gone(const struct state *st, const struct mailfs_id *dir);
 int base_gone_settled(struct state *st);
 void base_gone_forget(struct state *st);
 /* A merge of the trees has moved it in the base; was: the record before. Until both nodes have that
- * result, full listings tell of that place; NULL: not moved. While nothing else of the volume runs.
- */
+ * result, full listings tell of that place; false: not moved. */
 int base_moved_note(struct state *st, const struct mailfs_id *dir, const struct base_dir *was);
-const char *base_moved_from(const struct state *st, const struct mailfs_id *dir,
-                            struct mailfs_id *parent); /* the state's, until settled */
+bool base_moved_from(struct state *st, const struct mailfs_id *dir, struct mailfs_id *parent,
+                     char name[MAILDIR_NAME_MAX + 1]);
 void base_moved_settled(struct state *st);
+/* A transaction has moved it, or it is gone: the base is right about it. */
+void base_moved_forget(struct state *st, const struct mailfs_id *dir);
 int base_uidlist_get(struct state *st, enum base_view view, const struct mailfs_id *dir,
                      struct base_uidlist *out); /* free header_ext */
 int base_uidlist_put(struct state *st, enum base_view view, const struct mailfs_id *dir,

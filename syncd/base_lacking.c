@@ -191,6 +191,33 @@ int base_lacking_merged(struct state *st, const struct mailfs_id *dir) {
     return did ? note(st, dir, OF_MAILBOX, WHOLE) : 0;
 }
 
+int base_lacking_renumber(struct state *st, const struct mailfs_id *former,
+                          const struct mailfs_id *now) {
+    enum lack lack = LACKS;
+    struct lacking *l, *to;
+    int r;
+
+    state_lock(st);
+    l = find(st, former);
+    to = find(st, now);
+    if (l) {
+        HASH_DEL(st->lacking, l);
+        l->dir = *now;
+        l->cut = l->cut || (to && to->cut);
+        l->lost_uids = l->lost_uids || (to && to->lost_uids);
+        lack = l->lost_uids ? CUT : l->cut ? RAISED : LACKS;
+        if (to)
+            HASH_DEL(st->lacking, to);
+        HASH_ADD(hh, st->lacking, dir, sizeof(l->dir), l);
+    }
+    state_unlock(st);
+    if (!l)
+        return 0;
+    free(to);
+    r = note(st, now, OF_MAILBOX, lack);
+    return r == 0 ? note(st, former, OF_MAILBOX, WHOLE) : r;
+}
+
 int base_lacking_tree_merged(struct state *st) {
     bool did = st->tree_lacks;
 

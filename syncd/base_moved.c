@@ -31,35 +31,56 @@ static struct moved *find(const struct state *st, const struct mailfs_id *dir) {
 }
 
 int base_moved_note(struct state *st, const struct mailfs_id *dir, const struct base_dir *was) {
-    struct moved *m;
+    struct moved *m = calloc(1, sizeof(*m));
+    bool noted;
 
-    if (find(st, dir)) /* of several merges that the peer did not have, where the first found it */
-        return 0;
-    m = calloc(1, sizeof(*m));
     if (!m)
         return -ENOMEM;
     m->dir = *dir;
     m->parent = was->parent;
     memcpy(m->name, was->name, sizeof(m->name));
-    HASH_ADD(hh, st->moved, dir, sizeof(m->dir), m);
+    state_lock(st);
+    noted = find(st, dir) != NULL;
+    if (!noted) /* of several merges that the peer did not have, where the first found it */
+        HASH_ADD(hh, st->moved, dir, sizeof(m->dir), m);
+    state_unlock(st);
+    if (noted)
+        free(m);
     return 0;
 }
 
-const char *base_moved_from(const struct state *st, const struct mailfs_id *dir,
-                            struct mailfs_id *parent) {
-    const struct moved *m = find(st, dir);
+bool base_moved_from(struct state *st, const struct mailfs_id *dir, struct mailfs_id *parent,
+                     char name[MAILDIR_NAME_MAX + 1]) {
+    const struct moved *m;
 
-    if (!m)
-        return NULL;
-    *parent = m->parent;
-    return m->name;
+    state_lock(st);
+    m = find(st, dir);
+    if (m) {
+        *parent = m->parent;
+        memcpy(name, m->name, sizeof(m->name));
+    }
+    state_unlock(st);
+    return m != NULL;
+}
+
+void base_moved_forget(struct state *st, const struct mailfs_id *dir) {
+    struct moved *m;
+
+    state_lock(st);
+    m = find(st, dir);
+    if (m)
+        HASH_DEL(st->moved, m);
+    state_unlock(st);
+    free(m);
 }
 
 void base_moved_settled(struct state *st) {
     struct moved *m, *tmp;
 
+    state_lock(st);
     HASH_ITER(hh, st->moved, m, tmp) {
         HASH_DEL(st->moved, m);
         free(m);
     }
+    state_unlock(st);
 }

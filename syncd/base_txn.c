@@ -16,6 +16,7 @@
 #include <sys/stat.h>
 
 #include "files.h"
+#include "half.h"
 #include "maildir/subs.h"
 #include "pending.h"
 #include "recent.h"
@@ -52,6 +53,8 @@ static int do_msg(const struct ctx *c, const Mfp__OpMsg *op) {
             msg.size = op->meta->size;
         }
     }
+    if (c->view == BASE_AGREED)
+        half_forget_msg(c->st, c->dir, op->bname);
     return base_msg_put(c->st, c->view, c->dir, op->bname, &msg);
 }
 
@@ -177,6 +180,7 @@ static int do_dir_move(const struct ctx *c, const Mfp__OpDirMove *op) {
         return -EINVAL;
     if (str_copy(rec.name, sizeof(rec.name), op->name) < 0)
         return -EINVAL;
+    base_moved_forget(c->st, &id);
     return base_dir_put(c->st, &id, &rec);
 }
 

@@ -126,6 +126,20 @@ void half_forget(struct state *st, const struct mailfs_id *dir) {
     free_one(h);
 }
 
+void half_forget_msg(struct state *st, const struct mailfs_id *dir, const char *name) {
+    struct half_msg *m = NULL;
+    struct half *h;
+
+    state_lock(st);
+    h = find(st, dir);
+    if (h)
+        HASH_FIND_STR(h->msgs, name, m);
+    if (m)
+        HASH_DEL(h->msgs, m);
+    state_unlock(st);
+    free(m);
+}
+
 void half_free(struct state *st) {
     struct half *h, *tmp;
 

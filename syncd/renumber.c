@@ -39,6 +39,8 @@ int renumber_dir(struct state *st, int fd, const struct mailfs_id *former,
     if (r == 0)
         r = io_dirid_replace(fd, now);
     if (r == 0)
+        r = base_lacking_renumber(st, former, now);
+    if (r == 0)
         r = alias_note(st, former, now);
     return r == 0 ? base_dir_del(st, former) : r;
 }

@@ -333,20 +333,13 @@ static int fill_validity(struct state *st, const struct node *n, Mfp__TreeDir *d
 
 /* Where it was by the base that both nodes certainly had. By differences the listing is beside an
  * equal base: the peer's has the new place too. */
-static const char *old_place(const struct tree *t, const struct node *n, struct mailfs_id *parent) {
-    const char *name = t->full ? base_moved_from(t->st, &n->id, parent) : NULL;
-
-    if (name)
-        return name;
-    *parent = n->old_parent;
-    return n->old_name;
-}
-
 static int fill_old(const struct tree *t, const struct node *n, Mfp__TreeDir *d) {
+    char name[MAILDIR_NAME_MAX + 1];
     struct mailfs_id parent;
+    bool moved = t->full && base_moved_from(t->st, &n->id, &parent, name);
 
-    d->old_name = build_str(old_place(t, n, &parent));
-    return d->old_name ? build_id(&d->old_parent, &parent) : -ENOMEM;
+    d->old_name = build_str(moved ? name : n->old_name);
+    return d->old_name ? build_id(&d->old_parent, moved ? &parent : &n->old_parent) : -ENOMEM;
 }
 
 static int fill(struct tree *t, const struct node *n, Mfp__TreeDir *d) {

@@ -395,6 +395,27 @@ static void test_half_and_cleared(void **state) {
     }
 }
 
+/* A flag that half a merge brought to b is cleared at a, and b is told: that is where both are. Set
+ * once more by a, alone, it is set. */
+static void test_half_and_told(void **state) {
+    struct acts a = {.n = 0};
+
+    common();
+    fs_rename(&p.a, "u/cur/1.M1.x:2,", "u/cur/1.M1.x:2,F");
+    mark(&p.a, &inbox);
+    merge_at(&p.b, &p.a);
+    assert_true(fs_there(&p.b, "u/cur/1.M1.x:2,F"));
+    fs_rename(&p.a, "u/cur/1.M1.x:2,F", "u/cur/1.M1.x:2,");
+    act_move(&a, MFL__SUB__CUR, "1.M1.x:2,F", MFL__SUB__CUR, "1.M1.x:2,");
+    stores_send(&p.a, &p.b, &inbox, &a, false);
+    assert_true(fs_there(&p.b, "u/cur/1.M1.x:2,"));
+    fs_rename(&p.a, "u/cur/1.M1.x:2,", "u/cur/1.M1.x:2,F");
+    mark(&p.a, &inbox);
+    contact();
+    assert_true(fs_there(&p.a, "u/cur/1.M1.x:2,F"));
+    assert_true(fs_there(&p.b, "u/cur/1.M1.x:2,F"));
+}
+
 static void keyword(struct node *n, const char *word) {
     char line[32];
 
@@ -1208,6 +1229,7 @@ int main(void) {
         T(test_lost_base_of_a_young_one),
         T(test_uid_in_an_index),
         T(test_half_and_cleared),
+        T(test_half_and_told),
         T(test_half_and_keywords),
         T(test_keywords),
         T(test_files),

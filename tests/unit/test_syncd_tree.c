@@ -173,6 +173,19 @@ static void test_made_on_both_stays(void **state) {
     assert_true(fs_there(&p.a, "u/.Sent/below"));
 }
 
+/* The power of b went while somebody numbered a message in it: that word goes with the directory. */
+static void test_made_on_both_after_a_cut(void **state) {
+    static const struct mailfs_id stays = {{0, 1}}, former = {{0, 2}};
+
+    make_on_both();
+    contact_mark(&p.b, &former);
+    node_reopen(&p.b);
+    assert_true(base_lost_uids(p.b.st, &former));
+    contact_trees(&p, false);
+    assert_true(base_lost_uids(p.b.st, &stays));
+    assert_false(base_lost_uids(p.b.st, &former));
+}
+
 /* A folder is moved out of one that gets another id, to a name that is taken by then: it goes back
  * to where it was, and that has the new id already. */
 static void test_made_on_both_undone(void **state) {
@@ -335,6 +348,25 @@ static void test_moved_at_one(void **state) {
         teardown(state);
         setup(state);
     }
+}
+
+/* a has the merge of a rename, and b not; then a told b of another one. Back at its first name by b
+ * alone, that is where it is: what half a merge found is of no account any more. */
+static void test_moved_and_told(void **state) {
+    struct acts a = {.n = 0};
+
+    fs_rename(&p.a, "u/.Work", "u/.New");
+    contact_mark(&p.a, &inbox);
+    merge_at_a_only();
+    fs_rename(&p.b, "u/.Work", "u/.New"); /* what it had been doing */
+    fs_rename(&p.a, "u/.New", "u/.Zoo");
+    act_dir_move(&a, &work, ".New", &inbox, ".Zoo");
+    stores_send(&p.a, &p.b, &inbox, &a, false);
+    fs_rename(&p.b, "u/.Zoo", "u/.Work");
+    contact_mark(&p.b, &inbox);
+    contact_trees(&p, true);
+    assert_true(fs_there(&p.a, "u/.Work"));
+    assert_true(fs_there(&p.b, "u/.Work"));
 }
 
 /* It does not come back. */
@@ -600,12 +632,14 @@ int main(void) {
         T(test_made_nested),
         T(test_made_on_both_stays),
         T(test_made_on_both_undone),
+        T(test_made_on_both_after_a_cut),
         T(test_made_where_mail_is),
         T(test_joined_and_killed),
         T(test_move_onto_new),
         T(test_move_onto_made),
         T(test_move_of_moved),
         T(test_moved_at_one),
+        T(test_moved_and_told),
         T(test_removed_with_news),
         T(test_removed_with_new_folder),
         T(test_removed_is_kept_back),
