@@ -177,7 +177,8 @@ int collect_note_add(struct collect *c, const Mfl__Add *a) {
         ch->source = a->source;
         pending_add(c->st, c->dir, ch->base, ch->is.size);
     }
-    if (a->source && a->source->prepared) {
+    /* A copy of it is a message of its own. */
+    if (a->source && a->source->prepared && a->source->link_dir.len == 0) {
         prep.incarnation = a->source->prepared->incarnation;
         prep.seq = a->source->prepared->seq;
         return base_prep_put(c->st, BASE_AGREED, c->dir, ch->base, &prep);

@@ -57,6 +57,7 @@ void act_add(struct node *n, struct acts *a, const char *mbox, int sub, const ch
              uint64_t prep);
 void act_add_link(struct node *n, struct acts *a, const char *mbox, int sub, const char *name,
                   const struct mailfs_id *from, int from_sub, const char *from_name);
+void acts_prepared(struct acts *a, uint64_t prep); /* the last one's content, too */
 void act_move(struct acts *a, int old_sub, const char *old_name, int sub, const char *name);
 void act_remove(struct acts *a, int sub, const char *name);
 void act_file(struct acts *a, const char *name);

@@ -54,6 +54,13 @@ static Mfl__Add *add_new(struct node *n, struct acts *a, const char *mbox, int s
     return add;
 }
 
+void acts_prepared(struct acts *a, uint64_t prep) {
+    NEW(Mfl__Prepared, mfl__prepared__init, p);
+    p->incarnation = 77;
+    p->seq = prep;
+    a->v[a->n - 1]->add->source->prepared = p;
+}
+
 void act_add(struct node *n, struct acts *a, const char *mbox, int sub, const char *name,
              uint64_t prep) {
     Mfl__Add *add = add_new(n, a, mbox, sub, name);
@@ -61,11 +68,8 @@ void act_add(struct node *n, struct acts *a, const char *mbox, int sub, const ch
     if (!prep)
         return;
     NEW(Mfl__Source, mfl__source__init, src);
-    NEW(Mfl__Prepared, mfl__prepared__init, p);
-    p->incarnation = 77;
-    p->seq = prep;
-    src->prepared = p;
     add->source = src;
+    acts_prepared(a, prep);
 }
 
 void act_add_link(struct node *n, struct acts *a, const char *mbox, int sub, const char *name,

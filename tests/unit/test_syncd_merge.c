@@ -395,27 +395,6 @@ static void test_half_and_cleared(void **state) {
     }
 }
 
-/* A flag that half a merge brought to b is cleared at a, and b is told: that is where both are. Set
- * once more by a, alone, it is set. */
-static void test_half_and_told(void **state) {
-    struct acts a = {.n = 0};
-
-    common();
-    fs_rename(&p.a, "u/cur/1.M1.x:2,", "u/cur/1.M1.x:2,F");
-    mark(&p.a, &inbox);
-    merge_at(&p.b, &p.a);
-    assert_true(fs_there(&p.b, "u/cur/1.M1.x:2,F"));
-    fs_rename(&p.a, "u/cur/1.M1.x:2,F", "u/cur/1.M1.x:2,");
-    act_move(&a, MFL__SUB__CUR, "1.M1.x:2,F", MFL__SUB__CUR, "1.M1.x:2,");
-    stores_send(&p.a, &p.b, &inbox, &a, false);
-    assert_true(fs_there(&p.b, "u/cur/1.M1.x:2,"));
-    fs_rename(&p.a, "u/cur/1.M1.x:2,", "u/cur/1.M1.x:2,F");
-    mark(&p.a, &inbox);
-    contact();
-    assert_true(fs_there(&p.a, "u/cur/1.M1.x:2,F"));
-    assert_true(fs_there(&p.b, "u/cur/1.M1.x:2,F"));
-}
-
 static void keyword(struct node *n, const char *word) {
     char line[32];
 
@@ -643,14 +622,8 @@ static void test_published_numbered(void **state) {
     assert_int_equal(uid_of(&p.b, "u", "9.tmp"), 0);
 }
 
-/*
- * b's message was merged, and so known to both by the name that b gave it, when a process of a's
- * that had been stopped names it after all, while the mailbox is not merged: it is one message, by
- * the name that clients have seen.
- */
-static void test_published_and_merged(void **state) {
+static void published_at_both(void) {
     struct stage_prep prep = {77, 9};
-    struct acts a = {.n = 0};
 
     common();
     fs_write(&p.a, "u/tmp/9.tmp", "nine\n");
@@ -659,6 +632,34 @@ static void test_published_and_merged(void **state) {
     mark(&p.b, &inbox);
     contact();
     assert_true(fs_there(&p.a, "u/new/9.tmp"));
+}
+
+/* A copy has the number of what it is a copy of, and is a message all the same. */
+static void test_published_and_copied(void **state) {
+    struct acts a = {.n = 0};
+
+    published_at_both();
+    fs_rename(&p.a, "u/tmp/9.tmp", "u/new/10.M10.a");
+    act_add_link(&p.a, &a, "u", MFL__SUB__NEW, "10.M10.a", &inbox, MFL__SUB__NEW, "9.tmp");
+    acts_prepared(&a, 9);
+    mfp__txn__free_unpacked(node_collect(&p.a, &inbox, &a, false), NULL);
+    base_forget_sent(p.a.st); /* it is alone */
+    mark(&p.a, &inbox);
+    contact();
+    assert_true(fs_there(&p.a, "u/new/10.M10.a"));
+    assert_true(fs_there(&p.b, "u/new/10.M10.a"));
+    assert_true(fs_there(&p.b, "u/new/9.tmp"));
+}
+
+/*
+ * b's message was merged, and so known to both by the name that b gave it, when a process of a's
+ * that had been stopped names it after all, while the mailbox is not merged: it is one message, by
+ * the name that clients have seen.
+ */
+static void test_published_and_merged(void **state) {
+    struct acts a = {.n = 0};
+
+    published_at_both();
     fs_rename(&p.a, "u/new/9.tmp", "u/cur/9.tmp:2,S");
     fs_append(&p.a, "u/dovecot-uidlist", "4 W12 :9.tmp\n");
     mark(&p.a, &inbox);
@@ -1229,7 +1230,6 @@ int main(void) {
         T(test_lost_base_of_a_young_one),
         T(test_uid_in_an_index),
         T(test_half_and_cleared),
-        T(test_half_and_told),
         T(test_half_and_keywords),
         T(test_keywords),
         T(test_files),
@@ -1237,6 +1237,7 @@ int main(void) {
         T(test_published),
         T(test_published_numbered),
         T(test_published_and_merged),
+        T(test_published_and_copied),
         T(test_prepared_and_merged),
         T(test_prepared_and_copied),
         T(test_prepared_copied_and_killed),

@@ -173,7 +173,8 @@ static void test_made_on_both_stays(void **state) {
     assert_true(fs_there(&p.a, "u/.Sent/below"));
 }
 
-/* The power of b went while somebody numbered a message in it: that word goes with the directory. */
+/* The power of b went while somebody numbered a message in it: that word goes with the directory.
+ */
 static void test_made_on_both_after_a_cut(void **state) {
     static const struct mailfs_id stays = {{0, 1}}, former = {{0, 2}};
 
