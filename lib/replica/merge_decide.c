@@ -103,6 +103,12 @@ static bool numbered_since(const struct merge_view *p, const struct merge_view *
            comparable(p->now.uid, p->v_now, 1, q->v_old) && p->now.uid >= q->side->base_next;
 }
 
+/* Neither base may be the present one, and q's has no number of it, as p has: what q removed may
+ * have been another of that name, whose number went with the power. */
+static bool numbered_beyond(const struct merge_view *p, const struct merge_view *q) {
+    return cut_short(p) && cut_short(q) && q->old.uid == 0 && p->now.uid != 0;
+}
+
 /* p has the message, q has not: did q remove this very one? */
 static bool removed_by_absent(const struct merge_view *p, const struct merge_view *q) {
     if (MUTANT(MUTANT_FORGET_REMOVAL) || MUTANT(MUTANT_ABSENT_REMOVED))
@@ -111,7 +117,7 @@ static bool removed_by_absent(const struct merge_view *p, const struct merge_vie
     bool anew = came_anew(p, q, later);
 
     if (q->was && same_incarnation(q->old.uid, q->v_old, p->now.uid, p->v_now))
-        return !anew;
+        return !anew && !numbered_beyond(p, q);
     if (q->was) /* q's base knew another: the later of the two is the one that counts */
         return p->was && !anew && comparable(p->now.uid, p->v_now, q->old.uid, q->v_old) &&
                p->now.uid < q->old.uid;

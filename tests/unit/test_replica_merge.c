@@ -217,6 +217,23 @@ static void test_bases_that_lack(void **state) {
     assert_int_equal(base_age_merged(3 | BASE_AGE_LACKS, 5), 6);
 }
 
+/* The power of both went: what b removed was there before the UIDs that its base knows, and what a
+ * has may have come after that. */
+static void test_numbered_beyond_both(void **state) {
+    struct one a, b;
+
+    make_side(&a, "0 new", "9 cur", 10, 9);
+    make_side(&b, "0 new", "", 9, 9);
+    a.side.base_version = b.side.base_version = 7;
+    check(&a.side, &b.side, "", "numbered here, removed there");
+    a.side.base_version = b.side.base_version = 7 | BASE_AGE_LACKS;
+    check(&a.side, &b.side, "9 cur", "perhaps moved out and in again");
+    check(&b.side, &a.side, "9 cur", "perhaps moved out and in again");
+    make_side(&a, "0 new", "0 new", 10, 9);
+    a.side.base_version = 7 | BASE_AGE_LACKS;
+    check(&a.side, &b.side, "", "as it was in both");
+}
+
 /* The later base decides where the two differ, if the other node may have lost what it had. */
 static void test_later_base_wins(void **state) {
     struct one a, b;
@@ -631,6 +648,7 @@ int main(void) {
         cmocka_unit_test(test_borrowed),
         cmocka_unit_test(test_borrowed_filling),
         cmocka_unit_test(test_bases_that_lack),
+        cmocka_unit_test(test_numbered_beyond_both),
         cmocka_unit_test(test_half_a_merge),
         cmocka_unit_test(test_put_back),
         cmocka_unit_test(test_later_base_wins),
