@@ -34,6 +34,7 @@ struct prep {
     bool pinned;  /* a reference to the inode is held */
     bool settled; /* syncd has answered, well; or */
     bool failed;  /* not well */
+    bool again; /* the worker before this one asked, and the answer went there, if there was one */
     struct waiting *more; /* other fsyncs that wait for the same answer */
     uint64_t watch;       /* on the process that will name it; 0: none */
     struct author *author;
@@ -205,7 +206,7 @@ void prepare_restore(struct inode *in) {
     p->seq = aux >> AUX_SEQ_SHIFT & AUX_SEQ_MASK;
     p->named = (aux & AUX_NAMED) != 0;
     p->settled = (aux & AUX_SETTLED) != 0;
-    p->failed = !p->settled; /* whoever waits asks again */
+    p->again = !p->settled;
     p->pinned = !p->named;
     in->changed = (aux & AUX_CHANGED) != 0;
     in->prep = p;
@@ -294,7 +295,7 @@ static void author_watch(struct inode *in, uint64_t seq, pid_t tid) {
     }
     pthread_mutex_lock(&lock);
     struct prep *p = in->prep;
-    bool kept = p != NULL && p->seq == seq && !p->named;
+    bool kept = p != NULL && p->seq == seq && !p->named && p->watch == 0;
     if (kept) {
         p->watch = token;
         p->author = a;
@@ -320,7 +321,7 @@ static bool prep_joined(struct inode *in, struct waiting *w) {
     bool settled = false, joined = false;
     pthread_mutex_lock(&lock);
     struct prep *p = in->prep;
-    if (p != NULL && !p->failed && !in->changed) {
+    if (p != NULL && !p->failed && !p->again && !in->changed) {
         settled = p->settled;
         joined = !settled;
         if (joined) {
@@ -355,14 +356,14 @@ static void on_release(void *arg, const struct upcall_answer *a, bool now) {
     one_done(w, err);
 }
 
-static bool ask(struct waiting *w, const struct spot *at, const struct stat *st, uint64_t seq,
+static bool ask(struct waiting *w, const struct spot *at, const struct stat *st, bool again,
                 int fd) {
     Mfl__Prepare prepare = MFL__PREPARE__INIT;
     Mfl__Prepared id = MFL__PREPARED__INIT;
     Mfl__Meta meta = MFL__META__INIT;
     Mfl__ToSyncd m = MFL__TO_SYNCD__INIT;
     id.incarnation = vol.incarnation;
-    id.seq = seq;
+    id.seq = w->seq;
     meta.mode = st->st_mode;
     meta.uid = st->st_uid;
     meta.gid = st->st_gid;
@@ -374,9 +375,31 @@ static bool ask(struct waiting *w, const struct spot *at, const struct stat *st,
     prepare.tmp_name = (char *)(uintptr_t)at->name;
     prepare.meta = &meta;
     prepare.pid = req_pid(w->req);
+    prepare.again = again;
     m.m_case = MFL__TO_SYNCD__M_PREPARE;
     m.prepare = &prepare;
     return upcall_ask(&m, prepare.req, fd, on_release, w);
+}
+
+/* Of the fsync that was under way when the worker before this one died: it keeps its number, since
+ * the peer may have the content under it. 0: there is none. */
+static uint64_t prep_again(struct inode *in) {
+    uint64_t seq = 0;
+    pthread_mutex_lock(&lock);
+    struct prep *p = in->prep;
+    if (p != NULL && p->again && !in->changed) {
+        p->again = false;
+        seq = p->seq;
+    }
+    pthread_mutex_unlock(&lock);
+    return seq;
+}
+
+/* 0: no memory. */
+static uint64_t prep_number(struct inode *in, bool *again) {
+    uint64_t seq = prep_again(in);
+    *again = seq != 0;
+    return *again ? seq : prep_new(in);
 }
 
 /* Gives the content to syncd, if it is new to it. */
@@ -390,17 +413,17 @@ static void give(struct waiting *w, const struct spot *at) {
     if (prep_joined(in, w))
         return;
     int fd = inode_open(in, O_RDONLY); /* -ESTALE: it has no name, so nobody will deliver it */
-    uint64_t seq = fd < 0 || fstat(fd, &st) != 0 ? 0 : prep_new(in);
+    bool again = false;
+    uint64_t seq = w->seq = fd < 0 || fstat(fd, &st) != 0 ? 0 : prep_number(in, &again);
     if (seq == 0) {
         if (fd >= 0)
             close(fd);
         one_done(w, 0);
         return;
     }
-    w->seq = seq;
-    if (ask(w, at, &st, seq, fd))
+    if (ask(w, at, &st, again, fd))
         author_watch(in, seq, req_pid(w->req)); /* the local half is not done: w is still there */
-    else
+    else if (!again)
         prep_never_sent(in, seq);
 }
 

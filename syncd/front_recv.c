@@ -183,10 +183,14 @@ static int recv_prepare(struct front *f, Mfl__ToSyncd **m, int *fd) {
         return -EPROTO;
     uint64_t req = front_req(f, p->req);
     struct replica_prep prep = {p->id->incarnation, p->id->seq};
-    struct replica_payload *payload = load_file(*fd, req, (uint64_t)sb.st_size, *m);
+    bool again = p->again;
+    struct replica_payload *payload = load_file(*fd, (uint64_t)sb.st_size, *m);
     *fd = -1;
     *m = NULL;
-    replica_prepare(v->machine, volume_now(), req, prep, payload);
+    if (again)
+        replica_prepare_again(v->machine, volume_now(), req, prep, payload);
+    else
+        replica_prepare(v->machine, volume_now(), req, prep, payload);
     replica_payload_unref(payload);
     return 0;
 }

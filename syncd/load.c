@@ -48,8 +48,7 @@ struct replica_payload *load_tree(Mfp__Tree *tree) {
                     mfp__tree__get_packed_size(tree));
 }
 
-struct replica_payload *load_file(int fd, uint64_t req, uint64_t size, Mfl__ToSyncd *prepare) {
-    return load_new(
-        (struct load){.kind = LOAD_FILE, .fd = fd, .req = req, .size = size, .prepare = prepare},
-        sizeof(struct load));
+struct replica_payload *load_file(int fd, uint64_t size, Mfl__ToSyncd *prepare) {
+    return load_new((struct load){.kind = LOAD_FILE, .fd = fd, .size = size, .prepare = prepare},
+                    sizeof(struct load));
 }

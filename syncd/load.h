@@ -23,7 +23,6 @@ struct load {
     Mfp__Tree *tree;
     /* LOAD_FILE */
     int fd;
-    uint64_t req; /* as the machine knows it, for replica_progress() */
     uint64_t size;
     Mfl__ToSyncd *prepare; /* holds the Prepare */
     /* LOAD_TXN, received: its journal entry, once it has one */
@@ -39,7 +38,7 @@ struct load {
 struct replica_payload *load_txn(Mfp__Txn *txn);
 struct replica_payload *load_listing(Mfp__Listing *listing);
 struct replica_payload *load_tree(Mfp__Tree *tree);
-struct replica_payload *load_file(int fd, uint64_t req, uint64_t size, Mfl__ToSyncd *prepare);
+struct replica_payload *load_file(int fd, uint64_t size, Mfl__ToSyncd *prepare);
 
 static inline struct load *load_of(const struct replica_payload *p) {
     return p == NULL ? NULL : p->data;

@@ -60,9 +60,8 @@ static ssize_t out_read(const struct xfer_out *o, uint8_t *buf) {
 }
 
 static void out_progress(struct xfers *x, const struct xfer_out *o) {
-    const struct load *l = load_of(o->file);
-    if (l != NULL)
-        replica_progress(x->v->machine, volume_now(), l->req);
+    if (o->file != NULL)
+        replica_progress(x->v->machine, volume_now(), o->prep);
 }
 
 void xfer_out_hash(struct xfer_out *o, struct io_hasher *so_far) {

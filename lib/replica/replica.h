@@ -239,11 +239,16 @@ void replica_act(struct replica *r, uint64_t now, struct mailfs_id dir,
 /* fsync of a file in tmp/. Answered by RELEASE. */
 void replica_prepare(struct replica *r, uint64_t now, uint64_t req, struct replica_prep prep,
                      struct replica_payload *payload);
+/* One that mailfs asks about once more, after replica_prepare(), or perhaps before it: answered by
+ * RELEASE as the first would have been. */
+void replica_prepare_again(struct replica *r, uint64_t now, uint64_t req, struct replica_prep prep,
+                           struct replica_payload *payload);
 void replica_abort(struct replica *r, uint64_t now, struct replica_prep prep);
 /* A new mailfs is there: what those before it had prepared and not named is aborted, at once or, if
  * they may have named something and not told (untold), when all that is marked has been merged. */
 void replica_abort_others(struct replica *r, uint64_t now, uint64_t incarnation, bool untold);
-void replica_progress(struct replica *r, uint64_t now, uint64_t req); /* its body is moving */
+/* Its body is moving: whoever waits for it is to be told so. */
+void replica_progress(struct replica *r, uint64_t now, struct replica_prep prep);
 /* This mailbox was found different: merge it. */
 void replica_suspect(struct replica *r, uint64_t now, struct mailfs_id dir);
 /*

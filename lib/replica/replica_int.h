@@ -285,6 +285,7 @@ int replica_txn_receive(struct replica *r, const struct replica_msg *m);
 int replica_txn_ack(struct replica *r, const struct replica_msg *m);
 void replica_request_add(struct replica *r, uint64_t req, bool body);
 void replica_request_end(struct replica *r, uint64_t req, bool alone);
+void replica_request_progress(struct replica *r, uint64_t req);
 void replica_requests_end(struct replica *r); /* alone */
 
 /* replica_prep.c */

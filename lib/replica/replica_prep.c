@@ -210,6 +210,40 @@ void replica_prepare(struct replica *r, uint64_t now, uint64_t req, struct repli
     replica_pump(r);
 }
 
+static void wait_again(struct replica *r, uint64_t req, struct prep_out *p) {
+    if (p->past || p->dead || r->config.commit == REPLICA_COMMIT_ASYNC) {
+        replica_release(r, req, true);
+    } else if (p->req == 0) {
+        replica_release(r, req, false); /* the peer has said that it has it */
+    } else {
+        replica_request_end(r, p->req, true); /* of the mailfs before, if it has not ended */
+        p->req = req;
+        replica_request_add(r, req, true);
+    }
+}
+
+/* The number stays the one it had: under another one, what the peer has of it, and publishes when
+ * the link ends, would be another message than the one that gets its name here. */
+void replica_prepare_again(struct replica *r, uint64_t now, uint64_t req, struct replica_prep prep,
+                           struct replica_payload *payload) {
+    struct prep_out *p = out_find(r, &prep);
+    if (p == NULL) { /* never asked for; or before this machine lived */
+        replica_abort(r, now, prep);
+        replica_prepare(r, now, req, prep, payload);
+        return;
+    }
+    r->now = now;
+    wait_again(r, req, p);
+    replica_pump(r);
+}
+
+void replica_progress(struct replica *r, uint64_t now, struct replica_prep prep) {
+    r->now = now;
+    const struct prep_out *p = out_find(r, &prep);
+    if (p != NULL && p->req != 0)
+        replica_request_progress(r, p->req);
+}
+
 int replica_prep_ok(struct replica *r, const struct replica_msg *m) {
     if (m->err != 0) {
         replica_lose(r, "the peer cannot store a message");

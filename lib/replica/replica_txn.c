@@ -44,17 +44,16 @@ void replica_requests_end(struct replica *r) {
         replica_request_end(r, r->waiting->req, true);
 }
 
-void replica_progress(struct replica *r, uint64_t now, uint64_t req) {
-    r->now = now;
+void replica_request_progress(struct replica *r, uint64_t req) {
     struct request *q = request_find(r, req);
     if (q == NULL)
         return;
-    q->at = now;
+    q->at = r->now;
     DL_DELETE(r->waiting, q);
     DL_APPEND(r->waiting, q);
-    if (now - q->told < r->config.timeout_ms)
+    if (r->now - q->told < r->config.timeout_ms)
         return;
-    q->told = now;
+    q->told = r->now;
     replica_emit(r, RACT_WORKING)->req = req;
 }
 
@@ -225,7 +224,7 @@ void replica_txn_acknowledged(struct replica *r, struct dir *d) {
 static void peer_is_working(struct replica *r, const struct tx *on) {
     for (const struct tx *t = on; t != NULL; t = t->next)
         if (t->req != 0)
-            replica_progress(r, r->now, t->req);
+            replica_request_progress(r, t->req);
 }
 
 int replica_txn_ack(struct replica *r, const struct replica_msg *m) {

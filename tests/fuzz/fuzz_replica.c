@@ -171,7 +171,10 @@ static void some_mailfs(struct machine *m) {
         replica_act(m->r, m->now, a_dir(m), m->payload, preps, byte(m) % 3);
         break;
     case 7:
-        replica_prepare(m->r, m->now, ++m->req, preps[0], m->payload);
+        if (byte(m) % 4)
+            replica_prepare(m->r, m->now, ++m->req, preps[0], m->payload);
+        else
+            replica_prepare_again(m->r, m->now, ++m->req, preps[0], m->payload);
         break;
     case 8:
         replica_abort(m->r, m->now, preps[0]);
@@ -185,7 +188,7 @@ static void some_mailfs(struct machine *m) {
         replica_locks_are(m->r, m->now, &some, byte(m) % 2, byte(m) % 2);
         break;
     default:
-        replica_progress(m->r, m->now, byte(m));
+        replica_progress(m->r, m->now, preps[0]);
         break;
     }
 }

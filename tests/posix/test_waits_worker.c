@@ -170,6 +170,28 @@ static void case_dies_author(void) {
     CHECK(fake_expect(MFL__TO_SYNCD__M_ABORT)->abort->id->seq == seq);
 }
 
+/* While a message's fsync waits: the next worker asks for the same content, so that it is named by
+ * the number under which the peer may have it. */
+static void case_dies_preparing(void) {
+    make_box("a", 0);
+    put_file(in_mount("a/tmp/1.x"), "one");
+    struct doing d = doing_start(do_fsync_and_stay, in_mount("a/tmp/1.x"));
+    const Mfl__Prepare *p = fake_expect(MFL__TO_SYNCD__M_PREPARE)->prepare;
+    uint64_t seq = p->id->seq;
+    CHECK(!p->again);
+    CHECK(kill(child_of(daemon_pid), SIGKILL) == 0);
+    fake_welcome();
+    p = fake_expect(MFL__TO_SYNCD__M_PREPARE)->prepare;
+    CHECK(p->again && p->id->seq == seq);
+    CHECK(!doing_ends_within(&d, A_WHILE_MS));
+    fake_release(p->req, 0);
+    CHECK(doing_ends_within(&d, AT_ONCE_MS));
+    CHECK(link(in_mount("a/tmp/1.x"), in_mount("a/new/1.x")) == 0);
+    const Mfl__Act *add = expect_act(MFL__ACT__WHAT_ADD);
+    CHECK(add->add->source->prepared->seq == seq);
+    doing_kill(&d);
+}
+
 /* A lock that stood for the peer's was nobody's here: no UID can have been given under it. */
 static void case_dies_showing(void) {
     make_box("a", 0);
@@ -192,6 +214,7 @@ static const struct wait_case cases[] = {
     {"dies_rmdir", case_dies_rmdir, "rmdir", NULL},
     {"dies_with_client", case_dies_with_client, "rename:2", "resent"},
     {"dies_author", case_dies_author, NULL, NULL},
+    {"dies_preparing", case_dies_preparing, NULL, NULL},
     {"dies_telling", case_dies_telling, "tell", NULL},
     {"dies_showing", case_dies_showing, NULL, NULL},
     {NULL, NULL, NULL, NULL},

@@ -170,20 +170,6 @@ static void test_unacknowledged_bytes(void **state) {
     pair_drop();
 }
 
-static void test_progress(void **state) {
-    (void)state;
-    pair.side[1].hold[RACT_JOURNAL] = true;
-    pair_open(0, 1, 1);
-    pair_unlock(0, 2, 1);
-    for (int i = 0; i < 3; i++) {
-        pair_wait(2000);
-        replica_progress(pair.side[0].r, pair.now, 2);
-    }
-    assert_false(pair_released(0, 2));
-    pair_wait(3100);
-    assert_true(pair_released(0, 2));
-}
-
 /* A full peer stops nothing here, and neither side believes that the other has it. */
 static void test_refused(void **state) {
     (void)state;
@@ -348,6 +334,67 @@ static void test_named_after_merge(void **state) {
     assert_int_equal(pair_count(1, RACT_PUBLISH, 0), 0);
 }
 
+/* Its body is moving, also for whoever asks again. */
+static void test_progress(void **state) {
+    (void)state;
+    replica_prepare(pair.side[0].r, pair.now, 1, prep, pair_payload());
+    for (uint64_t req = 1; req <= 2; req++) {
+        for (int i = 0; i < 3; i++) {
+            pair_wait(2000);
+            replica_progress(pair.side[0].r, pair.now, prep);
+        }
+        assert_false(pair_released(0, req));
+        if (req == 2)
+            break;
+        replica_mailfs_away(pair.side[0].r, pair.now);
+        replica_prepare_again(pair.side[0].r, pair.now, 2, prep, pair_payload());
+    }
+    pair_wait(3100);
+    assert_true(pair_released(0, 2));
+}
+
+/* The worker of mailfs died: what the peer has of it, or is being sent, is what the next one asks
+ * for, and it is named by that number. */
+static void test_prepare_again(void **state) {
+    (void)state;
+    replica_prepare(pair.side[0].r, pair.now, 1, prep, pair_payload());
+    pair_run();
+    replica_mailfs_away(pair.side[0].r, pair.now);
+    replica_prepare_again(pair.side[0].r, pair.now, 2, prep, pair_payload());
+    pair_run();
+    assert_false(pair_released(0, 2));
+    replica_content_durable(pair.side[1].r, pair.now, prep, 0);
+    pair_run();
+    assert_true(pair_released(0, 2));
+    replica_mailfs_away(pair.side[0].r, pair.now);
+    replica_prepare_again(pair.side[0].r, pair.now, 3, prep, pair_payload());
+    pair_run();
+    assert_true(pair_released(0, 3));
+    pair_disconnect();
+    replica_prepare_again(pair.side[0].r, pair.now, 4, prep, pair_payload());
+    pair_run();
+    assert_true(pair_released(0, 4));
+    pair_connect();
+    replica_act(pair.side[0].r, pair.now, pair_dir(1), pair_payload(), &prep, 1);
+    pair_run();
+    assert_int_equal(pair_sent(0, RMSG_PREPARE), 1);
+    pair_wait(4000);
+    assert_int_equal(pair_count(1, RACT_PUBLISH, 0), 0);
+}
+
+/* The peer may have it from an earlier life of this machine, or never have heard of it. */
+static void test_prepare_again_unknown(void **state) {
+    (void)state;
+    replica_prepare_again(pair.side[0].r, pair.now, 1, prep, pair_payload());
+    pair_run();
+    assert_int_equal(pair_sent(0, RMSG_ABORT), 1);
+    assert_int_equal(pair_sent(0, RMSG_PREPARE), 1);
+    assert_false(pair_released(0, 1));
+    replica_content_durable(pair.side[1].r, pair.now, prep, 0);
+    pair_run();
+    assert_true(pair_released(0, 1));
+}
+
 static void prepare_two(const struct replica_prep *one, const struct replica_prep *two) {
     replica_prepare(pair.side[0].r, pair.now, 1, *one, pair_payload());
     replica_prepare(pair.side[0].r, pair.now, 2, *two, pair_payload());
@@ -439,7 +486,6 @@ int main(void) {
         T(test_order),
         T(test_end_releases),
         T(test_overdue),
-        T(test_progress),
         T(test_unacknowledged_bytes),
         T(test_works_on_it),
         T(test_works_on_another),
@@ -454,6 +500,9 @@ int main(void) {
         T(test_not_published),
         T(test_published_in_sync),
         T(test_named_after_merge),
+        T(test_progress),
+        T(test_prepare_again),
+        T(test_prepare_again_unknown),
         T(test_died_untold),
         T(test_died_later),
         T(test_claimed),
