@@ -158,6 +158,10 @@ int base_each_prep(struct state *st, const struct mailfs_id *dir, base_prep_fn *
 int base_each_file(struct state *st, const struct mailfs_id *dir, base_file_fn *fn, void *arg);
 int base_each_dir(struct state *st, base_dir_fn *fn, void *arg); /* all containers but the root */
 
+/* Nothing counts as merged with the peer any more: it is a new one. Durable. While nothing else of
+ * the volume runs. */
+int base_unmerge(struct state *st);
+
 /* Forgets all messages, files and texts of a container. */
 int base_wipe(struct state *st, enum base_view view, const struct mailfs_id *dir);
 

@@ -115,6 +115,7 @@ static void conn_say_hello(struct conn *conn) {
     hello.incarnation = v->incarnation;
     hello.store_id = (ProtobufCBinaryData){sizeof v->start.store_id, v->start.store_id};
     hello.fresh = !v->had_contact;
+    hello.blank = v->blank;
     hello.oneway = v->main != NULL;
     hello.standby = role_of(v).standby;
     hello.term = role_of(v).term;
@@ -286,6 +287,7 @@ static void conn_hello(struct conn *conn, const Mfp__Hello *hello) {
     v->other_term = hello->term;
     v->peer_verifies = v->main != NULL ? hello->verifies_oneway : hello->verifies;
     v->peer_takes_trees = hello->trees;
+    v->peer_blank = v->main == NULL && hello->blank;
     v->peer_knows_borrowed = hello->borrowed && hello->borrowed_trees;
     xfer_peer_is(v->xfers, hello->zstd, hello->bandwidth);
     if (!v->ready || v->stopping) {

@@ -27,6 +27,7 @@ struct step {
     uint32_t round;
     bool full, frozen, locked, standby;
     bool anew; /* of the trees: not at a contact */
+    bool peer_blank;
     struct state *lenders[CONF_LINKS_MAX];
     size_t n_lenders;
     uint64_t turn;

@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base.h"
 #include "brake.h"
 #include "contact.h"
 #include "driver.h"
@@ -34,6 +35,8 @@ static struct volume *teller(struct volume *v) {
 static void tree_scan_run(void *arg) {
     struct step *s = arg;
     s->err = s->v->main != NULL ? oneway_take_marks(s->v) : 0;
+    if (s->err == 0 && s->peer_blank)
+        s->err = base_unmerge(s->v->state);
     if (s->err == 0 && !s->anew) /* since then removals are counted as they are told */
         s->err = hold_look(teller(s->v)->state);
     if (s->err == 0)
@@ -172,11 +175,13 @@ void merges_on_tree(struct merges *m, const struct replica_action *a) {
     if (a->kind == RACT_TREE_MERGE) {
         s->mine = m->tree == NULL ? NULL : replica_payload_ref(m->tree);
         s->standby = role_of(m->v).standby;
+        m->v->blank = m->v->peer_blank = false; /* from here on things are merged */
         jobs_barrier(m->v->jobs, tree_merge_run_job, tree_merge_done, s);
         return;
     }
     s->full = a->kind == RACT_TREE_RESCAN;
     s->anew = m->v->follows;
+    s->peer_blank = m->v->peer_blank;
     s->n_lenders = oneway_lenders(m->v, s->lenders);
     jobs_barrier(m->v->jobs, tree_scan_run, tree_scan_done, s);
 }

@@ -138,6 +138,7 @@ static int state_begin(struct volume *v, char *err, size_t errsize) {
         return r;
     }
     v->had_contact = v->start.had_contact;
+    v->blank = !v->start.met;
     return 0;
 }
 

@@ -94,6 +94,7 @@ struct volume {
     char last_error[VOLUME_ERROR_MAX];
     uint64_t last_error_wall_ns;
     bool had_contact;
+    bool blank, peer_blank; /* nothing there has ever been merged with another node's */
 };
 
 /* Is its store watched, since it has no mailfs? The same for its links. */

@@ -28,8 +28,9 @@ static uint32_t max_u32(uint32_t x, uint32_t y) {
     return x > y ? x : y;
 }
 
+/* Also one that is not valid, if it says of which list it was. */
 static bool base_has(const struct merge_side *s, uint32_t validity) {
-    return s->base_valid && (!s->base_validity || s->base_validity == validity);
+    return s->base_validity ? s->base_validity == validity : s->base_valid;
 }
 
 /* A list may say less than it should (a torn header): no UID seen may be above it. */

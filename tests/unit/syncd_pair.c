@@ -67,6 +67,16 @@ void stores_close(struct pair *p) {
     node_end(&p->b);
 }
 
+void node_replaced(struct node *n) {
+    char name[sizeof(n->name)], peer[sizeof(n->peer)];
+
+    memcpy(name, n->name, sizeof(name));
+    memcpy(peer, n->peer, sizeof(peer));
+    node_end(n);
+    node_make(n, name, peer);
+    assert_int_equal(state_set_contact(n->st, false), 0);
+}
+
 void node_killed(struct node *n) {
     state_close(n->st);
     node_start(n);

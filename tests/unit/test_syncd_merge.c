@@ -863,8 +863,6 @@ static void test_first_contact(void **state) {
     assert_int_equal(uid_of(&p.b, "u/.Sent", "3.M1.a"), 1);
 }
 
-/* ---- the tree ---------------------------------------------------------------------- */
-
 static void make_box(struct node *n, const char *rel) {
     char sub[300];
 
@@ -874,6 +872,30 @@ static void make_box(struct node *n, const char *rel) {
     snprintf(sub, sizeof(sub), "%s/new", rel);
     fs_mkdir(n, sub);
 }
+
+/* b is lost, and a client makes a mailbox on the new one before it has come there: what a has is
+ * not numbered anew for that. Also when a's power goes before the two have merged. */
+static void test_replaced(void **state) {
+    char *list;
+
+    common();
+    node_replaced(&p.b);
+    make_box(&p.b, "u");
+    fs_write(&p.b, "u/dovecot-uidlist", "3 V1700000900 N1\n");
+    add_seen(&p.b, "u", "9.M1.b", "2,", 1, "nine\n");
+    assert_int_equal(base_unmerge(p.a.st), 0);
+    node_reopen(&p.a);
+    contact();
+    inbox = fs_id(&p.a, "u");
+    list = fs_read(&p.b, "u/dovecot-uidlist");
+    assert_non_null(strstr(list, "3 V1700000000 "));
+    free(list);
+    assert_int_equal(uid_of(&p.a, "u", "1.M1.x"), 1);
+    assert_int_equal(uid_of(&p.b, "u", "3.M1.x"), 3);
+    assert_int_equal(uid_of(&p.a, "u", "9.M1.b"), 4);
+}
+
+/* ---- the tree ---------------------------------------------------------------------- */
 
 static void test_tree_made_and_moved(void **state) {
     struct mailfs_id work;
@@ -1246,6 +1268,7 @@ int main(void) {
         T(test_prepared_named_and_expunged),
         T(test_noted_and_in_again),
         cmocka_unit_test_setup_teardown(test_first_contact, setup_empty, teardown),
+        T(test_replaced),
         T(test_tree_made_and_moved),
         T(test_tree_removed),
         T(test_tree_two_of_one_name),
