@@ -25,6 +25,7 @@
 #include "mem.h"
 #include "merge_run.h"
 #include "oneway.h"
+#include "oneway_lock.h"
 #include "promote.h"
 #include "role.h"
 #include "stage.h"
@@ -39,6 +40,7 @@
 #define ACKED_HERE       16 /* operations */
 #define TICK_MAX_MS      3600000
 #define MAILFS_MS        2000 /* in which one that runs has come */
+#define RAISE_AGAIN_MS   5000
 
 /* ---- the trees ---------------------------------------------------------------------- */
 
@@ -189,14 +191,30 @@ static void raise_run(void *arg) {
     j->err = promote_raise_one(j->v->state, &j->dir, j->how, &j->inval); /* logged there */
 }
 
+static void raise_again(evutil_socket_t fd, short what, void *arg);
+
+/* Not raised, and no L: a UID that somebody has seen could name another message. */
+static bool put_off_raise(struct raise_job *j) {
+    struct timeval tv = {.tv_sec = RAISE_AGAIN_MS / 1000};
+    return j->err != 0 && !j->v->stopping &&
+           event_base_once(j->v->engine->evb, -1, EV_TIMEOUT, raise_again, j, &tv) == 0;
+}
+
 static void raise_done(void *arg) {
     struct raise_job *j = arg;
     struct volume *v = j->v;
     front_invalidate(v->front, &j->inval);
     invals_free(&j->inval);
+    if (put_off_raise(j))
+        return;
     replica_raised(v->machine, volume_now(), j->dir);
     free(j);
     driver_pump(v);
+}
+
+static void raise_again(evutil_socket_t fd, short what, void *arg) {
+    struct raise_job *j = arg;
+    jobs_run(j->v->jobs, &j->dir, raise_run, raise_done, j);
 }
 
 /* In the mailbox's lane: ahead of the scan and the merge that follow. */
@@ -358,14 +376,13 @@ static void carry_out(struct volume *v, const struct replica_action *a) {
         act_state(v, a);
         break;
     case RACT_GRANT:
-        if (oneway_granted(v, a->req, a->raise == REPLICA_RAISE_NONE ? 0 : -EAGAIN) ||
-            txns_granted_formerly(v->txns, a->req, &a->dir))
+        if (oneway_granted(v, a->req, a->raise) || txns_granted_formerly(v->txns, a->req, &a->dir))
             break;
         txns_lock_granted(v->txns, &a->dir);
         front_grant(v->front, a->req, 0, (uint32_t)a->raise);
         break;
     case RACT_BUSY:
-        if (oneway_granted(v, a->req, -EAGAIN))
+        if (oneway_busy(v, a->req))
             break;
         front_grant(v->front, a->req, -EEXIST, 0);
         break;

@@ -22,6 +22,7 @@
 #include "load.h"
 #include "mem.h"
 #include "oneway.h"
+#include "oneway_lock.h"
 #include "stage.h"
 #include "txn.h"
 #include "util/log.h"

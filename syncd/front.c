@@ -20,6 +20,7 @@
 #include "front_private.h"
 #include "mem.h"
 #include "net/local.h"
+#include "oneway_lock.h"
 #include "txn.h"
 #include "util/log.h"
 #include "util/str.h"
@@ -114,6 +115,7 @@ void front_disconnect(struct front *f) {
     conn_close(f);
     front_recent_to_stale(f);
     replica_mailfs_away(v->machine, volume_now());
+    oneway_mailfs_away(v);
     driver_pump(v);
     if (f->keeps && !v->stopping)
         f->away = true;

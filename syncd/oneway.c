@@ -17,7 +17,6 @@
 
 #include <event2/event.h>
 #include <uthash.h>
-#include <utlist.h>
 
 #include "base.h"
 #include "contact.h"
@@ -33,9 +32,6 @@
  */
 #define PASS_MS 1000
 
-/* No connection of mailfs has this number, see front_req(). */
-#define REQ_OURS (UINT64_C(0xffff) << 48)
-
 struct dirty {
     struct mailfs_id dir;
     bool looking;
@@ -49,17 +45,6 @@ struct left {
     UT_hash_handle hh;
 };
 
-/* Somebody waits for L, or has it. */
-struct lock {
-    uint64_t req;
-    struct mailfs_id dir;
-    struct volume *root;
-    oneway_lock_fn *fn;
-    void *arg;
-    int err;
-    struct lock *prev, *next;
-};
-
 struct oneway {
     struct volume *link;
     struct event *timer;
@@ -67,8 +52,6 @@ struct oneway {
     struct left *left;
     bool tree;
     bool comparing; /* the trees; what is dirty waits for it */
-    struct lock *locks;
-    uint64_t locks_asked;
 };
 
 static struct volume *root_of(struct volume *v) {
@@ -307,65 +290,6 @@ size_t oneway_lenders(const struct volume *link, struct state **out) {
     return n;
 }
 
-/* ---- L ----------------------------------------------------------------------------- */
-
-static void lock_answer(void *arg) {
-    struct lock *l = arg;
-    l->fn(l->arg, l->err);
-    free(l);
-}
-
-void oneway_lock(struct volume *link, const struct mailfs_id *dir, oneway_lock_fn *fn, void *arg) {
-    struct oneway *o = link->oneway;
-    struct lock *l = mem_new(sizeof *l);
-    *l = (struct lock){.root = link->main, .dir = *dir, .fn = fn, .arg = arg};
-    /* The addresses of links differ, so that their numbers do. */
-    l->req = REQ_OURS | ((o->locks_asked++ * CONF_LINKS_MAX * 2 + link->link_index) & ~REQ_OURS);
-    DL_APPEND(o->locks, l);
-    replica_lock_open(link->main->machine, volume_now(), l->req, *dir);
-    driver_pump(link->main);
-}
-
-static struct lock *lock_find(struct volume *v, uint64_t req, struct oneway **of) {
-    for (size_t i = 0; i < v->n_links; i++) {
-        struct lock *l = NULL;
-        *of = v->links[i]->oneway;
-        if (*of != NULL)
-            DL_SEARCH_SCALAR((*of)->locks, l, req, req);
-        if (l != NULL)
-            return l;
-    }
-    return NULL;
-}
-
-/* err: somebody else has it; or the next UID would have to be raised first, which is for whoever
- * works in the mailbox next: the merge is tried again. */
-bool oneway_granted(struct volume *v, uint64_t req, int err) {
-    struct oneway *o;
-    struct lock *l;
-    if ((req & REQ_OURS) != REQ_OURS)
-        return false;
-    l = lock_find(v, req, &o);
-    if (l == NULL)
-        return true;
-    DL_DELETE(o->locks, l);
-    l->err = err;
-    /* With a gap to be made before (-EAGAIN) it is given back: whoever works there makes it. */
-    replica_lock_opened(v->machine, volume_now(), l->dir, err == 0);
-    jobs_run(v->jobs, &l->dir, NULL, lock_answer, l);
-    return true;
-}
-
-void oneway_unlock(struct volume *link, const struct mailfs_id *dir, bool changed) {
-    struct volume *root = link->main;
-    /* First: from here on L is granted as for any mailbox that is to be merged. */
-    if (changed)
-        replica_suspect(root->machine, volume_now(), *dir);
-    driver_pump(root);
-    replica_unlock(root->machine, volume_now(), 0, *dir, NULL, NULL, 0);
-    driver_pump(root);
-}
-
 /* ---- life -------------------------------------------------------------------------- */
 
 struct oneway *oneway_new(struct volume *link) {
@@ -380,7 +304,6 @@ struct oneway *oneway_new(struct volume *link) {
 void oneway_free(struct oneway *o) {
     struct dirty *d, *tmp;
     struct left *left, *after;
-    struct lock *l, *next;
     if (o == NULL)
         return;
     HASH_ITER(hh, o->left, left, after) {
@@ -390,10 +313,6 @@ void oneway_free(struct oneway *o) {
     HASH_ITER(hh, o->dirty, d, tmp) {
         HASH_DEL(o->dirty, d);
         free(d);
-    }
-    DL_FOREACH_SAFE(o->locks, l, next) {
-        DL_DELETE(o->locks, l);
-        free(l);
     }
     event_free(o->timer);
     free(o);

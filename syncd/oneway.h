@@ -67,14 +67,4 @@ bool oneway_keeps_mark(const struct volume *link, const struct mailfs_id *dir);
  */
 size_t oneway_lenders(const struct volume *link, struct state **out);
 
-/* ---- L for a merge that changes the store here */
-
-typedef void oneway_lock_fn(void *arg, int err);
-/* fn, never from within: 0, or -EAGAIN: somebody else has it. */
-void oneway_lock(struct volume *link, const struct mailfs_id *dir, oneway_lock_fn *fn, void *arg);
-void oneway_unlock(struct volume *link, const struct mailfs_id *dir, bool changed);
-
-/* The machine of v has answered a request for L; false: it is not one of ours. */
-bool oneway_granted(struct volume *v, uint64_t req, int err);
-
 #endif

@@ -20,6 +20,7 @@
 #include "load.h"
 #include "mem.h"
 #include "oneway.h"
+#include "oneway_lock.h"
 #include "touched.h"
 #include "util/clock.h"
 #include "volume.h"
@@ -426,10 +427,16 @@ void txns_abandon(struct txns *t) {
 }
 
 void txns_locks_are(struct txns *t, const struct mailfs_id *dirs, size_t n, bool lost) {
+    size_t links = oneway_locks_held(t->v, NULL, 0); /* of which mailfs knows nothing */
+    struct mailfs_id *all = mem_new((n + links + 1) * sizeof *all);
     held_forget_all(t);
-    for (size_t i = 0; i < n; i++)
+    for (size_t i = 0; i < n; i++) {
         txns_lock_granted(t, &dirs[i]);
-    replica_locks_are(t->v->machine, volume_now(), dirs, n, lost);
+        all[i] = dirs[i];
+    }
+    oneway_locks_held(t->v, all + n, links);
+    replica_locks_are(t->v->machine, volume_now(), all, n + links, lost);
+    free(all);
 }
 
 size_t txns_open_acts(const struct txns *t, const struct mailfs_id *dir) {

@@ -33,6 +33,7 @@
 #include "link_peer.h"
 #include "mem.h"
 #include "oneway.h"
+#include "oneway_lock.h"
 #include "pending.h"
 #include "role.h"
 #include "txn.h"
@@ -384,6 +385,7 @@ void volume_close(struct volume *v) {
         txns_free(v->txns);
         peer_free(v->peer);
         oneway_free(v->oneway);
+        oneway_locks_free(v);
         await_free(v->await);
         if (v->main == NULL)
             jobs_free(v->jobs);

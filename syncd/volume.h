@@ -37,6 +37,8 @@ struct volume {
     struct volume *main;   /* of a one-way link (oneway.h): the volume it belongs to */
     struct volume **links; /* of a volume: its one-way links */
     size_t n_links;
+    struct link_lock *link_locks; /* of a volume: for them (oneway_lock.h) */
+    uint64_t link_locks_asked;
     size_t link_index;          /* of a link, among them */
     struct oneway *oneway;      /* of a link */
     struct conf_volume link_cv; /* of a link: what cv points to */

@@ -79,6 +79,28 @@ def not_brought_back(t, user):
             (["INBOX", "New", "Sent"], ["Busy", "Old"]), "folders and subscriptions")
 
 
+def unopened(t, user):
+    """A node that is alone takes from the standby a mailbox that nobody opens there meanwhile."""
+    hears(t, t.a)
+    with t.a.imap(user) as client:
+        client.create("Quiet")
+        client.append("Quiet", mail.message("in a folder that only mx-a works in"))
+        client.logout()
+    wait_same(t, t.a, user)
+    t.wait_equal(user)
+    t.a.deaf(t.b)
+    t.b.deaf(t.a)
+    for node in t.pair.nodes:
+        node.wait_state("alone", timeout=15)
+    hears(t, *t.pair.nodes)
+    t.a.deaf()
+    t.b.deaf()
+    t.pair.wait_in_sync()
+    t.wait_equal(user)
+    for node in t.pair.nodes:
+        wait_same(t, node, user)
+
+
 def between_two(t, user):
     """While the pair is apart the standby has what either has, and carries nothing from one to the other."""
     with t.a.imap(user) as client:
@@ -200,6 +222,7 @@ def test(t):
     wait_same(t, t.a, user)
     t.wait_equal(user)
     not_brought_back(t, user)
+    unopened(t, user)
     between_two(t, user)
     repaired(t, user)
     # one of the pair dies: the other goes on, and feeds c
