@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "stage.h"
 #include "state_int.h"
 
 struct half {
@@ -16,6 +17,8 @@ struct half {
     struct mailfs_id dir;
     uint64_t age;
     struct half_msg *msgs;
+    struct stage_prep *named; /* published here, and the name that its origin gave it is to go */
+    size_t n_named;
 };
 
 static void free_one(struct half *h) {
@@ -27,6 +30,7 @@ static void free_one(struct half *h) {
         HASH_DEL(h->msgs, m);
         free(m);
     }
+    free(h->named);
     free(h);
 }
 
@@ -92,11 +96,30 @@ static int add(struct half *h, const struct merge_item *it) {
     return 0;
 }
 
+/* The second names (merge_published()) are those that this side has no message of. */
+static int add_named(struct half *h, const struct merge_run *m) {
+    size_t n = m->n_em - m->mine->n_msgs, i, k;
+
+    if (n == 0)
+        return 0;
+    h->named = calloc(n, sizeof(*h->named));
+    if (!h->named)
+        return -ENOMEM;
+    for (i = m->mine->n_msgs; i < m->n_em; i++) {
+        for (k = 0; k < m->theirs->n_msgs; k++) {
+            const Mfp__PrepId *id = m->theirs->msgs[k]->prepared;
+            if (id && strcmp(m->et[k].base, m->em[i].base) == 0)
+                h->named[h->n_named++] = (struct stage_prep){id->incarnation, id->seq};
+        }
+    }
+    return 0;
+}
+
 int half_keep(struct merge_run *m) {
     struct half *h = calloc(1, sizeof(*h));
     uint64_t a = m->mine->half_age, b = m->theirs->half_age;
     size_t i;
-    int r = h ? 0 : -ENOMEM;
+    int r = h ? add_named(h, m) : -ENOMEM;
 
     for (i = 0; r == 0 && i < m->result->count; i++) {
         if (!is_plain(&m->result->items[i]) && !letters_move(m, &m->result->items[i]))
@@ -124,6 +147,20 @@ void half_forget(struct state *st, const struct mailfs_id *dir) {
         HASH_DEL(st->halves, h);
     state_unlock(st);
     free_one(h);
+}
+
+int half_settled(struct state *st, const struct mailfs_id *dir) {
+    const struct half *h;
+    size_t i;
+    int r = 0;
+
+    state_lock(st);
+    h = find(st, dir);
+    state_unlock(st);
+    for (i = 0; h && r == 0 && i < h->n_named; i++)
+        r = stage_unpublish(st, h->named[i].incarnation, h->named[i].seq);
+    half_forget(st, dir);
+    return r;
 }
 
 void half_forget_msg(struct state *st, const struct mailfs_id *dir, const char *name) {

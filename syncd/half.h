@@ -22,6 +22,9 @@ struct half_msg {
 /* Of this merge, which has been carried out. */
 int half_keep(struct merge_run *m);
 void half_forget(struct state *st, const struct mailfs_id *dir);
+/* The peer has it, too. What this node had published, and has merged with the name that its origin
+ * gave it after all, needs not be known any more. */
+int half_settled(struct state *st, const struct mailfs_id *dir);
 /* A transaction has moved the base of this message: that is where both go on from now. */
 void half_forget_msg(struct state *st, const struct mailfs_id *dir, const char *name);
 void half_free(struct state *st);

@@ -299,24 +299,41 @@ static size_t second_name(const Mfp__Listing *named, const Mfp__BaseMsg *p) {
     return SIZE_MAX;
 }
 
+/* What was set on the one that goes was set on this message. */
+static void take_flags(struct merge_state *to, const struct merge_state *from) {
+    if (to->info || from->info)
+        return;
+    to->in_cur = to->in_cur || from->in_cur;
+    to->flags = maildir_set_union(to->flags, from->flags);
+    to->keywords = maildir_set_union(to->keywords, from->keywords);
+}
+
+struct names_side {
+    const Mfp__Listing *l;
+    struct merge_entry *e;
+    size_t *n;
+};
+
 /*
  * Both had what was published, by a merge, when its origin gave it its name after all. That one
  * goes, as if the publisher had removed it: by the other clients know it, with UID and flags.
  */
-static void drop_second_names(const Mfp__Listing *pub, struct merge_entry *of_pub, size_t *n_pub,
-                              const Mfp__Listing *named, struct merge_entry *of_named) {
+static void drop_second_names(struct names_side pub, struct names_side named) {
     size_t i, at;
 
-    for (i = 0; i < pub->n_msgs; i++) {
-        if (!is_published(pub->msgs[i]) || !has(named, pub->msgs[i]->bname))
+    for (i = 0; i < pub.l->n_msgs; i++) {
+        const Mfp__BaseMsg *p = pub.l->msgs[i];
+
+        if (!is_published(p) || !has(named.l, p->bname))
             continue;
-        at = second_name(named, pub->msgs[i]);
-        if (at == SIZE_MAX || listed(pub, named->msgs[at]->bname))
+        at = second_name(named.l, p);
+        if (at == SIZE_MAX || listed(pub.l, named.l->msgs[at]->bname))
             continue;
-        of_named[at].was = true;
-        of_named[at].old = of_named[at].now;
-        of_pub[(*n_pub)++] =
-            (struct merge_entry){.base = of_named[at].base, .was = true, .old = of_named[at].now};
+        take_flags(&pub.e[i].now, &named.e[at].now);
+        named.e[at].was = true;
+        named.e[at].old = named.e[at].now;
+        pub.e[(*pub.n)++] =
+            (struct merge_entry){.base = named.e[at].base, .was = true, .old = named.e[at].now};
     }
 }
 
@@ -324,8 +341,9 @@ int merge_published(struct merge_run *m) {
     int r = join_prepared(m);
 
     if (r == 0 && m->mine->base_valid && m->theirs->base_valid) {
-        drop_second_names(m->mine, m->em, &m->n_em, m->theirs, m->et);
-        drop_second_names(m->theirs, m->et, &m->n_et, m->mine, m->em);
+        struct names_side mine = {m->mine, m->em, &m->n_em}, theirs = {m->theirs, m->et, &m->n_et};
+        drop_second_names(mine, theirs);
+        drop_second_names(theirs, mine);
     }
 
     forget_notes(m->mine, m->em, m->et, m->theirs->n_msgs);

@@ -382,7 +382,10 @@ int merge_mailbox_done(struct state *st, const struct mailfs_id *dir) {
     if (r == 0)
         r = base_lacking_merged(st, dir);
     recent_end(st);
-    half_forget(st, dir);
+    if (r == 0)
+        r = half_settled(st, dir);
+    else
+        half_forget(st, dir);
     return r < 0 ? state_fail(st, r, dir, "cannot take over the result of a merge") : 0;
 }
 

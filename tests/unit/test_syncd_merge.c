@@ -657,6 +657,8 @@ static void test_published_and_copied(void **state) {
  * the name that clients have seen.
  */
 static void test_published_and_merged(void **state) {
+    char name[STAGE_NAME_MAX];
+    struct mailfs_id dir;
     struct acts a = {.n = 0};
 
     published_at_both();
@@ -668,13 +670,16 @@ static void test_published_and_merged(void **state) {
     act_add(&p.a, &a, "u", MFL__SUB__NEW, "9.M9.a", 9);
     mfp__txn__free_unpacked(node_collect(&p.a, &inbox, &a, false), NULL);
     base_forget_sent(p.a.st); /* it is alone */
-    add_new(&p.a, "u", "8.M8.a", "eight\n");
+    fs_rename(&p.a, "u/new/9.M9.a", "u/cur/9.M9.a:2,F");
     mark(&p.a, &inbox);
+    merge_at(&p.b, &p.a); /* a cannot: b is to know it the next time, too */
+    add_new(&p.a, "u", "8.M8.a", "eight\n");
     contact();
-    assert_true(fs_there(&p.a, "u/cur/9.tmp:2,S"));
-    assert_true(fs_there(&p.b, "u/cur/9.tmp:2,S"));
-    assert_false(fs_there(&p.a, "u/new/9.M9.a"));
-    assert_false(fs_there(&p.b, "u/new/9.M9.a"));
+    assert_true(fs_there(&p.a, "u/cur/9.tmp:2,FS"));
+    assert_true(fs_there(&p.b, "u/cur/9.tmp:2,FS"));
+    assert_false(fs_there(&p.a, "u/cur/9.M9.a:2,F"));
+    assert_false(fs_there(&p.b, "u/cur/9.M9.a:2,F"));
+    assert_int_equal(stage_published(p.b.st, 77, 9, &dir, name), -ENOENT);
     assert_true(fs_there(&p.b, "u/new/8.M8.a"));
     assert_int_equal(uid_of(&p.b, "u", "9.tmp"), 4);
     contact();
