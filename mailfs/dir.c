@@ -5,7 +5,8 @@
  * places lock); the table of ids has a lock of its own, taken inside that one where an id changes.
  *
  * Diagnostics: error: a directory that can be given no id is not replicated. warning: two
- * directories had the same id (a copy made below the mount): one got a new one.
+ * directories had the same id (a copy made below the mount): one got a new one, or keeps the one it
+ * had.
  */
 #include "dir.h"
 
@@ -31,32 +32,60 @@ static bool dir_is_linked(const struct dir *d) {
     return fstat(d->fd, &st) == 0 && st.st_nlink > 0;
 }
 
-/* Enters d as the holder of its id. -EEXIST: another living directory holds it. */
-static int id_register(struct dir *d) {
+/* Under the ids' lock. */
+static void id_off(struct dir *d) {
+    if (d->has_id && by_id != NULL)
+        HASH_DELETE(hh, by_id, d);
+    d->has_id = false;
+}
+
+/* Under the ids' lock. */
+static void id_put(struct dir *d, const struct mailfs_id *id) {
+    id_off(d);
+    d->id = *id;
+    HASH_ADD(hh, by_id, id.b, sizeof d->id.b, d);
+    d->has_id = true;
+}
+
+/* Under the ids' lock. The one beside d that holds this id: a reference, or NULL. */
+static struct inode *id_holder(const struct mailfs_id *id, const struct dir *d) {
     struct dir *other;
-    int r = 0;
-    pthread_mutex_lock(&ids);
-    HASH_FIND(hh, by_id, d->id.b, sizeof d->id.b, other);
-    if (other != NULL && other != d && dir_is_linked(other)) {
-        r = -EEXIST;
-    } else {
-        if (other != NULL) {
-            HASH_DELETE(hh, by_id, other);
-            other->has_id = false;
-        }
-        HASH_ADD(hh, by_id, id.b, sizeof d->id.b, d);
-        d->has_id = true;
-    }
-    pthread_mutex_unlock(&ids);
-    return r;
+    HASH_FIND(hh, by_id, id->b, sizeof id->b, other);
+    if (other == NULL || other == d)
+        return NULL;
+    if (inode_ref_live(other->self))
+        return other->self;
+    id_off(other); /* it is being freed */
+    return NULL;
 }
 
 static void id_unregister(struct dir *d) {
     pthread_mutex_lock(&ids);
-    if (d->has_id)
-        HASH_DELETE(hh, by_id, d);
-    d->has_id = false;
+    id_off(d);
     pthread_mutex_unlock(&ids);
+}
+
+/* One that was removed, and that the kernel has not forgotten yet, keeps no id from anybody: true,
+ * the id is free. Gives the reference back. It asks the disk, so under no lock. */
+static bool holder_is_gone(struct inode *other) {
+    bool gone = !dir_is_linked(other->dir);
+    if (gone)
+        id_unregister(other->dir);
+    inode_unref(other, 1);
+    return gone;
+}
+
+/* Enters d as the holder of its id. -EEXIST: another living directory holds it. */
+static int id_register(struct dir *d) {
+    struct inode *other;
+    do {
+        pthread_mutex_lock(&ids);
+        other = id_holder(&d->id, d);
+        if (other == NULL)
+            id_put(d, &d->id);
+        pthread_mutex_unlock(&ids);
+    } while (other != NULL && holder_is_gone(other));
+    return other != NULL ? -EEXIST : 0;
 }
 
 /* A container that concerns the peer gets its id here. */
@@ -79,36 +108,38 @@ static void dir_identify(struct dir *d, const char *name) {
                   log_strerror(r));
 }
 
-/* One that is gone, and that the kernel has not forgotten yet, keeps no id from anybody. */
-static bool id_is_free(const struct mailfs_id *id) {
-    struct dir *other;
-    HASH_FIND(hh, by_id, id->b, sizeof id->b, other);
-    if (other != NULL && !dir_is_linked(other)) {
-        HASH_DELETE(hh, by_id, other);
-        other->has_id = false;
-        other = NULL;
-    }
-    return other == NULL;
-}
-
-/* Both locks: whoever asks where a directory is reads its id under the places'. */
-void dir_identify_again(struct inode *in) {
-    struct dir *d = in->dir;
-    struct mailfs_id id;
-    if (d == NULL || io_dirid_get(d->fd, &id) != 0)
-        return;
+/* Both locks: whoever asks where a directory is reads its id under the places'. Returns who holds
+ * the id already: a reference, or NULL. */
+static struct inode *id_change(struct dir *d, const struct mailfs_id *id) {
+    struct inode *other = NULL;
     inode_places_lock();
     pthread_mutex_lock(&ids);
-    if (d->has_id && !mailfs_id_equal(&id, &d->id)) {
-        HASH_DELETE(hh, by_id, d);
-        if (id_is_free(&id)) {
-            d->id = id;
+    if (d->has_id && !mailfs_id_equal(id, &d->id)) {
+        other = id_holder(id, d);
+        if (other == NULL) {
+            id_put(d, id);
             atomic_store(&d->marked, 0); /* what it is called now has no mark yet */
         }
-        HASH_ADD(hh, by_id, id.b, sizeof d->id.b, d);
     }
     pthread_mutex_unlock(&ids);
     inode_places_unlock();
+    return other;
+}
+
+void dir_identify_again(struct inode *in) {
+    struct dir *d = in->dir;
+    struct inode *other;
+    struct mailfs_id id;
+    char path[PATH_MAX];
+    if (d == NULL || io_dirid_get(d->fd, &id) != 0)
+        return;
+    do
+        other = id_change(d, &id);
+    while (other != NULL && holder_is_gone(other));
+    if (other != NULL && dir_path(in, path, sizeof path) == 0)
+        log_warn("directory %s was given the id of another one that is there: "
+                 "it goes by its former one until mailfs is started anew",
+                 path);
 }
 
 /* --- kinds

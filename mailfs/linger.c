@@ -12,6 +12,7 @@
 
 #include <fcntl.h>
 #include <poll.h>
+#include <sched.h>
 #include <stdatomic.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -33,16 +34,23 @@ static atomic_bool somebody; /* lingers: one is enough */
 static _Atomic uint64_t paused_until, look_at;
 static unsigned vain; /* of somebody */
 
+/* More than cpu_set_t has room for are not told: then it is left out. */
+long linger_cpus(void) {
+    cpu_set_t may;
+    return sched_getaffinity(0, sizeof may, &may) == 0 ? CPU_COUNT(&may) : 1;
+}
+
 void linger_init(void) {
-    n_cpus = sysconf(_SC_NPROCESSORS_ONLN);
+    n_cpus = linger_cpus();
     loadavg = open("/proc/loadavg", O_RDONLY | O_CLOEXEC);
 }
 
 /* "0.20 0.18 0.12 1/80 11206": the fourth begins with how many threads run, or want to, just now.
- * We do, and the one who was answered; whoever else does needs a CPU of his own. */
+ * We do, and the one who was answered; whoever else does needs a CPU of his own. They are those of
+ * the whole machine: where we may use some of its CPUs only, some others' count as if on ours. */
 bool linger_is_quiet(const char *line, long cpus) {
     unsigned running;
-    return cpus > 1 && sscanf(line, "%*s %*s %*s %u/", &running) == 1 && (long)running <= cpus + 1;
+    return cpus > 1 && sscanf(line, "%*s %*s %*s %u/", &running) == 1 && (long)running <= cpus;
 }
 
 static bool machine_is_quiet(void) {

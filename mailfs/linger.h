@@ -22,7 +22,8 @@ void linger_init(void);
 /* Returns when fd can be read, or soon. */
 void linger(int fd);
 
-/* For tests: whether it would, by what /proc/loadavg says. */
+/* For tests: whether it would, by what /proc/loadavg says, and how many CPUs we may use. */
 bool linger_is_quiet(const char *loadavg, long cpus);
+long linger_cpus(void);
 
 #endif

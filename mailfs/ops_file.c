@@ -38,10 +38,18 @@ static int readable_too(int flags) {
     return (flags & O_ACCMODE) == O_WRONLY ? (flags & ~O_ACCMODE) | O_RDWR : flags;
 }
 
+/* One that is there already, or all of a store, may be for writing only. */
+static int open_new(const struct spot *at, mode_t mode, int flags) {
+    int how = (flags & (FILE_BACKING_FLAGS | O_EXCL)) | O_CREAT | O_NOFOLLOW;
+    int fd = io_open(at->dir->dir->fd, at->name, readable_too(how), mode);
+    if (fd == -EACCES && readable_too(how) != how)
+        fd = io_open(at->dir->dir->fd, at->name, how, mode);
+    return fd;
+}
+
 static int create_in_store(fuse_req_t req, const struct spot *at, mode_t mode, int flags) {
     const struct fuse_ctx *ctx = fuse_req_ctx(req);
     mode = mode_of_new(req, at->dir, mode);
-    flags = readable_too(flags);
     int r = names_begin_new(at->dir);
     if (r != 0)
         return r;
@@ -50,8 +58,7 @@ static int create_in_store(fuse_req_t req, const struct spot *at, mode_t mode, i
     int fd;
     cred_take(ctx->uid, ctx->gid);
     do
-        fd = io_open(at->dir->dir->fd, at->name,
-                     (flags & (FILE_BACKING_FLAGS | O_EXCL)) | O_CREAT | O_NOFOLLOW, mode);
+        fd = open_new(at, mode, flags);
     while (fd == -ENOSPC && reserve_is_for(at) && reserve_give(0));
     cred_back();
     names_end(at->dir, ctx->pid);
