@@ -97,15 +97,18 @@ bool content_op_needs_file(const Mfp__OpFile *op) {
     return op->now && S_ISREG(op->now->type) && !op->has_content;
 }
 
+/* Under the mutex. What an entry of the journal refers to was durable when that was written. */
+static bool is_good(const struct stage_item *it) {
+    return it && !it->gone && !(it->unsure && it->refs == 0);
+}
+
 bool content_staged(struct state *st, const char *key) {
-    struct stage_item *it;
-    bool there;
+    bool good;
 
     state_lock(st);
-    it = stage_find(st, key);
-    there = it && !it->gone;
+    good = is_good(stage_find(st, key));
     state_unlock(st);
-    return there;
+    return good;
 }
 
 /* The prepared content an added message has, under this key, or "" */
@@ -174,7 +177,7 @@ bool content_at_hand(struct state *st, const Mfp__Txn *txn) {
         if (op->op_case == MFP__OP__OP_MSG && content_op_adds(op->msg)) {
             prep_key_of(op->msg, key);
             it = *key ? stage_find(st, key) : NULL;
-            all = it && !it->gone;
+            all = is_good(it);
         } else if (op->op_case == MFP__OP__OP_FILE) {
             all = !content_op_needs_file(op->file);
         }
@@ -213,8 +216,10 @@ static bool key_of_op(struct state *st, const struct mailfs_id *dir, const Mfp__
  * in again meanwhile, and what was linked for that has the same key. */
 static bool also_uses(struct state *st, const Mfp__Op *op, const char *needs,
                       char key[STAGE_NAME_MAX]) {
+    char file[STAGE_NAME_MAX];
+
     prep_key_of(op->msg, key);
-    return *key != '\0' && strcmp(key, needs) != 0 && content_staged(st, key);
+    return *key != '\0' && strcmp(key, needs) != 0 && stage_lookup(st, key, file) == 0;
 }
 
 struct keys {

@@ -15,7 +15,8 @@ int content_want_msg(struct content_wants *w, const struct mailfs_id *dir, const
                      const Mfp__MsgState *now, const Mfp__Meta *meta, const Mfp__PrepId *prep);
 
 /* content.c: keys of the stage */
-/* Has the stage something under this key, and has the peer not said that it is gone? */
+/* Has the stage something under this key, that is or can be made durable, and has the peer not said
+ * that it is gone? */
 bool content_staged(struct state *st, const char *key);
 /* Does this operation refer to a content that it does not bring along? */
 bool content_op_needs_file(const Mfp__OpFile *op);

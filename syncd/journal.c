@@ -297,8 +297,11 @@ int journal_append(struct state *st, struct journal_entry *entries, size_t n) {
         free(b.v[i].p);
     }
     free(b.v);
-    if (synced < 0)
+    if (synced < 0) { /* now that no entry refers to these */
+        state_lock(st);
         stage_drop_unsure(st);
+        state_unlock(st);
+    }
     return r < 0 && r != -ENODATA ? state_fail(st, r, NULL, "cannot write the journal") : r;
 }
 

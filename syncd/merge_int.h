@@ -14,6 +14,7 @@ struct merge_run {
     const Mfp__Listing *mine, *theirs;
     bool same_base; /* both have one, and it is the same */
     bool both_full;
+    unsigned sync_errors; /* before anything was written */
     bool only_base; /* the peer brings nothing: the store has the result, whoever works in it */
     struct maildir_keywords *kw; /* the merged table */
     struct maildir_keywords_remap rm, rt;

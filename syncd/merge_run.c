@@ -267,7 +267,7 @@ static int carry_out(struct merge_run *m) {
         r = apply_maildirsize(&m->a);
     /* The peer moves its base when it hears that this store has the result. */
     if (r == 0 && m->res.inval.n)
-        r = io_syncfs(m->a.st->root);
+        r = state_sync(m->a.st, m->sync_errors);
     if (r == 0 && m->mine->cut)
         r = base_lacking_raised(m->a.st, &m->a.dir);
     if (r == 0 && !m->a.st->main) /* of a one-way link what the peer does not bring stays */
@@ -356,6 +356,7 @@ int merge_mailbox_run(struct state *st, const struct mailfs_id *dir, const Mfp__
     /* The listings are of two bases, or do not say all: full ones are needed. */
     if (!m.both_full && (!m.same_base || numbered_anew(mine) || numbered_anew(theirs)))
         return -ESTALE;
+    m.sync_errors = state_sync_errors(st);
     m.a.d = (struct store_dir){.fd = {-1, -1, -1, -1}};
     r = run_open(&m, st, dir);
     if (r == 0)

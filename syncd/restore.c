@@ -39,6 +39,7 @@ struct restore {
     struct apply_result res;
     const Mfp__Listing *l;
     bool lent[MERGE_PARTS];
+    unsigned sync_errors; /* before anything was written */
     struct maildir_uidlist *old, *list;
 };
 
@@ -271,13 +272,14 @@ static int restore_all(struct restore *t) {
     if (r == 0)
         r = restore_text(t, MERGE_SUBS, BASE_SUBS, "subscriptions");
     if (r == 0 && t->res.inval.n)
-        r = io_syncfs(t->a.st->root);
+        r = state_sync(t->a.st, t->sync_errors);
     return r;
 }
 
 int restore_mailbox(struct state *st, const struct mailfs_id *dir, struct state *const *lenders,
                     size_t n_lenders, struct invals *inval) {
-    struct restore t = {.a = {.st = st, .dir = *dir, .d = {.fd = {-1, -1, -1, -1}}}};
+    struct restore t = {.a = {.st = st, .dir = *dir, .d = {.fd = {-1, -1, -1, -1}}},
+                        .sync_errors = state_sync_errors(st)};
     Mfp__Listing *l;
     int part, r = scan_mailbox_for(st, dir, false, lenders, n_lenders, &l);
 

@@ -143,17 +143,24 @@ bool stage_has_prep(struct state *st, const struct stage_prep *prep) {
     return stage_lookup(st, key, file) == 0;
 }
 
-int stage_note(struct state *st, const char *key, const char *file, bool gone) {
-    struct stage_item *it;
+struct stage_item *stage_item_note(struct state *st, const char *key, const char *file, bool gone) {
+    struct stage_item *it = stage_find(st, key);
 
-    state_lock(st);
-    it = stage_find(st, key);
     if (!it)
         it = stage_item_add(st, key, file);
     if (it) {
         it->gone = gone;
+        it->unsure = false;
         it->noted = seconds();
     }
+    return it;
+}
+
+int stage_note(struct state *st, const char *key, const char *file, bool gone) {
+    struct stage_item *it;
+
+    state_lock(st);
+    it = stage_item_note(st, key, file, gone);
     state_unlock(st);
     return it ? 0 : -ENOMEM;
 }
@@ -277,6 +284,7 @@ static struct stage_file *file_new(struct state *st, const struct mailfs_id *dir
     if (!f)
         return NULL;
     f->st = st;
+    f->errors = state_sync_errors(st);
     f->dir = *dir;
     f->fd = -1;
     stage_set_meta(f, meta);
@@ -450,29 +458,44 @@ static void set_sum(struct stage_file *f) {
     f->hash = NULL;
 }
 
+static int give_name(struct stage_file *f, bool *named) {
+    int r = io_rename(f->st->stage, f->name, f->st->stage, f->file, 0);
+
+    *named = r == 0;
+    return r;
+}
+
 /* What gets its name now is looked for by it, so it is whole before. */
-static int give_name(struct stage_file *f, bool durable, bool *named) {
-    int dir = f->st->stage, r = durable && f->fd >= 0 ? io_fsync(f->fd) : 0;
+static int name_durably(struct stage_file *f, bool *named) {
+    int r = f->fd >= 0 ? io_fsync(f->fd) : 0;
 
     if (r == 0)
-        r = io_rename(dir, f->name, dir, f->file, 0);
-    *named = r == 0;
-    return r == 0 && durable ? io_fsync(dir) : r;
+        r = give_name(f, named);
+    return r == 0 ? io_fsync(f->st->stage) : r;
 }
 
 /* Its name, and an item that knows it. */
-static int commit_named(struct stage_file *f, bool durable, bool *named) {
-    struct state *st = f->st;
-    int r = 0;
+static int commit_durable(struct stage_file *f, bool *named) {
+    int r = f->direct ? io_fsync_named(f->fd, f->st->stage) : name_durably(f, named);
 
-    if (!f->direct)
-        r = give_name(f, durable, named);
-    else if (durable)
-        r = io_fsync_named(f->fd, st->stage);
-    if (r == 0)
-        r = stage_note(st, f->key, f->file, false);
-    if (r == 0 && !durable)
-        stage_note_loose(st, f->key);
+    return r == 0 ? stage_note(f->st, f->key, f->file, false) : r;
+}
+
+/* The same, in one step: whoever finds the item finds it among those that are to be synced. */
+static int commit_loose(struct stage_file *f, bool *named) {
+    struct state *st = f->st;
+    struct stage_item *it = NULL;
+    int r;
+
+    state_lock(st);
+    r = f->direct ? 0 : give_name(f, named);
+    if (r == 0 && !(it = stage_item_note(st, f->key, f->file, false)))
+        r = -ENOMEM;
+    if (it) {
+        it->unsure = f->errors != st->sync_errors;
+        stage_note_loose(st, it);
+    }
+    state_unlock(st);
     return r;
 }
 
@@ -486,7 +509,7 @@ int stage_commit(struct stage_file *f, enum stage_how how) {
     if (r == 0)
         r = how == STAGE_LATER ? stage_note_later(f) : -EBUSY;
     if (r == -EBUSY)
-        r = commit_named(f, how != STAGE_LOOSE, &named);
+        r = how == STAGE_LOOSE ? commit_loose(f, &named) : commit_durable(f, &named);
     if (r < 0)
         state_fail(st, r, &f->dir, "cannot stage a content");
     if (r < 0 && !named)

@@ -70,20 +70,20 @@ int stage_note_later(struct stage_file *f) {
 
     state_lock(st);
     it = stage_find(st, f->key);
-    if (it && is_counted_on(it)) {
-        state_unlock(st);
-        return -EBUSY;
-    }
-    if (it)
+    if (it && is_counted_on(it))
+        r = -EBUSY;
+    else if (f->errors != st->sync_errors)
+        r = -EIO;
+    else if (it)
         r = replace(st, it, f->name);
-    else
-        it = stage_item_add(st, f->key, f->name);
-    if (it && r == 0) {
+    else if (!(it = stage_item_add(st, f->key, f->name)))
+        r = -ENOMEM;
+    if (r == 0) {
         it->gone = false;
         it->later = true;
     }
     state_unlock(st);
-    return it ? r : -ENOMEM;
+    return r;
 }
 
 int stage_settle(struct state *st, const char *key) {
@@ -96,11 +96,11 @@ int stage_settle(struct state *st, const char *key) {
     unsynced = it && !it->is_prep && !it->gone && (it->later || strcmp(it->file, key) != 0);
     if (unsynced)
         r = name_by_key(st, it);
-    if (unsynced && r == 0)
+    if (unsynced && r == 0) {
         it->later = false;
+        stage_note_loose(st, it);
+    }
     state_unlock(st);
-    if (unsynced && r == 0)
-        stage_note_loose(st, key);
     return r;
 }
 
@@ -108,7 +108,8 @@ int stage_settle(struct state *st, const char *key) {
 
 struct files {
     char v[SYNCED_ALONE][STAGE_NAME_MAX];
-    size_t n; /* may be more than there is room for */
+    size_t n;        /* may be more than there is room for */
+    unsigned errors; /* all of them were begun after this many syncs had failed */
 };
 
 static void collect(struct state *st, const struct mailfs_id *dir, struct files *l) {
@@ -118,6 +119,7 @@ static void collect(struct state *st, const struct mailfs_id *dir, struct files 
     l->n = 0;
     snprintf(begin, sizeof(begin), "f-%s-", mailfs_id_format(dir, hex));
     state_lock(st);
+    l->errors = st->sync_errors;
     HASH_ITER(hh, st->items, it, tmp) {
         if (!it->later || it->gone || !str_starts(it->key, begin))
             continue;
@@ -144,7 +146,7 @@ static int sync_files(struct state *st, const struct files *l) {
     int r = 0;
 
     if (l->n > SYNCED_ALONE)
-        return io_syncfs(st->root);
+        return state_sync(st, l->errors);
     for (i = 0; r == 0 && i < l->n; i++)
         r = sync_one(st, l->v[i]);
     return r;
@@ -153,12 +155,12 @@ static int sync_files(struct state *st, const struct files *l) {
 void stage_drop_unsure(struct state *st) {
     struct stage_item *it, *tmp;
 
-    state_lock(st);
     HASH_ITER(hh, st->items, it, tmp) {
-        if (!it->is_prep && it->refs == 0)
+        if (it->is_prep)
+            it->unsure = true;
+        else if (it->refs == 0)
             stage_item_drop(st, it);
     }
-    state_unlock(st);
 }
 
 int stage_settle_all(struct state *st, const struct mailfs_id *dir) {
@@ -167,8 +169,11 @@ int stage_settle_all(struct state *st, const struct mailfs_id *dir) {
 
     collect(st, dir, &l);
     r = sync_files(st, &l);
-    if (r < 0)
+    if (r < 0) {
+        state_lock(st);
         stage_drop_unsure(st);
+        state_unlock(st);
+    }
     return r;
 }
 

@@ -10,7 +10,8 @@
 struct stage_file {
     struct state *st;
     struct mailfs_id dir;
-    int fd; /* -1: a symbolic link */
+    unsigned errors; /* of syncs, when it was begun: state_sync_errors() */
+    int fd;          /* -1: a symbolic link */
     uint64_t written;
     char name[STAGE_NAME_MAX]; /* that it has: h- while it is being written, or `file` */
     char file[STAGE_NAME_MAX];
@@ -36,7 +37,8 @@ int stage_set_owner(struct stage_file *f);
 /* Under the mutex. NULL: no memory, or no such name. */
 struct stage_item *stage_item_add(struct state *st, const char *key, const char *file);
 /* It stays under the name it was written with, until it is wanted. -EBUSY: somebody counts on the
- * one that is here, so it takes that one's place only when it is durable. */
+ * one that is here, so it takes that one's place only when it is durable. -EIO: a sync has failed
+ * since it was begun. */
 int stage_note_later(struct stage_file *f);
 /* Removes the item and, unless the content is gone, its file. Under the mutex. */
 void stage_item_drop(struct state *st, struct stage_item *it);

@@ -31,6 +31,7 @@ struct loose {
 };
 
 int stage_pin(struct state *st, int fd, const char *file) {
+    struct stage_item *it;
     bool loose;
     int r;
 
@@ -42,25 +43,20 @@ int stage_pin(struct state *st, int fd, const char *file) {
         r = io_link_fd(fd, st->stage, file);
     if (r < 0 && r != -EEXIST)
         return r;
-    r = stage_note(st, file, file, false);
     state_lock(st);
+    it = stage_item_note(st, file, file, false);
     st->stage_dirty = true;
     st->stage_loose = st->stage_loose || loose;
     state_unlock(st);
-    return r;
+    return it ? 0 : -ENOMEM;
 }
 
-void stage_note_loose(struct state *st, const char *key) {
-    struct stage_item *it;
-
-    state_lock(st);
+void stage_note_loose(struct state *st, struct stage_item *it) {
     st->stage_dirty = true;
-    it = stage_find(st, key);
-    if (it && !it->loose) {
+    if (!it->loose) {
         it->loose = true;
         DL_APPEND(st->loose_items, it);
     }
-    state_unlock(st);
 }
 
 /* Takes what is to be synced off the lists. */
@@ -102,14 +98,17 @@ static int sync_all(struct state *st) {
 
     take(st, &l);
     if (l.all)
-        r = io_syncfs(st->root);
+        r = state_sync(st, st->stage_errors);
     for (i = 0; r == 0 && !l.all && i < l.n; i++)
         r = sync_one(st, l.files[i]);
     if (r == 0 && l.dirty && !l.all)
         r = io_fsync(st->stage);
+    /* What an error was about that has been told by now is dropped, or not counted on. */
+    st->stage_errors = state_sync_errors(st);
     if (r < 0) { /* which of them is not known: all, the next time */
         state_lock(st);
         st->stage_dirty = st->stage_loose = true;
+        stage_drop_unsure(st);
         state_unlock(st);
     }
     return r;

@@ -175,6 +175,8 @@ static struct state *state_alloc(const struct state_config *conf) {
     pthread_mutex_init(&st->mutex, NULL);
     pthread_mutex_init(&st->checkpoint, NULL);
     pthread_mutex_init(&st->syncing, NULL);
+    pthread_mutex_init(&st->sync_mutex, NULL);
+    pthread_cond_init(&st->sync_ended, NULL);
     pthread_mutex_init(&st->recent.mutex, NULL);
     st->recent.fd = -1;
     st->store_path = strdup(conf->store);
@@ -266,6 +268,8 @@ void state_close(struct state *st) {
     close_fd(st->home);
     close_fd(st->root);
     pthread_mutex_destroy(&st->syncing);
+    pthread_mutex_destroy(&st->sync_mutex);
+    pthread_cond_destroy(&st->sync_ended);
     pthread_mutex_destroy(&st->checkpoint);
     pthread_mutex_destroy(&st->mutex);
     free(st->store_path);
@@ -331,12 +335,10 @@ static int checkpoint(struct state *st, struct commit *c) {
     r = change ? freeze(st, c) : 0;
     if (r < 0)
         return r; /* what is frozen waits for the next one */
-    /* The store first: the base on disk must never say more than the store holds. An error is told
-     * once, and what it is about is lost: nothing can be said to be durable any more. The base on
+    /* The store first: the base on disk must never say more than the store holds. What an error was
+     * about is lost, whoever heard of it: nothing can be said to be durable any more. The base on
      * disk stays as it is, and the journal; a start begins from there. */
-    r = st->sync_failed ? -EIO : io_syncfs(st->root);
-    if (r < 0)
-        st->sync_failed = true;
+    r = state_sync(st, 0);
     if (r == 0)
         r = db_update(st->db, commit_all, c);
     if (r < 0)

@@ -74,6 +74,7 @@ struct stage_item {
     bool homeless; /* to be published, but its mailbox was not there */
     bool loose;    /* not known to be on disk: it is in loose_items */
     bool later;    /* nor is this one, and nobody counts on it yet (stage_later.c) */
+    bool unsure;   /* prepared, and here when a sync failed: only to be published, if need be */
     struct stage_item *next, *prev;
     int64_t noted; /* seconds, CLOCK_MONOTONIC */
     uint64_t incarnation, seq;
@@ -133,6 +134,12 @@ struct state {
     pthread_mutex_t mutex;
     pthread_mutex_t checkpoint; /* one at a time */
     pthread_mutex_t syncing;    /* of the stage: likewise, so that nobody passes one under way */
+    pthread_mutex_t sync_mutex; /* of state_sync.c: these */
+    pthread_cond_t sync_ended;
+    uint64_t syncs_begun, syncs_done;
+    bool sync_runs;
+    int sync_error;       /* the last */
+    unsigned sync_errors; /* how many; this one under the mutex */
     char *store_path, *node, *peer;
     int root; /* O_RDONLY: also what file handles are opened with */
     dev_t dev;
@@ -155,6 +162,7 @@ struct state {
     bool stage_loose;               /* contents linked there not yet, either */
     struct stage_item *loose_items; /* prepared, and not fsynced (commit = memory, async) */
     unsigned stage_pins;            /* linked there since the last sync */
+    unsigned stage_errors;          /* sync_errors then; under `syncing` */
     uint64_t stage_number;
     struct ulcache *uidlists;
     struct lacking *lacking;
@@ -175,7 +183,6 @@ struct state {
     int64_t keep_since;  /* so: since then, wall clock, seconds */
     bool kept_some;      /* kept/ may hold what is for the administrator; see merge_kept() */
     uint64_t generation; /* of the base in the database; see checkpoint() */
-    bool sync_failed;    /* what was written may be lost: no checkpoint any more */
     char last_error[STATE_ERROR_MAX];
 };
 
@@ -216,6 +223,14 @@ void pending_free(struct state *st);
 int tree_recover(struct state *st);
 /* At open: removes what is half made or half removed there. */
 int tree_sweep(struct state *st);
+
+/* ---- state_sync.c ------------------------------------------------------------------ */
+
+/* How many syncs of the store have failed: for state_sync(), before anything is written. */
+unsigned state_sync_errors(struct state *st);
+/* What the caller has written to the store is durable. An error if one of the syncs since then has
+ * failed, this one or another thread's: what was lost may be the caller's. */
+int state_sync(struct state *st, unsigned since);
 
 /* ---- kv.c: sorted tables with layers in memory ------------------------------------- */
 
@@ -271,8 +286,10 @@ void stage_part_name(uint64_t number, const char *key, char out[STAGE_NAME_MAX])
 void stage_parts_free(struct state *st);
 /* Notes a content of this key. Under no lock. */
 int stage_note(struct state *st, const char *key, const char *file, bool gone);
-/* ... that has not been fsynced. */
-void stage_note_loose(struct state *st, const char *key);
+/* The same, under the mutex. NULL: no memory, or no such name. */
+struct stage_item *stage_item_note(struct state *st, const char *key, const char *file, bool gone);
+/* Under the mutex. It has not been fsynced. */
+void stage_note_loose(struct state *st, struct stage_item *it);
 /* What was staged before is durable, names and contents. */
 int stage_sync(struct state *st);
 /* Notes that a content of this name will not come. */
@@ -283,8 +300,9 @@ int stage_settle(struct state *st, const char *key);
 /* All that was fetched for this container is durable: before it gets names in it, since a power cut
  * must not leave any that are cut short. */
 int stage_settle_all(struct state *st, const struct mailfs_id *dir);
-/* After a failed sync: what the kernel could not write may be lost, and a second sync would not say
- * so. All that was fetched, and no journal entry refers to, is fetched again. */
+/* After a failed sync, under the mutex: what the kernel could not write may be lost, and a second
+ * sync would not say so. All that was fetched, or prepared, and no journal entry refers to, is
+ * fetched again. */
 void stage_drop_unsure(struct state *st);
 /* From the stage to its name in a mailbox. -EEXIST: that is there already; a fetched content is
  * released, as when it has got its name. -ENOENT, -ESTALE as stage_lookup(). meta may be NULL. */

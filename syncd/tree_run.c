@@ -580,6 +580,7 @@ int tree_merge_run(struct state *st, const Mfp__Tree *mine, const Mfp__Tree *the
     struct tree_run t = {
         .st = st, .inval = inval, .full = mine->full && theirs->full, .standby = standby};
     struct tree_side a = {.entries = NULL}, b = {.entries = NULL};
+    unsigned errors = state_sync_errors(st);
     int r;
 
     memset(digest, 0, STATE_DIGEST);
@@ -604,7 +605,7 @@ int tree_merge_run(struct state *st, const Mfp__Tree *mine, const Mfp__Tree *the
     recent_end(st);
     /* The peer settles its base when it hears that this store has the result. */
     if (r == 0 && inval && inval->n)
-        r = io_syncfs(st->root);
+        r = state_sync(st, errors);
     if (r == 0)
         r = base_tree_digest_now(st, digest);
     if (r == 0) {
