@@ -3,7 +3,7 @@
  *
  * A file is replaced by a new inode, so that whoever has it open keeps what it opened. It is looked
  * at once more right before that: making the new one durable takes as long as writing another one
- * here.
+ * here. And once more when it has lost its name, since one can be written in that moment, too.
  *
  * No diagnostics but of apply.
  */
@@ -23,6 +23,10 @@
 #include "util/str.h"
 #include "validity.h"
 
+#ifndef RENAME_NOREPLACE
+#define RENAME_NOREPLACE 1
+#endif
+
 /* A file that is being replaced. */
 struct replaced {
     struct apply *a;
@@ -30,15 +34,20 @@ struct replaced {
     const struct base_file *was; /* NULL: does not matter */
 };
 
-static int may_replace(void *arg) {
+static int may_replace(void *arg, int dirfd, const char *name) {
     const struct replaced *f = arg;
 
-    return f->was == NULL || files_still(f->a->d.fd[0], f->name, f->was) ? 0 : -ESTALE;
+    return files_still(dirfd, name, f->was) ? 0 : -ESTALE;
+}
+
+static struct io_file_attr attr_of(struct replaced *f) {
+    return (struct io_file_attr){.may_replace = f->was ? may_replace : NULL, .arg = f};
 }
 
 /* temp in the stage has the right kind and content: attributes, then the name. It is gone after. */
 static int finish(struct replaced *f, const char *temp, const struct base_file *now) {
     struct apply *a = f->a;
+    struct io_file_attr attr = attr_of(f);
     struct timespec ts[2];
     int stage = a->st->stage, r = 0, fd;
 
@@ -54,9 +63,7 @@ static int finish(struct replaced *f, const char *temp, const struct base_file *
     if (r == 0)
         r = io_utimens(stage, temp, ts);
     if (r == 0)
-        r = may_replace(f);
-    if (r == 0)
-        r = io_rename(stage, temp, a->d.fd[0], f->name, 0);
+        r = io_file_take_name(stage, temp, a->d.fd[0], f->name, &attr);
     if (r < 0)
         io_unlink(stage, temp);
     return r;
@@ -64,17 +71,16 @@ static int finish(struct replaced *f, const char *temp, const struct base_file *
 
 static int put_inline(struct replaced *f, const struct base_file *now, const char *content,
                       size_t n) {
-    struct io_file_attr attr = {.mode = now->mode & 0777,
-                                .uid = now->owner,
-                                .gid = now->group,
-                                .set_owner = geteuid() == 0,
-                                .set_mtime = 1,
-                                .mtime = clock_timespec(now->mtime_ns),
-                                .has_tmpdir = 1,
-                                .tmpdir = f->a->st->stage,
-                                .may_replace = may_replace,
-                                .arg = f};
+    struct io_file_attr attr = attr_of(f);
 
+    attr.mode = now->mode & 0777;
+    attr.uid = now->owner;
+    attr.gid = now->group;
+    attr.set_owner = geteuid() == 0;
+    attr.set_mtime = 1;
+    attr.mtime = clock_timespec(now->mtime_ns);
+    attr.has_tmpdir = 1;
+    attr.tmpdir = f->a->st->stage;
     return io_file_replace_at(f->a->d.fd[0], f->name, content, n, &attr);
 }
 
@@ -117,11 +123,29 @@ static int put_link(struct replaced *f, const struct base_file *now) {
     return r < 0 ? r : finish(f, temp, now);
 }
 
-static int put_nothing(struct replaced *f) {
-    int r = may_replace(f);
+/* Taken away first, and looked at then. One that is not to go is put back, unless a newer one has
+ * come. */
+static int remove_if_still(struct replaced *f) {
+    int stage = f->a->st->stage, dir = f->a->d.fd[0], r;
+    char temp[STAGE_TEMP_MAX];
 
-    if (r == 0)
-        r = io_unlink(f->a->d.fd[0], f->name);
+    r = may_replace(f, dir, f->name);
+    if (r < 0)
+        return r;
+    stage_temp_name(f->a->st, temp);
+    r = io_rename(dir, f->name, stage, temp, RENAME_NOREPLACE);
+    if (r < 0)
+        return r;
+    r = may_replace(f, stage, temp);
+    if (r < 0 && io_rename(stage, temp, dir, f->name, RENAME_NOREPLACE) == 0)
+        return r;
+    io_unlink(stage, temp);
+    return r;
+}
+
+static int put_nothing(struct replaced *f) {
+    int r = f->was ? remove_if_still(f) : io_unlink(f->a->d.fd[0], f->name);
+
     return r == -ENOENT ? 0 : r;
 }
 
@@ -146,7 +170,7 @@ int apply_put_file(struct apply *a, const char *name, const struct base_file *wa
         r = has_content ? put_inline(&f, now, content, n) : put_staged(&f, now);
     else
         r = -EINVAL;
-    if (r == 0)
+    if (r == 0 || r == -ESTALE) /* it may have been there for a moment */
         inval_add(&a->out->inval, &a->dir, MFL__SUB__SELF, name, name, true);
     return r;
 }

@@ -17,6 +17,11 @@
 #include "io/io.h"
 #include "util/str.h"
 
+#ifndef RENAME_NOREPLACE
+#define RENAME_NOREPLACE 1
+#define RENAME_EXCHANGE  2
+#endif
+
 #define TEMP_PREFIX ".mailfs-"
 
 enum { TEMP_DIGITS = 16, TEMP_NAME_MAX = sizeof TEMP_PREFIX + TEMP_DIGITS };
@@ -54,6 +59,33 @@ static int temp_fill(int fd, const void *p, size_t n, const struct io_file_attr 
     return r != 0 ? r : io_fsync(fd);
 }
 
+/* temp is what had the name. */
+static int take_back(int tmpdir, const char *temp, int dirfd, const char *name, int err) {
+    int r = io_rename(tmpdir, temp, dirfd, name, RENAME_EXCHANGE);
+    return r != 0 ? r : err;
+}
+
+int io_file_take_name(int tmpdir, const char *temp, int dirfd, const char *name,
+                      const struct io_file_attr *attr) {
+    struct stat st;
+    if (attr->may_replace == NULL)
+        return io_rename(tmpdir, temp, dirfd, name, 0);
+    int r = attr->may_replace(attr->arg, dirfd, name);
+    if (r != 0)
+        return r;
+    bool there = fstatat(dirfd, name, &st, AT_SYMLINK_NOFOLLOW) == 0;
+    r = io_rename(tmpdir, temp, dirfd, name, there ? RENAME_EXCHANGE : RENAME_NOREPLACE);
+    if (r == -EEXIST || (r == -ENOENT && there))
+        return -ESTALE;
+    if (r != 0 || !there)
+        return r;
+    r = attr->may_replace(attr->arg, tmpdir, temp);
+    if (r != 0)
+        return take_back(tmpdir, temp, dirfd, name, r);
+    io_unlink(tmpdir, temp); /* if that fails, the owner of the directory finds it */
+    return 0;
+}
+
 int io_file_replace_at(int dirfd, const char *name, const void *p, size_t n,
                        const struct io_file_attr *attr) {
     static const struct io_file_attr plain;
@@ -67,10 +99,8 @@ int io_file_replace_at(int dirfd, const char *name, const void *p, size_t n,
     int r = temp_fill(fd, p, n, attr);
     if (close(fd) != 0 && r == 0)
         r = -errno;
-    if (r == 0 && attr->may_replace != NULL)
-        r = attr->may_replace(attr->arg);
     if (r == 0)
-        r = io_rename(tmpdir, temp, dirfd, name, 0);
+        r = io_file_take_name(tmpdir, temp, dirfd, name, attr);
     if (r != 0) {
         io_unlink(tmpdir, temp); /* if that fails, too, the owner of the directory finds it */
         return r;

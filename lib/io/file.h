@@ -22,9 +22,10 @@ struct io_file_attr {
     int has_tmpdir; /* the temporary file is made in tmpdir instead of dirfd: same filesystem! */
     int tmpdir;
     int no_dirsync; /* the caller syncs the directory itself (a batch) */
-    /* Asked when the new file is durable, right before it takes the name: an error ends it. May be
-     * NULL. */
-    int (*may_replace)(void *arg);
+    /* Asked when the new file is durable, of what has the name then; and once more, under the name
+     * it has been given instead, when it has lost its own, since a program can write another one in
+     * between. An error ends it, and what was there has its name again. May be NULL. */
+    int (*may_replace)(void *arg, int dirfd, const char *name);
     void *arg;
 };
 
@@ -40,6 +41,13 @@ struct io_file_attr {
  */
 int io_file_replace_at(int dirfd, const char *name, const void *p, size_t n,
                        const struct io_file_attr *attr);
+
+/*
+ * The last step by itself: temp in tmpdir takes the name, if attr lets it. -ESTALE: what has the
+ * name came, or went, in that moment. After an error temp is still there.
+ */
+int io_file_take_name(int tmpdir, const char *temp, int dirfd, const char *name,
+                      const struct io_file_attr *attr);
 
 /* Is this the name of a temporary file of io_file_replace_at()? */
 int io_file_is_temp(const char *name);

@@ -192,6 +192,64 @@ static void test_written_meanwhile(void **state) {
     in_the_end("stop;\n");
 }
 
+/* A client writes, or removes, at the moment when the new file takes the name. */
+static const char *last_word;
+
+static int write_and_rename(int fromdir, const char *from, int todir, const char *to,
+                            unsigned flags) {
+    if (writes_left > 0 && (strcmp(to, "one.sieve") == 0 || strcmp(from, "one.sieve") == 0)) {
+        writes_left--;
+        if (last_word)
+            fs_write(&p.b, SCRIPT, last_word);
+        else
+            fs_unlink(&p.b, SCRIPT);
+    }
+    return io_ops_real.rename(fromdir, from, todir, to, flags);
+}
+
+static void meet(const char *word) {
+    struct io_ops ops = io_ops_real;
+    struct acts a = {.n = 0};
+    bool suspect;
+
+    act_file(&a, "one.sieve");
+    ops.rename = write_and_rename;
+    last_word = word;
+    writes_left = 1;
+    io_ops_set(&ops);
+    suspect = stores_send(&p.a, &p.b, &inbox, &a, false);
+    io_ops_set(&io_ops_real);
+    assert_int_equal(writes_left, 0);
+    assert_true(suspect);
+    if (word)
+        script_is(&p.b, word);
+}
+
+/* b has none, then one; then it has one, and another. */
+static void test_written_in_that_moment(void **state) {
+    write_before(&p.a, 20, "keep;\n");
+    meet("stop;\n");
+    in_the_end("stop;\n");
+    write_before(&p.a, 10, "fileinto;\n");
+    meet("discard;\n");
+    in_the_end("discard;\n");
+}
+
+/* It goes at a, and is written anew at b; the other way round. */
+static void test_removed_in_that_moment(void **state) {
+    struct acts a = {.n = 0};
+
+    write_before(&p.a, 30, "keep;\n");
+    act_file(&a, "one.sieve");
+    assert_false(stores_send(&p.a, &p.b, &inbox, &a, false));
+    fs_unlink(&p.a, SCRIPT);
+    meet("stop;\n");
+    in_the_end("stop;\n");
+    write_before(&p.a, 10, "fileinto;\n");
+    meet(NULL);
+    in_the_end("fileinto;\n");
+}
+
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
 int main(void) {
@@ -199,7 +257,8 @@ int main(void) {
         T(test_newer_than_the_journal),   T(test_older_than_the_journal),
         T(test_removed_in_the_journal),   T(test_newer_than_the_listing),
         T(test_newer_than_what_it_meets), T(test_removed_where_it_comes),
-        T(test_written_meanwhile),
+        T(test_written_meanwhile),        T(test_written_in_that_moment),
+        T(test_removed_in_that_moment),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
