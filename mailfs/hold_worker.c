@@ -12,7 +12,6 @@
  */
 #include "hold_worker.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -28,7 +27,6 @@
 #include "hold.h"
 #include "keep.h"
 #include "mount.h"
-#include "owner.h"
 #include "util/clock.h"
 #include "util/log.h"
 #include "util/str.h"
@@ -95,6 +93,23 @@ void hold_worker_trust(struct hold_worker *w) {
     w->program = -1;
 }
 
+static int look_open(struct hold_worker *w) {
+    char path[40];
+    snprintf(path, sizeof path, "/proc/%d/stat", (int)w->pid);
+    w->stat = open(path, O_RDONLY | O_CLOEXEC);
+    int err = w->stat < 0 ? -errno : 0;
+    snprintf(path, sizeof path, "/proc/%d/task", (int)w->pid);
+    w->tasks = opendir(path);
+    if (err == 0 && w->tasks == NULL)
+        err = -errno;
+    if (err != 0) {
+        kill(w->pid, SIGKILL);
+        waitpid(w->pid, NULL, 0);
+        hold_worker_done(w);
+    }
+    return err;
+}
+
 int hold_worker_start(struct hold_worker *w, const struct hold_args *args, bool newest, int fuse_fd,
                       int mem_fd) {
     int pair[2];
@@ -118,7 +133,7 @@ int hold_worker_start(struct hold_worker *w, const struct hold_args *args, bool 
     w->ctl = pair[0];
     w->pidfd = (int)syscall(SYS_pidfd_open, pid, 0);
     w->sentinel = -1;
-    return 0;
+    return look_open(w);
 }
 
 void hold_worker_serves(struct hold_worker *w) {
@@ -126,16 +141,21 @@ void hold_worker_serves(struct hold_worker *w) {
     w->sentinel = tid > 0 ? (int)syscall(SYS_pidfd_open, tid, BY_THREAD) : -1;
 }
 
-/* A dead process whose other threads are not all gone says so only here. */
-static bool is_zombie(pid_t pid) {
+/* A dead process whose other threads are not all gone says so only here (proc(5): the state follows
+ * the name, which is in parentheses). What cannot be read says nothing. */
+static bool is_zombie(const struct hold_worker *w) {
     char line[512];
-    const char *state = owner_stat(pid, line, sizeof line);
-    return state == NULL || strchr("ZX", state[1]) != NULL;
+    ssize_t n = pread(w->stat, line, sizeof line - 1, 0);
+    if (n <= 0)
+        return n < 0 && errno == ESRCH;
+    line[n] = '\0';
+    const char *end = strrchr(line, ')');
+    return end != NULL && end[1] != '\0' && end[2] != '\0' && strchr("ZX", end[2]) != NULL;
 }
 
 bool hold_worker_ended(const struct hold_worker *w) {
     struct pollfd p[] = {{.fd = w->pidfd, .events = POLLIN}, {.fd = w->sentinel, .events = POLLIN}};
-    return poll(p, 2, 0) > 0 || is_zombie(w->pid);
+    return poll(p, 2, 0) > 0 || is_zombie(w);
 }
 
 static bool is_walker(pid_t tid) {
@@ -146,23 +166,19 @@ static bool is_walker(pid_t tid) {
 }
 
 /* Threads of it that may be in a call that changes the store. */
-static bool is_at_store(pid_t pid) {
-    char path[40];
-    snprintf(path, sizeof path, "/proc/%d/task", (int)pid);
-    DIR *d = opendir(path);
+static bool is_at_store(const struct hold_worker *w) {
     bool found = false;
-    for (const struct dirent *e; d != NULL && (e = readdir(d)) != NULL;) {
+    rewinddir(w->tasks);
+    for (const struct dirent *e; (e = readdir(w->tasks)) != NULL;) {
         pid_t tid = (pid_t)strtol(e->d_name, NULL, 10);
-        found |= tid > 0 && tid != pid && !is_walker(tid);
+        found |= tid > 0 && tid != w->pid && !is_walker(tid);
     }
-    if (d != NULL)
-        closedir(d);
     return found;
 }
 
 void hold_worker_wait(struct hold_worker *w) {
     uint64_t say = clock_ms() + STILL_THERE_MS;
-    while (!is_zombie(w->pid) || is_at_store(w->pid)) {
+    while (!is_zombie(w) || is_at_store(w)) {
         usleep(500);
         if (clock_ms() < say)
             continue;
@@ -183,6 +199,10 @@ int hold_worker_done(struct hold_worker *w) {
         close(w->sentinel);
     if (w->program >= 0)
         close(w->program);
+    if (w->stat >= 0)
+        close(w->stat);
+    if (w->tasks != NULL)
+        closedir(w->tasks);
     close(w->ctl);
     bool known = pid == w->pid;
     *w = (struct hold_worker)HOLD_WORKER_NONE;

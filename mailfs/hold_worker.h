@@ -3,6 +3,7 @@
 
 /* One worker, seen from the holder: started, watched, and known to be gone. */
 
+#include <dirent.h>
 #include <stdbool.h>
 #include <sys/types.h>
 
@@ -13,10 +14,12 @@ struct hold_worker {
     int ctl;      /* the socket */
     int pidfd;    /* readable when all of it has ended */
     int sentinel; /* readable when it is ending, whatever its other threads wait for; or -1 */
+    int stat;     /* /proc/PID/stat and */
+    DIR *tasks;   /* its threads: open, since one that cannot be looked at must not look dead */
     int program;  /* the file it was started from, if that is not the one of those before; or -1 */
 };
 #define HOLD_WORKER_NONE                                                                           \
-    { .ctl = -1, .pidfd = -1, .sentinel = -1, .program = -1 }
+    { .ctl = -1, .pidfd = -1, .sentinel = -1, .stat = -1, .program = -1 }
 
 /* This program, and where it lies: before it is replaced by another version. */
 int hold_worker_program(void);

@@ -3,6 +3,7 @@
 
 import os
 import resource
+import signal
 import sys
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.realpath(__file__)), ".."))
@@ -49,6 +50,8 @@ def starve(t, name, users):
     t.check(pid in before, "%s is not among %s", pid, sorted(before))
     for p, limit in before.items():
         resource.prlimit(p, resource.RLIMIT_NOFILE, (len(os.listdir("/proc/%d/fd" % p)), limit[1]))
+    if name == "mailfs":    # its holder looks whether the worker lives, and cannot open anything
+        os.kill(pid, signal.SIGUSR1)
     try:
         taken, refused = deliveries(t, users)
         status = t.a.status() or {}
