@@ -1,7 +1,9 @@
 /*
  * alias: ids that directories had before they were joined with others.
  *
- * In memory, some 80 bytes each, as long as syncd lives: mailfs is told of the new id at once.
+ * In memory, some 100 bytes each: the last 4,096, and of more those of the last hour, which are no
+ * more than there were directories to be joined (all of a store, where a node is seeded by a copy
+ * without extended attributes).
  *
  * No diagnostics of its own.
  */
@@ -12,9 +14,11 @@
 
 #include "hold.h"
 #include "state_int.h"
+#include "util/clock.h"
 
 struct alias {
     struct mailfs_id old, now;
+    uint64_t since; /* clock_ms(); the table is in this order */
     UT_hash_handle hh;
 };
 
@@ -35,24 +39,32 @@ void alias_end(struct state *st, const struct mailfs_id *id) {
     state_unlock(st);
 }
 
+/* Under the mutex. Of a chain the older links are before the newer ones. */
+static void drop_old(struct state *st) {
+    struct alias *a;
+
+    while (HASH_COUNT(st->aliases) > ALIASES_KEPT && (a = st->aliases) &&
+           clock_ms() - a->since >= st->alias_ms) {
+        HASH_DEL(st->aliases, a);
+        free(a);
+    }
+}
+
 int alias_note(struct state *st, const struct mailfs_id *old, const struct mailfs_id *now) {
     struct alias *a;
-    int r = 0;
 
     hold_alias(st, old, now);
     state_lock(st);
     in_use(st, now);
-    HASH_FIND(hh, st->aliases, old, sizeof(*old), a);
-    if (!a && (a = calloc(1, sizeof(*a)))) {
-        a->old = *old;
+    in_use(st, old); /* it was given up before, and is again: as a new one */
+    a = calloc(1, sizeof(*a));
+    if (a) {
+        *a = (struct alias){.old = *old, .now = *now, .since = clock_ms()};
         HASH_ADD(hh, st->aliases, old, sizeof(a->old), a);
+        drop_old(st);
     }
-    if (a)
-        a->now = *now;
-    else
-        r = -ENOMEM;
     state_unlock(st);
-    return r;
+    return a ? 0 : -ENOMEM;
 }
 
 bool alias_next(struct state *st, const struct mailfs_id *old, struct mailfs_id *next) {

@@ -11,6 +11,14 @@
 
 #include "state.h"
 
+/*
+ * How many are remembered for good, and of more each for so long: nothing has a former id in hand
+ * for an hour. mailfs is told of the new one at once, the peer goes by it from the end of the
+ * tree's merge on, and after a new connection all is merged; an L is held for two minutes.
+ */
+#define ALIASES_KEPT 4096
+#define ALIAS_MS     (60 * 60 * 1000)
+
 /* An id that was given up for one that was given up, and so on. */
 #define ALIAS_CHAIN_MAX 16
 

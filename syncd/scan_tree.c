@@ -7,7 +7,8 @@
  *
  * Memory: about 700 bytes a container of the base (all of them are loaded).
  *
- * Diagnostics: a directory that could not be read, with its path.
+ * Diagnostics: a directory that could not be read, with its path. info: how many were not looked
+ * into.
  */
 #include <dirent.h>
 #include <errno.h>
@@ -26,6 +27,8 @@
 #include "merge_run.h"
 #include "replica/base_age.h"
 #include "scan.h"
+#include "util/clock.h"
+#include "util/log.h"
 #include "util/str.h"
 
 #define DIR_FLAGS (O_RDONLY | O_DIRECTORY | O_NOFOLLOW)
@@ -430,13 +433,6 @@ static int mark_nodes(struct tree *t) {
     return r;
 }
 
-/* A mark says "perhaps" (it outlives the change until the next generation), and a client that only
- * opens a mailbox changes it: new/ to cur/, flags, the next UID. A directory that was removed
- * elsewhere must not come back for that, but for what was put into it. So it is looked at, while
- * these are not too many.
- */
-#define LOOK_INSIDE_MAX 2000
-
 /* Added, or added again: Dovecot never gives a file that stays another UID, nor takes it away. */
 static bool msg_came(const Mfp__BaseMsg *m) {
     return m->is && (!m->was || (m->was->uid && m->was->uid != m->is->uid));
@@ -479,17 +475,35 @@ static bool differs_inside(struct tree *t, const struct node *n) {
     return differs;
 }
 
+/*
+ * A mark says "perhaps" (it outlives the change until the next generation), and a client that only
+ * opens a mailbox changes it: new/ to cur/, flags, the next UID. A directory that was removed
+ * elsewhere must not come back for that, but for what was put into it. So it is looked at, for as
+ * long as everything else of the volume may wait (a message takes 7 us on a busy machine). Of the
+ * others that were removed elsewhere this node's own live on, and what is borrowed stays as it is:
+ * whom it is borrowed from brings what is in it.
+ */
 static void look_inside(struct tree *t) {
+    uint64_t until = clock_ms() + t->st->look_ms;
     struct node *n, *tmp;
-    size_t looked = 0;
+    size_t unseen = 0;
 
     HASH_ITER(hh, t->nodes, n, tmp) {
         /* At a first contact all are new, and the other end is given them anyway. */
         if (!n->is || !(n->marked || (t->n_lenders && !n->was && t->st->had_contact)))
             continue;
         n->inside = true;
-        n->changed = looked++ >= LOOK_INSIDE_MAX || differs_inside(t, n);
+        if (clock_ms() < until) {
+            n->changed = differs_inside(t, n);
+        } else {
+            n->changed = !is_borrowed(t, n);
+            unseen++;
+        }
     }
+    if (unseen)
+        log_info("%zu directories were not looked into before the trees are merged: where another "
+                 "node removed one, it may live on",
+                 unseen);
 }
 
 /* Made again, it is where it was. */

@@ -172,6 +172,8 @@ static struct state *state_alloc(const struct state_config *conf) {
     st->read_only = conf->read_only;
     st->root = st->home = st->own = st->stage = st->kept = st->trash = st->undo = -1;
     st->kept_some = true; /* of an earlier run, perhaps */
+    st->look_ms = LOOK_INSIDE_MS;
+    st->alias_ms = ALIAS_MS;
     pthread_mutex_init(&st->mutex, NULL);
     pthread_mutex_init(&st->checkpoint, NULL);
     pthread_mutex_init(&st->syncing, NULL);

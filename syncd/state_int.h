@@ -167,10 +167,12 @@ struct state {
     struct ulcache *uidlists;
     struct lacking *lacking;
     struct alias *aliases;
+    unsigned alias_ms; /* ALIAS_MS; for tests */
     struct half *halves;
     struct gone *gone;   /* see base_gone.c */
     struct moved *moved; /* see base_moved.c */
     struct holds *holds; /* of a volume (hold.h); NULL: nothing is held */
+    unsigned look_ms;    /* LOOK_INSIDE_MS; for tests: see look_inside() */
     bool tree_lacks;     /* the base of the directory tree: the same; */
     bool tree_undone;    /* since it could not follow the peer's */
     struct pend *pending;
@@ -185,6 +187,9 @@ struct state {
     uint64_t generation; /* of the base in the database; see checkpoint() */
     char last_error[STATE_ERROR_MAX];
 };
+
+/* While the trees are compared nobody gets L: well below every timeout. */
+#define LOOK_INSIDE_MS 1000
 
 static inline void state_lock(struct state *st) {
     pthread_mutex_lock(&st->mutex);

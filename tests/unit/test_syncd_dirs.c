@@ -6,8 +6,10 @@
 
 #include <cmocka.h>
 
+#include "syncd/alias.h"
 #include "syncd/base.h"
 #include "syncd/journal.h"
+#include "syncd/state_int.h"
 #include "syncd_pair.h"
 
 static struct pair p;
@@ -189,6 +191,22 @@ static void test_no_container(void **state) {
     mfp__txn__free_unpacked(got, NULL);
 }
 
+/* More than these are remembered for as long only as anybody may mean them. */
+static void test_former_ids_end(void **state) {
+    struct mailfs_id former[ALIASES_KEPT + 3], now;
+    size_t i, n = sizeof(former) / sizeof(*former);
+
+    for (i = 0; i < n; i++) {
+        if (i == n - 1)
+            p.a.st->alias_ms = 0;
+        assert_int_equal(mailfs_id_new(&former[i]), 0);
+        assert_true(i < 1 || alias_now(p.a.st, &former[0], &now));
+        assert_int_equal(alias_note(p.a.st, &former[i], &inbox), 0);
+    }
+    for (i = 0; i < n; i++)
+        assert_int_equal(alias_now(p.a.st, &former[i], &now), i >= n - ALIASES_KEPT);
+}
+
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
 int main(void) {
@@ -198,6 +216,7 @@ int main(void) {
         T(test_two_of_one_name),
         T(test_told_under_a_former_id),
         T(test_no_container),
+        T(test_former_ids_end),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -16,7 +16,9 @@
 #include "syncd/base.h"
 #include "syncd/merge_run.h"
 #include "syncd/scan.h"
+#include "syncd/state_int.h"
 #include "syncd_contact.h"
+#include "wire/check.h"
 
 static struct pair p;
 static struct mailfs_id inbox, work; /* containers "u" and "u/.Work", the same on both */
@@ -623,6 +625,38 @@ static void test_removed_lives_at_standby(void **state) {
     mfp__tree__free_unpacked(t.wb, NULL);
 }
 
+/* Does the listing of b say that something in the folder may be this node's own? */
+static bool counts_as_changed(struct state *const *lenders, size_t n_lenders, unsigned ms) {
+    uint8_t digest[STATE_DIGEST];
+    bool found = false, changed = false;
+    struct mailfs_id id;
+    Mfp__Tree *t;
+
+    p.b.st->look_ms = ms;
+    assert_int_equal(tree_scan_for(p.b.st, false, lenders, n_lenders, &t, digest, NULL), 0);
+    for (size_t i = 0; i < t->n_dirs; i++) {
+        if (wire_id(&t->dirs[i]->id, &id) == 0 && mailfs_id_equal(&id, &work)) {
+            found = true;
+            changed = t->dirs[i]->changed_inside;
+        }
+    }
+    assert_true(found);
+    mfp__tree__free_unpacked(t, NULL);
+    return changed;
+}
+
+/* Where there is no time to look into it, it is for this node to bring, but if it is borrowed. */
+static void test_no_time_to_look(void **state) {
+    struct state *const lenders[] = {p.a.st};
+
+    contact_mark(&p.b, &work);
+    assert_false(counts_as_changed(NULL, 0, LOOK_INSIDE_MS));
+    assert_true(counts_as_changed(NULL, 0, 0));
+    assert_false(counts_as_changed(lenders, 1, 0));
+    fs_write(&p.b, "u/.Work/new/2.M1.b", "its own\n");
+    assert_true(counts_as_changed(lenders, 1, LOOK_INSIDE_MS));
+}
+
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
 int main(void) {
@@ -651,6 +685,7 @@ int main(void) {
         T(test_removed_lives_renumbered),
         T(test_removed_lives_cut_short),
         T(test_removed_lives_at_standby),
+        T(test_no_time_to_look),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
