@@ -204,6 +204,25 @@ static int move(struct merge_run *m, const struct index_msg *have, const struct 
     return index_set(&m->a.ix, name, sub);
 }
 
+/*
+ * The merge of a one-way link has L for its result, not from its listing on. What a transaction, or
+ * the merge of another link, has done to a message in between stays; it has made this link's next
+ * merge due, which brings it over.
+ */
+static bool changed_since(struct merge_run *m, const struct merge_item *it,
+                          const struct index_msg *have) {
+    const Mfp__BaseMsg *mine = my_msg(m, it);
+    struct base_msg was;
+
+    if (!m->a.st->main || !it->at_a)
+        return false;
+    if (mine)
+        return mine->is && ((int)mine->is->sub != (int)have->sub ||
+                            strcmp(mine->is->info, index_info(have)) != 0);
+    return base_msg_get(m->a.st, BASE_AGREED, &m->a.dir, it->name, &was) == 0 &&
+           (was.sub != have->sub || strcmp(was.info, index_info(have)) != 0);
+}
+
 static int apply_present(struct merge_run *m, const struct merge_item *it) {
     const char *base = it->split_from ? it->split_from : it->name;
     const struct index_msg *have = index_find(&m->a.ix, base);
@@ -211,7 +230,7 @@ static int apply_present(struct merge_run *m, const struct merge_item *it) {
     if (it->split_from)
         return it->content == 'b' ? place(m, it) : have ? move(m, have, it) : 0;
     if (have && it->content != 'b')
-        return move(m, have, it);
+        return changed_since(m, it, have) ? 0 : move(m, have, it);
     if (it->at_a && it->content != 'b' && hold_covers(m->a.st, &m->a.dir))
         return 0; /* listed as there, and removed */
     return place(m, it);
@@ -377,6 +396,7 @@ static int read_own(struct merge_run *m, struct maildir_uidlist **list, char **o
 
 struct kept_ext {
     char *ext;
+    bool stays; /* the record that is there is as it shall be */
 };
 
 /* A UID that a published message got is its UID under its other name, too. */
@@ -408,6 +428,12 @@ static int put_item(struct merge_run *m, struct maildir_uidlist *list, const str
     return maildir_uidlist_put(list, it->state.uid, ext, it->name);
 }
 
+/* As changed_since(). */
+static bool numbered_since(const struct merge_run *m, const struct merge_item *it,
+                           const struct maildir_uidrec *rec) {
+    return m->a.st->main && it->at_a && rec && rec->uid != it->now_a.uid;
+}
+
 /* The result's records into the list. Extensions: ours, else the peer's. What is going to be
  * removed keeps its record: a file without one would be a new message for Dovecot, and for the next
  * merge, if this one is broken off before the file is gone. Dovecot drops records without files.
@@ -419,17 +445,18 @@ static int put_items(struct merge_run *m, struct maildir_uidlist *list, bool own
     int r = ext && memory ? 0 : -ENOMEM;
 
     for (i = 0; r == 0 && i < m->result->count; i++) {
-        const char *name = m->result->items[i].name;
-        const struct maildir_uidrec *rec = maildir_uidlist_find(list, name, strlen(name));
+        const struct merge_item *it = &m->result->items[i];
+        const struct maildir_uidrec *rec = maildir_uidlist_find(list, it->name, strlen(it->name));
         if (rec && *rec->ext)
             ext[i].ext = strdup(rec->ext);
-        if (m->result->items[i].present && !(own && is_left(&m->result->items[i])))
-            maildir_uidlist_remove(list, name);
+        ext[i].stays = own && (is_left(it) || numbered_since(m, it, rec));
+        if (it->present && !ext[i].stays)
+            maildir_uidlist_remove(list, it->name);
     }
     forget_old_names(m, list);
     for (i = 0; r == 0 && i < m->result->count; i++) {
         const struct merge_item *it = &m->result->items[i];
-        if (it->present && it->state.uid && !(own && is_left(it)))
+        if (it->present && it->state.uid && !ext[i].stays)
             r = put_item(m, list, it, ext[i].ext ? ext[i].ext : ext_of(theirs, it->name));
     }
     for (i = 0; ext && i < m->result->count; i++)

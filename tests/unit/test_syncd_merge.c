@@ -575,6 +575,36 @@ static void test_subscribed_meanwhile(void **state) {
     mfp__listing__free_unpacked(wb, NULL);
 }
 
+/*
+ * The merge of a one-way link gets L after its listing: what a transaction has done in between
+ * stays. (Numbers were lost, and all messages of the mailbox were numbered anew, when what the link
+ * had changed was merged with the peer.)
+ */
+static void test_told_meanwhile(void **state) {
+    Mfp__Listing *la, *lb, *wb;
+    uint8_t d[STATE_DIGEST];
+
+    common();
+    add_new(&p.a, "u", "4.M1.x", "four\n");
+    mark(&p.a, &inbox);
+    assert_int_equal(scan_mailbox(p.a.st, &inbox, true, &la), 0);
+    assert_int_equal(scan_mailbox(p.b.st, &inbox, true, &lb), 0);
+    wb = listing_over_wire(lb);
+    fs_append(&p.a, "u/dovecot-uidlist", "4 :4.M1.x\n");
+    fs_rename(&p.a, "u/cur/1.M1.x:2,", "u/cur/1.M1.x:2,F");
+    fs_rename(&p.a, "u/new/4.M1.x", "u/cur/4.M1.x:2,");
+    p.a.st->main = p.a.st;
+    assert_int_equal(merge_mailbox_run(p.a.st, &inbox, la, wb, d, NULL), 0);
+    p.a.st->main = NULL;
+    assert_int_equal(uid_of(&p.a, "u", "4.M1.x"), 4);
+    assert_int_equal(uid_of(&p.a, "u", "3.M1.x"), 3);
+    assert_true(fs_there(&p.a, "u/cur/1.M1.x:2,F"));
+    assert_true(fs_there(&p.a, "u/cur/4.M1.x:2,"));
+    mfp__listing__free_unpacked(la, NULL);
+    mfp__listing__free_unpacked(lb, NULL);
+    mfp__listing__free_unpacked(wb, NULL);
+}
+
 /* b published what a had prepared and then gave a name of its own. */
 static void published(struct acts *a) {
     struct stage_prep prep = {77, 9};
@@ -1261,6 +1291,7 @@ int main(void) {
         T(test_keywords),
         T(test_files),
         T(test_subscribed_meanwhile),
+        T(test_told_meanwhile),
         T(test_published),
         T(test_published_numbered),
         T(test_published_and_merged),
