@@ -56,13 +56,18 @@ static bool letters_move(const struct merge_run *m, const struct merge_item *it)
              maildir_set_equal(it->now_b.keywords, none));
 }
 
-/* The base says the same (and so does the peer's listing of it, if this node's leaves it out), or
- * nothing can be said of flags. */
+/*
+ * The base says the same (and so does the peer's listing of it, if this node's leaves it out), or
+ * nothing can be said of flags. Where no base says anything, and both had the same already, nothing
+ * came to this node by the merge: a mailbox that was copied there beforehand.
+ */
 static bool is_plain(const struct merge_item *it) {
     const struct merge_entry *e = it->a ? it->a : it->b;
 
-    return !it->present || (it->what & MERGE_LEFT) || !it->at_a || !it->at_b || !e ||
-           (e->was && same_flags(&it->state, &e->old) && same_flags(&it->state, &it->now_b));
+    if (!it->present || (it->what & MERGE_LEFT) || !it->at_a || !it->at_b || !e)
+        return true;
+    return same_flags(&it->state, &it->now_b) &&
+           same_flags(&it->state, e->was ? &e->old : &it->now_a);
 }
 
 static int info_of(const char *name, const struct merge_state *s, char out[MAILDIR_NAME_MAX + 1]) {

@@ -8,7 +8,8 @@
  * node's own doing; the next merge takes these for where the two went on from (merge.h).
  *
  * Of a mailbox there is that of the last merge. In memory, until the peer has the result, or syncd
- * ends: about 150 bytes and the name for each message whose flags are not the base's.
+ * ends: about 150 bytes and the name for each message whose flags are not the base's, or that has
+ * no base and did not have the same flags on both nodes.
  */
 
 #include "merge_int.h"

@@ -14,6 +14,7 @@
 
 #include "base.h"
 #include "files.h"
+#include "half.h"
 #include "io/file.h"
 #include "maildir/class.h"
 #include "maildir/subs.h"
@@ -26,6 +27,13 @@
 
 /* ---- keywords ---------------------------------------------------------------------- */
 
+/* What is kept of half a merge is said in letters. Where this merge is not carried out to its end
+ * nothing else would say that they have changed. */
+static void letters_change(struct merge_run *m) {
+    if (!maildir_keywords_remap_is_identity(&m->rm))
+        half_forget(m->a.st, &m->a.dir);
+}
+
 int merge_apply_keywords(struct merge_run *m) {
     char *text;
     size_t n;
@@ -36,6 +44,7 @@ int merge_apply_keywords(struct merge_run *m) {
     r = maildir_keywords_format(m->kw, &text, &n);
     if (r < 0)
         return r;
+    letters_change(m);
     if (!m->only_base &&
         (m->mine->keywords.len != n || memcmp(m->mine->keywords.data, text, n) != 0))
         r = apply_write_control(&m->a, "dovecot-keywords", text, n);

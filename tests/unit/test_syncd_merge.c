@@ -21,12 +21,14 @@
 #include "replica/merge.h"
 #include "syncd/base.h"
 #include "syncd/collect.h"
+#include "syncd/half.h"
 #include "syncd/merge_run.h"
 #include "syncd/pending.h"
 #include "syncd/scan.h"
 #include "syncd/stage.h"
 #include "syncd/state_int.h"
 #include "syncd_contact.h"
+#include "tests/unit/io_fault.h"
 
 static struct pair p;
 static struct mailfs_id inbox; /* container "u", the same on both */
@@ -351,16 +353,22 @@ static void test_lost_base_of_a_young_one(void **state) {
 }
 
 /* a's changes and b's meet, and b alone can carry the merge out: the disk of a is full. */
-static void merge_at(struct node *here, struct node *other) {
+static int try_at(struct node *here, struct node *other) {
     uint8_t digest[STATE_DIGEST];
     Mfp__Listing *mine, *theirs;
+    int r;
 
     assert_int_equal(scan_mailbox(here->st, &inbox, false, &mine), 0);
     assert_int_equal(scan_mailbox(other->st, &inbox, false, &theirs), 0);
-    assert_int_equal(merge_mailbox_run(here->st, &inbox, mine, theirs, digest, NULL), 0);
+    r = merge_mailbox_run(here->st, &inbox, mine, theirs, digest, NULL);
     merge_mailbox_forget(here->st, &inbox);
     mfp__listing__free_unpacked(mine, NULL);
     mfp__listing__free_unpacked(theirs, NULL);
+    return r;
+}
+
+static void merge_at(struct node *here, struct node *other) {
+    assert_int_equal(try_at(here, other), 0);
 }
 
 /* What came to b that way is not b's own doing: cleared by somebody, on either node, it is clear.
@@ -431,6 +439,52 @@ static void test_half_and_keywords(void **state) {
         teardown(state);
         setup(state);
     }
+}
+
+/* b has carried out a merge, with a keyword of its own, when a names another one by that letter. So
+ * b's letter has to change, and the merge fails when all names have the new one. */
+static void letter_moves(unsigned fail_at) {
+    common();
+    fs_write(&p.b, "u/dovecot-keywords", "0 Work\n");
+    fs_rename(&p.b, "u/cur/1.M1.x:2,", "u/cur/1.M1.x:2,a");
+    fs_rename(&p.a, "u/cur/1.M1.x:2,", "u/cur/1.M1.x:2,F");
+    mark(&p.a, &inbox);
+    mark(&p.b, &inbox);
+    merge_at(&p.b, &p.a);
+    assert_true(fs_there(&p.b, "u/cur/1.M1.x:2,Fa"));
+    fs_write(&p.a, "u/dovecot-keywords", "0 Home\n");
+    fs_rename(&p.a, "u/cur/2.M1.x:2,S", "u/cur/2.M1.x:2,Sa");
+    fault_start(p.a.root, fail_at ? FAULT_FAIL : FAULT_NONE, fail_at, -EIO);
+    assert_int_equal(try_at(&p.b, &p.a), fail_at ? -EIO : 0);
+    fault_power_on();
+    assert_true(fs_there(&p.b, "u/cur/1.M1.x:2,Fb"));
+}
+
+/* What was kept of the first one, in letters, is not taken for something else by the third. */
+static void test_half_and_letters(void **state) {
+    unsigned steps;
+
+    letter_moves(0);
+    steps = fault_steps();
+    teardown(state);
+    setup(state);
+    letter_moves(steps - 2); /* the last one is the sync of the store */
+    fs_rename(&p.a, "u/cur/1.M1.x:2,F", "u/cur/1.M1.x:2,Fa");
+    contact();
+    assert_true(fs_there(&p.a, "u/cur/1.M1.x:2,Fab"));
+    assert_true(fs_there(&p.b, "u/cur/1.M1.x:2,Fab"));
+}
+
+/* Without a base: nothing is kept of what was the same on both before. */
+static void test_half_of_the_same(void **state) {
+    common();
+    assert_int_equal(base_unmerge(p.a.st), 0);
+    assert_int_equal(base_unmerge(p.b.st), 0);
+    fs_rename(&p.a, "u/cur/1.M1.x:2,", "u/cur/1.M1.x:2,F");
+    merge_at(&p.b, &p.a);
+    assert_non_null(half_find(p.b.st, &inbox, "1.M1.x"));
+    assert_null(half_find(p.b.st, &inbox, "2.M1.x"));
+    assert_null(half_find(p.b.st, &inbox, "3.M1.x"));
 }
 
 static unsigned next_in(struct node *n) {
@@ -1288,6 +1342,8 @@ int main(void) {
         T(test_uid_in_an_index),
         T(test_half_and_cleared),
         T(test_half_and_keywords),
+        T(test_half_and_letters),
+        T(test_half_of_the_same),
         T(test_keywords),
         T(test_files),
         T(test_subscribed_meanwhile),
