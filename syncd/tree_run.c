@@ -25,6 +25,7 @@
 #include "io/io.h"
 #include "maildir/class.h"
 #include "merge_int.h"
+#include "pour.h"
 #include "recent.h"
 #include "replica/base_age.h"
 #include "replica/tree_merge.h"
@@ -314,39 +315,6 @@ static int take_out(struct tree_run *t, const struct tree_item *it) {
     return r > 0 ? lives_on(t->st, &it->id) : r;
 }
 
-/* What is in one directory into another of the same kind; a name that is taken stays. */
-struct pour {
-    int from, to;
-    bool parts; /* new/ or cur/, not the container itself */
-};
-
-static int pour_name(void *arg, const char *name, unsigned char type) {
-    struct pour *p = arg;
-    int r;
-
-    /* Lists and tables are of messages; directories have moved already. */
-    if (!p->parts && (type == DT_DIR ||
-                      maildir_class_of(MAILDIR_DIR_CONTAINER, name, strlen(name)) != MAILDIR_OTHER))
-        return 0;
-    r = io_rename(p->from, name, p->to, name, RENAME_NOREPLACE);
-    return r == -EEXIST || r == -ENOENT ? 0 : r;
-}
-
-static int pour_all(struct state *st, struct store_dir *from, struct store_dir *to) {
-    struct pour p;
-    int sub, r = 0;
-
-    for (sub = MFP__SUB__SELF; r == 0 && sub <= MFP__SUB__CUR; sub++) {
-        p.parts = sub != MFP__SUB__SELF;
-        p.from = store_sub_open(st, from, sub, false);
-        if (p.from < 0)
-            continue;
-        p.to = store_sub_open(st, to, sub, p.parts);
-        r = p.to < 0 ? p.to : store_each_name(p.from, pour_name, &p);
-    }
-    return r;
-}
-
 /* This node has both: what is in the one goes into the other, which may be out of the tree at this
  * moment, and is compared. */
 static int pour_into(struct tree_run *t, const struct tree_item *it, struct store_dir *d,
@@ -357,7 +325,7 @@ static int pour_into(struct tree_run *t, const struct tree_item *it, struct stor
     if (r == 0)
         r = state_mark(t->st, &it->alias_of, gen);
     if (r == 0)
-        r = pour_all(t->st, d, other);
+        r = pour_dir(t->st, d, other);
     inval_poke(t->inval, &it->alias_of, MFP__SUB__NEW);
     inval_poke(t->inval, &it->alias_of, MFP__SUB__CUR);
     if (r == 0)

@@ -132,8 +132,7 @@ const struct merge_item *merge_result_find(const struct merge_result *r, const c
 }
 
 /* "1700.M1.host,S=5" -> "1700.M1.host.mf0123456789abcdef,S=5" */
-static char *split_name(struct maildir_pool *pool, const char *name, uint64_t content) {
-    char buf[MAILDIR_NAME_MAX + 1];
+void merge_split_name(const char *name, uint64_t content, char buf[MAILDIR_NAME_MAX + 1]) {
     const size_t extra = 3 + 16;
     size_t len = strlen(name), head = strcspn(name, ","), tail = len - head;
 
@@ -143,9 +142,8 @@ static char *split_name(struct maildir_pool *pool, const char *name, uint64_t co
     }
     if (head > MAILDIR_NAME_MAX - extra - tail)
         head = MAILDIR_NAME_MAX - extra - tail;
-    snprintf(buf, sizeof buf, "%.*s.mf%016" PRIx64 "%.*s", (int)head, name, content, (int)tail,
-             name + len - tail);
-    return maildir_pool_strndup(pool, buf, strlen(buf));
+    snprintf(buf, MAILDIR_NAME_MAX + 1, "%.*s.mf%016" PRIx64 "%.*s", (int)head, name, content,
+             (int)tail, name + len - tail);
 }
 
 /* The message that loses its name: it is at one side only, and goes to both. */
@@ -153,10 +151,12 @@ static int add_half(const struct merge_item *it, const struct merge_slot *slot,
                     struct merge_result *r, struct memory *mem, size_t at) {
     bool from_a = it->content == 'b';
     struct merge_item *half = &r->items[at];
+    char name[MAILDIR_NAME_MAX + 1];
 
     memset(half, 0, sizeof *half);
     half->state = from_a ? it->now_a : it->now_b;
-    half->name = split_name(&mem->pool, it->name, half->state.content);
+    merge_split_name(it->name, half->state.content, name);
+    half->name = maildir_pool_strndup(&mem->pool, name, strlen(name));
     if (!half->name)
         return -ENOMEM;
     half->split_from = it->name;

@@ -21,6 +21,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "maildir/name.h"
 #include "maildir/set.h"
 
 /* So many UIDs are retired for what a cut side may have given under the L of that moment. Less than
@@ -126,6 +127,9 @@ void merge_result_free(struct merge_result *r); /* NULL is fine */
 
 /* The item of a base name, NULL if neither listed it. */
 const struct merge_item *merge_result_find(const struct merge_result *r, const char *base);
+
+/* Of two contents that have one base name: what the one is called that loses it. */
+void merge_split_name(const char *name, uint64_t content, char buf[MAILDIR_NAME_MAX + 1]);
 
 /* All but the content. */
 bool merge_state_equal(const struct merge_state *x, const struct merge_state *y);

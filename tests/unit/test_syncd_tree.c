@@ -252,6 +252,37 @@ static void test_move_onto_made(void **state) {
     assert_false(fs_there(&p.b, "u/.Work"));
 }
 
+/* ... and what is in the one is a copy of what is in the other, `cp -a` of a mailbox, say. */
+static void onto_a_copy(const char *name, const char *text) {
+    char rel[100];
+
+    fs_rename(&p.a, "u/.Work", "u/.Done");
+    contact_mark(&p.a, &inbox);
+    fs_mkdir(&p.b, "u/.Done");
+    fs_mkdir(&p.b, "u/.Done/cur");
+    fs_mkdir(&p.b, "u/.Done/new");
+    snprintf(rel, sizeof(rel), "u/.Done/%s", name);
+    fs_write(&p.b, rel, text);
+    contact_mark(&p.b, &inbox);
+    contact_all(&p);
+}
+
+static void test_move_onto_copy(void **state) {
+    onto_a_copy("new/1.M1.a", "one\n");
+    assert_true(fs_there(&p.b, "u/.Done/new/1.M1.a"));
+    teardown(state);
+    setup(state);
+    onto_a_copy("cur/1.M1.a:2,S", "one\n");
+    assert_true(fs_there(&p.b, "u/.Done/new/1.M1.a"));
+    assert_false(fs_there(&p.b, "u/.Done/cur/1.M1.a:2,S"));
+    teardown(state);
+    setup(state);
+    onto_a_copy("cur/1.M1.a:2,S", "another\n"); /* and another that has its name */
+    assert_true(fs_there(&p.b, "u/.Done/new/1.M1.a"));
+    assert_true(fs_there(&p.a, "u/.Done/cur/1.M1.a.mf0000000000000008:2,S"));
+    assert_true(fs_there(&p.b, "u/.Done/cur/1.M1.a.mf0000000000000008:2,S"));
+}
+
 /* ... and while a local user renames it too: that stays, until it is compared. */
 static void test_move_of_moved(void **state) {
     struct trees t;
@@ -672,6 +703,7 @@ int main(void) {
         T(test_joined_and_killed),
         T(test_move_onto_new),
         T(test_move_onto_made),
+        T(test_move_onto_copy),
         T(test_move_of_moved),
         T(test_moved_at_one),
         T(test_moved_and_told),
