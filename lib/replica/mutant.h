@@ -44,6 +44,7 @@ enum replica_mutant {
     MUTANT_LOWER_VALIDITY, /* and the lower UIDVALIDITY */
     MUTANT_ONE_SIDES_FLAGS,
     MUTANT_FORGET_HALF, /* what a merge did that one side alone carried out is that side's doing */
+    MUTANT_STALE_HALF,  /* also when a transaction has moved the base since */
     /* the merge of the tree */
     MUTANT_TREE_REMOVE_CHANGED, /* a directory with something new in it goes */
     MUTANT_TREE_ORPHANS,        /* removed parents do not come back for their children */

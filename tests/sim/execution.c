@@ -220,19 +220,26 @@ static bool b_has_flag(void) {
     return flag_of_first(&nodes[B]) != 0;
 }
 
-/* A flag that a set; b alone can apply the merge, since the disk of a is full; then somebody clears
- * it. */
-static void half_merged(unsigned by) {
+/* A flag that a set, and b alone could apply the merge, since the disk of a is full. The message,
+ * and its flags without that one. */
+static uint32_t half_merged(uint32_t *flags) {
     start();
-    uint32_t name = seen_message(0), flags = nodes[A].store[0].msgs.e[0].s.flags;
+    uint32_t name = seen_message(0);
+    *flags = nodes[A].store[0].msgs.e[0].s.flags;
     pass(8000);
     part();
-    set_flags(&nodes[A], 0, name, flags | FLAG);
+    set_flags(&nodes[A], 0, name, *flags | FLAG);
     world.silent_until = world.now;
     until(a_exchanged, "marks exchanged");
     nodes[A].disk_full = true;
     until(b_has_flag, "merged by b");
     pass(100);
+    return name;
+}
+
+/* Then somebody clears it. */
+static void half_and_cleared(unsigned by) {
+    uint32_t flags, name = half_merged(&flags);
     set_flags(&nodes[by], 0, name, flags);
     nodes[A].disk_full = false;
     until(in_sync, "in sync again");
@@ -242,11 +249,37 @@ static void half_merged(unsigned by) {
 }
 
 static void half_merged_there(void) {
-    half_merged(B);
+    half_and_cleared(B);
 }
 
 static void half_merged_here(void) {
-    half_merged(A);
+    half_and_cleared(A);
+}
+
+static bool a_lacks_flag(void) {
+    return flag_of_first(&nodes[A]) == 0;
+}
+
+/* Then b clears it, and a hears of that before the next merge, and sets it once more. */
+static void half_merged_and_told(void) {
+    uint32_t flags, name = half_merged(&flags);
+    struct node *n = &nodes[B];
+    struct state was = list_get(&n->store[0].msgs, name);
+    nodes[A].disk_full = false;
+    set_flags(n, 0, name, flags);
+    struct txn *t = calloc(1, sizeof *t);
+    if (t == NULL)
+        abort();
+    txn_add(t, name, was, list_get(&n->store[0].msgs, name));
+    struct replica_payload *p = txn_wrap(t);
+    replica_act(n->r, node_now(n), box_id(0), p, NULL, 0);
+    replica_payload_unref(p);
+    until(a_lacks_flag, "cleared on a, too");
+    set_flags(&nodes[A], 0, name, flags | FLAG);
+    until(in_sync, "in sync again");
+    for (unsigned i = 0; i < NODES; i++)
+        if (flag_of_first(&nodes[i]) == 0)
+            fail("C6: %s: a flag that was set anew is clear", nodes[i].name);
 }
 
 /* The other's disk takes its time. */
@@ -389,6 +422,7 @@ static const struct execution executions[] = {
     {"2", "a UID in an index, and a power cut", index_and_power, MUTANT_SHOWN_AGAIN},
     {"3", "half a merge, and the flag cleared there", half_merged_there, MUTANT_FORGET_HALF},
     {"3", "half a merge, and the flag cleared here", half_merged_here, MUTANT_FORGET_HALF},
+    {"3", "half a merge, and a transaction since", half_merged_and_told, MUTANT_STALE_HALF},
     {"4", "acknowledged, not applied, then alone", unapplied, MUTANT_GRANT_UNAPPLIED},
     {"4", "applied, and a power cut", applied_and_power, MUTANT_JOURNAL_EARLY},
     {"5", "a move halved by catching up", move_halved, MUTANT_CAUGHT_UP_EARLY},

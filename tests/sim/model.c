@@ -98,7 +98,8 @@ static bool op_apply(struct node *n, unsigned box, struct box *base, const struc
     struct state s = list_get(&store->msgs, op->name);
     trace("   apply %u to %d cur %d flags %x uid %u, where %d cur %d flags %x uid %u", op->name,
           op->is.is, op->is.cur, op->is.flags, op->is.uid, s.is, s.cur, s.flags, s.uid);
-    if (op->is.is && state_equal(list_get(&base->msgs, op->name), op->is))
+    if (op->is.is && state_equal(list_get(&base->msgs, op->name), op->is) &&
+        !state_equal(s, op->was))
         return !taken; /* agreed upon before: what it is now it has become since */
     bool fits = state_equal(s, op->was) || state_equal(s, op->is);
     if (!op->is.is && s.is && s.uid == op->was.uid)
@@ -127,6 +128,13 @@ static bool op_apply(struct node *n, unsigned box, struct box *base, const struc
     return !taken && fits && state_equal(list_get(&base->msgs, op->name), op->is);
 }
 
+/* A transaction has moved its base: that is where both go on from. */
+static void half_forget(struct halves *h, uint32_t name) {
+    for (size_t i = 0; i < h->n && !MUTANT(MUTANT_STALE_HALF); i++)
+        if (h->e[i].name == name)
+            h->e[i] = h->e[--h->n];
+}
+
 /* Half of it: the header of the uidlist comes last. */
 bool txn_apply(struct node *n, struct box *base, const struct txn *t, size_t most) {
     struct box *store = &n->store[t->box];
@@ -151,6 +159,12 @@ bool txn_apply(struct node *n, struct box *base, const struct txn *t, size_t mos
     return !fits;
 }
 
+void txn_applied(struct node *n, const struct txn *t) {
+    for (size_t i = 0; i < t->n; i++)
+        if (state_equal(list_get(&n->base[t->box].msgs, t->ops[i].name), t->ops[i].is))
+            half_forget(&n->half[t->box], t->ops[i].name);
+}
+
 void txn_acked(struct node *n, const struct txn *t) {
     struct box *base = &n->base[t->box];
     base->version++;
@@ -161,6 +175,8 @@ void txn_acked(struct node *n, const struct txn *t) {
             list_set(&base->msgs, t->ops[i].name, t->ops[i].is);
     if (t->next > base->next)
         base->next = t->next;
+    for (size_t i = 0; i < t->n; i++)
+        half_forget(&n->half[t->box], t->ops[i].name);
 }
 
 /* ---- listings ---- */
@@ -208,7 +224,7 @@ struct replica_payload *listing_make(const struct node *n, unsigned box, bool fu
     if (n->lacks[box])
         l->base_version |= BASE_AGE_LACKS;
     l->cut = n->cut[box];
-    l->half_age = n->half[box].n > 0 ? n->half[box].age : 0;
+    l->half_age = n->half[box].kept ? n->half[box].age : 0;
     l->v = store->v;
     l->next = store->next;
     l->base_v = base->v;
@@ -388,19 +404,31 @@ static uint64_t result_apply(struct node *n, struct box *store, struct box *base
     return h;
 }
 
+/* syncd/half.c: nothing that came by this merge, or that the base would say otherwise. */
+static bool is_plain(const struct merge_item *it, bool lower) {
+    const struct merge_entry *mine = lower ? it->a : it->b, *theirs = lower ? it->b : it->a;
+    const struct merge_entry *e = mine != NULL ? mine : theirs;
+    uint32_t to = item_state(it).flags;
+    if (!it->present || !it->at_a || !it->at_b || e == NULL)
+        return true;
+    return to == listed_now(it, !lower).flags &&
+           to == (e->was ? from_merge_state(&e->old) : listed_now(it, lower)).flags;
+}
+
 /* Until the other is known to have the same. */
 static void halves_keep(struct node *n, const struct listing *own, const struct listing *peer,
                         const struct merge_result *m) {
     struct halves *h = &n->half[own->box];
     bool lower = n->index == 0;
     halves_forget(h);
+    h->kept = true;
     h->age = (own->half_age > peer->half_age ? own->half_age : peer->half_age) + 1;
     h->e = calloc(m->count + 1, sizeof *h->e);
     if (h->e == NULL)
         abort();
     for (size_t i = 0; i < m->count; i++) {
         const struct merge_item *it = &m->items[i];
-        if (it->present && it->at_a && it->at_b)
+        if (!is_plain(it, lower))
             h->e[h->n++] = (struct half){item_name(it), item_state(it), listed_now(it, !lower)};
     }
 }

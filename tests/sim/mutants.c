@@ -36,6 +36,7 @@ const struct mutant mutants[MUTANT_COUNT] = {
     [MUTANT_LOWER_VALIDITY] = {"lower-validity", "15", "the higher UIDVALIDITY wins"},
     [MUTANT_ONE_SIDES_FLAGS] = {"one-sides-flags", "7", "flags are merged by name"},
     [MUTANT_FORGET_HALF] = {"forget-half", "3", "half of a merge is no doing of that side"},
+    [MUTANT_STALE_HALF] = {"stale-half", "3", "nor does it outlive a transaction"},
     [MUTANT_TREE_REMOVE_CHANGED] = {"tree-remove-changed", "11", "a mailbox with new mail lives"},
     [MUTANT_TREE_ORPHANS] = {"tree-orphans", "11", "and so do those above it"},
     [MUTANT_TREE_CIRCLES] = {"tree-circles", "7", "no directory below itself"},

@@ -210,6 +210,7 @@ static bool apply(struct node *n, struct journaled *j) {
     bool misfit = txn_apply(n, &n->base[box], t, t->n);
     if (chance(2)) /* harmless: whatever is sent or replayed twice */
         misfit = txn_apply(n, &n->base[box], t, t->n) || misfit;
+    txn_applied(n, t);
     check_dirty(n, box);
     j->applied = true;
     if (MUTANT(MUTANT_JOURNAL_EARLY))

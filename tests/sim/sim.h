@@ -82,6 +82,7 @@ struct half { /* what a merge made of a message here, and what the other node ha
 };
 
 struct halves { /* of the last merge that the other node is not known to have carried out */
+    bool kept;
     uint64_t age;
     struct half *e;
     size_t n;
@@ -119,7 +120,8 @@ struct replica_payload *txn_wrap(struct txn *t); /* takes it over */
 /* To store and base; true: something did not fit, the mailbox is suspect. */
 struct node;
 bool txn_apply(struct node *n, struct box *base, const struct txn *t,
-               size_t most); /* the first so many of its operations */
+               size_t most);                           /* the first so many of its operations */
+void txn_applied(struct node *n, const struct txn *t); /* with the node's own base */
 void txn_acked(struct node *n, const struct txn *t);
 
 void halves_forget(struct halves *h);
