@@ -246,6 +246,11 @@ void checkpoint_look(struct checkpoint *c) {
         arm(c, 0);
 }
 
+void checkpoint_soon(struct checkpoint *c) {
+    if (c != NULL && c->step == IDLE)
+        arm(c, 0);
+}
+
 void checkpoint_stop(struct checkpoint *c) {
     if (c->stopping)
         return;

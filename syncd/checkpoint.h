@@ -28,6 +28,9 @@ void checkpoint_free(struct checkpoint *c);
  * is none any more, and jobs still end. */
 void checkpoint_look(struct checkpoint *c);
 
+/* All is merged: a link that goes again soon has nothing to merge then. NULL: likewise. */
+void checkpoint_soon(struct checkpoint *c);
+
 /* The clean stop: a last checkpoint; then volume_stopped(). */
 void checkpoint_stop(struct checkpoint *c);
 

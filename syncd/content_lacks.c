@@ -15,6 +15,19 @@
 #include "store.h"
 #include "wire/check.h"
 
+static bool is_there(const Mfp__BaseMsg *m) {
+    return m->is && m->is->sub != MFP__SUB__SELF;
+}
+
+/* Is there a message that may have to come? Else nothing has to be looked for here. */
+static bool lists_any(const Mfp__Listing *l) {
+    size_t i = 0;
+
+    while (i < l->n_msgs && !is_there(l->msgs[i]))
+        i++;
+    return i < l->n_msgs;
+}
+
 /* Is it here, and can it be the same message? One of another size is another message. */
 static bool have_msg(struct store_dir *d, const struct index *ix, const Mfp__BaseMsg *m) {
     const struct index_msg *have = index_find(ix, m->bname);
@@ -71,7 +84,7 @@ static int lacks_msg(struct state *st, struct store_dir *d, const struct index *
     const struct mailfs_id *dir = &d->id;
     char key[STAGE_NAME_MAX];
 
-    if (!m->is || m->is->sub == MFP__SUB__SELF || have_msg(d, ix, m) || !will_come(st, dir, ix, m))
+    if (!is_there(m) || have_msg(d, ix, m) || !will_come(st, dir, ix, m))
         return 0;
     stage_fetch_name(dir, MFP__SUB__CUR, m->bname, key);
     if (staged_as(st, key, m->meta) || will_join(st, dir, ix, l, m->prepared))
@@ -126,16 +139,18 @@ static int lacks_all(struct state *st, struct store_dir *d, const struct index *
 }
 
 int content_lacks(struct state *st, const Mfp__Listing *theirs, struct content_wants *out) {
+    struct store_dir d = {.fd = {-1, -1, -1, -1}};
     struct index ix = {NULL};
-    struct store_dir d;
     struct mailfs_id id;
     int r = wire_id(&theirs->dir, &id);
 
     memset(out, 0, sizeof(*out));
     if (r < 0)
         return r;
-    r = store_dir_open(st, &id, &d);
-    if (r == 0)
+    d.id = id;
+    if (lists_any(theirs))
+        r = store_dir_open(st, &id, &d);
+    if (r == 0 && d.fd[0] >= 0)
         r = index_read(st, &d, &ix);
     else if (r == -ENOENT)
         r = 0;

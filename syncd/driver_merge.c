@@ -14,6 +14,7 @@
 
 #include <event2/event.h>
 #include <uthash.h>
+#include <utlist.h>
 
 #include "checkpoint.h"
 #include "driver.h"
@@ -167,12 +168,52 @@ static void stage_run(void *arg) {
         s->err = content_lacks(s->v->state, load_of(s->theirs)->listing, &s->wants);
 }
 
+static void settle_more(struct merges *m);
+
+static void settle_run(void *arg) {
+    struct merges *m = arg;
+    m->settle_err = stage_settle_all(m->v->state);
+}
+
+static void settle_done(void *arg) {
+    struct merges *m = arg;
+    struct step *s, *list = m->settling;
+    m->settling = NULL;
+    while ((s = list) != NULL) {
+        LL_DELETE(list, s);
+        stage_answer(s, m->settle_err);
+    }
+    settle_more(m);
+}
+
+/* One sync for all that have come while the one before was under way. */
+static void settle_more(struct merges *m) {
+    if (m->settling != NULL || m->fetched == NULL)
+        return;
+    m->settling = m->fetched;
+    m->fetched = NULL;
+    if (workq_submit(m->v->engine->io, WORKQ_NO_LANE, settle_run, settle_done, m) != 0)
+        mem_out("work queue");
+}
+
+/* It is made durable while the mailbox is in use, not when it is frozen. */
+static void stage_fetched(void *arg, int err) {
+    struct step *s = arg;
+    struct merges *m = s->v->merges;
+    if (err != 0) {
+        stage_answer(s, err);
+        return;
+    }
+    LL_PREPEND(m->fetched, s);
+    settle_more(m);
+}
+
 static void stage_done(void *arg) {
     struct step *s = arg;
     if (s->err != 0 || s->wants.n == 0)
         stage_answer(s, s->err);
     else
-        xfer_fetch(s->v->xfers, &s->wants, stage_answer, s);
+        xfer_fetch(s->v->xfers, &s->wants, stage_fetched, s);
 }
 
 static void merge_run(void *arg) {
@@ -324,6 +365,8 @@ static void caught_up_done(void *arg) {
     if (s->err == 0)
         s->v->had_contact = true;
     s->v->changes++;
+    if (s->v->main == NULL) /* a link is merged at every change */
+        checkpoint_soon(s->v->checkpoint);
     merges_step_free(s);
 }
 

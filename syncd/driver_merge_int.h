@@ -18,10 +18,14 @@ struct merges {
     struct lone *lone;
     struct replica_payload *tree;
     bool tree_full;
+    struct step *fetched;  /* all is here for these, and not synced, */
+    struct step *settling; /* or a worker is at it */
+    int settle_err;
 };
 
 /* An action that is being carried out. */
 struct step {
+    struct step *next; /* in fetched, settling */
     struct volume *v;
     struct mailfs_id dir;
     uint32_t round;

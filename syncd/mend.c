@@ -134,7 +134,7 @@ static int mend_msg(struct state *st, const struct mailfs_id *dir, const char *b
     if (r == 0)
         r = store_dir_open(st, dir, &d);
     if (r == 0)
-        r = stage_settle_all(st, dir);
+        r = stage_settle_all(st);
     if (r == 0)
         r = place(st, &d, base, missing, file, iv);
     store_dir_close(&d);
@@ -154,7 +154,7 @@ static int mend_file(struct state *st, const struct mailfs_id *dir, const char *
     if (r == 0)
         r = store_dir_open(st, dir, &a.d);
     if (r == 0)
-        r = stage_settle_all(st, dir);
+        r = stage_settle_all(st);
     if (r == 0)
         r = mend_keep_bad(st, dir, a.d.fd[0], name);
     if (r == 0)

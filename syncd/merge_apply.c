@@ -105,7 +105,7 @@ int merge_contents_ready(struct merge_run *m) {
 }
 
 int merge_contents_sync(struct merge_run *m) {
-    int r = stage_settle_all(m->a.st, &m->a.dir);
+    int r = stage_settle_all(m->a.st);
 
     /* What was prepared with commit = memory or async, or fetched for a transaction that is not in
      * the journal. There is seldom any. */

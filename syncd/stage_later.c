@@ -28,9 +28,6 @@
 #define RENAME_NOREPLACE 1
 #endif
 
-/* Of more than these one syncfs is faster than an fsync of each: see stage_sync.c. */
-#define SYNCED_ALONE 16
-
 /* Under the mutex. The file gets the key for its name. */
 static int name_by_key(struct state *st, struct stage_item *it) {
     char *file;
@@ -57,10 +54,10 @@ static int replace(struct state *st, struct stage_item *it, const char *name) {
     return r == 0 || r == -ENOENT ? io_rename(st->stage, name, st->stage, it->key, 0) : r;
 }
 
-/* The one that is here is durable, or is about to be made so, for a transaction: that may have been
- * asked for beside the merge. */
+/* The one that is here has its own name, for a transaction that finds it by that, and is durable or
+ * about to be made so: it may have been asked for beside the merge. */
 static bool is_counted_on(const struct stage_item *it) {
-    return !it->gone && (it->refs > 0 || !it->later);
+    return !it->gone && (it->refs > 0 || (!it->later && strcmp(it->file, it->key) == 0));
 }
 
 int stage_note_later(struct stage_file *f) {
@@ -80,7 +77,7 @@ int stage_note_later(struct stage_file *f) {
         r = -ENOMEM;
     if (r == 0) {
         it->gone = false;
-        it->later = true;
+        it->later = STAGE_ITEM_LATER;
     }
     state_unlock(st);
     return r;
@@ -97,59 +94,39 @@ int stage_settle(struct state *st, const char *key) {
     if (unsynced)
         r = name_by_key(st, it);
     if (unsynced && r == 0) {
-        it->later = false;
+        it->later = STAGE_ITEM_SURE;
         stage_note_loose(st, it);
     }
     state_unlock(st);
     return r;
 }
 
-/* ---- all that a merge is going to use ---------------------------------------------- */
+/* ---- all that merges are going to use ---------------------------------------------- */
 
-struct files {
-    char v[SYNCED_ALONE][STAGE_NAME_MAX];
-    size_t n;        /* may be more than there is room for */
-    unsigned errors; /* all of them were begun after this many syncs had failed */
-};
-
-static void collect(struct state *st, const struct mailfs_id *dir, struct files *l) {
-    char begin[STAGE_NAME_MAX], hex[MAILFS_ID_HEX];
+static void collect(struct state *st, struct stage_names *l) {
     struct stage_item *it, *tmp;
 
-    l->n = 0;
-    snprintf(begin, sizeof(begin), "f-%s-", mailfs_id_format(dir, hex));
     state_lock(st);
-    l->errors = st->sync_errors;
+    l->errors = st->sync_errors; /* all of them were begun after these */
     HASH_ITER(hh, st->items, it, tmp) {
-        if (!it->later || it->gone || !str_starts(it->key, begin))
+        if (!it->later || it->gone)
             continue;
-        if (l->n < SYNCED_ALONE)
-            (void)str_copy(l->v[l->n], STAGE_NAME_MAX, it->file);
-        l->n++;
+        it->later = STAGE_ITEM_SYNCING;
+        stage_names_add(l, it->file);
     }
     state_unlock(st);
 }
 
-/* It may have been dropped since. A symbolic link is nothing that could be cut short. */
-static int sync_one(struct state *st, const char *file) {
-    int fd = io_open_beneath(st->stage, file, O_RDONLY | O_NOFOLLOW, 0), r;
+/* But not what has come meanwhile, perhaps in the place of one of them. */
+static void settled(struct state *st) {
+    struct stage_item *it, *tmp;
 
-    if (fd < 0)
-        return fd == -ENOENT || fd == -ELOOP ? 0 : fd;
-    r = io_fsync(fd);
-    close(fd);
-    return r;
-}
-
-static int sync_files(struct state *st, const struct files *l) {
-    size_t i;
-    int r = 0;
-
-    if (l->n > SYNCED_ALONE)
-        return state_sync(st, l->errors);
-    for (i = 0; r == 0 && i < l->n; i++)
-        r = sync_one(st, l->v[i]);
-    return r;
+    state_lock(st);
+    HASH_ITER(hh, st->items, it, tmp) {
+        if (it->later == STAGE_ITEM_SYNCING)
+            it->later = STAGE_ITEM_SURE;
+    }
+    state_unlock(st);
 }
 
 void stage_drop_unsure(struct state *st) {
@@ -163,17 +140,23 @@ void stage_drop_unsure(struct state *st) {
     }
 }
 
-int stage_settle_all(struct state *st, const struct mailfs_id *dir) {
-    struct files l;
+/* One at a time: an error is told once, and whose content it was about is not known; so all of them
+ * are gone before the next one may take any for durable. */
+int stage_settle_all(struct state *st) {
+    struct stage_names l = {.n = 0};
     int r;
 
-    collect(st, dir, &l);
-    r = sync_files(st, &l);
+    pthread_mutex_lock(&st->settling);
+    collect(st, &l);
+    r = stage_sync_names(st, &l);
     if (r < 0) {
         state_lock(st);
         stage_drop_unsure(st);
         state_unlock(st);
+    } else if (l.n > 0) {
+        settled(st);
     }
+    pthread_mutex_unlock(&st->settling);
     return r;
 }
 

@@ -40,6 +40,20 @@ struct stage_item *stage_item_add(struct state *st, const char *key, const char 
  * one that is here, so it takes that one's place only when it is durable. -EIO: a sync has failed
  * since it was begun. */
 int stage_note_later(struct stage_file *f);
+/*
+ * Files to be synced. An fsync takes about a millisecond on a busy disk: of more than there is room
+ * for, one sync of the file system is faster.
+ */
+#define STAGE_SYNCED_ALONE 16
+struct stage_names {
+    char v[STAGE_SYNCED_ALONE][STAGE_NAME_MAX];
+    size_t n;        /* may be more */
+    unsigned errors; /* they were begun after so many: see state_sync() */
+};
+void stage_names_add(struct stage_names *l, const char *file);
+/* What they hold is durable. */
+int stage_sync_names(struct state *st, const struct stage_names *l);
+
 /* Removes the item and, unless the content is gone, its file. Under the mutex. */
 void stage_item_drop(struct state *st, struct stage_item *it);
 

@@ -17,18 +17,41 @@
 #include <utlist.h>
 
 #include "io/io.h"
-#include "stage.h"
-#include "state_int.h"
+#include "stage_private.h"
 #include "util/str.h"
 
-/* An fsync takes about a millisecond on a busy disk: of more than these, one syncfs is faster. */
-#define SYNCED_ALONE 16
+/* ---- several files ----------------------------------------------------------------- */
 
-struct loose {
-    char files[SYNCED_ALONE][STAGE_NAME_MAX];
-    size_t n;
-    bool dirty, all; /* names; more contents than those */
-};
+void stage_names_add(struct stage_names *l, const char *file) {
+    if (l->n < STAGE_SYNCED_ALONE)
+        (void)str_copy(l->v[l->n], STAGE_NAME_MAX, file);
+    l->n++;
+}
+
+/* It may have been dropped, or published, since: then nobody is told of it. A symbolic link is
+ * nothing that could be cut short. */
+static int sync_one(struct state *st, const char *file) {
+    int fd = io_open_beneath(st->stage, file, O_RDONLY | O_NOFOLLOW, 0), r;
+
+    if (fd < 0)
+        return fd == -ENOENT || fd == -ELOOP ? 0 : fd;
+    r = io_fsync(fd);
+    close(fd);
+    return r;
+}
+
+int stage_sync_names(struct state *st, const struct stage_names *l) {
+    size_t i;
+    int r = 0;
+
+    if (l->n > STAGE_SYNCED_ALONE)
+        return state_sync(st, l->errors);
+    for (i = 0; r == 0 && i < l->n; i++)
+        r = sync_one(st, l->v[i]);
+    return r;
+}
+
+/* ---- what was staged in a hurry ---------------------------------------------------- */
 
 int stage_pin(struct state *st, int fd, const char *file) {
     struct stage_item *it;
@@ -36,7 +59,7 @@ int stage_pin(struct state *st, int fd, const char *file) {
     int r;
 
     state_lock(st);
-    loose = ++st->stage_pins > SYNCED_ALONE;
+    loose = ++st->stage_pins > STAGE_SYNCED_ALONE;
     state_unlock(st);
     r = loose ? 0 : io_fsync(fd); /* who wrote it may not have; it is going to be acknowledged */
     if (r == 0)
@@ -59,49 +82,32 @@ void stage_note_loose(struct state *st, struct stage_item *it) {
     }
 }
 
-/* Takes what is to be synced off the lists. */
-static void take(struct state *st, struct loose *l) {
+/* Takes what is to be synced off the lists. True: names have to be durable as well. */
+static bool take(struct state *st, struct stage_names *l) {
     struct stage_item *it, *tmp;
+    bool dirty;
 
-    l->n = 0;
+    l->errors = st->stage_errors;
     state_lock(st);
-    l->dirty = st->stage_dirty;
-    l->all = st->stage_loose;
+    dirty = st->stage_dirty;
+    l->n = st->stage_loose ? STAGE_SYNCED_ALONE + 1 : 0; /* more contents than are listed */
     st->stage_dirty = st->stage_loose = false;
     st->stage_pins = 0;
     DL_FOREACH_SAFE(st->loose_items, it, tmp) {
         DL_DELETE(st->loose_items, it);
         it->loose = false;
-        if (l->n < SYNCED_ALONE && str_copy(l->files[l->n], STAGE_NAME_MAX, it->file) == 0)
-            l->n++;
-        else
-            l->all = true;
+        stage_names_add(l, it->file);
     }
     state_unlock(st);
-}
-
-/* It may have been dropped, or published, since it was taken: then nobody is told of it. */
-static int sync_one(struct state *st, const char *file) {
-    int fd = io_open_beneath(st->stage, file, O_RDONLY | O_NOFOLLOW, 0), r;
-
-    if (fd < 0)
-        return fd == -ENOENT || fd == -ELOOP ? 0 : fd; /* a symbolic link is not cut short */
-    r = io_fsync(fd);
-    close(fd);
-    return r;
+    return dirty;
 }
 
 static int sync_all(struct state *st) {
-    struct loose l;
-    size_t i;
-    int r = 0;
+    struct stage_names l;
+    bool dirty = take(st, &l);
+    int r = stage_sync_names(st, &l);
 
-    take(st, &l);
-    if (l.all)
-        r = state_sync(st, st->stage_errors);
-    for (i = 0; r == 0 && !l.all && i < l.n; i++)
-        r = sync_one(st, l.files[i]);
-    if (r == 0 && l.dirty && !l.all)
+    if (r == 0 && dirty && l.n <= STAGE_SYNCED_ALONE)
         r = io_fsync(st->stage);
     /* What an error was about that has been told by now is dropped, or not counted on. */
     st->stage_errors = state_sync_errors(st);

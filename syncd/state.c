@@ -177,6 +177,7 @@ static struct state *state_alloc(const struct state_config *conf) {
     pthread_mutex_init(&st->mutex, NULL);
     pthread_mutex_init(&st->checkpoint, NULL);
     pthread_mutex_init(&st->syncing, NULL);
+    pthread_mutex_init(&st->settling, NULL);
     pthread_mutex_init(&st->sync_mutex, NULL);
     pthread_cond_init(&st->sync_ended, NULL);
     pthread_mutex_init(&st->recent.mutex, NULL);
@@ -269,6 +270,7 @@ void state_close(struct state *st) {
     close_fd(st->own);
     close_fd(st->home);
     close_fd(st->root);
+    pthread_mutex_destroy(&st->settling);
     pthread_mutex_destroy(&st->syncing);
     pthread_mutex_destroy(&st->sync_mutex);
     pthread_cond_destroy(&st->sync_ended);

@@ -63,6 +63,9 @@ struct jentry {
     size_t n_names;
 };
 
+/* Is it on disk? See stage_later.c. */
+enum stage_item_later { STAGE_ITEM_SURE, STAGE_ITEM_LATER, STAGE_ITEM_SYNCING };
+
 /* A content in the stage. */
 struct stage_item {
     UT_hash_handle hh;
@@ -71,10 +74,10 @@ struct stage_item {
     bool used;     /* a journal entry referred to it */
     bool gone;     /* the peer has it no more: there is no file */
     bool is_prep;
-    bool homeless; /* to be published, but its mailbox was not there */
-    bool loose;    /* not known to be on disk: it is in loose_items */
-    bool later;    /* nor is this one, and nobody counts on it yet (stage_later.c) */
-    bool unsure;   /* prepared, and here when a sync failed: only to be published, if need be */
+    bool homeless;               /* to be published, but its mailbox was not there */
+    bool loose;                  /* not known to be on disk: it is in loose_items */
+    enum stage_item_later later; /* of one that was fetched, and nobody counts on yet */
+    bool unsure; /* prepared, and here when a sync failed: only to be published, if need be */
     struct stage_item *next, *prev;
     int64_t noted; /* seconds, CLOCK_MONOTONIC */
     uint64_t incarnation, seq;
@@ -133,6 +136,7 @@ struct pend {
 struct state {
     pthread_mutex_t mutex;
     pthread_mutex_t checkpoint; /* one at a time */
+    pthread_mutex_t settling;   /* of what was fetched: stage_settle_all() */
     pthread_mutex_t syncing;    /* of the stage: likewise, so that nobody passes one under way */
     pthread_mutex_t sync_mutex; /* of state_sync.c: these */
     pthread_cond_t sync_ended;
@@ -302,9 +306,6 @@ int stage_note_gone(struct state *st, const char *file);
 /* What was staged with STAGE_LATER, before a journal entry counts on it: has its own name, and is
  * durable after stage_sync(). 0 also for any other content. */
 int stage_settle(struct state *st, const char *key);
-/* All that was fetched for this container is durable: before it gets names in it, since a power cut
- * must not leave any that are cut short. */
-int stage_settle_all(struct state *st, const struct mailfs_id *dir);
 /* After a failed sync, under the mutex: what the kernel could not write may be lost, and a second
  * sync would not say so. All that was fetched, or prepared, and no journal entry refers to, is
  * fetched again. */

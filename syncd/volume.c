@@ -50,7 +50,7 @@
 #define LOCK_WAIT_MS   200
 #define MERGE_WAIT_MS  1000
 #define FREEZE_MS      5000
-#define MERGE_PARALLEL 4
+#define MERGE_PARALLEL 8
 #define MAX_UNACKED    65536
 
 /* The same sentence again is logged after this time only. */

@@ -59,7 +59,7 @@ struct replica_config {
     uint64_t merge_wait_ms; /* how long open(L) waits for a mailbox's merge before it is granted as
                              * if alone (1000) */
     uint64_t freeze_ms; /* how long a mailbox may stay frozen before the merge is put off (5000) */
-    unsigned merge_parallel; /* mailboxes merged at once (4) */
+    unsigned merge_parallel; /* mailboxes merged at once (8); compared in full: half as many */
     bool oneway;             /* a link without transactions: its trees are compared again when they
                               * have changed, replica_tree_changed() */
     size_t max_unacked; /* transactions sent and not acknowledged, beyond which the link is given up

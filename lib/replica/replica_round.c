@@ -69,10 +69,17 @@ static void begin(struct replica *r, struct dir *d, uint32_t no, bool full) {
     r->rounds++;
 }
 
-/* One that somebody waits for does not wait for large ones under way. */
+/*
+ * Differences are short lists, and most of such a round is waiting for the other node and for
+ * disks; of full lists half as many are held. One that somebody waits for does not wait for those
+ * under way.
+ */
 static bool may_begin(const struct replica *r) {
-    unsigned most = r->config.merge_parallel * (r->changed != NULL && r->changed->urgent ? 2 : 1);
-    return r->changed != NULL && r->rounds < most;
+    const struct dir *d = r->changed;
+    unsigned most = r->config.merge_parallel;
+    if (d != NULL && d->need_full)
+        most = (most + 1) / 2;
+    return d != NULL && r->rounds < (d->urgent ? 2 * most : most);
 }
 
 void replica_round_start_more(struct replica *r) {

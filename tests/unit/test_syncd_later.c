@@ -311,6 +311,85 @@ static void test_counted_on_stays_durable(void **state) {
     io_ops_set(&io_ops_real);
 }
 
+/* ---- made durable before the merge ------------------------------------------------- */
+
+static unsigned syncs;
+
+static int counted_fsync(int fd) {
+    syncs++;
+    return watched_fsync(fd);
+}
+
+static int counted_syncfs(int fd) {
+    syncs++;
+    return watched_syncfs(fd);
+}
+
+static void watch_and_count(struct io_ops *ops) {
+    *ops = io_ops_real;
+    ops->pwrite = watched_pwrite;
+    ops->fsync = counted_fsync;
+    ops->syncfs = counted_syncfs;
+    io_ops_set(ops);
+    n_unsynced = syncs = 0;
+}
+
+static void fetch_some(unsigned n) {
+    char name[32];
+
+    for (unsigned i = 0; i < n; i++) {
+        snprintf(name, sizeof(name), "%u.M1.a", i);
+        assert_int_equal(
+            fetch(&(struct content_want){.dir = inbox, .sub = MFP__SUB__CUR, .name = name}), 0);
+    }
+}
+
+/* A frozen mailbox does not wait for what was synced while it was in use. */
+static void settled_once(unsigned n) {
+    struct io_ops counted;
+
+    watch_and_count(&counted);
+    fetch_some(n);
+    assert_int_equal(syncs, 0);
+    assert_int_equal(stage_settle_all(p.b.st), 0);
+    assert_int_equal(n_unsynced, 0);
+    assert_int_equal(syncs, n > 16 ? 1 : n);
+    assert_int_equal(stage_settle_all(p.b.st), 0);
+    assert_int_equal(syncs, n > 16 ? 1 : n);
+    io_ops_set(&io_ops_real);
+}
+
+static void test_settled_once(void **state) {
+    settled_once(3);
+}
+
+static void test_many_settled_once(void **state) {
+    settled_once(MANY);
+}
+
+/* After the file system has written what there was, and before syncfs returns. */
+static int syncfs_and_fetch(int fd) {
+    int r = counted_syncfs(fd);
+
+    fetch_some(1);
+    return r;
+}
+
+static void test_not_settled_by_a_sync_before_it(void **state) {
+    struct io_ops counted;
+
+    watch_and_count(&counted);
+    counted.syncfs = syncfs_and_fetch;
+    fetch_some(MANY);
+    assert_int_equal(stage_settle_all(p.b.st), 0);
+    assert_int_equal(n_unsynced, 1);
+    assert_int_equal(stage_settle_all(p.b.st), 0);
+    assert_int_equal(n_unsynced, 0);
+    io_ops_set(&io_ops_real);
+}
+
+/* ---- what was prepared ------------------------------------------------------------- */
+
 /* With commit = memory: n are on b, not synced, and the names that a gives them are not told. */
 static void prepare(const struct mailfs_id *dir, unsigned n) {
     char base[32], tmp[32], text[64];
@@ -485,6 +564,9 @@ int main(void) {
         T(test_synced_before_named),
         T(test_many_synced_before_named),
         T(test_counted_on_stays_durable),
+        T(test_settled_once),
+        T(test_many_settled_once),
+        T(test_not_settled_by_a_sync_before_it),
         T(test_prepared_synced_before_named),
         T(test_many_prepared_synced_before_named),
         T(test_killed_and_synced_before_named),
