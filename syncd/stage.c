@@ -229,8 +229,10 @@ static int load_name(void *arg, const char *name, unsigned char type) {
 
     if (str_starts(name, "h-") && stage_part_load(st, name))
         return 0;
-    if (it && is_whole(st, name, it))
+    if (it && is_whole(st, name, it)) {
+        it->noted -= IDLE_SECONDS; /* what asked for it is of an earlier life */
         return 0;
+    }
     if (it && stage_part_load_prep(st, it))
         return 0;
     if (it)

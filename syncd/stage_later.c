@@ -4,8 +4,9 @@
  * A content that is fetched is of no use before it is part of something: the merge that it was
  * fetched for, which syncs all of it at once before the first of it gets a name in the mailbox; or
  * a transaction, whose journal entry syncs what it names. Until then it lies in the stage under the
- * name it was written with, h-<number>-<key>. Whatever ends syncd before, a start drops it (or goes
- * on from there, if it is long), and it is fetched once more.
+ * name it was written with, h-<number>-<key>. An orderly stop makes it durable and gives it the
+ * name that a start looks for, so that the filling of a node goes on from there. Whatever else ends
+ * syncd, a start drops it (or goes on from there, if it is long), and it is fetched once more.
  *
  * A journal entry finds its contents by their keys after a start, so one that an entry is going to
  * refer to gets that name first.
@@ -157,6 +158,20 @@ int stage_settle_all(struct state *st) {
         settled(st);
     }
     pthread_mutex_unlock(&st->settling);
+    return r;
+}
+
+/* Names are lost or whole: one that is lost is fetched again. */
+int stage_keep_fetched(struct state *st) {
+    struct stage_item *it, *tmp;
+    int r = stage_settle_all(st);
+
+    state_lock(st);
+    HASH_ITER(hh, st->items, it, tmp) {
+        if (r == 0 && !it->is_prep && !it->gone)
+            r = name_by_key(st, it);
+    }
+    state_unlock(st);
     return r;
 }
 

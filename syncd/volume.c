@@ -36,6 +36,7 @@
 #include "oneway_lock.h"
 #include "pending.h"
 #include "role.h"
+#include "stage.h"
 #include "txn.h"
 #include "undo.h"
 #include "verify.h"
@@ -392,6 +393,8 @@ void volume_close(struct volume *v) {
     }
     if (v->machine != NULL)
         replica_free(v->machine);
+    if (v->state != NULL)
+        stage_keep_fetched(v->state); /* else it is fetched again */
     state_close(v->state);
     if (v->lock_fd >= 0)
         close(v->lock_fd);

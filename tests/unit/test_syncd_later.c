@@ -388,6 +388,51 @@ static void test_not_settled_by_a_sync_before_it(void **state) {
     io_ops_set(&io_ops_real);
 }
 
+/* ---- an orderly stop --------------------------------------------------------------- */
+
+static unsigned lacking(const Mfp__Listing *theirs) {
+    struct content_wants wants;
+    unsigned n;
+
+    assert_int_equal(content_lacks(p.b.st, theirs, &wants), 0);
+    n = (unsigned)wants.n;
+    content_wants_free(&wants);
+    return n;
+}
+
+/* The filling goes on from what has come; nobody keeps for ever what is not wanted any more. */
+static void test_kept_over_a_stop(void **state) {
+    Mfp__Listing *theirs;
+
+    fill(3);
+    assert_int_equal(scan_mailbox(p.a.st, &inbox, true, &theirs), 0);
+    fetch_some(2);
+    assert_int_equal(stage_keep_fetched(p.b.st), 0);
+    node_reopen(&p.b);
+    assert_int_equal(lacking(theirs), 1);
+    stage_drop_idle(p.b.st);
+    assert_int_equal(lacking(theirs), 3);
+    mfp__listing__free_unpacked(theirs, NULL);
+}
+
+static void test_power_cut_at_a_stop(void **state) {
+    unsigned at = 0, there;
+    int r;
+
+    do {
+        fetch_some(3);
+        fault_start(grave, FAULT_CUT, at++, -EIO);
+        r = stage_keep_fetched(p.b.st);
+        fault_power_on();
+        node_reopen(&p.b);
+        there = whole(".mailfs/stage", "f-", false);
+        assert_true(there <= 3);
+        teardown(NULL);
+        setup(NULL);
+    } while (r != 0);
+    assert_true(at > 3);
+}
+
 /* ---- what was prepared ------------------------------------------------------------- */
 
 /* With commit = memory: n are on b, not synced, and the names that a gives them are not told. */
@@ -567,6 +612,8 @@ int main(void) {
         T(test_settled_once),
         T(test_many_settled_once),
         T(test_not_settled_by_a_sync_before_it),
+        T(test_kept_over_a_stop),
+        T(test_power_cut_at_a_stop),
         T(test_prepared_synced_before_named),
         T(test_many_prepared_synced_before_named),
         T(test_killed_and_synced_before_named),
