@@ -266,6 +266,86 @@ static int publish_in(struct state *st, struct store_dir *d, const struct stage_
     return r;
 }
 
+/* ---- what a merge has given its name ------------------------------------------------ */
+
+/* It has a name somewhere, and not the one under which it was about to be published: a merge had
+ * given it that name, and was not finished; or with the base the records of what was used up are
+ * gone. */
+static bool is_linked(struct state *st, uint64_t incarnation, uint64_t seq, const char *file) {
+    char name[STAGE_NAME_MAX];
+    struct mailfs_id dir;
+    struct stat sb;
+
+    return fstatat(st->stage, file, &sb, AT_SYMLINK_NOFOLLOW) == 0 && sb.st_nlink > 1 &&
+           stage_published(st, incarnation, seq, &dir, name) == -ENOENT;
+}
+
+struct find_link {
+    int dir, stage;
+    const char *file;
+};
+
+static int find_link(void *arg, const char *name, unsigned char type) {
+    const struct find_link *f = arg;
+
+    return type == DT_REG && is_same_file(f->dir, name, f->stage, f->file);
+}
+
+static bool has_link(struct state *st, int dir, const char *file) {
+    struct find_link f = {dir, st->stage, file};
+
+    return dir >= 0 && store_each_name(dir, find_link, &f) == 1;
+}
+
+/* The mailbox it was prepared for. */
+static int own_dir(struct state *st, const struct mailfs_id *id, struct store_dir *d) {
+    struct mailfs_id now;
+    int r = store_dir_open(st, id, d);
+
+    return r == -ENOENT && alias_now(st, id, &now) ? store_dir_open(st, &now, d) : r;
+}
+
+/* Which part of it has a name of the message; 0: none. */
+static int own_name(struct state *st, struct store_dir *d, const char *file) {
+    if (has_link(st, store_sub_open(st, d, MFP__SUB__NEW, false), file))
+        return MFP__SUB__NEW;
+    return has_link(st, store_sub_open(st, d, MFP__SUB__CUR, false), file) ? MFP__SUB__CUR : 0;
+}
+
+/* Its client expunged it since. */
+static bool was_expunged(struct state *st, const struct store_dir *d, const char *file) {
+    char hex[MAILFS_ID_HEX];
+    int fd = st->undo < 0 ? -1
+                          : io_open_beneath(st->undo, mailfs_id_format(&d->id, hex),
+                                            O_RDONLY | O_DIRECTORY | O_NOFOLLOW, 0);
+    bool found = has_link(st, fd, file);
+
+    if (fd >= 0)
+        close(fd);
+    return found;
+}
+
+/*
+ * Its mailbox has it: a merge that the disk had no room to finish gave it its name, and the link
+ * went before the next one. Under a second name it would be a second message. The name is to be on
+ * the disk before the stage has it no more.
+ */
+static bool is_there_already(struct state *st, const struct stage_prep *prep,
+                             const struct mailfs_id *id, const char *file) {
+    struct store_dir d;
+    bool there = false;
+    int sub;
+
+    if (!is_linked(st, prep->incarnation, prep->seq, file))
+        return false;
+    if (own_dir(st, id, &d) == 0) {
+        sub = own_name(st, &d, file);
+        there = sub ? io_fsync(d.fd[sub]) == 0 : was_expunged(st, &d, file);
+    }
+    store_dir_close(&d);
+    return there;
+}
+
 /* Reserves the item. 0; 1: nothing to publish. */
 static int publish_take(struct state *st, const char *key, struct mailfs_id *dir,
                         struct mailfs_id *parent, char file[STAGE_NAME_MAX],
@@ -315,6 +395,11 @@ int stage_publish(struct state *st, const struct stage_prep *prep, uint64_t gen,
     r = publish_take(st, key, &dir, &parent, file, tmp);
     if (r)
         return r;
+    if (is_there_already(st, prep, &dir, file)) {
+        io_unlink(st->stage, file);
+        publish_done(st, key, 0);
+        return 0;
+    }
     r = publish_dir(st, dir, &parent, &d);
     if (r == 0)
         r = publish_in(st, &d, prep, file, tmp, gen, &rec);
@@ -430,49 +515,10 @@ static int sweep_used(struct db_txn *txn, void *arg) {
     return r == -ENOENT ? 0 : r;
 }
 
-/*
- * It has a name somewhere, and not the one under which it was about to be published: a merge had
- * given it that name when syncd was killed, or with the base the records of what was used up are
- * gone. Under the mutex.
- */
+/* Under the mutex. */
 static bool is_named(struct state *st, const struct stage_item *it) {
-    char name[STAGE_NAME_MAX];
-    struct mailfs_id dir;
-    struct stat sb;
-
     return it->is_prep && it->refs == 0 && !it->used &&
-           fstatat(st->stage, it->file, &sb, AT_SYMLINK_NOFOLLOW) == 0 && sb.st_nlink > 1 &&
-           stage_published(st, it->incarnation, it->seq, &dir, name) == -ENOENT;
-}
-
-struct find_link {
-    int dir, stage;
-    const char *file;
-};
-
-static int find_link(void *arg, const char *name, unsigned char type) {
-    const struct find_link *f = arg;
-
-    return type == DT_REG && is_same_file(f->dir, name, f->stage, f->file);
-}
-
-static bool has_link(struct state *st, int dir, const char *file) {
-    struct find_link f = {dir, st->stage, file};
-
-    return dir >= 0 && store_each_name(dir, find_link, &f) == 1;
-}
-
-/* Its client expunged it since. */
-static bool was_expunged(struct state *st, const struct mailfs_id *id, const char *file) {
-    char hex[MAILFS_ID_HEX];
-    int fd = st->undo < 0 ? -1
-                          : io_open_beneath(st->undo, mailfs_id_format(id, hex),
-                                            O_RDONLY | O_DIRECTORY | O_NOFOLLOW, 0);
-    bool found = has_link(st, fd, file);
-
-    if (fd >= 0)
-        close(fd);
-    return found;
+           is_linked(st, it->incarnation, it->seq, it->file);
 }
 
 /*
@@ -482,13 +528,9 @@ static bool was_expunged(struct state *st, const struct mailfs_id *id, const cha
  */
 static bool used_before(struct state *st, const struct mailfs_id *id, const char *file) {
     struct store_dir d;
-    int r = store_dir_open(st, id, &d);
-    bool used = r == -ENOENT;
+    int r = own_dir(st, id, &d);
+    bool used = r == -ENOENT || (r == 0 && (own_name(st, &d, file) || was_expunged(st, &d, file)));
 
-    if (r == 0)
-        used = has_link(st, store_sub_open(st, &d, MFP__SUB__NEW, false), file) ||
-               has_link(st, store_sub_open(st, &d, MFP__SUB__CUR, false), file) ||
-               was_expunged(st, id, file);
     store_dir_close(&d);
     return used;
 }

@@ -17,6 +17,7 @@
 #include <cmocka.h>
 
 #include "io/dirid.h"
+#include "io/io.h"
 #include "maildir/uidlist.h"
 #include "replica/merge.h"
 #include "syncd/base.h"
@@ -796,6 +797,46 @@ static void test_prepared_and_merged(void **state) {
     assert_false(stage_has_prep(p.b.st, &(struct stage_prep){77, 9}));
 }
 
+static ssize_t no_room(int fd, const void *bytes, size_t n, off_t off) {
+    return -ENOSPC;
+}
+
+/* b's disk is full when the merge has given it its name there. It is not published beside that,
+ * where the link is gone before the next merge. */
+static void test_prepared_and_half_merged(void **state) {
+    struct io_ops ops = io_ops_real;
+    uint8_t digest[STATE_DIGEST];
+    struct acts a = {.n = 0};
+    Mfp__Listing *la, *lb;
+
+    common();
+    fs_write(&p.a, "u/tmp/9.tmp", "nine\n");
+    stores_prepare(&p.a, &p.b, "u", "9.tmp", "u/tmp/9.tmp", 9);
+    fs_rename(&p.a, "u/tmp/9.tmp", "u/new/9.M9.a");
+    act_add(&p.a, &a, "u", MFL__SUB__NEW, "9.M9.a", 9);
+    mfp__txn__free_unpacked(node_collect(&p.a, &inbox, &a, false), NULL);
+    base_forget_sent(p.a.st);
+    fs_append(&p.a, "u/dovecot-uidlist", "4 W12 :9.M9.a\n");
+    mark(&p.a, &inbox);
+    assert_int_equal(scan_mailbox(p.a.st, &inbox, false, &la), 0);
+    assert_int_equal(scan_mailbox(p.b.st, &inbox, false, &lb), 0);
+    ops.pwrite = no_room;
+    io_ops_set(&ops);
+    assert_int_equal(merge_mailbox_run(p.b.st, &inbox, lb, la, digest, NULL), -ENOSPC);
+    io_ops_set(&io_ops_real);
+    merge_mailbox_forget(p.b.st, &inbox);
+    mfp__listing__free_unpacked(la, NULL);
+    mfp__listing__free_unpacked(lb, NULL);
+    assert_true(fs_there(&p.b, "u/new/9.M9.a"));
+    assert_int_equal(stage_publish(p.b.st, &(struct stage_prep){77, 9}, 1, NULL), 0);
+    assert_false(fs_there(&p.b, "u/new/9.tmp"));
+    assert_false(stage_has_prep(p.b.st, &(struct stage_prep){77, 9}));
+    contact();
+    assert_false(fs_there(&p.a, "u/new/9.tmp"));
+    assert_true(fs_there(&p.b, "u/new/9.M9.a"));
+    assert_int_equal(uid_of(&p.b, "u", "9.M9.a"), 4);
+}
+
 /* A copy of it in another mailbox is merged first. */
 static void merge_copy_of_prepared(void) {
     struct acts a = {.n = 0}, copy = {.n = 0};
@@ -1349,6 +1390,7 @@ int main(void) {
         T(test_subscribed_meanwhile),
         T(test_told_meanwhile),
         T(test_published),
+        T(test_prepared_and_half_merged),
         T(test_published_numbered),
         T(test_published_and_merged),
         T(test_published_and_copied),
