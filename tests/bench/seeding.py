@@ -282,8 +282,8 @@ def is_in_sync(state):
         try:
             ctl.connect(os.path.join(state, "ctl.sock"))
             ctl.send(b"status")
-            return json.loads(ctl.recv(1 << 17).decode()).get("state") == "in-sync"
-        except (OSError, ValueError):
+            return json.loads(ctl.recv(1 << 17).decode())["volumes"][0]["state"] == "in-sync"
+        except (OSError, ValueError, LookupError):
             return False
 
 
