@@ -41,6 +41,7 @@ struct own {
 /* A mailbox that was on one node only when it was last to be merged. */
 struct lone {
     struct mailfs_id dir;
+    uint8_t trees[STATE_DIGEST]; /* what was agreed on then */
     UT_hash_handle hh;
 };
 
@@ -250,28 +251,52 @@ static bool one_is_gone(const struct step *s) {
            load_of(s->mine)->listing->gone != load_of(s->theirs)->listing->gone;
 }
 
-static bool lone_forget(struct merges *m, const struct mailfs_id *dir) {
+static struct lone *lone_find(const struct merges *m, const struct mailfs_id *dir) {
     struct lone *l;
     HASH_FIND(hh, m->lone, dir, sizeof *dir, l);
+    return l;
+}
+
+static bool lone_forget(struct merges *m, const struct mailfs_id *dir) {
+    struct lone *l = lone_find(m, dir);
     if (l == NULL)
         return false;
+    /* NOLINTNEXTLINE(clang-analyzer-core.NullDereference): it is in the table */
     HASH_DEL(m->lone, l);
     free(l);
     return true;
 }
 
-/* What makes it on the other node may be on its way, held back while its parent is merged. So not
- * the first time: the next round is a second later. */
+static void lone_note(struct merges *m, const struct mailfs_id *dir) {
+    struct lone *l = lone_find(m, dir);
+    if (l == NULL) {
+        l = mem_new(sizeof *l);
+        l->dir = *dir;
+        HASH_ADD(hh, m->lone, dir, sizeof l->dir, l);
+    }
+    memcpy(l->trees, m->trees, sizeof l->trees);
+}
+
+/* Nothing travels on a link that could make it. But a comparison that has changed nothing will not
+ * the next time. */
+static bool is_lone_on_link(struct merges *m, const struct mailfs_id *dir) {
+    const struct lone *l = lone_find(m, dir);
+    bool in_vain = l != NULL && memcmp(l->trees, m->trees, sizeof l->trees) == 0;
+    lone_note(m, dir);
+    return !in_vain;
+}
+
+/* Are the trees to be compared? What makes it on the other node may be on its way, held back while
+ * its parent is merged. So not the first time: the next round is a second later. */
 static bool is_lone_still(struct step *s) {
     struct merges *m = s->v->merges;
-    bool before = lone_forget(m, &s->dir);
-    if (s->err != -EAGAIN || !one_is_gone(s))
-        return false;
-    if (before || s->v->main != NULL)
-        return true;
-    struct lone *l = mem_new(sizeof *l);
-    l->dir = s->dir;
-    HASH_ADD(hh, m->lone, dir, sizeof l->dir, l);
+    bool lone = s->err == -EAGAIN && one_is_gone(s);
+    if (lone && s->v->main != NULL)
+        return is_lone_on_link(m, &s->dir);
+    if (lone_forget(m, &s->dir))
+        return lone;
+    if (lone)
+        lone_note(m, &s->dir);
     return false;
 }
 

@@ -21,6 +21,7 @@ struct merges {
     struct step *fetched;  /* all is here for these, and not synced, */
     struct step *settling; /* or a worker is at it */
     int settle_err;
+    uint8_t trees[STATE_DIGEST]; /* agreed on in the last comparison */
 };
 
 /* An action that is being carried out. */

@@ -121,6 +121,8 @@ static void tree_merge_done(void *arg) {
     tell_links(s);
     if (s->err != 0)
         volume_error(s->v, "the directory trees cannot be merged: %s", log_strerror(s->err));
+    else
+        memcpy(s->v->merges->trees, s->digest, sizeof s->digest);
     replica_tree_merged(s->v->machine, volume_now(), s->digest, s->err);
     merges_step_free(s);
 }

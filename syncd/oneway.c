@@ -25,6 +25,7 @@
 #include "mem.h"
 #include "role.h"
 #include "scan.h"
+#include "store.h"
 #include "util/clock.h"
 #include "volume.h"
 
@@ -65,13 +66,23 @@ struct look {
     struct mailfs_id dir;
     struct state *lenders[CONF_LINKS_MAX];
     size_t n_lenders;
-    bool left;
+    bool left, nowhere;
     uint8_t digest[STATE_DIGEST];
 };
+
+static bool is_here(struct state *st, const struct mailfs_id *dir) {
+    struct store_dir d;
+    int r = store_dir_open(st, dir, &d);
+    store_dir_close(&d);
+    return r != -ENOENT;
+}
 
 static void look_run(void *arg) {
     struct look *l = arg;
     l->left = scan_is_left(l->o->link->state, &l->dir, l->lenders, l->n_lenders);
+    /* One just made the volume knows first. */
+    l->nowhere =
+        scan_is_nowhere(l->o->link->state, &l->dir) && !is_here(l->o->link->main->state, &l->dir);
     if (base_digest(l->o->link->state, &l->dir, l->digest) != 0)
         memset(l->digest, 0, sizeof l->digest); /* logged there: compared in full */
 }
@@ -87,7 +98,7 @@ static void look_done(void *arg) {
     }
     if (l->left) /* the other end does not have it: nothing to merge it with */
         oneway_left(link, &l->dir, true);
-    else if (!link->stopping)
+    else if (!link->stopping && !l->nowhere)
         replica_changed(link->machine, volume_now(), l->dir, l->digest);
     free(l);
     driver_pump(link);
@@ -144,7 +155,7 @@ static void pass(evutil_socket_t fd, short what, void *arg) {
 
 void oneway_trees_compared(struct volume *link) {
     struct oneway *o = link->oneway;
-    if (o == NULL || !o->comparing)
+    if (o == NULL || !o->comparing || !replica_trees_compared(link->machine))
         return;
     o->comparing = false;
     pass(-1, 0, o);

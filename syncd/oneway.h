@@ -36,7 +36,8 @@ void oneway_hurry(struct volume *link);
 /* The directories differ, and a new connection will compare them: the other end is of a version
  * that does not do it otherwise. */
 bool oneway_reconnects(const struct volume *link);
-/* Both ends have the same directories; the connection has ended. */
+/* Both ends have the same directories, as of the comparison that has ended: another one may be due.
+ * The connection has ended. */
 void oneway_trees_compared(struct volume *link);
 void oneway_disconnected(struct volume *link);
 

@@ -42,6 +42,8 @@ int scan_marks(struct state *st, bool full, struct scan_mark **marks, size_t *n)
 /* Without those that the other end does not have, and that are a lender's. */
 int scan_marks_for(struct state *st, bool full, struct state *const *lenders, size_t n_lenders,
                    struct scan_mark **marks, size_t *n);
+/* It is not in the store, and was never agreed on: no merge of it can say anything. */
+bool scan_is_nowhere(struct state *st, const struct mailfs_id *dir);
 bool scan_is_left(struct state *st, const struct mailfs_id *dir, struct state *const *lenders,
                   size_t n_lenders);
 

@@ -73,20 +73,22 @@ bool scan_is_left(struct state *st, const struct mailfs_id *dir, struct state *c
     return false;
 }
 
-/* A mark of a container that is nowhere any more says nothing: its parent's does. */
-static bool worth_it(const struct mark_set *s, const struct mailfs_id *dir) {
-    struct state *st = s->st;
+/* A record alone says nothing: a scan of the tree makes one of what it has found. */
+bool scan_is_nowhere(struct state *st, const struct mailfs_id *dir) {
     struct base_dir rec;
     struct store_dir d;
     int r;
 
-    if (scan_is_left(st, dir, s->lenders, s->n_lenders))
+    if (mailfs_id_is_root(dir) || (base_dir_get(st, dir, &rec) == 0 && rec.agreed))
         return false;
-    if (base_dir_get(st, dir, &rec) == 0)
-        return true;
     r = store_dir_open(st, dir, &d);
     store_dir_close(&d);
-    return r == 0 || journal_waits_for(st, dir);
+    return r == -ENOENT && !journal_waits_for(st, dir);
+}
+
+/* A mark of a container that is nowhere any more says nothing: its parent's does. */
+static bool worth_it(const struct mark_set *s, const struct mailfs_id *dir) {
+    return !scan_is_left(s->st, dir, s->lenders, s->n_lenders) && !scan_is_nowhere(s->st, dir);
 }
 
 static int any_name(void *arg, const char *name, unsigned char type) {

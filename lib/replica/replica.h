@@ -263,6 +263,8 @@ void replica_changed(struct replica *r, uint64_t now, struct mailfs_id dir,
  * of links that are `oneway` on both sides. Alone: the next contact does.
  */
 void replica_tree_changed(struct replica *r, uint64_t now);
+/* After RACT_TREE_DONE: no other comparison has begun since, or is due. */
+bool replica_trees_compared(const struct replica *r);
 
 /* ---- completions ----------------------------------------------------------------------
  *

@@ -111,6 +111,10 @@ void replica_tree_changed(struct replica *r, uint64_t now) {
     replica_pump(r);
 }
 
+bool replica_trees_compared(const struct replica *r) {
+    return r->tree.stage == TREE_DONE && !r->tree.again;
+}
+
 int replica_contact_tree(struct replica *r, const struct replica_msg *m) {
     struct tree *t = &r->tree;
     if (t->stage == TREE_DONE && r->config.oneway && r->exchanged)

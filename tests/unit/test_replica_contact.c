@@ -318,10 +318,17 @@ static void test_tree_changed_meanwhile(void **state) {
     pair_run();
     assert_int_equal(pair_count(1, RACT_MERGE_DONE, 5), 1);
     pair.side[1].hold[RACT_TREE_MERGE] = false;
+    pair.side[0].hold[RACT_TREE_SCAN] = true; /* the second one */
     static const uint8_t digest[REPLICA_DIGEST] = {1};
     replica_tree_merged(pair.side[1].r, pair.now, digest, 0);
     pair_run();
+    assert_int_equal(pair_count(0, RACT_TREE_DONE, 0), 1);
+    assert_false(replica_trees_compared(pair.side[0].r)); /* but not what has changed since */
+    pair.side[0].hold[RACT_TREE_SCAN] = false;
+    replica_tree_scanned(pair.side[0].r, pair.now, pair_payload(), digest);
+    pair_run();
     assert_in_sync();
+    assert_true(replica_trees_compared(pair.side[0].r));
     compared(0, 2);
     compared(1, 2);
 }

@@ -1,0 +1,115 @@
+/* The disk side of one-way links: several states on one store, each with a base of its own. */
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "syncd/base.h"
+#include "syncd/merge_run.h"
+#include "syncd/scan.h"
+#include "syncd/state_int.h"
+#include "syncd_contact.h"
+
+static struct pair p; /* p.a: the standby; p.b: a node that it follows */
+static struct state *links[2];
+static struct mailfs_id inbox; /* "u", on both, and agreed on with both links' ends */
+
+static struct state *link_open(const char *peer) {
+    char dir[256];
+    struct state_config conf = {
+        .store = p.a.store, .dir = dir, .node = "a", .peer = peer, .main = p.a.st};
+    struct state_start start;
+    struct state *st;
+
+    snprintf(dir, sizeof(dir), "%s/%s", p.a.root, peer);
+    assert_int_equal(mkdir(dir, 0700), 0);
+    assert_int_equal(state_open(&conf, &st, &start), 0);
+    assert_int_equal(state_set_contact(st, true), 0);
+    return st;
+}
+
+static void agree_on(struct state *st, const struct mailfs_id *id) {
+    struct base_dir rec;
+
+    assert_int_equal(base_dir_get(p.a.st, id, &rec), 0);
+    rec.agreed = rec.merged = true;
+    assert_int_equal(base_dir_put(st, id, &rec), 0);
+}
+
+static int setup(void **state) {
+    stores_open(&p);
+    inbox = stores_mailbox(&p.a, &p.b, "", "u");
+    for (size_t i = 0; i < 2; i++) {
+        links[i] = link_open(i ? "y" : "x");
+        agree_on(links[i], &inbox);
+    }
+    return 0;
+}
+
+static int teardown(void **state) {
+    state_close(links[0]);
+    state_close(links[1]);
+    stores_close(&p);
+    return 0;
+}
+
+static void mark(struct state *st, const struct mailfs_id *id) {
+    assert_int_equal(state_mark(st, id, 1), 0);
+}
+
+static Mfp__Tree *scan(struct state *st) {
+    uint8_t digest[STATE_DIGEST];
+    Mfp__Tree *t;
+
+    assert_int_equal(tree_scan(st, false, &t, digest, NULL), 0);
+    return t;
+}
+
+static const struct scan_mark *listed(const struct scan_mark *m, size_t n,
+                                      const struct mailfs_id *id) {
+    for (size_t i = 0; i < n; i++) {
+        if (mailfs_id_equal(&m[i].dir, id))
+            return &m[i];
+    }
+    return NULL;
+}
+
+/* A scan has found it, and it went before the trees were merged: nobody can be asked about it. */
+static void test_found_and_gone(void **state) {
+    struct scan_mark *m;
+    struct mailfs_id id;
+    size_t n;
+
+    fs_mkdir(&p.a, "u/.Short");
+    id = fs_id(&p.a, "u/.Short");
+    mark(links[0], &inbox);
+    mark(links[0], &id);
+    mfp__tree__free_unpacked(scan(links[0]), NULL);
+    assert_int_equal(scan_marks(links[0], false, &m, &n), 0);
+    assert_non_null(listed(m, n, &id));
+    free(m);
+    assert_false(scan_is_nowhere(links[0], &id));
+    fs_rename(&p.a, "u/.Short", ".mailfs/trash/short");
+    assert_int_equal(scan_marks(links[0], false, &m, &n), 0);
+    assert_non_null(listed(m, n, &inbox));
+    assert_null(listed(m, n, &id));
+    free(m);
+    assert_true(scan_is_nowhere(links[0], &id));
+    assert_false(scan_is_nowhere(links[0], &inbox));
+}
+
+#define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        T(test_found_and_gone),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
