@@ -250,6 +250,17 @@ static int first_validity(struct tree_run *t, const struct tree_item *it, uint32
     return r;
 }
 
+/* Another link's merge has made it since it was listed. */
+static bool is_made(int parent, const struct tree_item *it) {
+    struct mailfs_id id;
+    int fd = io_open_beneath(parent, it->place.name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW, 0);
+    bool is = fd >= 0 && io_dirid_get(fd, &id) == 0 && mailfs_id_equal(&id, &it->id);
+
+    if (fd >= 0)
+        close(fd);
+    return is;
+}
+
 static int make(struct tree_run *t, const struct tree_item *it) {
     struct new_container c = {.name = it->place.name,
                               .id = &it->id,
@@ -259,14 +270,15 @@ static int make(struct tree_run *t, const struct tree_item *it) {
                               .gid = it->attr.gid};
     struct store_dir parent;
     int r = store_dir_open(t->st, &it->place.parent, &parent);
+    bool made = r == 0 && is_made(parent.fd[0], it);
 
-    if (r == 0)
+    if (r == 0 && !made)
         r = first_validity(t, it, &c.validity);
-    if (r == 0)
+    if (r == 0 && !made)
         r = apply_make_container(t->st, parent.fd[0], &c);
     if (r == 0)
         r = note_made(t, it, parent.fd[0]);
-    if (r == 0)
+    if (r == 0 && !made)
         inval_moved(t->inval, &it->place.parent, &it->id, NULL, it->place.name);
     store_dir_close(&parent);
     return r;

@@ -15,6 +15,7 @@
 #include "syncd/merge_run.h"
 #include "syncd/scan.h"
 #include "syncd/state_int.h"
+#include "syncd/store.h"
 #include "syncd_contact.h"
 
 static struct pair p; /* p.a: the standby; p.b: a node that it follows */
@@ -105,11 +106,48 @@ static void test_found_and_gone(void **state) {
     assert_false(scan_is_nowhere(links[0], &inbox));
 }
 
+static Mfp__Tree *tell_of(const char *name, struct mailfs_id *id) {
+    Mfp__Tree *t, *wire;
+    uint8_t digest[STATE_DIGEST];
+
+    fs_mkdir(&p.b, name);
+    *id = fs_id(&p.b, name);
+    contact_mark(&p.b, &inbox);
+    contact_mark(&p.b, id);
+    assert_int_equal(tree_scan(p.b.st, false, &t, digest, NULL), 0);
+    wire = tree_over_wire(t);
+    mfp__tree__free_unpacked(t, NULL);
+    return wire;
+}
+
+/* Both of the pair have told of it, and both links have listed the tree before either made it. */
+static void test_made_by_another_link(void **state) {
+    uint8_t d[2][STATE_DIGEST];
+    Mfp__Tree *mine[2], *theirs;
+    struct store_dir dir;
+    struct mailfs_id id;
+    size_t i;
+
+    theirs = tell_of("u/.Both", &id);
+    for (i = 0; i < 2; i++)
+        mine[i] = scan(links[i]);
+    for (i = 0; i < 2; i++) {
+        assert_int_equal(tree_merge_run(links[i], mine[i], theirs, true, d[i], NULL), 0);
+        assert_int_equal(store_dir_open(links[i], &id, &dir), 0);
+        store_dir_close(&dir);
+    }
+    assert_memory_equal(d[0], d[1], STATE_DIGEST);
+    for (i = 0; i < 2; i++)
+        mfp__tree__free_unpacked(mine[i], NULL);
+    mfp__tree__free_unpacked(theirs, NULL);
+}
+
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
 int main(void) {
     const struct CMUnitTest tests[] = {
         T(test_found_and_gone),
+        T(test_made_by_another_link),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
