@@ -28,6 +28,7 @@
 #include "front.h"
 #include "mem.h"
 #include "oneway.h"
+#include "scan.h"
 #include "util/clock.h"
 #include "util/log.h"
 #include "volume.h"
@@ -45,7 +46,9 @@ struct checkpoint {
     uint64_t began;   /* the same, of the one under way */
     uint64_t gen;     /* marks below go; 0: none */
     struct state_mark *marks;
-    size_t n_marks;
+    size_t n_marks, n_left; /* behind them, those of directories that stay here */
+    struct state *lenders[CONF_LINKS_MAX];
+    size_t n_lenders;
     struct mailfs_id *settled;
     size_t n_settled;
     bool any_mark;
@@ -62,7 +65,7 @@ static void finish(struct checkpoint *c) {
     free(c->settled);
     c->marks = NULL;
     c->settled = NULL;
-    c->n_marks = c->n_settled = 0;
+    c->n_marks = c->n_left = c->n_settled = 0;
     c->step = IDLE;
     if (c->stopping && c->last)
         volume_stopped(c->v);
@@ -117,17 +120,35 @@ static bool may_clear_any(const struct volume *v) {
     return s == REPLICA_IN_SYNC || (s == REPLICA_NO_PEER && v->n_links > 0);
 }
 
+/* They were not announced to the other end, so the machine calls them settled. */
+static void set_left_apart(struct checkpoint *c) {
+    for (size_t i = 0; i < c->n_marks;) {
+        if (!scan_is_left(c->v->state, &c->marks[i].dir, c->lenders, c->n_lenders)) {
+            i++;
+            continue;
+        }
+        struct state_mark left = c->marks[i];
+        c->marks[i] = c->marks[--c->n_marks];
+        c->marks[c->n_marks] = left;
+        c->n_left++;
+    }
+}
+
 static void marks_run(void *arg) {
     struct checkpoint *c = arg;
     c->err = own_marks(c->v) ? state_mark_gen_raise(c->v->state, c->gen) : 0;
     if (c->err == 0)
         c->err = state_marks(c->v->state, c->gen, &c->marks, &c->n_marks);
+    if (c->err == 0)
+        set_left_apart(c);
 }
 
 static void marks_done(void *arg) {
     struct checkpoint *c = arg;
     struct volume *v = c->v;
     bool clears = may_clear_any(v);
+    for (size_t i = 0; i < c->n_left; i++)
+        oneway_left(v, &c->marks[c->n_marks + i].dir, true);
     c->settled = mem_new((c->n_marks + 1) * sizeof *c->settled);
     for (size_t i = 0; c->err == 0 && clears && i < c->n_marks; i++) {
         if (may_clear(v, &c->marks[i].dir))
@@ -144,6 +165,7 @@ static void read_marks(struct checkpoint *c) {
     workq_fn *run = c->gen > 0 ? marks_run : NULL;
     c->step = MARKS;
     c->began = c->v->changes;
+    c->n_lenders = oneway_lenders(c->v, c->lenders);
     if (c->last)
         jobs_barrier(c->v->jobs, run, marks_done, c);
     else if (run == NULL)

@@ -156,16 +156,21 @@ static void marks_run(void *arg) {
 static void marks_done(void *arg) {
     struct step *s = arg;
     struct replica_mark *marks = mem_new((s->n_marks + 1) * sizeof *marks);
+    size_t n = 0;
     for (size_t i = 0; i < s->n_marks; i++) {
-        marks[i].dir = s->marks[i].dir;
-        marks[i].used = s->marks[i].used;
-        memcpy(marks[i].base_digest, s->marks[i].digest, sizeof marks[i].base_digest);
+        if (s->marks[i].left) { /* of an earlier connection, or life: it is nobody else's to keep */
+            oneway_left(s->v, &s->marks[i].dir, true);
+            continue;
+        }
+        marks[n].dir = s->marks[i].dir;
+        marks[n].used = s->marks[i].used;
+        memcpy(marks[n++].base_digest, s->marks[i].digest, sizeof marks[n].base_digest);
     }
     if (s->err != 0) { /* an empty list would say that nothing was changed here */
         volume_error(s->v, "the marks cannot be read: %s", log_strerror(s->err));
         contact_drop(s->v, "the marks cannot be read", true);
     }
-    replica_marks(s->v->machine, volume_now(), marks, s->n_marks);
+    replica_marks(s->v->machine, volume_now(), marks, n);
     free(marks);
     merges_step_free(s);
 }

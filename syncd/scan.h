@@ -37,9 +37,9 @@ struct scan_mark {
     struct mailfs_id dir;
     uint8_t digest[STATE_DIGEST];
     uint32_t used; /* when its new/ or cur/ last changed, seconds; 0: no message is in it */
+    bool left;     /* not to be merged: the other end does not have it, and it is a lender's */
 };
 int scan_marks(struct state *st, bool full, struct scan_mark **marks, size_t *n);
-/* Without those that the other end does not have, and that are a lender's. */
 int scan_marks_for(struct state *st, bool full, struct state *const *lenders, size_t n_lenders,
                    struct scan_mark **marks, size_t *n);
 /* It is not in the store, and was never agreed on: no merge of it can say anything. */

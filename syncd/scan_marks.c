@@ -22,7 +22,7 @@ struct mark_set {
     bool full;
 };
 
-static int set_add(struct mark_set *s, const struct mailfs_id *dir) {
+static int set_add(struct mark_set *s, const struct mailfs_id *dir, bool left) {
     if (s->n == s->cap) {
         size_t cap = s->cap ? 2 * s->cap : 64;
         struct scan_mark *v = realloc(s->v, cap * sizeof(*v));
@@ -31,7 +31,7 @@ static int set_add(struct mark_set *s, const struct mailfs_id *dir) {
         s->v = v;
         s->cap = cap;
     }
-    s->v[s->n].dir = *dir;
+    s->v[s->n] = (struct scan_mark){.dir = *dir, .left = left};
     return base_digest(s->st, dir, s->v[s->n++].digest);
 }
 
@@ -39,8 +39,8 @@ static int unmerged(void *arg, const struct mailfs_id *id, const struct base_dir
     struct mark_set *s = arg;
 
     if (scan_is_left(s->st, id, s->lenders, s->n_lenders))
-        return 0;
-    return s->full || (rec->agreed && !rec->merged) ? set_add(s, id) : 0;
+        return 0; /* its mark says so */
+    return s->full || (rec->agreed && !rec->merged) ? set_add(s, id, false) : 0;
 }
 
 static int mark_cmp(const void *a, const void *b) {
@@ -87,8 +87,10 @@ bool scan_is_nowhere(struct state *st, const struct mailfs_id *dir) {
 }
 
 /* A mark of a container that is nowhere any more says nothing: its parent's does. */
-static bool worth_it(const struct mark_set *s, const struct mailfs_id *dir) {
-    return !scan_is_left(s->st, dir, s->lenders, s->n_lenders) && !scan_is_nowhere(s->st, dir);
+static int add_marked(struct mark_set *s, const struct mailfs_id *dir) {
+    if (scan_is_left(s->st, dir, s->lenders, s->n_lenders))
+        return set_add(s, dir, true);
+    return scan_is_nowhere(s->st, dir) ? 0 : set_add(s, dir, false);
 }
 
 static int any_name(void *arg, const char *name, unsigned char type) {
@@ -127,15 +129,13 @@ int scan_marks_for(struct state *st, bool full, struct state *const *lenders, si
     size_t n_marks = 0, i;
     int r = state_marks(st, UINT64_MAX, &m, &n_marks);
 
-    for (i = 0; r == 0 && i < n_marks; i++) {
-        if (worth_it(&s, &m[i].dir))
-            r = set_add(&s, &m[i].dir);
-    }
+    for (i = 0; r == 0 && i < n_marks; i++)
+        r = add_marked(&s, &m[i].dir);
     free(m);
     if (r == 0)
         r = base_each_dir(st, unmerged, &s);
     if (r == 0 && base_dir_get(st, &mailfs_id_root, &root) == 0 && (s.full || !root.merged))
-        r = set_add(&s, &mailfs_id_root);
+        r = set_add(&s, &mailfs_id_root, false);
     if (r < 0) {
         free(s.v);
         return state_fail(st, r, NULL, "cannot list what has to be merged");

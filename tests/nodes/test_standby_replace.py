@@ -9,11 +9,24 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.realpath(__file__)), "..
 from lab import case, compare, mail, util  # noqa: E402
 
 
+QUIET = "quiet"
+
+
 def apart(t):
     t.a.deaf(t.b)
     t.b.deaf(t.a)
     for node in t.pair.nodes:
         node.wait_state("alone", timeout=15)
+
+
+def folders_only_there(t):
+    """Of one who has nothing else there: made on a alone, and on the standby; with mail, and without."""
+    with t.a.imap(QUIET) as client:
+        for folder in ("Filed", "Empty"):
+            client.create(folder)
+        client.append("Filed", mail.message("in a folder of a"))
+        client.logout()
+    same(t.a, t.pair.c, QUIET)
 
 
 def only_there(t, user):
@@ -127,12 +140,20 @@ def new_node(t, user, ids, before):
 def standby_instead(t, user, ids, before):
     """The lost one is followed no more: what it had goes to the other. Then the standby takes its place."""
     b, c = t.b, t.pair.c
+    t.wait_equal(QUIET)
+    apart(t)
+    folders_only_there(t)
     gone, seen_a, seen_b = lose_a(t, user, ids)
-    c.stop("syncd")
+    c.stop("syncd")             # one that has not seen it come
+    c.start("syncd")
+    c.wait_link(b)
+    c.stop("syncd")             # what the links have got is marked no more
     c.mailfs.write(mode="standby", links=[("source", b)])
     c.start("syncd")
     compare.wait_has(b, user, ids, 20)
     same(b, c, user)
+    same(b, c, QUIET)
+    t.check("Filed" in compare.user_view(b, QUIET)["folders"], "a folder that only the standby had is lost")
     for node in (b, c):
         node.stop("syncd")
     c.stop("dovecot", "mailfs")
@@ -149,6 +170,7 @@ def standby_instead(t, user, ids, before):
 def test(t):
     t.needs_mailfs()
     user = t.pair.user("lost", folders=("Work",))
+    t.pair.user(QUIET)
     ids = [t.a.deliver(user, mail.message("of all three")) for _ in range(4)]
     before = t.wait_equal(user)
     same(t.a, t.pair.c, user)

@@ -142,12 +142,38 @@ static void test_made_by_another_link(void **state) {
     mfp__tree__free_unpacked(theirs, NULL);
 }
 
+/* What one lends, and the other end does not have, is not to be merged there; its mark stays. */
+static void test_left_is_told(void **state) {
+    const struct scan_mark *left;
+    struct mailfs_id id;
+    struct scan_mark *m;
+    size_t n;
+
+    fs_mkdir(&p.a, "u/.Lent");
+    id = fs_id(&p.a, "u/.Lent");
+    mark(links[0], &inbox);
+    mark(links[0], &id);
+    mfp__tree__free_unpacked(scan(links[0]), NULL);
+    agree_on(links[1], &inbox);
+    assert_int_equal(
+        base_dir_put(links[1], &id,
+                     &(struct base_dir){.parent = inbox, .name = ".Lent", .agreed = true}),
+        0);
+    assert_int_equal(scan_marks_for(links[0], false, &links[1], 1, &m, &n), 0);
+    assert_false(listed(m, n, &inbox)->left);
+    left = listed(m, n, &id);
+    assert_non_null(left);
+    assert_true(left->left);
+    free(m);
+}
+
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
 int main(void) {
     const struct CMUnitTest tests[] = {
         T(test_found_and_gone),
         T(test_made_by_another_link),
+        T(test_left_is_told),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
