@@ -103,7 +103,10 @@ static void write_done(void *arg) {
     finish(c);
 }
 
+/* A merge of the trees marks what it is about to change, and only its end tells the links of it. */
 static bool may_clear(const struct volume *v, const struct mailfs_id *dir) {
+    if (jobs_in_barrier(v->jobs))
+        return false;
     if (v->main != NULL && oneway_keeps_mark(v, dir))
         return false;
     return replica_is_settled(v->machine, *dir) && jobs_of(v->jobs, dir) == 0;

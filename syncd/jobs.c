@@ -234,6 +234,10 @@ bool jobs_may_run(const struct jobs *jobs, const struct mailfs_id *dir) {
     return jobs->held == NULL && !jobs->barrier && queue_find(jobs, dir) == NULL;
 }
 
+bool jobs_in_barrier(const struct jobs *jobs) {
+    return jobs->barrier;
+}
+
 size_t jobs_pending(const struct jobs *jobs) {
     return jobs->pending;
 }

@@ -35,6 +35,8 @@ void jobs_barrier(struct jobs *jobs, workq_fn *run, workq_fn *done, void *arg);
 
 /* Jobs of this container not delivered yet. */
 unsigned jobs_of(const struct jobs *jobs, const struct mailfs_id *dir);
+/* A barrier has begun, and its `done` has not been called. */
+bool jobs_in_barrier(const struct jobs *jobs);
 size_t jobs_pending(const struct jobs *jobs);
 
 #endif

@@ -166,6 +166,30 @@ static void an_empty_job_keeps_its_place(void **state) {
     workq_free(wq);
 }
 
+/* From its start to its end, and not while it waits for what is at work. */
+static void a_barrier_is_known(void **state) {
+    struct mailfs_id id = id_of(1);
+    struct workq *wq;
+    unsigned n = 0;
+    assert_int_equal(workq_new(2, 100, &wq), 0);
+    struct jobs *jobs = jobs_new(wq, 1);
+    jobs_run(jobs, &id, NULL, note, &n);
+    jobs_barrier(jobs, NULL, note, &n);
+    assert_false(jobs_in_barrier(jobs));
+    while (n == 0)
+        workq_drain(wq);
+    assert_true(n == 2 || jobs_in_barrier(jobs));
+    while (jobs_pending(jobs) > 0)
+        workq_drain(wq);
+    assert_false(jobs_in_barrier(jobs));
+    jobs_barrier(jobs, NULL, note, &n);
+    assert_true(jobs_in_barrier(jobs));
+    while (jobs_pending(jobs) > 0)
+        workq_drain(wq);
+    jobs_free(jobs);
+    workq_free(wq);
+}
+
 struct gate {
     pthread_mutex_t lock;
     pthread_cond_t opened;
@@ -248,6 +272,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(lanes_and_barriers),
         cmocka_unit_test(an_empty_job_keeps_its_place),
+        cmocka_unit_test(a_barrier_is_known),
         cmocka_unit_test(passes_what_it_does_not_meet),
         cmocka_unit_test(touched),
     };
