@@ -4,7 +4,8 @@
  *
  * Each is one job whose arguments are kept in a struct step, and is answered exactly once.
  *
- * Diagnostics: a merge that fails is logged by the disk side, and tried again by the machine.
+ * Diagnostics: a merge that fails is tried again by the machine; what fails three times in a row is
+ * an error of the volume, with its reason (unmerged.h).
  */
 #include "driver_merge.h"
 
@@ -17,6 +18,7 @@
 #include <utlist.h>
 
 #include "checkpoint.h"
+#include "contact.h"
 #include "driver.h"
 #include "driver_merge_int.h"
 #include "front.h"
@@ -112,6 +114,26 @@ static bool bases_differ(const struct step *s) {
 
 /* ---- mailboxes --------------------------------------------------------------------- */
 
+/* A mailbox that one node has and the other has not: no merge of mailboxes can settle that, one of
+ * the trees can. */
+static bool one_is_gone(const struct step *s) {
+    return s->mine != NULL && s->theirs != NULL &&
+           load_of(s->mine)->listing->gone != load_of(s->theirs)->listing->gone;
+}
+
+static void failed_here(const struct step *s) {
+    const char *why = log_strerror(s->err);
+    if (s->err == 0)
+        return;
+    if (s->err == -ESTALE)
+        why = "it was changed meanwhile, or the nodes' bases differ";
+    else if (s->err == -EAGAIN && one_is_gone(s))
+        why = "it is in the store of one node only";
+    else if (s->err == -EAGAIN)
+        why = "it is in use: its list is locked, or it was changed meanwhile";
+    unmerged_failed(&s->v->merges->unmerged, &s->dir, why);
+}
+
 static void scan_run(void *arg) {
     struct step *s = arg;
     s->err = scan_mailbox_for(s->v->state, &s->dir, s->full, s->lenders, s->n_lenders, &s->listing);
@@ -132,6 +154,7 @@ static void no_lock_there(const struct step *s) {
 static void scan_done(void *arg) {
     struct step *s = arg;
     struct replica_payload *p = NULL;
+    failed_here(s);
     if (s->err == 0) {
         if (s->listing->gone)
             no_lock_there(s);
@@ -157,6 +180,8 @@ static void scan_when_free(evutil_socket_t fd, short what, void *arg) {
 
 static void stage_answer(void *arg, int err) {
     struct step *s = arg;
+    s->err = err;
+    failed_here(s);
     replica_staged(s->v->machine, volume_now(), s->dir, s->round, err);
     merges_step_free(s);
 }
@@ -245,12 +270,6 @@ static bool both_changed(const struct step *s) {
     return !a->full && !b->full && a->n_msgs + a->n_files > 0 && b->n_msgs + b->n_files > 0;
 }
 
-/* A merge of mailboxes cannot settle that, one of the trees can. */
-static bool one_is_gone(const struct step *s) {
-    return s->mine != NULL && s->theirs != NULL &&
-           load_of(s->mine)->listing->gone != load_of(s->theirs)->listing->gone;
-}
-
 static struct lone *lone_find(const struct merges *m, const struct mailfs_id *dir) {
     struct lone *l;
     HASH_FIND(hh, m->lone, dir, sizeof *dir, l);
@@ -315,6 +334,7 @@ static void merge_done(void *arg) {
     struct step *s = arg;
     bool lone = is_lone_still(s);
     bool changed = s->inval.n > 0;
+    failed_here(s);
     char hex[MAILFS_ID_HEX];
     log_debug("merge of %s, round %u%s: %s, digest %02x%02x", mailfs_id_format(&s->dir, hex),
               s->round, s->mine != NULL && load_of(s->mine)->listing->full ? ", full" : "",
@@ -361,17 +381,32 @@ static void merge_start(struct step *s) {
 
 static void merged_everywhere_run(void *arg) {
     struct step *s = arg;
+    if (s->tells)
+        state_path(s->v->state, &s->dir, s->path, sizeof s->path);
     merge_mailbox_done(s->v->state, &s->dir); /* an error is logged there */
 }
 
 static void put_off_run(void *arg) {
     struct step *s = arg;
+    if (s->tells)
+        state_path(s->v->state, &s->dir, s->path, sizeof s->path);
     merge_mailbox_forget(s->v->state, &s->dir);
+}
+
+static void tell(const struct step *s) {
+    const char *peer = s->v->cv->peer->name;
+    if (*s->why != '\0')
+        volume_error(s->v, "%s: the merge with %s has failed three times in a row: %s", s->path,
+                     peer, s->why);
+    else
+        log_info("volume %s: %s: merged with %s at last", s->v->cv->name, s->path, peer);
 }
 
 static void round_over_done(void *arg) {
     struct step *s = arg;
     s->v->changes++;
+    if (s->tells)
+        tell(s);
     checkpoint_look(s->v->checkpoint);
     merges_step_free(s);
 }
@@ -411,6 +446,19 @@ static void on_mailbox(struct merges *m, const struct replica_action *a) {
         merge_start(s);
 }
 
+static void on_round_over(struct merges *m, const struct replica_action *a) {
+    struct step *s = merges_step_new(m, a);
+    if (a->kind == RACT_MERGE_DONE) {
+        s->tells = unmerged_over(&m->unmerged, &a->dir);
+        jobs_run(m->v->jobs, &a->dir, merged_everywhere_run, round_over_done, s);
+        return;
+    }
+    own_forget(m, &a->dir);
+    if (contact_is_up(m->v)) /* else it has ended with the connection */
+        s->tells = unmerged_put_off(&m->unmerged, &a->dir, s->why);
+    jobs_run(m->v->jobs, &a->dir, put_off_run, round_over_done, s);
+}
+
 static void on_caught_up(struct merges *m, const struct replica_action *a) {
     struct step *s = merges_step_new(m, a);
     s->turn = merge_keep_turn(m->v->state);
@@ -436,12 +484,8 @@ bool merges_action(struct merges *m, const struct replica_action *a) {
         on_mailbox(m, a);
         return true;
     case RACT_MERGE_PUT_OFF:
-        own_forget(m, &a->dir);
-        jobs_run(m->v->jobs, &a->dir, put_off_run, round_over_done, merges_step_new(m, a));
-        return true;
     case RACT_MERGE_DONE:
-        jobs_run(m->v->jobs, &a->dir, merged_everywhere_run, round_over_done,
-                 merges_step_new(m, a));
+        on_round_over(m, a);
         return true;
     case RACT_CAUGHT_UP:
         on_caught_up(m, a);
@@ -466,6 +510,7 @@ void merges_free(struct merges *m) {
     struct lone *l, *next;
     HASH_ITER(hh, m->lone, l, next)
         lone_forget(m, &l->dir);
+    unmerged_free(&m->unmerged);
     replica_payload_unref(m->tree);
     free(m);
 }

@@ -7,6 +7,7 @@
 #include "driver_merge.h"
 #include "merge_run.h"
 #include "scan.h"
+#include "unmerged.h"
 #include "volume.h"
 
 struct own;
@@ -16,6 +17,7 @@ struct merges {
     struct volume *v;
     struct own *own;
     struct lone *lone;
+    struct unmerged *unmerged;
     struct replica_payload *tree;
     bool tree_full;
     struct step *fetched;  /* all is here for these, and not synced, */
@@ -36,6 +38,8 @@ struct step {
     struct state *lenders[CONF_LINKS_MAX];
     size_t n_lenders;
     uint64_t turn;
+    bool tells; /* that it cannot be merged: */
+    char why[UNMERGED_WHY], path[256];
     struct replica_payload *mine, *theirs;
     /* results */
     int err;

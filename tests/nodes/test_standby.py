@@ -104,6 +104,11 @@ def waits(t, user):
     same_stores(t, user)
 
 
+def unmerged(node, user):
+    return any("/%s/Maildir: the merge with " % user in line and "has failed three times in a row: " in line
+               for line in util.tail(node.log("syncd"), 0, 100000))
+
+
 def cannot_have_one(t, user, other):
     """A mailbox that the standby's disk does not take is not waited for, while it takes all others."""
     new = os.path.join(t.b.store, user, "Maildir", "new")
@@ -122,6 +127,8 @@ def cannot_have_one(t, user, other):
         start = util.now()
         t.a.deliver(user, mail.message(), timeout=100)
         took = util.now() - start
+        for node in t.pair.nodes:
+            util.poll("%s says which mailbox cannot be merged" % node.host, lambda n=node: unmerged(n, user), 30)
     finally:
         stop.set()
         thread.join()
