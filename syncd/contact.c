@@ -77,10 +77,13 @@ void contact_conn_free(struct conn *conn) {
 static void hello_overdue(evutil_socket_t fd, short what, void *arg) {
     struct conn *conn = arg;
     struct contact *c = conn->v->contact;
-    volume_error(conn->v, "peer %s at %s: connected, but said no Hello within %d s",
-                 contact_peer(c)->name, link_name(conn->link), HELLO_MS / 1000);
+    bool knocked = conn->knock; /* its end was lost on the way; dialled it was then */
+    if (!knocked)
+        volume_error(conn->v, "peer %s at %s: connected, but said no Hello within %d s",
+                     contact_peer(c)->name, link_name(conn->link), HELLO_MS / 1000);
     contact_conn_free(conn);
-    contact_dial_later(c);
+    if (!knocked)
+        contact_dial_later(c);
 }
 
 static int conn_send(struct conn *conn, const Mfp__Frame *frame) {

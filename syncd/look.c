@@ -156,6 +156,17 @@ static void restore_run(void *arg) {
         l->scan_err = -EAGAIN;
 }
 
+static const char *why_not(int err) {
+    switch (err) {
+    case -EAGAIN:
+        return "it still differs, or has changed meanwhile: run verify --repair again";
+    case -ENOENT:
+        return "its directory is not in this store, and verify does not make one";
+    default:
+        return log_strerror(err);
+    }
+}
+
 static void restore_done(void *arg) {
     struct look *l = arg;
     struct volume *v = l->v;
@@ -167,7 +178,7 @@ static void restore_done(void *arg) {
         log_warn("volume %s: %s: as was agreed on with %s again", v->cv->name, path,
                  v->cv->peer->name);
     else
-        log_warn("volume %s: %s: not repaired: %s", v->cv->name, path, log_strerror(l->scan_err));
+        log_warn("volume %s: %s: not repaired: %s", v->cv->name, path, why_not(l->scan_err));
     front_invalidate(v->front, &l->inval);
     if (l->inval.n > 0)
         oneway_changed(v, &dir, false);

@@ -155,15 +155,19 @@ static int put_agreed(void *arg, const char *name, const struct base_msg *msg) {
     return msg->uid ? maildir_uidlist_put(t->list, msg->uid, old ? old->ext : NULL, name) : 0;
 }
 
-/* Of what is borrowed, and of what only this node has: as it is here, where its number is free. */
-static int put_own(struct restore *t, const Mfp__BaseMsg *m) {
+/*
+ * Of what is borrowed, and of what only this node has: as it is here, where its number is free. Of
+ * the latter no base says the number, and the list that does is a bad one: below the next UID that
+ * was agreed on it may have been an expunged message's.
+ */
+static int put_own(struct restore *t, const Mfp__BaseMsg *m, uint32_t agreed_next) {
     const struct maildir_uidrec *old = maildir_uidlist_find(t->old, m->bname, strlen(m->bname));
     int r;
 
     if (m->was && !m->borrowed)
         return 0;
     maildir_uidlist_remove(t->list, m->bname);
-    if (!m->is || !old)
+    if (!m->is || !old || (!m->borrowed && old->uid < agreed_next))
         return 0;
     r = maildir_uidlist_put(t->list, old->uid, old->ext, m->bname);
     return r == -EEXIST ? 0 : r;
@@ -178,7 +182,7 @@ static int make_list(struct restore *t, const struct base_uidlist *ul) {
     if (r == 0)
         r = base_each_msg(t->a.st, &t->a.dir, put_agreed, t);
     for (i = 0; r == 0 && i < t->l->n_msgs; i++)
-        r = put_own(t, t->l->msgs[i]);
+        r = put_own(t, t->l->msgs[i], ul->n);
     if (r == 0)
         maildir_uidlist_raise_next_to(t->list, ul->n);
     return r;

@@ -15,8 +15,8 @@
 
 #define ONE      "1000.M1.a"
 #define TWO      "1001.M2.a"
-#define LIST     "3 V1700000000 N3\n1 :" ONE "\n2 :" TWO "\n"
-#define BAD_LIST "3 V1700000000 N3\n1 :" TWO "\n2 :" ONE "\n"
+#define LIST     "3 V1700000000 N5\n1 :" ONE "\n2 :" TWO "\n"
+#define BAD_LIST "3 V1700000000 N5\n1 :" TWO "\n2 :" ONE "\n"
 #define SUBS     "Sent\n"
 #define BAD_SUBS "Nonsense\n"
 
@@ -80,9 +80,29 @@ static void bad_one_stays(void **state) {
     kept_is("dovecot-uidlist", BAD_LIST);
 }
 
+/* 3 and 4 were expunged: what nobody agreed on does not get such a number from a bad list. */
+static void no_number_again(void **state) {
+    struct invals inval = {0};
+    char *list;
+
+    fs_write(&p.b, "u/cur/1002.M3.b:2,", "three\n");
+    fs_write(&p.b, "u/cur/1003.M4.b:2,", "four\n");
+    fs_write(&p.b, "u/dovecot-uidlist",
+             "3 V1700000000 N8\n1 :" TWO "\n2 :" ONE "\n3 :1002.M3.b\n7 :1003.M4.b\n");
+    assert_int_equal(restore_mailbox(p.b.st, &inbox, NULL, 0, &inval), 0);
+    invals_free(&inval);
+    list = fs_read(&p.b, "u/dovecot-uidlist");
+    assert_non_null(list);
+    assert_non_null(strstr(list, "\n2 :" TWO "\n"));
+    assert_null(strstr(list, "1002.M3.b"));
+    assert_non_null(strstr(list, "\n7 :1003.M4.b\n"));
+    free(list);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(bad_one_stays, setup, teardown),
+        cmocka_unit_test_setup_teardown(no_number_again, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
