@@ -105,6 +105,9 @@ def first_of(view):
 
 def lose_a(t, user, ids):
     """a has something alone when it is lost; b goes on, c follows both.  What went, and what each showed last."""
+    for node in t.pair.nodes:   # what is to be removed at b is known to be b's, too
+        node.wait_link(t.pair.c)
+        t.pair.c.wait_link(node)
     apart(t)
     more, seen_a = only_there(t, user)
     gone = first_of(seen_a)
