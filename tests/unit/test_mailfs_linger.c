@@ -1,5 +1,7 @@
 /*
- * linger: on which machines it is left out.
+ * linger: what it makes of /proc/loadavg, by which it is left out on a busy machine. That it looks
+ * there, waits, and gives up in vain is not tested here: on a machine shared with other tests it
+ * would be chance.
  */
 #include <sched.h>
 #include <setjmp.h>
