@@ -106,13 +106,25 @@ static int pin_present(struct state *st, const struct mailfs_id *dir, const Mfp_
 
 /* ---- what is not is wanted --------------------------------------------------------- */
 
+/* Of what was fetched by a syncd before this one, and lies under its key, the power may have been
+ * cut before it was synced. (What was prepared is looked at at the start.) */
+static bool is_cut_short(struct state *st, const char *key, const Mfp__Meta *meta) {
+    char file[STAGE_NAME_MAX];
+    struct stat sb;
+
+    return meta && str_starts(key, "f-") && stage_lookup(st, key, file) == 0 &&
+           fstatat(st->stage, file, &sb, AT_SYMLINK_NOFOLLOW) == 0 && S_ISREG(sb.st_mode) &&
+           (uint64_t)sb.st_size != meta->size;
+}
+
 static int missing_msg(struct state *st, const struct mailfs_id *dir, const Mfp__OpMsg *op,
                        struct content_wants *out) {
     char key[STAGE_NAME_MAX];
     int r;
 
     content_item_key(st, dir, op, key);
-    if (content_staged(st, key) || content_op_published(st, dir, op))
+    if ((content_staged(st, key) && !is_cut_short(st, key, op->meta)) ||
+        content_op_published(st, dir, op))
         return 0;
     r = pin_source(st, op->source, key);
     if (r == -ENOENT)

@@ -282,22 +282,36 @@ static int prepare(struct state *st, struct journal_entry *entries, struct packe
     return r;
 }
 
+static uint64_t doubts(struct state *st) {
+    uint64_t n;
+
+    state_lock(st);
+    n = st->stage_doubts;
+    state_unlock(st);
+    return n;
+}
+
 int journal_append(struct state *st, struct journal_entry *entries, size_t n) {
     struct batch b = {calloc(n ? n : 1, sizeof(*b.v)), n};
+    uint64_t before = doubts(st);
+    bool in_doubt;
     size_t i;
     int r = b.v ? prepare(st, entries, b.v, n) : -ENOMEM;
 
-    int synced = r == 0 ? stage_sync(st) : 0;
-
     if (r == 0)
-        r = synced == 0 ? db_update(st->db, write_batch, &b) : synced;
+        r = stage_sync(st);
+    /* An fsync of another thread's may have heard of the error that was about ours: and what an
+     * entry refers to, if it is not written yet, is not dropped then. */
+    in_doubt = doubts(st) != before;
+    if (r == 0)
+        r = in_doubt ? -EIO : db_update(st->db, write_batch, &b);
     for (i = 0; b.v && i < n; i++) {
         if (r < 0 && b.v[i].id)
             entry_undo(st, b.v[i].id);
         free(b.v[i].p);
     }
     free(b.v);
-    if (synced < 0) { /* now that no entry refers to these */
+    if (r < 0 && in_doubt) { /* now that no entry refers to these */
         state_lock(st);
         stage_drop_unsure(st);
         state_unlock(st);

@@ -13,6 +13,7 @@
 #include <string.h>
 
 #include "base.h"
+#include "content_int.h"
 #include "hold.h"
 #include "io/file.h"
 #include "io/io.h"
@@ -85,7 +86,7 @@ static int staged_key(struct merge_run *m, const struct merge_item *it, char key
     if (r == 0 || !b || !b->prepared)
         return r;
     stage_prep_key(b->prepared->incarnation, b->prepared->seq, key);
-    return stage_lookup(m->a.st, key, file);
+    return content_staged(m->a.st, key) ? stage_lookup(m->a.st, key, file) : -ENOENT;
 }
 
 int merge_contents_ready(struct merge_run *m) {

@@ -133,6 +133,7 @@ static void settled(struct state *st) {
 void stage_drop_unsure(struct state *st) {
     struct stage_item *it, *tmp;
 
+    st->stage_doubts++;
     HASH_ITER(hh, st->items, it, tmp) {
         if (it->is_prep)
             it->unsure = true;

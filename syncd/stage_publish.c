@@ -378,7 +378,7 @@ static void publish_done(struct state *st, const char *key, int err) {
         stage_item_free(st, it);
     } else if (it) {
         it->used = false;
-        it->homeless = err == -ENOENT;
+        it->homeless = it->homeless || err == -ENOENT; /* also after an error of the disk */
     }
     state_unlock(st);
 }

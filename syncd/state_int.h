@@ -167,6 +167,7 @@ struct state {
     struct stage_item *loose_items; /* prepared, and not fsynced (commit = memory, async) */
     unsigned stage_pins;            /* linked there since the last sync */
     unsigned stage_errors;          /* sync_errors then; under `syncing` */
+    uint64_t stage_doubts;          /* how often stage_drop_unsure() was called */
     uint64_t stage_number;
     struct ulcache *uidlists;
     struct lacking *lacking;
