@@ -8,7 +8,7 @@ import sys
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.realpath(__file__)), ".."))
 from lab import case, util  # noqa: E402
 
-TIMES = 5
+TIMES = 3
 PAUSES = 2      # that are measured each time
 
 
