@@ -555,6 +555,11 @@ static int sweep_named(struct state *st) {
     return v ? 0 : -ENOMEM;
 }
 
+/* What was fetched, and after a power cut may be less than it says, is fetched again. */
+static bool is_kept(const struct state *st, const struct stage_item *it) {
+    return it->refs || (!it->is_prep && st->recent.whole);
+}
+
 int stage_leftovers(struct state *st, struct stage_prep **preps, size_t *n) {
     struct stage_item *it, *tmp;
     struct stage_prep *v;
@@ -571,7 +576,7 @@ int stage_leftovers(struct state *st, struct stage_prep **preps, size_t *n) {
     state_lock(st);
     v = calloc(HASH_COUNT(st->items) + 1, sizeof(*v));
     HASH_ITER(hh, st->items, it, tmp) {
-        if (r < 0 || !v || it->refs)
+        if (r < 0 || !v || is_kept(st, it))
             continue;
         if (it->is_prep && !it->used) {
             v[k].incarnation = it->incarnation;

@@ -405,13 +405,17 @@ static unsigned lacking(const Mfp__Listing *theirs) {
 
 /* The filling goes on from what has come; nobody keeps for ever what is not wanted any more. */
 static void test_kept_over_a_stop(void **state) {
+    struct stage_prep *preps;
     Mfp__Listing *theirs;
+    size_t n;
 
     fill(3);
     assert_int_equal(scan_mailbox(p.a.st, &inbox, true, &theirs), 0);
     fetch_some(2);
     assert_int_equal(stage_keep_fetched(p.b.st), 0);
-    node_reopen(&p.b);
+    node_killed(&p.b);
+    assert_int_equal(stage_leftovers(p.b.st, &preps, &n), 0);
+    free(preps);
     assert_int_equal(lacking(theirs), 1);
     stage_drop_idle(p.b.st);
     assert_int_equal(lacking(theirs), 3);
