@@ -378,8 +378,7 @@ static void carry_out(struct volume *v, const struct replica_action *a) {
     case RACT_GRANT:
         if (oneway_granted(v, a->req, a->raise) || txns_granted_formerly(v->txns, a->req, &a->dir))
             break;
-        txns_lock_granted(v->txns, &a->dir);
-        front_grant(v->front, a->req, 0, (uint32_t)a->raise);
+        txns_granted(v->txns, a->req, &a->dir, (uint32_t)a->raise);
         break;
     case RACT_BUSY:
         if (oneway_busy(v, a->req))

@@ -45,7 +45,7 @@ bool front_is_expected(const struct front *f);
 void front_resume(struct front *f);
 
 /* Answers and news; nothing happens when that mailfs is gone. req: as the machine has it. */
-void front_grant(struct front *f, uint64_t req, int err, uint32_t raise);
+bool front_grant(struct front *f, uint64_t req, int err, uint32_t raise); /* false: it is gone */
 void front_release(struct front *f, uint64_t req, int err, bool only_here);
 /* It is waited for, and goes on: mailfs does not take syncd for stuck. */
 void front_working(struct front *f, uint64_t req);

@@ -70,12 +70,12 @@ static bool own_req(const struct front *f, uint64_t *req) {
     return true;
 }
 
-void front_grant(struct front *f, uint64_t req, int err, uint32_t raise) {
+bool front_grant(struct front *f, uint64_t req, int err, uint32_t raise) {
     Mfl__ToMailfs m = MFL__TO_MAILFS__INIT;
     Mfl__Grant grant = MFL__GRANT__INIT;
     char holder[256];
     if (!own_req(f, &req))
-        return;
+        return false;
     const struct conf_peer *peer = f->v->cv->peer;
     snprintf(holder, sizeof holder, "1:%s", peer != NULL ? peer->name : "");
     grant.req = req;
@@ -86,6 +86,7 @@ void front_grant(struct front *f, uint64_t req, int err, uint32_t raise) {
     m.m_case = MFL__TO_MAILFS__M_GRANT;
     m.grant = &grant;
     front_send(f, &m);
+    return true;
 }
 
 void front_release(struct front *f, uint64_t req, int err, bool only_here) {

@@ -335,6 +335,14 @@ void txns_lock_opened(struct txns *t, const struct mailfs_id *dir, bool ok) {
     replica_lock_opened(t->v->machine, volume_now(), *dir, ok);
 }
 
+/* Who asked may have been kept waiting in the mailbox's lane (txns_lock_open()) beyond the end of
+ * his mailfs. Nobody would ever say that L is open, and nothing be applied or merged there. */
+void txns_granted(struct txns *t, uint64_t req, const struct mailfs_id *dir, uint32_t raise) {
+    txns_lock_granted(t, dir);
+    if (!front_grant(t->v->front, req, 0, raise))
+        txns_lock_opened(t, dir, false);
+}
+
 void txns_unlock(struct txns *t, uint64_t req, const struct mailfs_id *dir) {
     struct collect *c = collect_new(t, dir);
     struct open_txn *o = open_find(t, dir);

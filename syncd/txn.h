@@ -41,6 +41,8 @@ bool txns_granted_formerly(struct txns *t, uint64_t req, const struct mailfs_id 
 
 /* m holds an Act, and is taken. 0 or -EPROTO. */
 int txns_act(struct txns *t, Mfl__ToSyncd **m);
+/* The machine grants L: mailfs is told, or L given back if who asked is gone with his mailfs. */
+void txns_granted(struct txns *t, uint64_t req, const struct mailfs_id *dir, uint32_t raise);
 /* The granted L exists now, or could not be made. */
 void txns_lock_opened(struct txns *t, const struct mailfs_id *dir, bool ok);
 void txns_lock_granted(struct txns *t, const struct mailfs_id *dir);

@@ -86,6 +86,12 @@ uint64_t volume_now(void) {
 void oneway_changed(struct volume *v, const struct mailfs_id *dir, bool tree) {
 }
 
+static bool mailfs_is_gone;
+
+bool front_grant(struct front *f, uint64_t req, int err, uint32_t raise) {
+    return !mailfs_is_gone;
+}
+
 size_t oneway_locks_held(const struct volume *v, struct mailfs_id *dirs, size_t max) {
     return 0;
 }
@@ -266,9 +272,38 @@ static void its_id_changes_before_l(void **state) {
     assert_string_equal(collected, "3:out;");
 }
 
+static unsigned grants(struct fixture *f) {
+    struct replica_action a;
+    unsigned n = 0;
+    while (replica_next(f->v.machine, &a)) {
+        if (a.kind == RACT_GRANT) {
+            txns_granted(f->v.txns, a.req, &a.dir, 0);
+            n++;
+        }
+        replica_action_done(&a);
+    }
+    return n;
+}
+
+/* It asked, and was killed while the question waited behind what was being collected. */
+static void granted_to_one_that_is_gone(void **state) {
+    struct fixture *f = *state;
+    struct mailfs_id one = id_of(1);
+    mailfs_is_gone = true;
+    replica_lock_open(f->v.machine, 1000, 7, one);
+    assert_int_equal(grants(f), 1);
+    mailfs_is_gone = false;
+    assert_false(txns_locked(f->v.txns, &one));
+    replica_lock_open(f->v.machine, 1000, 8, one);
+    assert_int_equal(grants(f), 1);
+    assert_true(txns_locked(f->v.txns, &one));
+    txns_lock_opened(f->v.txns, &one, false);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(kept_until_u, setup, teardown),
+        cmocka_unit_test_setup_teardown(granted_to_one_that_is_gone, setup, teardown),
         cmocka_unit_test_setup_teardown(others_go_at_once_and_in_order, setup, teardown),
         cmocka_unit_test_setup_teardown(an_empty_transaction_is_looked_at, setup, teardown),
         cmocka_unit_test_setup_teardown(mailfs_gone, setup, teardown),
