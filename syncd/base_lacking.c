@@ -207,6 +207,7 @@ int base_lacking_renumber(struct state *st, const struct mailfs_id *former,
         l->lost_uids = l->lost_uids || (to && to->lost_uids);
         lack = l->lost_uids ? CUT : l->cut ? RAISED : LACKS;
         if (to)
+            /* NOLINTNEXTLINE(clang-analyzer-core.NullDereference): it is in the table */
             HASH_DEL(st->lacking, to);
         HASH_ADD(hh, st->lacking, dir, sizeof(l->dir), l);
     }
