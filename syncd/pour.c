@@ -1,7 +1,7 @@
 /*
  * pour: see pour.h.
  *
- * No diagnostics.
+ * Diagnostics: of two files under one name the older one was kept.
  */
 #include "pour.h"
 
@@ -9,20 +9,27 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 
 #include "apply_int.h"
 #include "index.h"
+#include "io/file.h"
 #include "io/io.h"
 #include "maildir/class.h"
 #include "maildir/name.h"
+#include "merge_int.h"
 #include "replica/merge.h"
+#include "util/log.h"
 #include "util/str.h"
 
 #ifndef RENAME_NOREPLACE
 #define RENAME_NOREPLACE 1
+#define RENAME_EXCHANGE  2
 #endif
+
+#define COMPARED_MAX (1 << 20) /* a file that is longer is taken for another one */
 
 struct pour {
     struct state *st;
@@ -37,12 +44,54 @@ static int move(struct pour *p, const char *name, const char *as) {
     return r == -EEXIST || r == -ENOENT ? 0 : r;
 }
 
+static bool same_content(const struct pour *p, const char *name) {
+    char *a = NULL, *b = NULL;
+    size_t n = 0, k = 0;
+    bool same = io_file_read_at(p->from_fd, name, COMPARED_MAX, &a, &n, NULL) == 0 &&
+                io_file_read_at(p->to_fd, name, COMPARED_MAX, &b, &k, NULL) == 0 && n == k &&
+                memcmp(a, b, n) == 0;
+
+    free(a);
+    free(b);
+    return same;
+}
+
+static bool is_older(const struct timespec *a, const struct timespec *b) {
+    return a->tv_sec != b->tv_sec ? a->tv_sec < b->tv_sec : a->tv_nsec < b->tv_nsec;
+}
+
+/* As in a merge of files: the newer has the name, the older is for the administrator. */
+static int pour_second_file(struct pour *p, const char *name) {
+    struct stat mine, theirs;
+    char path[256];
+    int r = 0;
+
+    if (same_content(p, name) || fstatat(p->from_fd, name, &mine, AT_SYMLINK_NOFOLLOW) < 0)
+        return 0;
+    if (fstatat(p->to_fd, name, &theirs, AT_SYMLINK_NOFOLLOW) == 0 &&
+        is_older(&theirs.st_mtim, &mine.st_mtim))
+        r = io_rename(p->from_fd, name, p->to_fd, name, RENAME_EXCHANGE);
+    if (r == 0)
+        r = merge_keep(p->st, p->from_fd, name, 'l', true);
+    if (r == 0)
+        log_warn("%s: %s was in both of two directories that are one now; the older version is in "
+                 ".mailfs/kept/",
+                 state_path(p->st, &p->to->id, path, sizeof(path)), name);
+    return r == -ENOENT ? 0 : r;
+}
+
 /* Lists and tables are of messages; directories have moved already. */
 static int pour_file(void *arg, const char *name, unsigned char type) {
+    struct pour *p = arg;
+    int r;
+
     if (type == DT_DIR ||
         maildir_class_of(MAILDIR_DIR_CONTAINER, name, strlen(name)) != MAILDIR_OTHER)
         return 0;
-    return move(arg, name, name);
+    r = io_rename(p->from_fd, name, p->to_fd, name, RENAME_NOREPLACE);
+    if (r == -EEXIST)
+        r = pour_second_file(p, name);
+    return r == -ENOENT ? 0 : r;
 }
 
 static int size_of(int fd, const char *name, off_t *size) {

@@ -1,12 +1,14 @@
 /* The merge of the directory tree while the store is in use, and after it was cut short. */
 #include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/xattr.h>
 #include <unistd.h>
 
@@ -281,6 +283,28 @@ static void test_move_onto_copy(void **state) {
     assert_true(fs_there(&p.b, "u/.Done/new/1.M1.a"));
     assert_true(fs_there(&p.a, "u/.Done/cur/1.M1.a.mf0000000000000008:2,S"));
     assert_true(fs_there(&p.b, "u/.Done/cur/1.M1.a.mf0000000000000008:2,S"));
+}
+
+static void old_rules(struct node *n) {
+    struct timespec ts[2] = {{.tv_sec = 1000000000}, {.tv_sec = 1000000000}};
+    char path[512];
+
+    fs_write(n, "u/.Work/rules", "older\n");
+    snprintf(path, sizeof(path), "%s/u/.Work/rules", n->store);
+    assert_int_equal(utimensat(AT_FDCWD, path, ts, 0), 0);
+}
+
+/* ... and both have a file of their own under one name. */
+static void test_move_onto_file(void **state) {
+    char *text;
+
+    old_rules(&p.a);
+    old_rules(&p.b);
+    onto_a_copy("rules", "newer\n");
+    text = fs_read(&p.b, "u/.Done/rules");
+    assert_string_equal(text, "newer\n");
+    free(text);
+    assert_int_equal(merge_kept(p.b.st), 1);
 }
 
 /* ... and while a local user renames it too: that stays, until it is compared. */
@@ -704,6 +728,7 @@ int main(void) {
         T(test_move_onto_new),
         T(test_move_onto_made),
         T(test_move_onto_copy),
+        T(test_move_onto_file),
         T(test_move_of_moved),
         T(test_moved_at_one),
         T(test_moved_and_told),
