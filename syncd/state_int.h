@@ -143,7 +143,8 @@ struct state {
     uint64_t syncs_begun, syncs_done;
     bool sync_runs;
     int sync_error;       /* the last */
-    unsigned sync_errors; /* how many; this one under the mutex */
+    unsigned sync_errors; /* how many; this one under the mutex, and */
+    bool sync_lost;       /* one of them was not for want of room */
     char *store_path, *node, *peer;
     int root; /* O_RDONLY: also what file handles are opened with */
     dev_t dev;

@@ -25,9 +25,10 @@ unsigned state_sync_errors(struct state *st) {
 
 /* In one step, so that what is staged was begun after the last one that is counted, or is known to
  * its writer to be older. */
-static void sync_failed(struct state *st) {
+static void sync_failed(struct state *st, int err) {
     state_lock(st);
     st->sync_errors++;
+    st->sync_lost = st->sync_lost || (err != -ENOSPC && err != -EDQUOT);
     stage_drop_unsure(st);
     state_unlock(st);
 }
@@ -41,7 +42,7 @@ static void sync_once(struct state *st) {
     pthread_mutex_unlock(&st->sync_mutex);
     r = io_syncfs(st->root);
     if (r < 0)
-        sync_failed(st);
+        sync_failed(st, r);
     pthread_mutex_lock(&st->sync_mutex);
     if (r < 0)
         st->sync_error = r;

@@ -13,8 +13,10 @@
 #include <errno.h>
 #include <pthread.h>
 #include <stdbool.h>
+#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/statvfs.h>
 
 #include <lmdb.h>
 
@@ -23,6 +25,7 @@
 enum { DB_TABLES_MAX = 32, DB_READERS_MAX = 256 };
 #define DB_SIZE_FIRST ((size_t)16 << 20)
 #define DB_SIZE_MAX   ((size_t)64 << 30)
+#define DB_NO_ROOM    (1u << 20) /* bytes */
 
 struct db {
     MDB_env *env;
@@ -117,6 +120,17 @@ static int db_finish(struct db_txn *txn, bool commit) {
     return r;
 }
 
+/* A write that a full disk has cut short is EIO to LMDB (mdb_page_flush() in mdb.c: "short write,
+ * filesystem full?"). */
+static int commit_error(struct db *db, int e) {
+    struct statvfs fs;
+    int fd;
+    if (e == EIO && mdb_env_get_fd(db->env, &fd) == 0 && fstatvfs(fd, &fs) == 0 &&
+        (uint64_t)fs.f_bfree * fs.f_frsize < DB_NO_ROOM)
+        return -ENOSPC;
+    return db_error(e);
+}
+
 int db_update(struct db *db, db_fn *fn, void *arg) {
     for (;;) {
         struct db_txn txn;
@@ -130,7 +144,7 @@ int db_update(struct db *db, db_fn *fn, void *arg) {
         if (e == MDB_MAP_FULL)
             txn.full = true;
         if (!txn.full)
-            return r != 0 ? r : db_error(e);
+            return r != 0 ? r : commit_error(db, e);
         r = db_grow(db);
         if (r != 0)
             return r;

@@ -47,10 +47,11 @@ static int teardown(void **state) {
 /* As the kernel does: of several who ask by the same descriptor the first is told. */
 static atomic_bool broken;
 static atomic_int asked;
+static int error = -EIO;
 
 static int syncfs_told_once(int fd) {
     atomic_fetch_add(&asked, 1);
-    return atomic_exchange(&broken, false) ? -EIO : 0;
+    return atomic_exchange(&broken, false) ? error : 0;
 }
 
 static void disk_fails(void) {
@@ -96,6 +97,18 @@ static void test_everybody_hears(void **state) {
     assert_int_equal(state_checkpoint(p.b.st, 0, NULL, 0), -EIO);
     node_reopen(&p.b);
     assert_int_equal(state_checkpoint(p.b.st, 0, NULL, 0), 0);
+}
+
+/* The disk was full for a while. */
+static void test_no_room(void **state) {
+    error = -ENOSPC;
+    disk_fails();
+    assert_int_equal(state_sync(p.b.st, state_sync_errors(p.b.st)), -ENOSPC);
+    assert_int_equal(state_checkpoint(p.b.st, 0, NULL, 0), 0);
+    disk_fails();
+    assert_int_equal(state_checkpoint(p.b.st, 0, NULL, 0), -ENOSPC);
+    assert_int_equal(state_checkpoint(p.b.st, 0, NULL, 0), 0);
+    error = -EIO;
 }
 
 struct caller {
@@ -201,10 +214,8 @@ static void test_loose_at_once(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        T(test_everybody_hears),
-        T(test_all_at_once),
-        T(test_staged_before),
-        T(test_loose_at_once),
+        T(test_everybody_hears), T(test_no_room),       T(test_all_at_once),
+        T(test_staged_before),   T(test_loose_at_once),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
