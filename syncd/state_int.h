@@ -178,7 +178,7 @@ struct state {
     struct gone *gone;   /* see base_gone.c */
     struct moved *moved; /* see base_moved.c */
     struct holds *holds; /* of a volume (hold.h); NULL: nothing is held */
-    unsigned look_ms;    /* LOOK_INSIDE_MS; for tests: see look_inside() */
+    unsigned look_ms;    /* LOOK_INSIDE_MS; for tests: see scan_tree_look_inside() */
     bool tree_lacks;     /* the base of the directory tree: the same; */
     bool tree_undone;    /* since it could not follow the peer's */
     struct pend *pending;

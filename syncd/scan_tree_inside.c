@@ -1,0 +1,85 @@
+/*
+ * scan_tree_inside: whether anything new is in the directories that the peer may have removed.
+ *
+ * Diagnostics: info: how many were not looked into.
+ */
+#include "scan_tree_int.h"
+
+#include <string.h>
+
+#include "maildir/class.h"
+#include "util/clock.h"
+#include "util/log.h"
+
+/* Added, or added again: Dovecot never gives a file that stays another UID, nor takes it away. */
+static bool msg_came(const Mfp__BaseMsg *m) {
+    return m->is && (!m->was || (m->was->uid && m->was->uid != m->is->uid));
+}
+
+/*
+ * What is borrowed is not this node's, and where its directory is borrowed, too, both stay here
+ * when the other end removes that (take_out()). A directory that is not would have to go: it lives
+ * on for what is in it. Of dovecot-uidvalidity, which never is borrowed, see scan_files.c.
+ */
+static bool holds_new(const struct tree *t, const struct node *n, const Mfp__Listing *l) {
+    bool whole = scan_tree_borrowed(t, n);
+    size_t i;
+
+    for (i = 0; i < l->n_msgs; i++)
+        if (msg_came(l->msgs[i]) && !(whole && l->msgs[i]->borrowed))
+            return true;
+    for (i = 0; i < l->n_files; i++) {
+        const char *name = l->files[i]->name;
+        if (l->files[i]->is && !(whole && l->files[i]->borrowed) &&
+            !(t->n_lenders &&
+              maildir_class_of(MAILDIR_DIR_CONTAINER, name, strlen(name)) == MAILDIR_UIDVALIDITY))
+            return true;
+    }
+    return false;
+}
+
+static bool differs_inside(struct tree *t, const struct node *n) {
+    Mfp__Listing *l;
+    struct base_dir rec;
+    bool differs;
+
+    bool merged = base_dir_get(t->st, &n->id, &rec) == 0 && rec.merged;
+
+    if ((!merged && !t->n_lenders) ||
+        scan_mailbox_for(t->st, &n->id, false, t->lenders, t->n_lenders, &l) < 0)
+        return true;
+    differs = !l->gone && ((l->full && !t->n_lenders) || holds_new(t, n, l));
+    mfp__listing__free_unpacked(l, NULL);
+    return differs;
+}
+
+/*
+ * A mark says "perhaps" (it outlives the change until the next generation), and a client that only
+ * opens a mailbox changes it: new/ to cur/, flags, the next UID. A directory that was removed
+ * elsewhere must not come back for that, but for what was put into it. So it is looked at, for as
+ * long as everything else of the volume may wait (a message takes 7 us on a busy machine). Of the
+ * others that were removed elsewhere this node's own live on, and what is borrowed stays as it is:
+ * whom it is borrowed from brings what is in it.
+ */
+void scan_tree_look_inside(struct tree *t) {
+    uint64_t until = clock_ms() + t->st->look_ms;
+    struct node *n, *tmp;
+    size_t unseen = 0;
+
+    HASH_ITER(hh, t->nodes, n, tmp) {
+        /* At a first contact all are new, and the other end is given them anyway. */
+        if (!n->is || !(n->marked || (t->n_lenders && !n->was && t->st->had_contact)))
+            continue;
+        n->inside = true;
+        if (clock_ms() < until) {
+            n->changed = differs_inside(t, n);
+        } else {
+            n->changed = !scan_tree_borrowed(t, n);
+            unseen++;
+        }
+    }
+    if (unseen)
+        log_info("%zu directories were not looked into before the trees are merged: where another "
+                 "node removed one, it may live on",
+                 unseen);
+}

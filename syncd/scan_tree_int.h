@@ -1,0 +1,53 @@
+#ifndef SYNCD_SCAN_TREE_INT_H
+#define SYNCD_SCAN_TREE_INT_H
+
+/* Shared by the parts of tree_scan(). */
+
+#include "base.h"
+#include "scan.h"
+#include "state_int.h"
+
+/* A directory, as the base has it and as it is. */
+struct node {
+    UT_hash_handle hh;
+    struct mailfs_id id;
+    bool was, is, looked, marked, listed;
+    bool inside;  /* that was looked at: */
+    bool changed; /* something in it is not as in the base */
+    struct mailfs_id old_parent, parent;
+    char *old_name, *name;
+    uint32_t mode, uid, gid;
+};
+
+struct tree {
+    struct state *st;
+    struct node *nodes;
+    bool full;
+    bool unmade;                  /* see scan_tree_make_held() */
+    struct state *const *lenders; /* scan.h */
+    size_t n_lenders;
+};
+
+/* scan_tree.c */
+struct node *scan_tree_find(struct tree *t, const struct mailfs_id *id);
+struct node *scan_tree_get(struct tree *t, const struct mailfs_id *id); /* made if need be */
+/* Where it is now; the base learns of a container it did not know, and of its handle. */
+int scan_tree_place(struct tree *t, struct node *n, const struct mailfs_id *parent,
+                    const char *name, int fd);
+/* Where it is, or that it is not there, is what a lender is known to have. */
+bool scan_tree_borrowed(const struct tree *t, const struct node *n);
+
+/* scan_tree_read.c: the nodes of the base are there; these learn where they are, and others come */
+int scan_tree_whole(struct tree *t);
+int scan_tree_marked(struct tree *t);
+
+/* scan_tree_held.c */
+int scan_tree_make_held(struct tree *t, struct invals *inval);
+
+/* scan_tree_inside.c: sets inside and changed of the nodes */
+void scan_tree_look_inside(struct tree *t);
+
+/* scan_tree_list.c */
+int scan_tree_list(struct tree *t, Mfp__Tree *out);
+
+#endif
