@@ -18,8 +18,8 @@ static bool msg_came(const Mfp__BaseMsg *m) {
 
 /*
  * What is borrowed is not this node's, and where its directory is borrowed, too, both stay here
- * when the other end removes that (take_out()). A directory that is not would have to go: it lives
- * on for what is in it. Of dovecot-uidvalidity, which never is borrowed, see scan_files.c.
+ * when the other end removes that (tree_run_take_out()). A directory that is not would have to go:
+ * it lives on for what is in it. Of dovecot-uidvalidity, which never is borrowed, see scan_files.c.
  */
 static bool holds_new(const struct tree *t, const struct node *n, const Mfp__Listing *l) {
     bool whole = scan_tree_borrowed(t, n);
