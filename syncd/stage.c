@@ -4,7 +4,7 @@
  * A content is complete when it has its p- or f- name; before it has an h- one, and what is left of
  * that when the link is cut is for stage_part.c. t- files are removed at a start. What a journal
  * entry refers to is kept until the entry is gone (refs). This file writes and finds them;
- * stage_publish.c gives names to what nobody committed and cleans up.
+ * stage_publish.c gives names to what nobody committed, stage_used.c cleans up.
  *
  * Diagnostics: errors of writing, with the container.
  */

@@ -1,7 +1,7 @@
 #ifndef SYNCD_STAGE_PRIVATE_H
 #define SYNCD_STAGE_PRIVATE_H
 
-/* What stage.c and stage_part.c share. Nobody else includes this. */
+/* What the files stage*.c share. Nobody else includes this. */
 
 #include "io/hash.h"
 #include "stage.h"
@@ -56,5 +56,44 @@ int stage_sync_names(struct state *st, const struct stage_names *l);
 
 /* Removes the item and, unless the content is gone, its file. Under the mutex. */
 void stage_item_drop(struct state *st, struct stage_item *it);
+
+/* ---- stage_named.c ----------------------------------------------------------------- */
+
+/* A record of the table `preps` that says what was published. */
+struct stage_record {
+    uint8_t key[16];
+    struct mailfs_id dir;
+    char name[STAGE_NAME_MAX];
+    bool del;
+    bool done; /* its name in new/ is durable */
+};
+
+void stage_record_key(uint64_t incarnation, uint64_t seq, uint8_t key[16]);
+int stage_record_write(struct db_txn *txn, void *arg); /* arg: struct stage_record */
+/* The order of stage_published_in(). */
+int stage_pub_cmp(const void *a, const void *b);
+bool stage_is_same_file(int dir, const char *name, int stage, const char *file);
+/* It has a name somewhere, and not the one under which it was about to be published: a merge had
+ * given it that name, and was not finished; or with the base the records of what was used up are
+ * gone. */
+bool stage_is_linked(struct state *st, uint64_t incarnation, uint64_t seq, const char *file);
+/* Its mailbox has it, under a name that is on the disk. */
+bool stage_is_there_already(struct state *st, const struct stage_prep *prep,
+                            const struct mailfs_id *id, const char *file);
+/* Of a linked one, at a start: has the message itself got its name? */
+bool stage_used_before(struct state *st, const struct mailfs_id *id, const char *file);
+
+/* ---- stage_publish.c --------------------------------------------------------------- */
+
+/* Reserves the item. 0; 1: nothing to publish. */
+int stage_take(struct state *st, const char *key, struct mailfs_id *dir, struct mailfs_id *parent,
+               char file[STAGE_NAME_MAX], char tmp[STAGE_NAME_MAX]);
+/* What became of what was taken. err 0: the item is freed. */
+void stage_taken(struct state *st, const char *key, int err);
+
+typedef bool stage_pick_fn(struct state *st, const struct stage_item *it); /* under the mutex */
+
+/* Malloc'ed. NULL: no memory. */
+struct stage_prep *stage_pick(struct state *st, stage_pick_fn *fn, size_t *n);
 
 #endif

@@ -1,0 +1,173 @@
+/*
+ * stage_used: prepared contents that were used up are removed, at a start and at a checkpoint.
+ *
+ * A start also finds what nobody has used, which is published then. The records are those of
+ * stage_named.c.
+ *
+ * Diagnostics: a stage that cannot be read.
+ */
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "io/io.h"
+#include "stage_private.h"
+#include "util/bytes.h"
+
+/* The item a record of `preps` is about. Under the mutex. */
+static struct stage_item *item_of(struct state *st, const struct db_val *k) {
+    char key[STAGE_NAME_MAX];
+
+    if (k->n != 16)
+        return NULL;
+    stage_prep_key(bytes_get_u64(k->p), bytes_get_u64((const uint8_t *)k->p + 8), key);
+    return stage_find(st, key);
+}
+
+static bool is_used(const struct db_val *v) {
+    return v->n && *(const uint8_t *)v->p == 'U';
+}
+
+static bool is_published_for_good(const struct db_val *v) {
+    return v->n && *(const uint8_t *)v->p == 'D';
+}
+
+/* After a crash: what was used up is not there to be published. (What was about to be published may
+ * have to be done once more: it is not marked.) */
+static int sweep_used(struct db_txn *txn, void *arg) {
+    struct state *st = arg;
+    struct stage_item *item;
+    struct db_iter it;
+    int r;
+
+    for (r = db_iter_first(txn, T_PREPS, NULL, 0, &it); r == 0; r = db_iter_next(&it)) {
+        item = item_of(st, &it.key);
+        if (item && item->refs == 0 && (is_used(&it.val) || is_published_for_good(&it.val)))
+            item->used = true;
+    }
+    db_iter_end(&it);
+    return r == -ENOENT ? 0 : r;
+}
+
+/* Under the mutex. */
+static bool is_named(struct state *st, const struct stage_item *it) {
+    return it->is_prep && it->refs == 0 && !it->used &&
+           stage_is_linked(st, it->incarnation, it->seq, it->file);
+}
+
+static void sweep_one(struct state *st, const struct stage_prep *prep) {
+    char key[STAGE_NAME_MAX], file[STAGE_NAME_MAX], tmp[STAGE_NAME_MAX];
+    struct mailfs_id dir, parent;
+
+    stage_prep_key(prep->incarnation, prep->seq, key);
+    if (stage_take(st, key, &dir, &parent, file, tmp) == 0 && !stage_used_before(st, &dir, file))
+        stage_taken(st, key, -EEXIST);
+}
+
+/* What was used up by a merge of which there is no record. */
+static int sweep_named(struct state *st) {
+    size_t n, i;
+    struct stage_prep *v = stage_pick(st, is_named, &n);
+
+    for (i = 0; i < n; i++)
+        sweep_one(st, &v[i]);
+    free(v);
+    return v ? 0 : -ENOMEM;
+}
+
+/* What was fetched, and after a power cut may be less than it says, is fetched again. */
+static bool is_kept(const struct state *st, const struct stage_item *it) {
+    return it->refs || (!it->is_prep && st->recent.whole);
+}
+
+int stage_leftovers(struct state *st, struct stage_prep **preps, size_t *n) {
+    struct stage_item *it, *tmp;
+    struct stage_prep *v;
+    size_t k = 0;
+    int r;
+
+    *preps = NULL;
+    *n = 0;
+    state_lock(st);
+    r = db_view(st->db, sweep_used, st);
+    state_unlock(st);
+    if (r == 0)
+        r = sweep_named(st);
+    state_lock(st);
+    v = calloc(HASH_COUNT(st->items) + 1, sizeof(*v));
+    HASH_ITER(hh, st->items, it, tmp) {
+        if (r < 0 || !v || is_kept(st, it))
+            continue;
+        if (it->is_prep && !it->used) {
+            v[k].incarnation = it->incarnation;
+            v[k++].seq = it->seq;
+        } else {
+            io_unlink(st->stage, it->file);
+            stage_item_free(st, it);
+        }
+    }
+    state_unlock(st);
+    if (r < 0 || !v) {
+        free(v);
+        return state_fail(st, r < 0 ? r : -ENOMEM, NULL, "cannot read the stage");
+    }
+    *preps = v;
+    *n = k;
+    return 0;
+}
+
+/* Records of what was used up and whose file is gone (the sync before this commit made that sure).
+ */
+static int drop_old_used(struct state *st, struct db_txn *txn) {
+    struct db_iter it;
+    bool there;
+    int r;
+
+    for (r = db_iter_first(txn, T_PREPS, NULL, 0, &it); r == 0; r = db_iter_next(&it)) {
+        if (!is_used(&it.val))
+            continue;
+        state_lock(st);
+        there = item_of(st, &it.key) != NULL;
+        state_unlock(st);
+        if (!there && (r = db_iter_del(&it)) < 0)
+            break;
+    }
+    db_iter_end(&it);
+    return r == -ENOENT ? 0 : r;
+}
+
+int stage_checkpoint_write(struct state *st, struct db_txn *txn, const struct jentry *const *v,
+                           size_t n) {
+    uint64_t inc, seq;
+    uint8_t key[16];
+    size_t i, j;
+    int r = drop_old_used(st, txn);
+
+    for (i = 0; i < n; i++) {
+        for (j = 0; r == 0 && j < v[i]->n_names; j++) {
+            if (sscanf(v[i]->names[j], "p-%16" SCNx64 "-%16" SCNx64, &inc, &seq) != 2)
+                continue;
+            stage_record_key(inc, seq, key);
+            r = db_put(txn, T_PREPS, key, sizeof(key), "U", 1);
+        }
+    }
+    return r;
+}
+
+void stage_checkpoint_done(struct state *st, const struct jentry *const *v, size_t n) {
+    size_t i, j;
+
+    state_lock(st);
+    for (i = 0; i < n; i++) {
+        for (j = 0; j < v[i]->n_names; j++) {
+            struct stage_item *it = stage_find(st, v[i]->names[j]);
+            if (!it || it->refs == 0 || --it->refs)
+                continue;
+            if (!it->gone)
+                io_unlink(st->stage, it->file);
+            stage_item_free(st, it);
+        }
+    }
+    state_unlock(st);
+}
