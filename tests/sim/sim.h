@@ -13,7 +13,9 @@
  *   model.c    transactions, listings, merging
  *   list.c     stores and bases: lists of messages
  *   disk.c     what of a store is on the disk
- *   node.c     what syncd does: carries out actions
+ *   node.c     what syncd has: prepared contents, journal
+ *   node_act.c    what syncd does: carries out actions
+ *   node_event.c  tells the machine what became of them
  *   life.c     starts, deaths, checkpoints
  *   client.c   Postfix, Dovecot
  *   check.c    what must hold
