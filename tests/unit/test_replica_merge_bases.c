@@ -1,0 +1,153 @@
+/*
+ * test_replica_merge_bases - the merge of a mailbox whose two bases are not the same
+ *
+ * One lacks what was agreed last, or both do, since the power was cut; one node knows of a merge or
+ * of a transaction, and the other does not.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+
+#include <cmocka.h>
+
+#include "replica/base_age.h"
+#include "replica_one.h"
+
+/* Each base lacks something that the other has: what only one of them knows stays. */
+static void test_bases_that_lack(void **state) {
+    assert_int_equal(base_age_cmp(3, 2), 1);
+    assert_int_equal(base_age_cmp(3 | BASE_AGE_LACKS, 2), -1);
+    assert_int_equal(base_age_cmp(3 | BASE_AGE_LACKS, 2 | BASE_AGE_LACKS), 0);
+    assert_int_equal(base_age_cmp(0, 2), 0);
+    assert_int_equal(base_age_merged(3 | BASE_AGE_LACKS, 5), 6);
+}
+
+/* The power of both went: what b removed was there before the UIDs that its base knows, and what a
+ * has may have come after that. */
+static void test_numbered_beyond_both(void **state) {
+    struct one a, b;
+
+    one_side(&a, "0 new", "9 cur", 10, 9);
+    one_side(&b, "0 new", "", 9, 9);
+    a.side.base_version = b.side.base_version = 7;
+    one_check(&a.side, &b.side, "", "numbered here, removed there");
+    a.side.base_version = b.side.base_version = 7 | BASE_AGE_LACKS;
+    one_check(&a.side, &b.side, "9 cur", "perhaps moved out and in again");
+    one_check(&b.side, &a.side, "9 cur", "perhaps moved out and in again");
+    one_side(&a, "0 new", "0 new", 10, 9);
+    a.side.base_version = 7 | BASE_AGE_LACKS;
+    one_check(&a.side, &b.side, "", "as it was in both");
+}
+
+/* The later base decides where the two differ, if the other node may have lost what it had. */
+static void test_later_base_wins(void **state) {
+    struct one a, b;
+
+    one_side(&a, "5 cur", "5 cur", 10, 0); /* a cleared S; agreed; b crashed back */
+    one_side(&b, "5 cur S", "5 cur S", 10, 0);
+    a.side.base_version = 8;
+    b.side.base_version = 7 | BASE_AGE_LACKS;
+    one_check(&a.side, &b.side, "5 cur", "S was cleared by agreement");
+    one_check(&b.side, &a.side, "5 cur", "S was cleared by agreement");
+    one_side(&b, "5 cur S", "5 cur FS", 10, 0); /* but what b did since stays */
+    b.side.base_version = 7 | BASE_AGE_LACKS;
+    one_check(&a.side, &b.side, "5 cur F", "F is b's own");
+}
+
+/* Its acknowledgement was lost: b has it and a knows no answer. What a did then was on top of it.
+ */
+static void test_unanswered(void **state) {
+    struct one a, b;
+
+    one_side(&a, "5 cur", "5 cur", 10, 0); /* S was set, and cleared when alone */
+    one_side(&b, "5 cur S", "5 cur S", 10, 0);
+    a.side.base_version = 7;
+    b.side.base_version = 8;
+    one_check(&a.side, &b.side, "5 cur", "cleared after it was sent");
+    one_check(&b.side, &a.side, "5 cur", "cleared after it was sent");
+    one_side(&a, "", "5 cur", 10, 0); /* or it came with it */
+    a.side.base_version = 7;
+    one_check(&a.side, &b.side, "5 cur", "cleared after it came");
+    one_check(&b.side, &a.side, "5 cur", "cleared after it came");
+    one_side(&b, "5 cur S", "5 cur FS", 10, 0);
+    b.side.base_version = 8;
+    one_check(&a.side, &b.side, "5 cur F", "and b's own");
+    one_side(&a, "5 cur S", "5 cur S", 10, 0); /* or was cleared, and set again */
+    a.side.base_version = 7;
+    one_side(&b, "5 cur", "5 cur", 10, 0);
+    b.side.base_version = 8;
+    one_check(&a.side, &b.side, "5 cur S", "set again");
+}
+
+/* A merge that b has carried out and a has not: `result` is b's part of it, `had` what a had then.
+ */
+static void half_done(struct one *b, const char *result, const char *had, uint64_t age) {
+    b->entry.half = true;
+    one_state(result, &b->entry.half_mine);
+    one_state(had, &b->entry.half_theirs);
+    b->side.half_age = age;
+}
+
+static void test_half_a_merge(void **state) {
+    struct one a, b;
+
+    one_side(&a, "5 cur", "5 cur S", 10, 0);
+    one_side(&b, "5 cur", "5 cur F", 10, 0);
+    half_done(&b, "5 cur FS", "5 cur S", 1);
+    one_check(&a.side, &b.side, "5 cur F", "b cleared what a had set");
+    one_check(&b.side, &a.side, "5 cur F", "b cleared what a had set");
+    one_side(&a, "5 cur", "5 cur", 10, 0);
+    one_side(&b, "5 cur", "5 cur FS", 10, 0);
+    half_done(&b, "5 cur FS", "5 cur S", 1);
+    one_check(&a.side, &b.side, "5 cur F", "a cleared it, and never had b's F");
+    one_check(&b.side, &a.side, "5 cur F", "a cleared it, and never had b's F");
+    one_side(&a, "5 cur FS", "5 cur FS", 10, 0); /* S was cleared here, F there */
+    one_side(&b, "5 cur FS", "5 cur F", 10, 0);
+    half_done(&b, "5 cur", "5 cur S", 1);
+    one_check(&a.side, &b.side, "5 cur F", "set since, on both");
+    one_side(&a, "5 cur", "5 cur FS", 10, 0); /* a is as the result: it went on from that */
+    one_side(&b, "5 cur", "5 cur S", 10, 0);
+    half_done(&b, "5 cur FS", "5 cur S", 1);
+    one_check(&a.side, &b.side, "5 cur S", "b cleared its own");
+    half_done(&a, "5 cur", "5 cur", 2); /* a later one, of a's: b's says nothing any more */
+    a.entry.half = false;
+    one_check(&a.side, &b.side, "5 cur FS", "set by both since");
+    one_side(&a, "5 cur S", "5 cur S", 10, 0); /* after a power cut a may be what it was before */
+    a.side.base_version = BASE_AGE_LACKS | 3;
+    one_side(&b, "5 cur S", "5 cur", 10, 0);
+    b.side.base_version = BASE_AGE_LACKS | 3;
+    half_done(&b, "5 cur", "5 cur", 1);
+    one_check(&a.side, &b.side, "5 cur", "b cleared it");
+}
+
+/* After a crash the peer's delivery is put into the store once more, without its UID, although a
+ * client here had removed it and the peer knows: that is no message added anew. */
+static void test_put_back(void **state) {
+    struct one a, b;
+
+    one_side(&a, "5 cur", "0 new", 10, 10);
+    one_side(&b, "", "", 10, 10);
+    a.side.base_version = 7 | BASE_AGE_LACKS;
+    b.side.base_version = 8;
+    one_check(&a.side, &b.side, "", "removed by agreement");
+    one_check(&b.side, &a.side, "", "removed by agreement");
+    a.side.base_version = 7;
+    one_check(&a.side, &b.side, "0 new", "added anew");
+    one_check(&b.side, &a.side, "0 new", "added anew");
+    one_side(&a, "0 new", "70000 cur", 70001, 10); /* or a client has had it numbered since */
+    a.side.base_version = 7 | BASE_AGE_LACKS;
+    one_check(&a.side, &b.side, "", "removed by agreement");
+    one_check(&b.side, &a.side, "", "removed by agreement");
+    a.side.base_version = 7;
+    one_check(&a.side, &b.side, "70000 cur", "perhaps another");
+    one_check(&b.side, &a.side, "70000 cur", "perhaps another");
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_bases_that_lack), cmocka_unit_test(test_numbered_beyond_both),
+        cmocka_unit_test(test_later_base_wins), cmocka_unit_test(test_unanswered),
+        cmocka_unit_test(test_half_a_merge),    cmocka_unit_test(test_put_back),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
