@@ -41,6 +41,7 @@ struct checkpoint {
     enum step step;
     bool stopping;
     bool last; /* began after checkpoint_stop() */
+    bool soon; /* what is under way began before checkpoint_soon() */
     uint64_t stop_by;
     uint64_t written; /* v->changes as of the last one */
     uint64_t began;   /* the same, of the one under way */
@@ -70,7 +71,7 @@ static void finish(struct checkpoint *c) {
     if (c->stopping && c->last)
         volume_stopped(c->v);
     else
-        arm(c, c->stopping ? 0 : CHECKPOINT_MS);
+        arm(c, c->stopping || c->soon ? 0 : CHECKPOINT_MS);
 }
 
 static int by_id(const void *a, const void *b) {
@@ -209,6 +210,7 @@ static void start(struct checkpoint *c) {
     c->gen = 0;
     c->err = 0;
     c->last = c->stopping;
+    c->soon = false;
     c->step = GENERATION;
     if (clears && own_marks(v))
         next_gen(c);
@@ -272,7 +274,10 @@ void checkpoint_look(struct checkpoint *c) {
 }
 
 void checkpoint_soon(struct checkpoint *c) {
-    if (c != NULL && c->step == IDLE)
+    if (c == NULL)
+        return;
+    c->soon = true;
+    if (c->step == IDLE)
         arm(c, 0);
 }
 

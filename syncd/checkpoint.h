@@ -28,7 +28,8 @@ void checkpoint_free(struct checkpoint *c);
  * is none any more, and jobs still end. */
 void checkpoint_look(struct checkpoint *c);
 
-/* All is merged: a link that goes again soon has nothing to merge then. NULL: likewise. */
+/* Now, or once more after the one that is under way: all is merged, and a link that goes again soon
+ * has nothing to merge then; or what is known now must not go with the power. NULL: likewise. */
 void checkpoint_soon(struct checkpoint *c);
 
 /* The clean stop: a last checkpoint; then volume_stopped(). */

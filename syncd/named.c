@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "base.h"
+#include "checkpoint.h"
 #include "collect.h"
 #include "jobs.h"
 #include "maildir/name.h"
@@ -29,8 +30,13 @@ static void learn_run(void *arg) {
     collect_named(n->v->state, &n->dir, n->base, &n->prep); /* logged there */
 }
 
+/* The peer may have published it under another name, and nothing but the base says that the two are
+ * one message. */
 static void learn_done(void *arg) {
-    free(arg);
+    struct naming *n = arg;
+    n->v->changes++;
+    checkpoint_soon(n->v->checkpoint);
+    free(n);
 }
 
 void named_learn(struct volume *v, const Mfl__Hello *h) {

@@ -14,6 +14,7 @@
 #include "alias.h"
 #include "await.h"
 #include "brake.h"
+#include "checkpoint.h"
 #include "collect.h"
 #include "driver.h"
 #include "front.h"
@@ -142,10 +143,26 @@ static void tell_links(struct collect *c) {
         await_unlock(c->v, c->req, &c->dir);
 }
 
+/* Has one of them named what the peer may publish? Only the base says then that it is one message.
+ */
+static bool names_past(const struct collect *c) {
+    for (size_t i = 0; c->alone && i < c->acts.n; i++) {
+        const Mfl__Act *a = c->acts.acts[i];
+        const Mfl__Source *s = a->what_case == MFL__ACT__WHAT_ADD ? a->add->source : NULL;
+        if (s != NULL && s->prepared != NULL &&
+            replica_prep_is_past(c->v->machine,
+                                 (struct replica_prep){s->prepared->incarnation, s->prepared->seq}))
+            return true;
+    }
+    return false;
+}
+
 static void collect_done(void *arg) {
     struct collect *c = arg;
     struct volume *v = c->v;
     v->changes++;
+    if (names_past(c))
+        checkpoint_soon(v->checkpoint);
     if (c->alone && v->untold_since_wall_ns == 0 && v->cv->peer != NULL && c->acts.n > 0)
         v->untold_since_wall_ns = clock_wall_ns();
     tell_links(c);

@@ -210,6 +210,11 @@ void replica_prepare(struct replica *r, uint64_t now, uint64_t req, struct repli
     replica_pump(r);
 }
 
+bool replica_prep_is_past(const struct replica *r, struct replica_prep prep) {
+    const struct prep_out *p = out_find(r, &prep);
+    return p != NULL && p->past;
+}
+
 static void wait_again(struct replica *r, uint64_t req, struct prep_out *p) {
     if (p->past || p->dead || r->config.commit == REPLICA_COMMIT_ASYNC) {
         replica_release(r, req, true);

@@ -33,6 +33,9 @@ class Delivery:
     def rename(self):
         """As Dovecot names it."""
         os.rename(self.path("tmp"), self.path("new", ",S=%d" % os.path.getsize(self.path("tmp"))))
+        new = os.open(os.path.dirname(self.path("new")), os.O_RDONLY)
+        os.fsync(new)
+        os.close(new)
 
     def wait_published(self):
         self.t.pair.wait_path(self.t.b, self.user, "Maildir", "new", self.name)
@@ -75,10 +78,41 @@ def story(t, published):
     t.equal(got, sorted(d.ident for d in deliveries[:2]), "INBOX")
 
 
+def power(t, killed):
+    """syncd, or the next one, has learnt of the name, and the power of its node goes before it meets the other one."""
+    user = t.pair.user("power")
+    t.wait_equal(user)
+    delivery = Delivery(t, user, 3)
+    base = os.path.join(t.a.mailfs.state, "base", "data.mdb")
+    if killed:
+        t.a.kill("syncd")
+        delivery.rename()
+    t.a.deaf(t.b)
+    t.b.deaf(t.a)
+    delivery.wait_published()
+    before = os.stat(base).st_mtime_ns
+    if killed:
+        t.a.start("syncd")
+    else:
+        delivery.rename()
+    util.poll("what syncd has learnt to be in the base", lambda: os.stat(base).st_mtime_ns != before, 5)
+    t.a.crash(power=True)
+    for node in t.pair.nodes:
+        node.deaf()
+    t.a.revive()
+    t.pair.wait_in_sync()
+    stage_empty(t)
+    view = t.wait_equal(user)
+    compare.assert_no_duplicates(view)
+    compare.assert_has(view, [delivery.ident])
+
+
 def test(t):
     t.needs_mailfs()
     story(t, published=True)
     story(t, published=False)
+    power(t, killed=True)
+    power(t, killed=False)
 
 
-case.main(test, timeout=TIMEOUT)
+case.main(test, own=True, timeout=TIMEOUT, postfix=False, disk=96 << 20)
