@@ -168,14 +168,22 @@ int half_settled(struct state *st, const struct mailfs_id *dir) {
     return r;
 }
 
-void half_forget_msg(struct state *st, const struct mailfs_id *dir, const char *name) {
+/* Under the mutex. */
+static struct half_msg *msg_of(struct half *h, const char *name) {
     struct half_msg *m = NULL;
+
+    if (h)
+        HASH_FIND_STR(h->msgs, name, m);
+    return m;
+}
+
+void half_forget_msg(struct state *st, const struct mailfs_id *dir, const char *name) {
+    struct half_msg *m;
     struct half *h;
 
     state_lock(st);
     h = find(st, dir);
-    if (h)
-        HASH_FIND_STR(h->msgs, name, m);
+    m = msg_of(h, name);
     if (m)
         HASH_DEL(h->msgs, m);
     state_unlock(st);
@@ -192,13 +200,10 @@ void half_free(struct state *st) {
 }
 
 const struct half_msg *half_find(struct state *st, const struct mailfs_id *dir, const char *name) {
-    struct half_msg *m = NULL;
-    struct half *h;
+    struct half_msg *m;
 
     state_lock(st);
-    h = find(st, dir);
-    if (h)
-        HASH_FIND_STR(h->msgs, name, m);
+    m = msg_of(find(st, dir), name);
     state_unlock(st);
     return m;
 }

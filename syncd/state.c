@@ -330,15 +330,6 @@ static int freeze(struct state *st, struct commit *c) {
     return r == 0 ? state_write_generation(st, c->generation) : r;
 }
 
-static bool state_lost(struct state *st) {
-    bool lost;
-
-    state_lock(st);
-    lost = st->sync_lost;
-    state_unlock(st);
-    return lost;
-}
-
 static int checkpoint(struct state *st, struct commit *c) {
     bool change = has_changed(st);
     size_t i;
@@ -348,12 +339,9 @@ static int checkpoint(struct state *st, struct commit *c) {
     r = change ? freeze(st, c) : 0;
     if (r < 0)
         return r; /* what is frozen waits for the next one */
-    /* The store first: the base on disk must never say more than the store holds. What an error was
-     * about is lost, whoever heard of it: nothing can be said to be durable any more. The base on
-     * disk stays as it is, and the journal; a start begins from there. Not so where there was no
-     * room: ext4, XFS and Btrfs reserve it at write(2), which fails then, so what lacks it is not
-     * what syncd counts on, but anybody's on this file system (write(2), fs/ext4/inode.c). */
-    r = state_lost(st) ? -EIO : state_sync(st, state_sync_errors(st));
+    /* The store first: the base on disk must never say more than the store holds. After an error it
+     * stays as it is, and the journal; a start begins from there. */
+    r = state_sync_whole(st);
     if (r == 0)
         r = db_update(st->db, commit_all, c);
     if (r < 0)

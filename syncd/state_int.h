@@ -242,6 +242,9 @@ unsigned state_sync_errors(struct state *st);
 /* What the caller has written to the store is durable. An error if one of the syncs since then has
  * failed, this one or another thread's: what was lost may be the caller's. */
 int state_sync(struct state *st, unsigned since);
+/* All that was ever written is: for the base, which says so. -EIO for good once something was lost.
+ */
+int state_sync_whole(struct state *st);
 
 /* ---- kv.c: sorted tables with layers in memory ------------------------------------- */
 

@@ -67,3 +67,20 @@ int state_sync(struct state *st, unsigned since) {
     pthread_mutex_unlock(&st->sync_mutex);
     return state_sync_errors(st) == since ? 0 : error < 0 ? error : -EIO;
 }
+
+/*
+ * What an error was about is lost, whoever heard of it: nothing can be said to be durable any more.
+ * Not so where there was no room: ext4, XFS and Btrfs reserve it at write(2), which fails then, so
+ * what lacks it is not what syncd counts on, but anybody's on this file system (fs/ext4/inode.c,
+ * ext4_da_reserve_space()).
+ */
+int state_sync_whole(struct state *st) {
+    unsigned since;
+    bool lost;
+
+    state_lock(st);
+    since = st->sync_errors;
+    lost = st->sync_lost;
+    state_unlock(st);
+    return lost ? -EIO : state_sync(st, since);
+}

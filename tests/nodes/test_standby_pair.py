@@ -79,6 +79,22 @@ def not_brought_back(t, user):
             (["INBOX", "New", "Sent"], ["Busy", "Old"]), "folders and subscriptions")
 
 
+def apart(t):
+    t.a.deaf(t.b)
+    t.b.deaf(t.a)
+    for node in t.pair.nodes:
+        node.wait_state("alone", timeout=15)
+
+
+def together(t, user):
+    t.a.deaf()
+    t.b.deaf()
+    t.pair.wait_in_sync()
+    t.wait_equal(user)
+    for node in t.pair.nodes:
+        wait_same(t, node, user)
+
+
 def unopened(t, user):
     """A node that is alone takes from the standby a mailbox that nobody opens there meanwhile."""
     hears(t, t.a)
@@ -88,17 +104,9 @@ def unopened(t, user):
         client.logout()
     wait_same(t, t.a, user)
     t.wait_equal(user)
-    t.a.deaf(t.b)
-    t.b.deaf(t.a)
-    for node in t.pair.nodes:
-        node.wait_state("alone", timeout=15)
+    apart(t)
     hears(t, *t.pair.nodes)
-    t.a.deaf()
-    t.b.deaf()
-    t.pair.wait_in_sync()
-    t.wait_equal(user)
-    for node in t.pair.nodes:
-        wait_same(t, node, user)
+    together(t, user)
 
 
 def between_two(t, user):
@@ -110,10 +118,7 @@ def between_two(t, user):
     t.wait_equal(user)
     for node in t.pair.nodes:
         wait_same(t, node, user)
-    t.a.deaf(t.b)
-    t.b.deaf(t.a)
-    for node in t.pair.nodes:
-        node.wait_state("alone", timeout=15)
+    apart(t)
     sent = {}
     for node in t.pair.nodes:
         act(node, user)
@@ -143,12 +148,7 @@ def between_two(t, user):
         t.equal((code, found["list"]), (0, []), "verify while the two are apart")
         return found["not_compared"]
     util.poll("verify to say what it has not compared", said, 20)
-    t.a.deaf()
-    t.b.deaf()
-    t.pair.wait_in_sync()
-    t.wait_equal(user)
-    for node in t.pair.nodes:
-        wait_same(t, node, user)
+    together(t, user)
 
 
 def removed_elsewhere(t, user):

@@ -68,6 +68,15 @@ static void a_tells(void) {
     mfp__txn__free_unpacked(got, NULL);
 }
 
+/* Written at a some time ago, and told. */
+static void both_have(time_t seconds, const char *text) {
+    struct acts a = {.n = 0};
+
+    write_before(&p.a, seconds, text);
+    act_file(&a, "one.sieve");
+    assert_false(stores_send(&p.a, &p.b, &inbox, &a, false));
+}
+
 /* With both in contact again, both have this. */
 static void in_the_end(const char *text) {
     contact_mark(&p.b, &inbox);
@@ -102,11 +111,7 @@ static void test_older_than_the_journal(void **state) {
 
 /* Written anew after a removal that is still in the journal: it lives. */
 static void test_removed_in_the_journal(void **state) {
-    struct acts a = {.n = 0};
-
-    write_before(&p.a, 20, "keep;\n");
-    act_file(&a, "one.sieve");
-    assert_false(stores_send(&p.a, &p.b, &inbox, &a, false));
+    both_have(20, "keep;\n");
     fs_unlink(&p.a, SCRIPT);
     a_tells();
     node_killed(&p.b);
@@ -153,9 +158,7 @@ static void test_newer_than_what_it_meets(void **state) {
 static void test_removed_where_it_comes(void **state) {
     struct acts a = {.n = 0};
 
-    write_before(&p.a, 20, "keep;\n");
-    act_file(&a, "one.sieve");
-    assert_false(stores_send(&p.a, &p.b, &inbox, &a, false));
+    both_have(20, "keep;\n");
     fs_unlink(&p.b, SCRIPT);
     write_before(&p.a, 10, "stop;\n");
     act_file(&a, "one.sieve");
@@ -237,11 +240,7 @@ static void test_written_in_that_moment(void **state) {
 
 /* It goes at a, and is written anew at b; the other way round. */
 static void test_removed_in_that_moment(void **state) {
-    struct acts a = {.n = 0};
-
-    write_before(&p.a, 30, "keep;\n");
-    act_file(&a, "one.sieve");
-    assert_false(stores_send(&p.a, &p.b, &inbox, &a, false));
+    both_have(30, "keep;\n");
     fs_unlink(&p.a, SCRIPT);
     meet("stop;\n");
     in_the_end("stop;\n");
