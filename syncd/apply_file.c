@@ -3,9 +3,10 @@
  *
  * A file is replaced by a new inode, so that whoever has it open keeps what it opened. It is looked
  * at once more right before that: making the new one durable takes as long as writing another one
- * here. And once more when it has lost its name, since one can be written in that moment, too.
+ * here. And once more when it has lost its name, since one can be written in that moment, too. At
+ * that time it is in .mailfs/kept/, where no start clears it away.
  *
- * No diagnostics but of apply.
+ * Diagnostics: one that could not have its name back; else none but of apply.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -19,7 +20,9 @@
 #include "io/io.h"
 #include "maildir/class.h"
 #include "maildir/uidvalidity.h"
+#include "merge_int.h"
 #include "util/clock.h"
+#include "util/log.h"
 #include "util/str.h"
 #include "validity.h"
 
@@ -32,6 +35,7 @@ struct replaced {
     struct apply *a;
     const char *name;
     const struct base_file *was; /* NULL: does not matter */
+    char keep[MERGE_KEPT_MAX];   /* where it is while it is looked at */
 };
 
 static int may_replace(void *arg, int dirfd, const char *name) {
@@ -41,7 +45,10 @@ static int may_replace(void *arg, int dirfd, const char *name) {
 }
 
 static struct io_file_attr attr_of(struct replaced *f) {
-    return (struct io_file_attr){.may_replace = f->was ? may_replace : NULL, .arg = f};
+    return (struct io_file_attr){.may_replace = f->was ? may_replace : NULL,
+                                 .arg = f,
+                                 .keepdir = f->a->st->kept,
+                                 .keep = f->keep};
 }
 
 /* temp in the stage has the right kind and content: attributes, then the name. It is gone after. */
@@ -63,9 +70,8 @@ static int finish(struct replaced *f, const char *temp, const struct base_file *
     if (r == 0)
         r = io_utimens(stage, temp, ts);
     if (r == 0)
-        r = io_file_take_name(stage, temp, a->d.fd[0], f->name, &attr);
-    if (r < 0)
-        io_unlink(stage, temp);
+        return io_file_take_name(stage, temp, a->d.fd[0], f->name, &attr);
+    io_unlink(stage, temp);
     return r;
 }
 
@@ -123,23 +129,20 @@ static int put_link(struct replaced *f, const struct base_file *now) {
     return r < 0 ? r : finish(f, temp, now);
 }
 
-/* Taken away first, and looked at then. One that is not to go is put back, unless a newer one has
- * come. */
+/* Taken away first, and looked at then. One that is not to go is put back; if it cannot be, as a
+ * newer one has come, say, it is kept. */
 static int remove_if_still(struct replaced *f) {
-    int stage = f->a->st->stage, dir = f->a->d.fd[0], r;
-    char temp[STAGE_TEMP_MAX];
+    int kept = f->a->st->kept, dir = f->a->d.fd[0], r = may_replace(f, dir, f->name);
 
-    r = may_replace(f, dir, f->name);
+    if (r == 0)
+        r = io_rename(dir, f->name, kept, f->keep, RENAME_NOREPLACE);
     if (r < 0)
         return r;
-    stage_temp_name(f->a->st, temp);
-    r = io_rename(dir, f->name, stage, temp, RENAME_NOREPLACE);
-    if (r < 0)
-        return r;
-    r = may_replace(f, stage, temp);
-    if (r < 0 && io_rename(stage, temp, dir, f->name, RENAME_NOREPLACE) == 0)
-        return r;
-    io_unlink(stage, temp);
+    r = may_replace(f, kept, f->keep);
+    if (r == 0)
+        io_unlink(kept, f->keep);
+    else
+        io_rename(kept, f->keep, dir, f->name, RENAME_NOREPLACE);
     return r;
 }
 
@@ -147,6 +150,16 @@ static int put_nothing(struct replaced *f) {
     int r = f->was ? remove_if_still(f) : io_unlink(f->a->d.fd[0], f->name);
 
     return r == -ENOENT ? 0 : r;
+}
+
+static void report_kept(const struct replaced *f) {
+    struct state *st = f->a->st;
+    char path[256];
+
+    if (f->was && merge_kept_is(st, f->keep))
+        log_warn("%s: %s was changed here while the other node's came; this one is in "
+                 ".mailfs/kept/",
+                 state_path(st, &f->a->dir, path, sizeof(path)), f->name);
 }
 
 int apply_put_file(struct apply *a, const char *name, const struct base_file *was,
@@ -160,6 +173,8 @@ int apply_put_file(struct apply *a, const char *name, const struct base_file *wa
     if (strcmp(name, MAILDIR_UIDVALIDITY_NAME) == 0 && S_ISREG(now->type) && has_content &&
         maildir_uidvalidity_parse(content, n, &v) == 0)
         r = validity_count_on(a, v, now);
+    if (r == 0)
+        r = merge_kept_name(name, 'l', f.keep);
     if (r < 0)
         return r;
     if (now->type == 0)
@@ -170,7 +185,9 @@ int apply_put_file(struct apply *a, const char *name, const struct base_file *wa
         r = has_content ? put_inline(&f, now, content, n) : put_staged(&f, now);
     else
         r = -EINVAL;
-    if (r == 0 || r == -ESTALE) /* it may have been there for a moment */
+    if (r < 0)
+        report_kept(&f);
+    if (r <= 0) /* it may have been there for a moment */
         inval_add(&a->out->inval, &a->dir, MFL__SUB__SELF, name, name, true);
     return r;
 }

@@ -91,6 +91,8 @@ bool files_still(int dirfd, const char *name, const struct base_file *found) {
 
     if (fstatat(dirfd, name, &sb, AT_SYMLINK_NOFOLLOW) < 0)
         return errno == ENOENT && found->type == 0;
+    if (S_ISDIR(sb.st_mode)) /* with mail in it, perhaps */
+        return false;
     if (S_ISREG(sb.st_mode) || S_ISLNK(sb.st_mode))
         from_stat(&sb, &now);
     return now.type == found->type && now.size == found->size && now.mtime_ns == found->mtime_ns;

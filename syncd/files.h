@@ -14,7 +14,8 @@
  */
 int files_read(int dirfd, const char *name, struct base_file *out, char **content, size_t *n);
 
-/* Is it still what files_read() found? By kind, size and time: no content is read. */
+/* Is it still what files_read() found? By kind, size and time: no content is read. Not where a
+ * directory has the name: nothing is to take that one's place. */
 bool files_still(int dirfd, const char *name, const struct base_file *found);
 
 /* Nothing to tell between the two (times do not count). */

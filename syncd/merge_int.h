@@ -25,8 +25,12 @@ struct merge_run {
     struct merge_result *result;
 };
 
-/* Moves a file into .mailfs/kept/ under prefix and a new number: 'r' until merge_caught_up(),
- * 'l' for good. */
+#define MERGE_KEPT_MAX 256
+/* A free name in .mailfs/kept/: 'r': until merge_caught_up(), 'l': for good. */
+int merge_kept_name(const char *name, char prefix, char kept[MERGE_KEPT_MAX]);
+/* Is it there (an 'l')? Then status counts it. */
+bool merge_kept_is(struct state *st, const char *kept);
+/* Moves a file there, or gives it that name, too. */
 int merge_keep(struct state *st, int dirfd, const char *name, char prefix, bool move);
 /* merge_msgs.c: what the listings mean */
 int merge_keywords_join(struct merge_run *m);

@@ -38,14 +38,31 @@ static void note_kept(struct state *st, bool some) {
     state_unlock(st);
 }
 
-int merge_keep(struct state *st, int dirfd, const char *name, char prefix, bool move) {
-    char kept[MAILDIR_NAME_MAX + 1], hex[MAILFS_ID_HEX];
+int merge_kept_name(const char *name, char prefix, char kept[MERGE_KEPT_MAX]) {
+    char hex[MAILFS_ID_HEX];
     struct mailfs_id id;
     int r = mailfs_id_new(&id);
 
+    if (r == 0)
+        snprintf(kept, MERGE_KEPT_MAX, "%c-%s-%.200s", prefix, mailfs_id_format(&id, hex), name);
+    return r;
+}
+
+bool merge_kept_is(struct state *st, const char *kept) {
+    struct stat sb;
+    bool is = fstatat(st->kept, kept, &sb, AT_SYMLINK_NOFOLLOW) == 0;
+
+    if (is)
+        note_kept(st, true);
+    return is;
+}
+
+int merge_keep(struct state *st, int dirfd, const char *name, char prefix, bool move) {
+    char kept[MERGE_KEPT_MAX];
+    int r = merge_kept_name(name, prefix, kept);
+
     if (r < 0)
         return r;
-    snprintf(kept, sizeof(kept), "%c-%s-%.200s", prefix, mailfs_id_format(&id, hex), name);
     r = move ? io_rename(dirfd, name, st->kept, kept, 0) : io_link(dirfd, name, st->kept, kept);
     if (r == 0 && prefix == 'l')
         note_kept(st, true);

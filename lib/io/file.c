@@ -59,31 +59,72 @@ static int temp_fill(int fd, const void *p, size_t n, const struct io_file_attr 
     return r != 0 ? r : io_fsync(fd);
 }
 
-/* temp is what had the name. */
-static int take_back(int tmpdir, const char *temp, int dirfd, const char *name, int err) {
-    int r = io_rename(tmpdir, temp, dirfd, name, RENAME_EXCHANGE);
+/* That file, and nobody has written to it. */
+static bool is_still(int dirfd, const char *name, const struct stat *file) {
+    struct stat st;
+    return fstatat(dirfd, name, &st, AT_SYMLINK_NOFOLLOW) == 0 && st.st_dev == file->st_dev &&
+           st.st_ino == file->st_ino && st.st_size == file->st_size &&
+           st.st_mtim.tv_sec == file->st_mtim.tv_sec && st.st_mtim.tv_nsec == file->st_mtim.tv_nsec;
+}
+
+/*
+ * `keep` is what had the name, and has it again. If another one has been written under the name
+ * meanwhile, that is the newer one, and has it back.
+ */
+static int give_back(const struct stat *ours, int dirfd, const char *name,
+                     const struct io_file_attr *attr, int err) {
+    int r = io_rename(attr->keepdir, attr->keep, dirfd, name, RENAME_EXCHANGE);
+    if (r != 0)
+        return r;
+    if (is_still(attr->keepdir, attr->keep, ours))
+        io_unlink(attr->keepdir, attr->keep);
+    else
+        r = io_rename(attr->keepdir, attr->keep, dirfd, name, RENAME_EXCHANGE);
     return r != 0 ? r : err;
 }
 
-int io_file_take_name(int tmpdir, const char *temp, int dirfd, const char *name,
-                      const struct io_file_attr *attr) {
+/* In keepdir before it takes the name: what it takes it from is never where a start would clear it
+ * away. */
+static int exchange(int tmpdir, const char *temp, int dirfd, const char *name,
+                    const struct io_file_attr *attr) {
+    struct stat ours;
+    if (fstatat(tmpdir, temp, &ours, AT_SYMLINK_NOFOLLOW) != 0)
+        return -errno;
+    int r = io_rename(tmpdir, temp, attr->keepdir, attr->keep, RENAME_NOREPLACE);
+    if (r != 0)
+        return r;
+    r = io_rename(attr->keepdir, attr->keep, dirfd, name, RENAME_EXCHANGE);
+    if (r != 0) {
+        io_unlink(attr->keepdir, attr->keep);
+        return r == -ENOENT ? -ESTALE : r;
+    }
+    r = attr->may_replace(attr->arg, attr->keepdir, attr->keep);
+    if (r != 0)
+        return give_back(&ours, dirfd, name, attr, r);
+    io_unlink(attr->keepdir, attr->keep); /* if that fails, it is kept */
+    return 0;
+}
+
+static int take_name(int tmpdir, const char *temp, int dirfd, const char *name,
+                     const struct io_file_attr *attr) {
     struct stat st;
     if (attr->may_replace == NULL)
         return io_rename(tmpdir, temp, dirfd, name, 0);
     int r = attr->may_replace(attr->arg, dirfd, name);
     if (r != 0)
         return r;
-    bool there = fstatat(dirfd, name, &st, AT_SYMLINK_NOFOLLOW) == 0;
-    r = io_rename(tmpdir, temp, dirfd, name, there ? RENAME_EXCHANGE : RENAME_NOREPLACE);
-    if (r == -EEXIST || (r == -ENOENT && there))
-        return -ESTALE;
-    if (r != 0 || !there)
-        return r;
-    r = attr->may_replace(attr->arg, tmpdir, temp);
+    if (fstatat(dirfd, name, &st, AT_SYMLINK_NOFOLLOW) == 0)
+        return exchange(tmpdir, temp, dirfd, name, attr);
+    r = errno == ENOENT ? io_rename(tmpdir, temp, dirfd, name, RENAME_NOREPLACE) : -errno;
+    return r == -EEXIST ? -ESTALE : r;
+}
+
+int io_file_take_name(int tmpdir, const char *temp, int dirfd, const char *name,
+                      const struct io_file_attr *attr) {
+    int r = take_name(tmpdir, temp, dirfd, name, attr);
     if (r != 0)
-        return take_back(tmpdir, temp, dirfd, name, r);
-    io_unlink(tmpdir, temp); /* if that fails, the owner of the directory finds it */
-    return 0;
+        io_unlink(tmpdir, temp); /* if that fails, too, the owner of the directory finds it */
+    return r;
 }
 
 int io_file_replace_at(int dirfd, const char *name, const void *p, size_t n,
@@ -101,11 +142,9 @@ int io_file_replace_at(int dirfd, const char *name, const void *p, size_t n,
         r = -errno;
     if (r == 0)
         r = io_file_take_name(tmpdir, temp, dirfd, name, attr);
-    if (r != 0) {
-        io_unlink(tmpdir, temp); /* if that fails, too, the owner of the directory finds it */
-        return r;
-    }
-    return attr->no_dirsync ? 0 : io_fsync(dirfd);
+    else
+        io_unlink(tmpdir, temp);
+    return r != 0 || attr->no_dirsync ? r : io_fsync(dirfd);
 }
 
 /* -EFBIG when there is more than max; p has room for one byte beyond. */

@@ -22,11 +22,16 @@ struct io_file_attr {
     int has_tmpdir; /* the temporary file is made in tmpdir instead of dirfd: same filesystem! */
     int tmpdir;
     int no_dirsync; /* the caller syncs the directory itself (a batch) */
-    /* Asked when the new file is durable, of what has the name then; and once more, under the name
-     * it has been given instead, when it has lost its own, since a program can write another one in
-     * between. An error ends it, and what was there has its name again. May be NULL. */
+    /* Asked when the new file is durable, of what has the name then; and once more, as `keep` in
+     * keepdir, when it has lost its name, since a program can write another one in between. An
+     * error ends it, and what was there has its name again. May be NULL. */
     int (*may_replace)(void *arg, int dirfd, const char *name);
     void *arg;
+    /* With may_replace: a free name in a directory that nobody clears, of the same filesystem. What
+     * is not to be replaced and cannot have its name back, or has it not when the machine dies,
+     * stays there. */
+    int keepdir;
+    const char *keep;
 };
 
 /*
@@ -44,7 +49,8 @@ int io_file_replace_at(int dirfd, const char *name, const void *p, size_t n,
 
 /*
  * The last step by itself: temp in tmpdir takes the name, if attr lets it. -ESTALE: what has the
- * name came, or went, in that moment. After an error temp is still there.
+ * name came, or went, in that moment. temp is gone, also after an error; after one `keep` may be
+ * there, which is what had the name.
  */
 int io_file_take_name(int tmpdir, const char *temp, int dirfd, const char *name,
                       const struct io_file_attr *attr);

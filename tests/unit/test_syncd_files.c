@@ -1,4 +1,5 @@
 /* Files that are no messages: what is written here at the moment when the peer's comes. */
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <setjmp.h>
@@ -24,7 +25,15 @@
 static struct pair p;
 static struct mailfs_id inbox; /* container "u" */
 
+/* The renames that give or take the script's name at b: those from that one on fail, and before the
+ * first ones a client writes this. */
+static struct {
+    unsigned n, fails_from;
+    const char *write[3]; /* before the first, the second, ... */
+} renames;
+
 static int setup(void **state) {
+    memset(&renames, 0, sizeof(renames));
     stores_open(&p);
     inbox = stores_mailbox(&p.a, &p.b, "", "u");
     stores_checkpoint(&p);
@@ -249,6 +258,113 @@ static void test_removed_in_that_moment(void **state) {
     in_the_end("fileinto;\n");
 }
 
+/* How many of what is in b's kept/ have this text? */
+static unsigned kept(const char *text) {
+    char rel[300], dir[200];
+    unsigned n = 0;
+    struct dirent *e;
+    DIR *d;
+
+    snprintf(dir, sizeof(dir), "%s/.mailfs/kept", p.b.store);
+    d = opendir(dir);
+    assert_non_null(d);
+    while ((e = readdir(d))) {
+        snprintf(rel, sizeof(rel), ".mailfs/kept/%.255s", e->d_name);
+        char *have = e->d_type == DT_REG ? fs_read(&p.b, rel) : NULL;
+        n += have && strcmp(have, text) == 0;
+        free(have);
+    }
+    closedir(d);
+    return n;
+}
+
+static int rename_or_fail(int fromdir, const char *from, int todir, const char *to,
+                          unsigned flags) {
+    if (strcmp(to, "one.sieve") == 0 || strcmp(from, "one.sieve") == 0) {
+        unsigned k = renames.n++;
+        if (k < 3 && renames.write[k])
+            fs_write(&p.b, SCRIPT, renames.write[k]);
+        if (k >= renames.fails_from)
+            return -EIO;
+    }
+    return io_ops_real.rename(fromdir, from, todir, to, flags);
+}
+
+/* Does what is told at a to b, with these failing. */
+static int told_with_failures(unsigned fails_from) {
+    struct io_ops ops = io_ops_real;
+    struct apply_result res;
+    struct acts a = {.n = 0};
+    Mfp__Txn *txn, *got;
+    uint64_t id;
+    int r;
+
+    act_file(&a, "one.sieve");
+    txn = node_collect(&p.a, &inbox, &a, false);
+    id = node_receive(&p.a, &p.b, txn, &got);
+    ops.rename = rename_or_fail;
+    renames.n = 0;
+    renames.fails_from = fails_from;
+    io_ops_set(&ops);
+    r = apply_txn(p.b.st, got, id, false, &res);
+    io_ops_set(&io_ops_real);
+    apply_result_free(&res);
+    mfp__txn__free_unpacked(txn, NULL);
+    mfp__txn__free_unpacked(got, NULL);
+    return r;
+}
+
+/* What a client wrote in that moment cannot have its name back: it is kept, and said. */
+static void test_cannot_be_put_back(void **state) {
+    both_have(30, "keep;\n");
+    write_before(&p.a, 20, "fileinto;\n");
+    renames.write[0] = "stop;\n";
+    assert_int_equal(told_with_failures(1), -EIO);
+    assert_int_equal(kept("stop;\n"), 1);
+    assert_int_equal(merge_kept(p.b.st), 1);
+    teardown(state);
+    setup(state);
+    both_have(30, "keep;\n");
+    fs_unlink(&p.a, SCRIPT);
+    renames.write[0] = "stop;\n";
+    assert_int_equal(told_with_failures(1), 0);
+    assert_int_equal(kept("stop;\n"), 1);
+    assert_int_equal(merge_kept(p.b.st), 1);
+}
+
+/* ... and the power goes, or syncd is killed, before it has. */
+static void test_killed_in_that_moment(void **state) {
+    both_have(30, "keep;\n");
+    write_before(&p.a, 20, "fileinto;\n");
+    renames.write[0] = "stop;\n";
+    told_with_failures(1);
+    node_reopen(&p.b);
+    assert_int_equal(kept("stop;\n"), 1);
+}
+
+/* ... and writes once more, before that has its name back. */
+static void test_written_twice_in_that_moment(void **state) {
+    both_have(30, "keep;\n");
+    write_before(&p.a, 20, "fileinto;\n");
+    renames.write[0] = "stop;\n";
+    renames.write[1] = "discard;\n";
+    told_with_failures(99);
+    script_is(&p.b, "discard;\n");
+}
+
+/* A client's directory is not put away for a file of its name. */
+static void test_onto_a_directory(void **state) {
+    struct acts a = {.n = 0};
+
+    write_before(&p.a, 20, "keep;\n");
+    fs_mkdir(&p.b, SCRIPT);
+    fs_mkdir(&p.b, SCRIPT "/new");
+    fs_write(&p.b, SCRIPT "/new/1.M1.b", "one\n");
+    act_file(&a, "one.sieve");
+    assert_true(stores_send(&p.a, &p.b, &inbox, &a, false));
+    assert_true(fs_there(&p.b, SCRIPT "/new/1.M1.b"));
+}
+
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
 int main(void) {
@@ -257,7 +373,9 @@ int main(void) {
         T(test_removed_in_the_journal),   T(test_newer_than_the_listing),
         T(test_newer_than_what_it_meets), T(test_removed_where_it_comes),
         T(test_written_meanwhile),        T(test_written_in_that_moment),
-        T(test_removed_in_that_moment),
+        T(test_removed_in_that_moment),   T(test_cannot_be_put_back),
+        T(test_killed_in_that_moment),    T(test_written_twice_in_that_moment),
+        T(test_onto_a_directory),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
