@@ -8,7 +8,8 @@
  *   3. Those of them that the machine calls settled, in the state in-sync, may go.
  *   4. state_checkpoint(): syncfs, one commit.
  * A mark is made before what it is made for, which may come to nothing, and so is not told; and one
- * that is not settled yet stays. So marks are looked for also when nothing has changed.
+ * that is not settled yet stays. So marks are looked at also when nothing has changed; but where
+ * none of them may go, nothing is written: a standby can keep some for years (oneway_left()).
  *
  * Without mailfs nobody says what it does under the old generation, so no mark is cleared; alone or
  * catching up neither, but base and journal are written all the same.
@@ -23,6 +24,7 @@
 
 #include <event2/event.h>
 
+#include "base.h"
 #include "contact.h"
 #include "driver.h"
 #include "front.h"
@@ -47,12 +49,12 @@ struct checkpoint {
     uint64_t began;   /* the same, of the one under way */
     uint64_t gen;     /* marks below go; 0: none */
     struct state_mark *marks;
-    size_t n_marks, n_left; /* behind them, those of directories that stay here */
+    size_t n_marks, n_new, n_left; /* the last of them: of directories that no base has, and,
+                                    * behind these, that stay here */
     struct state *lenders[CONF_LINKS_MAX];
     size_t n_lenders;
     struct mailfs_id *settled;
     size_t n_settled;
-    bool any_mark;
     int err;
 };
 
@@ -61,12 +63,17 @@ static void arm(struct checkpoint *c, unsigned ms) {
     evtimer_add(c->timer, &tv);
 }
 
-static void finish(struct checkpoint *c) {
+static void forget_marks(struct checkpoint *c) {
     free(c->marks);
-    free(c->settled);
     c->marks = NULL;
+    c->n_marks = c->n_new = c->n_left = 0;
+}
+
+static void finish(struct checkpoint *c) {
+    forget_marks(c);
+    free(c->settled);
     c->settled = NULL;
-    c->n_marks = c->n_left = c->n_settled = 0;
+    c->n_settled = 0;
     c->step = IDLE;
     if (c->stopping && c->last)
         volume_stopped(c->v);
@@ -125,36 +132,66 @@ static bool may_clear_any(const struct volume *v) {
 }
 
 /* They were not announced to the other end, so the machine calls them settled. */
-static void set_left_apart(struct checkpoint *c) {
-    for (size_t i = 0; i < c->n_marks;) {
-        if (!scan_is_left(c->v->state, &c->marks[i].dir, c->lenders, c->n_lenders)) {
+static bool is_left(const struct checkpoint *c, const struct mailfs_id *dir) {
+    return scan_is_left(c->v->state, dir, c->lenders, c->n_lenders);
+}
+
+static bool is_nobodys(const struct checkpoint *c, const struct mailfs_id *dir) {
+    struct base_dir rec;
+    return c->v->main != NULL && (base_dir_get(c->v->state, dir, &rec) != 0 || !rec.agreed);
+}
+
+/* Puts some of the first n behind the others. How many these are. */
+static size_t set_apart(struct checkpoint *c, size_t n,
+                        bool (*is)(const struct checkpoint *, const struct mailfs_id *)) {
+    size_t some = 0;
+    for (size_t i = 0; i + some < n;) {
+        if (!is(c, &c->marks[i].dir)) {
             i++;
             continue;
         }
-        struct state_mark left = c->marks[i];
-        c->marks[i] = c->marks[--c->n_marks];
-        c->marks[c->n_marks] = left;
-        c->n_left++;
+        struct state_mark m = c->marks[i];
+        some++;
+        c->marks[i] = c->marks[n - some];
+        c->marks[n - some] = m;
     }
+    return some;
+}
+
+static int read_below(struct checkpoint *c, uint64_t gen) {
+    forget_marks(c);
+    int r = state_marks(c->v->state, gen, &c->marks, &c->n_marks);
+    if (r == 0) {
+        c->n_left = set_apart(c, c->n_marks, is_left);
+        c->n_new = set_apart(c, c->n_marks - c->n_left, is_nobodys);
+    }
+    return r;
+}
+
+/* Of a link's, what may have to be kept of them. How many may go, as far as that is concerned. */
+static size_t note_left(const struct checkpoint *c) {
+    size_t n = c->n_marks - c->n_left;
+    for (size_t i = n; i < c->n_marks; i++)
+        oneway_left(c->v, &c->marks[i].dir, true);
+    for (size_t i = n - c->n_new; i < n; i++)
+        oneway_left_by_none(c->v, &c->marks[i].dir);
+    return n;
 }
 
 static void marks_run(void *arg) {
     struct checkpoint *c = arg;
     c->err = own_marks(c->v) ? state_mark_gen_raise(c->v->state, c->gen) : 0;
     if (c->err == 0)
-        c->err = state_marks(c->v->state, c->gen, &c->marks, &c->n_marks);
-    if (c->err == 0)
-        set_left_apart(c);
+        c->err = read_below(c, c->gen);
 }
 
 static void marks_done(void *arg) {
     struct checkpoint *c = arg;
     struct volume *v = c->v;
-    bool clears = may_clear_any(v);
-    for (size_t i = 0; i < c->n_left; i++)
-        oneway_left(v, &c->marks[c->n_marks + i].dir, true);
-    c->settled = mem_new((c->n_marks + 1) * sizeof *c->settled);
-    for (size_t i = 0; c->err == 0 && clears && i < c->n_marks; i++) {
+    bool clears = c->err == 0 && may_clear_any(v);
+    size_t n = note_left(c);
+    c->settled = mem_new((n + 1) * sizeof *c->settled);
+    for (size_t i = 0; clears && i < n; i++) {
         if (may_clear(v, &c->marks[i].dir))
             c->settled[c->n_settled++] = c->marks[i].dir;
     }
@@ -222,12 +259,21 @@ static void start(struct checkpoint *c) {
 
 static void look_run(void *arg) {
     struct checkpoint *c = arg;
-    c->any_mark = state_any_mark(c->v->state);
+    c->err = read_below(c, UINT64_MAX);
+}
+
+static bool any_may_go(const struct checkpoint *c) {
+    size_t n = note_left(c), i = 0;
+    if (!may_clear_any(c->v))
+        return false;
+    while (i < n && !may_clear(c->v, &c->marks[i].dir))
+        i++;
+    return i < n;
 }
 
 static void look_done(void *arg) {
     struct checkpoint *c = arg;
-    if (c->any_mark || c->stopping)
+    if (any_may_go(c) || c->stopping)
         start(c);
     else
         finish(c);
@@ -235,6 +281,8 @@ static void look_done(void *arg) {
 
 static void look(struct checkpoint *c) {
     c->step = LOOKING;
+    c->soon = false;
+    c->n_lenders = oneway_lenders(c->v, c->lenders);
     if (workq_submit(c->v->engine->disk, WORKQ_NO_LANE, look_run, look_done, c) != 0)
         mem_out("work queue");
 }

@@ -96,9 +96,9 @@ static void look_done(void *arg) {
         HASH_DEL(l->o->dirty, d);
         free(d);
     }
-    if (l->left) /* the other end does not have it: nothing to merge it with */
-        oneway_left(link, &l->dir, true);
-    else if (!link->stopping && !l->nowhere)
+    if (l->left || l->nowhere) /* the other end does not have it: nothing to merge it with */
+        oneway_left(link, &l->dir, l->left);
+    else if (!link->stopping)
         replica_changed(link->machine, volume_now(), l->dir, l->digest);
     free(l);
     driver_pump(link);
@@ -178,19 +178,24 @@ void oneway_disconnected(struct volume *link) {
         pass_soon(o);
 }
 
-static void note(struct volume *link, const struct mailfs_id *dir, bool tree) {
-    struct oneway *o = link->oneway;
+static struct dirty *dirty_get(struct oneway *o, const struct mailfs_id *dir) {
     struct dirty *d;
-    link->changes++;
-    if (link->untold_since_wall_ns == 0)
-        link->untold_since_wall_ns = clock_wall_ns();
-    o->tree = o->tree || tree;
     HASH_FIND(hh, o->dirty, dir, sizeof *dir, d);
     if (d == NULL) {
         d = mem_new(sizeof *d);
         d->dir = *dir;
         HASH_ADD(hh, o->dirty, dir, sizeof d->dir, d);
     }
+    return d;
+}
+
+static void note(struct volume *link, const struct mailfs_id *dir, bool tree) {
+    struct oneway *o = link->oneway;
+    link->changes++;
+    if (link->untold_since_wall_ns == 0)
+        link->untold_since_wall_ns = clock_wall_ns();
+    o->tree = o->tree || tree;
+    dirty_get(o, dir);
     pass_soon(o);
 }
 
@@ -235,6 +240,14 @@ void oneway_left(struct volume *link, const struct mailfs_id *dir, bool some) {
         HASH_DEL(o->left, l);
         free(l);
     }
+}
+
+void oneway_left_by_none(struct volume *link, const struct mailfs_id *dir) {
+    struct oneway *o = link->oneway;
+    struct left *l;
+    HASH_FIND(hh, o->left, dir, sizeof *dir, l);
+    if (l != NULL && oneway_is_clean(link, dir) && !link->stopping)
+        look(o, dirty_get(o, dir));
 }
 
 bool oneway_keeps_mark(const struct volume *link, const struct mailfs_id *dir) {

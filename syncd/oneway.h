@@ -58,6 +58,8 @@ void oneway_caught_up(struct volume *link);
 
 /* dir has been merged, and some of what differs here was listed as borrowed. */
 void oneway_left(struct volume *link, const struct mailfs_id *dir, bool some);
+/* The base of no link says that it is there: where it was left, it is looked at once more. */
+void oneway_left_by_none(struct volume *link, const struct mailfs_id *dir);
 /* Its mark may not be cleared: something waits for the link, or is borrowed. */
 bool oneway_keeps_mark(const struct volume *link, const struct mailfs_id *dir);
 

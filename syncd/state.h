@@ -90,7 +90,6 @@ struct state_mark {
     uint64_t gen;
 };
 int state_marks(struct state *st, uint64_t below, struct state_mark **marks, size_t *n);
-bool state_any_mark(struct state *st); /* false, too, when they cannot be read */
 /* Writes a mark (what syncd itself changes while alone, an overdue merge). Durable. */
 int state_mark(struct state *st, const struct mailfs_id *dir, uint64_t gen);
 /* A container that was found to be changed, by its handle. Durable. */

@@ -51,12 +51,6 @@ int state_marks(struct state *st, uint64_t below, struct state_mark **marks, siz
     return 0;
 }
 
-bool state_any_mark(struct state *st) {
-    uint64_t n;
-
-    return marks_count(st->marks, &n) == 0 && n > 0;
-}
-
 int state_mark_own(struct state *st, const struct mailfs_id *dir, uint64_t gen) {
     struct mark m = {.dir = *dir, .gen = gen, .path = ""};
     struct base_dir rec;
