@@ -89,12 +89,22 @@ static struct link_lock *lock_find(struct volume *v, uint64_t req) {
     return l != NULL && l->at == WAITS ? l : NULL;
 }
 
+/* Which L there are: a mailfs that has served without syncd, or that was killed between the opening
+ * of L and the word of it, and comes again. */
+static bool mailfs_has_not_said(const struct volume *v) {
+    return !front_is_connected(v->front) && front_is_expected(v->front);
+}
+
 void oneway_lock(struct volume *link, const struct mailfs_id *dir, oneway_lock_fn *fn, void *arg) {
     struct volume *root = link->main;
     struct link_lock *l = mem_new(sizeof *l);
     *l = (struct link_lock){.root = root, .dir = *dir, .fn = fn, .arg = arg};
     l->req = REQ_OURS | (root->link_locks_asked++ & ~REQ_OURS);
     DL_APPEND(root->link_locks, l);
+    if (mailfs_has_not_said(root)) {
+        answer(l, -EAGAIN);
+        return;
+    }
     replica_lock_open(root->machine, volume_now(), l->req, *dir);
     driver_pump(root);
 }
@@ -142,13 +152,20 @@ void oneway_unlock(struct volume *link, const struct mailfs_id *dir, bool change
     driver_pump(root);
 }
 
+void oneway_grants_void(struct volume *v) {
+    struct link_lock *l;
+    DL_FOREACH(v->link_locks, l) {
+        if (l->at == RAISES)
+            l->void_grant = true;
+    }
+}
+
 void oneway_mailfs_away(struct volume *v) {
     struct link_lock *l, *tmp;
+    oneway_grants_void(v);
     DL_FOREACH_SAFE(v->link_locks, l, tmp) {
         if (l->at == WAITS)
             answer(l, -EAGAIN);
-        else if (l->at == RAISES)
-            l->void_grant = true;
     }
 }
 

@@ -19,8 +19,8 @@
 struct volume;
 
 typedef void oneway_lock_fn(void *arg, int err);
-/* fn, never from within: 0, or -EAGAIN: somebody else has it, mailfs went away, or the next UID
- * could not be raised (logged). */
+/* fn, never from within: 0, or -EAGAIN: somebody else has it, mailfs went away or has yet to say
+ * who has it, or the next UID could not be raised (logged). */
 void oneway_lock(struct volume *link, const struct mailfs_id *dir, oneway_lock_fn *fn, void *arg);
 void oneway_unlock(struct volume *link, const struct mailfs_id *dir, bool changed);
 
@@ -30,6 +30,9 @@ bool oneway_busy(struct volume *v, uint64_t req);
 
 /* The machine has forgotten who waited (replica_mailfs_away()): they are answered. */
 void oneway_mailfs_away(struct volume *v);
+/* The machine is told which are held (replica_locks_are()): one that is granted and whose gap is
+ * being made is nobody's any more. */
+void oneway_grants_void(struct volume *v);
 /* Those that are held, for replica_locks_are(); 0 to ask how many. */
 size_t oneway_locks_held(const struct volume *v, struct mailfs_id *dirs, size_t max);
 

@@ -26,9 +26,11 @@ unsigned state_sync_errors(struct state *st) {
 /* In one step, so that what is staged was begun after the last one that is counted, or is known to
  * its writer to be older. */
 static void sync_failed(struct state *st, int err) {
+    bool no_room = err == -EDQUOT || (err == -ENOSPC && io_is_full(st->root));
+
     state_lock(st);
     st->sync_errors++;
-    st->sync_lost = st->sync_lost || (err != -ENOSPC && err != -EDQUOT);
+    st->sync_lost = st->sync_lost || !no_room;
     stage_drop_unsure(st);
     state_unlock(st);
 }
@@ -72,7 +74,8 @@ int state_sync(struct state *st, unsigned since) {
  * What an error was about is lost, whoever heard of it: nothing can be said to be durable any more.
  * Not so where there was no room: ext4, XFS and Btrfs reserve it at write(2), which fails then, so
  * what lacks it is not what syncd counts on, but anybody's on this file system (fs/ext4/inode.c,
- * ext4_da_reserve_space()).
+ * ext4_da_reserve_space()). Where the file system has room and it is the device below that has none
+ * (thin provisioning) what was reserved is lost, too: that is no full disk to syncd.
  */
 int state_sync_whole(struct state *st) {
     unsigned since;

@@ -460,6 +460,7 @@ void txns_locks_are(struct txns *t, const struct mailfs_id *dirs, size_t n, bool
         all[i] = dirs[i];
     }
     oneway_locks_held(t->v, all + n, links);
+    oneway_grants_void(t->v);
     replica_locks_are(t->v->machine, volume_now(), all, n + links, lost);
     free(all);
 }

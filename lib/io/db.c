@@ -16,7 +16,6 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/statvfs.h>
 
 #include <lmdb.h>
 
@@ -25,7 +24,6 @@
 enum { DB_TABLES_MAX = 32, DB_READERS_MAX = 256 };
 #define DB_SIZE_FIRST ((size_t)16 << 20)
 #define DB_SIZE_MAX   ((size_t)64 << 30)
-#define DB_NO_ROOM    (1u << 20) /* bytes */
 
 struct db {
     MDB_env *env;
@@ -123,10 +121,8 @@ static int db_finish(struct db_txn *txn, bool commit) {
 /* A write that a full disk has cut short is EIO to LMDB (mdb_page_flush() in mdb.c: "short write,
  * filesystem full?"). */
 static int commit_error(struct db *db, int e) {
-    struct statvfs fs;
     int fd;
-    if (e == EIO && mdb_env_get_fd(db->env, &fd) == 0 && fstatvfs(fd, &fs) == 0 &&
-        (uint64_t)fs.f_bfree * fs.f_frsize < DB_NO_ROOM)
+    if (e == EIO && mdb_env_get_fd(db->env, &fd) == 0 && io_is_full(fd))
         return -ENOSPC;
     return db_error(e);
 }

@@ -93,6 +93,10 @@ static int real_syncfs(int fd) {
     return result(syncfs(fd));
 }
 
+static int real_fstatvfs(int fd, struct statvfs *fs) {
+    return result(fstatvfs(fd, fs));
+}
+
 static int real_rename(int fromdir, const char *from, int todir, const char *to, unsigned flags) {
     return result(renameat2(fromdir, from, todir, to, flags));
 }
@@ -168,6 +172,7 @@ const struct io_ops io_ops_real = {
     .fdatasync = real_fdatasync,
     .fsync_named = real_fsync_named,
     .syncfs = real_syncfs,
+    .fstatvfs = real_fstatvfs,
     .rename = real_rename,
     .link = real_link,
     .unlink = real_unlink,
@@ -308,6 +313,11 @@ int io_fsync_named(int fd, int dirfd) {
 
 int io_syncfs(int fd) {
     return RETRY(int, ops->syncfs(fd));
+}
+
+bool io_is_full(int fd) {
+    struct statvfs fs;
+    return ops->fstatvfs(fd, &fs) == 0 && (uint64_t)fs.f_bfree * fs.f_frsize < IO_ROOM;
 }
 
 /* --- names ----------------------------------------------------------------------------------- */

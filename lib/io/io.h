@@ -17,9 +17,11 @@
  * followed.
  */
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <sys/types.h>
 
 struct io_ops {
@@ -34,6 +36,7 @@ struct io_ops {
     int (*fdatasync)(int fd);
     int (*fsync_named)(int fd, int dirfd);
     int (*syncfs)(int fd);
+    int (*fstatvfs)(int fd, struct statvfs *fs); /* changes nothing; a test says how full it is */
     int (*rename)(int fromdir, const char *from, int todir, const char *to, unsigned flags);
     /* from is a name in fromdir, or "" with AT_EMPTY_PATH and fromdir the file itself */
     int (*link)(int fromdir, const char *from, int todir, const char *to, int flags);
@@ -92,6 +95,13 @@ int io_fdatasync(int fd);
  */
 int io_fsync_named(int fd, int dirfd);
 int io_syncfs(int fd);
+/*
+ * Is the file system of fd full: less than IO_ROOM is free? For an error of writing that may have
+ * another cause, too: LMDB calls a full disk EIO, and a thinly provisioned volume that has lost
+ * what was reserved calls it ENOSPC. False where it cannot be asked.
+ */
+#define IO_ROOM (UINT64_C(1) << 20) /* bytes */
+bool io_is_full(int fd);
 int io_rename(int fromdir, const char *from, int todir, const char *to, unsigned flags);
 int io_link(int fromdir, const char *from, int todir, const char *to);
 int io_link_fd(int fd, int todir, const char *to); /* an O_TMPFILE or otherwise open file */

@@ -315,6 +315,11 @@ static int points_syncfs(int fd) {
     BY_FD(int, "syncfs", fd, io_ops_real.syncfs(fd));
 }
 
+/* Changes nothing. */
+static int points_fstatvfs(int fd, struct statvfs *fs) {
+    return io_ops_real.fstatvfs(fd, fs);
+}
+
 static int points_rename(int fromdir, const char *from, int todir, const char *to, unsigned flags) {
     BY_NAME("rename", todir, to, io_ops_real.rename(fromdir, from, todir, to, flags));
 }
@@ -376,6 +381,7 @@ static const struct io_ops table = {
     .fdatasync = points_fdatasync,
     .fsync_named = points_fsync_named,
     .syncfs = points_syncfs,
+    .fstatvfs = points_fstatvfs,
     .rename = points_rename,
     .link = points_link,
     .unlink = points_unlink,

@@ -288,6 +288,14 @@ static int fault_syncfs(int fd) {
     return fault_sync(fd, io_ops_real.syncfs, true);
 }
 
+/* Changes nothing; a disk that has been full is. */
+static int fault_fstatvfs(int fd, struct statvfs *fs) {
+    int r = io_ops_real.fstatvfs(fd, fs);
+    if (r == 0 && f.error == -ENOSPC)
+        fs->f_bfree = fs->f_bavail = 0;
+    return r;
+}
+
 static int fault_rename(int fromdir, const char *from, int todir, const char *to, unsigned flags) {
     int r = step();
     if (r != 0)
@@ -408,6 +416,7 @@ static const struct io_ops fault_table = {
     .fdatasync = fault_fdatasync,
     .fsync_named = fault_fsync_named,
     .syncfs = fault_syncfs,
+    .fstatvfs = fault_fstatvfs,
     .rename = fault_rename,
     .link = fault_link,
     .unlink = fault_unlink,

@@ -204,6 +204,25 @@ static void test_raise_before_lock(void **state) {
     assert_true(pair_granted(0, 2));
 }
 
+/* Nor does the other node: the token stays until the list is raised. */
+static void test_raise_before_token(void **state) {
+    (void)state;
+    pair_connect();
+    pair_open(0, 1, 1);
+    pair.side[0].hold[RACT_RAISE] = true;
+    pair_open(1, 2, 1);
+    replica_locks_are(pair.side[0].r, pair.now, NULL, 0, true);
+    pair_run();
+    pair_wait(100);
+    assert_false(pair_granted(1, 2));
+    assert_int_equal(pair_sent(0, RMSG_TOKEN_GIVE) + pair_count(0, RACT_MERGE, 1), 0);
+    replica_raised(pair.side[0].r, pair.now, pair_dir(1));
+    pair_run();
+    pair_wait(100);
+    pair_open(1, 3, 1);
+    assert_true(pair_granted(1, 2) || pair_granted(1, 3));
+}
+
 /* Its mount is kept: the token stays with L, and the transaction goes on. */
 static void test_mailfs_replaced(void **state) {
     struct mailfs_id box = pair_dir(1);
@@ -251,6 +270,7 @@ int main(void) {
         T(test_token_lost),
         T(test_token_kept),
         T(test_raise_before_lock),
+        T(test_raise_before_token),
         T(test_mailfs_gone),
         T(test_mailfs_replaced),
         T(test_unlock_again),

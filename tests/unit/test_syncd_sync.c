@@ -99,15 +99,37 @@ static void test_everybody_hears(void **state) {
     assert_int_equal(state_checkpoint(p.b.st, 0, NULL, 0), 0);
 }
 
+static fsblkcnt_t blocks_free;
+
+static int free_as_said(int fd, struct statvfs *fs) {
+    int r = io_ops_real.fstatvfs(fd, fs);
+
+    fs->f_bfree = blocks_free;
+    return r;
+}
+
 /* The disk was full for a while. */
 static void test_no_room(void **state) {
     error = -ENOSPC;
+    ops.fstatvfs = free_as_said;
+    blocks_free = 0;
     disk_fails();
     assert_int_equal(state_sync(p.b.st, state_sync_errors(p.b.st)), -ENOSPC);
     assert_int_equal(state_checkpoint(p.b.st, 0, NULL, 0), 0);
     disk_fails();
     assert_int_equal(state_checkpoint(p.b.st, 0, NULL, 0), -ENOSPC);
     assert_int_equal(state_checkpoint(p.b.st, 0, NULL, 0), 0);
+    error = -EIO;
+}
+
+/* Not the file system was full, but what it lies on: what had been written is lost. */
+static void test_no_room_below(void **state) {
+    error = -ENOSPC;
+    ops.fstatvfs = free_as_said;
+    blocks_free = 1 << 20;
+    disk_fails();
+    assert_int_equal(state_checkpoint(p.b.st, 0, NULL, 0), -ENOSPC);
+    assert_int_equal(state_checkpoint(p.b.st, 0, NULL, 0), -EIO);
     error = -EIO;
 }
 
@@ -214,8 +236,8 @@ static void test_loose_at_once(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        T(test_everybody_hears), T(test_no_room),       T(test_all_at_once),
-        T(test_staged_before),   T(test_loose_at_once),
+        T(test_everybody_hears), T(test_no_room),       T(test_no_room_below),
+        T(test_all_at_once),     T(test_staged_before), T(test_loose_at_once),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
