@@ -121,16 +121,12 @@ static bool one_is_gone(const struct step *s) {
            load_of(s->mine)->listing->gone != load_of(s->theirs)->listing->gone;
 }
 
-static void failed_here(const struct step *s) {
-    const char *why = log_strerror(s->err);
+static void failed_here(const struct step *s, enum unmerged_at at) {
+    char why[UNMERGED_WHY] = UNMERGED_LONE;
     if (s->err == 0)
         return;
-    if (s->err == -ESTALE)
-        why = "it was changed meanwhile, or the nodes' bases differ";
-    else if (s->err == -EAGAIN && one_is_gone(s))
-        why = "it is in the store of one node only";
-    else if (s->err == -EAGAIN)
-        why = "it is in use: its list is locked, or it was changed meanwhile";
+    if (s->err != -EAGAIN || !one_is_gone(s))
+        unmerged_words(at, s->err, why);
     unmerged_failed(&s->v->merges->unmerged, &s->dir, why);
 }
 
@@ -154,7 +150,7 @@ static void no_lock_there(const struct step *s) {
 static void scan_done(void *arg) {
     struct step *s = arg;
     struct replica_payload *p = NULL;
-    failed_here(s);
+    failed_here(s, UNMERGED_LIST);
     if (s->err == 0) {
         if (s->listing->gone)
             no_lock_there(s);
@@ -181,7 +177,7 @@ static void scan_when_free(evutil_socket_t fd, short what, void *arg) {
 static void stage_answer(void *arg, int err) {
     struct step *s = arg;
     s->err = err;
-    failed_here(s);
+    failed_here(s, UNMERGED_FETCH);
     replica_staged(s->v->machine, volume_now(), s->dir, s->round, err);
     merges_step_free(s);
 }
@@ -334,7 +330,7 @@ static void merge_done(void *arg) {
     struct step *s = arg;
     bool lone = is_lone_still(s);
     bool changed = s->inval.n > 0;
-    failed_here(s);
+    failed_here(s, UNMERGED_MERGE);
     char hex[MAILFS_ID_HEX];
     log_debug("merge of %s, round %u%s: %s, digest %02x%02x", mailfs_id_format(&s->dir, hex),
               s->round, s->mine != NULL && load_of(s->mine)->listing->full ? ", full" : "",

@@ -419,6 +419,17 @@ static void drop_absent(struct merge_run *m, struct maildir_uidlist *list) {
     }
 }
 
+/* The list here has a record that the listing did not: of a link's, L was not held since. */
+static int two_of_one_uid(struct merge_run *m, const struct maildir_uidlist *list,
+                          const struct merge_item *it) {
+    const struct maildir_uidrec *here = maildir_uidlist_find_uid(list, it->state.uid);
+
+    m->told = true;
+    return state_fail(m->a.st, -EEXIST, &m->a.dir,
+                      "cannot merge: UID %u is %.24s here, and %.24s there", it->state.uid,
+                      here->base, it->name);
+}
+
 static int put_item(struct merge_run *m, struct maildir_uidlist *list, const struct merge_item *it,
                     const char *ext) {
     int r = maildir_uidlist_put(list, it->state.uid, ext, it->name);
@@ -426,7 +437,10 @@ static int put_item(struct merge_run *m, struct maildir_uidlist *list, const str
     if (r != -EEXIST)
         return r;
     drop_absent(m, list);
-    return maildir_uidlist_put(list, it->state.uid, ext, it->name);
+    r = maildir_uidlist_put(list, it->state.uid, ext, it->name);
+    if (r == -EEXIST)
+        r = two_of_one_uid(m, list, it);
+    return r;
 }
 
 /* As changed_since(). */

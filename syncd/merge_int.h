@@ -23,6 +23,7 @@ struct merge_run {
                                     merge_published() */
     size_t n_em, n_et;
     struct merge_result *result;
+    bool told; /* why it failed, where that was found */
 };
 
 #define MERGE_KEPT_MAX 256

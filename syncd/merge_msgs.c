@@ -152,6 +152,10 @@ int merge_keywords_join(struct merge_run *m) {
         r = maildir_keywords_merge(a, b, &m->kw, &m->rm, &m->rt);
     maildir_keywords_free(a);
     maildir_keywords_free(b);
+    if (r < 0 && r != -ENOMEM) { /* -EEXIST, -ENOSPC say something else of a disk */
+        m->told = true;
+        r = state_fail(m->a.st, -EBADMSG, &m->a.dir, "cannot merge the tables of keywords");
+    }
     if (r == 0 && !m->both_full &&
         !(base_letters_stay(m->mine, &m->rm) && base_letters_stay(m->theirs, &m->rt)))
         r = -ESTALE;

@@ -7,9 +7,19 @@
 
 #include "util/id.h"
 
-#define UNMERGED_WHY 128
+#define UNMERGED_WHY 256
 
 struct unmerged;
+
+/* What a round was at when it failed here. */
+enum unmerged_at { UNMERGED_LIST, UNMERGED_FETCH, UNMERGED_MERGE };
+
+/* What is wrong, where, and what can be done about it. err: negative errno. */
+void unmerged_words(enum unmerged_at at, int err, char why[UNMERGED_WHY]);
+/* A mailbox that one node lists and the other has not. */
+#define UNMERGED_LONE                                                                              \
+    "it is in the store of one node only, also after the directories were compared: look in both " \
+    "logs for one that could not be made or removed"
 
 /* Something of a round has failed here. */
 void unmerged_failed(struct unmerged **all, const struct mailfs_id *dir, const char *why);

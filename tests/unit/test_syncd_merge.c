@@ -1025,6 +1025,31 @@ static void test_replaced(void **state) {
     assert_int_equal(uid_of(&p.a, "u", "9.M1.b"), 4);
 }
 
+/* Since b listed it a UID has got another name there. Nothing is numbered over it, and it is said
+ * which two messages it is about. */
+static void test_uid_of_another(void **state) {
+    uint8_t digest[STATE_DIGEST];
+    char text[STATE_ERROR_MAX];
+    Mfp__Listing *la, *lb;
+
+    common();
+    add_seen(&p.a, "u", "4.M1.a", "2,", 4, "four\n");
+    mark(&p.a, &inbox);
+    assert_int_equal(scan_mailbox(p.a.st, &inbox, false, &la), 0);
+    assert_int_equal(scan_mailbox(p.b.st, &inbox, false, &lb), 0);
+    stores_stage(&p.a, &p.b, la);
+    add_seen(&p.b, "u", "4.M1.b", "2,", 4, "another\n");
+    assert_int_equal(merge_mailbox_run(p.b.st, &inbox, lb, la, digest, NULL), -EEXIST);
+    merge_mailbox_forget(p.b.st, &inbox);
+    mfp__listing__free_unpacked(la, NULL);
+    mfp__listing__free_unpacked(lb, NULL);
+    state_last_error(p.b.st, text);
+    assert_non_null(strstr(text, "/u: cannot merge: UID 4 is 4.M1.b here, and 4.M1.a there"));
+    assert_int_equal(uid_of(&p.b, "u", "4.M1.b"), 4);
+    contact();
+    assert_int_equal(uid_of(&p.b, "u", "4.M1.a"), uid_of(&p.a, "u", "4.M1.a"));
+}
+
 /* ---- the tree ---------------------------------------------------------------------- */
 
 static void test_tree_made_and_moved(void **state) {
@@ -1403,6 +1428,7 @@ int main(void) {
         T(test_noted_and_in_again),
         cmocka_unit_test_setup_teardown(test_first_contact, setup_empty, teardown),
         T(test_replaced),
+        T(test_uid_of_another),
         T(test_tree_made_and_moved),
         T(test_tree_removed),
         T(test_tree_two_of_one_name),
