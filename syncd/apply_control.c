@@ -61,6 +61,18 @@ int apply_write_control(struct apply *a, const char *name, const char *text, siz
     return r;
 }
 
+int apply_keywords_read(int dirfd, struct maildir_keywords **kw) {
+    char *text;
+    size_t n;
+    int r = io_file_read_at(dirfd, KEYWORDS, KEYWORDS_FILE_MAX, &text, &n, NULL);
+
+    if (r < 0)
+        return r == -ENOENT ? maildir_keywords_new(kw) : r;
+    r = maildir_keywords_parse(text, n, kw, NULL);
+    free(text);
+    return r;
+}
+
 /* Does the first table say nothing that the second does not say alike? */
 static bool keywords_within(const char *text, size_t n, const char *all, size_t nall) {
     struct maildir_keywords *some = NULL, *whole = NULL;

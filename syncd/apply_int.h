@@ -42,6 +42,9 @@ int apply_set_meta(struct state *st, int dirfd, const char *name, const Mfp__Met
 
 /* apply_control.c */
 int apply_keywords(struct apply *a, const Mfp__OpKeywords *op);
+struct maildir_keywords;
+/* The table of a container; an empty one if it has none. */
+int apply_keywords_read(int dirfd, struct maildir_keywords **kw);
 int apply_uidlist(struct apply *a, const Mfp__OpUidlist *op);
 /* Dovecot's own lock of the file, for reading, changing and replacing it. Waits 2 s at most; false:
  * not taken (stale, or held all the while): go on without. */

@@ -3,16 +3,19 @@
 
 /*
  * What is in one container into another, where two were one to their users: files that are no lists
- * or tables, and messages. A message of whose base name there is one already is that one, if it is
- * as long; otherwise it gets another name. Of two files
- * under one name the newer has it, and the older is in kept/. Nothing else of the volume runs
- * meanwhile.
+ * or tables, and messages with their flags and keywords. A message of whose base name there is one
+ * already is that one, if it is as long, and what was set on either is set; otherwise it gets
+ * another name. Of two files under one name the newer has it, and the older is in kept/; so is one
+ * under the name of a directory.
  *
- * 0 or an error. What comes into `from` while this runs is still in it afterwards.
+ * `to` is out of the tree, so that no mail client is in it. Nothing else of the volume runs
+ * meanwhile. 0 or an error; -ESTALE: something came in between. What comes into `from` while this
+ * runs is still in it afterwards. After an error, or when syncd dies, each message is in one of the
+ * two, and it can be done again.
  */
 
 #include "store.h"
 
-int pour_dir(struct state *st, struct store_dir *from, struct store_dir *to);
+int pour_dir(struct state *st, struct store_dir *from, struct store_dir *to, struct invals *inval);
 
 #endif

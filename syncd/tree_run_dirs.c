@@ -281,7 +281,7 @@ static int pour_into(struct tree_run *t, const struct tree_item *it, struct stor
     if (r == 0)
         r = state_mark(t->st, &it->alias_of, gen);
     if (r == 0)
-        r = pour_dir(t->st, d, other);
+        r = pour_dir(t->st, d, other, t->inval);
     inval_poke(t->inval, &it->alias_of, MFP__SUB__NEW);
     inval_poke(t->inval, &it->alias_of, MFP__SUB__CUR);
     if (r == 0)

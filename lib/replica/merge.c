@@ -131,19 +131,33 @@ const struct merge_item *merge_result_find(const struct merge_result *r, const c
     return bsearch(&key, r->items, r->count, sizeof *r->items, compare_items);
 }
 
-/* "1700.M1.host,S=5" -> "1700.M1.host.mf0123456789abcdef,S=5" */
+/* FNV-1a. */
+static uint64_t hash_name(const char *name) {
+    uint64_t h = UINT64_C(0xcbf29ce484222325);
+
+    for (; *name; name++)
+        h = (h ^ (unsigned char)*name) * UINT64_C(0x100000001b3);
+    return h;
+}
+
+/* "1700.M1.host,S=5" -> "1700.M1.host.mf0123456789abcdef,S=5". A long one is cut, and says what it
+ * was cut from. */
 void merge_split_name(const char *name, uint64_t content, char buf[MAILDIR_NAME_MAX + 1]) {
-    const size_t extra = 3 + 16;
-    size_t len = strlen(name), head = strcspn(name, ","), tail = len - head;
+    char mark[2 * (3 + 16) + 1];
+    size_t len = strlen(name), head = strcspn(name, ","), tail = len - head, extra;
 
     if (tail > 100) {
         tail = 0;
         head = len;
     }
-    if (head > MAILDIR_NAME_MAX - extra - tail)
-        head = MAILDIR_NAME_MAX - extra - tail;
-    snprintf(buf, MAILDIR_NAME_MAX + 1, "%.*s.mf%016" PRIx64 "%.*s", (int)head, name, content,
-             (int)tail, name + len - tail);
+    snprintf(mark, sizeof mark, ".mf%016" PRIx64, content);
+    if (head + strlen(mark) + tail > MERGE_SPLIT_MAX)
+        snprintf(mark, sizeof mark, ".mf%016" PRIx64 ".%016" PRIx64, content, hash_name(name));
+    extra = strlen(mark) + tail;
+    if (head + extra > MERGE_SPLIT_MAX)
+        head = MERGE_SPLIT_MAX - extra;
+    snprintf(buf, MAILDIR_NAME_MAX + 1, "%.*s%s%.*s", (int)head, name, mark, (int)tail,
+             name + len - tail);
 }
 
 /* The message that loses its name: it is at one side only, and goes to both. */
@@ -159,6 +173,8 @@ static int add_half(const struct merge_item *it, const struct merge_slot *slot,
     half->name = maildir_pool_strndup(&mem->pool, name, strlen(name));
     if (!half->name)
         return -ENOMEM;
+    if (half->state.info && strlen(name) + 1 + strlen(half->state.info) > MAILDIR_NAME_MAX)
+        half->state.info = NULL; /* nobody understands it */
     half->split_from = it->name;
     half->present = true;
     half->content = from_a ? 'a' : 'b';

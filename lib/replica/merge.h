@@ -128,7 +128,9 @@ void merge_result_free(struct merge_result *r); /* NULL is fine */
 /* The item of a base name, NULL if neither listed it. */
 const struct merge_item *merge_result_find(const struct merge_result *r, const char *base);
 
-/* Of two contents that have one base name: what the one is called that loses it. */
+/* Of two contents that have one base name: what the one is called that loses it. With any flags and
+ * keywords behind it that is still a name. */
+#define MERGE_SPLIT_MAX 160
 void merge_split_name(const char *name, uint64_t content, char buf[MAILDIR_NAME_MAX + 1]);
 
 /* All but the content. */

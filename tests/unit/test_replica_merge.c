@@ -202,30 +202,69 @@ static void test_split(void **state) {
     merge_result_free(r);
 }
 
+static void split_name(const char *name, uint32_t content, char out[MAILDIR_NAME_MAX + 1]) {
+    merge_split_name(name, content, out);
+    assert_int_equal(maildir_name_check(out, strlen(out), MAILDIR_NAME_BASE), 0);
+}
+
+/* Room is left for any flags, whatever the name was, and two that begin alike are told apart. */
 static void test_long_split_name(void **state) {
-    char name[256];
+    char name[256], one[256], two[256], full[256];
+    struct maildir_set flags = {{UINT64_MAX, UINT64_MAX}};
+    unsigned len;
+
+    for (len = 1; len <= MAILDIR_NAME_MAX; len++) {
+        memset(name, 'n', len);
+        name[len] = '\0';
+        if (len > 50)
+            memcpy(name + len - 50, ",S=7,", 5);
+        split_name(name, 7, one);
+        name[len > 50 ? len - 51 : len - 1] = 'm';
+        split_name(name, 7, two);
+        assert_string_not_equal(one, two);
+        split_name(name, 8, one);
+        assert_string_not_equal(one, two);
+        assert_true(maildir_name_format(full, sizeof(full), one, strlen(one), true, flags,
+                                        (UINT32_C(1) << MAILDIR_LETTERS) - 1) > 0);
+    }
+}
+
+/* An info that is kept as it is can be longer than any flags are. */
+static void test_split_of_long_info(void **state) {
+    char name[150], info[110];
     struct one a, b;
     struct merge_result *r;
 
-    memset(name, 'n', 255);
-    name[255] = '\0';
+    memset(name, 'n', sizeof(name) - 1);
+    name[sizeof(name) - 1] = '\0';
+    memset(info, 'x', sizeof(info) - 1);
+    info[sizeof(info) - 1] = '\0';
+    memset(name + 140, '\0', 10);
     one_side(&a, "", "10 cur", 11, 10);
     one_side(&b, "", "10 cur", 11, 10);
     a.entry.base = b.entry.base = name;
     a.entry.now.content = 1;
     b.entry.now.content = 2;
+    a.entry.now.info = b.entry.now.info = info;
     assert_int_equal(merge_mailbox(&a.side, &b.side, 0, &r), 0);
     assert_int_equal(r->count, 2);
-    assert_int_equal(strlen(r->items[0].name), 255);
-    assert_int_equal(maildir_name_check(r->items[0].name, 255, MAILDIR_NAME_BASE), 0);
+    for (size_t i = 0; i < r->count; i++) {
+        const struct merge_item *it = &r->items[i];
+        size_t n = it->state.info ? 1 + strlen(it->state.info) : 0;
+        assert_true(strlen(it->name) + n <= MAILDIR_NAME_MAX);
+    }
     merge_result_free(r);
 }
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_cases),   cmocka_unit_test(test_diff_listing),
-        cmocka_unit_test(test_refused), cmocka_unit_test(test_keywords_and_info),
-        cmocka_unit_test(test_split),   cmocka_unit_test(test_long_split_name),
+        cmocka_unit_test(test_cases),
+        cmocka_unit_test(test_diff_listing),
+        cmocka_unit_test(test_refused),
+        cmocka_unit_test(test_keywords_and_info),
+        cmocka_unit_test(test_split),
+        cmocka_unit_test(test_long_split_name),
+        cmocka_unit_test(test_split_of_long_info),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -236,77 +236,6 @@ static void test_move_onto_new(void **state) {
     assert_true(fs_there(&p.b, "u/.Done/new/1.M1.a") || fs_there(&p.b, "u/.Work/new/1.M1.a"));
 }
 
-/* ... and while apart: of the two under the new name the renamed one's id stays, and what is in
- * both is in it. */
-static void test_move_onto_made(void **state) {
-    fs_rename(&p.a, "u/.Work", "u/.Done");
-    contact_mark(&p.a, &inbox);
-    fs_mkdir(&p.b, "u/.Done");
-    fs_mkdir(&p.b, "u/.Done/new");
-    fs_write(&p.b, "u/.Done/new/2.M1.b", "two\n");
-    fs_write(&p.b, "u/.Done/rules", "keep;\n");
-    fs_id(&p.b, "u/.Done");
-    contact_mark(&p.b, &inbox);
-    contact_all(&p);
-    assert_true(fs_there(&p.b, "u/.Done/new/1.M1.a"));
-    assert_true(fs_there(&p.a, "u/.Done/rules"));
-    assert_true(fs_there(&p.a, "u/.Done/new/2.M1.b"));
-    assert_false(fs_there(&p.b, "u/.Work"));
-}
-
-/* ... and what is in the one is a copy of what is in the other, `cp -a` of a mailbox, say. */
-static void onto_a_copy(const char *name, const char *text) {
-    char rel[100];
-
-    fs_rename(&p.a, "u/.Work", "u/.Done");
-    contact_mark(&p.a, &inbox);
-    fs_mkdir(&p.b, "u/.Done");
-    fs_mkdir(&p.b, "u/.Done/cur");
-    fs_mkdir(&p.b, "u/.Done/new");
-    snprintf(rel, sizeof(rel), "u/.Done/%s", name);
-    fs_write(&p.b, rel, text);
-    contact_mark(&p.b, &inbox);
-    contact_all(&p);
-}
-
-static void test_move_onto_copy(void **state) {
-    onto_a_copy("new/1.M1.a", "one\n");
-    assert_true(fs_there(&p.b, "u/.Done/new/1.M1.a"));
-    teardown(state);
-    setup(state);
-    onto_a_copy("cur/1.M1.a:2,S", "one\n");
-    assert_true(fs_there(&p.b, "u/.Done/new/1.M1.a"));
-    assert_false(fs_there(&p.b, "u/.Done/cur/1.M1.a:2,S"));
-    teardown(state);
-    setup(state);
-    onto_a_copy("cur/1.M1.a:2,S", "another\n"); /* and another that has its name */
-    assert_true(fs_there(&p.b, "u/.Done/new/1.M1.a"));
-    assert_true(fs_there(&p.a, "u/.Done/cur/1.M1.a.mf0000000000000008:2,S"));
-    assert_true(fs_there(&p.b, "u/.Done/cur/1.M1.a.mf0000000000000008:2,S"));
-}
-
-static void old_rules(struct node *n) {
-    struct timespec ts[2] = {{.tv_sec = 1000000000}, {.tv_sec = 1000000000}};
-    char path[512];
-
-    fs_write(n, "u/.Work/rules", "older\n");
-    snprintf(path, sizeof(path), "%s/u/.Work/rules", n->store);
-    assert_int_equal(utimensat(AT_FDCWD, path, ts, 0), 0);
-}
-
-/* ... and both have a file of their own under one name. */
-static void test_move_onto_file(void **state) {
-    char *text;
-
-    old_rules(&p.a);
-    old_rules(&p.b);
-    onto_a_copy("rules", "newer\n");
-    text = fs_read(&p.b, "u/.Done/rules");
-    assert_string_equal(text, "newer\n");
-    free(text);
-    assert_int_equal(merge_kept(p.b.st), 1);
-}
-
 /* ... and while a local user renames it too: that stays, until it is compared. */
 static void test_move_of_moved(void **state) {
     struct trees t;
@@ -726,9 +655,6 @@ int main(void) {
         T(test_made_where_mail_is),
         T(test_joined_and_killed),
         T(test_move_onto_new),
-        T(test_move_onto_made),
-        T(test_move_onto_copy),
-        T(test_move_onto_file),
         T(test_move_of_moved),
         T(test_moved_at_one),
         T(test_moved_and_told),
