@@ -293,6 +293,7 @@ static uint64_t doubts(struct state *st) {
 
 int journal_append(struct state *st, struct journal_entry *entries, size_t n) {
     struct batch b = {calloc(n ? n : 1, sizeof(*b.v)), n};
+    struct stage_item *dropped = NULL;
     uint64_t before = doubts(st);
     bool in_doubt;
     size_t i;
@@ -313,9 +314,10 @@ int journal_append(struct state *st, struct journal_entry *entries, size_t n) {
     free(b.v);
     if (r < 0 && in_doubt) { /* now that no entry refers to these */
         state_lock(st);
-        stage_drop_unsure(st);
+        dropped = stage_drop_unsure(st);
         state_unlock(st);
     }
+    stage_unlink(st, dropped);
     return r < 0 && r != -ENODATA ? state_fail(st, r, NULL, "cannot write the journal") : r;
 }
 

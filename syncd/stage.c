@@ -4,7 +4,7 @@
  * A content is complete when it has its p- or f- name; before it has an h- one, and what is left of
  * that when the link is cut is for stage_part.c. t- files are removed at a start. What a journal
  * entry refers to is kept until the entry is gone (refs). This file writes and finds them;
- * stage_publish.c gives names to what nobody committed, stage_used.c cleans up.
+ * stage_publish.c gives names to what nobody committed, stage_drop.c and stage_used.c clean up.
  *
  * Diagnostics: errors of writing, with the container.
  */
@@ -64,19 +64,22 @@ struct stage_item *stage_find(struct state *st, const char *key) {
     return it;
 }
 
-void stage_item_free(struct state *st, struct stage_item *it) {
+void stage_item_take(struct state *st, struct stage_item *it) {
     HASH_DEL(st->items, it);
     if (it->loose)
         DL_DELETE(st->loose_items, it);
+    it->loose = false;
+}
+
+void stage_item_free(struct state *st, struct stage_item *it) {
+    stage_item_take(st, it);
+    stage_item_delete(it);
+}
+
+void stage_item_delete(struct stage_item *it) {
     free(it->file);
     free(it->tmp_name);
     free(it);
-}
-
-void stage_item_drop(struct state *st, struct stage_item *it) {
-    if (!it->gone)
-        io_unlink(st->stage, it->file);
-    stage_item_free(st, it);
 }
 
 static int parse_id(const char *hex, struct mailfs_id *id) {
@@ -99,7 +102,7 @@ static bool parse_prep(struct stage_item *it, const char *file) {
     return it->tmp_name != NULL;
 }
 
-static int64_t seconds(void) {
+int64_t stage_seconds(void) {
     struct timespec ts;
 
     clock_gettime(CLOCK_MONOTONIC, &ts);
@@ -119,7 +122,7 @@ struct stage_item *stage_item_add(struct state *st, const char *key, const char 
         return NULL;
     }
     memcpy(it->key, key, nkey);
-    it->noted = seconds();
+    it->noted = stage_seconds();
     HASH_ADD_STR(st->items, key, it);
     return it;
 }
@@ -151,7 +154,7 @@ struct stage_item *stage_item_note(struct state *st, const char *key, const char
     if (it) {
         it->gone = gone;
         it->unsure = false;
-        it->noted = seconds();
+        it->noted = stage_seconds();
     }
     return it;
 }
@@ -167,50 +170,6 @@ int stage_note(struct state *st, const char *key, const char *file, bool gone) {
 
 int stage_note_gone(struct state *st, const char *file) {
     return stage_note(st, file, file, true);
-}
-
-void stage_release(struct state *st, const char *key) {
-    struct stage_item *it;
-
-    state_lock(st);
-    it = stage_find(st, key);
-    if (it && it->refs == 0) {
-        io_unlink(st->stage, it->file);
-        stage_item_free(st, it);
-    }
-    state_unlock(st);
-}
-
-/* One that was just fetched may be for a transaction that is not in the journal yet; nothing is
- * fetched for so long that then is of use. */
-#define IDLE_SECONDS 600
-
-void stage_drop_idle(struct state *st) {
-    struct stage_item *it, *tmp;
-    int64_t now = seconds();
-
-    state_lock(st);
-    HASH_ITER(hh, st->items, it, tmp) {
-        if (it->is_prep || it->refs || now - it->noted < IDLE_SECONDS)
-            continue;
-        stage_item_drop(st, it);
-    }
-    state_unlock(st);
-    stage_parts_drop(st);
-}
-
-void stage_drop_fetched(struct state *st, const struct mailfs_id *dir) {
-    char begin[STAGE_NAME_MAX], hex[MAILFS_ID_HEX];
-    struct stage_item *it, *tmp;
-
-    snprintf(begin, sizeof(begin), "f-%s-", mailfs_id_format(dir, hex));
-    state_lock(st);
-    HASH_ITER(hh, st->items, it, tmp) {
-        if (it->refs || !str_starts(it->key, begin))
-            continue;
-        stage_item_drop(st, it);
-    }
-    state_unlock(st);
 }
 
 /* One that was not fsynced (commit = memory) may have been cut short by a power cut. */
@@ -230,7 +189,7 @@ static int load_name(void *arg, const char *name, unsigned char type) {
     if (str_starts(name, "h-") && stage_part_load(st, name))
         return 0;
     if (it && is_whole(st, name, it)) {
-        it->noted -= IDLE_SECONDS; /* what asked for it is of an earlier life */
+        it->noted -= STAGE_IDLE_SECONDS; /* what asked for it is of an earlier life */
         return 0;
     }
     if (it && stage_part_load_prep(st, it))
@@ -270,7 +229,7 @@ static uint64_t next_number(struct state *st) {
 }
 
 void stage_temp_name(struct state *st, char out[STAGE_TEMP_MAX]) {
-    snprintf(out, STAGE_TEMP_MAX, "t-%" PRIu64, next_number(st));
+    snprintf(out, STAGE_TEMP_MAX, STAGE_TEMP, next_number(st));
 }
 
 int stage_scratch(struct state *st) {
@@ -535,20 +494,4 @@ bool stage_prep_is_of(struct state *st, const struct stage_prep *prep,
         of = it->dir;
     state_unlock(st);
     return mailfs_id_equal(&of, dir) || (alias_now(st, &of, &now) && mailfs_id_equal(&now, dir));
-}
-
-int stage_drop(struct state *st, const struct stage_prep *prep) {
-    char key[STAGE_NAME_MAX];
-    struct stage_item *it;
-    int r = 0;
-
-    stage_prep_key(prep->incarnation, prep->seq, key);
-    state_lock(st);
-    it = stage_find(st, key);
-    if (it && it->refs == 0 && !it->used) {
-        r = io_unlink(st->stage, it->file);
-        stage_item_free(st, it);
-    }
-    state_unlock(st);
-    return r == -ENOENT ? 0 : r;
 }

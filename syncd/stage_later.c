@@ -130,22 +130,11 @@ static void settled(struct state *st) {
     state_unlock(st);
 }
 
-void stage_drop_unsure(struct state *st) {
-    struct stage_item *it, *tmp;
-
-    st->stage_doubts++;
-    HASH_ITER(hh, st->items, it, tmp) {
-        if (it->is_prep)
-            it->unsure = true;
-        else if (it->refs == 0)
-            stage_item_drop(st, it);
-    }
-}
-
 /* One at a time: an error is told once, and whose content it was about is not known; so all of them
  * are gone before the next one may take any for durable. */
 int stage_settle_all(struct state *st) {
     struct stage_names l = {.n = 0};
+    struct stage_item *dropped;
     int r;
 
     pthread_mutex_lock(&st->settling);
@@ -153,8 +142,9 @@ int stage_settle_all(struct state *st) {
     r = stage_sync_names(st, &l);
     if (r < 0) {
         state_lock(st);
-        stage_drop_unsure(st);
+        dropped = stage_drop_unsure(st);
         state_unlock(st);
+        stage_unlink(st, dropped);
     } else if (l.n > 0) {
         settled(st);
     }

@@ -3,6 +3,8 @@
 
 /* What the files stage*.c share. Nobody else includes this. */
 
+#include <inttypes.h>
+
 #include "io/hash.h"
 #include "stage.h"
 #include "state_int.h"
@@ -54,8 +56,21 @@ void stage_names_add(struct stage_names *l, const char *file);
 /* What they hold is durable. */
 int stage_sync_names(struct state *st, const struct stage_names *l);
 
-/* Removes the item and, unless the content is gone, its file. Under the mutex. */
-void stage_item_drop(struct state *st, struct stage_item *it);
+/* CLOCK_MONOTONIC: of stage_item.noted. */
+int64_t stage_seconds(void);
+/* One that was just fetched may be for a transaction that is not in the journal yet; nothing is
+ * fetched for so long that then is of use. */
+#define STAGE_IDLE_SECONDS 600
+
+#define STAGE_TEMP "t-%" PRIu64
+
+/* Under the mutex: it is the caller's, for stage_item_delete(). */
+void stage_item_take(struct state *st, struct stage_item *it);
+void stage_item_delete(struct stage_item *it);
+
+/* Under the mutex: nobody finds it any more. Its file goes with stage_unlink(*dropped), after the
+ * mutex was given up: whoever wants that does not wait for the disk. */
+void stage_item_drop(struct state *st, struct stage_item *it, struct stage_item **dropped);
 
 /* ---- stage_named.c ----------------------------------------------------------------- */
 

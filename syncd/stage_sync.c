@@ -103,6 +103,7 @@ static bool take(struct state *st, struct stage_names *l) {
 }
 
 static int sync_all(struct state *st) {
+    struct stage_item *dropped = NULL;
     struct stage_names l;
     bool dirty = take(st, &l);
     int r = stage_sync_names(st, &l);
@@ -114,9 +115,10 @@ static int sync_all(struct state *st) {
     if (r < 0) { /* which of them is not known: all, the next time */
         state_lock(st);
         st->stage_dirty = st->stage_loose = true;
-        stage_drop_unsure(st);
+        dropped = stage_drop_unsure(st);
         state_unlock(st);
     }
+    stage_unlink(st, dropped);
     return r;
 }
 

@@ -78,8 +78,8 @@ struct stage_item {
     bool loose;                  /* not known to be on disk: it is in loose_items */
     enum stage_item_later later; /* of one that was fetched, and nobody counts on yet */
     bool unsure; /* prepared, and here when a sync failed: only to be published, if need be */
-    struct stage_item *next, *prev;
-    int64_t noted; /* seconds, CLOCK_MONOTONIC */
+    struct stage_item *next, *prev; /* of loose_items; of what was dropped */
+    int64_t noted;                  /* seconds, CLOCK_MONOTONIC */
     uint64_t incarnation, seq;
     struct mailfs_id dir;
     struct mailfs_id parent; /* of dir, when it came: who gets it when dir is gone */
@@ -313,8 +313,10 @@ int stage_note_gone(struct state *st, const char *file);
 int stage_settle(struct state *st, const char *key);
 /* After a failed sync, under the mutex: what the kernel could not write may be lost, and a second
  * sync would not say so. All that was fetched, or prepared, and no journal entry refers to, is
- * fetched again. */
-void stage_drop_unsure(struct state *st);
+ * fetched again. For stage_unlink(). */
+struct stage_item *stage_drop_unsure(struct state *st);
+/* Without the mutex: removes the files of what was dropped. NULL: nothing was. */
+void stage_unlink(struct state *st, struct stage_item *dropped);
 /* From the stage to its name in a mailbox. -EEXIST: that is there already; a fetched content is
  * released, as when it has got its name. -ENOENT, -ESTALE as stage_lookup(). meta may be NULL. */
 int stage_place(struct state *st, const char *key, const Mfp__Meta *meta, int dirfd,

@@ -27,12 +27,14 @@ unsigned state_sync_errors(struct state *st) {
  * its writer to be older. */
 static void sync_failed(struct state *st, int err) {
     bool no_room = err == -EDQUOT || (err == -ENOSPC && io_is_full(st->root));
+    struct stage_item *dropped;
 
     state_lock(st);
     st->sync_errors++;
     st->sync_lost = st->sync_lost || !no_room;
-    stage_drop_unsure(st);
+    dropped = stage_drop_unsure(st);
     state_unlock(st);
+    stage_unlink(st, dropped);
 }
 
 /* With sync_mutex. */

@@ -822,6 +822,53 @@ static void test_failing_on_another_thread(void **state) {
     mfp__txn__free_unpacked(txn, NULL);
 }
 
+/* What is dropped is unlinked while others use the state; and one that is staged meanwhile, under
+ * the name that one of them had, is not taken for it. */
+static unsigned unlinked;
+static bool locked, staged_again;
+
+static int watched_unlink(int dirfd, const char *name, int flags) {
+    char base[] = "0.M1.a", key[STAGE_NAME_MAX];
+    struct content_want w = {.dir = inbox, .sub = MFP__SUB__CUR, .name = base};
+
+    unlinked++;
+    if (pthread_mutex_trylock(&p.b.st->mutex) != 0) {
+        locked = true;
+        return io_ops_real.unlink(dirfd, name, flags);
+    }
+    state_unlock(p.b.st);
+    stage_fetch_name(&inbox, MFP__SUB__CUR, base, key);
+    if (!staged_again) {
+        staged_again = true;
+        assert_int_equal(fetch(&w), 0);
+        assert_int_equal(stage_settle(p.b.st, key), 0);
+    }
+    return io_ops_real.unlink(dirfd, name, flags);
+}
+
+static void test_dropped_beside_others(void **state) {
+    struct io_ops watched = io_ops_real;
+    char key[STAGE_NAME_MAX], file[STAGE_NAME_MAX];
+
+    stage_fetch_name(&inbox, MFP__SUB__CUR, "0.M1.a", key);
+    fetch_some(3);
+    assert_int_equal(stage_settle(p.b.st, key), 0);
+    watched.unlink = watched_unlink;
+    watched.fsync = failing_fsync;
+    failures = 1;
+    unlinked = 0;
+    locked = staged_again = false;
+    io_ops_set(&watched);
+    assert_int_equal(stage_settle_all(p.b.st), -EIO);
+    io_ops_set(&io_ops_real);
+    assert_false(locked);
+    assert_int_equal(unlinked, 3);
+    assert_int_equal(stage_lookup(p.b.st, key, file), 0);
+    assert_string_equal(file, key);
+    assert_int_equal(whole(".mailfs/stage", key, false), 1);
+    assert_int_equal(whole(".mailfs/stage", "", false), 1);
+}
+
 /* The power is cut when it has the name by which an entry would find it, and is not synced. */
 static void test_cut_short_under_its_name(void **state) {
     char key[STAGE_NAME_MAX], base[] = "0.M1.a", path[512];
@@ -881,6 +928,7 @@ int main(void) {
         T(test_failing_and_published),
         T(test_failing_and_kept),
         T(test_failing_on_another_thread),
+        T(test_dropped_beside_others),
         T(test_cut_short_under_its_name),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
