@@ -118,8 +118,9 @@ static int db_finish(struct db_txn *txn, bool commit) {
     return r;
 }
 
-/* A write that a full disk has cut short is EIO to LMDB (mdb_page_flush() in mdb.c: "short write,
- * filesystem full?"). */
+/* Any write that was cut short is EIO to LMDB (mdb_page_flush() in mdb.c: "short write, filesystem
+ * full?"), as an error of the disk is. On a full disk it counts as the former; one that a limit has
+ * cut short (a quota, RLIMIT_FSIZE) stays what LMDB calls it. */
 static int commit_error(struct db *db, int e) {
     int fd;
     if (e == EIO && mdb_env_get_fd(db->env, &fd) == 0 && io_is_full(fd))

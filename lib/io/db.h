@@ -9,7 +9,8 @@
  * transaction ends or (in an update) until the next put or del in it.
  *
  * Durability: when db_update() returns 0, the change survives a power cut; when it returns anything
- * else, none of it happened (after -EIO, of the final sync, the state after a power cut is either).
+ * else, none of it happened (after -EIO, of the final sync, the state after a power cut is either;
+ * on a full disk, see io_is_full(), that one is -ENOSPC).
  *
  * The map starts at 16 MiB and doubles when it is full, up to max_bytes, then -ENOSPC. Growing
  * means that the transaction is aborted and its function is run again: see db_update().

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <pthread.h>
 #include <setjmp.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdatomic.h>
 #include <stdbool.h>
@@ -11,12 +12,16 @@
 #include <stdint.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <cmocka.h>
 
 #include "io/db.h"
+#include "io/io.h"
 #include "tests/unit/io_fault.h"
 #include "tests/unit/scratch.h"
 #include "util/bytes.h"
@@ -340,6 +345,42 @@ static void test_barrier(void **state) {
     assert_string_equal(get(T_ONE, "k"), "new");
 }
 
+static int no_room(int fd, struct statvfs *fs) {
+    int r = io_ops_real.fstatvfs(fd, fs);
+    fs->f_bfree = 1;
+    return r;
+}
+
+/* The file may not grow beyond half a page from its end: the next write is cut short. */
+static int cut_short(void) {
+    struct rlimit before, limit;
+    struct many m = {.first = 0, .n = 100};
+    struct stat sb;
+    assert_int_equal(fstatat(top_fd, "data.mdb", &sb, 0), 0);
+    assert_int_equal(getrlimit(RLIMIT_FSIZE, &before), 0);
+    limit = (struct rlimit){(rlim_t)sb.st_size + 2048, before.rlim_max};
+    signal(SIGXFSZ, SIG_IGN);
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &limit), 0);
+    int r = db_update(db, put_many, &m);
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &before), 0);
+    signal(SIGXFSZ, SIG_DFL);
+    assert_string_equal(get(T_TWO, "k"), "old");
+    return r;
+}
+
+/* On a full disk that is what it is called, and else an error of the disk. */
+static void test_cut_short(void **state) {
+    struct io_ops full = io_ops_real;
+    full.fstatvfs = no_room;
+    assert_int_equal(put(T_TWO, "k", "old"), 0);
+    assert_int_equal(cut_short(), -EIO);
+    io_ops_set(&full);
+    assert_int_equal(cut_short(), -ENOSPC);
+    io_ops_set(&io_ops_real);
+    assert_int_equal(put(T_TWO, "k", "new"), 0);
+    assert_string_equal(get(T_TWO, "k"), "new");
+}
+
 static void test_damaged(void **state) {
     char path[SCRATCH_PATH + 16];
     db_close(db);
@@ -368,6 +409,7 @@ int main(void) {
         T(test_grown_by_another_process),
         T(test_readers_while_growing),
         T(test_barrier),
+        T(test_cut_short),
         T(test_damaged),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
