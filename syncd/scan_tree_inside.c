@@ -56,8 +56,9 @@ static bool differs_inside(struct tree *t, const struct node *n) {
 /*
  * A mark says "perhaps" (it outlives the change until the next generation), and a client that only
  * opens a mailbox changes it: new/ to cur/, flags, the next UID. A directory that was removed
- * elsewhere must not come back for that, but for what was put into it. So it is looked at, for as
- * long as everything else of the volume may wait (a message takes 7 us on a busy machine). Of the
+ * elsewhere must not come back for that, but for what was put into it. So it is looked at, until
+ * everything else of the volume has waited long enough (a message takes 7 us on a busy machine);
+ * the clock is looked at between two directories, and one that was begun is read to its end. Of the
  * others that were removed elsewhere this node's own live on, and what is borrowed stays as it is:
  * whom it is borrowed from brings what is in it.
  */
