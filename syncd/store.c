@@ -272,14 +272,15 @@ static int list_add(struct name_list *l, const char *name, unsigned char type) {
     return 0;
 }
 
-static unsigned char type_of(int fd, const struct dirent *de) {
+/* Of a message that cannot be looked at nobody may say that it is none. */
+static int list_entry(int fd, const struct dirent *de, struct name_list *l) {
     struct stat sb;
 
     if (de->d_type != DT_UNKNOWN)
-        return de->d_type;
+        return list_add(l, de->d_name, de->d_type);
     if (fstatat(fd, de->d_name, &sb, AT_SYMLINK_NOFOLLOW) < 0)
-        return DT_UNKNOWN;
-    return IFTODT(sb.st_mode);
+        return errno == ENOENT ? 0 : -errno;
+    return list_add(l, de->d_name, IFTODT(sb.st_mode));
 }
 
 static int list_fill(DIR *dir, int fd, struct name_list *l) {
@@ -292,7 +293,7 @@ static int list_fill(DIR *dir, int fd, struct name_list *l) {
         if (!de)
             return errno ? -errno : 0;
         if (strcmp(de->d_name, ".") != 0 && strcmp(de->d_name, "..") != 0)
-            r = list_add(l, de->d_name, type_of(fd, de));
+            r = list_entry(fd, de, l);
     }
     return r;
 }
