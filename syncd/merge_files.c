@@ -294,16 +294,25 @@ static bool changed(bool base_valid, const struct base_file *was, const struct b
     return base_valid ? !files_same(was, is) : is->type != 0;
 }
 
+/* One that cannot be kept is not replaced. */
+static int keep_mine(struct merge_run *m, const char *name) {
+    char path[256];
+    int r = merge_keep(m->a.st, m->a.d.fd[0], name, 'l', false);
+
+    if (r == 0)
+        log_warn("%s: %s was changed on both nodes; the older version is in .mailfs/kept/",
+                 state_path(m->a.st, &m->a.dir, path, sizeof(path)), name);
+    return r == -ENOENT ? 0 : r;
+}
+
 /* cur: what is here now, and was when this was listed. */
 static int replace(struct merge_run *m, const struct both *b, const struct base_file *cur,
                    const struct base_file *theirs, bool conflict) {
     bool inline_content = b->t && b->t->has_content;
-    char path[256];
-    int r;
+    int r = conflict ? keep_mine(m, b->name) : 0;
 
-    if (conflict && merge_keep(m->a.st, m->a.d.fd[0], b->name, 'l', false) == 0)
-        log_warn("%s: %s was changed on both nodes; the older version is in .mailfs/kept/",
-                 state_path(m->a.st, &m->a.dir, path, sizeof(path)), b->name);
+    if (r < 0)
+        return r;
     r = apply_put_file(&m->a, b->name, cur, theirs,
                        inline_content ? (const char *)b->t->is_content.data : NULL,
                        inline_content ? b->t->is_content.len : 0, inline_content);

@@ -352,6 +352,36 @@ static void test_written_twice_in_that_moment(void **state) {
     script_is(&p.b, "discard;\n");
 }
 
+static int no_link(int fromdir, const char *from, int todir, const char *to, int flags) {
+    return -ENOSPC;
+}
+
+/* The one that loses a merge cannot be kept: nothing takes its place. */
+static void test_cannot_be_kept(void **state) {
+    struct io_ops ops = io_ops_real;
+    uint8_t digest[STATE_DIGEST];
+    Mfp__Listing *a, *b;
+    int r;
+
+    write_before(&p.a, 20, "keep;\n");
+    write_before(&p.b, 30, "stop;\n");
+    contact_mark(&p.a, &inbox);
+    assert_int_equal(scan_mailbox(p.a.st, &inbox, false, &a), 0);
+    assert_int_equal(scan_mailbox(p.b.st, &inbox, false, &b), 0);
+    stores_stage(&p.a, &p.b, a);
+    ops.link = no_link;
+    io_ops_set(&ops);
+    r = merge_mailbox_run(p.b.st, &inbox, b, a, digest, NULL);
+    io_ops_set(&io_ops_real);
+    assert_int_equal(r, -ENOSPC);
+    script_is(&p.b, "stop;\n");
+    merge_mailbox_forget(p.b.st, &inbox);
+    mfp__listing__free_unpacked(a, NULL);
+    mfp__listing__free_unpacked(b, NULL);
+    in_the_end("keep;\n");
+    assert_int_equal(kept("stop;\n"), 1);
+}
+
 /* A client's directory is not put away for a file of its name. */
 static void test_onto_a_directory(void **state) {
     struct acts a = {.n = 0};
@@ -375,7 +405,7 @@ int main(void) {
         T(test_written_meanwhile),        T(test_written_in_that_moment),
         T(test_removed_in_that_moment),   T(test_cannot_be_put_back),
         T(test_killed_in_that_moment),    T(test_written_twice_in_that_moment),
-        T(test_onto_a_directory),
+        T(test_onto_a_directory),         T(test_cannot_be_kept),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
