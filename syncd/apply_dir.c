@@ -209,6 +209,18 @@ static int remember(struct apply *a, const struct mailfs_id *id, const char *nam
     return r == 0 ? base_dir_put(a->st, id, &rec) : r;
 }
 
+/* The trees differ: they are to be compared. The mark makes the container be listed. */
+static int suspect_tree(struct apply *a, const char *what, const char *name) {
+    uint64_t gen;
+    int r = state_mark_gen(a->st, &gen);
+
+    apply_suspect(a, what, name);
+    a->out->tree = true;
+    if (r == 0)
+        r = state_mark(a->st, &a->dir, gen);
+    return r == 0 ? APPLY_NOT_DONE : r;
+}
+
 /* What was done here under the other id has no mark under this one. */
 static int mark_again(struct apply *a, const struct mailfs_id *id) {
     uint64_t gen;
@@ -250,6 +262,8 @@ static int join(struct apply *a, const char *name, const struct mailfs_id *their
     int fd = io_open_beneath(a->d.fd[0], name, DIR_FLAGS, 0), r;
     struct mailfs_id mine, former;
 
+    if (fd == -ENOTDIR || fd == -ELOOP)
+        return suspect_tree(a, "a file has the name of a directory", name);
     if (fd < 0)
         return fd;
     r = io_dirid_ensure(fd, &mine);
@@ -370,18 +384,6 @@ int apply_dir_make(struct apply *a, const Mfp__OpDirMake *op) {
 }
 
 /* ---- moved ------------------------------------------------------------------------- */
-
-/* The trees differ: they are to be compared. The mark makes the container be listed. */
-static int suspect_tree(struct apply *a, const char *what, const char *name) {
-    uint64_t gen;
-    int r = state_mark_gen(a->st, &gen);
-
-    apply_suspect(a, what, name);
-    a->out->tree = true;
-    if (r == 0)
-        r = state_mark(a->st, &a->dir, gen);
-    return r == 0 ? APPLY_NOT_DONE : r;
-}
 
 /* Is it where the peer had it, or where the peer has put it? If not, it was moved here as well. */
 static bool place_known(const struct apply *a, const Mfp__OpDirMove *op, const struct mailfs_id *to,

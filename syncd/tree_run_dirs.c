@@ -4,7 +4,7 @@
  * One that moves is in .mailfs/trash/move-<id> meanwhile (tree_recover.c). One that goes leaves its
  * messages in .mailfs/kept/ until merge_caught_up() (retire.h).
  *
- * Diagnostics: at level info a directory that lives on.
+ * Diagnostics: a file that was in the way of a directory; at level info a directory that lives on.
  */
 #include "tree_run_int.h"
 
@@ -19,6 +19,8 @@
 #include "apply_int.h"
 #include "io/dirid.h"
 #include "io/io.h"
+#include "maildir/class.h"
+#include "merge_int.h"
 #include "pour.h"
 #include "renumber.h"
 #include "retire.h"
@@ -106,10 +108,51 @@ static int put_at(struct tree_run *t, const struct mailfs_id *id, const struct t
     return r;
 }
 
+/* Under a new name, in kept/: looked at there, where nobody can make another thing of it. */
+static int keep_file(struct state *st, int parent, const char *name) {
+    char kept[MERGE_KEPT_MAX];
+    struct stat sb;
+    int r = merge_kept_name(name, 'l', kept);
+
+    if (r == 0)
+        r = io_rename(parent, name, st->kept, kept, RENAME_NOREPLACE);
+    if (r == 0 && (fstatat(st->kept, kept, &sb, AT_SYMLINK_NOFOLLOW) < 0 || S_ISDIR(sb.st_mode)))
+        r = io_rename(st->kept, kept, parent, name, RENAME_NOREPLACE) < 0 ? -EIO : -EEXIST;
+    merge_kept_is(st, kept);
+    return r;
+}
+
+/*
+ * The name is taken. Not by a directory: then the one that comes has it, with the mail in it, and
+ * the file is for the administrator. There is nothing else that both nodes could agree on.
+ */
+static int make_room(struct tree_run *t, const struct tree_place *at) {
+    struct store_dir parent;
+    struct stat sb;
+    char path[256];
+    int r = store_dir_open(t->st, &at->parent, &parent);
+
+    if (r == 0 &&
+        (fstatat(parent.fd[0], at->name, &sb, AT_SYMLINK_NOFOLLOW) < 0 || S_ISDIR(sb.st_mode) ||
+         maildir_class_of(MAILDIR_DIR_CONTAINER, at->name, strlen(at->name)) != MAILDIR_OTHER))
+        r = -EEXIST;
+    if (r == 0)
+        r = keep_file(t->st, parent.fd[0], at->name);
+    if (r == 0) {
+        log_warn("%s: %s has the name of a directory of the other node; it is in .mailfs/kept/",
+                 state_path(t->st, &at->parent, path, sizeof(path)), at->name);
+        inval_add(t->inval, &at->parent, MFP__SUB__SELF, at->name, NULL, true);
+    }
+    store_dir_close(&parent);
+    return r;
+}
+
 /* A name that was taken meanwhile, a parent that is gone: what was listed is old. */
 static int put_back(struct tree_run *t, const struct tree_item *it) {
     int r = put_at(t, &it->id, &it->place);
 
+    if (r == -EEXIST && make_room(t, &it->place) == 0)
+        r = put_at(t, &it->id, &it->place);
     return r == -EEXIST || r == -ENOENT || r == -ENOTEMPTY ? -ESTALE : r;
 }
 
@@ -208,6 +251,8 @@ static int make(struct tree_run *t, const struct tree_item *it) {
     if (r == 0 && !made)
         r = first_validity(t, it, &c.validity);
     if (r == 0 && !made)
+        r = apply_make_container(t->st, parent.fd[0], &c);
+    if (r == -EEXIST && make_room(t, &it->place) == 0)
         r = apply_make_container(t->st, parent.fd[0], &c);
     if (r == 0)
         r = note_made(t, it, parent.fd[0]);

@@ -236,6 +236,50 @@ static void test_move_onto_new(void **state) {
     assert_true(fs_there(&p.b, "u/.Done/new/1.M1.a") || fs_there(&p.b, "u/.Work/new/1.M1.a"));
 }
 
+/* A folder made at b, and a file of that name at a, which has no other place: the folder is on
+ * both, and the file is kept. */
+static void test_made_where_a_file_is(void **state) {
+    fs_write(&p.a, "u/.Done", "a file\n");
+    contact_mark(&p.a, &inbox);
+    fs_mkdir(&p.b, "u/.Done");
+    fs_mkdir(&p.b, "u/.Done/new");
+    fs_write(&p.b, "u/.Done/new/2.M1.b", "two\n");
+    contact_mark(&p.b, &inbox);
+    contact_all(&p);
+    assert_true(fs_there(&p.a, "u/.Done/new/2.M1.b"));
+    assert_int_equal(merge_kept(p.a.st), 1);
+}
+
+/* ... and one that is renamed at b. */
+static void test_moved_where_a_file_is(void **state) {
+    fs_write(&p.a, "u/.Done", "a file\n");
+    contact_mark(&p.a, &inbox);
+    fs_rename(&p.b, "u/.Work", "u/.Done");
+    contact_mark(&p.b, &inbox);
+    contact_all(&p);
+    assert_true(fs_there(&p.a, "u/.Done/new/1.M1.a"));
+    assert_int_equal(merge_kept(p.a.st), 1);
+}
+
+/* ... and both hear of the other's while they are connected. */
+static void test_told_where_a_file_is(void **state) {
+    struct acts a = {.n = 0}, b = {.n = 0};
+
+    fs_mkdir(&p.a, "u/.Done");
+    fs_mkdir(&p.a, "u/.Done/new");
+    fs_write(&p.a, "u/.Done/new/2.M1.a", "two\n");
+    fs_write(&p.b, "u/.Done", "a file\n");
+    act_dir_make(&p.a, &a, "u", ".Done");
+    act_file(&b, ".Done");
+    assert_true(stores_send(&p.b, &p.a, &inbox, &b, false));
+    assert_true(stores_send(&p.a, &p.b, &inbox, &a, false));
+    contact_mark(&p.a, &inbox);
+    contact_mark(&p.b, &inbox);
+    contact_all(&p);
+    assert_true(fs_there(&p.b, "u/.Done/new/2.M1.a"));
+    assert_int_equal(merge_kept(p.b.st), 1);
+}
+
 /* ... and while a local user renames it too: that stays, until it is compared. */
 static void test_move_of_moved(void **state) {
     struct trees t;
@@ -655,6 +699,9 @@ int main(void) {
         T(test_made_where_mail_is),
         T(test_joined_and_killed),
         T(test_move_onto_new),
+        T(test_made_where_a_file_is),
+        T(test_moved_where_a_file_is),
+        T(test_told_where_a_file_is),
         T(test_move_of_moved),
         T(test_moved_at_one),
         T(test_moved_and_told),
