@@ -24,6 +24,7 @@
 #include "front.h"
 #include "load.h"
 #include "mem.h"
+#include "merge_own.h"
 #include "oneway.h"
 #include "oneway_lock.h"
 #include "stage.h"
@@ -32,13 +33,6 @@
 #include "xfer.h"
 
 #define FORMER_LOCK_MS 20
-
-/* Our latest listing of a mailbox that is being merged. */
-struct own {
-    struct mailfs_id dir;
-    struct replica_payload *listing;
-    UT_hash_handle hh;
-};
 
 /* A mailbox that was on one node only when it was last to be merged. */
 struct lone {
@@ -70,36 +64,7 @@ void merges_step_free(struct step *s) {
     driver_pump(v);
 }
 
-/* ---- own listings ------------------------------------------------------------------ */
-
-static struct own *own_find(struct merges *m, const struct mailfs_id *dir) {
-    struct own *o;
-    HASH_FIND(hh, m->own, dir, sizeof *dir, o);
-    return o;
-}
-
-static void own_forget(struct merges *m, const struct mailfs_id *dir) {
-    struct own *o = own_find(m, dir);
-    if (o == NULL)
-        return;
-    HASH_DEL(m->own, o);
-    replica_payload_unref(o->listing);
-    free(o);
-}
-
-static void own_keep(struct merges *m, const struct mailfs_id *dir,
-                     struct replica_payload *listing) {
-    own_forget(m, dir);
-    struct own *o = mem_new(sizeof *o);
-    o->dir = *dir;
-    o->listing = replica_payload_ref(listing);
-    HASH_ADD(hh, m->own, dir, sizeof o->dir, o);
-}
-
-static struct replica_payload *own_ref(struct merges *m, const struct mailfs_id *dir) {
-    struct own *o = own_find(m, dir);
-    return o == NULL ? NULL : replica_payload_ref(o->listing);
-}
+/* ---- listings ---------------------------------------------------------------------- */
 
 /* Listings of differences can be compared only if they are to the same base. */
 static bool bases_differ(const struct step *s) {
@@ -147,17 +112,26 @@ static void no_lock_there(const struct step *s) {
     driver_pump(s->v);
 }
 
+/* The round may have ended meanwhile: then nobody else gives it up. */
+static void scan_unlock(struct step *s) {
+    if (!s->locked || (s->err == 0 && own_is_of(s->v->merges->own, &s->dir, s->round)))
+        return;
+    s->locked = false;
+    oneway_unlock(s->v, &s->dir, false);
+}
+
 static void scan_done(void *arg) {
     struct step *s = arg;
     struct replica_payload *p = NULL;
     failed_here(s, UNMERGED_LIST);
+    scan_unlock(s);
     if (s->err == 0) {
         if (s->listing->gone)
             no_lock_there(s);
         s->listing->round = s->round;
         s->listing->frozen = s->frozen;
         p = load_listing(s->listing);
-        own_keep(s->v->merges, &s->dir, p);
+        own_keep(&s->v->merges->own, &s->dir, s->round, p, s->locked);
     }
     replica_scanned(s->v->machine, volume_now(), s->dir, s->round, p);
     replica_payload_unref(p);
@@ -172,6 +146,33 @@ static void scan_when_free(evutil_socket_t fd, short what, void *arg) {
         event_base_once(s->v->engine->evb, -1, EV_TIMEOUT, scan_when_free, s, &tv) == 0)
         return;
     jobs_run(s->v->jobs, &s->dir, scan_run, scan_done, s);
+}
+
+static void scan_locked(void *arg, int err) {
+    struct step *s = arg;
+    s->err = err;
+    s->locked = err == 0;
+    if (err == 0)
+        scan_when_free(-1, 0, s);
+    else
+        jobs_run(s->v->jobs, &s->dir, NULL, scan_done, s);
+}
+
+static bool writes_with_lock(const struct volume *v) {
+    return v->main != NULL && !volume_is_watched(v); /* nothing is written there */
+}
+
+/*
+ * The machine of a link does not freeze what the volume's own works on. Mostly L for the result is
+ * enough. Where a UID was given between the two (merge_still_fits()), or the bases differ, it is
+ * listed again, in full, under L: so a mailbox that is never quiet is merged all the same.
+ */
+static void scan_start(struct step *s) {
+    struct merges *m = s->v->merges;
+    if (s->frozen && s->full && writes_with_lock(s->v) && own_theirs_some(m->own, &s->dir))
+        oneway_lock(s->v, &s->dir, scan_locked, s);
+    else
+        scan_when_free(-1, 0, s);
 }
 
 static void stage_answer(void *arg, int err) {
@@ -348,7 +349,7 @@ static void merge_done(void *arg) {
         oneway_unlock(s->v, &s->dir, changed);
     if (changed)
         oneway_changed(s->v, &s->dir, false);
-    own_forget(s->v->merges, &s->dir);
+    (void)own_forget(&s->v->merges->own, &s->dir); /* L was the step's */
     replica_merged(s->v->machine, volume_now(), s->dir, s->round, s->digest, s->err);
     driver_pump(s->v);
     if (lone)
@@ -367,7 +368,8 @@ static void merge_locked(void *arg, int err) {
 static void merge_start(struct step *s) {
     struct volume *v = s->v;
     bool quiet = s->theirs != NULL && merge_listing_is_base(load_of(s->theirs)->listing);
-    if (v->main != NULL && !quiet && !volume_is_watched(v)) /* nothing is written there */
+    s->locked = own_take_lock(v->merges->own, &s->dir);
+    if (writes_with_lock(v) && !quiet && !s->locked)
         oneway_lock(v, &s->dir, merge_locked, s);
     else
         jobs_run(v->jobs, &s->dir, merge_run, merge_done, s);
@@ -432,14 +434,17 @@ static void on_mailbox(struct merges *m, const struct replica_action *a) {
     struct step *s = merges_step_new(m, a);
     if (a->kind == RACT_SCAN) {
         s->n_lenders = oneway_lenders(m->v, s->lenders);
-        scan_when_free(-1, 0, s);
+        scan_start(s);
         return;
     }
-    s->mine = own_ref(m, &a->dir);
-    if (a->kind == RACT_STAGE)
+    s->mine = own_ref(m->own, &a->dir);
+    if (a->kind == RACT_STAGE) {
+        const Mfp__Listing *l = load_of(s->theirs)->listing;
+        own_note_theirs(m->own, &a->dir, l->n_msgs > 0 || l->v != 0);
         jobs_run(m->v->jobs, &a->dir, stage_run, stage_done, s);
-    else
+    } else {
         merge_start(s);
+    }
 }
 
 static void on_round_over(struct merges *m, const struct replica_action *a) {
@@ -449,7 +454,8 @@ static void on_round_over(struct merges *m, const struct replica_action *a) {
         jobs_run(m->v->jobs, &a->dir, merged_everywhere_run, round_over_done, s);
         return;
     }
-    own_forget(m, &a->dir);
+    if (own_forget(&m->own, &a->dir))
+        oneway_unlock(m->v, &a->dir, false);
     if (contact_is_up(m->v)) /* else it has ended with the connection */
         s->tells = unmerged_put_off(&m->unmerged, &a->dir, s->why);
     jobs_run(m->v->jobs, &a->dir, put_off_run, round_over_done, s);
@@ -500,9 +506,7 @@ struct merges *merges_new(struct volume *v) {
 void merges_free(struct merges *m) {
     if (m == NULL)
         return;
-    struct own *o, *tmp;
-    HASH_ITER(hh, m->own, o, tmp)
-        own_forget(m, &o->dir);
+    own_free(&m->own);
     struct lone *l, *next;
     HASH_ITER(hh, m->lone, l, next)
         lone_forget(m, &l->dir);

@@ -419,7 +419,7 @@ static void drop_absent(struct merge_run *m, struct maildir_uidlist *list) {
     }
 }
 
-/* The list here has a record that the listing did not: of a link's, L was not held since. */
+/* The list here has a record that the listing did not. */
 static int two_of_one_uid(struct merge_run *m, const struct maildir_uidlist *list,
                           const struct merge_item *it) {
     const struct maildir_uidrec *here = maildir_uidlist_find_uid(list, it->state.uid);

@@ -34,6 +34,25 @@ static void letters_change(struct merge_run *m) {
         half_forget(m->a.st, &m->a.dir);
 }
 
+static bool is_listed(const struct merge_run *m, const char *text, size_t n) {
+    return m->mine->keywords.len == n && (n == 0 || memcmp(m->mine->keywords.data, text, n) == 0);
+}
+
+/* The merge of a one-way link may have got L after its listing: what somebody has given a letter to
+ * since would lose it. */
+static int write_keywords(struct merge_run *m, const char *text, size_t n) {
+    char *now = NULL;
+    size_t nnow = 0;
+    int r = m->a.st->main ? io_file_read_at(m->a.d.fd[0], "dovecot-keywords", SCAN_KEYWORDS_MAX,
+                                            &now, &nnow, NULL)
+                          : 0;
+
+    if (m->a.st->main && (r == 0 || r == -ENOENT))
+        r = is_listed(m, now, nnow) ? 0 : -ESTALE;
+    free(now);
+    return r == 0 ? apply_write_control(&m->a, "dovecot-keywords", text, n) : r;
+}
+
 int merge_apply_keywords(struct merge_run *m) {
     char *text;
     size_t n;
@@ -45,9 +64,8 @@ int merge_apply_keywords(struct merge_run *m) {
     if (r < 0)
         return r;
     letters_change(m);
-    if (!m->only_base &&
-        (m->mine->keywords.len != n || memcmp(m->mine->keywords.data, text, n) != 0))
-        r = apply_write_control(&m->a, "dovecot-keywords", text, n);
+    if (!m->only_base && !is_listed(m, text, n))
+        r = write_keywords(m, text, n);
     if (r == 0)
         r = base_text_put(m->a.st, BASE_PROPOSED, &m->a.dir, BASE_KEYWORDS, text, n);
     free(text);

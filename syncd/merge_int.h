@@ -39,11 +39,15 @@ int merge_entries(struct merge_run *m);
 /* One message under two names, since one of them was published when its origin was gone. */
 int merge_published(struct merge_run *m);
 
-/* merge_apply.c: the result to the store and the base */
+/* merge_apply.c, merge_fits.c: the result to the store and the base */
 int merge_contents_ready(struct merge_run *m); /* -ENODATA */
 /* What has its name in the mailbox is whole there, also after a power cut: all that the result
  * takes from the stage is durable before the first of it gets one. */
 int merge_contents_sync(struct merge_run *m);
+/* 0, or -ESTALE: this merge of a one-way link would give a UID that may have been another message's
+ * since this node's listing, or change something here without L. Before anything is put anywhere.
+ */
+int merge_still_fits(struct merge_run *m);
 int merge_apply_msgs(struct merge_run *m);
 int merge_apply_uidlist(struct merge_run *m);
 int merge_drop_records(struct merge_run *m);

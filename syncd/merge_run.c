@@ -256,6 +256,8 @@ static int carry_out(struct merge_run *m) {
     if (r == 0)
         m->only_base = m->only_base && stays_here(m->result);
     if (r == 0)
+        r = merge_still_fits(m);
+    if (r == 0)
         r = merge_contents_ready(m);
     if (r == 0)
         r = merge_contents_sync(m);

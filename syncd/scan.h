@@ -6,7 +6,8 @@
 #include "state.h"
 
 /* First of a listing's subs or subs_base: the file is of version 2 (lib/maildir/subs.h). */
-#define SCAN_SUBS_V2 "V\t2"
+#define SCAN_SUBS_V2      "V\t2"
+#define SCAN_KEYWORDS_MAX (1u << 20) /* bytes of dovecot-keywords */
 
 /*
  * full: everything, else what differs from the agreed base. The caller sets round and frozen in

@@ -16,8 +16,6 @@
 #include "maildir/subs.h"
 #include "state_int.h"
 
-#define KEYWORDS_FILE_MAX (1u << 20)
-
 int scan_uidlist(struct scan *s) {
     struct maildir_uidlist_report rep;
     char *text;
@@ -44,7 +42,7 @@ int scan_uidlist(struct scan *s) {
 int scan_keywords(struct scan *s) {
     char *text;
     size_t n;
-    int r = io_file_read_at(s->d.fd[0], "dovecot-keywords", KEYWORDS_FILE_MAX, &text, &n, NULL);
+    int r = io_file_read_at(s->d.fd[0], "dovecot-keywords", SCAN_KEYWORDS_MAX, &text, &n, NULL);
 
     if (r == 0) {
         r = build_bytes(&s->out->keywords, text, n);

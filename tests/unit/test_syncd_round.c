@@ -1,0 +1,338 @@
+/* driver_merge: when a round of a one-way link has L, and that it is given back. The test is the
+ * machine; the disk side says what it was asked for. */
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "syncd/checkpoint.h"
+#include "syncd/contact.h"
+#include "syncd/driver.h"
+#include "syncd/driver_merge.h"
+#include "syncd/driver_merge_int.h"
+#include "syncd/front.h"
+#include "syncd/load.h"
+#include "syncd/oneway.h"
+#include "syncd/oneway_lock.h"
+#include "syncd/stage.h"
+#include "syncd/txn.h"
+#include "syncd/volume.h"
+#include "syncd/xfer.h"
+
+/* ---- in place of the machine, of L and of the disk side ---------------------------- */
+
+static char did[1024];
+
+static void note(const char *what) {
+    strcat(did, what);
+    strcat(did, " ");
+}
+
+static oneway_lock_fn *lock_fn;
+static void *lock_arg;
+
+void oneway_lock(struct volume *link, const struct mailfs_id *dir, oneway_lock_fn *fn, void *arg) {
+    note("lock");
+    lock_fn = fn;
+    lock_arg = arg;
+}
+
+void oneway_unlock(struct volume *link, const struct mailfs_id *dir, bool changed) {
+    note("unlock");
+}
+
+void oneway_changed(struct volume *v, const struct mailfs_id *dir, bool tree) {
+}
+
+void oneway_left(struct volume *link, const struct mailfs_id *dir, bool some) {
+}
+
+size_t oneway_lenders(const struct volume *link, struct state **out) {
+    return 0;
+}
+
+int scan_mailbox_for(struct state *st, const struct mailfs_id *dir, bool full,
+                     struct state *const *lenders, size_t n_lenders, Mfp__Listing **out) {
+    note("scan");
+    *out = malloc(sizeof **out);
+    mfp__listing__init(*out);
+    (*out)->full = full;
+    return 0;
+}
+
+bool merge_listing_is_base(const Mfp__Listing *l) {
+    return !l->full && l->n_msgs == 0 && l->v == 0;
+}
+
+int merge_mailbox_run(struct state *st, const struct mailfs_id *dir, const Mfp__Listing *mine,
+                      const Mfp__Listing *theirs, uint8_t digest[STATE_DIGEST],
+                      struct invals *inval) {
+    note("merge");
+    return 0;
+}
+
+int merge_mailbox_done(struct state *st, const struct mailfs_id *dir) {
+    return 0;
+}
+
+void merge_mailbox_forget(struct state *st, const struct mailfs_id *dir) {
+}
+
+uint64_t merge_keep_turn(struct state *st) {
+    return 0;
+}
+
+int merge_caught_up(struct state *st, uint64_t turn) {
+    return 0;
+}
+
+int content_lacks(struct state *st, const Mfp__Listing *theirs, struct content_wants *out) {
+    return 0;
+}
+
+void content_wants_free(struct content_wants *w) {
+}
+
+void replica_scanned(struct replica *r, uint64_t now, struct mailfs_id dir, uint32_t round,
+                     struct replica_payload *listing) {
+    note(listing != NULL ? "listed" : "unlisted");
+}
+
+void replica_staged(struct replica *r, uint64_t now, struct mailfs_id dir, uint32_t round,
+                    int err) {
+    note("staged");
+}
+
+void replica_merged(struct replica *r, uint64_t now, struct mailfs_id dir, uint32_t round,
+                    const uint8_t digest[REPLICA_DIGEST], int err) {
+    note(err == 0 ? "merged" : "unmerged");
+}
+
+void replica_unlock(struct replica *r, uint64_t now, uint64_t req, struct mailfs_id dir,
+                    struct replica_payload *payload, const struct replica_prep *preps, size_t n) {
+}
+
+void replica_prep_used(struct replica *r, struct replica_prep prep) {
+}
+
+bool stage_prep_is_of(struct state *st, const struct stage_prep *prep,
+                      const struct mailfs_id *dir) {
+    return false;
+}
+
+int stage_settle_all(struct state *st) {
+    return 0;
+}
+
+const char *state_path(struct state *st, const struct mailfs_id *dir, char *buf, size_t size) {
+    snprintf(buf, size, "/u");
+    return buf;
+}
+
+int state_set_contact(struct state *st, bool had) {
+    return 0;
+}
+
+bool txns_locked(const struct txns *t, const struct mailfs_id *dir) {
+    return false;
+}
+
+void txns_lock_forget(struct txns *t, const struct mailfs_id *dir) {
+}
+
+bool txns_former_locked(const struct txns *t, const struct mailfs_id *dir) {
+    return false;
+}
+
+void xfer_fetch(struct xfers *x, struct content_wants *wants, xfer_fetched_fn *fn, void *arg) {
+}
+
+void checkpoint_look(struct checkpoint *c) {
+}
+
+void checkpoint_soon(struct checkpoint *c) {
+}
+
+bool contact_is_up(const struct volume *v) {
+    return true;
+}
+
+void driver_pump(struct volume *v) {
+}
+
+void driver_compare_trees(struct volume *v, const char *why) {
+}
+
+void front_invalidate(struct front *f, const struct invals *iv) {
+}
+
+void invals_free(struct invals *iv) {
+}
+
+void merges_on_tree(struct merges *m, const struct replica_action *a) {
+}
+
+void merges_on_tree_done(struct merges *m, const struct replica_action *a) {
+}
+
+void merges_on_list_marks(struct merges *m, const struct replica_action *a) {
+}
+
+void volume_error(struct volume *v, const char *fmt, ...) {
+}
+
+bool volume_is_watched(const struct volume *v) {
+    return false;
+}
+
+uint64_t volume_now(void) {
+    return 1000;
+}
+
+/* ---- a link ------------------------------------------------------------------------ */
+
+struct fixture {
+    struct volume root, link;
+    struct workq *wq;
+};
+
+static struct fixture *f;
+
+static int setup(void **state) {
+    f = calloc(1, sizeof *f);
+    if (f == NULL || workq_new(1, 100, &f->wq) != 0)
+        return -1;
+    f->root.jobs = f->link.jobs = jobs_new(f->wq, 1);
+    f->link.main = &f->root;
+    f->link.merges = merges_new(&f->link);
+    did[0] = '\0';
+    lock_fn = NULL;
+    return 0;
+}
+
+static int teardown(void **state) {
+    merges_free(f->link.merges);
+    jobs_free(f->link.jobs);
+    workq_free(f->wq);
+    free(f);
+    return 0;
+}
+
+static void settle(void) {
+    while (jobs_pending(f->link.jobs) > 0)
+        workq_drain(f->wq);
+}
+
+/* theirs: with so many messages. */
+static void act(enum replica_action_kind kind, bool full, bool frozen, int theirs) {
+    struct replica_action a = {.kind = kind, .round = 7, .full = full, .frozen = frozen};
+    Mfp__BaseMsg none = MFP__BASE_MSG__INIT;
+    Mfp__Listing *l;
+    if (kind == RACT_STAGE || kind == RACT_MERGE) {
+        l = malloc(sizeof *l);
+        assert_non_null(l);
+        mfp__listing__init(l);
+        l->full = full;
+        l->v = theirs > 0 ? 1 : 0;
+        for (; theirs > 0; theirs--) {
+            l->msgs = realloc(l->msgs, (l->n_msgs + 1) * sizeof *l->msgs);
+            l->msgs[l->n_msgs] = malloc(sizeof none);
+            *l->msgs[l->n_msgs++] = none;
+        }
+        a.payload = load_listing(l);
+    }
+    assert_true(merges_action(f->link.merges, &a));
+    replica_payload_unref(a.payload);
+    settle();
+}
+
+static void lock_answers(int err) {
+    assert_non_null(lock_fn);
+    lock_fn(lock_arg, err);
+    settle();
+}
+
+/* To where the mailbox is to be listed for the result. */
+static void until_frozen(bool full, int theirs) {
+    act(RACT_SCAN, full, false, 0);
+    act(RACT_STAGE, full, false, theirs);
+    assert_string_equal(did, "scan listed staged ");
+    did[0] = '\0';
+    act(RACT_SCAN, full, true, 0);
+}
+
+/* ---- tests ------------------------------------------------------------------------- */
+
+/* Differences: L is for the result. */
+static void test_differences(void **state) {
+    until_frozen(false, 1);
+    assert_string_equal(did, "scan listed ");
+    act(RACT_MERGE, false, false, 1);
+    assert_string_equal(did, "scan listed lock ");
+    lock_answers(0);
+    assert_string_equal(did, "scan listed lock merge unlock merged ");
+}
+
+/* In full, as after one that did not fit: nobody gives a UID from the listing to the result. */
+static void test_in_full(void **state) {
+    until_frozen(true, 1);
+    assert_string_equal(did, "lock ");
+    lock_answers(0);
+    assert_string_equal(did, "lock scan listed ");
+    act(RACT_MERGE, true, false, 1);
+    assert_string_equal(did, "lock scan listed merge unlock merged ");
+}
+
+/* A standby that is being filled has nothing that could be in the way. */
+static void test_filled(void **state) {
+    until_frozen(true, 0);
+    assert_string_equal(did, "scan listed ");
+    act(RACT_MERGE, true, false, 0);
+    assert_string_equal(did, "scan listed lock ");
+    lock_answers(0);
+    assert_string_equal(did, "scan listed lock merge unlock merged ");
+}
+
+static void test_lock_in_use(void **state) {
+    until_frozen(true, 1);
+    lock_answers(-EAGAIN);
+    assert_string_equal(did, "lock unlisted ");
+    act(RACT_MERGE_PUT_OFF, true, false, 0);
+    assert_string_equal(did, "lock unlisted ");
+}
+
+/* The other end gave up, or went away, when L was here, */
+static void test_put_off_with_lock(void **state) {
+    until_frozen(true, 1);
+    lock_answers(0);
+    act(RACT_MERGE_PUT_OFF, true, false, 0);
+    assert_string_equal(did, "lock scan listed unlock ");
+}
+
+/* or while it was waited for. */
+static void test_put_off_before_lock(void **state) {
+    until_frozen(true, 1);
+    act(RACT_MERGE_PUT_OFF, true, false, 0);
+    lock_answers(0);
+    assert_string_equal(did, "lock scan unlock listed ");
+    did[0] = '\0';
+    act(RACT_SCAN, true, false, 0);
+    assert_string_equal(did, "scan listed ");
+}
+
+#define T(t) cmocka_unit_test_setup_teardown(t, setup, teardown)
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        T(test_differences), T(test_in_full),           T(test_filled),
+        T(test_lock_in_use), T(test_put_off_with_lock), T(test_put_off_before_lock),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
