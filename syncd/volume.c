@@ -154,6 +154,7 @@ static int machine_begin(struct volume *v) {
     struct replica_config rc = {.node = v->conf->node,
                                 .commit = commit_of(v->cv->commit),
                                 .had_contact = v->start.met,
+                                .caught_up = v->start.had_contact,
                                 .timeout_ms = 3000,
                                 .lock_wait_ms = LOCK_WAIT_MS,
                                 .merge_wait_ms = MERGE_WAIT_MS,
@@ -165,9 +166,9 @@ static int machine_begin(struct volume *v) {
         rc.peer = v->cv->peer->name;
         rc.timeout_ms = v->cv->peer->timeout_ms;
     }
-    /* Who is served without the merge on a node that has nothing yet is shown an empty mailbox. */
-    if (!rc.had_contact && rc.merge_wait_ms < rc.timeout_ms * 3 / 4)
-        rc.merge_wait_ms = rc.timeout_ms * 3 / 4;
+    rc.first_wait_ms = rc.timeout_ms * 3 / 4;
+    if (rc.first_wait_ms < rc.merge_wait_ms)
+        rc.first_wait_ms = rc.merge_wait_ms;
     v->machine = replica_new(&rc, volume_now());
     return v->machine == NULL ? -ENOMEM : 0;
 }

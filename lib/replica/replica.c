@@ -28,6 +28,7 @@ struct replica *replica_new(const struct replica_config *config, uint64_t now) {
     r->now = now;
     r->lower = config->peer != NULL && strcmp(config->node, config->peer) < 0;
     r->had_contact = config->had_contact;
+    r->caught_up = config->caught_up;
     r->contact_waited = config->peer == NULL || !config->had_contact;
     r->contact_until = now + config->timeout_ms;
     r->orphans_at = UINT64_MAX;
@@ -145,8 +146,9 @@ static bool just_come(const struct replica *r, uint64_t at) {
 }
 
 static bool could_lock(const struct replica *r, const struct dir *d, const struct waiter *w) {
-    return replica_token_grantable(r, d, w) && !just_come(r, w->since + r->config.merge_wait_ms) &&
-           !just_come(r, r->connected_at + r->config.merge_wait_ms);
+    uint64_t wait = replica_token_merge_wait(r, d);
+    return replica_token_grantable(r, d, w) && !just_come(r, w->since + wait) &&
+           !just_come(r, r->connected_at + wait);
 }
 
 static const char *check_lock(const struct replica *r, const struct dir *d) {

@@ -53,11 +53,15 @@ struct replica_config {
     const char *peer; /* NULL: no peer configured, state NO_PEER for ever */
     enum replica_commit commit;
     bool had_contact; /* something of this store has been merged with a peer's */
+    bool caught_up;   /* all of it has been, once */
     uint64_t
         timeout_ms; /* silence until the peer is gone; also the deadline of an acknowledgement */
     uint64_t lock_wait_ms;  /* how long open(L) waits for a token before BUSY (200) */
     uint64_t merge_wait_ms; /* how long open(L) waits for a mailbox's merge before it is granted as
-                             * if alone (1000) */
+                             * if alone (1000); */
+    uint64_t first_wait_ms; /* one of which nothing has ever been merged here, and no message is
+                             * here: granted as if alone it is shown empty. Also before it is known
+                             * which these are, on a node that has not caught up yet */
     uint64_t freeze_ms; /* how long a mailbox may stay frozen before the merge is put off (5000) */
     unsigned merge_parallel; /* mailboxes merged at once (8); compared in full: half as many */
     bool oneway;             /* a link without transactions: its trees are compared again when they
@@ -101,8 +105,7 @@ struct replica_mark {
     struct mailfs_id dir;
     uint8_t base_digest[REPLICA_DIGEST]; /* all zero: no valid base */
     bool urgent;
-    uint32_t
-        used; /* when something last changed there, seconds; 0: not known. Only for the order */
+    uint32_t used; /* when something last changed there, seconds; 0: no message is there */
 };
 
 struct replica_msg {

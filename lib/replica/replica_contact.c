@@ -370,6 +370,7 @@ void replica_marks(struct replica *r, uint64_t now, const struct replica_mark *m
             struct dir *d = replica_dir_get(r, &marks[i].dir);
             d->listed = d->own_listed = true;
             d->used = marks[i].used;
+            d->unborn = d->used == 0 && is_zero(marks[i].base_digest);
             memcpy(d->own_base, marks[i].base_digest, REPLICA_DIGEST);
         }
         send_marks(r);

@@ -163,6 +163,7 @@ struct dir {
     uint8_t own_base[REPLICA_DIGEST], peer_base[REPLICA_DIGEST];
     bool own_listed, peer_listed;
     uint32_t used; /* the later of what both lists said */
+    bool unborn;   /* by the own list: nothing was ever merged, and no message is here */
     bool need_full, again, again_full, urgent, urgent_told, waited, backing_off;
     unsigned failures;
     uint64_t retry_at;
@@ -202,7 +203,7 @@ struct tree {
 
 struct replica {
     struct replica_config config; /* strings are ours */
-    bool lower, had_contact, default_mine;
+    bool lower, had_contact, caught_up, default_mine;
     uint64_t now, ticked_at;
     enum replica_state state;
     struct out *out;
@@ -266,6 +267,8 @@ void replica_update_state(struct replica *r);
 /* replica_token.c */
 bool replica_token_can_lock(const struct replica *r, const struct dir *d);
 bool replica_token_grantable(const struct replica *r, const struct dir *d, const struct waiter *w);
+/* How long somebody waits for the merge of d before L is granted as if alone. */
+uint64_t replica_token_merge_wait(const struct replica *r, const struct dir *d);
 uint64_t replica_token_deadline(const struct replica *r, const struct dir *d);
 void replica_token_step(struct replica *r, struct dir *d);
 void replica_token_set(struct replica *r, struct dir *d, bool mine);

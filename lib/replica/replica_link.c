@@ -31,6 +31,7 @@ void replica_update_state(struct replica *r) {
         if (r->in_sync_epoch != r->epoch)
             r->in_sync_at = r->now;
         r->in_sync_epoch = r->epoch;
+        r->caught_up = true;
         replica_emit(r, RACT_CAUGHT_UP);
     }
     replica_emit(r, RACT_STATE)->state = s;

@@ -149,7 +149,7 @@ static void finish(struct replica *r, struct dir *d) {
     r->rounds--;
     r->to_merge--;
     d->stage = STAGE_SAME;
-    d->need_full = d->again = d->again_full = d->urgent = false;
+    d->need_full = d->again = d->again_full = d->urgent = d->unborn = false;
     d->phase_at = r->now;
     d->raised = false;
     replica_token_set(r, d, r->lower);

@@ -52,6 +52,11 @@ bool replica_token_can_lock(const struct replica *r, const struct dir *d) {
     return !replica_round_frozen(d) && d->job != JOB_MERGE;
 }
 
+uint64_t replica_token_merge_wait(const struct replica *r, const struct dir *d) {
+    bool unborn = r->exchanged ? d->unborn : !r->caught_up;
+    return unborn ? r->config.first_wait_ms : r->config.merge_wait_ms;
+}
+
 /* w NULL: somebody who was answered BUSY. */
 bool replica_token_grantable(const struct replica *r, const struct dir *d, const struct waiter *w) {
     if (!replica_token_can_lock(r, d))
@@ -60,10 +65,11 @@ bool replica_token_grantable(const struct replica *r, const struct dir *d, const
         return d->mine;
     if (!r->connected)
         return r->config.peer == NULL || r->contact_waited || !r->had_contact;
-    if (w == NULL || d->waited || r->now >= w->since + r->config.merge_wait_ms)
+    uint64_t wait = replica_token_merge_wait(r, d);
+    if (w == NULL || d->waited || r->now >= w->since + wait)
         return true;
     if (!r->exchanged)
-        return r->now >= r->connected_at + r->config.merge_wait_ms;
+        return r->now >= r->connected_at + wait;
     return r->now < d->retry_at;
 }
 
@@ -77,19 +83,19 @@ static uint64_t busy_at(const struct replica *r, const struct dir *d, const stru
     }
     uint64_t at = since + wait;
     if (!in_common(r, d) && !replica_round_frozen(d))
-        at = later(at, w->since + r->config.merge_wait_ms + wait);
+        at = later(at, w->since + replica_token_merge_wait(r, d) + wait);
     uint64_t most = later(w->since, r->connected_at) + r->config.timeout_ms;
     return at < most ? at : most;
 }
 
 uint64_t replica_token_deadline(const struct replica *r, const struct dir *d) {
-    uint64_t t = UINT64_MAX;
+    uint64_t t = UINT64_MAX, wait = replica_token_merge_wait(r, d);
     const struct waiter *w;
     DL_FOREACH(d->waiters, w) {
-        uint64_t at = busy_at(r, d, w), merged = w->since + r->config.merge_wait_ms;
+        uint64_t at = busy_at(r, d, w), merged = w->since + wait;
         if (r->connected && merged > r->now && merged < at)
             at = merged;
-        merged = r->connected_at + r->config.merge_wait_ms;
+        merged = r->connected_at + wait;
         if (r->connected && !r->exchanged && merged > r->now && merged < at)
             at = merged;
         if (at < t)

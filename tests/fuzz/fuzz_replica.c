@@ -259,6 +259,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n) {
         .timeout_ms = 3000,
         .lock_wait_ms = 200,
         .merge_wait_ms = 1000,
+        .first_wait_ms = 2250,
         .freeze_ms = 5000,
         .merge_parallel = 2,
         .max_unacked = 8,

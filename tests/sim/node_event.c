@@ -170,6 +170,7 @@ static void marks(struct node *n, const struct event *e) {
             continue;
         uint64_t digest = box_digest(&n->base[b]);
         m[count].dir = box_id(b);
+        m[count].used = digest != 0 || n->store[b].msgs.n > 0;
         memcpy(m[count++].base_digest, &digest, sizeof digest);
     }
     replica_marks(n->r, node_now(n), m, count);

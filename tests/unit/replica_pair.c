@@ -36,10 +36,12 @@ static void begin(enum replica_commit commit, bool had_contact, bool oneway) {
             .peer = i == 0 ? "b" : "a",
             .commit = commit,
             .had_contact = had_contact,
+            .caught_up = had_contact,
             .oneway = oneway,
             .timeout_ms = 3000,
             .lock_wait_ms = 200,
             .merge_wait_ms = 1000,
+            .first_wait_ms = 2250,
             .freeze_ms = 5000,
             .merge_parallel = 2,
             .max_unacked = 100,
@@ -111,7 +113,7 @@ static void list_marks(struct side *s) {
     memset(marks, 0, sizeof marks);
     for (; n < 8 && s->marks[n] != 0; n++) {
         marks[n].dir = pair_dir(s->marks[n]);
-        marks[n].base_digest[0] = 1;
+        marks[n].base_digest[0] = s->marks[n] != s->unborn;
     }
     replica_marks(s->r, pair.now, marks, n);
 }

@@ -31,6 +31,7 @@ struct side {
     int journal_err, stage_err, merge_err; /* how the driver fares */
     uint8_t tree_base, merged;             /* first byte of the digests it gives */
     uint8_t marks[8];                      /* mailboxes it has marked; 0 ends the list */
+    uint8_t unborn;                        /* of these: nothing was ever merged, nothing is there */
 };
 
 struct pair {

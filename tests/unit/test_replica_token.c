@@ -71,6 +71,76 @@ static void test_never_met(void **state) {
     assert_int_equal(pair_last(1, RACT_GRANT)->raise, REPLICA_RAISE_NONE);
 }
 
+/* A mailbox of which there is nothing yet is waited for longer than others: it would be shown
+ * empty.
+ */
+static void test_waits_for_the_first(void **state) {
+    (void)state;
+    pair.side[1].marks[0] = pair.side[1].unborn = 1;
+    pair.side[1].marks[1] = 2;
+    pair.side[1].hold[RACT_STAGE] = true;
+    pair_connect();
+    pair_open(1, 1, 1);
+    pair_open(1, 2, 2);
+    pair_wait(990);
+    assert_false(pair_granted(1, 2));
+    pair_wait(20);
+    assert_true(pair_granted(1, 2));
+    pair_wait(1220);
+    assert_false(pair_granted(1, 1));
+    pair_wait(20);
+    assert_true(pair_granted(1, 1));
+}
+
+/* When it has been merged it is as any other. */
+static void test_first_is_over(void **state) {
+    (void)state;
+    pair.side[1].marks[0] = pair.side[1].unborn = 1;
+    pair.side[1].hold[RACT_STAGE] = true;
+    pair_connect();
+    pair_open(1, 1, 1); /* so the machine still knows of it when it is merged */
+    replica_staged(pair.side[1].r, pair.now, pair_dir(1), pair_last(1, RACT_STAGE)->round, 0);
+    pair_run();
+    assert_int_equal(replica_state(pair.side[1].r), REPLICA_IN_SYNC);
+    assert_true(pair_granted(1, 1));
+    replica_suspect(pair.side[1].r, pair.now, pair_dir(1));
+    pair_unlock(1, 2, 1);
+    pair_open(1, 3, 1);
+    pair_wait(990);
+    assert_false(pair_granted(1, 3));
+    pair_wait(20);
+    assert_true(pair_granted(1, 3));
+}
+
+static void opened_before_the_lists(uint64_t req, unsigned ms) {
+    pair.side[1].hold[RACT_TREE_SCAN] = true;
+    pair_connect();
+    pair_open(1, req, 1);
+    pair_wait(ms - 10);
+    assert_false(pair_granted(1, req));
+    pair_wait(20);
+    assert_true(pair_granted(1, req));
+    pair.side[1].hold[RACT_TREE_SCAN] = false;
+    pair_disconnect();
+    pair_unlock(1, req + 1, 1);
+}
+
+/* Before it is known which these are, it may be any, until all has been merged once: without a
+ * start in between. */
+static void test_any_may_be_the_first(void **state) {
+    uint8_t tree[REPLICA_DIGEST] = {1};
+    (void)state;
+    pair_stop();
+    pair_start(REPLICA_COMMIT_DISK, false);
+    opened_before_the_lists(1, 2250);
+    replica_tree_scanned(pair.side[1].r, pair.now, pair_payload(), tree); /* it was held */
+    pair_connect();
+    pair_wait(1000);
+    assert_int_equal(replica_state(pair.side[1].r), REPLICA_IN_SYNC);
+    pair_disconnect();
+    opened_before_the_lists(3, 1000);
+}
+
 /* In-sync the tokens are at the lower-named node; the other asks, and gets it when L is free. */
 static void test_token_moves(void **state) {
     (void)state;
@@ -263,6 +333,9 @@ int main(void) {
         cmocka_unit_test(test_raised_uid),
         T(test_alone_after_start),
         T(test_never_met),
+        T(test_waits_for_the_first),
+        T(test_first_is_over),
+        T(test_any_may_be_the_first),
         T(test_token_moves),
         T(test_busy),
         T(test_nobody_polls),
