@@ -26,6 +26,7 @@ struct content_want {
 struct content_wants {
     struct content_want *v;
     size_t n;
+    bool unsynced;         /* of content_lacks(): something that is here is not on disk yet */
     _Atomic size_t looked; /* operations content_missing() has been through: any thread may look */
 };
 void content_wants_free(struct content_wants *w); /* frees what it holds, leaves it empty */

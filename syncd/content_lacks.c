@@ -70,6 +70,11 @@ static bool staged_as(struct state *st, const char *key, const Mfp__Meta *meta) 
                       (uint64_t)sb.st_size == meta->size));
 }
 
+static int is_here(struct state *st, const char *key, struct content_wants *out) {
+    out->unsynced = out->unsynced || stage_is_unsynced(st, key);
+    return 0;
+}
+
 /* What is borrowed does not come, but into a mailbox that is being filled (M8). */
 static bool will_come(struct state *st, const struct mailfs_id *dir, const struct index *ix,
                       const Mfp__BaseMsg *m) {
@@ -87,12 +92,14 @@ static int lacks_msg(struct state *st, struct store_dir *d, const struct index *
     if (!is_there(m) || have_msg(d, ix, m) || !will_come(st, dir, ix, m))
         return 0;
     stage_fetch_name(dir, MFP__SUB__CUR, m->bname, key);
-    if (staged_as(st, key, m->meta) || will_join(st, dir, ix, l, m->prepared))
+    if (staged_as(st, key, m->meta))
+        return is_here(st, key, out);
+    if (will_join(st, dir, ix, l, m->prepared))
         return 0;
     if (m->prepared) {
         stage_prep_key(m->prepared->incarnation, m->prepared->seq, key);
         if (content_staged(st, key))
-            return 0;
+            return is_here(st, key, out);
     }
     int r = content_want_msg(out, dir, m->bname, m->is, m->meta, m->prepared);
     if (r == 0)
@@ -117,7 +124,7 @@ static int lacks_file(struct state *st, const struct mailfs_id *dir, const Mfp__
         return 0;
     stage_fetch_name(dir, MFP__SUB__SELF, f->name, key);
     if (content_is(st, key, f->is))
-        return 0;
+        return is_here(st, key, out);
     same = base_file_get(st, BASE_AGREED, dir, f->name, &have) == 0 && f->is->sha256.len == 32 &&
            memcmp(have.sha256, f->is->sha256.data, 32) == 0;
     base_file_clear(&have);

@@ -195,7 +195,7 @@ static void settle_more(struct merges *m);
 
 static void settle_run(void *arg) {
     struct merges *m = arg;
-    m->settle_err = stage_settle_all(m->v->state);
+    m->settle_err = stage_make_durable(m->v->state);
 }
 
 static void settle_done(void *arg) {
@@ -233,8 +233,10 @@ static void stage_fetched(void *arg, int err) {
 
 static void stage_done(void *arg) {
     struct step *s = arg;
-    if (s->err != 0 || s->wants.n == 0)
+    if (s->err != 0 || (s->wants.n == 0 && !s->wants.unsynced))
         stage_answer(s, s->err);
+    else if (s->wants.n == 0)
+        stage_fetched(s, 0); /* for a round that was put off, or it was prepared */
     else
         xfer_fetch(s->v->xfers, &s->wants, stage_fetched, s);
 }

@@ -89,28 +89,39 @@ static int staged_key(struct merge_run *m, const struct merge_item *it, char key
     return content_staged(m->a.st, key) ? stage_lookup(m->a.st, key, file) : -ENOENT;
 }
 
+/* Likewise where it has gone since it was listed: apply_present() looks for it in the stage. */
+static bool may_take_theirs(struct merge_run *m, const struct merge_item *it) {
+    return needs_theirs(it) ||
+           (it->present && !is_left(it) && !it->split_from && !index_find(&m->a.ix, it->name));
+}
+
 int merge_contents_ready(struct merge_run *m) {
     char key[STAGE_NAME_MAX], file[STAGE_NAME_MAX];
     size_t i;
+    int r = 0;
 
-    for (i = 0; i < m->result->count; i++) {
+    for (i = 0; r == 0 && i < m->result->count; i++) {
         const struct merge_item *it = &m->result->items[i];
-        if (!needs_theirs(it))
+        if (!may_take_theirs(m, it))
             continue;
         /* It can have come by itself since (a transaction of both): then nothing is needed. */
-        if (staged_key(m, it, key, file) < 0 &&
-            (it->split_from || it->content || !index_find(&m->a.ix, it->name)))
-            return -ENODATA;
+        if (staged_key(m, it, key, file) == 0)
+            r = stage_keys_add_unsynced(m->a.st, &m->unsynced, key);
+        else if (needs_theirs(it) &&
+                 (it->split_from || it->content || !index_find(&m->a.ix, it->name)))
+            r = -ENODATA;
     }
-    return 0;
+    for (i = 0; r == 0 && i < m->theirs->n_files; i++) {
+        stage_fetch_name(&m->a.dir, MFP__SUB__SELF, m->theirs->files[i]->name, key);
+        r = stage_keys_add_unsynced(m->a.st, &m->unsynced, key);
+    }
+    return r;
 }
 
+/* What came when the others were synced (driver_merge.c), what was prepared since then with commit
+ * = memory or async, or is fetched for a transaction that is not in the journal. */
 int merge_contents_sync(struct merge_run *m) {
-    int r = stage_settle_all(m->a.st);
-
-    /* What was prepared with commit = memory or async, or fetched for a transaction that is not in
-     * the journal. There is seldom any. */
-    return r == 0 ? stage_sync(m->a.st) : r;
+    return stage_settle_keys(m->a.st, &m->unsynced);
 }
 
 /*

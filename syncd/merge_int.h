@@ -23,7 +23,8 @@ struct merge_run {
                                     merge_published() */
     size_t n_em, n_et;
     struct merge_result *result;
-    bool told; /* why it failed, where that was found */
+    struct stage_keys unsynced; /* of the contents that it takes, those not known to be on disk */
+    bool told;                  /* why it failed, where that was found */
 };
 
 #define MERGE_KEPT_MAX 256
@@ -42,7 +43,8 @@ int merge_published(struct merge_run *m);
 /* merge_apply.c, merge_fits.c: the result to the store and the base */
 int merge_contents_ready(struct merge_run *m); /* -ENODATA */
 /* What has its name in the mailbox is whole there, also after a power cut: all that the result
- * takes from the stage is durable before the first of it gets one. */
+ * takes from the stage is durable before the first of it gets one. Mostly it is by now: the mailbox
+ * is frozen, and does not wait for what others have staged. */
 int merge_contents_sync(struct merge_run *m);
 /* 0, or -ESTALE: this merge of a one-way link would give a UID that may have been another message's
  * since this node's listing, or change something here without L. Before anything is put anywhere.

@@ -348,6 +348,7 @@ static void run_close(struct merge_run *m, struct invals *inval) {
         index_free(&m->a.ix);
     store_dir_close(&m->a.d);
     merge_result_free(m->result);
+    stage_keys_free(&m->unsynced);
     maildir_keywords_free(m->kw);
     free(m->em);
     free(m->et);

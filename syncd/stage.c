@@ -68,7 +68,9 @@ void stage_item_take(struct state *st, struct stage_item *it) {
     HASH_DEL(st->items, it);
     if (it->loose)
         DL_DELETE(st->loose_items, it);
-    it->loose = false;
+    else if (it->syncing)
+        DL_DELETE(st->syncing_items, it);
+    it->loose = it->syncing = false;
 }
 
 void stage_item_free(struct state *st, struct stage_item *it) {

@@ -47,6 +47,8 @@ void stage_abandon(struct stage_file *f); /* NULL is allowed */
 /* All that was fetched is durable: before any of it gets a name in a mailbox, since a power cut
  * must not leave one that is cut short. After an error it is gone, and has to be fetched again. */
 int stage_settle_all(struct state *st);
+/* And all that was prepared (commit = memory, async). */
+int stage_make_durable(struct state *st);
 /* The same at an orderly stop: a later life finds it. */
 int stage_keep_fetched(struct state *st);
 

@@ -152,6 +152,107 @@ int stage_settle_all(struct state *st) {
     return r;
 }
 
+int stage_make_durable(struct state *st) {
+    int r = stage_settle_all(st);
+
+    return r == 0 ? stage_sync(st) : r;
+}
+
+/* ---- what a merge is going to use -------------------------------------------------- */
+
+/* Under the mutex. */
+static bool is_unsynced(const struct state *st, const struct stage_item *it) {
+    return it && !it->gone && (it->later || it->loose || it->syncing || st->stage_loose);
+}
+
+bool stage_is_unsynced(struct state *st, const char *key) {
+    bool r;
+
+    state_lock(st);
+    r = is_unsynced(st, stage_find(st, key));
+    state_unlock(st);
+    return r;
+}
+
+int stage_keys_add_unsynced(struct state *st, struct stage_keys *k, const char *key) {
+    char(*v)[STAGE_NAME_MAX];
+
+    if (!stage_is_unsynced(st, key))
+        return 0;
+    v = realloc(k->v, (k->n + 1) * sizeof(*v));
+    if (!v)
+        return -ENOMEM;
+    k->v = v;
+    return str_copy(v[k->n++], STAGE_NAME_MAX, key);
+}
+
+void stage_keys_free(struct stage_keys *k) {
+    free(k->v);
+    *k = (struct stage_keys){NULL, 0};
+}
+
+/* With `settling` and `syncing`, so nobody else is at any of them. True: not only these. */
+static bool pick(struct state *st, const struct stage_keys *k, struct stage_names *l) {
+    struct stage_item *it;
+    bool all;
+    size_t i;
+
+    state_lock(st);
+    l->errors = st->sync_errors; /* what is good yet was begun after these */
+    all = st->stage_loose;
+    for (i = 0; i < k->n; i++) {
+        it = stage_find(st, k->v[i]);
+        if (!it || it->gone || !(it->later || it->loose))
+            continue;
+        stage_names_add(l, it->file);
+        if (it->loose)
+            stage_take_loose(st, it);
+        if (it->later)
+            it->later = STAGE_ITEM_SYNCING;
+    }
+    state_unlock(st);
+    return all;
+}
+
+static int settle_keys(struct state *st, const struct stage_keys *k) {
+    struct stage_names l = {.n = 0};
+    bool all = pick(st, k, &l);
+    int r = stage_sync_names(st, &l);
+    struct stage_item *dropped;
+
+    state_lock(st);
+    dropped = stage_loose_taken(st, r);
+    state_unlock(st);
+    stage_unlink(st, dropped);
+    if (r == 0)
+        settled(st);
+    return r == 0 && all ? stage_sync_loose(st) : r;
+}
+
+static bool any_unsynced(struct state *st, const struct stage_keys *k) {
+    size_t i = 0;
+
+    while (i < k->n && !stage_is_unsynced(st, k->v[i]))
+        i++;
+    return i < k->n;
+}
+
+int stage_settle_keys(struct state *st, const struct stage_keys *k) {
+    int r = 0;
+
+    if (k->n == 0)
+        return 0;
+    pthread_mutex_lock(&st->settling);
+    pthread_mutex_lock(&st->syncing);
+    /* Not once: a transaction that wants one of them, too, may give it its own name meanwhile, and
+     * it is not found under the other one. */
+    while (r == 0 && any_unsynced(st, k))
+        r = settle_keys(st, k);
+    pthread_mutex_unlock(&st->syncing);
+    pthread_mutex_unlock(&st->settling);
+    return r;
+}
+
 /* Names are lost or whole: one that is lost is fetched again. */
 int stage_keep_fetched(struct state *st) {
     struct stage_item *it, *tmp;

@@ -56,6 +56,13 @@ void stage_names_add(struct stage_names *l, const char *file);
 /* What they hold is durable. */
 int stage_sync_names(struct state *st, const struct stage_names *l);
 
+/* With the mutex `syncing`: what stage_sync() does, */
+int stage_sync_loose(struct state *st);
+/* and its parts. Under the mutex: off the list, and what became of all that were taken off it;
+ * returns what is to be given to stage_unlink(). */
+void stage_take_loose(struct state *st, struct stage_item *it);
+struct stage_item *stage_loose_taken(struct state *st, int err);
+
 /* CLOCK_MONOTONIC: of stage_item.noted. */
 int64_t stage_seconds(void);
 /* One that was just fetched may be for a transaction that is not in the journal yet; nothing is

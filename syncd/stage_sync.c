@@ -69,17 +69,42 @@ int stage_pin(struct state *st, int fd, const char *file) {
     state_lock(st);
     it = stage_item_note(st, file, file, false);
     st->stage_dirty = true;
-    st->stage_loose = st->stage_loose || loose;
+    if (it && loose)
+        stage_note_loose(st, it);
     state_unlock(st);
     return it ? 0 : -ENOMEM;
 }
 
 void stage_note_loose(struct state *st, struct stage_item *it) {
     st->stage_dirty = true;
+    if (it->syncing) { /* another content of this key, or the same once more */
+        DL_DELETE(st->syncing_items, it);
+        it->syncing = false;
+    }
     if (!it->loose) {
         it->loose = true;
         DL_APPEND(st->loose_items, it);
     }
+}
+
+void stage_take_loose(struct state *st, struct stage_item *it) {
+    DL_DELETE(st->loose_items, it);
+    it->loose = false;
+    DL_APPEND(st->syncing_items, it);
+    it->syncing = true;
+}
+
+struct stage_item *stage_loose_taken(struct state *st, int err) {
+    struct stage_item *it, *tmp;
+
+    DL_FOREACH_SAFE(st->syncing_items, it, tmp) {
+        DL_DELETE(st->syncing_items, it);
+        it->syncing = false;
+    }
+    if (err == 0)
+        return NULL;
+    st->stage_dirty = st->stage_loose = true; /* which of them is not known: all, the next time */
+    return stage_drop_unsure(st);
 }
 
 /* Takes what is to be synced off the lists. True: names have to be durable as well. */
@@ -91,19 +116,18 @@ static bool take(struct state *st, struct stage_names *l) {
     state_lock(st);
     dirty = st->stage_dirty;
     l->n = st->stage_loose ? STAGE_SYNCED_ALONE + 1 : 0; /* more contents than are listed */
-    st->stage_dirty = st->stage_loose = false;
+    st->stage_dirty = false;
     st->stage_pins = 0;
     DL_FOREACH_SAFE(st->loose_items, it, tmp) {
-        DL_DELETE(st->loose_items, it);
-        it->loose = false;
         stage_names_add(l, it->file);
+        stage_take_loose(st, it);
     }
     state_unlock(st);
     return dirty;
 }
 
-static int sync_all(struct state *st) {
-    struct stage_item *dropped = NULL;
+int stage_sync_loose(struct state *st) {
+    struct stage_item *dropped;
     struct stage_names l;
     bool dirty = take(st, &l);
     int r = stage_sync_names(st, &l);
@@ -112,12 +136,11 @@ static int sync_all(struct state *st) {
         r = io_fsync(st->stage);
     /* What an error was about that has been told by now is dropped, or not counted on. */
     st->stage_errors = state_sync_errors(st);
-    if (r < 0) { /* which of them is not known: all, the next time */
-        state_lock(st);
-        st->stage_dirty = st->stage_loose = true;
-        dropped = stage_drop_unsure(st);
-        state_unlock(st);
-    }
+    state_lock(st);
+    if (r == 0)
+        st->stage_loose = false;
+    dropped = stage_loose_taken(st, r);
+    state_unlock(st);
     stage_unlink(st, dropped);
     return r;
 }
@@ -126,7 +149,7 @@ int stage_sync(struct state *st) {
     int r;
 
     pthread_mutex_lock(&st->syncing);
-    r = sync_all(st);
+    r = stage_sync_loose(st);
     pthread_mutex_unlock(&st->syncing);
     return r;
 }

@@ -75,7 +75,8 @@ struct stage_item {
     bool gone;     /* the peer has it no more: there is no file */
     bool is_prep;
     bool homeless;               /* to be published, but its mailbox was not there */
-    bool loose;                  /* not known to be on disk: it is in loose_items */
+    bool loose;                  /* not known to be on disk: it is in loose_items, */
+    bool syncing;                /* or in syncing_items */
     enum stage_item_later later; /* of one that was fetched, and nobody counts on yet */
     bool unsure; /* prepared, and here when a sync failed: only to be published, if need be */
     struct stage_item *next, *prev; /* of loose_items; of what was dropped */
@@ -163,12 +164,13 @@ struct state {
     uint64_t journal_next;
     struct stage_item *items;
     struct stage_part *parts;
-    bool stage_dirty;               /* names in stage/ not yet fsynced */
-    bool stage_loose;               /* contents linked there not yet, either */
-    struct stage_item *loose_items; /* prepared, and not fsynced (commit = memory, async) */
-    unsigned stage_pins;            /* linked there since the last sync */
-    unsigned stage_errors;          /* sync_errors then; under `syncing` */
-    uint64_t stage_doubts;          /* how often stage_drop_unsure() was called */
+    bool stage_dirty;                 /* names in stage/ not yet fsynced */
+    bool stage_loose;                 /* nobody knows of which contents, either */
+    struct stage_item *loose_items;   /* prepared, and not fsynced (commit = memory, async) */
+    struct stage_item *syncing_items; /* likewise, by the one who has `syncing` */
+    unsigned stage_pins;              /* linked there since the last sync */
+    unsigned stage_errors;            /* sync_errors then; under `syncing` */
+    uint64_t stage_doubts;            /* how often stage_drop_unsure() was called */
     uint64_t stage_number;
     struct ulcache *uidlists;
     struct lacking *lacking;
@@ -304,6 +306,17 @@ int stage_note(struct state *st, const char *key, const char *file, bool gone);
 struct stage_item *stage_item_note(struct state *st, const char *key, const char *file, bool gone);
 /* Under the mutex. It has not been fsynced. */
 void stage_note_loose(struct state *st, struct stage_item *it);
+/* Contents by their keys, those only that may not be on disk. */
+struct stage_keys {
+    char (*v)[STAGE_NAME_MAX];
+    size_t n;
+};
+bool stage_is_unsynced(struct state *st, const char *key);
+int stage_keys_add_unsynced(struct state *st, struct stage_keys *k, const char *key);
+void stage_keys_free(struct stage_keys *k); /* leaves it empty */
+/* They are durable: waits for no other's disk work, unless something of it is about one of them.
+ * After an error as stage_sync(), stage_settle_all(). */
+int stage_settle_keys(struct state *st, const struct stage_keys *k);
 /* What was staged before is durable, names and contents. */
 int stage_sync(struct state *st);
 /* Notes that a content of this name will not come. */

@@ -391,6 +391,109 @@ static void test_not_settled_by_a_sync_before_it(void **state) {
     io_ops_set(&io_ops_real);
 }
 
+/* ---- what others have staged ------------------------------------------------------- */
+
+/* How much was not synced when the first message got its name in the mailbox. */
+static unsigned unsynced_then;
+
+static int noting_rename(int fromdir, const char *from, int todir, const char *to, unsigned flags) {
+    if (is_named(to) && unsynced_then == MANY)
+        unsynced_then = n_unsynced;
+    return watched_rename(fromdir, from, todir, to, flags);
+}
+
+static struct io_ops noting;
+
+static void watch_and_note(void) {
+    watch();
+    noting = *io_ops_set(&io_ops_real);
+    noting.rename = noting_rename;
+    io_ops_set(&noting);
+    unsynced_then = MANY;
+}
+
+static void fetch_of_another(void) {
+    struct content_want other = {.sub = MFP__SUB__CUR, .name = (char[]){"0.M1.b"}};
+
+    assert_int_equal(mailfs_id_new(&other.dir), 0);
+    assert_int_equal(fetch(&other), 0);
+}
+
+/* Two messages: settled, or not, before the mailbox is frozen; beside what another one is going to
+ * use. */
+static void merged_beside_another(bool settled) {
+    Mfp__Listing *mine, *theirs;
+    uint8_t digest[STATE_DIGEST];
+    struct content_wants wants;
+
+    n_unsynced = 0;
+    fill(2);
+    assert_int_equal(scan_mailbox(p.a.st, &inbox, true, &theirs), 0);
+    assert_int_equal(scan_mailbox(p.b.st, &inbox, true, &mine), 0);
+    watch_and_note();
+    assert_int_equal(content_lacks(p.b.st, theirs, &wants), 0);
+    assert_false(wants.unsynced);
+    assert_int_equal(fetch_all(&wants), 0);
+    if (settled)
+        assert_int_equal(stage_make_durable(p.b.st), 0);
+    assert_int_equal(content_lacks(p.b.st, theirs, &wants), 0);
+    assert_int_equal(wants.n, 0);
+    assert_int_equal(wants.unsynced, !settled);
+    content_wants_free(&wants);
+    fetch_of_another();
+    assert_int_equal(merge_mailbox_run(p.b.st, &inbox, mine, theirs, digest, NULL), 0);
+    io_ops_set(&io_ops_real);
+    assert_int_equal(whole("u/cur", "", true), 2);
+    assert_int_equal(unsynced_then, 1);
+    mfp__listing__free_unpacked(mine, NULL);
+    mfp__listing__free_unpacked(theirs, NULL);
+}
+
+/* A mailbox that is frozen does not wait for the disk work of others. */
+static void test_settled_beside_another(void **state) {
+    merged_beside_another(true);
+}
+
+/* What is its own is synced all the same, and alone. */
+static void test_unsettled_beside_another(void **state) {
+    merged_beside_another(false);
+}
+
+/* A transaction gives the second its own name while the first is synced. */
+static char wanted_key[STAGE_NAME_MAX];
+
+static int fsync_and_settle(int fd) {
+    if (*wanted_key != '\0') {
+        assert_int_equal(stage_settle(p.b.st, wanted_key), 0);
+        *wanted_key = '\0';
+    }
+    return watched_fsync(fd);
+}
+
+static void test_settled_by_a_transaction_meanwhile(void **state) {
+    struct stage_keys k = {NULL, 0};
+    char key[STAGE_NAME_MAX], file[STAGE_NAME_MAX];
+    struct io_ops ops;
+
+    n_unsynced = 0;
+    watch();
+    fetch_some(2);
+    stage_fetch_name(&inbox, MFP__SUB__CUR, "0.M1.a", key);
+    assert_int_equal(stage_keys_add_unsynced(p.b.st, &k, key), 0);
+    stage_fetch_name(&inbox, MFP__SUB__CUR, "1.M1.a", wanted_key);
+    assert_int_equal(stage_keys_add_unsynced(p.b.st, &k, wanted_key), 0);
+    assert_int_equal(k.n, 2);
+    ops = io_ops_real;
+    ops.fsync = fsync_and_settle;
+    io_ops_set(&ops);
+    assert_int_equal(stage_settle_keys(p.b.st, &k), 0);
+    io_ops_set(&io_ops_real);
+    assert_int_equal(n_unsynced, 0);
+    assert_int_equal(stage_lookup(p.b.st, k.v[1], file), 0);
+    assert_string_equal(file, k.v[1]);
+    stage_keys_free(&k);
+}
+
 /* ---- an orderly stop --------------------------------------------------------------- */
 
 static unsigned lacking(const Mfp__Listing *theirs) {
@@ -517,6 +620,30 @@ static void test_many_prepared_synced_before_named(void **state) {
 /* The syncd that had not synced it is killed: the next one does not know whether it had. */
 static void test_killed_and_synced_before_named(void **state) {
     prepared_synced_before_named(3, true);
+}
+
+/* While a sync is under way what it is about is not taken for durable by another thread. */
+static char loose_key[STAGE_NAME_MAX];
+static bool unsynced_meanwhile;
+
+static int fsync_and_look(int fd) {
+    unsynced_meanwhile = stage_is_unsynced(p.b.st, loose_key);
+    return watched_fsync(fd);
+}
+
+static void test_unsynced_while_it_is_synced(void **state) {
+    struct io_ops ops = io_ops_real;
+
+    prepare(&inbox, 1);
+    stage_prep_key(77, 1, loose_key);
+    assert_true(stage_is_unsynced(p.b.st, loose_key));
+    unsynced_meanwhile = false;
+    ops.fsync = fsync_and_look;
+    io_ops_set(&ops);
+    assert_int_equal(stage_sync(p.b.st), 0);
+    io_ops_set(&io_ops_real);
+    assert_true(unsynced_meanwhile);
+    assert_false(stage_is_unsynced(p.b.st, loose_key));
 }
 
 /* Its mailbox is gone on both nodes: it is whole in kept/. */
@@ -911,11 +1038,15 @@ int main(void) {
         T(test_settled_once),
         T(test_many_settled_once),
         T(test_not_settled_by_a_sync_before_it),
+        T(test_settled_beside_another),
+        T(test_unsettled_beside_another),
+        T(test_settled_by_a_transaction_meanwhile),
         T(test_kept_over_a_stop),
         T(test_power_cut_at_a_stop),
         T(test_prepared_synced_before_named),
         T(test_many_prepared_synced_before_named),
         T(test_killed_and_synced_before_named),
+        T(test_unsynced_while_it_is_synced),
         T(test_homeless_synced_before_kept),
         T(test_power_cut_before_an_acknowledgement),
         T(test_power_cut_before_one_of_many),

@@ -93,7 +93,10 @@ int merge_caught_up(struct state *st, uint64_t turn) {
     return 0;
 }
 
+static bool unsynced;
+
 int content_lacks(struct state *st, const Mfp__Listing *theirs, struct content_wants *out) {
+    out->unsynced = unsynced;
     return 0;
 }
 
@@ -127,7 +130,8 @@ bool stage_prep_is_of(struct state *st, const struct stage_prep *prep,
     return false;
 }
 
-int stage_settle_all(struct state *st) {
+int stage_make_durable(struct state *st) {
+    note("settled");
     return 0;
 }
 
@@ -199,6 +203,7 @@ uint64_t volume_now(void) {
 /* ---- a link ------------------------------------------------------------------------ */
 
 struct fixture {
+    struct engine engine;
     struct volume root, link;
     struct workq *wq;
 };
@@ -212,7 +217,10 @@ static int setup(void **state) {
     f->root.jobs = f->link.jobs = jobs_new(f->wq, 1);
     f->link.main = &f->root;
     f->link.merges = merges_new(&f->link);
+    f->engine.io = f->wq;
+    f->link.engine = &f->engine;
     did[0] = '\0';
+    unsynced = false;
     lock_fn = NULL;
     return 0;
 }
@@ -327,12 +335,23 @@ static void test_put_off_before_lock(void **state) {
     assert_string_equal(did, "scan listed ");
 }
 
+/* What is here already, of a round that was put off, is synced before the mailbox is frozen. */
+static void test_here_and_unsynced(void **state) {
+    unsynced = true;
+    act(RACT_SCAN, false, false, 0);
+    act(RACT_STAGE, false, false, 1);
+    while (strstr(did, "staged") == NULL)
+        workq_drain(f->wq);
+    assert_string_equal(did, "scan listed settled staged ");
+}
+
 #define T(t) cmocka_unit_test_setup_teardown(t, setup, teardown)
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        T(test_differences), T(test_in_full),           T(test_filled),
-        T(test_lock_in_use), T(test_put_off_with_lock), T(test_put_off_before_lock),
+        T(test_differences),       T(test_in_full),           T(test_filled),
+        T(test_lock_in_use),       T(test_put_off_with_lock), T(test_put_off_before_lock),
+        T(test_here_and_unsynced),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
