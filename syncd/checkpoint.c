@@ -42,8 +42,10 @@ struct checkpoint {
     struct event *timer;
     enum step step;
     bool stopping;
-    bool last; /* began after checkpoint_stop() */
-    bool soon; /* what is under way began before checkpoint_soon() */
+    bool last;   /* began after checkpoint_stop() */
+    bool soon;   /* what is under way began before checkpoint_soon() */
+    bool merged; /* the same of checkpoint_merged() */
+    uint64_t due_ms, ended_ms;
     uint64_t stop_by;
     uint64_t written; /* v->changes as of the last one */
     uint64_t began;   /* the same, of the one under way */
@@ -58,8 +60,9 @@ struct checkpoint {
     int err;
 };
 
-static void arm(struct checkpoint *c, unsigned ms) {
+static void arm(struct checkpoint *c, uint64_t ms) {
     struct timeval tv = {.tv_sec = ms / 1000, .tv_usec = (suseconds_t)(ms % 1000) * 1000};
+    c->due_ms = clock_ms() + ms;
     evtimer_add(c->timer, &tv);
 }
 
@@ -69,16 +72,24 @@ static void forget_marks(struct checkpoint *c) {
     c->n_marks = c->n_new = c->n_left = 0;
 }
 
+/* From the end of one to the next. */
+static unsigned pause_ms(const struct checkpoint *c) {
+    if (c->stopping || c->soon)
+        return 0;
+    return c->merged ? CHECKPOINT_PAUSE_MS : CHECKPOINT_MS;
+}
+
 static void finish(struct checkpoint *c) {
     forget_marks(c);
     free(c->settled);
     c->settled = NULL;
     c->n_settled = 0;
     c->step = IDLE;
+    c->ended_ms = clock_ms();
     if (c->stopping && c->last)
         volume_stopped(c->v);
     else
-        arm(c, c->stopping || c->soon ? 0 : CHECKPOINT_MS);
+        arm(c, pause_ms(c));
 }
 
 static int by_id(const void *a, const void *b) {
@@ -247,7 +258,7 @@ static void start(struct checkpoint *c) {
     c->gen = 0;
     c->err = 0;
     c->last = c->stopping;
-    c->soon = false;
+    c->soon = c->merged = false;
     c->step = GENERATION;
     if (clears && own_marks(v))
         next_gen(c);
@@ -281,7 +292,6 @@ static void look_done(void *arg) {
 
 static void look(struct checkpoint *c) {
     c->step = LOOKING;
-    c->soon = false;
     c->n_lenders = oneway_lenders(c->v, c->lenders);
     if (workq_submit(c->v->engine->disk, WORKQ_NO_LANE, look_run, look_done, c) != 0)
         mem_out("work queue");
@@ -298,11 +308,13 @@ static bool wait_more(struct checkpoint *c) {
 static void timer(evutil_socket_t fd, short what, void *arg) {
     struct checkpoint *c = arg;
     struct volume *v = c->v;
-    if (c->step == GENERATION && !own_marks(v)) {
-        read_marks(c); /* no answer: no marks are cleared */
-    } else if (c->step != IDLE) {
-        return; /* finish() goes on */
-    } else if (c->stopping) {
+    if (c->step != IDLE) { /* finish() goes on */
+        if (c->step == GENERATION && !own_marks(v))
+            read_marks(c); /* no answer: no marks are cleared */
+        return;
+    }
+    c->soon = c->merged = false;
+    if (c->stopping) {
         if (wait_more(c))
             arm(c, 10);
         else
@@ -327,6 +339,15 @@ void checkpoint_soon(struct checkpoint *c) {
     c->soon = true;
     if (c->step == IDLE)
         arm(c, 0);
+}
+
+void checkpoint_merged(struct checkpoint *c) {
+    if (c == NULL || c->merged)
+        return;
+    c->merged = true;
+    uint64_t now = clock_ms(), from = c->ended_ms + CHECKPOINT_PAUSE_MS;
+    if (c->step == IDLE && c->due_ms > now && c->due_ms > from)
+        arm(c, from > now ? from - now : 0);
 }
 
 void checkpoint_stop(struct checkpoint *c) {

@@ -13,6 +13,8 @@
 #ifndef CHECKPOINT_MS /* a test may be in a hurry */
 #define CHECKPOINT_MS 10000
 #endif
+/* Between the end of one and the next that nothing hangs on. */
+#define CHECKPOINT_PAUSE_MS 2000
 /* Not later than when the base has so much of what is not on disk yet. */
 #define CHECKPOINT_DIRTY_BYTES (16u * 1024u * 1024u)
 /* A clean stop waits so long for mailfs's answer and the peer's acknowledgements. */
@@ -28,9 +30,14 @@ void checkpoint_free(struct checkpoint *c);
  * is none any more, and jobs still end. */
 void checkpoint_look(struct checkpoint *c);
 
-/* Now, or once more after the one that is under way: all is merged, and a link that goes again soon
- * has nothing to merge then; or what is known now must not go with the power. NULL: likewise. */
+/* Now, or once more after the one that is under way: what is known now must not go with the power.
+ * NULL: likewise. */
 void checkpoint_soon(struct checkpoint *c);
+
+/* All that differed at a contact is merged: a link that goes again soon has nothing to merge then.
+ * But one that comes and goes all the time has the store synced each CHECKPOINT_PAUSE_MS at most.
+ * NULL: likewise. */
+void checkpoint_merged(struct checkpoint *c);
 
 /* The clean stop: a last checkpoint; then volume_stopped(). */
 void checkpoint_stop(struct checkpoint *c);

@@ -425,8 +425,8 @@ static void caught_up_done(void *arg) {
     if (s->err == 0)
         s->v->had_contact = true;
     s->v->changes++;
-    if (s->v->main == NULL) /* a link is merged at every change */
-        checkpoint_soon(s->v->checkpoint);
+    if (s->first && s->v->main == NULL) /* a link is merged at every change */
+        checkpoint_merged(s->v->checkpoint);
     merges_step_free(s);
 }
 
@@ -466,6 +466,7 @@ static void on_round_over(struct merges *m, const struct replica_action *a) {
 static void on_caught_up(struct merges *m, const struct replica_action *a) {
     struct step *s = merges_step_new(m, a);
     s->turn = merge_keep_turn(m->v->state);
+    s->first = a->first;
     jobs_barrier(m->v->jobs, caught_up_run, caught_up_done, s);
 }
 

@@ -33,7 +33,8 @@ struct step {
     struct mailfs_id dir;
     uint32_t round;
     bool full, frozen, locked, standby;
-    bool anew; /* of the trees: not at a contact */
+    bool anew;  /* of the trees: not at a contact */
+    bool first; /* caught up: since the contact */
     bool peer_blank;
     struct state *lenders[CONF_LINKS_MAX];
     size_t n_lenders;

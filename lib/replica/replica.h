@@ -159,7 +159,7 @@ enum replica_action_kind {
                        */
     RACT_MERGE_PUT_OFF, /* dir, round: forget the listings of this round */
     RACT_RAISE, /* dir, raise: raise the next UID, before anything else is done with that mailbox */
-    RACT_CAUGHT_UP, /* nothing is left to merge: removals kept back may be carried out */
+    RACT_CAUGHT_UP, /* first: nothing is left to merge: removals kept back may be carried out */
 };
 
 /*
@@ -181,6 +181,7 @@ struct replica_action {
     int err;
     enum replica_raise raise;
     bool held, frozen, full, alone;
+    bool first; /* of this contact */
     enum replica_state state;
     struct replica_prep prep;
     struct replica_payload *payload; /* a reference the caller owns */

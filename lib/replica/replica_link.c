@@ -28,11 +28,12 @@ void replica_update_state(struct replica *r) {
         return;
     r->state = s;
     if (s == REPLICA_IN_SYNC) {
-        if (r->in_sync_epoch != r->epoch)
+        bool first = r->in_sync_epoch != r->epoch;
+        if (first)
             r->in_sync_at = r->now;
         r->in_sync_epoch = r->epoch;
         r->caught_up = true;
-        replica_emit(r, RACT_CAUGHT_UP);
+        replica_emit(r, RACT_CAUGHT_UP)->first = first;
     }
     replica_emit(r, RACT_STATE)->state = s;
 }

@@ -104,6 +104,7 @@ static void note(struct side *s, const struct replica_action *a) {
         .held = a->held,
         .frozen = a->frozen,
         .full = a->full,
+        .first = a->first,
     };
 }
 

@@ -103,6 +103,23 @@ static void test_changed_again(void **state) {
     assert_false(pair_last(0, RACT_SCAN)->full);
 }
 
+/* What is found different later on is no news of the contact's. */
+static void test_caught_up_again(void **state) {
+    (void)state;
+    pair_connect();
+    assert_true(pair_last(0, RACT_CAUGHT_UP)->first);
+    replica_suspect(pair.side[0].r, pair.now, pair_dir(5));
+    pair_run();
+    assert_in_sync();
+    for (unsigned i = 0; i < 2; i++) {
+        assert_int_equal(pair_count(i, RACT_CAUGHT_UP, 0), 2);
+        assert_false(pair_last(i, RACT_CAUGHT_UP)->first);
+    }
+    pair_disconnect();
+    pair_connect();
+    assert_true(pair_last(0, RACT_CAUGHT_UP)->first);
+}
+
 /* One side has a mailbox marked: list, stage, freeze, list, merge, on both. */
 static void test_merge(void **state) {
     (void)state;
@@ -387,6 +404,7 @@ int main(void) {
         T(test_tree_results_differ),
         T(test_changed),
         T(test_changed_again),
+        T(test_caught_up_again),
         T(test_merge),
         T(test_bases_differ),
         T(test_one_side_merges),

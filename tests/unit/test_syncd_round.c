@@ -161,7 +161,7 @@ void xfer_fetch(struct xfers *x, struct content_wants *wants, xfer_fetched_fn *f
 void checkpoint_look(struct checkpoint *c) {
 }
 
-void checkpoint_soon(struct checkpoint *c) {
+void checkpoint_merged(struct checkpoint *c) {
 }
 
 bool contact_is_up(const struct volume *v) {
