@@ -168,7 +168,7 @@ static void prep_submit(struct volume *v, struct replica_prep prep, bool publish
     p->gen = front_gen(v->front);
     if (publish)
         jobs_barrier(v->jobs, publish_run, prep_done, p); /* its mailbox is known on disk only */
-    else if (workq_submit(v->engine->io, WORKQ_NO_LANE, drop_run, prep_done, p) != 0)
+    else if (workq_submit(v->engine->io, xfer_prep_lane(&prep), drop_run, prep_done, p) != 0)
         mem_out("work queue");
 }
 

@@ -64,6 +64,9 @@ bool xfer_paused(const struct xfers *x);
 /* Rises whenever something more of what was fetched is on disk. */
 uint64_t xfer_fetch_progress(const struct xfers *x);
 
+/* Of the engine's `io`: what is done to the content of this number in the stage, in its order. */
+uint64_t xfer_prep_lane(const struct replica_prep *prep);
+
 /* Is this content being received? When one has been, journaler_wake() is called. */
 bool xfer_receiving(const struct xfers *x, const struct replica_prep *prep);
 /* Aborted by its origin while it was being received. False: it was not. */

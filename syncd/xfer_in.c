@@ -6,7 +6,9 @@
  * come of it while BATCHES_MAX jobs were under way is one job: a wake-up for ten messages or so.
  *
  * A content is reported as durable exactly once, or as failed; one that was whole when the
- * connection ended is completed all the same, since the origin may be dead.
+ * connection ended is completed all the same, since the origin may be dead. One that is prepared
+ * once more under the same number, after it was aborted, waits for that: the two have one name in
+ * the stage, and the end of the one says nothing of the other.
  *
  * Diagnostics: a disk error is logged by the stage, and refused to the peer.
  */
@@ -75,6 +77,22 @@ static struct xfer_in *in_find(const struct xfers *x, Mfp__Body__Kind kind, uint
     return found;
 }
 
+/* Of another that is prepared under this one's number: the next that waits for it, or (before) the
+ * first that it waits for. */
+static struct xfer_in *in_same(const struct xfer_in *in, bool before) {
+    struct xfer_in *other;
+    bool passed = false;
+    if (in->kind != MFP__BODY__KIND__PREPARE)
+        return NULL;
+    DL_FOREACH(in->x->in, other) {
+        passed = passed || other == in;
+        if (other != in && passed != before && other->kind == in->kind &&
+            other->prep.seq == in->prep.seq && other->prep.incarnation == in->prep.incarnation)
+            return other;
+    }
+    return NULL;
+}
+
 static Mfp__Meta *meta_copy(const Mfp__Meta *from) {
     if (from == NULL)
         return NULL;
@@ -130,16 +148,25 @@ static void in_run(void *arg) {
     }
 }
 
+/* With what has come, if it is its turn. */
+static void in_go_on(struct xfer_in *in) {
+    if (!in->working && (in->chunks != NULL || in->end) && in_same(in, true) == NULL)
+        in_submit(in);
+}
+
 static void in_finish(struct xfer_in *in) {
     struct volume *v = in->x->v;
     struct replica_prep prep = in->prep;
     int err = in->dead && !in->work_end ? -ENOTCONN : in->err;
     struct fetch *fetch = in->fetch;
     bool prepare = in->kind == MFP__BODY__KIND__PREPARE, drop = in->drop, delta = in->delta;
+    struct xfer_in *next = in_same(in, false);
     in_free(in);
     if (drop)
         driver_drop_prep(v, prep);
-    if (prepare) {
+    if (next != NULL) {
+        in_go_on(next);
+    } else if (prepare) {
         replica_content_durable(v->machine, volume_now(), prep, err);
         journaler_wake(v->journaler);
     } else if (fetch != NULL && delta && err != 0) {
@@ -216,6 +243,15 @@ static void batch_add(struct xfers *x, struct xfer_in *in) {
     batch_submit(x);
 }
 
+uint64_t xfer_prep_lane(const struct replica_prep *prep) {
+    uint64_t lane = prep->incarnation ^ prep->seq;
+    return lane == WORKQ_NO_LANE ? 0 : lane;
+}
+
+static uint64_t in_lane(const struct xfer_in *in) {
+    return in->kind == MFP__BODY__KIND__PREPARE ? xfer_prep_lane(&in->prep) : WORKQ_NO_LANE;
+}
+
 static void in_submit(struct xfer_in *in) {
     in->working = true;
     in->work = in->chunks;
@@ -225,7 +261,7 @@ static void in_submit(struct xfer_in *in) {
         in->err = in->peer_err;
     if (in->kind == MFP__BODY__KIND__FETCH && !in->delta)
         batch_add(in->x, in);
-    else if (workq_submit(in->x->v->engine->io, WORKQ_NO_LANE, in_run, in_done, in) != 0)
+    else if (workq_submit(in->x->v->engine->io, in_lane(in), in_run, in_done, in) != 0)
         mem_out("work queue");
 }
 
@@ -250,7 +286,7 @@ static void in_kill(struct xfer_in *in) {
     in->fetch = NULL;
     if (in->working)
         return;
-    if (in_writes_on(in))
+    if (in_writes_on(in) && in_same(in, true) == NULL)
         in_submit(in);
     else
         in_finish(in);
@@ -349,8 +385,7 @@ int xfer_receive_body(struct xfers *x, Mfp__Body *body) {
         in->peer_err = body->err > 0 && body->err < 4096 ? -body->err : -EIO;
     in_append(in, body);
     in->end = body->end || body->err != 0;
-    if (!in->working)
-        in_submit(in);
+    in_go_on(in);
     return 0;
 }
 
