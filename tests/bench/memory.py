@@ -2,6 +2,7 @@
 and merges all of them, a walk through the mount makes the kernel, and so mailfs, know all of them."""
 
 import os
+import threading
 
 from lab import util
 from lab.dovecot import GID, UID
@@ -60,8 +61,10 @@ def all_now(pair):
 
 
 def show(say, when, found):
-    say("%s: %s" % (when, "; ".join("%s %.0f MiB, %.0f of its own, peak %.0f" % (
-        name, m["resident"], m["own"], m["peak"]) for name, m in sorted(found.items()))))
+    say("%s: %s" % (when, "; ".join("%s %.0f MiB, %.0f of its own, peak %.0f%s" % (
+        name, m["resident"], m["own"], m["peak"],
+        ", %.0f of its own" % m["peak_own"] if "peak_own" in m else "")
+        for name, m in sorted(found.items()))))
 
 
 def walk(node):
@@ -69,6 +72,26 @@ def walk(node):
     for where, _dirs, files in os.walk(node.mount):
         for name in files:
             os.stat(os.path.join(where, name))
+
+
+class Peak(threading.Thread):
+    """The most that each daemon had of its own at once. The kernel keeps such a mark of all that is
+    resident only, pages of files among it."""
+
+    def __init__(self, pair):
+        super().__init__(daemon=True)
+        self.pair, self.most, self.ended = pair, {}, threading.Event()
+        self.start()
+
+    def run(self):
+        while not self.ended.wait(0.05):
+            for name, m in all_now(self.pair).items():
+                self.most[name] = max(self.most.get(name, 0), m["own"])
+
+    def end(self):
+        self.ended.set()
+        self.join()
+        return self.most
 
 
 class Steady:
@@ -91,10 +114,12 @@ def part(bench, say):
     found = {"messages": MESSAGES}
     try:
         pair.up()
-        start = util.now()
+        start, peak = util.now(), Peak(pair)
         pair.both.wait_in_sync(timeout=3000)
         say("memory: %d messages compared in %.0f s" % (MESSAGES, util.now() - start))
         found["compared"] = all_now(pair)
+        for name, most in peak.end().items():
+            found["compared"][name]["peak_own"] = most
         show(say, "compared", found["compared"])
         util.poll(lambda: "memory that does not change: %s" % all_now(pair), Steady(pair), 180)
         found["afterwards"] = all_now(pair)
