@@ -42,9 +42,10 @@ struct checkpoint {
     struct event *timer;
     enum step step;
     bool stopping;
-    bool last;   /* began after checkpoint_stop() */
-    bool soon;   /* what is under way began before checkpoint_soon() */
-    bool merged; /* the same of checkpoint_merged() */
+    bool last;         /* began after checkpoint_stop() */
+    bool soon;         /* what is under way began before checkpoint_soon() */
+    bool merged;       /* the same of checkpoint_merged() */
+    unsigned retry_ms; /* 0: what is known since the last one would outlive a kill */
     uint64_t due_ms, ended_ms;
     uint64_t stop_by;
     uint64_t written; /* v->changes as of the last one */
@@ -72,11 +73,20 @@ static void forget_marks(struct checkpoint *c) {
     c->n_marks = c->n_new = c->n_left = 0;
 }
 
+/* On a disk that stays full each one costs a sync. */
+static void retry_later(struct checkpoint *c) {
+    if (!state_recent_lost(c->v->state))
+        c->retry_ms = 0;
+    else
+        c->retry_ms = c->retry_ms == 0 ? CHECKPOINT_RETRY_MS : c->retry_ms * 2;
+}
+
 /* From the end of one to the next. */
 static unsigned pause_ms(const struct checkpoint *c) {
     if (c->stopping || c->soon)
         return 0;
-    return c->merged ? CHECKPOINT_PAUSE_MS : CHECKPOINT_MS;
+    unsigned ms = c->merged ? CHECKPOINT_PAUSE_MS : CHECKPOINT_MS;
+    return c->retry_ms > 0 && c->retry_ms < ms ? c->retry_ms : ms;
 }
 
 static void finish(struct checkpoint *c) {
@@ -86,6 +96,7 @@ static void finish(struct checkpoint *c) {
     c->n_settled = 0;
     c->step = IDLE;
     c->ended_ms = clock_ms();
+    retry_later(c);
     if (c->stopping && c->last)
         volume_stopped(c->v);
     else
@@ -319,7 +330,7 @@ static void timer(evutil_socket_t fd, short what, void *arg) {
             arm(c, 10);
         else
             start(c);
-    } else if (v->changes != c->written) {
+    } else if (v->changes != c->written || c->retry_ms > 0) {
         start(c);
     } else if (may_clear_any(v)) {
         look(c);
@@ -331,6 +342,14 @@ static void timer(evutil_socket_t fd, short what, void *arg) {
 void checkpoint_look(struct checkpoint *c) {
     if (c != NULL && c->step == IDLE && state_dirty_bytes(c->v->state) > CHECKPOINT_DIRTY_BYTES)
         arm(c, 0);
+}
+
+void checkpoint_if_lost(struct checkpoint *c) {
+    if (c == NULL || c->step != IDLE || c->stopping || c->retry_ms > 0 ||
+        !state_recent_lost(c->v->state))
+        return;
+    c->retry_ms = CHECKPOINT_RETRY_MS;
+    arm(c, 0);
 }
 
 void checkpoint_soon(struct checkpoint *c) {

@@ -15,6 +15,9 @@
 #endif
 /* Between the end of one and the next that nothing hangs on. */
 #define CHECKPOINT_PAUSE_MS 2000
+/* While what has come since the last one cannot be noted; longer and longer, up to CHECKPOINT_MS.
+ */
+#define CHECKPOINT_RETRY_MS 500
 /* Not later than when the base has so much of what is not on disk yet. */
 #define CHECKPOINT_DIRTY_BYTES (16u * 1024u * 1024u)
 /* A clean stop waits so long for mailfs's answer and the peer's acknowledgements. */
@@ -29,6 +32,10 @@ void checkpoint_free(struct checkpoint *c);
 /* A mailbox has been merged: the base may have grown by all of it. NULL: at the end of a stop there
  * is none any more, and jobs still end. */
 void checkpoint_look(struct checkpoint *c);
+
+/* What has come since the last one could not be noted, and a kill would cost it (recent.h): now,
+ * and soon again until it can be. NULL: likewise. */
+void checkpoint_if_lost(struct checkpoint *c);
 
 /* Now, or once more after the one that is under way: what is known now must not go with the power.
  * NULL: likewise. */

@@ -14,6 +14,7 @@
 #include "alias.h"
 #include "await.h"
 #include "base.h"
+#include "checkpoint.h"
 #include "contact.h"
 #include "driver_apply.h"
 #include "driver_journal.h"
@@ -454,6 +455,7 @@ void driver_pump(struct volume *v) {
     v->pumping = false;
     driver_apply_go_on(v);
     front_resume(v->front);
+    checkpoint_if_lost(v->checkpoint);
     tick_arm(v);
 }
 

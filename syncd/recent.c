@@ -5,8 +5,8 @@
  * one transaction: table 1, length of the key 2, of the value 4 (all ones: none), key, value. Only
  * the last record can have been cut short, by a kill within its write.
  *
- * An error of writing, a full disk, ends it until the next checkpoint: without the file a start is
- * as after a power cut.
+ * An error of writing ends it until the next checkpoint: without the file a start is as after a
+ * power cut. A full disk does not, for a while: room is set apart beforehand.
  *
  * Diagnostics: how far it is known at a start; that it cannot be written.
  */
@@ -32,6 +32,7 @@
 #define ITEM_HEAD  7
 #define NO_VALUE   UINT32_MAX
 #define RECENT_MAX ((size_t)256 << 20) /* of one checkpoint to the next; beyond, it ends */
+#define APART      ((size_t)1 << 20)   /* some thousands of flags or removals */
 
 static void file_name(uint64_t generation, char out[48]) {
     snprintf(out, 48, PREFIX "%" PRIu64, generation);
@@ -64,9 +65,21 @@ static void give_up(struct state *st) {
     io_unlink(st->own, name);
     file_name(f->generation - 1, name);
     io_unlink(st->own, name);
+    atomic_store(&f->lost, true);
+}
+
+static int set_apart(int fd, size_t from, size_t to) {
+    int r = io_fallocate(fd, FALLOC_FL_KEEP_SIZE, (off_t)from, (off_t)(to - from));
+
+    return r == -EOPNOTSUPP ? 0 : r;
 }
 
 static int append(struct recent *f, struct buf *items) {
+    size_t end = f->size + items->len;
+
+    /* Where there is no more to be had it goes on in what there is. */
+    if (end + APART / 2 > f->apart && set_apart(f->fd, f->size, end + APART) == 0)
+        f->apart = end + APART;
     bytes_put_u32((uint8_t *)items->p, (uint32_t)(items->len - 4));
     f->size += items->len;
     return io_write_all(f->fd, items->p, items->len);
@@ -152,44 +165,65 @@ static int make_file(struct state *st, const char *name) {
     struct recent *f = &st->recent;
     char line[IO_LIFE_MAX + 1];
     int n = snprintf(line, sizeof(line), "%s\n", f->life), r;
+    int fd = io_open_beneath(st->own, PREFIX "new", O_RDWR | O_CREAT | O_TRUNC | O_APPEND, 0600);
 
-    f->fd = io_open_beneath(st->own, PREFIX "new", O_RDWR | O_CREAT | O_TRUNC | O_APPEND, 0600);
-    r = f->fd < 0 ? f->fd : io_write_all(f->fd, line, (size_t)n);
-    f->size = (size_t)n;
+    r = fd < 0 ? fd : set_apart(fd, 0, APART);
+    if (r == 0)
+        r = io_write_all(fd, line, (size_t)n);
     if (r == 0)
         r = io_rename(st->own, PREFIX "new", st->own, name, 0);
-    if (r < 0)
+    if (r < 0) {
+        if (fd >= 0)
+            close(fd);
         io_unlink(st->own, PREFIX "new");
-    return r;
+        return r;
+    }
+    close_file(f);
+    f->fd = fd;
+    f->size = (size_t)n;
+    f->apart = APART;
+    return 0;
 }
 
 /* Under the mutex, or at the start. */
 static int start_file(struct state *st, uint64_t generation) {
     struct recent *f = &st->recent;
+    bool goes_on = f->fd >= 0;
     char name[48];
     int r;
 
-    close_file(f);
-    f->generation = generation;
     if (!*f->life)
         return 0;
     file_name(generation, name);
     r = make_file(st, name);
+    if (goes_on && (r == -ENOSPC || r == -EDQUOT))
+        return r;
+    f->generation = generation;
     if (r < 0)
         give_up(st);
+    else
+        atomic_store(&f->lost, false);
     return r;
 }
 
-void recent_next(struct state *st, uint64_t generation) {
+int recent_next(struct state *st, uint64_t generation) {
     struct recent *f = &st->recent;
+    bool goes_on;
     int r = 0;
 
     pthread_mutex_lock(&f->mutex);
-    if (f->generation != generation) /* otherwise the checkpoint failed, and is tried again */
+    /* Otherwise the checkpoint failed, and is tried again. */
+    if (f->generation != generation || f->fd < 0)
         r = start_file(st, generation);
+    goes_on = f->fd >= 0;
     pthread_mutex_unlock(&f->mutex);
-    if (r < 0)
+    if (r < 0 && !goes_on)
         report(st, r);
+    return goes_on ? r : 0;
+}
+
+bool recent_is_lost(const struct state *st) {
+    return atomic_load(&st->recent.lost);
 }
 
 void recent_committed(struct state *st) {
@@ -288,7 +322,7 @@ static int take_part(struct state *st, uint64_t generation, const struct part *p
     close_file(f);
     file_name(generation, name);
     f->generation = generation;
-    f->size = part->end;
+    f->size = f->apart = part->end;
     f->fd = io_open_beneath(st->own, name, O_RDWR | O_APPEND, 0);
     if (f->fd < 0)
         return f->fd;
@@ -355,6 +389,7 @@ void recent_open(struct state *st) {
     if (r != -ENOENT)
         log_info("%s: what was not synced is not known to be there: %s", st->store_path,
                  r == -ESTALE ? "booted, or mounted anew, since" : log_strerror(r));
+    close_file(f);
     recent_forget(st);
     r = start_file(st, st->generation);
     if (r < 0)

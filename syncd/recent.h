@@ -35,8 +35,12 @@ void recent_end(struct state *st);
 void recent_put(struct state *st, enum table t, const void *key, size_t nkey, const void *val,
                 size_t nval);
 
-/* A checkpoint to that generation is about to take what is in memory; it has been committed. */
-void recent_next(struct state *st, uint64_t generation);
+/* A checkpoint to that generation is about to take what is in memory; it has been committed.
+ * -ENOSPC, -EDQUOT: not now, the file that is there goes on. */
+int recent_next(struct state *st, uint64_t generation);
 void recent_committed(struct state *st);
+/* Something could not be noted: until the next checkpoint a start is as after a power cut. Any
+ * thread. */
+bool recent_is_lost(const struct state *st);
 
 #endif

@@ -313,14 +313,16 @@ static bool has_changed(struct state *st) {
     state_lock(st);
     change = st->frozen.conts || st->agreed.conts || journal_has_applied(st);
     state_unlock(st);
-    return change;
+    return change || recent_is_lost(st); /* only with another base can it be noted again */
 }
 
 /* What it writes is taken out of memory; what comes meanwhile belongs to the next one. */
 static int freeze(struct state *st, struct commit *c) {
     int r;
 
-    recent_next(st, c->generation);
+    r = recent_next(st, c->generation);
+    if (r < 0)
+        return r;
     state_lock(st);
     r = kv_layer_move(&st->frozen, &st->agreed);
     if (r == 0)
@@ -371,6 +373,10 @@ int state_checkpoint(struct state *st, uint64_t gen, const struct mailfs_id *set
         r = marks_clear(st->marks, settled, n, gen - 1);
     pthread_mutex_unlock(&st->checkpoint);
     return r < 0 ? state_fail(st, r, NULL, "checkpoint of the base") : 0;
+}
+
+bool state_recent_lost(const struct state *st) {
+    return recent_is_lost(st);
 }
 
 size_t state_dirty_bytes(struct state *st) {

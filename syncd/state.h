@@ -80,6 +80,8 @@ int state_checkpoint(struct state *st, uint64_t gen, const struct mailfs_id *set
 
 /* Bytes of base kept in memory since the last checkpoint, see CHECKPOINT_DIRTY_BYTES. */
 size_t state_dirty_bytes(struct state *st);
+/* What is known since the last checkpoint would not outlive a kill (recent_is_lost()). */
+bool state_recent_lost(const struct state *st);
 
 /* The last error found by any module; "" if none. buf has STATE_ERROR_MAX bytes. */
 void state_last_error(struct state *st, char *buf);

@@ -4,6 +4,7 @@
 /* What the modules of the disk side share and the driver does not see. */
 
 #include <pthread.h>
+#include <stdatomic.h>
 #include <sys/stat.h>
 #include <sys/types.h>
 
@@ -115,9 +116,11 @@ struct recent {
     pthread_mutex_t mutex;
     char life[IO_LIFE_MAX]; /* of the store's file system; "": not known */
     bool whole;             /* at the start nothing was missing */
+    atomic_bool lost;       /* there should be a file, and is none: see recent_is_lost() */
     int fd;                 /* -1: none */
     uint64_t generation;    /* of the base it follows upon */
     size_t size;
+    size_t apart; /* up to here the disk has room for it */
 };
 
 /* A container that was marked at the start: its base may lack what was acknowledged. */

@@ -39,6 +39,12 @@ size_t state_dirty_bytes(struct state *st) {
     return 0;
 }
 
+static unsigned lost_before; /* that checkpoint, nothing can be noted */
+
+bool state_recent_lost(const struct state *st) {
+    return written < lost_before;
+}
+
 int state_mark_gen(struct state *st, uint64_t *gen) {
     return -1;
 }
@@ -125,7 +131,7 @@ static int setup(void **state) {
     volume.machine = replica_new(&rc, 0);
     volume.jobs = jobs_new(engine.disk, 1);
     volume.checkpoint = checkpoint_new(&volume);
-    written = 0;
+    written = lost_before = 0;
     stopped = false;
     return 0;
 }
@@ -189,12 +195,32 @@ static void soon_is_soon(void **state) {
     assert_true(until(4) < CHECKPOINT_PAUSE_MS * 3 / 4);
 }
 
+/* What a kill would cost is noted by the next one that finds room: tried soon, but not each time
+ * that anybody asks. Nothing has to have changed. */
+static void lost_is_tried_again(void **state) {
+    lost_before = 3;
+    checkpoint_if_lost(volume.checkpoint);
+    assert_true(until(1) < CHECKPOINT_RETRY_MS);
+    uint64_t began = clock_ms();
+    while (written == 1) {
+        event_base_loop(engine.evb, EVLOOP_ONCE);
+        checkpoint_if_lost(volume.checkpoint);
+    }
+    assert_true(clock_ms() - began > CHECKPOINT_RETRY_MS * 3 / 4);
+    assert_true(until(3) < CHECKPOINT_MS / 2);
+    event_base_loop(engine.evb, EVLOOP_ONCE); /* its end */
+    lost_before = 4;
+    checkpoint_if_lost(volume.checkpoint);
+    assert_true(until(4) < CHECKPOINT_RETRY_MS);
+}
+
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
 int main(void) {
     const struct CMUnitTest tests[] = {
         T(merged_again_and_again),
         T(soon_is_soon),
+        T(lost_is_tried_again),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -243,6 +243,85 @@ static void test_no_room(void **state) {
     assert_true(p.b.st->recent.whole);
 }
 
+static int no_commit(const char *what) {
+    return -ENOSPC;
+}
+
+/* The checkpoint that was to make it known again failed as well: the next one does. */
+static void test_known_again(void **state) {
+    struct io_ops ops = io_ops_real;
+
+    NEEDS_LIFE(state);
+    ops.write = write_or_full;
+    ops.barrier = no_commit;
+    io_ops_set(&ops);
+    full = true;
+    assert_int_equal(base_version_next(p.b.st, BASE_OF_MAILBOX, &inbox), 0);
+    assert_true(recent_is_lost(p.b.st));
+    assert_int_equal(state_checkpoint(p.b.st, 0, NULL, 0), -ENOSPC);
+    full = false;
+    io_ops_set(&io_ops_real);
+    assert_true(recent_is_lost(p.b.st));
+    assert_int_equal(state_checkpoint(p.b.st, 0, NULL, 0), 0);
+    assert_false(recent_is_lost(p.b.st));
+    killed_and_the_same(&p.b);
+    assert_true(p.b.st->recent.whole);
+}
+
+/* Nothing has changed since: it takes a checkpoint all the same. */
+static void test_known_again_unchanged(void **state) {
+    struct io_ops ops = io_ops_real;
+
+    NEEDS_LIFE(state);
+    ops.write = write_or_full;
+    io_ops_set(&ops);
+    full = true;
+    assert_int_equal(base_version_next(p.b.st, BASE_OF_MAILBOX, &inbox), 0);
+    assert_int_equal(state_checkpoint(p.b.st, 0, NULL, 0), 0);
+    full = false;
+    io_ops_set(&io_ops_real);
+    assert_true(recent_is_lost(p.b.st));
+    assert_int_equal(state_checkpoint(p.b.st, 0, NULL, 0), 0);
+    deliver("1.M1.a");
+    killed_and_the_same(&p.b);
+    assert_true(p.b.st->recent.whole);
+}
+
+/* As on a full disk: what has been set apart can be written. */
+static ssize_t write_within(int fd, const void *buf, size_t n) {
+    struct stat sb;
+
+    assert_int_equal(fstat(fd, &sb), 0);
+    return (uint64_t)sb.st_size + n > (uint64_t)sb.st_blocks * 512 ? -ENOSPC
+                                                                   : io_ops_real.write(fd, buf, n);
+}
+
+static int no_more(int fd, int mode, off_t off, off_t len) {
+    return -ENOSPC;
+}
+
+/* A full disk costs nothing for a while, and a checkpoint that has no room for its own file is
+ * none. */
+static void test_room_set_apart(void **state) {
+    struct io_ops ops = io_ops_real;
+
+    NEEDS_LIFE(state);
+    ops.write = write_within;
+    ops.fallocate = no_more;
+    io_ops_set(&ops);
+    for (int i = 0; i < 100; i++)
+        assert_int_equal(base_version_next(p.b.st, BASE_OF_MAILBOX, &inbox), 0);
+    assert_int_equal(state_checkpoint(p.b.st, 0, NULL, 0), -ENOSPC);
+    for (int i = 0; i < 100; i++)
+        assert_int_equal(base_version_next(p.b.st, BASE_OF_MAILBOX, &inbox), 0);
+    assert_false(recent_is_lost(p.b.st));
+    io_ops_set(&io_ops_real);
+    killed_and_the_same(&p.b);
+    assert_true(p.b.st->recent.whole);
+    assert_int_equal(state_checkpoint(p.b.st, 0, NULL, 0), 0);
+    killed_and_the_same(&p.b);
+}
+
 static bool lacks(struct node *n) {
     uint64_t v = 0;
 
@@ -319,6 +398,9 @@ int main(void) {
         cmocka_unit_test_setup_teardown(test_within_a_checkpoint, setup, teardown),
         cmocka_unit_test_setup_teardown(test_as_a_checkpoint_begins, setup, teardown),
         cmocka_unit_test_setup_teardown(test_no_room, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_known_again, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_known_again_unchanged, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_room_set_apart, setup, teardown),
         cmocka_unit_test_setup_teardown(test_lacking, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
