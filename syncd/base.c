@@ -410,6 +410,10 @@ int base_prep_put(struct state *st, enum base_view view, const struct mailfs_id 
                   sizeof(val));
 }
 
+bool base_prep_unwritten(struct state *st) {
+    return kv_has_unwritten(st, T_PREPOF);
+}
+
 /* ---- each -------------------------------------------------------------------------- */
 
 struct each {

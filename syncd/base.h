@@ -181,5 +181,7 @@ int base_prep_get(struct state *st, const struct mailfs_id *dir, const char *nam
                   struct base_prep *out);
 int base_prep_put(struct state *st, enum base_view view, const struct mailfs_id *dir,
                   const char *name, const struct base_prep *prep); /* NULL removes */
+/* Is there one that is not on the disk, nor about to be? */
+bool base_prep_unwritten(struct state *st);
 
 #endif

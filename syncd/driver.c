@@ -118,15 +118,33 @@ static void act_acked(struct volume *v, const struct replica_action *action) {
     }
 }
 
+struct forget {
+    struct volume *v;
+    bool names;
+};
+
 static void forget_run(void *arg) {
-    struct volume *v = arg;
-    base_forget_sent(v->state);
+    struct forget *f = arg;
+    base_forget_sent(f->v->state);
+    f->names = base_prep_unwritten(f->v->state);
+}
+
+/* The peer may not have heard which names these got, and publish them; see also named.c. */
+static void forget_done(void *arg) {
+    struct forget *f = arg;
+    if (f->names) {
+        f->v->changes++;
+        checkpoint_soon(f->v->checkpoint);
+    }
+    free(f);
 }
 
 void driver_disconnected(struct volume *v) {
     await_disconnected(v);
     oneway_disconnected(v);
-    jobs_barrier(v->jobs, forget_run, NULL, v);
+    struct forget *f = mem_new(sizeof *f);
+    f->v = v;
+    jobs_barrier(v->jobs, forget_run, forget_done, f);
     journaler_wake(v->journaler);
 }
 

@@ -371,6 +371,21 @@ static void cont_free(struct kv_layer *l, struct kv_cont *c) {
     free(c);
 }
 
+bool kv_has_unwritten(struct state *st, enum table t) {
+    struct kv_cont *c, *next;
+    struct kv_entry *e, *tmp;
+    bool found = false;
+
+    state_lock(st);
+    HASH_ITER(hh, st->agreed.conts, c, next) {
+        HASH_ITER(hh, c->entries, e, tmp) {
+            found = found || (e->key[0] == (uint8_t)t && e->val);
+        }
+    }
+    state_unlock(st);
+    return found;
+}
+
 void kv_layer_clear(struct kv_layer *l) {
     struct kv_cont *c, *tmp;
 

@@ -281,7 +281,7 @@ bool replica_trees_compared(const struct replica *r);
 /* What the peer prepared here is durable (or, with an error, is not and has been dropped). */
 void replica_content_durable(struct replica *r, uint64_t now, struct replica_prep prep, int err);
 /* Has the peer, which is away, this content of ours, and may it publish it under a name of its own?
- */
+ * So it may where it was asked for before this machine lived. */
 bool replica_prep_is_past(const struct replica *r, struct replica_prep prep);
 /* A merge here has given a name to what the peer had prepared: it is not to be published again. */
 void replica_prep_used(struct replica *r, struct replica_prep prep);

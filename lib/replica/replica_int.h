@@ -234,8 +234,9 @@ struct replica {
     struct request *requests, *waiting;
     struct prep_in *preps_in;
     struct prep_out *preps_out;
-    uint64_t orphans_at;          /* when the next orphan is due; UINT64_MAX: there is none */
-    size_t waiters, unsent, dead; /* dead: of preps_out */
+    struct replica_prep prep_first; /* asked for in this life, of the incarnation it was last of */
+    uint64_t orphans_at;            /* when the next orphan is due; UINT64_MAX: there is none */
+    size_t waiters, unsent, dead;   /* dead: of preps_out */
 };
 
 /* replica_queue.c */

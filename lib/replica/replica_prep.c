@@ -185,7 +185,7 @@ static void forget_past(struct replica *r) {
     }
 }
 
-void replica_prepare(struct replica *r, uint64_t now, uint64_t req, struct replica_prep prep,
+static void prep_ask(struct replica *r, uint64_t now, uint64_t req, struct replica_prep prep,
                      struct replica_payload *payload) {
     r->now = now;
     if (HASH_COUNT(r->preps_out) >= REPLICA_MAX_PREPS)
@@ -210,9 +210,21 @@ void replica_prepare(struct replica *r, uint64_t now, uint64_t req, struct repli
     replica_pump(r);
 }
 
+void replica_prepare(struct replica *r, uint64_t now, uint64_t req, struct replica_prep prep,
+                     struct replica_payload *payload) {
+    if (prep.incarnation != r->prep_first.incarnation || prep.seq < r->prep_first.seq)
+        r->prep_first = prep; /* numbers rise; two threads may change places */
+    prep_ask(r, now, req, prep, payload);
+}
+
+static bool is_of_earlier_life(const struct replica *r, struct replica_prep prep) {
+    return r->config.peer != NULL &&
+           (prep.incarnation != r->prep_first.incarnation || prep.seq < r->prep_first.seq);
+}
+
 bool replica_prep_is_past(const struct replica *r, struct replica_prep prep) {
     const struct prep_out *p = out_find(r, &prep);
-    return p != NULL && p->past;
+    return p != NULL ? p->past : is_of_earlier_life(r, prep);
 }
 
 static void wait_again(struct replica *r, uint64_t req, struct prep_out *p) {
@@ -234,7 +246,7 @@ void replica_prepare_again(struct replica *r, uint64_t now, uint64_t req, struct
     struct prep_out *p = out_find(r, &prep);
     if (p == NULL) { /* never asked for; or before this machine lived */
         replica_abort(r, now, prep);
-        replica_prepare(r, now, req, prep, payload);
+        prep_ask(r, now, req, prep, payload);
         return;
     }
     r->now = now;

@@ -78,22 +78,33 @@ def story(t, published):
     t.equal(got, sorted(d.ident for d in deliveries[:2]), "INBOX")
 
 
-def power(t, killed):
-    """syncd, or the next one, has learnt of the name, and the power of its node goes before it meets the other one."""
+def power(t, killed=False, restarted=False, told=False):
+    """syncd, or the next one, has learnt of the name, and the power of its node goes before it meets the other one.
+
+    killed: it was named while there was no syncd; restarted: while there was the next one, which has not met the
+    other node; told: when the link was cut, and syncd did not know.
+    """
     user = t.pair.user("power")
     t.wait_equal(user)
     delivery = Delivery(t, user, 3)
     base = os.path.join(t.a.mailfs.state, "base", "data.mdb")
-    if killed:
+    if killed or restarted:
         t.a.kill("syncd")
+    if killed:
         delivery.rename()
     t.a.deaf(t.b)
     t.b.deaf(t.a)
+    if told:
+        before = os.stat(base).st_mtime_ns
+        delivery.rename()
+    if restarted:
+        t.a.start("syncd")
     delivery.wait_published()
-    before = os.stat(base).st_mtime_ns
+    if not told:
+        before = os.stat(base).st_mtime_ns
     if killed:
         t.a.start("syncd")
-    else:
+    elif not told:
         delivery.rename()
     util.poll("what syncd has learnt to be in the base", lambda: os.stat(base).st_mtime_ns != before, 5)
     t.a.crash(power=True)
@@ -111,8 +122,10 @@ def test(t):
     t.needs_mailfs()
     story(t, published=True)
     story(t, published=False)
+    power(t)
     power(t, killed=True)
-    power(t, killed=False)
+    power(t, restarted=True)
+    power(t, told=True)
 
 
 case.main(test, own=True, timeout=TIMEOUT, postfix=False, disk=96 << 20)

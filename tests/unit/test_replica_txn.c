@@ -382,6 +382,26 @@ static void test_prepare_again(void **state) {
     assert_int_equal(pair_count(1, RACT_PUBLISH, 0), 0);
 }
 
+/* What the peer may publish: what it had when the link ended, or before this machine lived. */
+static void test_prepared_past(void **state) {
+    (void)state;
+    const struct replica_prep before = {7, 3}, first = {7, 4}, alone = {7, 5}, remount = {8, 1};
+    struct replica *r = pair.side[0].r;
+    assert_true(replica_prep_is_past(r, before));
+    replica_prepare(r, pair.now, 1, first, pair_payload());
+    pair_run();
+    assert_false(replica_prep_is_past(r, first));
+    assert_true(replica_prep_is_past(r, before));
+    pair_disconnect();
+    assert_true(replica_prep_is_past(r, first));
+    replica_prepare(r, pair.now, 2, alone, pair_payload());
+    assert_false(replica_prep_is_past(r, alone));
+    replica_prepare_again(r, pair.now, 3, before, pair_payload());
+    assert_true(replica_prep_is_past(r, before));
+    replica_prepare(r, pair.now, 4, remount, pair_payload());
+    assert_false(replica_prep_is_past(r, remount));
+}
+
 /* The peer may have it from an earlier life of this machine, or never have heard of it. */
 static void test_prepare_again_unknown(void **state) {
     (void)state;
@@ -502,6 +522,7 @@ int main(void) {
         T(test_named_after_merge),
         T(test_progress),
         T(test_prepare_again),
+        T(test_prepared_past),
         T(test_prepare_again_unknown),
         T(test_died_untold),
         T(test_died_later),

@@ -821,6 +821,19 @@ static void published(struct acts *a) {
     mark(&p.a, &inbox);
 }
 
+/* Which name it got is in memory only, until a checkpoint: the driver asks for one where the link
+ * ends then. */
+static void test_named_and_unwritten(void **state) {
+    struct acts a = {.n = 0};
+
+    assert_false(base_prep_unwritten(p.a.st));
+    published(&a);
+    assert_true(base_prep_unwritten(p.a.st));
+    assert_false(base_prep_unwritten(p.b.st));
+    stores_checkpoint(&p);
+    assert_false(base_prep_unwritten(p.a.st));
+}
+
 /* It is one message. */
 static void test_published(void **state) {
     struct pending_totals left;
@@ -1565,6 +1578,7 @@ int main(void) {
         T(test_number_come_meanwhile),
         T(test_keyword_meanwhile),
         T(test_number_without_lock),
+        T(test_named_and_unwritten),
         T(test_published),
         T(test_prepared_and_half_merged),
         T(test_published_numbered),
