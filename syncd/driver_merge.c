@@ -27,6 +27,7 @@
 #include "merge_own.h"
 #include "oneway.h"
 #include "oneway_lock.h"
+#include "role.h"
 #include "stage.h"
 #include "txn.h"
 #include "util/log.h"
@@ -362,9 +363,11 @@ static void merge_done(void *arg) {
 /* L of the volume's own machine is here, or not. */
 static void merge_locked(void *arg, int err) {
     struct step *s = arg;
-    s->err = err;
     s->locked = err == 0;
-    jobs_run(s->v->jobs, &s->dir, err == 0 ? merge_run : NULL, merge_done, s);
+    s->err = err;
+    if (err == 0 && !own_is_of(s->v->merges->own, &s->dir, s->round))
+        s->err = -ENOTCONN; /* the round is over */
+    jobs_run(s->v->jobs, &s->dir, s->err == 0 ? merge_run : NULL, merge_done, s);
 }
 
 static void merge_start(struct step *s) {
@@ -390,7 +393,10 @@ static void put_off_run(void *arg) {
     struct step *s = arg;
     if (s->tells)
         state_path(s->v->state, &s->dir, s->path, sizeof s->path);
-    merge_mailbox_forget(s->v->state, &s->dir);
+    if (s->standby && s->v->main != NULL)
+        merge_mailbox_half(s->v->state, &s->dir);
+    else
+        merge_mailbox_forget(s->v->state, &s->dir);
 }
 
 static void tell(const struct step *s) {
@@ -458,6 +464,7 @@ static void on_round_over(struct merges *m, const struct replica_action *a) {
     }
     if (own_forget(&m->own, &a->dir))
         oneway_unlock(m->v, &a->dir, false);
+    s->standby = role_of(m->v).standby;
     if (contact_is_up(m->v)) /* else it has ended with the connection */
         s->tells = unmerged_put_off(&m->unmerged, &a->dir, s->why);
     jobs_run(m->v->jobs, &a->dir, put_off_run, round_over_done, s);

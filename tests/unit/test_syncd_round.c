@@ -21,6 +21,7 @@
 #include "syncd/load.h"
 #include "syncd/oneway.h"
 #include "syncd/oneway_lock.h"
+#include "syncd/role.h"
 #include "syncd/stage.h"
 #include "syncd/txn.h"
 #include "syncd/volume.h"
@@ -83,6 +84,16 @@ int merge_mailbox_done(struct state *st, const struct mailfs_id *dir) {
 }
 
 void merge_mailbox_forget(struct state *st, const struct mailfs_id *dir) {
+}
+
+void merge_mailbox_half(struct state *st, const struct mailfs_id *dir) {
+    note("half");
+}
+
+static bool standby;
+
+struct conf_role role_of(const struct volume *v) {
+    return (struct conf_role){.standby = standby};
 }
 
 uint64_t merge_keep_turn(struct state *st) {
@@ -222,6 +233,7 @@ static int setup(void **state) {
     did[0] = '\0';
     unsynced = false;
     lock_fn = NULL;
+    standby = false;
     return 0;
 }
 
@@ -345,13 +357,37 @@ static void test_here_and_unsynced(void **state) {
     assert_string_equal(did, "scan listed settled staged ");
 }
 
+/* Nothing is carried out any more when the round is over. */
+static void test_over_before_lock(void **state) {
+    until_frozen(false, 1);
+    act(RACT_MERGE, false, false, 1);
+    act(RACT_MERGE_PUT_OFF, false, false, 0);
+    lock_answers(0);
+    assert_string_equal(did, "scan listed lock unlock unmerged ");
+}
+
+/* What a standby has carried out by then is half of a merge, and an active end's is not taken for
+ * what both have. */
+static void test_half(void **state) {
+    for (int i = 0; i < 2; i++) {
+        standby = i > 0;
+        did[0] = '\0';
+        until_frozen(false, 1);
+        act(RACT_MERGE, false, false, 1);
+        lock_answers(0);
+        act(RACT_MERGE_PUT_OFF, false, false, 0);
+        assert_string_equal(did, standby ? "scan listed lock merge unlock merged half "
+                                         : "scan listed lock merge unlock merged ");
+    }
+}
+
 #define T(t) cmocka_unit_test_setup_teardown(t, setup, teardown)
 
 int main(void) {
     const struct CMUnitTest tests[] = {
         T(test_differences),       T(test_in_full),           T(test_filled),
         T(test_lock_in_use),       T(test_put_off_with_lock), T(test_put_off_before_lock),
-        T(test_here_and_unsynced),
+        T(test_here_and_unsynced), T(test_over_before_lock),  T(test_half),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
