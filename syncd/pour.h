@@ -8,10 +8,10 @@
  * another name. Of two files under one name the newer has it, and the older is in kept/; so is one
  * under the name of a directory.
  *
- * `to` is out of the tree, so that no mail client is in it. Nothing else of the volume runs
- * meanwhile. 0 or an error; -ESTALE: something came in between. What comes into `from` while this
- * runs is still in it afterwards. After an error, or when syncd dies, each message is in one of the
- * two, and it can be done again.
+ * `to` may be out of the tree, both can be in use. Nothing else of the volume runs meanwhile. 0 or
+ * an error; -ESTALE: something came in between, or somebody has the L of `to`. What comes into
+ * `from` while this runs is still in it afterwards. After an error, or when syncd dies, each
+ * message is in one of the two, and it can be done again.
  */
 
 #include "store.h"

@@ -6,9 +6,10 @@
  * file does. Of a message that both have, the flags and keywords of both are set, as a merge does
  * where there is no base.
  *
- * Nobody here gives letters in `to` meanwhile: Dovecot cannot reach it (tree_run.c has put it out
- * of sight). In `from` it can, and writes its table before a name: so a letter that has been listed
- * is in the table when that is read after it.
+ * Who gives letters in `to` has its L: he has read the table, and may write it again as he knows
+ * it. So it is not written while there is an L, and all of this is done once more. In `from`
+ * somebody can give letters, and Dovecot writes its table before a name: so a letter that has been
+ * listed is in the table when that is read after it.
  *
  * No diagnostics.
  */
@@ -27,6 +28,7 @@
 #include "merge_int.h"
 #include "pour_int.h"
 #include "replica/merge.h"
+#include "util/clock.h"
 #include "util/str.h"
 
 #ifndef RENAME_NOREPLACE
@@ -81,12 +83,21 @@ static int add_names(struct maildir_keywords *to, const struct maildir_keywords 
     return r;
 }
 
+/* One that is older is nobody's by Dovecot's own rules: mailfs, which removes it, does not run. */
+static bool is_locked(const struct pour *p) {
+    const int64_t stale_s = 120;
+    struct stat sb;
+
+    return fstatat(p->to->fd[0], "dovecot-uidlist.lock", &sb, AT_SYMLINK_NOFOLLOW) == 0 &&
+           (int64_t)(clock_wall_ns() / 1000000000u) - (int64_t)sb.st_mtim.tv_sec < stale_s;
+}
+
 static int write_table(struct pour *p, const struct maildir_keywords *kw) {
     struct apply_result res = {.suspect = false};
     struct apply a = {.st = p->st, .dir = p->to->id, .d = *p->to, .out = &res};
     char *text;
     size_t n;
-    int r = maildir_keywords_format(kw, &text, &n);
+    int r = is_locked(p) ? -ESTALE : maildir_keywords_format(kw, &text, &n);
 
     if (r < 0)
         return r;

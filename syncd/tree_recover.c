@@ -56,7 +56,7 @@ static int beside(struct recover *rc, const char *name, const struct base_dir *r
 static int put_back(struct recover *rc, const char *name) {
     struct store_dir parent;
     struct base_dir rec;
-    struct mailfs_id id = mailfs_id_root; /* not an id: of nobody knows what */
+    struct mailfs_id id = mailfs_id_root; /* where the name is none */
     int r = mailfs_id_parse(name + strlen(PREFIX), &id);
 
     if (r == 0)

@@ -300,20 +300,31 @@ static int lives_on(struct state *st, const struct mailfs_id *id) {
     return r == 0 ? -ESTALE : r;
 }
 
-int tree_run_take_out(struct tree_run *t, const struct tree_item *it) {
-    struct agreed agreed = {t->st, &it->id};
+static int take_out(struct tree_run *t, const struct tree_item *it, retire_agreed_fn *agreed,
+                    void *arg) {
     const char *what;
     struct store_dir d;
     int r = store_dir_open(t->st, &it->id, &d);
 
     if (r < 0)
         return r == -ENOENT ? 0 : r;
-    r = retire_dir(t->st, &d, is_agreed, &agreed, &what, t->inval);
+    r = retire_dir(t->st, &d, agreed, arg, &what, t->inval);
     store_dir_close(&d);
     /* With something in it that whom it is borrowed from has, and has not removed, it stays. */
     if (r == RETIRE_LIVES && is_borrowed(it))
         return 0;
     return r > 0 ? lives_on(t->st, &it->id) : r;
+}
+
+int tree_run_take_out(struct tree_run *t, const struct tree_item *it) {
+    struct agreed agreed = {t->st, &it->id};
+
+    return take_out(t, it, is_agreed, &agreed);
+}
+
+/* No message may go, also none that the base has: all were to be poured. */
+static int none_agreed(void *arg, const char *base) {
+    return 0;
 }
 
 /* This node has both: what is in the one goes into the other, which may be out of the tree at this
@@ -325,12 +336,14 @@ static int pour_into(struct tree_run *t, const struct tree_item *it, struct stor
 
     if (r == 0)
         r = state_mark(t->st, &it->alias_of, gen);
+    if (r == 0) /* cut short, they may be two again next time */
+        r = state_mark(t->st, &it->id, gen);
     if (r == 0)
         r = pour_dir(t->st, d, other, t->inval);
     inval_poke(t->inval, &it->alias_of, MFP__SUB__NEW);
     inval_poke(t->inval, &it->alias_of, MFP__SUB__CUR);
     if (r == 0)
-        r = tree_run_take_out(t, it);
+        r = take_out(t, it, none_agreed, NULL);
     return r == 0 ? alias_note(t->st, &it->id, &it->alias_of) : r;
 }
 

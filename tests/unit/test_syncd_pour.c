@@ -50,21 +50,22 @@ static void made_apart(void) {
     contact_mark(&p.b, &inbox);
 }
 
-/* The merge of the trees, at b alone; `begin` and `end` around what it does to the store. */
-static int trees_at_b(void (*begin)(void), void (*end)(void)) {
+/* The merge of the trees, at one node alone; `begin` and `end` around what it does to the store. */
+static int trees_at(struct node *n, void (*begin)(void), void (*end)(void)) {
+    struct node *peer = n == &p.a ? &p.b : &p.a;
+    Mfp__Tree *mine, *theirs, *wire;
     uint8_t d[STATE_DIGEST];
-    Mfp__Tree *a, *b, *wa;
     int r;
 
-    assert_int_equal(tree_scan(p.a.st, false, &a, d, NULL), 0);
-    assert_int_equal(tree_scan(p.b.st, false, &b, d, NULL), 0);
-    wa = tree_over_wire(a);
+    assert_int_equal(tree_scan(n->st, false, &mine, d, NULL), 0);
+    assert_int_equal(tree_scan(peer->st, false, &theirs, d, NULL), 0);
+    wire = tree_over_wire(theirs);
     begin();
-    r = tree_merge_run(p.b.st, b, wa, false, d, NULL);
+    r = tree_merge_run(n->st, mine, wire, false, d, NULL);
     end();
-    mfp__tree__free_unpacked(a, NULL);
-    mfp__tree__free_unpacked(b, NULL);
-    mfp__tree__free_unpacked(wa, NULL);
+    mfp__tree__free_unpacked(mine, NULL);
+    mfp__tree__free_unpacked(theirs, NULL);
+    mfp__tree__free_unpacked(wire, NULL);
     return r;
 }
 
@@ -285,7 +286,7 @@ static void test_keyword_given_meanwhile(void **state) {
     ops = io_ops_real;
     ops.rename = rename_and_give;
     gives_a_letter = true;
-    assert_int_equal(trees_at_b(ops_begin, ops_end), 0);
+    assert_int_equal(trees_at(&p.b, ops_begin, ops_end), 0);
     assert_false(gives_a_letter);
     has_keywords(&p.b, "3.M1.b", "Junk Later Work ");
     has_keywords(&p.b, "6.M1.b", "Later ");
@@ -293,15 +294,142 @@ static void test_keyword_given_meanwhile(void **state) {
     has_keywords(&p.a, "3.M1.b", "Junk Later Work ");
 }
 
+/* ---- both agreed on ---------------------------------------------------------------- */
+
+/* What of .Work and .Sent, which both nodes have with a message and keywords each, is `into`, and
+ * has been renamed to .Done at b; a has renamed the other. */
+static const char *into, *other;
+
+static void two_renamed(void) {
+    struct mailfs_id sent = stores_mailbox(&p.a, &p.b, "u", ".Sent");
+    char rel[100];
+    bool works = mailfs_id_cmp(&work, &sent) < 0;
+
+    into = works ? "u/.Work" : "u/.Sent"; /* the lower id stays */
+    other = works ? "u/.Sent" : "u/.Work";
+    snprintf(rel, sizeof(rel), "%s/cur/2.M1.a:2,S", into);
+    fs_write(&p.a, rel, "two\n");
+    snprintf(rel, sizeof(rel), "%s/dovecot-keywords", other);
+    fs_write(&p.a, rel, "0 Later\n1 Junk\n");
+    snprintf(rel, sizeof(rel), "%s/cur/3.M1.a:2,Sab", other);
+    fs_write(&p.a, rel, "three\n");
+    contact_mark(&p.a, &work);
+    contact_mark(&p.a, &sent);
+    contact_all(&p);
+    fs_rename(&p.a, other, "u/.Done");
+    fs_rename(&p.b, into, "u/.Done");
+    contact_mark(&p.a, &inbox);
+    contact_mark(&p.b, &inbox);
+}
+
+static void both_are_there(struct node *n) {
+    has_keywords(n, "3.M1.a", "Junk Later ");
+    has_keywords(n, "2.M1.a", "");
+    has_keywords(n, "1.M1.a", "");
+}
+
+/* A client of b's flags a message when that is to be poured. */
+static int rename_and_flag(int fromdir, const char *from, int todir, const char *to,
+                           unsigned flags) {
+    char rel[100], flagged[100];
+
+    if (strcmp(from, "3.M1.a:2,Sab") == 0) {
+        snprintf(rel, sizeof(rel), "%s/cur/3.M1.a:2,Sab", other);
+        snprintf(flagged, sizeof(flagged), "%s/cur/3.M1.a:2,FSab", other);
+        fs_rename(&p.b, rel, flagged);
+    }
+    return io_ops_real.rename(fromdir, from, todir, to, flags);
+}
+
+static void test_flagged_meanwhile(void **state) {
+    two_renamed();
+    ops = io_ops_real;
+    ops.rename = rename_and_flag;
+    assert_int_equal(trees_at(&p.b, ops_begin, ops_end), -ESTALE);
+    contact_all(&p);
+    both_are_there(&p.a);
+    both_are_there(&p.b);
+}
+
+static unsigned written;
+
+static int rename_and_count(int fromdir, const char *from, int todir, const char *to,
+                            unsigned flags) {
+    written += strcmp(to, "dovecot-keywords") == 0;
+    return io_ops_real.rename(fromdir, from, todir, to, flags);
+}
+
+/* Somebody has L, and knows the table as it was. */
+static void test_while_locked(void **state) {
+    struct timespec ts[2] = {{.tv_nsec = UTIME_OMIT}, {.tv_sec = 1000000000}};
+    char path[300];
+
+    written = 0;
+    two_renamed();
+    fs_write(&p.b, "u/.Done/dovecot-uidlist.lock", "1:b");
+    ops = io_ops_real;
+    ops.rename = rename_and_count;
+    assert_int_equal(trees_at(&p.b, ops_begin, ops_end), -ESTALE);
+    assert_int_equal(written, 0);
+    assert_true(fs_there(&p.b, "u/.Done/cur/2.M1.a:2,S"));
+    snprintf(path, sizeof(path), "%s/u/.Done/dovecot-uidlist.lock", p.b.store);
+    assert_int_equal(utimensat(AT_FDCWD, path, ts, 0), 0); /* left behind: nobody's */
+    contact_trees(&p, true);
+    fs_unlink(&p.b, "u/.Done/dovecot-uidlist.lock");
+    contact_all(&p);
+    both_are_there(&p.a);
+    both_are_there(&p.b);
+}
+
+/* It is cut short when the one is empty, and they are two again before it is done once more. */
+static int rename_no_trash(int fromdir, const char *from, int todir, const char *to,
+                           unsigned flags) {
+    if (strncmp(to, "move-", 5) == 0)
+        return -EIO;
+    return io_ops_real.rename(fromdir, from, todir, to, flags);
+}
+
+static void test_two_again(void **state) {
+    two_renamed();
+    ops = io_ops_real;
+    ops.rename = rename_no_trash;
+    assert_int_equal(trees_at(&p.b, ops_begin, ops_end), -EIO);
+    fs_rename(&p.b, "u/.Done", into);
+    contact_all(&p);
+}
+
 /* ---- errors, and ends in the midst ------------------------------------------------- */
 
 static struct {
+    struct node *node;
     enum fault_kind kind;
     unsigned at;
 } fault;
 
 static void fault_begin(void) {
-    fault_start(p.b.root, fault.kind, fault.at, -EIO);
+    fault_start(fault.node->root, fault.kind, fault.at, -EIO);
+}
+
+static void each_step_of_two(void **state, struct node *n, enum fault_kind kind) {
+    bool more = true;
+
+    fault.node = n;
+    fault.kind = kind;
+    for (fault.at = 0; more; fault.at++) {
+        if (fault.at > 0) {
+            teardown(state);
+            setup(state);
+        }
+        two_renamed();
+        trees_at(n, fault_begin, fault_power_on);
+        more = fault_happened();
+        if (kind == FAULT_KILL)
+            node_killed(n);
+        contact_all(&p);
+        both_are_there(&p.a);
+        both_are_there(&p.b);
+    }
+    assert_true(fault.at > 10);
 }
 
 /* Each step fails once, and the process lives on; or it is killed there. */
@@ -309,6 +437,7 @@ static void each_step(void **state, enum fault_kind kind) {
     bool more = true;
     char *text;
 
+    fault.node = &p.b;
     fault.kind = kind;
     for (fault.at = 0; more; fault.at++) {
         if (fault.at > 0) {
@@ -318,7 +447,7 @@ static void each_step(void **state, enum fault_kind kind) {
         letters_apart();
         fs_write(&p.b, "u/.Done/rules", "keep;\n");
         old_rules(&p.b);
-        trees_at_b(fault_begin, fault_power_on);
+        trees_at(&p.b, fault_begin, fault_power_on);
         more = fault_happened();
         if (kind == FAULT_KILL)
             node_killed(&p.b);
@@ -338,6 +467,21 @@ static void test_each_step_fails(void **state) {
 
 static void test_killed_at_each_step(void **state) {
     each_step(state, FAULT_KILL);
+}
+
+/* b has the one that stays in its place, a moves it there. */
+static void test_each_step_of_two_fails(void **state) {
+    each_step_of_two(state, &p.b, FAULT_FAIL);
+    teardown(state);
+    setup(state);
+    each_step_of_two(state, &p.a, FAULT_FAIL);
+}
+
+static void test_killed_at_each_step_of_two(void **state) {
+    each_step_of_two(state, &p.b, FAULT_KILL);
+    teardown(state);
+    setup(state);
+    each_step_of_two(state, &p.a, FAULT_KILL);
 }
 
 /* new/ of what becomes part of the other cannot be opened, once: that is no empty one. */
@@ -363,7 +507,7 @@ static void test_cannot_be_read(void **state) {
     ops = io_ops_real;
     ops.open = open_or_fail;
     unread = sb.st_ino;
-    assert_int_equal(trees_at_b(ops_begin, ops_end), -EMFILE);
+    assert_int_equal(trees_at(&p.b, ops_begin, ops_end), -EMFILE);
     assert_int_equal(unread, 0);
     contact_all(&p);
     letters_are_right(&p.b);
@@ -383,6 +527,11 @@ int main(void) {
         T(test_each_step_fails),
         T(test_killed_at_each_step),
         T(test_cannot_be_read),
+        T(test_flagged_meanwhile),
+        T(test_while_locked),
+        T(test_two_again),
+        T(test_each_step_of_two_fails),
+        T(test_killed_at_each_step_of_two),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
