@@ -15,6 +15,7 @@
 #include "io/file.h"
 #include "io/io.h"
 #include "maildir/class.h"
+#include "maildir/subs.h"
 #include "merge_int.h"
 #include "pour_int.h"
 #include "util/log.h"
@@ -29,6 +30,7 @@
 struct pour {
     struct state *st;
     struct store_dir *from, *to;
+    struct invals *inval;
 };
 
 static bool same_content(const struct pour *p, const char *name) {
@@ -76,22 +78,104 @@ static int pour_second_file(struct pour *p, const char *name) {
     return r == 0 ? keep(p, name, "the older version") : r == -ENOENT ? -ESTALE : r;
 }
 
+/* ---- subscriptions ----------------------------------------------------------------- */
+
+void pour_apply_begin(struct pour_apply *p, struct state *st, const struct store_dir *to) {
+    memset(p, 0, sizeof(*p));
+    p->a.st = st;
+    p->a.dir = to->id;
+    p->a.d = *to;
+    p->a.out = &p->res;
+}
+
+int pour_apply_write(struct pour_apply *p, const char *name, const char *text, size_t n,
+                     struct invals *inval) {
+    int r = apply_write_control(&p->a, name, text, n);
+
+    if (r == 0)
+        inval_add(inval, &p->a.dir, MFP__SUB__SELF, name, name, true);
+    apply_result_free(&p->res);
+    return r;
+}
+
+static int read_subs(const struct store_dir *d, const char *name, struct maildir_subs **s) {
+    char *text;
+    size_t n;
+    int r = io_file_read_at(d->fd[0], name, MAILDIR_SUBS_TEXT_MAX, &text, &n, NULL);
+
+    if (r < 0)
+        return r;
+    r = maildir_subs_parse(text, n, s);
+    free(text);
+    return r;
+}
+
+static int write_subs(struct pour *p, struct pour_apply *to, const char *name,
+                      const struct maildir_subs *s) {
+    char *text;
+    size_t n;
+    int r = maildir_subs_format(s, &text, &n);
+
+    if (r == 0) {
+        r = pour_apply_write(to, name, text, n, p->inval);
+        free(text);
+    }
+    return r;
+}
+
+/* The lines of both, in the order in which the other node will have them after the merge. */
+static int pour_subs(struct pour *p, const char *name) {
+    struct maildir_subs *mine = NULL, *theirs = NULL, *both = NULL, *all = NULL;
+    struct pour_apply to;
+    bool locked;
+    int r;
+
+    pour_apply_begin(&to, p->st, p->to);
+    locked = apply_subs_lock(&to.a);
+    r = read_subs(p->from, name, &mine);
+    if (r == 0)
+        r = read_subs(p->to, name, &theirs);
+    if (r == 0)
+        r = maildir_subs_merge(NULL, theirs, mine, '.', &both);
+    if (r == 0)
+        r = maildir_subs_merge(theirs, theirs, both, '.', &all);
+    if (r == 0 && maildir_subs_count(all) > maildir_subs_count(theirs))
+        r = write_subs(p, &to, name, all);
+    if (locked)
+        apply_subs_unlock(&to.a);
+    maildir_subs_free(mine);
+    maildir_subs_free(theirs);
+    maildir_subs_free(both);
+    maildir_subs_free(all);
+    return r;
+}
+
+/* ---- all --------------------------------------------------------------------------- */
+
+static int pour_second_of(struct pour *p, const char *name, enum maildir_class cl) {
+    int r = cl == MAILDIR_SUBSCRIPTIONS ? pour_subs(p, name) : -EBADMSG;
+
+    return r == -EBADMSG || r == -EFBIG || r == -EISDIR || r == -EINVAL || r == -ELOOP
+               ? pour_second_file(p, name) /* or it is not what it should be */
+               : r;
+}
+
 /* Lists and tables are of messages; directories have moved already. */
 static int pour_file(void *arg, const char *name, unsigned char type) {
+    enum maildir_class cl = maildir_class_of(MAILDIR_DIR_CONTAINER, name, strlen(name));
     struct pour *p = arg;
     int r;
 
-    if (type == DT_DIR ||
-        maildir_class_of(MAILDIR_DIR_CONTAINER, name, strlen(name)) != MAILDIR_OTHER)
+    if (type == DT_DIR || (cl != MAILDIR_OTHER && cl != MAILDIR_SUBSCRIPTIONS))
         return 0;
     r = io_rename(p->from->fd[0], name, p->to->fd[0], name, RENAME_NOREPLACE);
     if (r == -EEXIST)
-        r = pour_second_file(p, name);
+        r = pour_second_of(p, name, cl);
     return r == -ENOENT ? 0 : r;
 }
 
 int pour_dir(struct state *st, struct store_dir *from, struct store_dir *to, struct invals *inval) {
-    struct pour p = {.st = st, .from = from, .to = to};
+    struct pour p = {.st = st, .from = from, .to = to, .inval = inval};
     int r = store_each_name(from->fd[0], pour_file, &p);
 
     return r == 0 ? pour_msgs(st, from, to, inval) : r;

@@ -5,8 +5,8 @@
  * What is in one container into another, where two were one to their users: files that are no lists
  * or tables, and messages with their flags and keywords. A message of whose base name there is one
  * already is that one, if it is as long, and what was set on either is set; otherwise it gets
- * another name. Of two files under one name the newer has it, and the older is in kept/; so is one
- * under the name of a directory.
+ * another name. Subscriptions are those of both. Of two other files under one name the newer has
+ * it, and the older is in kept/; so is one under the name of a directory.
  *
  * `to` may be out of the tree, both can be in use. Nothing else of the volume runs meanwhile. 0 or
  * an error; -ESTALE: something came in between, or somebody has the L of `to`. What comes into

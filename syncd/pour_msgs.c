@@ -93,19 +93,15 @@ static bool is_locked(const struct pour *p) {
 }
 
 static int write_table(struct pour *p, const struct maildir_keywords *kw) {
-    struct apply_result res = {.suspect = false};
-    struct apply a = {.st = p->st, .dir = p->to->id, .d = *p->to, .out = &res};
+    struct pour_apply to;
     char *text;
     size_t n;
     int r = is_locked(p) ? -ESTALE : maildir_keywords_format(kw, &text, &n);
 
     if (r < 0)
         return r;
-    r = apply_write_control(&a, "dovecot-keywords", text, n);
-    if (r == 0)
-        inval_add(p->inval, &p->to->id, MFP__SUB__SELF, "dovecot-keywords", "dovecot-keywords",
-                  true);
-    apply_result_free(&res);
+    pour_apply_begin(&to, p->st, p->to);
+    r = pour_apply_write(&to, "dovecot-keywords", text, n, p->inval);
     free(text);
     return r;
 }

@@ -149,6 +149,28 @@ static void test_onto_a_directory(void **state) {
     assert_int_equal(merge_kept(p.b.st), 1);
 }
 
+static void subs_are(struct node *n, const char *text) {
+    char *have = fs_read(n, "u/.Done/subscriptions");
+
+    assert_non_null(have);
+    assert_string_equal(have, text);
+    free(have);
+}
+
+/* ... and both have subscriptions: a user's own directory, say. */
+static void test_onto_subscriptions(void **state) {
+    fs_write(&p.a, "u/.Work/subscriptions", "Drafts\nSent\n");
+    contact_mark(&p.a, &work);
+    contact_all(&p);
+    onto_a_copy("subscriptions", "Lists\nSent\n");
+    subs_are(&p.a, "Drafts\nSent\nLists\n");
+    subs_are(&p.b, "Drafts\nSent\nLists\n");
+    teardown(state);
+    setup(state);
+    onto_a_copy("subscriptions", "Lists\n");
+    subs_are(&p.a, "Lists\n");
+}
+
 /* Another message of a name that is as long as a name can be, and of its size. */
 static void test_onto_a_long_name(void **state) {
     char base[252], rel[400];
@@ -522,6 +544,7 @@ int main(void) {
         T(test_onto_file),
         T(test_onto_a_directory),
         T(test_onto_a_long_name),
+        T(test_onto_subscriptions),
         T(test_keywords),
         T(test_keyword_given_meanwhile),
         T(test_each_step_fails),
