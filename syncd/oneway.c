@@ -61,6 +61,11 @@ static struct volume *root_of(struct volume *v) {
 
 /* ---- what has changed -------------------------------------------------------------- */
 
+/* Nothing has changed, as far as it knows, that it has not looked at. */
+static bool has_none(const struct oneway *o) {
+    return o->dirty == NULL && !o->tree && !o->comparing;
+}
+
 struct look {
     struct oneway *o;
     struct mailfs_id dir;
@@ -87,6 +92,12 @@ static void look_run(void *arg) {
         memset(l->digest, 0, sizeof l->digest); /* logged there: compared in full */
 }
 
+/* Where there was nothing to merge no round comes to an end, and nobody else says so. */
+static void told_all(struct oneway *o) {
+    if (has_none(o) && replica_state(o->link->machine) == REPLICA_IN_SYNC)
+        o->link->untold_since_wall_ns = 0;
+}
+
 static void look_done(void *arg) {
     struct look *l = arg;
     struct volume *link = l->o->link;
@@ -100,6 +111,7 @@ static void look_done(void *arg) {
         oneway_left(link, &l->dir, l->left);
     else if (!link->stopping)
         replica_changed(link->machine, volume_now(), l->dir, l->digest);
+    told_all(l->o);
     free(l);
     driver_pump(link);
 }
@@ -258,8 +270,7 @@ bool oneway_keeps_mark(const struct volume *link, const struct mailfs_id *dir) {
 
 void oneway_caught_up(struct volume *link) {
     struct oneway *o = link->oneway;
-    if (o != NULL && (o->dirty != NULL || o->tree || o->comparing) &&
-        link->untold_since_wall_ns == 0)
+    if (o != NULL && !has_none(o) && link->untold_since_wall_ns == 0)
         link->untold_since_wall_ns = clock_wall_ns();
 }
 

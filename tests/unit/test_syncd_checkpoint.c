@@ -177,6 +177,20 @@ static void test_left_is_quiet(void **state) {
     assert_true(oneway_keeps_mark(&link[0], &id));
 }
 
+/* Nothing is merged for one, so no merge says that the link has told what there was to tell. */
+static void test_left_is_told(void **state) {
+    struct mailfs_id id = made("u/.Lent");
+
+    agree_on(link[1].state, &id, ".Lent");
+    oneway_left(&link[0], &id, true);
+    link[0].untold_since_wall_ns = 1;
+    oneway_left_by_none(&link[0], &id); /* it is looked at */
+    assert_int_equal(link[0].untold_since_wall_ns, 1);
+    workq_drain(engine.disk);
+    assert_int_equal(link[0].untold_since_wall_ns, 0);
+    assert_true(oneway_keeps_mark(&link[0], &id));
+}
+
 /* With a directory goes what was to be remembered of it. */
 static void test_gone_is_forgotten(void **state) {
     struct mailfs_id id = made("u/.Lent");
@@ -199,6 +213,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         T(test_kept_mark_is_quiet),
         T(test_left_is_quiet),
+        T(test_left_is_told),
         T(test_gone_is_forgotten),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
