@@ -202,12 +202,15 @@ static int load_name(void *arg, const char *name, unsigned char type) {
 }
 
 int stage_load(struct state *st) {
-    int r;
+    int r = stage_take_vouched(st);
 
+    if (r < 0)
+        return r;
     state_lock(st);
     r = store_each_name(st->stage, load_name, st);
     /* The syncd before this one may have been killed before it synced them. */
     st->stage_dirty = st->stage_loose = st->items != NULL;
+    st->stage_whole = st->stage_whole || !st->items;
     state_unlock(st);
     return r;
 }

@@ -49,7 +49,7 @@ void stage_abandon(struct stage_file *f); /* NULL is allowed */
 int stage_settle_all(struct state *st);
 /* And all that was prepared (commit = memory, async). */
 int stage_make_durable(struct state *st);
-/* The same at an orderly stop: a later life finds it. */
+/* The same at an orderly stop: a later life finds it, after a reboot as well. */
 int stage_keep_fetched(struct state *st);
 
 /*

@@ -5,8 +5,10 @@
  * fetched for, which syncs all of it at once before the first of it gets a name in the mailbox; or
  * a transaction, whose journal entry syncs what it names. Until then it lies in the stage under the
  * name it was written with, h-<number>-<key>. An orderly stop makes it durable and gives it the
- * name that a start looks for, so that the filling of a node goes on from there. Whatever else ends
- * syncd, a start drops it (or goes on from there, if it is long), and it is fetched once more.
+ * name that a start looks for, so that the filling of a node goes on from there. That it did is
+ * said by a name of its own (STAGE_WHOLE), which the start takes away: so that is believed over a
+ * reboot, and never of what came after it. Whatever else ends syncd, a start drops it (or goes on
+ * from there, if it is long), and it is fetched once more.
  *
  * A journal entry finds its contents by their keys after a start, so one that an entry is going to
  * refer to gets that name first.
@@ -253,18 +255,66 @@ int stage_settle_keys(struct state *st, const struct stage_keys *k) {
     return r;
 }
 
-/* Names are lost or whole: one that is lost is fetched again. */
-int stage_keep_fetched(struct state *st) {
-    struct stage_item *it, *tmp;
-    int r = stage_settle_all(st);
+/* ---- from one life to the next ----------------------------------------------------- */
 
+/* Each gets the name by which a start finds it. */
+static int name_all(struct state *st, bool *any) {
+    struct stage_item *it, *tmp;
+    int r = 0;
+
+    *any = false;
     state_lock(st);
     HASH_ITER(hh, st->items, it, tmp) {
-        if (r == 0 && !it->is_prep && !it->gone)
-            r = name_by_key(st, it);
+        if (r < 0 || it->is_prep || it->gone)
+            continue;
+        r = name_by_key(st, it);
+        *any = true;
     }
     state_unlock(st);
     return r;
+}
+
+/* Is all that lies there what it says, as far as it has been synced? */
+static bool is_sound(struct state *st) {
+    bool sound;
+
+    state_lock(st);
+    sound = (st->stage_whole || st->recent.whole) && !st->sync_lost;
+    state_unlock(st);
+    return sound;
+}
+
+/* The names and what they name are durable when this is. */
+static int vouch(struct state *st) {
+    int fd = io_open_beneath(st->stage, STAGE_WHOLE, O_WRONLY | O_CREAT, 0600);
+
+    if (fd < 0)
+        return fd;
+    close(fd);
+    return io_fsync(st->stage);
+}
+
+int stage_keep_fetched(struct state *st) {
+    bool any = false;
+    int r = stage_settle_all(st);
+
+    if (r == 0)
+        r = name_all(st, &any);
+    if (r < 0 || !any || !is_sound(st))
+        return r;
+    r = stage_sync(st);
+    return r == 0 ? vouch(st) : r;
+}
+
+int stage_take_vouched(struct state *st) {
+    int r = faccessat(st->stage, STAGE_WHOLE, F_OK, AT_SYMLINK_NOFOLLOW) == 0 ? 0 : -errno;
+
+    if (r == 0)
+        r = io_unlink(st->stage, STAGE_WHOLE);
+    if (r == 0)
+        r = io_fsync(st->stage);
+    st->stage_whole = r == 0;
+    return r == -ENOENT ? 0 : r;
 }
 
 /* ---- to its name ------------------------------------------------------------------- */

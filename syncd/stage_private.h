@@ -70,6 +70,10 @@ int64_t stage_seconds(void);
 #define STAGE_IDLE_SECONDS 600
 
 #define STAGE_TEMP "t-%" PRIu64
+/* What was fetched is durable: made by stage_keep_fetched(), gone from the start on. */
+#define STAGE_WHOLE "whole"
+/* At the start, before anything is staged or read there: was it there? */
+int stage_take_vouched(struct state *st);
 
 /* Under the mutex: it is the caller's, for stage_item_delete(). */
 void stage_item_take(struct state *st, struct stage_item *it);

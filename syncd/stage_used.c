@@ -78,7 +78,7 @@ static int sweep_named(struct state *st) {
 
 /* What was fetched, and after a power cut may be less than it says, is fetched again. */
 static bool is_kept(const struct state *st, const struct stage_item *it) {
-    return it->refs || (!it->is_prep && st->recent.whole);
+    return it->refs || (!it->is_prep && (st->recent.whole || st->stage_whole));
 }
 
 int stage_leftovers(struct state *st, struct stage_prep **preps, size_t *n) {
@@ -107,6 +107,7 @@ int stage_leftovers(struct state *st, struct stage_prep **preps, size_t *n) {
             stage_item_free(st, it);
         }
     }
+    st->stage_whole = st->stage_whole || (r == 0 && v);
     state_unlock(st);
     if (r < 0 || !v) {
         free(v);

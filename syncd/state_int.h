@@ -167,6 +167,7 @@ struct state {
     uint64_t journal_next;
     struct stage_item *items;
     struct stage_part *parts;
+    bool stage_whole;                 /* no power cut has left less there than was fetched */
     bool stage_dirty;                 /* names in stage/ not yet fsynced */
     bool stage_loose;                 /* nobody knows of which contents, either */
     struct stage_item *loose_items;   /* prepared, and not fsynced (commit = memory, async) */
