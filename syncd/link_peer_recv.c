@@ -196,7 +196,7 @@ static int recv_prep(struct peer *p, const Mfp__Frame *f) {
         wire_id(&f->prepare->dir, &m.dir);
         break;
     case MFP__FRAME__M_PREPARED_OK:
-        m.kind = RMSG_PREPARED_OK;
+        m.kind = f->prepared_ok->aborted ? RMSG_ABORTED : RMSG_PREPARED_OK;
         m.err = wire_errno(f->prepared_ok->err);
         id = f->prepared_ok->id;
         break;

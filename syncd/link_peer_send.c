@@ -274,7 +274,8 @@ static int send_about_prep(struct peer *p, const struct replica_msg *m) {
     id.seq = m->prep.seq;
     ok.id = ab.id = &id;
     ok.err = -m->err;
-    if (m->kind == RMSG_PREPARED_OK) {
+    ok.aborted = m->kind == RMSG_ABORTED;
+    if (m->kind != RMSG_ABORT) {
         frame.m_case = MFP__FRAME__M_PREPARED_OK;
         frame.prepared_ok = &ok;
     } else {
@@ -382,15 +383,25 @@ static int send_merged(struct peer *p, const struct replica_msg *m) {
 typedef int send_fn(struct peer *p, const struct replica_msg *m);
 
 static send_fn *const send_table[RMSG_KINDS] = {
-    [RMSG_PING] = send_about_life,         [RMSG_PONG] = send_about_life,
-    [RMSG_PREPARE] = send_prepare,         [RMSG_PREPARED_OK] = send_about_prep,
-    [RMSG_ABORT] = send_about_prep,        [RMSG_TXN] = send_txn,
-    [RMSG_TXN_ACK] = send_about_life,      [RMSG_TOKEN_REQ] = send_about_token,
-    [RMSG_TOKEN_GIVE] = send_about_token,  [RMSG_TREE] = send_tree,
-    [RMSG_TREE_MERGED] = send_merged,      [RMSG_MARKS] = send_marks,
-    [RMSG_MERGE_START] = send_about_merge, [RMSG_LISTING] = send_listing,
-    [RMSG_STAGED] = send_about_merge,      [RMSG_FREEZE] = send_about_merge,
-    [RMSG_MERGED] = send_merged,           [RMSG_CANCEL] = send_about_merge,
+    [RMSG_PING] = send_about_life,
+    [RMSG_PONG] = send_about_life,
+    [RMSG_PREPARE] = send_prepare,
+    [RMSG_PREPARED_OK] = send_about_prep,
+    [RMSG_ABORT] = send_about_prep,
+    [RMSG_ABORTED] = send_about_prep,
+    [RMSG_TXN] = send_txn,
+    [RMSG_TXN_ACK] = send_about_life,
+    [RMSG_TOKEN_REQ] = send_about_token,
+    [RMSG_TOKEN_GIVE] = send_about_token,
+    [RMSG_TREE] = send_tree,
+    [RMSG_TREE_MERGED] = send_merged,
+    [RMSG_MARKS] = send_marks,
+    [RMSG_MERGE_START] = send_about_merge,
+    [RMSG_LISTING] = send_listing,
+    [RMSG_STAGED] = send_about_merge,
+    [RMSG_FREEZE] = send_about_merge,
+    [RMSG_MERGED] = send_merged,
+    [RMSG_CANCEL] = send_about_merge,
     [RMSG_IN_SYNC] = send_about_life,
 };
 

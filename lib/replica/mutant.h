@@ -31,6 +31,7 @@ enum replica_mutant {
     /* prepared contents */
     MUTANT_NO_PUBLISH,   /* what a dead origin had prepared is forgotten */
     MUTANT_NOT_CONSUMED, /* by the transaction that named it */
+    MUTANT_ABORT_ONCE,   /* that it is aborted is not said again when the link ends with that */
     /* rounds */
     MUTANT_NO_FREEZE,       /* L goes on while the merge is made */
     MUTANT_DROP_HELD,       /* acts made while frozen are not sent */

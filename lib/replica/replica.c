@@ -81,7 +81,7 @@ void replica_count(const struct replica *r, struct replica_counts *out) {
     out->to_merge = r->to_merge;
     const struct prep_out *p, *ptmp;
     HASH_ITER(hh, r->preps_out, p, ptmp) {
-        out->prepared_there += !p->past;
+        out->prepared_there += !p->past && !p->told;
     }
     const struct dir *d, *tmp;
     HASH_ITER(hh, r->dirs, d, tmp) {

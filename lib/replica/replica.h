@@ -78,6 +78,7 @@ enum replica_msg_kind {
     RMSG_PREPARE,     /* prep, payload: what the driver needs to send name and body */
     RMSG_PREPARED_OK, /* prep, err */
     RMSG_ABORT,       /* prep */
+    RMSG_ABORTED,     /* prep: that has come */
     RMSG_TXN,         /* seq, dir, locked, preps/npreps, payload */
     RMSG_TXN_ACK,     /* seq, err: 0: durable; REPLICA_RECEIVED: in memory, another one follows;
                        * REPLICA_WORKING: it is being made so, and something of it has been done */
@@ -247,6 +248,7 @@ void replica_prepare(struct replica *r, uint64_t now, uint64_t req, struct repli
  * RELEASE as the first would have been. */
 void replica_prepare_again(struct replica *r, uint64_t now, uint64_t req, struct replica_prep prep,
                            struct replica_payload *payload);
+/* It gets no name any more. The peer is told until it confirms that, at each contact anew. */
 void replica_abort(struct replica *r, uint64_t now, struct replica_prep prep);
 /* A new mailfs is there: what those before it had prepared and not named is aborted, at once or, if
  * they may have named something and not told (untold), when all that is marked has been merged. */

@@ -110,6 +110,7 @@ struct prep_out {
     uint64_t req;
     bool past; /* of an earlier epoch: the peer publishes it, unless it is named or aborted */
     bool dead; /* nobody is going to name it: aborted when all is merged */
+    bool told; /* aborted, and not confirmed: said again at each contact */
     UT_hash_handle hh;
 };
 
@@ -301,12 +302,14 @@ void replica_prep_unsent(struct replica *r, struct dir *d, const struct replica_
                          size_t n);
 void replica_prep_drop_unsent(struct replica *r, struct dir *d, bool tell);
 void replica_prep_merged(struct replica *r); /* everything is */
+void replica_prep_connected(struct replica *r);
 void replica_prep_alone(struct replica *r);
 void replica_prep_tick(struct replica *r);
 uint64_t replica_prep_deadline(const struct replica *r);
 int replica_prep_receive(struct replica *r, const struct replica_msg *m);
 int replica_prep_ok(struct replica *r, const struct replica_msg *m);
 int replica_prep_abort(struct replica *r, const struct replica_msg *m);
+int replica_prep_aborted(struct replica *r, const struct replica_msg *m);
 
 /* replica_contact.c */
 void replica_contact_begin(struct replica *r);

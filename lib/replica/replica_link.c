@@ -50,6 +50,7 @@ void replica_connected(struct replica *r, uint64_t now) {
     r->contact_waited = true;
     r->tx_seq = 0;
     replica_contact_begin(r);
+    replica_prep_connected(r);
     replica_settle_all(r);
     replica_pump(r);
 }
@@ -106,6 +107,7 @@ static handler *const handlers[RMSG_KINDS] = {
     [RMSG_PREPARE] = replica_prep_receive,
     [RMSG_PREPARED_OK] = replica_prep_ok,
     [RMSG_ABORT] = replica_prep_abort,
+    [RMSG_ABORTED] = replica_prep_aborted,
     [RMSG_TXN] = replica_txn_receive,
     [RMSG_TXN_ACK] = replica_txn_ack,
     [RMSG_TOKEN_REQ] = replica_token_req,

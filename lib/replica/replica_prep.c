@@ -12,6 +12,9 @@
  * it has left nothing untold, and otherwise when all is merged: what it had named has come over by
  * then. That holds as long as this machine lives: it knows of no power cut, after which a name that
  * somebody was told of may be missing here, so that nobody but the peer has the message.
+ *
+ * That it is aborted is said until the peer has confirmed it, at each contact anew: a delivery that
+ * was told to have failed, and is tried again, would be there twice if it were published.
  */
 #include "replica/replica_int.h"
 
@@ -58,6 +61,7 @@ void replica_content_durable(struct replica *r, uint64_t now, struct replica_pre
 
 int replica_prep_abort(struct replica *r, const struct replica_msg *m) {
     struct prep_in *p = in_find(r, &m->prep);
+    replica_send(r, RMSG_ABORTED)->prep = m->prep;
     if (p == NULL || p->claim != NULL)
         return 0; /* used by the merge, or by a transaction: it has its name */
     replica_emit(r, RACT_UNPREPARE)->prep = p->prep;
@@ -164,6 +168,8 @@ static void out_free(struct replica *r, struct prep_out *p) {
 }
 
 static void out_is_dead(struct replica *r, struct prep_out *p) {
+    if (p->told)
+        return;
     r->dead += !p->dead;
     p->dead = true;
 }
@@ -176,13 +182,21 @@ static bool out_drop(struct replica *r, const struct replica_prep *prep) {
     return true;
 }
 
-/* There are too many: those of earlier epochs are the peer's business. */
+/* There are too many: those of earlier epochs are the peer's business, and so is what it does not
+ * confirm. */
 static void forget_past(struct replica *r) {
     struct prep_out *p, *tmp;
     HASH_ITER(hh, r->preps_out, p, tmp) {
-        if (p->past)
+        if (p->past || p->told)
             out_free(r, p);
     }
+}
+
+static struct prep_out *out_new(struct replica *r, struct replica_prep prep) {
+    struct prep_out *p = replica_alloc(sizeof *p);
+    p->prep = prep;
+    HASH_ADD(hh, r->preps_out, prep, sizeof p->prep, p);
+    return p;
 }
 
 static void prep_ask(struct replica *r, uint64_t now, uint64_t req, struct replica_prep prep,
@@ -195,9 +209,7 @@ static void prep_ask(struct replica *r, uint64_t now, uint64_t req, struct repli
         replica_release(r, req, true);
         return;
     }
-    struct prep_out *p = replica_alloc(sizeof *p);
-    p->prep = prep;
-    HASH_ADD(hh, r->preps_out, prep, sizeof p->prep, p);
+    struct prep_out *p = out_new(r, prep);
     if (r->config.commit == REPLICA_COMMIT_ASYNC) {
         replica_release(r, req, true);
     } else {
@@ -228,7 +240,7 @@ bool replica_prep_is_past(const struct replica *r, struct replica_prep prep) {
 }
 
 static void wait_again(struct replica *r, uint64_t req, struct prep_out *p) {
-    if (p->past || p->dead || r->config.commit == REPLICA_COMMIT_ASYNC) {
+    if (p->past || p->dead || p->told || r->config.commit == REPLICA_COMMIT_ASYNC) {
         replica_release(r, req, true);
     } else if (p->req == 0) {
         replica_release(r, req, false); /* the peer has said that it has it */
@@ -244,8 +256,10 @@ static void wait_again(struct replica *r, uint64_t req, struct prep_out *p) {
 void replica_prepare_again(struct replica *r, uint64_t now, uint64_t req, struct replica_prep prep,
                            struct replica_payload *payload) {
     struct prep_out *p = out_find(r, &prep);
-    if (p == NULL) { /* never asked for; or before this machine lived */
-        replica_abort(r, now, prep);
+    if (p == NULL) { /* never asked for; or before this machine lived: the peer has it, perhaps */
+        r->now = now;
+        if (r->connected)
+            replica_send(r, RMSG_ABORT)->prep = prep;
         prep_ask(r, now, req, prep, payload);
         return;
     }
@@ -275,21 +289,52 @@ int replica_prep_ok(struct replica *r, const struct replica_msg *m) {
 }
 
 static void abort_out(struct replica *r, struct prep_out *p) {
+    if (p->told)
+        return;
     if (p->req != 0)
         replica_request_end(r, p->req, true);
+    p->req = 0;
+    r->dead -= p->dead;
+    p->dead = false;
+    p->told = true;
     replica_send(r, RMSG_ABORT)->prep = p->prep;
-    out_free(r, p);
+    if (MUTANT(MUTANT_ABORT_ONCE))
+        out_free(r, p);
+}
+
+/* One that is not known here any more, or was not: the peer may have it from an earlier epoch. */
+static void abort_prep(struct replica *r, struct replica_prep prep) {
+    struct prep_out *p = out_find(r, &prep);
+    if (p == NULL && HASH_COUNT(r->preps_out) >= REPLICA_MAX_PREPS)
+        forget_past(r);
+    if (p == NULL && HASH_COUNT(r->preps_out) >= REPLICA_MAX_PREPS)
+        replica_send(r, RMSG_ABORT)->prep = prep;
+    else
+        abort_out(r, p != NULL ? p : out_new(r, prep));
+}
+
+int replica_prep_aborted(struct replica *r, const struct replica_msg *m) {
+    struct prep_out *p = out_find(r, &m->prep);
+    if (p != NULL && p->told)
+        out_free(r, p);
+    return 0;
+}
+
+void replica_prep_connected(struct replica *r) {
+    struct prep_out *p, *tmp;
+    HASH_ITER(hh, r->preps_out, p, tmp) {
+        if (p->told)
+            replica_send(r, RMSG_ABORT)->prep = p->prep;
+    }
 }
 
 void replica_abort(struct replica *r, uint64_t now, struct replica_prep prep) {
     r->now = now;
     struct prep_out *p = out_find(r, &prep);
-    if (p != NULL && r->connected)
-        abort_out(r, p);
+    if (r->connected)
+        abort_prep(r, prep);
     else if (p != NULL)
         out_is_dead(r, p);
-    else if (r->connected) /* it may have it from an earlier epoch */
-        replica_send(r, RMSG_ABORT)->prep = prep;
     replica_pump(r);
 }
 
@@ -332,7 +377,7 @@ void replica_prep_drop_unsent(struct replica *r, struct dir *d, bool tell) {
         LL_DELETE(d->unsent, u);
         r->unsent--;
         if (tell)
-            replica_send(r, RMSG_ABORT)->prep = u->prep;
+            abort_prep(r, u->prep);
         free(u);
     }
 }

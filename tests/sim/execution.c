@@ -4,6 +4,7 @@
  * so a deliberate fault belongs to each, and both are run.
  */
 #include "sim.h"
+#include "client_int.h"
 
 #include "replica/merge.h"
 
@@ -355,6 +356,26 @@ static void published_once(void) {
         fail("C7: %zu messages of one", nodes[B].store[0].msgs.n);
 }
 
+static bool a_prepared(void) {
+    return b_prepared() && nodes[A].client[0].wait == W_NOTHING;
+}
+
+/* Who delivers is told that it has failed, and the link goes with the abort: whoever tries it again
+ * has it there once. */
+static void aborted_and_cut(void) {
+    start();
+    go(A, 0, C_VIRTUAL, 0, 0);
+    until(a_prepared, "prepared on b");
+    client_die_alone(&nodes[A].client[0]);
+    link_close(A);
+    replica_disconnected(nodes[A].r, node_now(&nodes[A]));
+    until(alone, "both alone");
+    until(in_sync, "in sync again");
+    pass(10000);
+    if (world.published != 0)
+        fail("C7: what was aborted is published");
+}
+
 static bool expunged_there(void) {
     return nodes[B].journal == NULL && nodes[B].store[0].msgs.n == 0;
 }
@@ -428,6 +449,7 @@ static const struct execution executions[] = {
     {"5", "a move halved by catching up", move_halved, MUTANT_CAUGHT_UP_EARLY},
     {"6", "published by a dead origin's peer", published_once, MUTANT_NO_PUBLISH},
     {"6", "and not twice", published_once, MUTANT_PUBLISH_TWICE},
+    {"6", "aborted, and the link goes", aborted_and_cut, MUTANT_ABORT_ONCE},
     {"8", "expunged, and a power cut", expunged_and_power, MUTANT_FORGET_REMOVAL},
     {"8", "a power cut of both", power_of_both, MUTANT_ABSENT_REMOVED},
     {"12", "durable before it is acknowledged", slow_disk, MUTANT_ACK_EARLY},

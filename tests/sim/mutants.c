@@ -25,6 +25,7 @@ const struct mutant mutants[MUTANT_COUNT] = {
     [MUTANT_NO_SUSPECT] = {"no-suspect", "7", "what does not fit makes the mailbox merge"},
     [MUTANT_NO_PUBLISH] = {"no-publish", "6", "what a dead origin had prepared is published"},
     [MUTANT_NOT_CONSUMED] = {"not-consumed", "6", "the first commit consumes a prepared id"},
+    [MUTANT_ABORT_ONCE] = {"abort-once", "6", "that it is aborted is said until it is confirmed"},
     [MUTANT_NO_FREEZE] = {"no-freeze", "10", "no L while the merge is made"},
     [MUTANT_DROP_HELD] = {"drop-held", "10", "what is done meanwhile counts as later"},
     [MUTANT_CAUGHT_UP_EARLY] = {"caught-up-early", "5", "removals wait for all additions"},

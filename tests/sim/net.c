@@ -27,7 +27,9 @@ static bool has_lane(enum replica_msg_kind kind) {
 
 /* When what is sent now arrives. Nothing overtakes within its lane, nothing a control message. */
 static uint64_t arrival(unsigned node, const struct replica_msg *m) {
-    uint64_t at = world.now + 1 + some_time(world.delay_net);
+    /* (nothing hangs on when a confirmation comes, and the seeds stay what they were) */
+    uint64_t late = m->kind == RMSG_ABORTED ? 0 : some_time(world.delay_net);
+    uint64_t at = world.now + 1 + late;
     uint64_t least = world.sent_control[node];
     if (least < world.ready_at[1 - node])
         least = world.ready_at[1 - node];
@@ -61,9 +63,9 @@ void net_send(unsigned node, const struct replica_msg *m) {
 }
 
 static const char *const msg_names[RMSG_KINDS] = {
-    "PING",   "PONG",   "PREPARE", "PREPARED_OK", "ABORT",  "TXN",   "TXN_ACK",
-    "REQ",    "GIVE",   "TREE",    "TREE_MERGED", "MARKS",  "START", "LISTING",
-    "STAGED", "FREEZE", "MERGED",  "CANCEL",      "IN_SYNC"};
+    "PING",    "PONG",   "PREPARE", "PREPARED_OK", "ABORT",       "ABORTED", "TXN",
+    "TXN_ACK", "REQ",    "GIVE",    "TREE",        "TREE_MERGED", "MARKS",   "START",
+    "LISTING", "STAGED", "FREEZE",  "MERGED",      "CANCEL",      "IN_SYNC"};
 
 static void deliver(struct event *e) {
     struct node *n = &nodes[e->node];

@@ -298,6 +298,45 @@ static void test_not_published(void **state) {
     assert_int_equal(pair_count(1, RACT_PUBLISH, 0), 0);
 }
 
+/* The link ends with the abort, or with its confirmation: it is said again, until that has come. */
+static void abort_lost(bool confirmed) {
+    const struct replica_prep next = {7, 2};
+    replica_prepare(pair.side[0].r, pair.now, 1, prep, pair_payload());
+    pair_run();
+    replica_content_durable(pair.side[1].r, pair.now, prep, 0);
+    pair_run();
+    pair.link_held = true;
+    replica_abort(pair.side[0].r, pair.now, prep);
+    if (confirmed)
+        replica_receive(pair.side[1].r, pair.now,
+                        &(struct replica_msg){.kind = RMSG_ABORT, .prep = prep});
+    pair_run();
+    pair_drop();
+    pair.link_held = false;
+    pair_disconnect();
+    pair_connect();
+    assert_int_equal(pair_count(1, RACT_UNPREPARE, 0), 1);
+    pair_wait(4000);
+    pair_disconnect();
+    pair_wait(4000);
+    pair_connect();
+    assert_int_equal(pair_count(1, RACT_PUBLISH, 0), 0);
+    assert_int_equal(pair_sent(0, RMSG_ABORT), 2);
+    replica_prepare(pair.side[0].r, pair.now, 2, next, pair_payload());
+    pair_run();
+    assert_false(pair_released(0, 2));
+}
+
+static void test_abort_lost(void **state) {
+    (void)state;
+    abort_lost(false);
+}
+
+static void test_confirmation_lost(void **state) {
+    (void)state;
+    abort_lost(true);
+}
+
 /* The link comes back, but nobody there knows of it any more. */
 static void test_published_in_sync(void **state) {
     (void)state;
@@ -518,6 +557,8 @@ int main(void) {
         T(test_prepare_alone),
         T(test_published),
         T(test_not_published),
+        T(test_abort_lost),
+        T(test_confirmation_lost),
         T(test_published_in_sync),
         T(test_named_after_merge),
         T(test_progress),
