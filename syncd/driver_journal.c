@@ -58,6 +58,7 @@ struct entry {
     struct touched touched;
     enum stage_of at;
     int err;
+    bool tried; /* alone, and its contents have been looked for once more */
     struct content_wants wants;
     uint64_t told; /* how far the peer knows it to be */
 };
@@ -148,13 +149,26 @@ static void commit_run(void *arg) {
     j->err = journal_append(j->v->state, j->args, j->n_args);
 }
 
-/* The batch back to the head of the list, to go one by one. */
+/* A sync that fails, anybody's, drops what was fetched and nobody counts on yet: then the peer has
+ * it still. Once; a disk that has no room, or fails again, is refused. */
+static bool may_mend(struct journaler *j) {
+    struct entry *e = j->batch;
+    bool first = !e->tried;
+    e->tried = true;
+    return first && (j->err == -ENODATA || j->err == -EIO);
+}
+
+/* The batch back to the head of the list, to go one by one; from the look for their contents on. */
 static void commit_again(struct journaler *j) {
-    struct entry *all = j->batch;
+    struct entry *all = j->batch, *e;
+    DL_FOREACH(all, e) {
+        content_wants_free(&e->wants);
+        e->at = WAITS;
+    }
     j->batch = NULL;
     DL_CONCAT(all, j->list);
     j->list = all;
-    j->one_by_one = j->n_args;
+    j->one_by_one += j->n_args;
 }
 
 static void commit_answer(struct journaler *j) {
@@ -175,7 +189,7 @@ static void commit_answer(struct journaler *j) {
 static void commit_done(void *arg) {
     struct journaler *j = arg;
     struct volume *v = j->v;
-    if (j->err != 0 && j->n_args > 1)
+    if (j->err != 0 && (j->n_args > 1 || may_mend(j)))
         commit_again(j);
     else
         commit_answer(j);
