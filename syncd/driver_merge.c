@@ -74,7 +74,9 @@ static bool bases_differ(const struct step *s) {
     const Mfp__Listing *a = load_of(s->mine)->listing, *b = load_of(s->theirs)->listing;
     if (a->full && b->full)
         return false;
-    return a->full != b->full || a->base_digest.len != b->base_digest.len ||
+    if (a->full != b->full || a->base_digest.len != b->base_digest.len)
+        return true;
+    return a->base_digest.len > 0 &&
            memcmp(a->base_digest.data, b->base_digest.data, a->base_digest.len) != 0;
 }
 
