@@ -85,7 +85,11 @@ class Peak(threading.Thread):
 
     def run(self):
         while not self.ended.wait(0.05):
-            for name, m in all_now(self.pair).items():
+            try:
+                found = all_now(self.pair)
+            except OSError:     # who starts a daemon is gone when that runs
+                continue
+            for name, m in found.items():
                 self.most[name] = max(self.most.get(name, 0), m["own"])
 
     def end(self):
