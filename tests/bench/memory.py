@@ -87,7 +87,7 @@ class Peak(threading.Thread):
         while not self.ended.wait(0.05):
             try:
                 found = all_now(self.pair)
-            except OSError:     # who starts a daemon is gone when that runs
+            except (OSError, KeyError):     # who starts a daemon is gone when that runs
                 continue
             for name, m in found.items():
                 self.most[name] = max(self.most.get(name, 0), m["own"])

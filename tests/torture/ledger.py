@@ -59,6 +59,7 @@ class Folder:
         self.former = []            # (when it lost it, name)
         self.must, self.may = False, False
         self.deleting = 0.0         # when somebody last began to
+        self.full = False           # a disk was full when that was done: it may live (OPERATIONS)
         self.story = []             # (when, what was answered): for whoever has to explain it
 
 
@@ -285,7 +286,7 @@ class Ledger:
             for copy, most in gone:
                 copy.most += most
         with self.lock:
-            folder.may = False
+            folder.may, folder.full = False, bool(self.full)
             self.tell_folder(folder, "deleted", node)
             for (where, _ident), copy in book.copies.items():
                 if where is not folder:

@@ -66,7 +66,8 @@ class Judge:
 
     def unexpected(self, name):
         gone = [f for f in self.book.folders if name in f.names]
-        self.add("folders wrong", "%s is there, and %s%s", name,
+        back = gone and gone[0].full
+        self.add("folders back (allowed)" if back else "folders wrong", "%s is there, and %s%s", name,
                  "was deleted" if gone else "nobody made it", self.story_of_folder(name))
         folder = gone[0] if gone else self.ledger.folder_making(self.user, name)
         folder.may = True

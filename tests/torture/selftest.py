@@ -228,6 +228,16 @@ class Judging(unittest.TestCase):
         self.ledger.folder_deleted("u", self.work, A)
         self.assertEqual(self.found(), {"folders wrong": 1})
 
+    def test_folder_deleted_while_full(self):
+        self.ledger.outage("full", [B])
+        self.ledger.folder_deleting("u", self.work)
+        self.ledger.folder_deleted("u", self.work, A)
+        self.assertEqual(self.found(), {"folders back (allowed)": 1})
+        self.ledger.new_round()
+        self.ledger.folder_deleting("u", self.work)
+        self.ledger.folder_deleted("u", self.work, A)
+        self.assertEqual(self.found(), {"folders wrong": 1})
+
     def test_folder_deleted_and_used(self):
         self.ledger.outage("cut", [A, B])
         self.ledger.adding("u", self.work, "<3>", B, "h", "append")

@@ -19,6 +19,7 @@ WRONG = collections.OrderedDict((
 ALLOWED = collections.OrderedDict((
     ("duplicated (allowed)", "deliveries that were cut off and tried again, or were under way when mailfs was killed"),
     ("came back (allowed)", "removals that were under way when the nodes parted, or after the power of both had gone"),
+    ("folders back (allowed)", "folders there again that were deleted while a disk was full"),
     ("flags undone (allowed)", "changes of flags after both nodes had died"),
 ))
 
