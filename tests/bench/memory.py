@@ -122,8 +122,9 @@ def part(bench, say):
         pair.both.wait_in_sync(timeout=3000)
         say("memory: %d messages compared in %.0f s" % (MESSAGES, util.now() - start))
         found["compared"] = all_now(pair)
-        for name, most in peak.end().items():
-            found["compared"][name]["peak_own"] = most
+        most = peak.end()
+        for name, m in found["compared"].items():
+            m["peak_own"] = most[name]
         show(say, "compared", found["compared"])
         util.poll(lambda: "memory that does not change: %s" % all_now(pair), Steady(pair), 180)
         found["afterwards"] = all_now(pair)
