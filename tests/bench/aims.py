@@ -64,7 +64,7 @@ def memory_cell(found):
     def most(when, what):
         return max(m[what] for name, m in found[when].items() if name.startswith("syncd"))
     return "syncd %.0f MiB, %.0f at the peak of the first comparison" % (
-        most("afterwards", "own"), most("afterwards", "peak"))
+        most("afterwards", "own"), most("compared", "peak_own"))
 
 
 def rows_of(out):
