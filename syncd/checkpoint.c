@@ -77,7 +77,7 @@ static void forget_marks(struct checkpoint *c) {
 static void retry_later(struct checkpoint *c) {
     if (!state_recent_lost(c->v->state))
         c->retry_ms = 0;
-    else
+    else if (c->retry_ms < CHECKPOINT_MS)
         c->retry_ms = c->retry_ms == 0 ? CHECKPOINT_RETRY_MS : c->retry_ms * 2;
 }
 
@@ -339,6 +339,13 @@ static void timer(evutil_socket_t fd, short what, void *arg) {
     }
 }
 
+/* Now, but not too soon after the one before, and no later than it is due anyway. */
+static void arm_paused(struct checkpoint *c) {
+    uint64_t now = clock_ms(), from = c->ended_ms + CHECKPOINT_PAUSE_MS;
+    if (c->due_ms > now && c->due_ms > from)
+        arm(c, from > now ? from - now : 0);
+}
+
 void checkpoint_look(struct checkpoint *c) {
     if (c != NULL && c->step == IDLE && state_dirty_bytes(c->v->state) > CHECKPOINT_DIRTY_BYTES)
         arm(c, 0);
@@ -349,7 +356,7 @@ void checkpoint_if_lost(struct checkpoint *c) {
         !state_recent_lost(c->v->state))
         return;
     c->retry_ms = CHECKPOINT_RETRY_MS;
-    arm(c, 0);
+    arm_paused(c);
 }
 
 void checkpoint_soon(struct checkpoint *c) {
@@ -364,9 +371,8 @@ void checkpoint_merged(struct checkpoint *c) {
     if (c == NULL || c->merged)
         return;
     c->merged = true;
-    uint64_t now = clock_ms(), from = c->ended_ms + CHECKPOINT_PAUSE_MS;
-    if (c->step == IDLE && c->due_ms > now && c->due_ms > from)
-        arm(c, from > now ? from - now : 0);
+    if (c->step == IDLE)
+        arm_paused(c);
 }
 
 void checkpoint_stop(struct checkpoint *c) {

@@ -34,7 +34,8 @@ void checkpoint_free(struct checkpoint *c);
 void checkpoint_look(struct checkpoint *c);
 
 /* What has come since the last one could not be noted, and a kill would cost it (recent.h): now,
- * and soon again until it can be. NULL: likewise. */
+ * but CHECKPOINT_PAUSE_MS after the last one, since it may be so each time; and soon again until it
+ * can be. NULL: likewise. */
 void checkpoint_if_lost(struct checkpoint *c);
 
 /* Now, or once more after the one that is under way: what is known now must not go with the power.

@@ -53,18 +53,21 @@ static void close_file(struct recent *f) {
     f->fd = -1;
 }
 
-/* Under its mutex. A chain that lacks a part must not be taken for whole. */
+/* Under its mutex. A chain that lacks a part must not be taken for whole: its beginning goes first.
+ */
 static void give_up(struct state *st) {
     struct recent *f = &st->recent;
     char name[48];
+    int r;
 
     if (f->fd >= 0)
         io_ftruncate(f->fd, 0); /* should the name stay */
     close_file(f);
-    file_name(f->generation, name);
-    io_unlink(st->own, name);
     file_name(f->generation - 1, name);
-    io_unlink(st->own, name);
+    r = io_unlink(st->own, name);
+    file_name(f->generation, name);
+    if (r == 0 || r == -ENOENT)
+        io_unlink(st->own, name);
     atomic_store(&f->lost, true);
 }
 
@@ -185,6 +188,15 @@ static int make_file(struct state *st, const char *name) {
     return 0;
 }
 
+/* No room for another one: this one is about what follows upon the next base, too. What it says of
+ * the time before is in that, and can be said once more. */
+static int share_file(struct state *st, const char *name) {
+    char old[48];
+
+    file_name(st->recent.generation, old);
+    return io_link(st->own, old, st->own, name);
+}
+
 /* Under the mutex, or at the start. */
 static int start_file(struct state *st, uint64_t generation) {
     struct recent *f = &st->recent;
@@ -196,13 +208,14 @@ static int start_file(struct state *st, uint64_t generation) {
         return 0;
     file_name(generation, name);
     r = make_file(st, name);
-    if (goes_on && (r == -ENOSPC || r == -EDQUOT))
-        return r;
+    if (goes_on && (r == -ENOSPC || r == -EDQUOT)) {
+        r = share_file(st, name);
+        if (r == -ENOSPC || r == -EDQUOT)
+            return r;
+    }
     f->generation = generation;
     if (r < 0)
         give_up(st);
-    else
-        atomic_store(&f->lost, false);
     return r;
 }
 
@@ -227,8 +240,13 @@ bool recent_is_lost(const struct state *st) {
 }
 
 void recent_committed(struct state *st) {
+    struct recent *f = &st->recent;
     char name[48];
 
+    pthread_mutex_lock(&f->mutex);
+    if (f->fd >= 0) /* it follows upon a base that is there now */
+        atomic_store(&f->lost, false);
+    pthread_mutex_unlock(&f->mutex);
     file_name(st->generation - 1, name);
     io_unlink(st->own, name);
 }
@@ -329,7 +347,7 @@ static int take_part(struct state *st, uint64_t generation, const struct part *p
     return part->end < part->n ? io_ftruncate(f->fd, (off_t)part->end) : 0;
 }
 
-/* A kill between the beginning of a checkpoint and its commit leaves two. */
+/* A kill between the beginning of a checkpoint and its commit leaves two, or two names of one. */
 static int take_all(struct state *st) {
     struct part a = {0}, b = {0};
     int r = read_part(st, st->generation, &a), r2;

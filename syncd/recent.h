@@ -11,7 +11,8 @@
  *
  * STORE/.mailfs/recent-GENERATION is about what follows upon that base (see INTERFACES). With a
  * checkpoint another one begins, before anything is taken out of memory, and the former goes after
- * its commit: what is in both says the same.
+ * its commit: what is in both says the same. Without room for another one the former goes on, under
+ * both names.
  *
  * Used by kv and journal; the others only tell what belongs together.
  */
@@ -36,7 +37,7 @@ void recent_put(struct state *st, enum table t, const void *key, size_t nkey, co
                 size_t nval);
 
 /* A checkpoint to that generation is about to take what is in memory; it has been committed.
- * -ENOSPC, -EDQUOT: not now, the file that is there goes on. */
+ * -ENOSPC, -EDQUOT: not now, there is no room even for a name; the file that is there goes on. */
 int recent_next(struct state *st, uint64_t generation);
 void recent_committed(struct state *st);
 /* Something could not be noted: until the next checkpoint a start is as after a power cut. Any

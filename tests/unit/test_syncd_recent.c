@@ -140,20 +140,25 @@ static void test_cut_short(void **state) {
     assert_int_equal(p.b.start.journal, 0);
 }
 
-/* Of another boot, or before the file system was mounted anew: not believed. */
-static void test_another_life(void **state) {
+/* A start after the power went, as far as this file is concerned. */
+static void another_life(struct node *n) {
     char path[256];
     int fd;
 
-    NEEDS_LIFE(state);
-    deliver("1.M1.a");
-    fs_unlink(&p.b, "u/new/1.M1.a");
-    recent_path(&p.b, p.b.st->generation, path);
+    recent_path(n, n->st->generation, path);
     fd = open(path, O_WRONLY | O_CLOEXEC);
     assert_true(fd >= 0);
     assert_int_equal(pwrite(fd, "0", 1, 0) + pwrite(fd, "g", 1, 1), 2); /* no boot id has a g */
     close(fd);
-    node_killed(&p.b);
+    node_killed(n);
+}
+
+/* Of another boot, or before the file system was mounted anew: not believed. */
+static void test_another_life(void **state) {
+    NEEDS_LIFE(state);
+    deliver("1.M1.a");
+    fs_unlink(&p.b, "u/new/1.M1.a");
+    another_life(&p.b);
     assert_int_equal(p.b.start.journal, 1);
     assert_false(p.b.st->recent.whole);
     node_replay(&p.b);
@@ -268,6 +273,54 @@ static void test_known_again(void **state) {
     assert_true(p.b.st->recent.whole);
 }
 
+/* It has its file, and the base that this follows upon is not on the disk: still not known. */
+static void test_known_when_committed(void **state) {
+    struct io_ops ops = io_ops_real;
+
+    NEEDS_LIFE(state);
+    ops.write = write_or_full;
+    ops.barrier = no_commit;
+    io_ops_set(&ops);
+    full = true;
+    assert_int_equal(base_version_next(p.b.st, BASE_OF_MAILBOX, &inbox), 0);
+    full = false;
+    assert_int_equal(state_checkpoint(p.b.st, 0, NULL, 0), -ENOSPC);
+    io_ops_set(&io_ops_real);
+    assert_true(recent_is_lost(p.b.st));
+    assert_int_equal(state_checkpoint(p.b.st, 0, NULL, 0), 0);
+    assert_false(recent_is_lost(p.b.st));
+    killed_and_the_same(&p.b);
+    assert_true(p.b.st->recent.whole);
+}
+
+static unsigned unlinks;
+
+static int one_unlink(int dirfd, const char *name, int flags) {
+    return unlinks++ > 0 ? -EIO : io_ops_real.unlink(dirfd, name, flags);
+}
+
+/* Killed as two are given up: the one that is left is not taken for all there was. */
+static void test_killed_as_it_ends(void **state) {
+    struct io_ops ops = io_ops_real;
+
+    NEEDS_LIFE(state);
+    deliver("1.M1.a");
+    ops.syncfs = no_sync;
+    ops.write = write_or_full;
+    ops.unlink = one_unlink;
+    io_ops_set(&ops);
+    assert_int_equal(state_checkpoint(p.b.st, 0, NULL, 0), -EIO);
+    unlinks = 0;
+    full = true;
+    assert_int_equal(base_version_next(p.b.st, BASE_OF_MAILBOX, &inbox), 0);
+    full = false;
+    assert_true(unlinks > 1);
+    io_ops_set(&io_ops_real);
+    node_killed(&p.b);
+    assert_false(p.b.st->recent.whole);
+    assert_int_equal(p.b.start.journal, 1);
+}
+
 /* Nothing has changed since: it takes a checkpoint all the same. */
 static void test_known_again_unchanged(void **state) {
     struct io_ops ops = io_ops_real;
@@ -300,8 +353,7 @@ static int no_more(int fd, int mode, off_t off, off_t len) {
     return -ENOSPC;
 }
 
-/* A full disk costs nothing for a while, and a checkpoint that has no room for its own file is
- * none. */
+/* A full disk costs nothing for a while, whatever ends syncd. */
 static void test_room_set_apart(void **state) {
     struct io_ops ops = io_ops_real;
 
@@ -311,7 +363,7 @@ static void test_room_set_apart(void **state) {
     io_ops_set(&ops);
     for (int i = 0; i < 100; i++)
         assert_int_equal(base_version_next(p.b.st, BASE_OF_MAILBOX, &inbox), 0);
-    assert_int_equal(state_checkpoint(p.b.st, 0, NULL, 0), -ENOSPC);
+    assert_int_equal(state_checkpoint(p.b.st, 0, NULL, 0), 0);
     for (int i = 0; i < 100; i++)
         assert_int_equal(base_version_next(p.b.st, BASE_OF_MAILBOX, &inbox), 0);
     assert_false(recent_is_lost(p.b.st));
@@ -320,6 +372,51 @@ static void test_room_set_apart(void **state) {
     assert_true(p.b.st->recent.whole);
     assert_int_equal(state_checkpoint(p.b.st, 0, NULL, 0), 0);
     killed_and_the_same(&p.b);
+}
+
+/* Nor does it keep the base off the disk: an orderly stop, or the power, is not to cost more. */
+static void test_full_and_power_cut(void **state) {
+    struct io_ops ops = io_ops_real;
+    uint64_t v = 0, w = 0;
+
+    NEEDS_LIFE(state);
+    deliver("1.M1.a");
+    fs_unlink(&p.b, "u/new/1.M1.a");
+    assert_int_equal(base_version_next(p.b.st, BASE_OF_MAILBOX, &inbox), 0);
+    assert_int_equal(base_version_get(p.b.st, BASE_OF_MAILBOX, &inbox, &v), 0);
+    ops.fallocate = no_more;
+    io_ops_set(&ops);
+    assert_int_equal(state_checkpoint(p.b.st, 0, NULL, 0), 0);
+    io_ops_set(&io_ops_real);
+    another_life(&p.b);
+    assert_false(p.b.st->recent.whole);
+    assert_int_equal(p.b.start.journal, 0);
+    assert_int_equal(base_version_get(p.b.st, BASE_OF_MAILBOX, &inbox, &w), 0);
+    assert_int_equal(v, w);
+}
+
+/* Killed within such a checkpoint: one file has both names. */
+static void test_killed_while_full(void **state) {
+    struct io_ops ops = io_ops_real;
+    char path[256];
+
+    NEEDS_LIFE(state);
+    deliver("1.M1.a");
+    ops.fallocate = no_more;
+    ops.syncfs = no_sync;
+    io_ops_set(&ops);
+    assert_int_equal(state_checkpoint(p.b.st, 0, NULL, 0), -EIO);
+    assert_int_equal(base_version_next(p.b.st, BASE_OF_MAILBOX, &inbox), 0);
+    io_ops_set(&io_ops_real);
+    killed_and_the_same(&p.b);
+    assert_true(p.b.st->recent.whole);
+    assert_int_equal(p.b.start.journal, 0);
+    assert_int_equal(state_checkpoint(p.b.st, 0, NULL, 0), 0);
+    deliver("2.M1.a");
+    killed_and_the_same(&p.b);
+    assert_int_equal(p.b.start.journal, 0);
+    recent_path(&p.b, p.b.st->generation - 1, path);
+    assert_int_equal(access(path, F_OK), -1);
 }
 
 static bool lacks(struct node *n) {
@@ -399,8 +496,12 @@ int main(void) {
         cmocka_unit_test_setup_teardown(test_as_a_checkpoint_begins, setup, teardown),
         cmocka_unit_test_setup_teardown(test_no_room, setup, teardown),
         cmocka_unit_test_setup_teardown(test_known_again, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_known_when_committed, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_killed_as_it_ends, setup, teardown),
         cmocka_unit_test_setup_teardown(test_known_again_unchanged, setup, teardown),
         cmocka_unit_test_setup_teardown(test_room_set_apart, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_full_and_power_cut, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_killed_while_full, setup, teardown),
         cmocka_unit_test_setup_teardown(test_lacking, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
