@@ -11,11 +11,13 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "base.h"
 #include "files.h"
 #include "half.h"
 #include "io/file.h"
+#include "io/io.h"
 #include "maildir/class.h"
 #include "maildir/subs.h"
 #include "maildir/uidvalidity.h"
@@ -319,27 +321,46 @@ static bool changed(bool base_valid, const struct base_file *was, const struct b
 }
 
 /* One that cannot be kept is not replaced. */
-static int keep_mine(struct merge_run *m, const char *name) {
-    char path[256];
-    int r = merge_keep(m->a.st, m->a.d.fd[0], name, 'l', false);
+static int keep_mine(struct merge_run *m, const char *name, char kept[MERGE_KEPT_MAX]) {
+    int r = merge_kept_name(name, 'l', kept);
 
     if (r == 0)
-        log_warn("%s: %s was changed on both nodes; the older version is in .mailfs/kept/",
-                 state_path(m->a.st, &m->a.dir, path, sizeof(path)), name);
+        r = io_link(m->a.d.fd[0], name, m->a.st->kept, kept);
     return r == -ENOENT ? 0 : r;
+}
+
+/* Or it has not been: each time that the merge is tried again it would be there once more. */
+static void keep_or_not(struct merge_run *m, const char *name, const char *kept) {
+    struct state *st = m->a.st;
+    struct stat here, there;
+    char path[256];
+
+    if (fstatat(st->kept, kept, &there, AT_SYMLINK_NOFOLLOW) < 0)
+        return;
+    if (fstatat(m->a.d.fd[0], name, &here, AT_SYMLINK_NOFOLLOW) == 0 &&
+        here.st_ino == there.st_ino) {
+        io_unlink(st->kept, kept);
+        return;
+    }
+    merge_kept_is(st, kept);
+    log_warn("%s: %s was changed on both nodes; the older version is in .mailfs/kept/",
+             state_path(st, &m->a.dir, path, sizeof(path)), name);
 }
 
 /* cur: what is here now, and was when this was listed. */
 static int replace(struct merge_run *m, const struct both *b, const struct base_file *cur,
                    const struct base_file *theirs, bool conflict) {
     bool inline_content = b->t && b->t->has_content;
-    int r = conflict ? keep_mine(m, b->name) : 0;
+    char kept[MERGE_KEPT_MAX];
+    int r = conflict ? keep_mine(m, b->name, kept) : 0;
 
     if (r < 0)
         return r;
     r = apply_put_file(&m->a, b->name, cur, theirs,
                        inline_content ? (const char *)b->t->is_content.data : NULL,
                        inline_content ? b->t->is_content.len : 0, inline_content);
+    if (conflict)
+        keep_or_not(m, b->name, kept);
     return r == -ENOENT || r == APPLY_NOT_DONE ? -ENODATA : r;
 }
 

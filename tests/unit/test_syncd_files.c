@@ -382,6 +382,38 @@ static void test_cannot_be_kept(void **state) {
     assert_int_equal(kept("stop;\n"), 1);
 }
 
+static int no_exchange(int fromdir, const char *from, int todir, const char *to, unsigned flags) {
+    return flags == RENAME_EXCHANGE ? -ENOSPC : io_ops_real.rename(fromdir, from, todir, to, flags);
+}
+
+/* It is kept, and the other cannot take its place: however often that is tried, it is kept once. */
+static void test_tried_again(void **state) {
+    struct io_ops ops = io_ops_real;
+    uint8_t digest[STATE_DIGEST];
+    Mfp__Listing *a, *b;
+
+    write_before(&p.a, 20, "keep;\n");
+    write_before(&p.b, 30, "stop;\n");
+    contact_mark(&p.a, &inbox);
+    assert_int_equal(scan_mailbox(p.a.st, &inbox, false, &a), 0);
+    assert_int_equal(scan_mailbox(p.b.st, &inbox, false, &b), 0);
+    stores_stage(&p.a, &p.b, a);
+    ops.rename = no_exchange;
+    io_ops_set(&ops);
+    for (int i = 0; i < 3; i++) {
+        assert_int_equal(merge_mailbox_run(p.b.st, &inbox, b, a, digest, NULL), -ENOSPC);
+        merge_mailbox_forget(p.b.st, &inbox);
+    }
+    io_ops_set(&io_ops_real);
+    script_is(&p.b, "stop;\n");
+    assert_int_equal(merge_kept(p.b.st), 0);
+    mfp__listing__free_unpacked(a, NULL);
+    mfp__listing__free_unpacked(b, NULL);
+    in_the_end("keep;\n");
+    assert_int_equal(kept("stop;\n"), 1);
+    assert_int_equal(merge_kept(p.b.st), 1);
+}
+
 /* A client's directory is not put away for a file of its name. */
 static void test_onto_a_directory(void **state) {
     struct acts a = {.n = 0};
@@ -399,13 +431,21 @@ static void test_onto_a_directory(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        T(test_newer_than_the_journal),   T(test_older_than_the_journal),
-        T(test_removed_in_the_journal),   T(test_newer_than_the_listing),
-        T(test_newer_than_what_it_meets), T(test_removed_where_it_comes),
-        T(test_written_meanwhile),        T(test_written_in_that_moment),
-        T(test_removed_in_that_moment),   T(test_cannot_be_put_back),
-        T(test_killed_in_that_moment),    T(test_written_twice_in_that_moment),
-        T(test_onto_a_directory),         T(test_cannot_be_kept),
+        T(test_newer_than_the_journal),
+        T(test_older_than_the_journal),
+        T(test_removed_in_the_journal),
+        T(test_newer_than_the_listing),
+        T(test_newer_than_what_it_meets),
+        T(test_removed_where_it_comes),
+        T(test_written_meanwhile),
+        T(test_written_in_that_moment),
+        T(test_removed_in_that_moment),
+        T(test_cannot_be_put_back),
+        T(test_killed_in_that_moment),
+        T(test_written_twice_in_that_moment),
+        T(test_onto_a_directory),
+        T(test_cannot_be_kept),
+        T(test_tried_again),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
