@@ -71,19 +71,16 @@ int base_sum_get(struct state *st, enum base_view view, const struct mailfs_id *
     return sum_get(st, kv_view_of(view), dir, sum);
 }
 
-static int sum_change(struct state *st, enum kv_view view, const struct mailfs_id *dir,
-                      const uint8_t *minus, const uint8_t *plus) {
-    uint8_t key[KEY_MAX], sum[STATE_DIGEST];
-    size_t nkey = kind_key(key, dir, 'D');
+/* As it is when the one is taken from it and the other added; either may be NULL. */
+static int sum_after(struct state *st, enum kv_view view, const struct mailfs_id *dir,
+                     const uint8_t *minus, const uint8_t *plus, uint8_t sum[STATE_DIGEST]) {
     int r = sum_get(st, view, dir, sum);
 
-    if (r < 0)
-        return r;
-    if (minus)
+    if (r == 0 && minus)
         base_sum_add(sum, minus, true);
-    if (plus)
+    if (r == 0 && plus)
         base_sum_add(sum, plus, false);
-    return kv_put(st, view, T_CONT, key, nkey, sum, sizeof(sum));
+    return r;
 }
 
 /* What a record adds to the sum. Only what the two nodes have alike: no mtimes. */
@@ -106,10 +103,24 @@ static int record_hash(enum table t, const char *name, const void *val, size_t n
     return r;
 }
 
+/* Neither is on the disk without the other: nobody counts the sum anew. */
+static int put_with_sum(struct state *st, enum kv_view view, const struct mailfs_id *dir,
+                        const struct kv_item *record, const uint8_t sum[STATE_DIGEST]) {
+    uint8_t key[KEY_MAX];
+    size_t nkey = kind_key(key, dir, 'D');
+    struct kv_item both[] = {*record, {T_CONT, key, nkey, sum, STATE_DIGEST}};
+    int r;
+
+    recent_begin(st);
+    r = kv_put_all(st, view, both, 2);
+    recent_end(st);
+    return r;
+}
+
 /* Puts a message or a file (val NULL: removes); in the agreed view the sum follows. */
 static int record_put(struct state *st, enum base_view view, enum table t,
                       const struct mailfs_id *dir, const char *name, const void *val, size_t n) {
-    uint8_t key[KEY_MAX], minus[STATE_DIGEST], plus[STATE_DIGEST];
+    uint8_t key[KEY_MAX], minus[STATE_DIGEST], plus[STATE_DIGEST], sum[STATE_DIGEST];
     int nkey = name_key(key, dir, name), r;
     bool had;
     void *old;
@@ -129,12 +140,11 @@ static int record_put(struct state *st, enum base_view view, enum table t,
         r = record_hash(t, name, val, n, plus);
     if (r < 0 || !(had || val))
         return r;
-    recent_begin(st); /* the sum is not without it */
-    r = kv_put(st, kv_view_of(view), t, key, (size_t)nkey, val, n);
-    if (r == 0)
-        r = sum_change(st, kv_view_of(view), dir, had ? minus : NULL, val ? plus : NULL);
-    recent_end(st);
-    return r;
+    r = sum_after(st, kv_view_of(view), dir, had ? minus : NULL, val ? plus : NULL, sum);
+    if (r < 0)
+        return r;
+    return put_with_sum(st, kv_view_of(view), dir, &(struct kv_item){t, key, (size_t)nkey, val, n},
+                        sum);
 }
 
 static int record_get(struct state *st, enum base_view view, enum table t,

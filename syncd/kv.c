@@ -119,20 +119,30 @@ static struct kv_layer *top_layer(struct state *st, enum kv_view view) {
     return view == KV_SENT ? &st->sent : view == KV_PROPOSED ? &st->proposed : &st->agreed;
 }
 
-int kv_put(struct state *st, enum kv_view view, enum table t, const void *key, size_t nkey,
-           const void *val, size_t nval) {
-    struct kv_layer *l = top_layer(st, view);
-    struct kv_entry *e;
-    int r = -ENOMEM;
+static int put_one(struct kv_layer *l, const struct kv_item *item) {
+    struct kv_entry *e = entry_make(l, item->t, item->key, item->nkey);
+
+    return e ? entry_set(l, e, item->val, item->nval) : -ENOMEM;
+}
+
+int kv_put_all(struct state *st, enum kv_view view, const struct kv_item *items, size_t n) {
+    size_t i;
+    int r = 0;
 
     state_lock(st);
-    e = entry_make(l, t, key, nkey);
-    if (e)
-        r = entry_set(l, e, val, nval);
+    for (i = 0; r == 0 && i < n; i++)
+        r = put_one(top_layer(st, view), &items[i]);
     state_unlock(st);
-    if (r == 0 && view == KV_AGREED)
-        recent_put(st, t, key, nkey, val, nval);
+    for (i = 0; r == 0 && view == KV_AGREED && i < n; i++)
+        recent_put(st, items[i].t, items[i].key, items[i].nkey, items[i].val, items[i].nval);
     return r;
+}
+
+int kv_put(struct state *st, enum kv_view view, enum table t, const void *key, size_t nkey,
+           const void *val, size_t nval) {
+    struct kv_item item = {t, key, nkey, val, nval};
+
+    return kv_put_all(st, view, &item, 1);
 }
 
 int kv_touch(struct state *st, enum table t, const void *key, size_t nkey) {

@@ -262,6 +262,15 @@ int kv_get(struct state *st, enum kv_view view, enum table t, const void *key, s
 /* val NULL: delete. Copies. */
 int kv_put(struct state *st, enum kv_view view, enum table t, const void *key, size_t nkey,
            const void *val, size_t nval);
+struct kv_item {
+    enum table t;
+    const void *key;
+    size_t nkey;
+    const void *val;
+    size_t nval;
+};
+/* The same of all of them at once: no checkpoint takes one without the others. */
+int kv_put_all(struct state *st, enum kv_view view, const struct kv_item *items, size_t n);
 /* Layer sent: one more, or one less, transaction touches this key. */
 int kv_touch(struct state *st, enum table t, const void *key, size_t nkey);
 void kv_untouch(struct state *st, enum table t, const void *key, size_t nkey);

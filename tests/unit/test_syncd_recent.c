@@ -1,9 +1,11 @@
 /* What outlives syncd, and what does not: syncd/recent.c. */
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -419,6 +421,66 @@ static void test_killed_while_full(void **state) {
     assert_int_equal(access(path, F_OK), -1);
 }
 
+/* ---- what belongs together ------------------------------------------------------------- */
+
+static atomic_bool frozen_one;
+
+static int stop_after_freeze(int fd) {
+    atomic_store(&frozen_one, true);
+    return io_ops_real.syncfs(fd);
+}
+
+static void *puts_messages(void *arg) {
+    struct base_msg msg = {.sub = MFP__SUB__NEW};
+    char name[32];
+    unsigned i;
+
+    for (i = 0; !atomic_load(&frozen_one); i++) {
+        snprintf(name, sizeof(name), "%u.M1.a", i % 100);
+        msg.uid = i;
+        if (base_msg_put(p.b.st, BASE_AGREED, &inbox, name, &msg) != 0)
+            return &p;
+    }
+    return NULL;
+}
+
+static void remove_all(void) {
+    static const struct base_msg none;
+    char name[32];
+
+    for (unsigned i = 0; i < 100; i++) {
+        snprintf(name, sizeof(name), "%u.M1.a", i);
+        assert_int_equal(base_msg_put(p.b.st, BASE_AGREED, &inbox, name, &none), 0);
+    }
+}
+
+/* A message goes to the disk with what it adds to the digest: nobody counts that anew, and two
+ * mailboxes that are alike would differ for ever. */
+static void test_sum_with_its_record(void **state) {
+    struct io_ops ops = io_ops_real;
+    uint8_t empty[STATE_DIGEST], now[STATE_DIGEST];
+    pthread_t thread;
+    void *failed;
+
+    NEEDS_LIFE(state);
+    assert_int_equal(base_sum_get(p.b.st, BASE_AGREED, &inbox, empty), 0);
+    ops.syncfs = stop_after_freeze;
+    for (int i = 0; i < 100; i++) {
+        atomic_store(&frozen_one, false);
+        io_ops_set(&ops);
+        assert_int_equal(pthread_create(&thread, NULL, puts_messages, NULL), 0);
+        usleep(200);
+        assert_int_equal(state_checkpoint(p.b.st, 0, NULL, 0), 0);
+        assert_int_equal(pthread_join(thread, &failed), 0);
+        assert_null(failed);
+        io_ops_set(&io_ops_real);
+        another_life(&p.b);
+        remove_all();
+        assert_int_equal(base_sum_get(p.b.st, BASE_AGREED, &inbox, now), 0);
+        assert_memory_equal(now, empty, STATE_DIGEST);
+    }
+}
+
 static bool lacks(struct node *n) {
     uint64_t v = 0;
 
@@ -502,6 +564,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(test_room_set_apart, setup, teardown),
         cmocka_unit_test_setup_teardown(test_full_and_power_cut, setup, teardown),
         cmocka_unit_test_setup_teardown(test_killed_while_full, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_sum_with_its_record, setup, teardown),
         cmocka_unit_test_setup_teardown(test_lacking, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
