@@ -362,6 +362,13 @@ static void merge_done(void *arg) {
     merges_step_free(s);
 }
 
+/* L that the step has may be a process's by now, which is at numbering what has come. */
+static void merge_go(struct step *s) {
+    if (s->locked && !oneway_holds(s->v, &s->dir))
+        s->err = -EAGAIN;
+    jobs_run(s->v->jobs, &s->dir, s->err == 0 ? merge_run : NULL, merge_done, s);
+}
+
 /* L of the volume's own machine is here, or not. */
 static void merge_locked(void *arg, int err) {
     struct step *s = arg;
@@ -369,7 +376,7 @@ static void merge_locked(void *arg, int err) {
     s->err = err;
     if (err == 0 && !own_is_of(s->v->merges->own, &s->dir, s->round))
         s->err = -ENOTCONN; /* the round is over */
-    jobs_run(s->v->jobs, &s->dir, s->err == 0 ? merge_run : NULL, merge_done, s);
+    merge_go(s);
 }
 
 static void merge_start(struct step *s) {
@@ -379,7 +386,7 @@ static void merge_start(struct step *s) {
     if (writes_with_lock(v) && !quiet && !s->locked)
         oneway_lock(v, &s->dir, merge_locked, s);
     else
-        jobs_run(v->jobs, &s->dir, merge_run, merge_done, s);
+        merge_go(s);
 }
 
 /* ---- both have the result, or not -------------------------------------------------- */

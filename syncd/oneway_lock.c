@@ -30,11 +30,11 @@ struct link_lock {
     enum at at;
     uint64_t req;
     struct mailfs_id dir;
-    struct volume *root;
+    struct volume *root, *link;
     oneway_lock_fn *fn;
     void *arg;
     int err;
-    bool void_grant; /* the machine has taken it back while the gap was made */
+    bool void_grant; /* the machine has taken it back while the gap was made, or a process has L */
     enum replica_raise how;
     struct invals inval;
     struct link_lock *prev, *next;
@@ -49,7 +49,7 @@ static void lock_answer(void *arg) {
     struct link_lock *l = arg;
     oneway_lock_fn *fn = l->fn;
     void *fn_arg = l->arg;
-    int err = l->err;
+    int err = l->void_grant ? -EAGAIN : l->err;
     if (err == 0)
         l->at = HELD;
     else
@@ -98,7 +98,7 @@ static bool mailfs_has_not_said(const struct volume *v) {
 void oneway_lock(struct volume *link, const struct mailfs_id *dir, oneway_lock_fn *fn, void *arg) {
     struct volume *root = link->main;
     struct link_lock *l = mem_new(sizeof *l);
-    *l = (struct link_lock){.root = root, .dir = *dir, .fn = fn, .arg = arg};
+    *l = (struct link_lock){.root = root, .link = link, .dir = *dir, .fn = fn, .arg = arg};
     l->req = REQ_OURS | (root->link_locks_asked++ & ~REQ_OURS);
     DL_APPEND(root->link_locks, l);
     if (mailfs_has_not_said(root)) {
@@ -137,41 +137,63 @@ bool oneway_busy(struct volume *v, uint64_t req) {
     return true;
 }
 
+static struct link_lock *held_find(struct volume *link, const struct mailfs_id *dir) {
+    struct link_lock *l;
+    DL_FOREACH(link->main->link_locks, l) {
+        if (l->at == HELD && l->link == link && mailfs_id_equal(&l->dir, dir))
+            break;
+    }
+    return l;
+}
+
+bool oneway_holds(struct volume *link, const struct mailfs_id *dir) {
+    const struct link_lock *l = held_find(link, dir);
+    return l != NULL && !l->void_grant && !mailfs_has_not_said(link->main);
+}
+
 void oneway_unlock(struct volume *link, const struct mailfs_id *dir, bool changed) {
     struct volume *root = link->main;
-    struct link_lock *l, *tmp;
-    DL_FOREACH_SAFE(root->link_locks, l, tmp) {
-        if (l->at == HELD && mailfs_id_equal(&l->dir, dir))
-            lock_free(l);
-    }
+    struct link_lock *l = held_find(link, dir);
+    bool was_ours = l != NULL && !l->void_grant;
+    if (l != NULL)
+        lock_free(l);
     /* First: from here on L is granted as for any mailbox that is to be merged. */
     if (changed)
         replica_suspect(root->machine, volume_now(), *dir);
     driver_pump(root);
+    if (!was_ours)
+        return;
     replica_unlock(root->machine, volume_now(), 0, *dir, NULL, NULL, 0);
     driver_pump(root);
 }
 
-void oneway_grants_void(struct volume *v) {
+/* One that is granted and not answered yet is held by now. */
+static bool is_held(const struct link_lock *l) {
+    return !l->void_grant && (l->at == HELD || (l->at == ANSWERED && l->err == 0));
+}
+
+static bool is_among(const struct mailfs_id *dir, const struct mailfs_id *dirs, size_t n) {
+    size_t i = 0;
+    while (i < n && !mailfs_id_equal(dir, &dirs[i]))
+        i++;
+    return i < n;
+}
+
+void oneway_grants_void(struct volume *v, const struct mailfs_id *dirs, size_t n) {
     struct link_lock *l;
     DL_FOREACH(v->link_locks, l) {
-        if (l->at == RAISES)
+        if (l->at == RAISES || (is_held(l) && is_among(&l->dir, dirs, n)))
             l->void_grant = true;
     }
 }
 
 void oneway_mailfs_away(struct volume *v) {
     struct link_lock *l, *tmp;
-    oneway_grants_void(v);
+    oneway_grants_void(v, NULL, 0);
     DL_FOREACH_SAFE(v->link_locks, l, tmp) {
         if (l->at == WAITS)
             answer(l, -EAGAIN);
     }
-}
-
-/* One that is granted and not answered yet is held by now. */
-static bool is_held(const struct link_lock *l) {
-    return l->at == HELD || (l->at == ANSWERED && l->err == 0);
 }
 
 size_t oneway_locks_held(const struct volume *v, struct mailfs_id *dirs, size_t max) {

@@ -22,6 +22,9 @@ typedef void oneway_lock_fn(void *arg, int err);
 /* fn, never from within: 0, or -EAGAIN: somebody else has it, mailfs went away or has yet to say
  * who has it, or the next UID could not be raised (logged). */
 void oneway_lock(struct volume *link, const struct mailfs_id *dir, oneway_lock_fn *fn, void *arg);
+/* Is it the link's still? mailfs serves without a syncd that it has lost, or takes for a stuck one,
+ * and may have let a process have it. */
+bool oneway_holds(struct volume *link, const struct mailfs_id *dir);
 void oneway_unlock(struct volume *link, const struct mailfs_id *dir, bool changed);
 
 /* The machine of v has answered a request for L; false: it is not one of ours. */
@@ -31,8 +34,9 @@ bool oneway_busy(struct volume *v, uint64_t req);
 /* The machine has forgotten who waited (replica_mailfs_away()): they are answered. */
 void oneway_mailfs_away(struct volume *v);
 /* The machine is told which are held (replica_locks_are()): one that is granted and whose gap is
- * being made is nobody's any more. */
-void oneway_grants_void(struct volume *v);
+ * being made is nobody's any more, and one of these, that mailfs names, is who works in the
+ * mount's. */
+void oneway_grants_void(struct volume *v, const struct mailfs_id *dirs, size_t n);
 /* Those that are held, for replica_locks_are(); 0 to ask how many. */
 size_t oneway_locks_held(const struct volume *v, struct mailfs_id *dirs, size_t max);
 

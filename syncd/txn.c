@@ -452,6 +452,7 @@ void txns_abandon(struct txns *t) {
 }
 
 void txns_locks_are(struct txns *t, const struct mailfs_id *dirs, size_t n, bool lost) {
+    oneway_grants_void(t->v, dirs, n);
     size_t links = oneway_locks_held(t->v, NULL, 0); /* of which mailfs knows nothing */
     struct mailfs_id *all = mem_new((n + links + 1) * sizeof *all);
     held_forget_all(t);
@@ -460,7 +461,6 @@ void txns_locks_are(struct txns *t, const struct mailfs_id *dirs, size_t n, bool
         all[i] = dirs[i];
     }
     oneway_locks_held(t->v, all + n, links);
-    oneway_grants_void(t->v);
     replica_locks_are(t->v->machine, volume_now(), all, n + links, lost);
     free(all);
 }

@@ -157,7 +157,7 @@ static void held_until_unlock(void **state) {
 static void told_while_raised(void **state) {
     struct fixture *f = *state;
     oneway_lock(&f->link, &box, on_answer, NULL);
-    oneway_grants_void(&f->v);
+    oneway_grants_void(&f->v, NULL, 0);
     replica_locks_are(f->v.machine, now, NULL, 0, false);
     replica_lock_open(f->v.machine, now, 9, box);
     driver_pump(&f->v);
@@ -166,6 +166,81 @@ static void told_while_raised(void **state) {
     assert_int_equal(answered, -EAGAIN);
     assert_int_equal(oneway_locks_held(&f->v, NULL, 0), 0);
     assert_false(other_may(f, 10)); /* 9 has it, and has not said that it is open */
+}
+
+/* What syncd does when mailfs has named these. */
+static void mailfs_names(struct fixture *f, const struct mailfs_id *dirs, size_t n) {
+    oneway_grants_void(&f->v, dirs, n);
+    replica_locks_are(f->v.machine, now, dirs, n, false);
+    driver_pump(&f->v);
+}
+
+/* mailfs has served without syncd for a moment, and let a process have what the link held: it is
+ * the process's until that gives it back. */
+static void taken_by_a_process(void **state) {
+    struct fixture *f = *state;
+    oneway_lock(&f->link, &box, on_answer, NULL);
+    settle(f);
+    assert_int_equal(answered, 0);
+    assert_true(oneway_holds(&f->link, &box));
+    mailfs_names(f, &box, 1);
+    assert_false(oneway_holds(&f->link, &box));
+    assert_int_equal(oneway_locks_held(&f->v, NULL, 0), 0);
+    oneway_unlock(&f->link, &box, false);
+    assert_false(other_may(f, 7));
+    replica_unlock(f->v.machine, now, 8, box, NULL, NULL, 0);
+    driver_pump(&f->v);
+    assert_int_equal(others_granted, 7);
+}
+
+/* An unlock is of what this link had: not of what another link, or a process, has got since. */
+static void taken_and_another_links_then(void **state) {
+    struct fixture *f = *state;
+    struct volume second = {.main = &f->v};
+    oneway_lock(&f->link, &box, on_answer, NULL);
+    settle(f);
+    mailfs_names(f, &box, 1);
+    replica_unlock(f->v.machine, now, 8, box, NULL, NULL, 0);
+    driver_pump(&f->v);
+    answered = 1;
+    oneway_lock(&second, &box, on_answer, NULL);
+    settle(f);
+    assert_int_equal(answered, 0);
+    assert_true(oneway_holds(&second, &box));
+    assert_false(other_may(f, 7));
+    oneway_unlock(&second, &box, false);
+    assert_int_equal(others_granted, 7);
+    replica_lock_opened(f->v.machine, now, box, true);
+    oneway_unlock(&f->link, &box, false);
+    assert_false(other_may(f, 8));
+}
+
+/* The same between the grant and the word of it. */
+static void taken_before_answered(void **state) {
+    struct fixture *f = *state;
+    oneway_lock(&f->link, &box, on_answer, NULL);
+    settle(f);
+    oneway_unlock(&f->link, &box, false);
+    answered = 1;
+    oneway_lock(&f->link, &box, on_answer, NULL); /* there is the gap already */
+    assert_int_equal(raised, 1);
+    mailfs_names(f, &box, 1);
+    settle(f);
+    assert_int_equal(answered, -EAGAIN);
+    assert_false(other_may(f, 7));
+}
+
+/* It may be a process's, until mailfs has said. */
+static void not_counted_on_without_mailfs(void **state) {
+    struct fixture *f = *state;
+    oneway_lock(&f->link, &box, on_answer, NULL);
+    settle(f);
+    connected = false;
+    assert_false(oneway_holds(&f->link, &box));
+    connected = true; /* it has named none */
+    assert_true(oneway_holds(&f->link, &box));
+    oneway_unlock(&f->link, &box, false);
+    assert_true(other_may(f, 7));
 }
 
 static void mailfs_gone_while_raised(void **state) {
@@ -214,6 +289,10 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         T(held_until_unlock),
         T(told_while_raised),
+        T(taken_by_a_process),
+        T(taken_and_another_links_then),
+        T(taken_before_answered),
+        T(not_counted_on_without_mailfs),
         T(mailfs_gone_while_raised),
         T(not_before_mailfs_has_said),
         T(busy),

@@ -45,6 +45,12 @@ void oneway_lock(struct volume *link, const struct mailfs_id *dir, oneway_lock_f
     lock_arg = arg;
 }
 
+static bool taken; /* by a process, in a mailfs that served without syncd */
+
+bool oneway_holds(struct volume *link, const struct mailfs_id *dir) {
+    return !taken;
+}
+
 void oneway_unlock(struct volume *link, const struct mailfs_id *dir, bool changed) {
     note("unlock");
 }
@@ -234,6 +240,7 @@ static int setup(void **state) {
     unsynced = false;
     lock_fn = NULL;
     standby = false;
+    taken = false;
     return 0;
 }
 
@@ -328,6 +335,23 @@ static void test_lock_in_use(void **state) {
     assert_string_equal(did, "lock unlisted ");
 }
 
+/* A process may be at numbering what has come. */
+static void test_lock_taken(void **state) {
+    until_frozen(true, 1);
+    lock_answers(0);
+    taken = true;
+    act(RACT_MERGE, true, false, 1);
+    assert_string_equal(did, "lock scan listed unlock unmerged ");
+    did[0] = '\0';
+    act(RACT_MERGE_PUT_OFF, true, false, 0);
+    taken = false;
+    until_frozen(false, 1);
+    act(RACT_MERGE, false, false, 1);
+    taken = true; /* between the grant and the word of it */
+    lock_answers(0);
+    assert_string_equal(did, "scan listed lock unlock unmerged ");
+}
+
 /* The other end gave up, or went away, when L was here, */
 static void test_put_off_with_lock(void **state) {
     until_frozen(true, 1);
@@ -388,6 +412,7 @@ int main(void) {
         T(test_differences),       T(test_in_full),           T(test_filled),
         T(test_lock_in_use),       T(test_put_off_with_lock), T(test_put_off_before_lock),
         T(test_here_and_unsynced), T(test_over_before_lock),  T(test_half),
+        T(test_lock_taken),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

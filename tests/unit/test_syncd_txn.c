@@ -96,7 +96,11 @@ bool front_grant(struct front *f, uint64_t req, int err, uint32_t raise) {
     return !mailfs_is_gone;
 }
 
-void oneway_grants_void(struct volume *v) {
+static struct mailfs_id void_dir;
+
+void oneway_grants_void(struct volume *v, const struct mailfs_id *dirs, size_t n) {
+    if (n > 0)
+        void_dir = dirs[0];
 }
 
 size_t oneway_locks_held(const struct volume *v, struct mailfs_id *dirs, size_t max) {
@@ -225,6 +229,16 @@ static void mailfs_gone(void **state) {
     assert_string_equal(collected, "");
 }
 
+/* What a link holds and mailfs names is not the link's. */
+static void mailfs_names_l(void **state) {
+    struct fixture *f = *state;
+    struct mailfs_id one = id_of(1);
+    void_dir = id_of(0);
+    txns_locks_are(f->v.txns, &one, 1, false);
+    assert_true(mailfs_id_equal(&void_dir, &one));
+    assert_true(txns_locked(f->v.txns, &one));
+}
+
 static void nonsense_is_refused(void **state) {
     struct fixture *f = *state;
     assert_int_equal(act(f, 1, false, "a", 15), -EPROTO);
@@ -314,6 +328,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(others_go_at_once_and_in_order, setup, teardown),
         cmocka_unit_test_setup_teardown(an_empty_transaction_is_looked_at, setup, teardown),
         cmocka_unit_test_setup_teardown(mailfs_gone, setup, teardown),
+        cmocka_unit_test_setup_teardown(mailfs_names_l, setup, teardown),
         cmocka_unit_test_setup_teardown(nonsense_is_refused, setup, teardown),
         cmocka_unit_test_setup_teardown(its_id_changes_under_l, setup, teardown),
         cmocka_unit_test_setup_teardown(its_id_changes_before_l, setup, teardown),
