@@ -87,12 +87,13 @@ static bool holder_is_dead(int fd) {
     return pid > 0 && kill(pid, 0) != 0 && errno == ESRCH;
 }
 
-/* A worker that was killed with its holder does not end while one of its threads waits in the
- * kernel for an answer from itself: nobody would ever give it, so the connection is ended. */
+/* Who only looks whether it is locked has it for a moment. A worker that was killed with its holder
+ * does not end while one of its threads waits in the kernel for an answer from itself: nobody would
+ * ever give it, so the connection is ended. */
 static int lock_or_wait(int fd) {
-    enum { AT_MOST_MS = 10000, ABORT_MS = 1000 };
+    enum { LOOK_MS = 20, AT_MOST_MS = 10000, ABORT_MS = 1000 };
     for (int ms = 0; flock(fd, LOCK_EX | LOCK_NB) != 0; ms++) {
-        if (ms >= AT_MOST_MS || !holder_is_dead(fd))
+        if (ms >= AT_MOST_MS || (ms >= LOOK_MS && !holder_is_dead(fd)))
             return -EBUSY;
         if (ms == ABORT_MS && is_ours(vol.conf_volume->mount))
             mount_abort();
