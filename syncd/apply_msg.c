@@ -290,6 +290,12 @@ static bool may_be_older(const struct apply *a) {
     return a->replay && !a->st->recent.whole;
 }
 
+static int put_in(struct apply *a, const Mfp__OpMsg *op, const struct place *now) {
+    int r = may_be_older(a) ? base_put_back_note(a->st, &a->dir, op->bname) : 0;
+
+    return r == 0 ? add_new(a, op, now) : r;
+}
+
 int apply_msg_present(struct apply *a, const Mfp__OpMsg *op) {
     struct place old = {.sub = MFP__SUB__SELF}, now = old, cur = old, to;
     int r = place_of(op->bname, op->old, &old), fd;
@@ -302,7 +308,7 @@ int apply_msg_present(struct apply *a, const Mfp__OpMsg *op) {
         return r;
     if (cur.sub == MFP__SUB__SELF) {
         if (old.sub == MFP__SUB__SELF)
-            return add_new(a, op, &now);
+            return put_in(a, op, &now);
         if (is_held(a, op->bname))
             return 0;
         apply_suspect(a, "a message the peer changed is not here", op->bname);

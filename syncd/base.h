@@ -109,6 +109,12 @@ bool base_was_cut(struct state *st, const struct mailfs_id *dir);
 bool base_lost_uids(struct state *st, const struct mailfs_id *dir);
 int base_lacking_raised(struct state *st, const struct mailfs_id *dir);
 int base_lacking_merged(struct state *st, const struct mailfs_id *dir);
+/* This message has been put into the store by the journal's replay, and may have been removed here
+ * before: after a power cut the base does not say so. Until the mailbox is merged, or syncd ends.
+ */
+int base_put_back_note(struct state *st, const struct mailfs_id *dir, const char *name);
+void base_put_back_forget(struct state *st, const struct mailfs_id *dir, const char *name);
+bool base_was_put_back(struct state *st, const struct mailfs_id *dir, const char *name);
 /* It has another id: what its base lacks is the same, and which UIDs an index may have. */
 int base_lacking_renumber(struct state *st, const struct mailfs_id *former,
                           const struct mailfs_id *now);

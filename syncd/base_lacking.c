@@ -31,6 +31,23 @@
 
 enum { OF_MAILBOX = 'L', OF_TREE = 'M' };
 
+struct put_back {
+    UT_hash_handle hh;
+    char name[];
+};
+
+static void lacking_free(struct lacking *l) {
+    struct put_back *p, *tmp;
+
+    if (!l)
+        return;
+    HASH_ITER(hh, l->put_back, p, tmp) {
+        HASH_DEL(l->put_back, p);
+        free(p);
+    }
+    free(l);
+}
+
 static struct lacking *find(const struct state *st, const struct mailfs_id *dir) {
     struct lacking *l;
 
@@ -177,6 +194,55 @@ int base_lacking_raised(struct state *st, const struct mailfs_id *dir) {
     return did ? note(st, dir, OF_MAILBOX, RAISED) : 0;
 }
 
+static struct put_back *put_back_find(const struct lacking *l, const char *name) {
+    struct put_back *p = NULL;
+
+    if (l)
+        HASH_FIND(hh, l->put_back, name, strlen(name), p);
+    return p;
+}
+
+int base_put_back_note(struct state *st, const struct mailfs_id *dir, const char *name) {
+    size_t n = strlen(name);
+    struct put_back *p = malloc(sizeof(*p) + n + 1);
+    struct lacking *l;
+
+    if (!p)
+        return -ENOMEM;
+    memcpy(p->name, name, n + 1);
+    state_lock(st);
+    l = find(st, dir);
+    if (l && !put_back_find(l, name)) {
+        HASH_ADD_KEYPTR(hh, l->put_back, p->name, n, p);
+        p = NULL;
+    }
+    state_unlock(st);
+    free(p);
+    return 0;
+}
+
+void base_put_back_forget(struct state *st, const struct mailfs_id *dir, const char *name) {
+    struct lacking *l;
+    struct put_back *p;
+
+    state_lock(st);
+    l = find(st, dir);
+    p = put_back_find(l, name);
+    if (p)
+        HASH_DEL(l->put_back, p);
+    state_unlock(st);
+    free(p);
+}
+
+bool base_was_put_back(struct state *st, const struct mailfs_id *dir, const char *name) {
+    bool was;
+
+    state_lock(st);
+    was = put_back_find(find(st, dir), name) != NULL;
+    state_unlock(st);
+    return was;
+}
+
 int base_lacking_merged(struct state *st, const struct mailfs_id *dir) {
     struct lacking *l;
     bool did;
@@ -187,7 +253,7 @@ int base_lacking_merged(struct state *st, const struct mailfs_id *dir) {
     if (did)
         HASH_DEL(st->lacking, l);
     state_unlock(st);
-    free(l);
+    lacking_free(l);
     return did ? note(st, dir, OF_MAILBOX, WHOLE) : 0;
 }
 
@@ -214,7 +280,7 @@ int base_lacking_renumber(struct state *st, const struct mailfs_id *former,
     state_unlock(st);
     if (!l)
         return 0;
-    free(to);
+    lacking_free(to);
     r = note(st, now, OF_MAILBOX, lack);
     return r == 0 ? note(st, former, OF_MAILBOX, WHOLE) : r;
 }
@@ -231,7 +297,7 @@ void base_lacking_free(struct state *st) {
 
     HASH_ITER(hh, st->lacking, l, tmp) {
         HASH_DEL(st->lacking, l);
-        free(l);
+        lacking_free(l);
     }
 }
 

@@ -164,6 +164,7 @@ int collect_note_add(struct collect *c, const Mfl__Add *a) {
 
     if (!ch || r < 0)
         return r;
+    base_put_back_forget(c->st, c->dir, ch->base);
     if (ch->is.sub == MFP__SUB__SELF)
         ch->is.uid = 0; /* moved out and in again: not the message that had the UID */
     else if (!is_at(ch, (int)a->sub, info) && still_there(c, ch))

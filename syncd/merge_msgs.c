@@ -57,6 +57,7 @@ static int entry_of(const Mfp__BaseMsg *b, const struct maildir_keywords_remap *
     e->was = there(b->was);
     e->is = there(b->is);
     e->borrowed = b->borrowed;
+    e->put_back = b->put_back;
     if (e->was)
         r = state_of(b->was, map, 0, &e->old);
     if (r == 0 && e->is)

@@ -147,6 +147,7 @@ static int list_msg(struct scan *s, const char *base, const struct base_msg *was
     r = fill_msg(s, m, base, was, is, ixm);
     if (r == 0)
         r = fill_half(s, m, base);
+    m->put_back = is && base_was_put_back(s->st, s->dir, base);
     m->borrowed = !(was && is && same_state(was, is)) && msg_is_borrowed(s, base, was, is);
     if (r == 0)
         r = build_push(&s->out->msgs, &s->out->n_msgs, m);

@@ -129,6 +129,7 @@ struct lacking {
     struct mailfs_id dir;
     bool cut;       /* see base_was_cut() */
     bool lost_uids; /* see base_lost_uids() */
+    struct put_back *put_back;
 };
 
 struct pend {

@@ -53,6 +53,8 @@ struct merge_entry {
     bool half;
     struct merge_state half_mine;   /* the result, as it was then here */
     struct merge_state half_theirs; /* what the other had when that was computed */
+    bool put_back; /* after a power cut, by what the other had sent before: it may have been removed
+                    * here since, which this side's base does not know any more */
 };
 
 struct merge_side {

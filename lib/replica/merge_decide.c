@@ -95,11 +95,12 @@ static bool came_anew(const struct merge_view *p, const struct merge_view *q,
     return p->side->base_valid && !p->was;
 }
 
-/* Numbered since, by nothing that q's base knows: perhaps another of that name. Not after a power
- * cut: what had been removed here is put into the store once more, and a client's sync numbers it.
+/* Numbered since, by nothing that q's base knows: perhaps another of that name. Not what was put
+ * into the store once more after a power cut: a client's sync has numbered that. (Of every message
+ * of a base that lacks something that cannot be said: one that was moved out, and in again, went.)
  */
 static bool numbered_since(const struct merge_view *p, const struct merge_view *q) {
-    return !cut_short(p) && p->old.uid == 0 && q->side->base_next != 0 &&
+    return !p->put_back && p->old.uid == 0 && q->side->base_next != 0 &&
            comparable(p->now.uid, p->v_now, 1, q->v_old) && p->now.uid >= q->side->base_next;
 }
 

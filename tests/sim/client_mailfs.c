@@ -65,6 +65,8 @@ void client_change(struct node *n, struct client *c, unsigned box, uint32_t name
     /* One that comes again without a UID is not the one that the base knows. */
     if (n->r != NULL && to.is && !was.is && list_get(&n->base[box].msgs, name).uid == 0)
         list_set(&n->base[box].msgs, name, (struct state){0});
+    if (to.is && !was.is)
+        list_set(&n->put_back[box], name, (struct state){0}); /* this one has come since */
     list_set(&n->store[box].msgs, name, to);
     trace("%s: box %u: %u was %d cur %d flags %x uid %u, is %d cur %d flags %x uid %u%s", n->name,
           box, name, was.is, was.cur, was.flags, was.uid, to.is, to.cur, to.flags, to.uid,

@@ -132,6 +132,7 @@ void node_start_syncd(struct node *n) {
         n->lacks[b] = n->mark[b] != 0; /* it may lack what was acknowledged */
         n->cut[b] = n->lacks[b] && n->life > 1;
     }
+    n->doubtful = n->recent_lost;
     n->recent_lost = false;
     replay(n);
     publish_leftovers(n);
@@ -148,6 +149,11 @@ void node_start_syncd(struct node *n) {
 
 /* ---- deaths ---- */
 
+static void memory_forget(struct node *n, unsigned b) {
+    halves_forget(&n->half[b]);
+    list_free(&n->put_back[b]);
+}
+
 void node_stop_syncd(struct node *n) {
     if (n->r == NULL)
         return;
@@ -160,7 +166,7 @@ void node_stop_syncd(struct node *n) {
         j->taken = false;
     }
     for (unsigned b = 0; b < BOXES; b++) /* only in its memory */
-        halves_forget(&n->half[b]);
+        memory_forget(n, b);
     clients_without_syncd(n);
 }
 
@@ -280,7 +286,7 @@ void node_free(struct node *n) {
         list_free(&n->base[b].msgs);
         list_free(&n->base_disk[b].msgs);
         list_free(&n->merged[b].msgs);
-        halves_forget(&n->half[b]);
+        memory_forget(n, b);
         list_free(&n->ck.frozen[b].msgs);
         replica_payload_unref(n->own_listing[b]);
     }

@@ -199,13 +199,14 @@ static const struct half *half_find(const struct halves *h, uint32_t name) {
     return NULL;
 }
 
-static void listing_add(struct listing *l, const struct halves *halves, uint32_t name,
-                        struct state was, struct state is) {
-    const struct half *h = half_find(halves, name);
+static void listing_add(struct listing *l, const struct node *n, uint32_t name, struct state was,
+                        struct state is) {
+    const struct half *h = half_find(&n->half[l->box], name);
     if (!l->full && h == NULL && state_equal(was, is))
         return;
     struct listed *e = &l->e[l->n++];
     *e = (struct listed){.name = name, .was = was, .is = is, .half = h != NULL};
+    e->put_back = is.is && list_get(&n->put_back[l->box], name).is;
     if (h != NULL)
         e->h = *h;
 }
@@ -234,7 +235,7 @@ struct replica_payload *listing_make(const struct node *n, unsigned box, bool fu
         bool in_s = i < s->n && (j == b->n || s->e[i].name <= b->e[j].name);
         bool in_b = j < b->n && (i == s->n || b->e[j].name <= s->e[i].name);
         uint32_t name = in_s ? s->e[i].name : b->e[j].name;
-        listing_add(l, &n->half[box], name, in_b ? b->e[j].s : (struct state){0},
+        listing_add(l, n, name, in_b ? b->e[j].s : (struct state){0},
                     in_s ? s->e[i].s : (struct state){0});
         i += in_s;
         j += in_b;
@@ -282,6 +283,7 @@ static void side_make(struct side *s, const struct listing *l) {
             .old = to_merge_state(e->name, e->was),
             .now = to_merge_state(e->name, e->is),
             .half = e->half,
+            .put_back = e->put_back,
             .half_mine = to_merge_state(e->name, e->h.mine),
             .half_theirs = to_merge_state(e->name, e->h.theirs),
         };

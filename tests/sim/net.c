@@ -27,9 +27,7 @@ static bool has_lane(enum replica_msg_kind kind) {
 
 /* When what is sent now arrives. Nothing overtakes within its lane, nothing a control message. */
 static uint64_t arrival(unsigned node, const struct replica_msg *m) {
-    /* (nothing hangs on when a confirmation comes, and the seeds stay what they were) */
-    uint64_t late = m->kind == RMSG_ABORTED ? 0 : some_time(world.delay_net);
-    uint64_t at = world.now + 1 + late;
+    uint64_t at = world.now + 1 + some_time(world.delay_net);
     uint64_t least = world.sent_control[node];
     if (least < world.ready_at[1 - node])
         least = world.ready_at[1 - node];

@@ -126,12 +126,23 @@ static struct journaled *replay_next(const struct node *n, unsigned box) {
     return j;
 }
 
+/* What was removed here since is in the store again, and the base does not know it was. */
+static void note_put_back(struct node *n, const struct txn *t) {
+    for (size_t i = 0; i < t->n; i++) {
+        const struct op *op = &t->ops[i];
+        if (op->is.is && !op->was.is && !list_get(&n->store[t->box].msgs, op->name).is)
+            list_set(&n->put_back[t->box], op->name, op->is);
+    }
+}
+
 static void replayed(struct node *n, const struct event *e) {
     if (client_holds(n, e->box)) { /* held on while syncd was away: later */
         event_again(e, 10);
         return;
     }
     struct journaled *j = replay_next(n, e->box);
+    if (j != NULL && n->doubtful && n->lacks[e->box])
+        note_put_back(n, j->payload->data);
     if (j != NULL && apply(n, j))
         node_suspect(n,
                      e->box); /* a contact may have begun, and listed its marks without this one */

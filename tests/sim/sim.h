@@ -93,7 +93,7 @@ struct halves { /* of the last merge that the other node is not known to have ca
 struct listed {
     uint32_t name;
     struct state was, is;
-    bool half;
+    bool half, put_back;
     struct half h;
 };
 
@@ -244,7 +244,9 @@ struct node {
     struct box base_disk[BOXES]; /* as of the last checkpoint */
     uint64_t gen, mark[BOXES];   /* generation; of each mark, 0: none */
     bool hint[BOXES], raised_alone[BOXES];
-    bool lacks[BOXES]; /* marked at the start: the base may lack what was acknowledged */
+    bool lacks[BOXES];           /* marked at the start: the base may lack what was acknowledged */
+    bool doubtful;               /* it began with a base that is an earlier one */
+    struct list put_back[BOXES]; /* by the journal's replay */
     struct halves half[BOXES];
     bool cut[BOXES]; /* and the list UIDs that an index of Dovecot's has */
     struct checkpoint ck;

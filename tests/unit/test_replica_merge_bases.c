@@ -136,8 +136,12 @@ static void test_put_back(void **state) {
     one_check(&b.side, &a.side, "0 new", "added anew");
     one_side(&a, "0 new", "70000 cur", 70001, 10); /* or a client has had it numbered since */
     a.side.base_version = 7 | BASE_AGE_LACKS;
+    a.entry.put_back = true;
     one_check(&a.side, &b.side, "", "removed by agreement");
     one_check(&b.side, &a.side, "", "removed by agreement");
+    a.entry.put_back = false; /* or it was moved out, and in again: that went with the power */
+    one_check(&a.side, &b.side, "70000 cur", "perhaps another");
+    one_check(&b.side, &a.side, "70000 cur", "perhaps another");
     a.side.base_version = 7;
     one_check(&a.side, &b.side, "70000 cur", "perhaps another");
     one_check(&b.side, &a.side, "70000 cur", "perhaps another");

@@ -22,6 +22,7 @@
 #include "syncd/base.h"
 #include "syncd/journal.h"
 #include "syncd/recent.h"
+#include "syncd/scan.h"
 #include "syncd/stage.h"
 #include "syncd_pair.h"
 
@@ -165,6 +166,44 @@ static void test_another_life(void **state) {
     assert_false(p.b.st->recent.whole);
     node_replay(&p.b);
     assert_true(fs_there(&p.b, "u/new/1.M1.a")); /* it may have been lost: applied again */
+}
+
+static bool listed_as_put_back(void) {
+    Mfp__Listing *l;
+    bool is;
+
+    assert_int_equal(scan_mailbox(p.b.st, &inbox, true, &l), 0);
+    assert_int_equal(l->n_msgs, 1);
+    is = l->msgs[0]->put_back;
+    mfp__listing__free_unpacked(l, NULL);
+    return is;
+}
+
+/* After a power cut the journal puts a message back that had been removed here: that is said of it,
+ * until one comes anew under its name. */
+static void test_put_back(void **state) {
+    struct acts a = {.n = 0};
+    uint64_t gen;
+
+    deliver("1.M1.a");
+    assert_int_equal(state_mark_gen(p.b.st, &gen), 0);
+    assert_int_equal(state_mark(p.b.st, &inbox, gen), 0);
+    fs_unlink(&p.b, "u/new/1.M1.a");
+    act_remove(&a, MFL__SUB__NEW, "1.M1.a");
+    mfp__txn__free_unpacked(node_collect(&p.b, &inbox, &a, false), NULL);
+    acts_free(&a);
+    node_reopen(&p.b);
+    node_replay(&p.b);
+    assert_true(fs_there(&p.b, "u/new/1.M1.a"));
+    fs_rename(&p.b, "u/new/1.M1.a", "u/cur/1.M1.a:2,");
+    assert_true(listed_as_put_back());
+    act_add(&p.b, &a, "u", MFL__SUB__CUR, "1.M1.a:2,", 0);
+    mfp__txn__free_unpacked(node_collect(&p.b, &inbox, &a, false), NULL);
+    acts_free(&a);
+    assert_false(listed_as_put_back());
+    node_reopen(&p.b);
+    node_replay(&p.b); /* it is there */
+    assert_false(listed_as_put_back());
 }
 
 static int no_sync(int fd) {
@@ -557,6 +596,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(test_within_a_checkpoint, setup, teardown),
         cmocka_unit_test_setup_teardown(test_as_a_checkpoint_begins, setup, teardown),
         cmocka_unit_test_setup_teardown(test_no_room, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_put_back, setup, teardown),
         cmocka_unit_test_setup_teardown(test_known_again, setup, teardown),
         cmocka_unit_test_setup_teardown(test_known_when_committed, setup, teardown),
         cmocka_unit_test_setup_teardown(test_killed_as_it_ends, setup, teardown),
