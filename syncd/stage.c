@@ -284,8 +284,9 @@ int stage_set_owner(struct stage_file *f) {
 }
 
 /*
- * One whose name says how long it is has that name from the beginning: what a power cut or a kill
- * leaves of it is shorter. That spares a rename, and with it a change of the directory. Another
+ * One whose name says how long it is has that name from the beginning: what a kill leaves of it is
+ * shorter, what a power cut leaves is shorter or does not fit its checksum (sweep_torn()). That
+ * spares a rename, and with it a change of the directory. Another
  * one, or one that is there already, gets its name when it is whole.
  */
 static int make(struct stage_file *f, const char *symlink) {

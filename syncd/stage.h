@@ -94,8 +94,8 @@ void stage_publish_homeless(struct state *st, struct invals *iv);
 void stage_keep_homeless(struct state *st);
 
 /* At the start, after the replay: every prepared content that nothing refers to, malloc'ed. The
- * caller publishes each. Used ones and fragments have been dropped; what was fetched stays, but
- * after a power cut. */
+ * caller publishes each. Used ones and fragments, and what a power cut has torn, have been dropped;
+ * what was fetched stays, but after a power cut. */
 int stage_leftovers(struct state *st, struct stage_prep **preps, size_t *n);
 
 #endif

@@ -4,16 +4,22 @@
  * A start also finds what nobody has used, which is published then. The records are those of
  * stage_named.c.
  *
- * Diagnostics: a stage that cannot be read.
+ * Diagnostics: a stage that cannot be read; info: what a power cut has torn.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
 
+#include "io/hash.h"
 #include "io/io.h"
+#include "io/sum.h"
 #include "stage_private.h"
 #include "util/bytes.h"
+#include "util/log.h"
 
 /* The item a record of `preps` is about. Under the mutex. */
 static struct stage_item *item_of(struct state *st, const struct db_val *k) {
@@ -76,6 +82,62 @@ static int sweep_named(struct state *st) {
     return v ? 0 : -ENOMEM;
 }
 
+/* Under the mutex. */
+static bool is_unused(struct state *st, const struct stage_item *it) {
+    (void)st;
+    return it->is_prep && it->refs == 0 && !it->used;
+}
+
+static bool fits_sum(struct state *st, const char *file) {
+    int fd = io_open_beneath(st->stage, file, O_RDONLY | O_NOFOLLOW | O_NONBLOCK, 0);
+    uint8_t sha256[IO_HASH_BYTES];
+    struct io_sum sum;
+    bool fits;
+
+    if (fd < 0)
+        return true; /* whoever publishes it says so */
+    fits = io_sum_get(fd, &sum) != 0 || io_hash_fd(fd, sha256) != 0 ||
+           memcmp(sum.sha256, sha256, sizeof(sha256)) == 0;
+    close(fd);
+    return fits;
+}
+
+static void sweep_torn_one(struct state *st, const struct stage_prep *prep) {
+    char key[STAGE_NAME_MAX], file[STAGE_NAME_MAX], tmp[STAGE_NAME_MAX];
+    struct mailfs_id dir, parent;
+
+    stage_prep_key(prep->incarnation, prep->seq, key);
+    if (stage_take(st, key, &dir, &parent, file, tmp))
+        return;
+    if (fits_sum(st, file)) {
+        stage_taken(st, key, -EEXIST);
+        return;
+    }
+    log_info("%s: a content that the power cut has torn, and nobody was told to be here: dropped",
+             file);
+    io_unlink(st->stage, file);
+    stage_taken(st, key, 0);
+}
+
+/*
+ * After a power cut a content may be as long as its name says, and hold zeros: ext4 writes the size
+ * when it begins to write the data, not after (fs/ext4/inode.c, mpage_map_and_submit_extent()). Its
+ * checksum was set before it was synced; so one that does not fit it was not, nor acknowledged.
+ * (Where it could not be set, nothing tells, and it is kept.)
+ */
+static int sweep_torn(struct state *st) {
+    size_t n, i;
+    struct stage_prep *v;
+
+    if (st->recent.whole)
+        return 0;
+    v = stage_pick(st, is_unused, &n);
+    for (i = 0; i < n; i++)
+        sweep_torn_one(st, &v[i]);
+    free(v);
+    return v ? 0 : -ENOMEM;
+}
+
 /* What was fetched, and after a power cut may be less than it says, is fetched again. */
 static bool is_kept(const struct state *st, const struct stage_item *it) {
     return it->refs || (!it->is_prep && (st->recent.whole || st->stage_whole));
@@ -94,6 +156,8 @@ int stage_leftovers(struct state *st, struct stage_prep **preps, size_t *n) {
     state_unlock(st);
     if (r == 0)
         r = sweep_named(st);
+    if (r == 0)
+        r = sweep_torn(st);
     state_lock(st);
     v = calloc(HASH_COUNT(st->items) + 1, sizeof(*v));
     HASH_ITER(hh, st->items, it, tmp) {

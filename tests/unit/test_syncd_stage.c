@@ -18,6 +18,7 @@
 #include <cmocka.h>
 
 #include "io/io.h"
+#include "io/sum.h"
 #include "io_fault.h"
 #include "syncd/stage.h"
 #include "syncd_pair.h"
@@ -149,22 +150,32 @@ static void test_many_durable_when_acknowledged(void **state) {
     acknowledged(40);
 }
 
+/* The prepared content 2 in the stage of b. Its directory, to be closed. */
+static DIR *second_in_stage(char name[300]) {
+    char path[512];
+    struct dirent *de;
+    DIR *d;
+
+    snprintf(path, sizeof(path), "%s/.mailfs/stage", p.b.store);
+    d = opendir(path);
+    assert_non_null(d);
+    *name = '\0';
+    while ((de = readdir(d)))
+        if (strstr(de->d_name, "2.tmp"))
+            snprintf(name, 300, "%.290s", de->d_name);
+    return d;
+}
+
 /* Nobody was told that it is durable, and it is not: it is not published. */
 static void test_cut_short(void **state) {
     struct stage_prep *left;
-    char path[512], name[300] = "";
-    struct dirent *de;
+    char name[300];
     size_t n;
     DIR *d;
 
     prepare(1);
     prepare(2);
-    snprintf(path, sizeof(path), "%s/.mailfs/stage", p.b.store);
-    d = opendir(path);
-    assert_non_null(d);
-    while ((de = readdir(d)))
-        if (strstr(de->d_name, "2.tmp"))
-            snprintf(name, sizeof(name), "%.290s", de->d_name);
+    d = second_in_stage(name);
     assert_int_equal(unlinkat(dirfd(d), name, 0), 0);
     close(openat(dirfd(d), name, O_WRONLY | O_CREAT, 0600));
     closedir(d);
@@ -174,6 +185,49 @@ static void test_cut_short(void **state) {
     assert_int_equal(left[0].seq, 1);
     free(left);
     assert_int_equal(whole_contents(), 1);
+}
+
+static void zeros_in_second(bool with_sum) {
+    char name[300], zeros[4096] = "";
+    struct stat sb;
+    DIR *d = second_in_stage(name);
+    int fd = openat(dirfd(d), name, O_RDWR);
+
+    assert_true(fd >= 0 && fstat(fd, &sb) == 0 && sb.st_size <= (off_t)sizeof(zeros));
+    assert_int_equal(pwrite(fd, zeros, (size_t)sb.st_size, 0), sb.st_size);
+    if (!with_sum)
+        assert_int_equal(io_sum_drop(fd), 0);
+    close(fd);
+    closedir(d);
+}
+
+/* Likewise where the file has its length already: on ext4 that comes before the data. */
+static void test_torn(void **state) {
+    struct stage_prep *left;
+    size_t n;
+
+    prepare(1);
+    prepare(2);
+    zeros_in_second(true);
+    node_reopen(&p.b);
+    assert_int_equal(stage_leftovers(p.b.st, &left, &n), 0);
+    assert_int_equal(n, 1);
+    assert_int_equal(left[0].seq, 1);
+    free(left);
+    assert_false(stage_has_prep(p.b.st, &(struct stage_prep){77, 2}));
+}
+
+/* It may have been acknowledged, and perhaps is whole. */
+static void test_without_sum(void **state) {
+    struct stage_prep *left;
+    size_t n;
+
+    prepare(2);
+    zeros_in_second(false);
+    node_reopen(&p.b);
+    assert_int_equal(stage_leftovers(p.b.st, &left, &n), 0);
+    assert_int_equal(n, 1);
+    free(left);
 }
 
 /* Cut, killed or failing at any step: whole, or not there; what was promised is there. */
@@ -230,6 +284,8 @@ int main(void) {
         T(test_durable_when_acknowledged),
         T(test_many_durable_when_acknowledged),
         T(test_cut_short),
+        T(test_torn),
+        T(test_without_sum),
         T(test_power_cut_at_each_step),
         T(test_killed_at_each_step),
         T(test_failing_at_each_step),
