@@ -126,3 +126,13 @@ int contact_all(struct pair *p) {
     stores_assert_equal(p);
     return again;
 }
+
+void contact_with_folder(struct pair *p, struct mailfs_id *inbox, struct mailfs_id *work) {
+    stores_open(p);
+    *inbox = stores_mailbox(&p->a, &p->b, "", "u");
+    *work = stores_mailbox(&p->a, &p->b, "u", ".Work");
+    fs_write(&p->a, "u/.Work/new/1.M1.a", "one\n");
+    contact_mark(&p->a, work);
+    contact_all(p);
+    assert_true(fs_there(&p->b, "u/.Work/new/1.M1.a"));
+}

@@ -5,6 +5,8 @@
 
 #include "syncd_pair.h"
 
+/* Opens the two: a mailbox "u" with a folder .Work on both, a message in the folder, no marks. */
+void contact_with_folder(struct pair *p, struct mailfs_id *inbox, struct mailfs_id *work);
 void contact_mark(struct node *n, const struct mailfs_id *dir);
 /* One round of a mailbox: 0, or what both said. */
 int contact_merge_once(struct pair *p, const struct mailfs_id *dir, bool full);

@@ -356,6 +356,16 @@ static int no_link(int fromdir, const char *from, int todir, const char *to, int
     return -ENOSPC;
 }
 
+/* a's is the newer, and at b to be taken. */
+static void two_listed(Mfp__Listing **a, Mfp__Listing **b) {
+    write_before(&p.a, 20, "keep;\n");
+    write_before(&p.b, 30, "stop;\n");
+    contact_mark(&p.a, &inbox);
+    assert_int_equal(scan_mailbox(p.a.st, &inbox, false, a), 0);
+    assert_int_equal(scan_mailbox(p.b.st, &inbox, false, b), 0);
+    stores_stage(&p.a, &p.b, *a);
+}
+
 /* The one that loses a merge cannot be kept: nothing takes its place. */
 static void test_cannot_be_kept(void **state) {
     struct io_ops ops = io_ops_real;
@@ -363,12 +373,7 @@ static void test_cannot_be_kept(void **state) {
     Mfp__Listing *a, *b;
     int r;
 
-    write_before(&p.a, 20, "keep;\n");
-    write_before(&p.b, 30, "stop;\n");
-    contact_mark(&p.a, &inbox);
-    assert_int_equal(scan_mailbox(p.a.st, &inbox, false, &a), 0);
-    assert_int_equal(scan_mailbox(p.b.st, &inbox, false, &b), 0);
-    stores_stage(&p.a, &p.b, a);
+    two_listed(&a, &b);
     ops.link = no_link;
     io_ops_set(&ops);
     r = merge_mailbox_run(p.b.st, &inbox, b, a, digest, NULL);
@@ -392,12 +397,7 @@ static void test_tried_again(void **state) {
     uint8_t digest[STATE_DIGEST];
     Mfp__Listing *a, *b;
 
-    write_before(&p.a, 20, "keep;\n");
-    write_before(&p.b, 30, "stop;\n");
-    contact_mark(&p.a, &inbox);
-    assert_int_equal(scan_mailbox(p.a.st, &inbox, false, &a), 0);
-    assert_int_equal(scan_mailbox(p.b.st, &inbox, false, &b), 0);
-    stores_stage(&p.a, &p.b, a);
+    two_listed(&a, &b);
     ops.rename = no_exchange;
     io_ops_set(&ops);
     for (int i = 0; i < 3; i++) {

@@ -23,15 +23,8 @@
 static struct pair p;
 static struct mailfs_id inbox, work; /* containers "u" and "u/.Work", the same on both */
 
-/* A mailbox "u" with a folder .Work on both, a message in the folder, no marks. */
 static int setup(void **state) {
-    stores_open(&p);
-    inbox = stores_mailbox(&p.a, &p.b, "", "u");
-    work = stores_mailbox(&p.a, &p.b, "u", ".Work");
-    fs_write(&p.a, "u/.Work/new/1.M1.a", "one\n");
-    contact_mark(&p.a, &work);
-    contact_all(&p);
-    assert_true(fs_there(&p.b, "u/.Work/new/1.M1.a"));
+    contact_with_folder(&p, &inbox, &work);
     return 0;
 }
 

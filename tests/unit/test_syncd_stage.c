@@ -150,6 +150,18 @@ static void test_many_durable_when_acknowledged(void **state) {
     acknowledged(40);
 }
 
+/* After a power cut. */
+static void only_left_is(uint64_t number) {
+    struct stage_prep *left;
+    size_t n;
+
+    node_reopen(&p.b);
+    assert_int_equal(stage_leftovers(p.b.st, &left, &n), 0);
+    assert_int_equal(n, 1);
+    assert_int_equal(left[0].seq, number);
+    free(left);
+}
+
 /* The prepared content 2 in the stage of b. Its directory, to be closed. */
 static DIR *second_in_stage(char name[300]) {
     char path[512];
@@ -168,9 +180,7 @@ static DIR *second_in_stage(char name[300]) {
 
 /* Nobody was told that it is durable, and it is not: it is not published. */
 static void test_cut_short(void **state) {
-    struct stage_prep *left;
     char name[300];
-    size_t n;
     DIR *d;
 
     prepare(1);
@@ -179,11 +189,7 @@ static void test_cut_short(void **state) {
     assert_int_equal(unlinkat(dirfd(d), name, 0), 0);
     close(openat(dirfd(d), name, O_WRONLY | O_CREAT, 0600));
     closedir(d);
-    node_reopen(&p.b);
-    assert_int_equal(stage_leftovers(p.b.st, &left, &n), 0);
-    assert_int_equal(n, 1);
-    assert_int_equal(left[0].seq, 1);
-    free(left);
+    only_left_is(1);
     assert_int_equal(whole_contents(), 1);
 }
 
@@ -203,31 +209,18 @@ static void zeros_in_second(bool with_sum) {
 
 /* Likewise where the file has its length already: on ext4 that comes before the data. */
 static void test_torn(void **state) {
-    struct stage_prep *left;
-    size_t n;
-
     prepare(1);
     prepare(2);
     zeros_in_second(true);
-    node_reopen(&p.b);
-    assert_int_equal(stage_leftovers(p.b.st, &left, &n), 0);
-    assert_int_equal(n, 1);
-    assert_int_equal(left[0].seq, 1);
-    free(left);
+    only_left_is(1);
     assert_false(stage_has_prep(p.b.st, &(struct stage_prep){77, 2}));
 }
 
 /* It may have been acknowledged, and perhaps is whole. */
 static void test_without_sum(void **state) {
-    struct stage_prep *left;
-    size_t n;
-
     prepare(2);
     zeros_in_second(false);
-    node_reopen(&p.b);
-    assert_int_equal(stage_leftovers(p.b.st, &left, &n), 0);
-    assert_int_equal(n, 1);
-    free(left);
+    only_left_is(2);
 }
 
 /* Cut, killed or failing at any step: whole, or not there; what was promised is there. */
