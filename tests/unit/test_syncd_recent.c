@@ -24,56 +24,7 @@
 #include "syncd/recent.h"
 #include "syncd/scan.h"
 #include "syncd/stage.h"
-#include "syncd_pair.h"
-
-static struct pair p;
-static struct mailfs_id inbox; /* container "u" */
-
-static int setup(void **state) {
-    char life[IO_LIFE_MAX];
-    int fd;
-
-    stores_open(&p);
-    inbox = stores_mailbox(&p.a, &p.b, "", "u");
-    stores_checkpoint(&p);
-    fd = open(p.a.store, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    *state = fd >= 0 && io_life(fd, life) == 0 ? &p : NULL;
-    close(fd);
-    return 0;
-}
-
-static int teardown(void **state) {
-    stores_close(&p);
-    return 0;
-}
-
-/* Shown as such: the file system of $TMPDIR is of a kind whose life is not known. */
-#define NEEDS_LIFE(state)                                                                          \
-    do {                                                                                           \
-        if (!*(state))                                                                             \
-            skip();                                                                                \
-    } while (0)
-
-static void deliver(const char *base) {
-    stores_deliver(&p, &inbox, base, "text\n", 0);
-}
-
-static void digest_of(struct node *n, uint8_t out[STATE_DIGEST]) {
-    assert_int_equal(base_digest(n->st, &inbox, out), 0);
-}
-
-static void killed_and_the_same(struct node *n) {
-    uint8_t before[STATE_DIGEST], after[STATE_DIGEST];
-    uint64_t v = 0, w = 0;
-
-    digest_of(n, before);
-    assert_int_equal(base_version_get(n->st, BASE_OF_MAILBOX, &inbox, &v), 0);
-    node_killed(n);
-    digest_of(n, after);
-    assert_memory_equal(before, after, STATE_DIGEST);
-    assert_int_equal(base_version_get(n->st, BASE_OF_MAILBOX, &inbox, &w), 0);
-    assert_int_equal(v, w);
-}
+#include "recent_pair.h"
 
 /* Removed here after it was applied, before syncd died or after: it does not come back. */
 static void test_removed_here(void **state) {
@@ -117,10 +68,6 @@ static void test_not_applied(void **state) {
     mfp__txn__free_unpacked(got, NULL);
 }
 
-static void recent_path(struct node *n, uint64_t generation, char out[256]) {
-    snprintf(out, 256, "%s/.mailfs/recent-%llu", n->store, (unsigned long long)generation);
-}
-
 /* A write cut short: the transaction is not there, those before it are. */
 static void test_cut_short(void **state) {
     uint8_t one[STATE_DIGEST], now[STATE_DIGEST];
@@ -141,19 +88,6 @@ static void test_cut_short(void **state) {
     node_replay(&p.b);
     killed_and_the_same(&p.b); /* what comes after it can be read */
     assert_int_equal(p.b.start.journal, 0);
-}
-
-/* A start after the power went, as far as this file is concerned. */
-static void another_life(struct node *n) {
-    char path[256];
-    int fd;
-
-    recent_path(n, n->st->generation, path);
-    fd = open(path, O_WRONLY | O_CLOEXEC);
-    assert_true(fd >= 0);
-    assert_int_equal(pwrite(fd, "0", 1, 0) + pwrite(fd, "g", 1, 1), 2); /* no boot id has a g */
-    close(fd);
-    node_killed(n);
 }
 
 /* Of another boot, or before the file system was mounted anew: not believed. */
@@ -206,10 +140,6 @@ static void test_put_back(void **state) {
     assert_false(listed_as_put_back());
 }
 
-static int no_sync(int fd) {
-    return -EIO;
-}
-
 /* Killed between the beginning of a checkpoint and its commit: there are two files. */
 static void test_within_a_checkpoint(void **state) {
     struct io_ops ops = io_ops_real;
@@ -257,207 +187,6 @@ static void test_as_a_checkpoint_begins(void **state) {
     killed_and_the_same(&p.b);
     assert_true(p.b.st->recent.whole);
     assert_int_equal(p.b.start.journal, 0);
-}
-
-static bool full;
-
-static ssize_t write_or_full(int fd, const void *buf, size_t n) {
-    return full ? -ENOSPC : io_ops_real.write(fd, buf, n);
-}
-
-/* What could not be noted is not known, and not taken for nothing. */
-static void test_no_room(void **state) {
-    struct io_ops ops = io_ops_real;
-    uint8_t one[STATE_DIGEST];
-
-    NEEDS_LIFE(state);
-    deliver("1.M1.a");
-    ops.write = write_or_full;
-    io_ops_set(&ops);
-    full = true;
-    digest_of(&p.b, one);
-    assert_int_equal(base_version_next(p.b.st, BASE_OF_MAILBOX, &inbox), 0);
-    full = false;
-    io_ops_set(&io_ops_real);
-    deliver("2.M1.a");
-    node_killed(&p.b);
-    assert_false(p.b.st->recent.whole);
-    assert_int_equal(p.b.start.journal, 2);
-    node_replay(&p.b);
-    assert_int_equal(state_checkpoint(p.b.st, 0, NULL, 0), 0);
-    killed_and_the_same(&p.b);
-    assert_true(p.b.st->recent.whole);
-}
-
-static int no_commit(const char *what) {
-    return -ENOSPC;
-}
-
-/* The checkpoint that was to make it known again failed as well: the next one does. */
-static void test_known_again(void **state) {
-    struct io_ops ops = io_ops_real;
-
-    NEEDS_LIFE(state);
-    ops.write = write_or_full;
-    ops.barrier = no_commit;
-    io_ops_set(&ops);
-    full = true;
-    assert_int_equal(base_version_next(p.b.st, BASE_OF_MAILBOX, &inbox), 0);
-    assert_true(recent_is_lost(p.b.st));
-    assert_int_equal(state_checkpoint(p.b.st, 0, NULL, 0), -ENOSPC);
-    full = false;
-    io_ops_set(&io_ops_real);
-    assert_true(recent_is_lost(p.b.st));
-    assert_int_equal(state_checkpoint(p.b.st, 0, NULL, 0), 0);
-    assert_false(recent_is_lost(p.b.st));
-    killed_and_the_same(&p.b);
-    assert_true(p.b.st->recent.whole);
-}
-
-/* It has its file, and the base that this follows upon is not on the disk: still not known. */
-static void test_known_when_committed(void **state) {
-    struct io_ops ops = io_ops_real;
-
-    NEEDS_LIFE(state);
-    ops.write = write_or_full;
-    ops.barrier = no_commit;
-    io_ops_set(&ops);
-    full = true;
-    assert_int_equal(base_version_next(p.b.st, BASE_OF_MAILBOX, &inbox), 0);
-    full = false;
-    assert_int_equal(state_checkpoint(p.b.st, 0, NULL, 0), -ENOSPC);
-    io_ops_set(&io_ops_real);
-    assert_true(recent_is_lost(p.b.st));
-    assert_int_equal(state_checkpoint(p.b.st, 0, NULL, 0), 0);
-    assert_false(recent_is_lost(p.b.st));
-    killed_and_the_same(&p.b);
-    assert_true(p.b.st->recent.whole);
-}
-
-static unsigned unlinks;
-
-static int one_unlink(int dirfd, const char *name, int flags) {
-    return unlinks++ > 0 ? -EIO : io_ops_real.unlink(dirfd, name, flags);
-}
-
-/* Killed as two are given up: the one that is left is not taken for all there was. */
-static void test_killed_as_it_ends(void **state) {
-    struct io_ops ops = io_ops_real;
-
-    NEEDS_LIFE(state);
-    deliver("1.M1.a");
-    ops.syncfs = no_sync;
-    ops.write = write_or_full;
-    ops.unlink = one_unlink;
-    io_ops_set(&ops);
-    assert_int_equal(state_checkpoint(p.b.st, 0, NULL, 0), -EIO);
-    unlinks = 0;
-    full = true;
-    assert_int_equal(base_version_next(p.b.st, BASE_OF_MAILBOX, &inbox), 0);
-    full = false;
-    assert_true(unlinks > 1);
-    io_ops_set(&io_ops_real);
-    node_killed(&p.b);
-    assert_false(p.b.st->recent.whole);
-    assert_int_equal(p.b.start.journal, 1);
-}
-
-/* Nothing has changed since: it takes a checkpoint all the same. */
-static void test_known_again_unchanged(void **state) {
-    struct io_ops ops = io_ops_real;
-
-    NEEDS_LIFE(state);
-    ops.write = write_or_full;
-    io_ops_set(&ops);
-    full = true;
-    assert_int_equal(base_version_next(p.b.st, BASE_OF_MAILBOX, &inbox), 0);
-    assert_int_equal(state_checkpoint(p.b.st, 0, NULL, 0), 0);
-    full = false;
-    io_ops_set(&io_ops_real);
-    assert_true(recent_is_lost(p.b.st));
-    assert_int_equal(state_checkpoint(p.b.st, 0, NULL, 0), 0);
-    deliver("1.M1.a");
-    killed_and_the_same(&p.b);
-    assert_true(p.b.st->recent.whole);
-}
-
-/* As on a full disk: what has been set apart can be written. */
-static ssize_t write_within(int fd, const void *buf, size_t n) {
-    struct stat sb;
-
-    assert_int_equal(fstat(fd, &sb), 0);
-    return (uint64_t)sb.st_size + n > (uint64_t)sb.st_blocks * 512 ? -ENOSPC
-                                                                   : io_ops_real.write(fd, buf, n);
-}
-
-static int no_more(int fd, int mode, off_t off, off_t len) {
-    return -ENOSPC;
-}
-
-/* A full disk costs nothing for a while, whatever ends syncd. */
-static void test_room_set_apart(void **state) {
-    struct io_ops ops = io_ops_real;
-
-    NEEDS_LIFE(state);
-    ops.write = write_within;
-    ops.fallocate = no_more;
-    io_ops_set(&ops);
-    for (int i = 0; i < 100; i++)
-        assert_int_equal(base_version_next(p.b.st, BASE_OF_MAILBOX, &inbox), 0);
-    assert_int_equal(state_checkpoint(p.b.st, 0, NULL, 0), 0);
-    for (int i = 0; i < 100; i++)
-        assert_int_equal(base_version_next(p.b.st, BASE_OF_MAILBOX, &inbox), 0);
-    assert_false(recent_is_lost(p.b.st));
-    io_ops_set(&io_ops_real);
-    killed_and_the_same(&p.b);
-    assert_true(p.b.st->recent.whole);
-    assert_int_equal(state_checkpoint(p.b.st, 0, NULL, 0), 0);
-    killed_and_the_same(&p.b);
-}
-
-/* Nor does it keep the base off the disk: an orderly stop, or the power, is not to cost more. */
-static void test_full_and_power_cut(void **state) {
-    struct io_ops ops = io_ops_real;
-    uint64_t v = 0, w = 0;
-
-    NEEDS_LIFE(state);
-    deliver("1.M1.a");
-    fs_unlink(&p.b, "u/new/1.M1.a");
-    assert_int_equal(base_version_next(p.b.st, BASE_OF_MAILBOX, &inbox), 0);
-    assert_int_equal(base_version_get(p.b.st, BASE_OF_MAILBOX, &inbox, &v), 0);
-    ops.fallocate = no_more;
-    io_ops_set(&ops);
-    assert_int_equal(state_checkpoint(p.b.st, 0, NULL, 0), 0);
-    io_ops_set(&io_ops_real);
-    another_life(&p.b);
-    assert_false(p.b.st->recent.whole);
-    assert_int_equal(p.b.start.journal, 0);
-    assert_int_equal(base_version_get(p.b.st, BASE_OF_MAILBOX, &inbox, &w), 0);
-    assert_int_equal(v, w);
-}
-
-/* Killed within such a checkpoint: one file has both names. */
-static void test_killed_while_full(void **state) {
-    struct io_ops ops = io_ops_real;
-    char path[256];
-
-    NEEDS_LIFE(state);
-    deliver("1.M1.a");
-    ops.fallocate = no_more;
-    ops.syncfs = no_sync;
-    io_ops_set(&ops);
-    assert_int_equal(state_checkpoint(p.b.st, 0, NULL, 0), -EIO);
-    assert_int_equal(base_version_next(p.b.st, BASE_OF_MAILBOX, &inbox), 0);
-    io_ops_set(&io_ops_real);
-    killed_and_the_same(&p.b);
-    assert_true(p.b.st->recent.whole);
-    assert_int_equal(p.b.start.journal, 0);
-    assert_int_equal(state_checkpoint(p.b.st, 0, NULL, 0), 0);
-    deliver("2.M1.a");
-    killed_and_the_same(&p.b);
-    assert_int_equal(p.b.start.journal, 0);
-    recent_path(&p.b, p.b.st->generation - 1, path);
-    assert_int_equal(access(path, F_OK), -1);
 }
 
 /* ---- what belongs together ------------------------------------------------------------- */
@@ -588,24 +317,16 @@ static void test_out_and_in(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(test_out_and_in, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_removed_here, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_not_applied, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_cut_short, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_another_life, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_within_a_checkpoint, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_as_a_checkpoint_begins, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_no_room, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_put_back, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_known_again, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_known_when_committed, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_killed_as_it_ends, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_known_again_unchanged, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_room_set_apart, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_full_and_power_cut, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_killed_while_full, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_sum_with_its_record, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_lacking, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_out_and_in, recent_setup, recent_teardown),
+        cmocka_unit_test_setup_teardown(test_removed_here, recent_setup, recent_teardown),
+        cmocka_unit_test_setup_teardown(test_not_applied, recent_setup, recent_teardown),
+        cmocka_unit_test_setup_teardown(test_cut_short, recent_setup, recent_teardown),
+        cmocka_unit_test_setup_teardown(test_another_life, recent_setup, recent_teardown),
+        cmocka_unit_test_setup_teardown(test_within_a_checkpoint, recent_setup, recent_teardown),
+        cmocka_unit_test_setup_teardown(test_as_a_checkpoint_begins, recent_setup, recent_teardown),
+        cmocka_unit_test_setup_teardown(test_put_back, recent_setup, recent_teardown),
+        cmocka_unit_test_setup_teardown(test_sum_with_its_record, recent_setup, recent_teardown),
+        cmocka_unit_test_setup_teardown(test_lacking, recent_setup, recent_teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
