@@ -28,33 +28,33 @@
 #include "syncd/stage.h"
 #include "syncd_pair.h"
 
-struct pair p;
-struct mailfs_id inbox; /* container "u" */
+struct pair both;
+struct mailfs_id mailbox; /* container "u" */
 
 int recent_setup(void **state) {
     char life[IO_LIFE_MAX];
     int fd;
 
-    stores_open(&p);
-    inbox = stores_mailbox(&p.a, &p.b, "", "u");
-    stores_checkpoint(&p);
-    fd = open(p.a.store, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    *state = fd >= 0 && io_life(fd, life) == 0 ? &p : NULL;
+    stores_open(&both);
+    mailbox = stores_mailbox(&both.a, &both.b, "", "u");
+    stores_checkpoint(&both);
+    fd = open(both.a.store, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    *state = fd >= 0 && io_life(fd, life) == 0 ? &both : NULL;
     close(fd);
     return 0;
 }
 
 int recent_teardown(void **state) {
-    stores_close(&p);
+    stores_close(&both);
     return 0;
 }
 
 void deliver(const char *base) {
-    stores_deliver(&p, &inbox, base, "text\n", 0);
+    stores_deliver(&both, &mailbox, base, "text\n", 0);
 }
 
 void digest_of(struct node *n, uint8_t out[STATE_DIGEST]) {
-    assert_int_equal(base_digest(n->st, &inbox, out), 0);
+    assert_int_equal(base_digest(n->st, &mailbox, out), 0);
 }
 
 void killed_and_the_same(struct node *n) {
@@ -62,11 +62,11 @@ void killed_and_the_same(struct node *n) {
     uint64_t v = 0, w = 0;
 
     digest_of(n, before);
-    assert_int_equal(base_version_get(n->st, BASE_OF_MAILBOX, &inbox, &v), 0);
+    assert_int_equal(base_version_get(n->st, BASE_OF_MAILBOX, &mailbox, &v), 0);
     node_killed(n);
     digest_of(n, after);
     assert_memory_equal(before, after, STATE_DIGEST);
-    assert_int_equal(base_version_get(n->st, BASE_OF_MAILBOX, &inbox, &w), 0);
+    assert_int_equal(base_version_get(n->st, BASE_OF_MAILBOX, &mailbox, &w), 0);
     assert_int_equal(v, w);
 }
 

@@ -5,8 +5,8 @@
 
 #include "syncd_pair.h"
 
-extern struct pair p;
-extern struct mailfs_id inbox; /* container "u" */
+extern struct pair both;
+extern struct mailfs_id mailbox; /* container "u" */
 
 int recent_setup(void **state);
 int recent_teardown(void **state);

@@ -31,14 +31,14 @@ static void test_removed_here(void **state) {
     NEEDS_LIFE(state);
     deliver("1.M1.a");
     deliver("2.M1.a");
-    fs_unlink(&p.b, "u/new/1.M1.a");
-    killed_and_the_same(&p.b);
-    assert_int_equal(p.b.start.journal, 0);
-    fs_unlink(&p.b, "u/new/2.M1.a");
-    node_replay(&p.b);
-    assert_false(fs_there(&p.b, "u/new/1.M1.a"));
-    assert_false(fs_there(&p.b, "u/new/2.M1.a"));
-    killed_and_the_same(&p.a); /* and the base of who sent it is what was acknowledged */
+    fs_unlink(&both.b, "u/new/1.M1.a");
+    killed_and_the_same(&both.b);
+    assert_int_equal(both.b.start.journal, 0);
+    fs_unlink(&both.b, "u/new/2.M1.a");
+    node_replay(&both.b);
+    assert_false(fs_there(&both.b, "u/new/1.M1.a"));
+    assert_false(fs_there(&both.b, "u/new/2.M1.a"));
+    killed_and_the_same(&both.a); /* and the base of who sent it is what was acknowledged */
 }
 
 /* Not applied yet: it is, at the start. What is in the journal anew is not taken for applied. */
@@ -49,21 +49,21 @@ static void test_not_applied(void **state) {
 
     NEEDS_LIFE(state);
     deliver("1.M1.a");
-    killed_and_the_same(&p.b);
-    assert_int_equal(state_checkpoint(p.b.st, 0, NULL, 0), 0);
+    killed_and_the_same(&both.b);
+    assert_int_equal(state_checkpoint(both.b.st, 0, NULL, 0), 0);
     deliver("2.M1.a"); /* noted as applied in the file that the checkpoint began */
-    fs_write(&p.a, "u/new/3.M1.a", "three\n");
-    act_add(&p.a, &a, "u", MFL__SUB__NEW, "3.M1.a", 0);
-    txn = node_collect(&p.a, &inbox, &a, false);
-    first = node_receive(&p.a, &p.b, txn, &got);
+    fs_write(&both.a, "u/new/3.M1.a", "three\n");
+    act_add(&both.a, &a, "u", MFL__SUB__NEW, "3.M1.a", 0);
+    txn = node_collect(&both.a, &mailbox, &a, false);
+    first = node_receive(&both.a, &both.b, txn, &got);
     mfp__txn__free_unpacked(got, NULL);
-    node_killed(&p.b);
-    assert_int_equal(p.b.start.journal, 1);
-    second = node_receive(&p.a, &p.b, txn, &got);
+    node_killed(&both.b);
+    assert_int_equal(both.b.start.journal, 1);
+    second = node_receive(&both.a, &both.b, txn, &got);
     assert_true(second > first);
-    node_replay(&p.b);
-    assert_true(fs_there(&p.b, "u/new/3.M1.a"));
-    assert_int_equal(journal_waiting(p.b.st), 0);
+    node_replay(&both.b);
+    assert_true(fs_there(&both.b, "u/new/3.M1.a"));
+    assert_int_equal(journal_waiting(both.b.st), 0);
     mfp__txn__free_unpacked(txn, NULL);
     mfp__txn__free_unpacked(got, NULL);
 }
@@ -76,37 +76,37 @@ static void test_cut_short(void **state) {
 
     NEEDS_LIFE(state);
     deliver("1.M1.a");
-    digest_of(&p.b, one);
+    digest_of(&both.b, one);
     deliver("2.M1.a");
-    recent_path(&p.b, p.b.st->generation, path);
+    recent_path(&both.b, both.b.st->generation, path);
     assert_int_equal(stat(path, &sb), 0);
     assert_int_equal(truncate(path, sb.st_size - 1), 0);
-    node_killed(&p.b);
-    assert_int_equal(p.b.start.journal, 1);
-    digest_of(&p.b, now);
+    node_killed(&both.b);
+    assert_int_equal(both.b.start.journal, 1);
+    digest_of(&both.b, now);
     assert_memory_equal(one, now, STATE_DIGEST);
-    node_replay(&p.b);
-    killed_and_the_same(&p.b); /* what comes after it can be read */
-    assert_int_equal(p.b.start.journal, 0);
+    node_replay(&both.b);
+    killed_and_the_same(&both.b); /* what comes after it can be read */
+    assert_int_equal(both.b.start.journal, 0);
 }
 
 /* Of another boot, or before the file system was mounted anew: not believed. */
 static void test_another_life(void **state) {
     NEEDS_LIFE(state);
     deliver("1.M1.a");
-    fs_unlink(&p.b, "u/new/1.M1.a");
-    another_life(&p.b);
-    assert_int_equal(p.b.start.journal, 1);
-    assert_false(p.b.st->recent.whole);
-    node_replay(&p.b);
-    assert_true(fs_there(&p.b, "u/new/1.M1.a")); /* it may have been lost: applied again */
+    fs_unlink(&both.b, "u/new/1.M1.a");
+    another_life(&both.b);
+    assert_int_equal(both.b.start.journal, 1);
+    assert_false(both.b.st->recent.whole);
+    node_replay(&both.b);
+    assert_true(fs_there(&both.b, "u/new/1.M1.a")); /* it may have been lost: applied again */
 }
 
 static bool listed_as_put_back(void) {
     Mfp__Listing *l;
     bool is;
 
-    assert_int_equal(scan_mailbox(p.b.st, &inbox, true, &l), 0);
+    assert_int_equal(scan_mailbox(both.b.st, &mailbox, true, &l), 0);
     assert_int_equal(l->n_msgs, 1);
     is = l->msgs[0]->put_back;
     mfp__listing__free_unpacked(l, NULL);
@@ -120,23 +120,23 @@ static void test_put_back(void **state) {
     uint64_t gen;
 
     deliver("1.M1.a");
-    assert_int_equal(state_mark_gen(p.b.st, &gen), 0);
-    assert_int_equal(state_mark(p.b.st, &inbox, gen), 0);
-    fs_unlink(&p.b, "u/new/1.M1.a");
+    assert_int_equal(state_mark_gen(both.b.st, &gen), 0);
+    assert_int_equal(state_mark(both.b.st, &mailbox, gen), 0);
+    fs_unlink(&both.b, "u/new/1.M1.a");
     act_remove(&a, MFL__SUB__NEW, "1.M1.a");
-    mfp__txn__free_unpacked(node_collect(&p.b, &inbox, &a, false), NULL);
+    mfp__txn__free_unpacked(node_collect(&both.b, &mailbox, &a, false), NULL);
     acts_free(&a);
-    node_reopen(&p.b);
-    node_replay(&p.b);
-    assert_true(fs_there(&p.b, "u/new/1.M1.a"));
-    fs_rename(&p.b, "u/new/1.M1.a", "u/cur/1.M1.a:2,");
+    node_reopen(&both.b);
+    node_replay(&both.b);
+    assert_true(fs_there(&both.b, "u/new/1.M1.a"));
+    fs_rename(&both.b, "u/new/1.M1.a", "u/cur/1.M1.a:2,");
     assert_true(listed_as_put_back());
-    act_add(&p.b, &a, "u", MFL__SUB__CUR, "1.M1.a:2,", 0);
-    mfp__txn__free_unpacked(node_collect(&p.b, &inbox, &a, false), NULL);
+    act_add(&both.b, &a, "u", MFL__SUB__CUR, "1.M1.a:2,", 0);
+    mfp__txn__free_unpacked(node_collect(&both.b, &mailbox, &a, false), NULL);
     acts_free(&a);
     assert_false(listed_as_put_back());
-    node_reopen(&p.b);
-    node_replay(&p.b); /* it is there */
+    node_reopen(&both.b);
+    node_replay(&both.b); /* it is there */
     assert_false(listed_as_put_back());
 }
 
@@ -149,15 +149,15 @@ static void test_within_a_checkpoint(void **state) {
     deliver("1.M1.a");
     ops.syncfs = no_sync;
     io_ops_set(&ops);
-    assert_int_equal(state_checkpoint(p.b.st, 0, NULL, 0), -EIO);
+    assert_int_equal(state_checkpoint(both.b.st, 0, NULL, 0), -EIO);
     io_ops_set(&io_ops_real);
-    recent_path(&p.b, p.b.st->generation + 1, path);
+    recent_path(&both.b, both.b.st->generation + 1, path);
     assert_int_equal(access(path, F_OK), 0);
-    killed_and_the_same(&p.b);
-    assert_int_equal(p.b.start.journal, 0);
-    assert_int_equal(state_checkpoint(p.b.st, 0, NULL, 0), 0);
-    killed_and_the_same(&p.b);
-    recent_path(&p.b, p.b.st->generation - 1, path);
+    killed_and_the_same(&both.b);
+    assert_int_equal(both.b.start.journal, 0);
+    assert_int_equal(state_checkpoint(both.b.st, 0, NULL, 0), 0);
+    killed_and_the_same(&both.b);
+    recent_path(&both.b, both.b.st->generation - 1, path);
     assert_int_equal(access(path, F_OK), -1);
 }
 
@@ -179,14 +179,14 @@ static void test_as_a_checkpoint_begins(void **state) {
     assert_true(pid >= 0);
     if (pid == 0) {
         io_ops_set(&ops);
-        state_checkpoint(p.b.st, 0, NULL, 0);
+        state_checkpoint(both.b.st, 0, NULL, 0);
         _exit(0);
     }
     assert_int_equal(waitpid(pid, &status, 0), pid);
     assert_true(WIFSIGNALED(status));
-    killed_and_the_same(&p.b);
-    assert_true(p.b.st->recent.whole);
-    assert_int_equal(p.b.start.journal, 0);
+    killed_and_the_same(&both.b);
+    assert_true(both.b.st->recent.whole);
+    assert_int_equal(both.b.start.journal, 0);
 }
 
 /* ---- what belongs together ------------------------------------------------------------- */
@@ -206,8 +206,8 @@ static void *puts_messages(void *arg) {
     for (i = 0; !atomic_load(&frozen_one); i++) {
         snprintf(name, sizeof(name), "%u.M1.a", i % 100);
         msg.uid = i;
-        if (base_msg_put(p.b.st, BASE_AGREED, &inbox, name, &msg) != 0)
-            return &p;
+        if (base_msg_put(both.b.st, BASE_AGREED, &mailbox, name, &msg) != 0)
+            return &both;
     }
     return NULL;
 }
@@ -218,7 +218,7 @@ static void remove_all(void) {
 
     for (unsigned i = 0; i < 100; i++) {
         snprintf(name, sizeof(name), "%u.M1.a", i);
-        assert_int_equal(base_msg_put(p.b.st, BASE_AGREED, &inbox, name, &none), 0);
+        assert_int_equal(base_msg_put(both.b.st, BASE_AGREED, &mailbox, name, &none), 0);
     }
 }
 
@@ -231,20 +231,20 @@ static void test_sum_with_its_record(void **state) {
     void *failed;
 
     NEEDS_LIFE(state);
-    assert_int_equal(base_sum_get(p.b.st, BASE_AGREED, &inbox, empty), 0);
+    assert_int_equal(base_sum_get(both.b.st, BASE_AGREED, &mailbox, empty), 0);
     ops.syncfs = stop_after_freeze;
     for (int i = 0; i < 100; i++) {
         atomic_store(&frozen_one, false);
         io_ops_set(&ops);
         assert_int_equal(pthread_create(&thread, NULL, puts_messages, NULL), 0);
         usleep(200);
-        assert_int_equal(state_checkpoint(p.b.st, 0, NULL, 0), 0);
+        assert_int_equal(state_checkpoint(both.b.st, 0, NULL, 0), 0);
         assert_int_equal(pthread_join(thread, &failed), 0);
         assert_null(failed);
         io_ops_set(&io_ops_real);
-        another_life(&p.b);
+        another_life(&both.b);
         remove_all();
-        assert_int_equal(base_sum_get(p.b.st, BASE_AGREED, &inbox, now), 0);
+        assert_int_equal(base_sum_get(both.b.st, BASE_AGREED, &mailbox, now), 0);
         assert_memory_equal(now, empty, STATE_DIGEST);
     }
 }
@@ -252,7 +252,7 @@ static void test_sum_with_its_record(void **state) {
 static bool lacks(struct node *n) {
     uint64_t v = 0;
 
-    assert_int_equal(base_version_list(n->st, BASE_OF_MAILBOX, &inbox, &v), 0);
+    assert_int_equal(base_version_list(n->st, BASE_OF_MAILBOX, &mailbox, &v), 0);
     return v & BASE_AGE_LACKS;
 }
 
@@ -262,25 +262,25 @@ static void test_lacking(void **state) {
     uint64_t gen;
 
     NEEDS_LIFE(state);
-    assert_int_equal(state_mark_gen(p.b.st, &gen), 0);
-    assert_int_equal(state_mark(p.b.st, &inbox, gen), 0);
-    node_killed(&p.b);
-    assert_false(lacks(&p.b));
-    node_reopen(&p.b);
-    assert_true(lacks(&p.b));
-    node_killed(&p.b);
-    assert_true(lacks(&p.b));
-    assert_int_equal(state_checkpoint(p.b.st, 0, NULL, 0), 0);
-    node_killed(&p.b);
-    assert_true(lacks(&p.b));
-    assert_int_equal(base_lacking_merged(p.b.st, &inbox), 0);
-    assert_false(lacks(&p.b));
-    node_killed(&p.b);
-    assert_false(lacks(&p.b));
+    assert_int_equal(state_mark_gen(both.b.st, &gen), 0);
+    assert_int_equal(state_mark(both.b.st, &mailbox, gen), 0);
+    node_killed(&both.b);
+    assert_false(lacks(&both.b));
+    node_reopen(&both.b);
+    assert_true(lacks(&both.b));
+    node_killed(&both.b);
+    assert_true(lacks(&both.b));
+    assert_int_equal(state_checkpoint(both.b.st, 0, NULL, 0), 0);
+    node_killed(&both.b);
+    assert_true(lacks(&both.b));
+    assert_int_equal(base_lacking_merged(both.b.st, &mailbox), 0);
+    assert_false(lacks(&both.b));
+    node_killed(&both.b);
+    assert_false(lacks(&both.b));
 }
 
 static void send_in(const struct mailfs_id *dir, struct acts *a) {
-    assert_false(stores_send(&p.a, &p.b, dir, a, false));
+    assert_false(stores_send(&both.a, &both.b, dir, a, false));
 }
 
 /*
@@ -289,28 +289,29 @@ static void send_in(const struct mailfs_id *dir, struct acts *a) {
  * is used up all the same, and not published.
  */
 static void test_out_and_in(void **state) {
-    struct mailfs_id work = stores_mailbox(&p.a, &p.b, "u", ".Work");
+    struct mailfs_id work = stores_mailbox(&both.a, &both.b, "u", ".Work");
     struct acts a = {.n = 0};
     struct stage_prep *left;
     size_t n;
 
     NEEDS_LIFE(state);
-    fs_write(&p.a, "u/tmp/9.tmp", "nine\n");
-    stores_prepare(&p.a, &p.b, "u", "9.tmp", "u/tmp/9.tmp", 9);
-    fs_rename(&p.a, "u/tmp/9.tmp", "u/new/9.M9.a");
-    act_add(&p.a, &a, "u", MFL__SUB__NEW, "9.M9.a", 9);
-    send_in(&inbox, &a);
-    fs_link(&p.a, "u/new/9.M9.a", "u/.Work/cur/9.M9.a:2,");
-    act_add_link(&p.a, &a, "u/.Work", MFL__SUB__CUR, "9.M9.a:2,", &inbox, MFL__SUB__NEW, "9.M9.a");
+    fs_write(&both.a, "u/tmp/9.tmp", "nine\n");
+    stores_prepare(&both.a, &both.b, "u", "9.tmp", "u/tmp/9.tmp", 9);
+    fs_rename(&both.a, "u/tmp/9.tmp", "u/new/9.M9.a");
+    act_add(&both.a, &a, "u", MFL__SUB__NEW, "9.M9.a", 9);
+    send_in(&mailbox, &a);
+    fs_link(&both.a, "u/new/9.M9.a", "u/.Work/cur/9.M9.a:2,");
+    act_add_link(&both.a, &a, "u/.Work", MFL__SUB__CUR, "9.M9.a:2,", &mailbox, MFL__SUB__NEW,
+                 "9.M9.a");
     send_in(&work, &a);
-    fs_unlink(&p.a, "u/new/9.M9.a");
+    fs_unlink(&both.a, "u/new/9.M9.a");
     act_remove(&a, MFL__SUB__NEW, "9.M9.a");
-    send_in(&inbox, &a);
-    fs_link(&p.a, "u/.Work/cur/9.M9.a:2,", "u/cur/9.M9.a:2,");
-    act_add_link(&p.a, &a, "u", MFL__SUB__CUR, "9.M9.a:2,", &work, MFL__SUB__CUR, "9.M9.a:2,");
-    send_in(&inbox, &a);
-    node_killed(&p.b);
-    assert_int_equal(stage_leftovers(p.b.st, &left, &n), 0);
+    send_in(&mailbox, &a);
+    fs_link(&both.a, "u/.Work/cur/9.M9.a:2,", "u/cur/9.M9.a:2,");
+    act_add_link(&both.a, &a, "u", MFL__SUB__CUR, "9.M9.a:2,", &work, MFL__SUB__CUR, "9.M9.a:2,");
+    send_in(&mailbox, &a);
+    node_killed(&both.b);
+    assert_int_equal(stage_leftovers(both.b.st, &left, &n), 0);
     assert_int_equal(n, 0);
     free(left);
 }

@@ -42,18 +42,18 @@ static void test_no_room(void **state) {
     ops.write = write_or_full;
     io_ops_set(&ops);
     full = true;
-    digest_of(&p.b, one);
-    assert_int_equal(base_version_next(p.b.st, BASE_OF_MAILBOX, &inbox), 0);
+    digest_of(&both.b, one);
+    assert_int_equal(base_version_next(both.b.st, BASE_OF_MAILBOX, &mailbox), 0);
     full = false;
     io_ops_set(&io_ops_real);
     deliver("2.M1.a");
-    node_killed(&p.b);
-    assert_false(p.b.st->recent.whole);
-    assert_int_equal(p.b.start.journal, 2);
-    node_replay(&p.b);
-    assert_int_equal(state_checkpoint(p.b.st, 0, NULL, 0), 0);
-    killed_and_the_same(&p.b);
-    assert_true(p.b.st->recent.whole);
+    node_killed(&both.b);
+    assert_false(both.b.st->recent.whole);
+    assert_int_equal(both.b.start.journal, 2);
+    node_replay(&both.b);
+    assert_int_equal(state_checkpoint(both.b.st, 0, NULL, 0), 0);
+    killed_and_the_same(&both.b);
+    assert_true(both.b.st->recent.whole);
 }
 
 static int no_commit(const char *what) {
@@ -69,16 +69,16 @@ static void test_known_again(void **state) {
     ops.barrier = no_commit;
     io_ops_set(&ops);
     full = true;
-    assert_int_equal(base_version_next(p.b.st, BASE_OF_MAILBOX, &inbox), 0);
-    assert_true(recent_is_lost(p.b.st));
-    assert_int_equal(state_checkpoint(p.b.st, 0, NULL, 0), -ENOSPC);
+    assert_int_equal(base_version_next(both.b.st, BASE_OF_MAILBOX, &mailbox), 0);
+    assert_true(recent_is_lost(both.b.st));
+    assert_int_equal(state_checkpoint(both.b.st, 0, NULL, 0), -ENOSPC);
     full = false;
     io_ops_set(&io_ops_real);
-    assert_true(recent_is_lost(p.b.st));
-    assert_int_equal(state_checkpoint(p.b.st, 0, NULL, 0), 0);
-    assert_false(recent_is_lost(p.b.st));
-    killed_and_the_same(&p.b);
-    assert_true(p.b.st->recent.whole);
+    assert_true(recent_is_lost(both.b.st));
+    assert_int_equal(state_checkpoint(both.b.st, 0, NULL, 0), 0);
+    assert_false(recent_is_lost(both.b.st));
+    killed_and_the_same(&both.b);
+    assert_true(both.b.st->recent.whole);
 }
 
 /* It has its file, and the base that this follows upon is not on the disk: still not known. */
@@ -90,15 +90,15 @@ static void test_known_when_committed(void **state) {
     ops.barrier = no_commit;
     io_ops_set(&ops);
     full = true;
-    assert_int_equal(base_version_next(p.b.st, BASE_OF_MAILBOX, &inbox), 0);
+    assert_int_equal(base_version_next(both.b.st, BASE_OF_MAILBOX, &mailbox), 0);
     full = false;
-    assert_int_equal(state_checkpoint(p.b.st, 0, NULL, 0), -ENOSPC);
+    assert_int_equal(state_checkpoint(both.b.st, 0, NULL, 0), -ENOSPC);
     io_ops_set(&io_ops_real);
-    assert_true(recent_is_lost(p.b.st));
-    assert_int_equal(state_checkpoint(p.b.st, 0, NULL, 0), 0);
-    assert_false(recent_is_lost(p.b.st));
-    killed_and_the_same(&p.b);
-    assert_true(p.b.st->recent.whole);
+    assert_true(recent_is_lost(both.b.st));
+    assert_int_equal(state_checkpoint(both.b.st, 0, NULL, 0), 0);
+    assert_false(recent_is_lost(both.b.st));
+    killed_and_the_same(&both.b);
+    assert_true(both.b.st->recent.whole);
 }
 
 static unsigned unlinks;
@@ -117,16 +117,16 @@ static void test_killed_as_it_ends(void **state) {
     ops.write = write_or_full;
     ops.unlink = one_unlink;
     io_ops_set(&ops);
-    assert_int_equal(state_checkpoint(p.b.st, 0, NULL, 0), -EIO);
+    assert_int_equal(state_checkpoint(both.b.st, 0, NULL, 0), -EIO);
     unlinks = 0;
     full = true;
-    assert_int_equal(base_version_next(p.b.st, BASE_OF_MAILBOX, &inbox), 0);
+    assert_int_equal(base_version_next(both.b.st, BASE_OF_MAILBOX, &mailbox), 0);
     full = false;
     assert_true(unlinks > 1);
     io_ops_set(&io_ops_real);
-    node_killed(&p.b);
-    assert_false(p.b.st->recent.whole);
-    assert_int_equal(p.b.start.journal, 1);
+    node_killed(&both.b);
+    assert_false(both.b.st->recent.whole);
+    assert_int_equal(both.b.start.journal, 1);
 }
 
 /* Nothing has changed since: it takes a checkpoint all the same. */
@@ -137,15 +137,15 @@ static void test_known_again_unchanged(void **state) {
     ops.write = write_or_full;
     io_ops_set(&ops);
     full = true;
-    assert_int_equal(base_version_next(p.b.st, BASE_OF_MAILBOX, &inbox), 0);
-    assert_int_equal(state_checkpoint(p.b.st, 0, NULL, 0), 0);
+    assert_int_equal(base_version_next(both.b.st, BASE_OF_MAILBOX, &mailbox), 0);
+    assert_int_equal(state_checkpoint(both.b.st, 0, NULL, 0), 0);
     full = false;
     io_ops_set(&io_ops_real);
-    assert_true(recent_is_lost(p.b.st));
-    assert_int_equal(state_checkpoint(p.b.st, 0, NULL, 0), 0);
+    assert_true(recent_is_lost(both.b.st));
+    assert_int_equal(state_checkpoint(both.b.st, 0, NULL, 0), 0);
     deliver("1.M1.a");
-    killed_and_the_same(&p.b);
-    assert_true(p.b.st->recent.whole);
+    killed_and_the_same(&both.b);
+    assert_true(both.b.st->recent.whole);
 }
 
 /* As on a full disk: what has been set apart can be written. */
@@ -170,16 +170,16 @@ static void test_room_set_apart(void **state) {
     ops.fallocate = no_more;
     io_ops_set(&ops);
     for (int i = 0; i < 100; i++)
-        assert_int_equal(base_version_next(p.b.st, BASE_OF_MAILBOX, &inbox), 0);
-    assert_int_equal(state_checkpoint(p.b.st, 0, NULL, 0), 0);
+        assert_int_equal(base_version_next(both.b.st, BASE_OF_MAILBOX, &mailbox), 0);
+    assert_int_equal(state_checkpoint(both.b.st, 0, NULL, 0), 0);
     for (int i = 0; i < 100; i++)
-        assert_int_equal(base_version_next(p.b.st, BASE_OF_MAILBOX, &inbox), 0);
-    assert_false(recent_is_lost(p.b.st));
+        assert_int_equal(base_version_next(both.b.st, BASE_OF_MAILBOX, &mailbox), 0);
+    assert_false(recent_is_lost(both.b.st));
     io_ops_set(&io_ops_real);
-    killed_and_the_same(&p.b);
-    assert_true(p.b.st->recent.whole);
-    assert_int_equal(state_checkpoint(p.b.st, 0, NULL, 0), 0);
-    killed_and_the_same(&p.b);
+    killed_and_the_same(&both.b);
+    assert_true(both.b.st->recent.whole);
+    assert_int_equal(state_checkpoint(both.b.st, 0, NULL, 0), 0);
+    killed_and_the_same(&both.b);
 }
 
 /* Nor does it keep the base off the disk: an orderly stop, or the power, is not to cost more. */
@@ -189,17 +189,17 @@ static void test_full_and_power_cut(void **state) {
 
     NEEDS_LIFE(state);
     deliver("1.M1.a");
-    fs_unlink(&p.b, "u/new/1.M1.a");
-    assert_int_equal(base_version_next(p.b.st, BASE_OF_MAILBOX, &inbox), 0);
-    assert_int_equal(base_version_get(p.b.st, BASE_OF_MAILBOX, &inbox, &v), 0);
+    fs_unlink(&both.b, "u/new/1.M1.a");
+    assert_int_equal(base_version_next(both.b.st, BASE_OF_MAILBOX, &mailbox), 0);
+    assert_int_equal(base_version_get(both.b.st, BASE_OF_MAILBOX, &mailbox, &v), 0);
     ops.fallocate = no_more;
     io_ops_set(&ops);
-    assert_int_equal(state_checkpoint(p.b.st, 0, NULL, 0), 0);
+    assert_int_equal(state_checkpoint(both.b.st, 0, NULL, 0), 0);
     io_ops_set(&io_ops_real);
-    another_life(&p.b);
-    assert_false(p.b.st->recent.whole);
-    assert_int_equal(p.b.start.journal, 0);
-    assert_int_equal(base_version_get(p.b.st, BASE_OF_MAILBOX, &inbox, &w), 0);
+    another_life(&both.b);
+    assert_false(both.b.st->recent.whole);
+    assert_int_equal(both.b.start.journal, 0);
+    assert_int_equal(base_version_get(both.b.st, BASE_OF_MAILBOX, &mailbox, &w), 0);
     assert_int_equal(v, w);
 }
 
@@ -213,17 +213,17 @@ static void test_killed_while_full(void **state) {
     ops.fallocate = no_more;
     ops.syncfs = no_sync;
     io_ops_set(&ops);
-    assert_int_equal(state_checkpoint(p.b.st, 0, NULL, 0), -EIO);
-    assert_int_equal(base_version_next(p.b.st, BASE_OF_MAILBOX, &inbox), 0);
+    assert_int_equal(state_checkpoint(both.b.st, 0, NULL, 0), -EIO);
+    assert_int_equal(base_version_next(both.b.st, BASE_OF_MAILBOX, &mailbox), 0);
     io_ops_set(&io_ops_real);
-    killed_and_the_same(&p.b);
-    assert_true(p.b.st->recent.whole);
-    assert_int_equal(p.b.start.journal, 0);
-    assert_int_equal(state_checkpoint(p.b.st, 0, NULL, 0), 0);
+    killed_and_the_same(&both.b);
+    assert_true(both.b.st->recent.whole);
+    assert_int_equal(both.b.start.journal, 0);
+    assert_int_equal(state_checkpoint(both.b.st, 0, NULL, 0), 0);
     deliver("2.M1.a");
-    killed_and_the_same(&p.b);
-    assert_int_equal(p.b.start.journal, 0);
-    recent_path(&p.b, p.b.st->generation - 1, path);
+    killed_and_the_same(&both.b);
+    assert_int_equal(both.b.start.journal, 0);
+    recent_path(&both.b, both.b.st->generation - 1, path);
     assert_int_equal(access(path, F_OK), -1);
 }
 
