@@ -102,19 +102,10 @@ def file_changed(t, link):
 
 def test(t):
     t.needs_mailfs()
-    link = relay.Relay(t.pair)
-    t.a.mailfs.dial = "%s:%d" % (t.a.address, relay.PORT)
-    t.a.mailfs.compress = "off"     # what the relay counts is to be what is there
-    t.a.mailfs.write(peer=t.b)
-    t.a.stop("syncd")
-    t.a.start("syncd")
-    t.pair.wait_in_sync()
-    try:
+    with relay.between(t.pair) as link:
         file_changed(t, link)
         cut_often(t, link)
         spoilt(t, link)
-    finally:
-        link.end()
 
 
 case.main(test, own=True, seconds=120)

@@ -14,14 +14,7 @@ SIZE, RATE = 52 << 20, 2 << 20  # 26 s: more than ten timeouts
 
 def test(t):
     t.needs_mailfs()
-    link = relay.Relay(t.pair)
-    t.a.mailfs.dial = "%s:%d" % (t.a.address, relay.PORT)
-    t.a.mailfs.compress = "off"
-    t.a.mailfs.write(peer=t.b)
-    t.a.stop("syncd")
-    t.a.start("syncd")
-    t.pair.wait_in_sync()
-    try:
+    with relay.between(t.pair) as link:
         user = t.pair.user("large")
         t.a.deliver(user, mail.message("first"))
         text = mail.message("large", size=SIZE)
@@ -36,8 +29,6 @@ def test(t):
         with open(t.a.log("mailfs"), errors="replace") as f:
             t.check("does not answer" not in f.read(), "syncd was given up while it sent a message")
         compare.assert_has(t.wait_equal(user), [mail.message_id(text)])
-    finally:
-        link.end()
 
 
 case.main(test, own=True, seconds=150, timeout=TIMEOUT)

@@ -75,14 +75,7 @@ def deaf(t, users, link):
 
 def test(t):
     t.needs_mailfs()
-    link = relay.Relay(t.pair)
-    t.a.mailfs.dial = "%s:%d" % (t.a.address, relay.PORT)
-    t.a.mailfs.compress = "off"     # what the relay lets through is to be what was delivered
-    t.a.mailfs.write(peer=t.b)
-    t.a.stop("syncd")
-    t.a.start("syncd")
-    t.pair.wait_in_sync()
-    try:
+    with relay.between(t.pair) as link:
         users = [t.pair.user("slow") for _ in range(8)]
         deliver(t, users, 8, 1000)  # what is made once, is
         acked = slow(t, users, link) + deaf(t, users, link)
@@ -91,8 +84,6 @@ def test(t):
             view = t.wait_equal(user, timeout=25)
             compare.assert_has(view, [i for u, i in acked if u == user])
             compare.assert_no_duplicates(view)
-    finally:
-        link.end()
 
 
 case.main(test, own=True, seconds=120)
