@@ -103,13 +103,13 @@ static int tell_dir_attr(struct collect *c, const char *name) {
     Mfp__Op *op;
 
     if (fd < 0)
-        return 0;
+        return fd == -ENOENT || fd == -ENOTDIR || fd == -ELOOP ? 0 : fd;
     r = io_dirid_get(fd, &id);
     if (r == 0 && fstat(fd, &sb) < 0)
         r = -errno;
     close(fd);
-    if (r < 0)
-        return 0;
+    if (r < 0) /* without an id it was not told of either */
+        return r == -ENODATA || r == -EINVAL ? 0 : r;
     op = build_op(c->txn, MFP__OP__OP_DIR_MAKE);
     if (!op || !(op->dir_make->name = build_str(name)) ||
         !(op->dir_make->meta = store_meta_new(&sb)))

@@ -32,7 +32,7 @@ struct collect {
     bool locked;
     struct store_dir d; /* use collect_here() */
     bool opened;
-    int err; /* of that */
+    int err; /* nothing is told then */
     struct change *changes;
     struct named *files;
     bool keywords, subs; /* to be looked at */

@@ -19,6 +19,7 @@
 #include "util/str.h"
 #include "wire/check.h"
 
+/* NULL: c->err. */
 static struct change *change_get(struct collect *c, const char *base) {
     size_t n = strlen(base);
     struct change *ch;
@@ -28,11 +29,14 @@ static struct change *change_get(struct collect *c, const char *base) {
     if (ch)
         return ch;
     ch = calloc(1, sizeof(*ch) + n + 1);
-    if (!ch)
+    if (!ch) {
+        c->err = -ENOMEM;
         return NULL;
+    }
     memcpy(ch->base, base, n + 1);
     r = base_msg_get(c->st, BASE_SENT, c->dir, base, &ch->was);
     if (r < 0 && r != -ENOENT) {
+        c->err = r;
         free(ch);
         return NULL;
     }
@@ -42,7 +46,7 @@ static struct change *change_get(struct collect *c, const char *base) {
 }
 
 /* The change of the message with this name; *info is what follows the ':'. NULL: a name that no
- * Maildir reader looks at. */
+ * Maildir reader looks at, or c->err. */
 static struct change *change_of_name(struct collect *c, const char *name, const char **info) {
     char base[MAILDIR_NAME_MAX + 1];
     size_t n = maildir_name_base_len(name, strlen(name));
@@ -86,20 +90,25 @@ static bool is_at(const struct change *ch, int sub, const char *info) {
     return ch->is.sub == sub && strcmp(ch->is.info, info) == 0;
 }
 
-/* The directory and the name of a message in this state; -1: there is none. */
+/* The directory and the name of a message in this state; -ENOENT: there is none. */
 static int name_of(struct collect *c, const char *base, const struct base_msg *m,
                    char name[MAILDIR_NAME_MAX + 1]) {
     if (m->sub == MFP__SUB__SELF || !collect_here(c) ||
         str_printf(name, MAILDIR_NAME_MAX + 1, "%s%s%s", base, *m->info ? ":" : "", m->info) < 0)
-        return -1;
+        return -ENOENT;
     return store_sub_open(c->st, &c->d, m->sub, false);
 }
 
+/* false: it is not there, or c->err: what cannot be looked at is not told to be removed. */
 static bool look(struct collect *c, const char *base, const struct base_msg *m, struct stat *sb) {
     char name[MAILDIR_NAME_MAX + 1];
-    int fd = name_of(c, base, m, name);
+    int r = name_of(c, base, m, name);
 
-    return fd >= 0 && fstatat(fd, name, sb, AT_SYMLINK_NOFOLLOW) == 0;
+    if (r >= 0)
+        r = fstatat(r, name, sb, AT_SYMLINK_NOFOLLOW) < 0 ? -errno : 0;
+    if (r < 0 && r != -ENOENT)
+        c->err = r;
+    return r == 0;
 }
 
 /* Is the name it has, as far as we were told, there still? */

@@ -42,6 +42,7 @@
 #define TICK_MAX_MS      3600000
 #define MAILFS_MS        2000 /* in which one that runs has come */
 #define RAISE_AGAIN_MS   5000
+#define PUBLISH_AGAIN_MS 10000
 
 /* ---- the trees ---------------------------------------------------------------------- */
 
@@ -155,6 +156,7 @@ struct prep_job {
     struct stage_prep prep;
     uint64_t gen;
     struct invals inval;
+    int err; /* of publishing */
 };
 
 static void drop_run(void *arg) {
@@ -164,11 +166,23 @@ static void drop_run(void *arg) {
 
 static void publish_run(void *arg) {
     struct prep_job *p = arg;
-    stage_publish(p->v->state, &p->prep, p->gen, &p->inval);
+    p->err = stage_publish(p->v->state, &p->prep, p->gen, &p->inval);
+}
+
+static void publish_again(evutil_socket_t fd, short what, void *arg);
+
+/* It may be the only copy there is, so it is not left until the next start. One whose mailbox is
+ * gone waits for a merge (stage_publish_homeless()). */
+static bool put_off_publish(struct prep_job *p) {
+    struct timeval tv = {.tv_sec = PUBLISH_AGAIN_MS / 1000};
+    return p->err < 0 && p->err != -ENOENT && !p->v->stopping &&
+           event_base_once(p->v->engine->evb, -1, EV_TIMEOUT, publish_again, p, &tv) == 0;
 }
 
 static void prep_done(void *arg) {
     struct prep_job *p = arg;
+    if (put_off_publish(p))
+        return;
     p->v->changes++;
     if (p->inval.n >
         0) { /* nobody has been told; without the peer a mark tells at the next contact */
@@ -178,6 +192,12 @@ static void prep_done(void *arg) {
     front_invalidate(p->v->front, &p->inval);
     invals_free(&p->inval);
     free(p);
+}
+
+static void publish_again(evutil_socket_t fd, short what, void *arg) {
+    struct prep_job *p = arg;
+    p->gen = front_gen(p->v->front);
+    jobs_barrier(p->v->jobs, publish_run, prep_done, p);
 }
 
 static void prep_submit(struct volume *v, struct replica_prep prep, bool publish) {

@@ -31,8 +31,10 @@ static int scan_subdirs(struct scan *s) {
         Mfp__OpSubDir *o;
         struct stat sb;
         fd = store_sub_open(s->st, &s->d, sub, false);
-        if (fd < 0)
+        if (fd == -ENOENT)
             continue;
+        if (fd < 0)
+            return fd;
         o = malloc(sizeof(*o));
         if (!o || fstat(fd, &sb) < 0) {
             free(o);

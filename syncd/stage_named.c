@@ -174,10 +174,13 @@ static int find_link(void *arg, const char *name, unsigned char type) {
     return type == DT_REG && stage_is_same_file(f->dir, name, f->stage, f->file);
 }
 
-static bool has_link(struct state *st, int dir, const char *file) {
+/* dir: of store_sub_open(). 1: yes. */
+static int has_link(struct state *st, int dir, const char *file) {
     struct find_link f = {dir, st->stage, file};
 
-    return dir >= 0 && store_each_name(dir, find_link, &f) == 1;
+    if (dir < 0)
+        return dir == -ENOENT ? 0 : dir;
+    return store_each_name(dir, find_link, &f);
 }
 
 /* The mailbox it was prepared for. */
@@ -190,22 +193,24 @@ static int own_dir(struct state *st, const struct mailfs_id *id, struct store_di
 
 /* Which part of it has a name of the message; 0: none. */
 static int own_name(struct state *st, struct store_dir *d, const char *file) {
-    if (has_link(st, store_sub_open(st, d, MFP__SUB__NEW, false), file))
-        return MFP__SUB__NEW;
-    return has_link(st, store_sub_open(st, d, MFP__SUB__CUR, false), file) ? MFP__SUB__CUR : 0;
+    int sub, r = 0;
+
+    for (sub = MFP__SUB__NEW; r == 0 && sub <= MFP__SUB__CUR; sub++)
+        r = has_link(st, store_sub_open(st, d, sub, false), file);
+    return r > 0 ? sub - 1 : r;
 }
 
-/* Its client expunged it since. */
-static bool was_expunged(struct state *st, const struct store_dir *d, const char *file) {
+/* Its client expunged it since. 1: yes. */
+static int was_expunged(struct state *st, const struct store_dir *d, const char *file) {
     char hex[MAILFS_ID_HEX];
-    int fd = st->undo < 0 ? -1
+    int fd = st->undo < 0 ? -ENOENT
                           : io_open_beneath(st->undo, mailfs_id_format(&d->id, hex),
                                             O_RDONLY | O_DIRECTORY | O_NOFOLLOW, 0);
-    bool found = has_link(st, fd, file);
+    int r = has_link(st, fd, file);
 
     if (fd >= 0)
         close(fd);
-    return found;
+    return r;
 }
 
 /*
@@ -213,20 +218,23 @@ static bool was_expunged(struct state *st, const struct store_dir *d, const char
  * went before the next one. Under a second name it would be a second message. The name is to be on
  * the disk before the stage has it no more.
  */
-bool stage_is_there_already(struct state *st, const struct stage_prep *prep,
-                            const struct mailfs_id *id, const char *file) {
+int stage_is_there_already(struct state *st, const struct stage_prep *prep,
+                           const struct mailfs_id *id, const char *file) {
     struct store_dir d;
-    bool there = false;
-    int sub;
+    int r, sub;
 
     if (!stage_is_linked(st, prep->incarnation, prep->seq, file))
-        return false;
-    if (own_dir(st, id, &d) == 0) {
-        sub = own_name(st, &d, file);
-        there = sub ? io_fsync(d.fd[sub]) == 0 : was_expunged(st, &d, file);
-    }
+        return 0;
+    r = own_dir(st, id, &d);
+    if (r < 0)
+        return r == -ENOENT ? 0 : r;
+    sub = own_name(st, &d, file);
+    if (sub > 0)
+        r = io_fsync(d.fd[sub]);
+    else
+        r = sub < 0 ? sub : was_expunged(st, &d, file);
     store_dir_close(&d);
-    return there;
+    return sub > 0 && r == 0 ? 1 : r;
 }
 
 /*
@@ -237,7 +245,8 @@ bool stage_is_there_already(struct state *st, const struct stage_prep *prep,
 bool stage_used_before(struct state *st, const struct mailfs_id *id, const char *file) {
     struct store_dir d;
     int r = own_dir(st, id, &d);
-    bool used = r == -ENOENT || (r == 0 && (own_name(st, &d, file) || was_expunged(st, &d, file)));
+    bool used =
+        r == -ENOENT || (r == 0 && (own_name(st, &d, file) > 0 || was_expunged(st, &d, file) > 0));
 
     store_dir_close(&d);
     return used;

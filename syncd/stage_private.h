@@ -103,9 +103,9 @@ bool stage_is_same_file(int dir, const char *name, int stage, const char *file);
  * given it that name, and was not finished; or with the base the records of what was used up are
  * gone. */
 bool stage_is_linked(struct state *st, uint64_t incarnation, uint64_t seq, const char *file);
-/* Its mailbox has it, under a name that is on the disk. */
-bool stage_is_there_already(struct state *st, const struct stage_prep *prep,
-                            const struct mailfs_id *id, const char *file);
+/* 1: its mailbox has it, under a name that is on the disk. */
+int stage_is_there_already(struct state *st, const struct stage_prep *prep,
+                           const struct mailfs_id *id, const char *file);
 /* Of a linked one, at a start: has the message itself got its name? */
 bool stage_used_before(struct state *st, const struct mailfs_id *id, const char *file);
 

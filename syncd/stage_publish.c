@@ -91,17 +91,22 @@ static int publish_dir(struct state *st, struct mailfs_id id, const struct mailf
             r = store_dir_open(st, &id, d);
         }
         /* Its own mailbox may have come with the tree's merge, which makes no new/ in it. */
-        if (r == 0 && store_sub_open(st, d, MFP__SUB__NEW, depth == 0) >= 0)
+        if (r == 0)
+            r = store_sub_open(st, d, MFP__SUB__NEW, depth == 0);
+        if (r >= 0)
             return 0;
         store_dir_close(d);
+        if (r != -ENOENT && r != -ENOTDIR && r != -ELOOP)
+            return r; /* there, perhaps */
         if (mailfs_id_is_root(&id))
             return -ENOENT;
-        if (base_dir_get(st, &id, &rec) == 0)
+        r = base_dir_get(st, &id, &rec);
+        if (r == 0)
             id = rec.parent;
-        else if (depth == 0)
+        else if (r == -ENOENT && depth == 0)
             id = *parent; /* removed since, and nobody knows its place any more */
         else
-            return -ENOENT;
+            return r;
     }
     return -ENOENT;
 }
@@ -190,12 +195,15 @@ int stage_publish(struct state *st, const struct stage_prep *prep, uint64_t gen,
     r = stage_take(st, key, &dir, &parent, file, tmp);
     if (r)
         return r;
-    if (stage_is_there_already(st, prep, &dir, file)) {
+    d = (struct store_dir){.fd = {-1, -1, -1, -1}};
+    r = stage_is_there_already(st, prep, &dir, file);
+    if (r > 0) {
         io_unlink(st->stage, file);
         stage_taken(st, key, 0);
         return 0;
     }
-    r = publish_dir(st, dir, &parent, &d);
+    if (r == 0)
+        r = publish_dir(st, dir, &parent, &d);
     if (r == 0)
         r = publish_in(st, &d, prep, file, tmp, gen, &rec);
     stage_taken(st, key, r);

@@ -46,29 +46,51 @@ void store_dir_close(struct store_dir *d) {
     }
 }
 
-/* Below Dovecot's trash, or put aside by us: removed for everybody else. */
-static bool in_trash(int fd) {
+/* Below Dovecot's trash, or put aside by us: removed for everybody else. 1: yes. A path too long to
+ * be told is none of ours. */
+static int in_trash(int fd) {
     char link[64], path[4096];
     ssize_t n;
 
     snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
     n = readlink(link, path, sizeof(path) - 2);
     if (n < 0)
-        return false;
+        return errno == ENAMETOOLONG ? 0 : -errno;
     path[n] = '/';
     path[n + 1] = '\0';
     return strstr(path, "/" STORE_TRASH_NAME "/") || strstr(path, "/" MAILDIR_INTERNAL_NAME "/");
 }
 
-/* Is this directory that container, and in the tree still (or anywhere)? */
-static bool is_it(int fd, const struct mailfs_id *id, bool anywhere) {
+/* 0: this directory is that container, and in the tree still (or anywhere); -ENOENT: it is not. */
+static int look(int fd, const struct mailfs_id *id, bool anywhere) {
     struct mailfs_id got;
     struct stat sb;
+    int r;
 
-    return fstat(fd, &sb) == 0 && S_ISDIR(sb.st_mode) && sb.st_nlink > 0 &&
-           io_dirid_get(fd, &got) == 0 && mailfs_id_equal(&got, id) && (anywhere || !in_trash(fd));
+    if (fstat(fd, &sb) < 0)
+        return -errno;
+    if (!S_ISDIR(sb.st_mode) || sb.st_nlink == 0)
+        return -ENOENT;
+    r = io_dirid_get(fd, &got);
+    if (r == -ENODATA || r == -EINVAL || (r == 0 && !mailfs_id_equal(&got, id)))
+        return -ENOENT;
+    if (r == 0 && !anywhere)
+        r = in_trash(fd);
+    return r > 0 ? -ENOENT : r;
 }
 
+/* Takes fd over. */
+static int if_it_is(int fd, const struct mailfs_id *id, bool anywhere) {
+    int r = look(fd, id, anywhere);
+
+    if (r == 0)
+        return fd;
+    close(fd);
+    return r;
+}
+
+/* What is gone is taken for removed, so only what the kernel says of an inode that is none any more
+ * says so. (It says that of one that the disk cannot read, too: the name tells these apart.) */
 static int open_handle(struct state *st, const struct io_handle *h, const struct mailfs_id *id,
                        bool anywhere) {
     int fd;
@@ -77,11 +99,8 @@ static int open_handle(struct state *st, const struct io_handle *h, const struct
         return -ENOENT;
     fd = io_handle_open(st->root, h, DIR_FLAGS);
     if (fd < 0)
-        return -ENOENT;
-    if (is_it(fd, id, anywhere))
-        return fd;
-    close(fd);
-    return -ENOENT;
+        return fd == -ESTALE || fd == -ENOTDIR || fd == -ELOOP ? -ENOENT : fd;
+    return if_it_is(fd, id, anywhere);
 }
 
 static int open_dir(struct state *st, const struct mailfs_id *id, int depth);
@@ -99,10 +118,7 @@ static int open_by_name(struct state *st, const struct base_dir *rec, const stru
     close(parent);
     if (fd < 0)
         return fd == -ENOTDIR || fd == -ELOOP ? -ENOENT : fd;
-    if (is_it(fd, id, false))
-        return fd;
-    close(fd);
-    return -ENOENT;
+    return if_it_is(fd, id, false);
 }
 
 static int mark_match(const struct mark *m, void *arg) {
@@ -117,15 +133,16 @@ static int mark_match(const struct mark *m, void *arg) {
 /* What only the mark knows: made while syncd was away. */
 static int open_by_mark(struct state *st, const struct mailfs_id *id) {
     struct mark m = {.dir = *id};
+    int r = marks_each(st->marks, mark_match, &m);
 
-    if (marks_each(st->marks, mark_match, &m) != 1)
-        return -ENOENT;
+    if (r != 1)
+        return r < 0 ? r : -ENOENT;
     return open_handle(st, &m.handle, id, false);
 }
 
 static int open_dir(struct state *st, const struct mailfs_id *id, int depth) {
     struct base_dir rec;
-    int fd, r;
+    int fd, by_handle, r;
 
     if (mailfs_id_is_root(id)) {
         fd = fcntl(st->root, F_DUPFD_CLOEXEC, 3);
@@ -136,12 +153,14 @@ static int open_dir(struct state *st, const struct mailfs_id *id, int depth) {
     r = base_dir_get(st, id, &rec);
     if (r < 0)
         return r == -ENOENT ? open_by_mark(st, id) : r;
-    fd = open_handle(st, &rec.handle, id, false);
-    if (fd >= 0)
-        return fd;
+    by_handle = open_handle(st, &rec.handle, id, false);
+    if (by_handle >= 0)
+        return by_handle;
     fd = open_by_name(st, &rec, id, depth);
     if (fd == -ENOENT)
         fd = open_by_mark(st, id);
+    if (fd == -ENOENT) /* not under its name: what the handle leads to may be it */
+        return by_handle;
     /* Of one above it, the record may be another job's. */
     if (fd >= 0 && depth == 0 && io_handle_get_fd(fd, &rec.handle) == 0)
         base_dir_put(st, id, &rec);
@@ -159,24 +178,29 @@ int store_dir_open_anywhere(struct state *st, const struct mailfs_id *id, struct
     struct base_dir rec;
     int r = store_dir_open(st, id, out);
 
-    if (r != -ENOENT || base_dir_get(st, id, &rec) < 0)
+    if (r != -ENOENT)
         return r;
-    r = open_handle(st, &rec.handle, id, true);
+    r = base_dir_get(st, id, &rec);
+    if (r == 0)
+        r = open_handle(st, &rec.handle, id, true);
     dir_init(out, id, r < 0 ? -1 : r);
     return r < 0 ? r : 0;
 }
 
-/* Is this one a copy (cp -a), the first holder of the id living elsewhere? */
-static bool is_copy(struct state *st, const struct mailfs_id *id, const struct io_handle *h) {
+/* Is this one a copy (cp -a), the first holder of the id living elsewhere? 1: yes. */
+static int is_copy(struct state *st, const struct mailfs_id *id, const struct io_handle *h) {
     struct base_dir rec;
-    int other;
+    int r = base_dir_get(st, id, &rec);
 
-    if (base_dir_get(st, id, &rec) < 0 || memcmp(&rec.handle, h, sizeof(*h)) == 0)
-        return false;
-    other = open_handle(st, &rec.handle, id, false);
-    if (other >= 0)
-        close(other);
-    return other >= 0;
+    if (r < 0)
+        return r == -ENOENT ? 0 : r;
+    if (memcmp(&rec.handle, h, sizeof(*h)) == 0)
+        return 0;
+    r = open_handle(st, &rec.handle, id, false);
+    if (r < 0)
+        return r == -ENOENT ? 0 : r;
+    close(r);
+    return 1;
 }
 
 int store_dir_adopt(struct state *st, int fd, struct store_dir *out) {
@@ -194,7 +218,9 @@ int store_dir_adopt(struct state *st, int fd, struct store_dir *out) {
     r = io_dirid_ensure(fd, &id);
     if (r == 0)
         r = io_handle_get_fd(fd, &h);
-    if (r == 0 && is_copy(st, &id, &h)) {
+    if (r == 0)
+        r = is_copy(st, &id, &h);
+    if (r > 0) {
         log_warn("a directory was copied with its id %s: the copy gets a new one",
                  mailfs_id_format(&id, hex));
         r = mailfs_id_new(&id);
