@@ -1,52 +1,28 @@
 /* merge_pair - see merge_pair.h */
-#include <dirent.h>
-#include <errno.h>
-#include <fcntl.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <sys/xattr.h>
-#include <time.h>
-#include <unistd.h>
 
 #include <cmocka.h>
 
-#include "io/dirid.h"
-#include "io/io.h"
 #include "maildir/uidlist.h"
-#include "replica/merge.h"
 #include "syncd/base.h"
-#include "syncd/collect.h"
-#include "syncd/half.h"
 #include "syncd/merge_run.h"
-#include "syncd/pending.h"
 #include "syncd/scan.h"
-#include "syncd/stage.h"
 #include "syncd/state_int.h"
 #include "merge_pair.h"
-#include "tests/unit/io_fault.h"
 
-struct pair p;
-struct mailfs_id inbox; /* container "u", the same on both */
-
-int setup_empty(void **state) {
+int merge_setup_empty(void **state) {
     stores_open(&p);
     return 0;
 }
 
-int setup(void **state) {
-    stores_open(&p);
-    inbox = stores_mailbox(&p.a, &p.b, "", "u");
+int merge_setup(void **state) {
+    mailbox_setup(state);
     fs_write(&p.a, "u/dovecot-uidlist", "3 V1700000000 N1 G0123456789abcdef0123456789abcdef\n");
-    return 0;
-}
-
-int teardown(void **state) {
-    stores_close(&p);
     return 0;
 }
 
@@ -96,6 +72,18 @@ unsigned uid_of(struct node *n, const char *mbox, const char *base) {
     maildir_uidlist_free(list);
     free(text);
     return uid;
+}
+
+unsigned next_in(struct node *n) {
+    struct maildir_uidlist *list;
+    char *text = fs_read(n, "u/dovecot-uidlist");
+    unsigned next;
+
+    assert_int_equal(maildir_uidlist_parse(text, strlen(text), &list, NULL), 0);
+    next = maildir_uidlist_next(list);
+    maildir_uidlist_free(list);
+    free(text);
+    return next;
 }
 
 /* Both have three messages, numbered, in a common base. */

@@ -4,14 +4,11 @@
 /* For the tests of a mailbox's merge over two stores: "u" on both, and a client alone on one of
  * them. */
 
+#include "mailbox_pair.h"
 #include "syncd_contact.h"
 
-extern struct pair p;
-extern struct mailfs_id inbox; /* container "u", the same on both */
-
-int setup_empty(void **state);
-int setup(void **state);
-int teardown(void **state);
+int merge_setup_empty(void **state); /* without "u"; ends with mailbox_teardown(), too */
+int merge_setup(void **state);
 void merge(const struct mailfs_id *dir);
 void contact(void);
 void mark(struct node *n, const struct mailfs_id *dir);
@@ -19,6 +16,7 @@ void add_new(struct node *n, const char *mbox, const char *base, const char *tex
 void add_seen(struct node *n, const char *mbox, const char *base, const char *info, unsigned uid,
               const char *text);
 unsigned uid_of(struct node *n, const char *mbox, const char *base);
+unsigned next_in(struct node *n); /* the next UID of "u" */
 void common(void);
 int try_at(struct node *here, struct node *other);
 void merge_at(struct node *here, struct node *other);

@@ -1,34 +1,22 @@
 /* Merges of a mailbox in which a prepared content was published, copied or named. */
-#include <dirent.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
-#include <sys/stat.h>
-#include <sys/xattr.h>
-#include <time.h>
-#include <unistd.h>
 
 #include <cmocka.h>
 
-#include "io/dirid.h"
 #include "io/io.h"
-#include "maildir/uidlist.h"
-#include "replica/merge.h"
 #include "syncd/base.h"
 #include "syncd/collect.h"
-#include "syncd/half.h"
 #include "syncd/merge_run.h"
 #include "syncd/pending.h"
 #include "syncd/scan.h"
 #include "syncd/stage.h"
 #include "syncd/state_int.h"
 #include "merge_pair.h"
-#include "tests/unit/io_fault.h"
 
 /* b published what a had prepared and then gave a name of its own. */
 static void published(struct acts *a) {
@@ -343,7 +331,7 @@ static void test_noted_and_in_again(void **state) {
     assert_true(fs_there(&p.b, "u/cur/9.M9.a:2,"));
 }
 
-#define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+#define T(f) cmocka_unit_test_setup_teardown(f, merge_setup, mailbox_teardown)
 
 int main(void) {
     const struct CMUnitTest tests[] = {

@@ -1,35 +1,20 @@
 /* What is done here between the listing of a one-way link's merge and its L, stays
  * (syncd/merge_fits.c). */
-#include <dirent.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <sys/xattr.h>
-#include <time.h>
-#include <unistd.h>
 
 #include <cmocka.h>
 
-#include "io/dirid.h"
-#include "io/io.h"
 #include "maildir/uidlist.h"
-#include "replica/merge.h"
 #include "syncd/base.h"
-#include "syncd/collect.h"
-#include "syncd/half.h"
 #include "syncd/merge_run.h"
-#include "syncd/pending.h"
 #include "syncd/scan.h"
-#include "syncd/stage.h"
 #include "syncd/state_int.h"
 #include "merge_pair.h"
-#include "tests/unit/io_fault.h"
 
 /*
  * The merge of a one-way link gets L after its listing: what a transaction has done in between
@@ -206,7 +191,7 @@ static void test_number_without_lock(void **state) {
     links_listings_free(la, wb);
 }
 
-#define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+#define T(f) cmocka_unit_test_setup_teardown(f, merge_setup, mailbox_teardown)
 
 int main(void) {
     const struct CMUnitTest tests[] = {

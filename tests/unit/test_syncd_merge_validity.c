@@ -1,36 +1,15 @@
 /* UIDVALIDITYs that differ when a mailbox is merged. */
-#include <dirent.h>
-#include <errno.h>
-#include <fcntl.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <sys/xattr.h>
-#include <time.h>
-#include <unistd.h>
 
 #include <cmocka.h>
 
-#include "io/dirid.h"
-#include "io/io.h"
-#include "maildir/uidlist.h"
-#include "replica/merge.h"
-#include "syncd/base.h"
-#include "syncd/collect.h"
-#include "syncd/half.h"
 #include "syncd/merge_run.h"
-#include "syncd/pending.h"
-#include "syncd/scan.h"
-#include "syncd/stage.h"
 #include "syncd/state_int.h"
 #include "merge_pair.h"
-#include "tests/unit/io_fault.h"
-
-/* ---- UIDVALIDITY ------------------------------------------------------------------- */
 
 #define G_A "G0123456789abcdef0123456789abcdef"
 #define G_B "Gfedcba9876543210fedcba9876543210"
@@ -153,7 +132,7 @@ static void test_validity_counted(void **state) {
     assert_false(fs_there(&p.a, "u/dovecot-uidvalidity.65000004"));
 }
 
-#define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+#define T(f) cmocka_unit_test_setup_teardown(f, merge_setup, mailbox_teardown)
 
 int main(void) {
     const struct CMUnitTest tests[] = {
