@@ -10,25 +10,7 @@
 #include "syncd/base.h"
 #include "syncd/journal.h"
 #include "syncd/state_int.h"
-#include "syncd_pair.h"
-
-static struct pair p;
-static struct mailfs_id inbox; /* container "u" */
-
-static int setup(void **state) {
-    stores_open(&p);
-    inbox = stores_mailbox(&p.a, &p.b, "", "u");
-    return 0;
-}
-
-static int teardown(void **state) {
-    stores_close(&p);
-    return 0;
-}
-
-static bool send_a(struct acts *a, bool locked) {
-    return stores_send(&p.a, &p.b, &inbox, a, locked);
-}
+#include "live_pair.h"
 
 static void test_dirs(void **state) {
     struct mailfs_id work = stores_mailbox(&p.a, &p.b, "u", ".Work"), root = mailfs_id_root;
@@ -207,7 +189,7 @@ static void test_former_ids_end(void **state) {
         assert_int_equal(alias_now(p.a.st, &former[i], &now), i >= n - ALIASES_KEPT);
 }
 
-#define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+#define T(f) cmocka_unit_test_setup_teardown(f, mailbox_setup, mailbox_teardown)
 
 int main(void) {
     const struct CMUnitTest tests[] = {
