@@ -308,6 +308,8 @@ static void leftovers_run(void *arg) {
     struct leftovers *l = arg;
     if (stage_leftovers(l->v->state, &l->preps, &l->n) != 0)
         l->n = 0;
+    else
+        state_start_over(l->v->state); /* an error is logged there */
 }
 
 static void leftovers_done(void *arg) {

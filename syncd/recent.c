@@ -393,13 +393,14 @@ void recent_forget(struct state *st) {
 void recent_open(struct state *st) {
     struct recent *f = &st->recent;
     struct sweep old = {st, st->generation, st->generation + 1};
+    bool goes_on = state_start_goes_on(st);
     int r = io_life(st->root, f->life);
 
     if (r < 0)
         f->life[0] = '\0';
     if (r == 0)
         r = take_all(st);
-    f->whole = r == 0;
+    f->whole = r == 0 && !goes_on;
     if (r == 0) {
         store_each_name(st->own, sweep_one, &old);
         return;
@@ -409,7 +410,11 @@ void recent_open(struct state *st) {
                  r == -ESTALE ? "booted, or mounted anew, since" : log_strerror(r));
     close_file(f);
     recent_forget(st);
-    r = start_file(st, st->generation);
+    r = state_start_begin(st);
+    if (r < 0)
+        f->life[0] = '\0'; /* then there is no file: a later start would take it for all */
+    else
+        r = start_file(st, st->generation);
     if (r < 0)
         report(st, r);
 }

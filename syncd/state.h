@@ -65,6 +65,10 @@ struct state_start {
 int state_open(const struct state_config *conf, struct state **st, struct state_start *start);
 void state_close(struct state *st); /* NULL is allowed. What is not in a checkpoint is forgotten. */
 
+/* The journal has been applied, and stage_leftovers() has looked at what lay in the stage. A syncd
+ * that is killed before, in a start after a power cut, is followed by one more such start. Durable.
+ */
+int state_start_over(struct state *st);
 /* A merge of everything with this peer has been completed, or (false) begins from nothing. Durable.
  */
 int state_set_contact(struct state *st, bool had);

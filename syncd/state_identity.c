@@ -89,6 +89,29 @@ int state_set_met(struct state *st) {
     return 0;
 }
 
+/* ---- a start after a power cut ----------------------------------------------------- */
+
+int state_start_begin(struct state *st) {
+    return meta_put(st, "start", st->lost ? "lost" : st->first ? "first" : "cut", false);
+}
+
+bool state_start_goes_on(struct state *st) {
+    char was[256] = "";
+    int r = meta_get(st, "start", was);
+
+    if (r == -ENOENT)
+        return false;
+    st->lost = st->lost || strcmp(was, "lost") == 0;
+    st->first = st->first || strcmp(was, "first") == 0;
+    return r < 0 || strcmp(was, "0") != 0;
+}
+
+int state_start_over(struct state *st) {
+    int r = st->recent.whole ? 0 : meta_put(st, "start", "0", false);
+
+    return r < 0 ? state_fail(st, r, NULL, "state: cannot note that the journal is applied") : 0;
+}
+
 /* ---- what belongs to what ---------------------------------------------------------- */
 
 /* A file of .mailfs/; by way of the stage, which is swept at a start. */

@@ -115,7 +115,7 @@ struct ulcache {
 struct recent {
     pthread_mutex_t mutex;
     char life[IO_LIFE_MAX]; /* of the store's file system; "": not known */
-    bool whole;             /* at the start nothing was missing */
+    bool whole;             /* at the start nothing was missing, or had been at one cut short */
     atomic_bool lost;       /* there should be a file, and is none: see recent_is_lost() */
     int fd;                 /* -1: none */
     uint64_t generation;    /* of the base it follows upon */
@@ -221,6 +221,11 @@ int state_fail(struct state *st, int err, const struct mailfs_id *dir, const cha
 /* At the start. The base may be forgotten; -EUCLEAN: it is of another version. */
 int state_check_identity(struct state *st, struct state_start *start);
 int state_check_format(struct state *st);
+/* What a start has found lost is so for the next one, too, until it is over. Durable; the file of
+ * recent.c is not begun before. */
+int state_start_begin(struct state *st);
+/* Was syncd killed in one? Then what it had found lost is in st->lost, st->first. */
+bool state_start_goes_on(struct state *st);
 /* The store's copy of the number of a checkpoint; durable. */
 int state_write_generation(struct state *st, uint64_t gen);
 

@@ -43,6 +43,7 @@ static void node_make(struct node *n, const char *name, const char *peer) {
     assert_int_equal(mkdir(n->store, 0755), 0);
     assert_int_equal(mkdir(n->state, 0700), 0);
     node_start(n);
+    assert_int_equal(state_start_over(n->st), 0);
     assert_int_equal(state_set_contact(n->st, true), 0);
 }
 
@@ -99,6 +100,7 @@ static int replay_one(void *arg, uint64_t id, Mfp__Txn *txn) {
 
 void node_replay(struct node *n) {
     assert_int_equal(journal_replay(n->st, replay_one, n), 0);
+    assert_int_equal(state_start_over(n->st), 0);
 }
 
 /* ---- transactions

@@ -78,6 +78,7 @@ static void test_uid_in_an_index(void **state) {
     common();
     mark(&p.a, &inbox);
     node_reopen(&p.a);
+    node_replay(&p.a);
     assert_int_equal(scan_mailbox(p.a.st, &inbox, false, &la), 0);
     assert_int_equal(scan_mailbox(p.b.st, &inbox, false, &lb), 0);
     assert_true(la->cut && !lb->cut);

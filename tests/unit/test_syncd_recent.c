@@ -267,6 +267,7 @@ static void test_lacking(void **state) {
     node_killed(&both.b);
     assert_false(lacks(&both.b));
     node_reopen(&both.b);
+    node_replay(&both.b);
     assert_true(lacks(&both.b));
     node_killed(&both.b);
     assert_true(lacks(&both.b));
@@ -277,6 +278,39 @@ static void test_lacking(void **state) {
     assert_false(lacks(&both.b));
     node_killed(&both.b);
     assert_false(lacks(&both.b));
+}
+
+static bool lost_uids(struct node *n) {
+    Mfp__Listing *l;
+    bool cut;
+
+    assert_int_equal(scan_mailbox(n->st, &mailbox, true, &l), 0);
+    cut = l->cut;
+    mfp__listing__free_unpacked(l, NULL);
+    return cut;
+}
+
+/* A start after a power cut in which syncd was killed, before it had noted anything and later: the
+ * next one is one after a power cut still, but what the journal has brought is known. */
+static void test_killed_in_a_start(void **state) {
+    uint64_t gen;
+
+    NEEDS_LIFE(state);
+    deliver("1.M1.a");
+    assert_int_equal(state_mark_gen(both.b.st, &gen), 0);
+    another_life(&both.b);
+    /* what the first one was killed over */
+    assert_int_equal(state_mark(both.b.st, &mailbox, gen), 0);
+    node_killed(&both.b);
+    assert_false(both.b.st->recent.whole);
+    assert_true(lacks(&both.b));
+    assert_true(lost_uids(&both.b));
+    assert_int_equal(both.b.start.journal, 1);
+    node_replay(&both.b);
+    killed_and_the_same(&both.b);
+    assert_int_equal(both.b.start.journal, 0);
+    assert_true(both.b.st->recent.whole);
+    assert_true(lacks(&both.b));
 }
 
 static void send_in(const struct mailfs_id *dir, struct acts *a) {
@@ -328,6 +362,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(test_put_back, recent_setup, recent_teardown),
         cmocka_unit_test_setup_teardown(test_sum_with_its_record, recent_setup, recent_teardown),
         cmocka_unit_test_setup_teardown(test_lacking, recent_setup, recent_teardown),
+        cmocka_unit_test_setup_teardown(test_killed_in_a_start, recent_setup, recent_teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -216,6 +216,22 @@ static void test_torn(void **state) {
     assert_false(stage_has_prep(p.b.st, &(struct stage_prep){77, 2}));
 }
 
+/* Likewise where syncd was killed before it had looked at it, and is started once more. */
+static void test_torn_and_killed(void **state) {
+    struct stage_prep *left;
+    size_t n;
+
+    prepare(1);
+    prepare(2);
+    zeros_in_second(true);
+    node_reopen(&p.b);
+    node_killed(&p.b);
+    assert_int_equal(stage_leftovers(p.b.st, &left, &n), 0);
+    assert_int_equal(n, 1);
+    assert_int_equal(left[0].seq, 1);
+    free(left);
+}
+
 /* It may have been acknowledged, and perhaps is whole. */
 static void test_without_sum(void **state) {
     prepare(2);
@@ -278,6 +294,7 @@ int main(void) {
         T(test_many_durable_when_acknowledged),
         T(test_cut_short),
         T(test_torn),
+        T(test_torn_and_killed),
         T(test_without_sum),
         T(test_power_cut_at_each_step),
         T(test_killed_at_each_step),
