@@ -40,6 +40,11 @@ int apply_drop(struct state *st, const struct mailfs_id *dir, int dirfd, const c
                bool hold);
 int apply_set_meta(struct state *st, int dirfd, const char *name, const Mfp__Meta *meta);
 
+/* apply_twin.c */
+/* A message's name becomes another. 1: another message had that, and has one of its own now: the
+ * container is to be compared. */
+int apply_rename(struct apply *a, int from_sub, const char *from, int sub, const char *name);
+
 /* apply_control.c */
 int apply_keywords(struct apply *a, const Mfp__OpKeywords *op);
 struct maildir_keywords;

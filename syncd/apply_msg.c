@@ -169,22 +169,23 @@ static int take_published(struct apply *a, const Mfp__PrepId *prep, const char *
     struct place from = {.sub = MFP__SUB__SELF};
     struct base_msg agreed;
     int sub = 0, r = store_msg_find(a->st, &a->d, name, name, &sub, found);
-    int fd = r == 0 ? store_sub_open(a->st, &a->d, sub, false) : r;
-    int to = fd >= 0 ? store_sub_open(a->st, &a->d, now->sub, true) : fd;
 
-    if (to >= 0) {
-        r = io_rename(fd, found, to, now->name, 0);
+    if (r == 0) {
+        r = apply_rename(a, sub, found, now->sub, now->name);
         from.sub = sub;
         str_copy(from.name, sizeof(from.name), found);
     }
+    if (r > 0)
+        apply_suspect(a, "another message had the name that one gets from its origin", now->name);
+    r = r > 0 ? 0 : r;
     /* A merge has given it to both under that name: only another one takes it away there. */
     if ((r == 0 || r == -ENOENT) && base_msg_get(a->st, BASE_AGREED, &a->dir, name, &agreed) == 0)
         apply_suspect(a, "a message was named by its origin after it had been published", name);
     /* Removed meanwhile by somebody who read it: it stays removed. */
     if (r == -ENOENT)
         return stage_unpublish(a->st, prep->incarnation, prep->seq);
-    if (r < 0 || to < 0)
-        return r < 0 ? r : to;
+    if (r < 0)
+        return r;
     changed(a, &from, now);
     return stage_unpublish(a->st, prep->incarnation, prep->seq);
 }
@@ -252,15 +253,13 @@ static int merge_delta(const char *base, const struct place *old, const struct p
 }
 
 static int move_to(struct apply *a, const struct place *cur, const struct place *to) {
-    int from = store_sub_open(a->st, &a->d, cur->sub, false);
-    int fd = store_sub_open(a->st, &a->d, to->sub, true), r;
+    int r = apply_rename(a, cur->sub, cur->name, to->sub, to->name);
 
-    if (from < 0 || fd < 0)
-        return from < 0 ? from : fd;
-    r = io_rename(from, cur->name, fd, to->name, 0);
-    if (r == 0)
+    if (r > 0)
+        apply_suspect(a, "another message had the name of one that was changed", to->name);
+    if (r >= 0)
         changed(a, cur, to);
-    return r;
+    return r < 0 ? r : 0;
 }
 
 /* Removed here, and the peer has not been told: the base follows, for when it comes back, or goes.

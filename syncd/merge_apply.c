@@ -196,7 +196,7 @@ static int place(struct merge_run *m, const struct merge_item *it) {
 /* The file `have` of ours becomes the item. */
 static int move(struct merge_run *m, const struct index_msg *have, const struct merge_item *it) {
     char name[MAILDIR_NAME_MAX + 1], old[MAILDIR_NAME_MAX + 1];
-    int from_sub = have->sub, sub = sub_of(&it->state), from, to;
+    int from_sub = have->sub, sub = sub_of(&it->state);
     int r = merge_name_of(it->name, &it->state, name);
 
     if (r < 0 || (from_sub == sub && strcmp(have->name, name) == 0))
@@ -204,11 +204,9 @@ static int move(struct merge_run *m, const struct index_msg *have, const struct 
     if (m->a.st->read_only)
         return -EROFS;
     str_copy(old, sizeof(old), have->name);
-    from = store_sub_open(m->a.st, &m->a.d, from_sub, false);
-    to = store_sub_open(m->a.st, &m->a.d, sub, true);
-    if (from < 0 || to < 0)
-        return from < 0 ? from : to;
-    r = io_rename(from, old, to, name, 0);
+    r = apply_rename(&m->a, from_sub, old, sub, name);
+    if (r > 0)
+        return -ESTALE; /* another one was not listed, having the same base name */
     if (r < 0)
         return r == -ENOENT ? 0 : r; /* removed meanwhile: that will be told */
     told(m, from_sub, old, sub, name);

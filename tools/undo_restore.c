@@ -253,7 +253,7 @@ static int deliver(int from, const struct undo_message *msg, const struct undo_t
     (void)io_unlink(to->tmp, base); /* of an attempt that was cut short */
     r = copy_to(from, msg, to->tmp, base);
     if (r == 0)
-        r = io_rename(to->tmp, base, dir, name, 0);
+        r = io_rename(to->tmp, base, dir, name, RENAME_NOREPLACE);
     if (r < 0)
         (void)io_unlink(to->tmp, base);
     return r == 0 ? io_fsync(dir) : r;
