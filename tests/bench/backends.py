@@ -5,17 +5,22 @@ the FUSE mount that root lies in, or None; argv(), which puts a command into the
 root can be seen; pids(), the processes whose time and memory it costs.  Everything is recorded in a
 run directory of the lab (tests/lab/rundir.py), so that a run that was killed is taken down by the
 next one, or by tests/lab/reap.
+
+Each server's mail lies on a disk of its own: an ext4 as mkfs.ext4 makes it, with a journal, in a file. What
+this machine has its own files on may be anything: an ext4 without a journal flushes twice as fast.
 """
 
+import functools
 import os
 import re
 import shutil
 import time
 
-from lab import mailfs, net, node, pair, rundir, util
+from lab import disk, mailfs, net, node, pair, rundir, util
 from lab.dovecot import GID, UID
 
-OPTIONS = dict(pair.OPTIONS, postfix=False, dovecot=False, brake="0")
+DISK = 3 << 30  # bytes; it is a file with holes
+OPTIONS = dict(pair.OPTIONS, postfix=False, dovecot=False, brake="0", disk=DISK)
 
 
 def mail_dir(path):
@@ -24,34 +29,28 @@ def mail_dir(path):
     return path
 
 
-_RUN_DIRS = []
-
-
-def remove_files():
-    """At the very end."""
-    with rundir.deaf_to_signals():
-        for path in _RUN_DIRS:
-            for error in rundir.destroy(path):
-                print("    tear-down: %s" % error, flush=True)
-
-
 class Backend:
-    name, mount = None, None
+    name, mount, root = None, None, None
 
-    def __init__(self):
-        self.run_dir = rundir.create()
-        _RUN_DIRS.append(self.run_dir)
-        self.root = None
+    @functools.cached_property
+    def run_dir(self):
+        """Made when it is needed: there are backends that do not come to that."""
+        return rundir.create()
 
     def up(self):
         raise NotImplementedError
 
     def down(self):
-        """All but its files: ext4 looks at each inode that was freed in the last minutes before it
-        makes one, so that ten thousand files removed would be felt in everything measured after."""
         with rundir.deaf_to_signals():
-            for error in rundir.destroy(self.run_dir, keep=True):
+            for error in rundir.destroy(self.run_dir) if "run_dir" in self.__dict__ else []:
                 print("    tear-down of %s: %s" % (self.name, error), flush=True)
+
+    def disk(self, name):
+        """A directory of the mail user, which is all that is on a disk."""
+        top = os.path.join(self.run_dir, name)
+        os.mkdir(top)
+        disk.ext4_at(top, top + ".image", DISK, *disk.AT_ONCE)
+        return mail_dir(os.path.join(top, "mail"))
 
     def argv(self, *command):
         return list(command)
@@ -72,7 +71,7 @@ class Native(Backend):
     name = "ext4"
 
     def up(self):
-        self.root = mail_dir(os.path.join(self.run_dir, "native"))
+        self.root = self.disk("native")
 
 
 class Bindfs(Backend):
@@ -86,7 +85,7 @@ class Bindfs(Backend):
         self.pid = start_bindfs(self.run_dir, self.source(), self.mount)
 
     def source(self):
-        return mail_dir(os.path.join(self.run_dir, "source"))
+        return self.disk("source")
 
     def pids(self):
         return {"bindfs": self.pid}
@@ -111,6 +110,7 @@ class Gluster(Backend):
     def up(self):
         if not shutil.which("glusterd"):
             raise util.Skip("glusterfs-server is not installed")
+        self.bricks = [os.path.join(self.disk("brick%d" % i), "brick") for i in (1, 2)]
         self.space = "mfl-%s-g" % rundir.tag(self.run_dir)
         rundir.record(self.run_dir, "netns", self.space)
         util.run(["ip", "netns", "add", self.space])
@@ -135,12 +135,11 @@ class Gluster(Backend):
             "install", "-d", "-o", str(UID), "-g", str(GID), self.root, check=False).returncode == 0)
 
     def start_volume(self):
-        bricks = [os.path.join(self.run_dir, "brick%d" % i) for i in (1, 2)]
         self.run("glusterd", "--pid-file=" + os.path.join(self.run_dir, "glusterd.pid"))
         util.poll("glusterd", lambda: self.run("gluster", "peer", "status",
                                                check=False).returncode == 0, timeout=30)
         self.run("gluster", "--mode=script", "volume", "create", "v", "replica", "2",
-                 *("%s:%s" % (self.ADDRESS, b) for b in bricks), "force")
+                 *("%s:%s" % (self.ADDRESS, b) for b in self.bricks), "force")
         self.run("gluster", "--mode=script", "volume", "start", "v", timeout=60)
 
     def argv(self, *command):
@@ -166,7 +165,6 @@ class Alone(Backend):
     """mailfs and syncd without a peer."""
 
     def __init__(self, access="checked"):
-        super().__init__()
         self.name = "alone" if access == "checked" else "alone " + access
         self.options = dict(OPTIONS, backend="mailfs", access=access)
 
@@ -192,7 +190,6 @@ class Pair(Backend):
     """
 
     def __init__(self, commit="disk", delay=0, relay=None, access="checked"):
-        super().__init__()
         self.name, self.delay, self.relay = "pair " + commit, delay, relay
         if access != "checked":
             self.name += " " + access
@@ -242,8 +239,7 @@ class RsyncLoop(Backend):
     def up(self):
         if not shutil.which("rsync"):
             raise util.Skip("rsync is not installed")
-        self.root = mail_dir(os.path.join(self.run_dir, "from"))
-        self.peer = mail_dir(os.path.join(self.run_dir, "to"))
+        self.root, self.peer = self.disk("from"), self.disk("to")
         # in a network of their own, so that tear-down finds all of them
         space = "mfl-%s-r" % rundir.tag(self.run_dir)
         rundir.record(self.run_dir, "netns", space)

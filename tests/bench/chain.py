@@ -40,7 +40,7 @@ class Plain(Server, backends.Backend):
     name = "ext4"
 
     def up(self):
-        options = dict(pair.OPTIONS, backend="shared")
+        options = dict(pair.OPTIONS, backend="shared", disk=backends.DISK)
         self.node = node.Node(self.run_dir, "a", options)
         os.makedirs(self.node.dir)
         self.node.prepare()
@@ -56,7 +56,7 @@ class Bindfs(Plain):
     name = "bindfs"
 
     def below(self):
-        source = backends.mail_dir(os.path.join(self.run_dir, "source"))
+        source = backends.mail_dir(os.path.join(self.node.data, "source"))
         self.pid = backends.start_bindfs(self.run_dir, source, self.node.mount)
 
     def pids(self):

@@ -13,7 +13,7 @@ ACTS = 500
 
 
 def fill(load, top):
-    """The mail of a server that is there before mailfs is: made once, and handed on."""
+    """The mail of a server that is there before mailfs is."""
     run = ["setpriv", "--reuid=%d" % UID, "--regid=%d" % GID, "--clear-groups",
            os.path.join(load.dir, "bench_maildir")]
     for size in SIZES:
@@ -23,8 +23,6 @@ def fill(load, top):
 
 
 class Native(backends.Native):
-    """Owns the folders."""
-
     def up(self):
         super().up()
         fill(self.load, self.root)
@@ -38,10 +36,10 @@ class Bindfs(backends.Bindfs):
 
 
 class Alone(backends.Alone):
-    """They become its store: comes last."""
+    """With the folders in its store."""
 
     def fill(self):
-        os.rename(self.native.root, self.node.stored("bench"))
+        fill(self.load, backends.mail_dir(self.node.stored("bench")))
 
 
 def resident(backend):

@@ -117,7 +117,6 @@ class Side(backends.Backend):
     """Two nodes' network with a directory of mail on the first and none on the second."""
 
     def __init__(self, messages):
-        super().__init__()
         self.messages, self.new = messages
         self.spaces, self.daemons = [], []
 
@@ -129,9 +128,7 @@ class Side(backends.Backend):
             os.makedirs(n.dir)
             n.space.create()
         net.connect(*self.spaces)
-        self.here, self.there = (os.path.join(self.run_dir, d) for d in ("from", "to"))
-        for path in (self.here, self.there):
-            os.makedirs(path)
+        self.here, self.there = self.disk("from"), self.disk("to")
         fill(self.here, self.messages)
         self.prepare()
 

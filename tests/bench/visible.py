@@ -24,7 +24,7 @@ class Gluster(backends.Gluster):
                                                        check=False).returncode == 0)
 
     def sides(self):
-        return self.root, self.second + "/root", os.path.join(self.run_dir, "brick2", "root")
+        return self.root, self.second + "/root", os.path.join(self.bricks[1], "root")
 
 
 class Pair(backends.Pair):

@@ -9,13 +9,25 @@ from . import rundir, util
 # linux/fs/ext4/ext4.h: EXT4_IOC_SHUTDOWN; no flush of the journal: what no fsync has made durable is lost
 SHUTDOWN, NO_LOG_FLUSH = 0x8004587d, 2
 
+# mkfs.ext4: nothing is left to be written in the background
+AT_ONCE = ["-E", "nodiscard,lazy_itable_init=0,lazy_journal_init=0"]
+
+
+def mount_image(image, where, check=True):
+    """Read and written as a disk is: without a second page cache below it, where the kernel can do that."""
+    done = util.run(["mount", "-o", "loop", image, where], check=check)
+    if done.returncode == 0:
+        device = util.run(["findmnt", "-no", "SOURCE", where]).stdout.strip()
+        util.run(["losetup", "--direct-io=on", device], check=False)
+    return done
+
 
 def ext4_at(where, image, size, *options, check=True):
     """Mount there an empty ext4 of this size, in the file `image`; check: as for util.run(), of the mount."""
     with open(image, "wb") as f:
         f.truncate(size)
     util.run(["mkfs.ext4", "-q", "-F", "-m", "0", *options, image])
-    done = util.run(["mount", "-o", "loop", image, where], check=check)
+    done = mount_image(image, where, check)
     if done.returncode == 0:
         os.rmdir(os.path.join(where, "lost+found"))
     return done
@@ -43,8 +55,7 @@ class Disk:
 
     def create(self):
         os.makedirs(self.point, exist_ok=True)
-        ext4_at(self.point, self.image, self.size, "-i", "4096", "-E",
-                "nodiscard,lazy_itable_init=0,lazy_journal_init=0")
+        ext4_at(self.point, self.image, self.size, "-i", "4096", *AT_ONCE)
 
     def mounted(self):
         return self.point in rundir.mounts_below(self.point)
@@ -52,7 +63,7 @@ class Disk:
     def mount(self):
         """After cut(): the journal is replayed."""
         if not self.mounted():
-            util.run(["mount", "-o", "loop", self.image, self.point])
+            mount_image(self.image, self.point)
 
     def unmount(self):
         """Until nobody has it: a mount namespace made meanwhile, anywhere on this machine, has a copy of the mount, and

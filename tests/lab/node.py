@@ -56,7 +56,7 @@ class Node:
         private = options["access"] == "private"
         self.mount = os.path.join(self.dir, "private" if private else "", "mail")
         if self.shared:
-            self.store = self.mount = os.path.join(run_dir, "shared")
+            self.store = self.mount = os.path.join(self.data if self.disk else run_dir, "shared")
         self.peer = None
         self.env = {}           # more environment for its daemons
         self.dovecot = Dovecot(self)
