@@ -3,8 +3,8 @@
  *
  * Keys (values in base_codec.h; numbers big-endian):
  *   cont   id + kind: 'T' place, 'U' uidlist (V 4, N 4, rest of the header), 'K' keywords,
- *          'S' subscriptions, 'D' sum of digests, 'V' version 8, and of the root 'W' version of the
- *          tree 8
+ *          'S' subscriptions, 'D' sum of digests, 'V' version 8, 'C' what is coming (coming.c), and
+ *          of the root 'W' version of the tree 8
  *   msgs   id + base name      files  id + name      prepof  id + base name
  *
  * 'D' is the sum (mod 2^256) of one SHA-256 for each message and file, so that it does not depend

@@ -16,7 +16,6 @@ struct half {
     UT_hash_handle hh;
     struct mailfs_id dir;
     uint64_t age;
-    bool followed; /* of a one-way link: that is all that is known */
     struct half_msg *msgs;
     struct stage_prep *named; /* published here, and the name that its origin gave it is to go */
     size_t n_named;
@@ -142,31 +141,6 @@ int half_keep(struct merge_run *m) {
     HASH_ADD(hh, m->a.st->halves, dir, sizeof(h->dir), h);
     state_unlock(m->a.st);
     return 0;
-}
-
-int half_keep_followed(struct merge_run *m) {
-    struct half *h = calloc(1, sizeof(*h));
-
-    if (!h)
-        return -ENOMEM;
-    h->dir = m->a.dir;
-    h->followed = true;
-    half_forget(m->a.st, &h->dir);
-    state_lock(m->a.st);
-    HASH_ADD(hh, m->a.st->halves, dir, sizeof(h->dir), h);
-    state_unlock(m->a.st);
-    return 0;
-}
-
-bool half_followed(struct state *st, const struct mailfs_id *dir) {
-    const struct half *h;
-    bool followed;
-
-    state_lock(st);
-    h = find(st, dir);
-    followed = h && h->followed;
-    state_unlock(st);
-    return followed;
 }
 
 void half_forget(struct state *st, const struct mailfs_id *dir) {

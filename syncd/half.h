@@ -9,17 +9,8 @@
  *
  * Of a mailbox there is that of the last merge. In memory, until the peer has the result, or syncd
  * ends: about 150 bytes and the name for each message whose flags are not the base's, or that has
- * no base and did not have the same flags on both nodes.
- */
-
-/*
- * Of a one-way link nothing of that is kept: it is followed in one direction. Where a standby has
- * carried out a merge that the other end brought all of, and the connection ends before that one
- * knows of it, both have the result: so it is in the standby's base. Else it would look like the
- * standby's own doing, which it brings to whom it follows besides, or back where it was undone
- * meanwhile. The other end's base is still the one before, and counts as the later of the two
- * (BASE_AGE_LACKS), since that end is right about what only one of them knows: what is not there
- * any more was removed there. An active end does not do so: a standby takes no mail from it.
+ * no base and did not have the same flags on both nodes. Of a one-way link nothing of that is kept:
+ * it is followed in one direction (coming.h).
  */
 
 #include "merge_int.h"
@@ -32,9 +23,6 @@ struct half_msg {
 
 /* Of this merge, which has been carried out. */
 int half_keep(struct merge_run *m);
-/* Of a one-way link's merge, which has been carried out: the other end brought all of it. */
-int half_keep_followed(struct merge_run *m);
-bool half_followed(struct state *st, const struct mailfs_id *dir);
 void half_forget(struct state *st, const struct mailfs_id *dir);
 /* The peer has it, too. What this node had published, and has merged with the name that its origin
  * gave it after all, needs not be known any more. */

@@ -66,7 +66,6 @@ int merge_apply_keywords(struct merge_run *m) {
     if (r < 0)
         return r;
     letters_change(m);
-    m->brings |= m->theirs->keywords.len != n || memcmp(m->theirs->keywords.data, text, n) != 0;
     if (!m->only_base && !is_listed(m, text, n))
         r = write_keywords(m, text, n);
     if (r == 0)
@@ -205,7 +204,7 @@ static int subs_copy(const struct maildir_subs *s, struct maildir_subs **out) {
 
 int merge_apply_subs(struct merge_run *m) {
     struct maildir_subs *a = NULL, *b = NULL, *base = NULL, *out = NULL, *here = NULL;
-    struct maildir_subs *listed = NULL, *there = NULL;
+    struct maildir_subs *listed = NULL;
     int r = 0;
 
     if (!m->mine->has_subs && !m->theirs->has_subs)
@@ -218,8 +217,6 @@ int merge_apply_subs(struct merge_run *m) {
         r = subs_of(m->mine->subs_base, m->mine->n_subs_base, &base);
     if (r == 0 && a)
         r = subs_copy(a, &listed);
-    if (r == 0 && b)
-        r = subs_copy(b, &there);
     if (r == 0)
         r = give_back(m->mine, base, &a);
     if (r == 0)
@@ -227,15 +224,12 @@ int merge_apply_subs(struct merge_run *m) {
     if (r == 0)
         r = maildir_subs_merge(base, a, b, '.', &out);
     if (r == 0)
-        m->brings |= !same_lines(there, out);
-    if (r == 0)
         r = subs_copy(out, &here);
     if (r == 0)
         r = keep_borrowed(m, base, b, here);
     if (r == 0)
         r = put_subs(m, listed, here, out);
     maildir_subs_free(listed);
-    maildir_subs_free(there);
     maildir_subs_free(here);
     maildir_subs_free(a);
     maildir_subs_free(b);
@@ -433,7 +427,6 @@ static int merge_one(struct merge_run *m, const struct both *b) {
         if (r < 0)
             return r;
     }
-    m->brings |= mine && !files_same(&f.mi, &f.ti);
     return base_file_put(m->a.st, BASE_PROPOSED, &m->a.dir, b->name, mine ? &f.mi : &f.ti);
 }
 

@@ -24,8 +24,7 @@ struct merge_run {
     size_t n_em, n_et;
     struct merge_result *result;
     struct stage_keys unsynced; /* of the contents that it takes, those not known to be on disk */
-    bool brings; /* a table, subscriptions or a file that the peer has not, beside result->stats */
-    bool told;   /* why it failed, where that was found */
+    bool told;                  /* why it failed, where that was found */
 };
 
 #define MERGE_KEPT_MAX 256

@@ -18,6 +18,7 @@
 #include <unistd.h>
 
 #include "base.h"
+#include "coming.h"
 #include "half.h"
 #include "io/io.h"
 #include "journal.h"
@@ -248,15 +249,6 @@ static bool stays_here(const struct merge_result *r) {
     return r->stats.added_a + r->stats.removed_a + r->stats.changed_a == 0;
 }
 
-/* The peer's store is the result, so both have it when this one has. */
-static bool is_theirs_already(const struct merge_run *m) {
-    const struct merge_result *r = m->result;
-    bool numbers = r->validity != m->theirs->v || (r->validity && r->next != m->theirs->n);
-
-    return !m->brings && !numbers &&
-           r->stats.added_b + r->stats.removed_b + r->stats.changed_b == 0;
-}
-
 /* Whether the peer confirms the result may never be known here: the container is marked before
  * anything is changed in it. Nothing is, before everything is known to be there. */
 static int carry_out(struct merge_run *m) {
@@ -277,6 +269,8 @@ static int carry_out(struct merge_run *m) {
         r = base_wipe(m->a.st, BASE_PROPOSED, &m->a.dir);
     if (r == 0)
         r = agree_on_dir(m);
+    if (r == 0 && m->a.st->main && !m->only_base)
+        r = coming_note(m);
     if (r == 0)
         r = merge_apply_subdirs(m);
     if (r == 0)
@@ -300,8 +294,6 @@ static int carry_out(struct merge_run *m) {
         r = base_lacking_raised(m->a.st, &m->a.dir);
     if (r == 0 && !m->a.st->main) /* of a one-way link what the peer does not bring stays */
         r = half_keep(m);
-    else if (r == 0 && is_theirs_already(m))
-        r = half_keep_followed(m);
     if (r == 0)
         merge_release_staged(m);
     return r;
@@ -339,8 +331,6 @@ static int run_open(struct merge_run *m, struct state *st, const struct mailfs_i
     int r;
 
     kv_refuse(st, dir); /* of an earlier round */
-    if (st->main)
-        half_forget(st, dir);
     kv_forget_sent(
         st, dir); /* frozen: nothing is on its way; what was collected and not sent is listed */
     m->a.st = st;
@@ -415,6 +405,8 @@ int merge_mailbox_done(struct state *st, const struct mailfs_id *dir) {
         journal_settled(st, dir);
     if (r == 0)
         r = base_lacking_merged(st, dir);
+    if (r == 0 && st->main)
+        r = coming_forget(st, dir);
     recent_end(st);
     if (r == 0)
         r = half_settled(st, dir);
@@ -423,28 +415,22 @@ int merge_mailbox_done(struct state *st, const struct mailfs_id *dir) {
     return r < 0 ? state_fail(st, r, dir, "cannot take over the result of a merge") : 0;
 }
 
-/* What came by the merge must not look like this node's own doing, so it is in the base; the
- * peer's, which has not moved, is the later one beside that (half.h). */
-static int take_followed(struct state *st, const struct mailfs_id *dir) {
-    int r;
-
-    recent_begin(st);
-    r = base_lacking_note(st, dir, false);
-    if (r == 0)
-        r = kv_accept(st, dir);
-    recent_end(st);
-    return r < 0 ? state_fail(st, r, dir, "cannot take over what the other end brought") : 0;
+void merge_mailbox_half(struct state *st, const struct mailfs_id *dir) {
+    kv_refuse(st, dir);
+    coming_take(st, dir); /* an error: it will be brought, as this node's own */
+    merge_mailbox_forget(st, dir);
 }
 
-void merge_mailbox_half(struct state *st, const struct mailfs_id *dir) {
-    if (half_followed(st, dir))
-        take_followed(st, dir); /* an error: it will be brought, as this node's own */
-    merge_mailbox_forget(st, dir);
+void merge_broken_off(struct state *st, bool standby) {
+    int r = coming_load(st, standby);
+
+    if (r < 0)
+        state_fail(st, r, NULL, "cannot look for merges that were broken off");
 }
 
 void merge_mailbox_forget(struct state *st, const struct mailfs_id *dir) {
     kv_refuse(st, dir);
     if (st->main)
-        half_forget(st, dir);
+        coming_forget(st, dir);
     collect_forget_notes(st, dir); /* what was written to the uidlist is not agreed */
 }

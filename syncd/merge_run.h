@@ -33,8 +33,10 @@ bool merge_part_is_base(const Mfp__Listing *l, enum merge_part part);
 /* RACT_MERGE_DONE: the result is the common base. RACT_MERGE_PUT_OFF: it will not be. */
 int merge_mailbox_done(struct state *st, const struct mailfs_id *dir);
 void merge_mailbox_forget(struct state *st, const struct mailfs_id *dir);
-/* The same on a standby, of a one-way link: what only came is in the base all the same (half.h). */
+/* The same on a standby, of a one-way link: what came is in the base all the same (coming.h). */
 void merge_mailbox_half(struct state *st, const struct mailfs_id *dir);
+/* The same of all that were under way on this link when syncd ended. At the start. */
+void merge_broken_off(struct state *st, bool standby);
 
 /* How many losers are in STORE/.mailfs/kept/, until the administrator has removed them. Reads that
  * directory, if there may be any. */

@@ -32,6 +32,7 @@
 #include "io/file.h"
 #include "link_peer.h"
 #include "mem.h"
+#include "merge_run.h"
 #include "oneway.h"
 #include "oneway_lock.h"
 #include "pending.h"
@@ -301,6 +302,7 @@ static int link_begin(struct volume *v, size_t i, char *err, size_t errsize) {
         r = disk_begin(link, err, errsize);
     if (r != 0)
         return r;
+    merge_broken_off(link->state, role_of(link).standby);
     link->oneway = oneway_new(link);
     v->links[v->n_links++] = link;
     return oneway_take_marks(link);
