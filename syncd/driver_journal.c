@@ -78,6 +78,7 @@ struct journaler {
 };
 
 static void advance(struct journaler *j);
+static void progress_arm(struct journaler *j);
 
 static const Mfp__Txn *txn_of(const struct entry *e) {
     return load_of(e->payload)->txn;
@@ -169,6 +170,7 @@ static void commit_again(struct journaler *j) {
     DL_CONCAT(all, j->list);
     j->list = all;
     j->one_by_one += j->n_args;
+    progress_arm(j);
 }
 
 static void commit_answer(struct journaler *j) {

@@ -32,7 +32,8 @@ static struct engine engine;
 static struct volume volume;
 static _Atomic bool here; /* what the transactions refer to */
 static int failing[8 * ENTRIES];
-static unsigned appends, appended, fetches;
+static unsigned appends, appended, fetches, workings;
+static uint64_t progress;
 static int answer[ENTRIES];
 static bool answered[ENTRIES];
 
@@ -77,7 +78,7 @@ void xfer_fetch(struct xfers *x, struct content_wants *wants, xfer_fetched_fn *f
 }
 
 uint64_t xfer_fetch_progress(const struct xfers *x) {
-    return 0;
+    return progress;
 }
 
 bool xfer_receiving(const struct xfers *x, const struct replica_prep *prep) {
@@ -91,6 +92,7 @@ void replica_journaled(struct replica *r, uint64_t now, uint64_t seq, int err) {
 }
 
 void replica_working(struct replica *r, uint64_t now, uint64_t seq) {
+    workings++;
 }
 
 void driver_pump(struct volume *v) {
@@ -107,12 +109,14 @@ uint64_t volume_now(void) {
 /* ---- a volume ---------------------------------------------------------------------- */
 
 static int setup(void **state) {
-    static const struct conf_volume cv = {.name = (char *)"mail"};
+    static struct conf_peer peer = {.timeout_ms = 40};
+    static const struct conf_volume cv = {.name = (char *)"mail", .peer = &peer};
 
     memset(failing, 0, sizeof(failing));
     memset(answered, 0, sizeof(answered));
     memset(answer, 0, sizeof(answer));
-    appends = appended = fetches = 0;
+    appends = appended = fetches = workings = 0;
+    progress = 0;
     here = true;
     engine.evb = event_base_new();
     if (engine.evb == NULL || workq_new(1, 100, &engine.io) != 0)
@@ -216,6 +220,22 @@ static void it_fails_again(void **state) {
     assert_int_equal(appends, 2);
 }
 
+/* While it is fetched again the peer hears that it comes further, also where nothing was waiting
+ * when that was to be told last. */
+static void fetched_again_slowly(void **state) {
+    failing[0] = -EIO;
+    add(0);
+    assert_int_equal(event_base_loop(engine.evb, EVLOOP_ONCE), 0);
+    workq_drain(engine.io);
+    assert_int_equal(fetches, 1);
+    progress++;
+    while (workings == 0)
+        assert_int_equal(event_base_loop(engine.evb, EVLOOP_ONCE), 0);
+    run();
+    assert_true(answered[0]);
+    assert_int_equal(answer[0], 0);
+}
+
 /* No fetch makes room. */
 static void no_room(void **state) {
     failing[0] = -ENOSPC;
@@ -231,7 +251,8 @@ static void no_room(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         T(in_batches),        T(a_sync_fails),   T(a_sync_fails_for_one),
-        T(dropped_meanwhile), T(it_fails_again), T(no_room),
+        T(dropped_meanwhile), T(it_fails_again), T(fetched_again_slowly),
+        T(no_room),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
