@@ -16,6 +16,7 @@
 #include "maildir/name.h"
 #include "note.h"
 #include "upcall.h"
+#include "util/array.h"
 #include "util/log.h"
 #include "wire/check.h"
 
@@ -71,7 +72,7 @@ void event_dir_made(const struct spot *at, struct inode *in, const struct stat *
 /* The base names that the directory's new/ and cur/ hold. */
 struct bases {
     char **v;
-    size_t n, room, bytes;
+    size_t n, bytes;
 };
 #define BASES_BYTES_MAX (96u << 10) /* a packet holds 128 KiB */
 
@@ -81,14 +82,10 @@ static bool bases_add(struct bases *b, const char *name) {
         return true;
     if (b->bytes + len + 4 > BASES_BYTES_MAX)
         return false;
-    if (b->n == b->room) {
-        size_t room = b->room == 0 ? 64 : b->room * 2;
-        char **v = realloc(b->v, room * sizeof *v);
-        if (v == NULL)
-            return false;
-        b->v = v;
-        b->room = room;
-    }
+    char **v = array_room(b->v, b->n, sizeof *v);
+    if (v == NULL)
+        return false;
+    b->v = v;
     b->v[b->n] = strndup(name, len);
     if (b->v[b->n] == NULL)
         return false;

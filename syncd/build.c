@@ -2,6 +2,7 @@
  * build: makes messages of peer.proto. No diagnostics.
  */
 #include "build.h"
+#include "util/array.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -55,16 +56,14 @@ int build_id(ProtobufCBinaryData *out, const struct mailfs_id *id) {
 }
 
 int build_push(void *array, size_t *n, void *element) {
-    void ***a = array, **v = *a;
+    void ***a = array, **v;
 
     if (!element)
         return -ENOMEM;
-    if ((*n & (*n - 1)) == 0) {
-        v = realloc(v, (*n ? 2 * *n : 1) * sizeof(*v));
-        if (!v)
-            return -ENOMEM;
-        *a = v;
-    }
+    v = array_room(*a, *n, sizeof(*v));
+    if (!v)
+        return -ENOMEM;
+    *a = v;
     v[(*n)++] = element;
     return 0;
 }

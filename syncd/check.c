@@ -12,6 +12,7 @@
 #include "base.h"
 #include "io/io.h"
 #include "scan.h"
+#include "util/array.h"
 
 /* ---- problems ---------------------------------------------------------------------- */
 
@@ -45,20 +46,13 @@ struct check_problem *check_problem_add(struct check_problems *p, const struct m
                                         unsigned kind, const char *name) {
     struct check_problem *v;
 
-    if ((p->n & (p->n - 1)) == 0 && p->n < CHECK_PROBLEMS_MAX) { /* full at each power of two */
-        v = realloc(p->v, (p->n ? 2 * p->n : 1) * sizeof(*v));
-        if (v)
-            p->v = v;
-        else
-            p->more++;
-        if (!v)
-            return NULL;
-    }
-    if (p->n >= CHECK_PROBLEMS_MAX) {
+    v = p->n < CHECK_PROBLEMS_MAX ? array_room(p->v, p->n, sizeof(*v)) : NULL;
+    if (!v) {
         p->more++;
         return NULL;
     }
-    v = &p->v[p->n];
+    p->v = v;
+    v += p->n;
     *v = (struct check_problem){.dir = *dir, .kind = kind, .name = name ? strdup(name) : NULL};
     p->n++;
     return v;
@@ -288,17 +282,15 @@ static bool is_below(struct choice *c, const struct mailfs_id *dir, struct mailf
 }
 
 static int choose(struct choice *c, const struct mailfs_id *dir) {
-    struct mailfs_id *v = c->v;
+    struct mailfs_id *v;
 
     if ((c->from && memcmp(dir->b, c->from->b, sizeof(dir->b)) < 0) ||
         (c->to && memcmp(dir->b, c->to->b, sizeof(dir->b)) > 0))
         return 0;
-    if ((c->n & (c->n - 1)) == 0) {
-        v = realloc(v, (c->n ? 2 * c->n : 1) * sizeof(*v));
-        if (!v)
-            return -ENOMEM;
-        c->v = v;
-    }
+    v = array_room(c->v, c->n, sizeof(*v));
+    if (!v)
+        return -ENOMEM;
+    c->v = v;
     c->v[c->n++] = *dir;
     return 0;
 }

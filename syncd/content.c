@@ -19,6 +19,7 @@
 #include "base.h"
 #include "io/hash.h"
 #include "io/io.h"
+#include "util/array.h"
 #include "wire/check.h"
 
 /* ---- what is wanted ---------------------------------------------------------------- */
@@ -39,13 +40,11 @@ int content_want_add(struct content_wants *w, const struct mailfs_id *dir, int s
                      const char *name, uint64_t size) {
     struct content_want *v;
 
-    if ((w->n & (w->n - 1)) == 0) { /* full at each power of two */
-        v = realloc(w->v, (w->n ? 2 * w->n : 1) * sizeof(*v));
-        if (!v)
-            return -ENOMEM;
-        w->v = v;
-    }
-    v = &w->v[w->n];
+    v = array_room(w->v, w->n, sizeof(*v));
+    if (!v)
+        return -ENOMEM;
+    w->v = v;
+    v += w->n;
     *v = (struct content_want){.dir = *dir, .sub = sub, .size = size, .mtime = INT64_MAX};
     v->by_base = sub != MFP__SUB__SELF;
     v->name = strdup(name);

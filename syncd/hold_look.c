@@ -23,6 +23,7 @@
 #include "maildir/name.h"
 #include "mem.h"
 #include "store.h"
+#include "util/array.h"
 #include "util/str.h"
 
 /* When the messages of one tree went. */
@@ -30,7 +31,7 @@ struct went {
     UT_hash_handle hh;
     struct mailfs_id tree;
     int64_t *at;
-    size_t n, room;
+    size_t n;
 };
 
 struct looking {
@@ -42,12 +43,9 @@ struct looking {
 };
 
 static void went_add(struct went *w, int64_t at) {
-    if (w->n == w->room) {
-        w->room = w->room ? 2 * w->room : 64;
-        w->at = realloc(w->at, w->room * sizeof(*w->at));
-        if (!w->at)
-            mem_out("what went");
-    }
+    w->at = array_room(w->at, w->n, sizeof(*w->at));
+    if (!w->at)
+        mem_out("what went");
     w->at[w->n++] = at;
 }
 

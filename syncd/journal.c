@@ -16,6 +16,7 @@
 #include "io/io.h"
 #include "recent.h"
 #include "state_int.h"
+#include "util/array.h"
 #include "util/bytes.h"
 #include "util/log.h"
 
@@ -325,20 +326,15 @@ int journal_append(struct state *st, struct journal_entry *entries, size_t n) {
 
 struct list {
     struct packed *v;
-    size_t n, cap;
+    size_t n;
 };
 
 static int list_add(struct list *l, const struct db_val *key, const struct db_val *val) {
-    struct packed *v = l->v;
+    struct packed *v = array_room(l->v, l->n, sizeof(*v));
 
-    if (l->n == l->cap) {
-        size_t cap = l->cap ? 2 * l->cap : 64;
-        v = realloc(l->v, cap * sizeof(*v));
-        if (!v)
-            return -ENOMEM;
-        l->v = v;
-        l->cap = cap;
-    }
+    if (!v)
+        return -ENOMEM;
+    l->v = v;
     v += l->n;
     v->id = key->n == 8 ? bytes_get_u64(key->p) : 0;
     v->n = val->n;

@@ -18,6 +18,7 @@
 #include <string.h>
 
 #include "recent.h"
+#include "util/array.h"
 
 #define ENTRY_OVERHEAD (sizeof(struct kv_entry) + 32)
 
@@ -235,24 +236,19 @@ struct pair {
 
 struct pairs {
     struct pair *v;
-    size_t n, cap;
+    size_t n;
     enum table t;
     const struct mailfs_id *id;
 };
 
 static int pairs_add(struct pairs *ps, const void *key, size_t nkey, const void *val, size_t nval,
                      unsigned order) {
-    struct pair *p;
+    struct pair *p = array_room(ps->v, ps->n, sizeof(*p));
 
-    if (ps->n == ps->cap) {
-        size_t cap = ps->cap ? ps->cap * 2 : 64;
-        p = realloc(ps->v, cap * sizeof(*p));
-        if (!p)
-            return -ENOMEM;
-        ps->v = p;
-        ps->cap = cap;
-    }
-    p = &ps->v[ps->n];
+    if (!p)
+        return -ENOMEM;
+    ps->v = p;
+    p += ps->n;
     p->key = copy_nul(key, nkey);
     p->val = val ? copy_nul(val, nval) : NULL;
     p->nkey = nkey;

@@ -12,25 +12,23 @@
 #include "scan.h"
 #include "state_int.h"
 #include "store.h"
+#include "util/array.h"
 
 struct mark_set {
     struct state *st;
     struct state *const *lenders;
     size_t n_lenders;
     struct scan_mark *v;
-    size_t n, cap;
+    size_t n;
     bool full;
 };
 
 static int set_add(struct mark_set *s, const struct mailfs_id *dir, bool left) {
-    if (s->n == s->cap) {
-        size_t cap = s->cap ? 2 * s->cap : 64;
-        struct scan_mark *v = realloc(s->v, cap * sizeof(*v));
-        if (!v)
-            return -ENOMEM;
-        s->v = v;
-        s->cap = cap;
-    }
+    struct scan_mark *v = array_room(s->v, s->n, sizeof(*v));
+
+    if (!v)
+        return -ENOMEM;
+    s->v = v;
     s->v[s->n] = (struct scan_mark){.dir = *dir, .left = left};
     return base_digest(s->st, dir, s->v[s->n++].digest);
 }

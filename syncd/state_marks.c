@@ -11,26 +11,24 @@
 
 #include "base.h"
 #include "state_int.h"
+#include "util/array.h"
 
 struct mark_list {
     struct state_mark *v;
-    size_t n, cap;
+    size_t n;
     uint64_t below;
 };
 
 static int mark_add(const struct mark *m, void *arg) {
     struct mark_list *l = arg;
+    struct state_mark *v;
 
     if (m->gen >= l->below)
         return 0;
-    if (l->n == l->cap) {
-        size_t cap = l->cap ? 2 * l->cap : 64;
-        struct state_mark *v = realloc(l->v, cap * sizeof(*v));
-        if (!v)
-            return -ENOMEM;
-        l->v = v;
-        l->cap = cap;
-    }
+    v = array_room(l->v, l->n, sizeof(*v));
+    if (!v)
+        return -ENOMEM;
+    l->v = v;
     l->v[l->n].dir = m->dir;
     l->v[l->n++].gen = m->gen;
     return 0;
@@ -96,7 +94,7 @@ int state_mark_gen_raise(struct state *st, uint64_t gen) {
 /* Those of the containers given, sorted; or all. */
 struct copy {
     struct mark *v;
-    size_t n, room;
+    size_t n;
     const struct mailfs_id *dirs;
     size_t n_dirs;
 };
@@ -107,17 +105,14 @@ static int id_cmp(const void *a, const void *b) {
 
 static int copy_one(const struct mark *m, void *arg) {
     struct copy *c = arg;
-    struct mark *v = c->v;
+    struct mark *v;
 
     if (c->dirs && !bsearch(&m->dir, c->dirs, c->n_dirs, sizeof(*c->dirs), id_cmp))
         return 0;
-    if (c->n == c->room) {
-        c->room = c->room ? 2 * c->room : 64;
-        v = realloc(v, c->room * sizeof(*v));
-        if (!v)
-            return -ENOMEM;
-        c->v = v;
-    }
+    v = array_room(c->v, c->n, sizeof(*v));
+    if (!v)
+        return -ENOMEM;
+    c->v = v;
     v += c->n++;
     *v = *m;
     v->path = strdup(m->path);

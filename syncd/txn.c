@@ -23,6 +23,7 @@
 #include "oneway.h"
 #include "oneway_lock.h"
 #include "touched.h"
+#include "util/array.h"
 #include "util/clock.h"
 #include "volume.h"
 #include "wire/check.h"
@@ -31,7 +32,7 @@
 struct acts {
     Mfl__ToSyncd **packets;
     Mfl__Act **acts;
-    size_t n, room;
+    size_t n;
 };
 
 /* The owner of L of this container has done something. */
@@ -75,16 +76,10 @@ struct collect {
 };
 
 static void acts_add(struct acts *a, Mfl__ToSyncd *m) {
-    if (a->n == a->room) {
-        size_t room = a->room == 0 ? 4 : a->room * 2;
-        Mfl__ToSyncd **packets = realloc(a->packets, room * sizeof *packets);
-        Mfl__Act **acts = realloc(a->acts, room * sizeof *acts);
-        if (packets == NULL || acts == NULL)
-            mem_out("acts");
-        a->packets = packets;
-        a->acts = acts;
-        a->room = room;
-    }
+    a->packets = array_room(a->packets, a->n, sizeof *a->packets);
+    a->acts = array_room(a->acts, a->n, sizeof *a->acts);
+    if (a->packets == NULL || a->acts == NULL)
+        mem_out("acts");
     a->packets[a->n] = m;
     a->acts[a->n++] = m->act;
 }

@@ -16,6 +16,7 @@
 #include "mend.h"
 #include "verify_int.h"
 #include "volume.h"
+#include "util/array.h"
 #include "wire/check.h"
 
 struct sum_item {
@@ -153,14 +154,11 @@ static void looked(void *arg, struct look_result *res) {
 
 static int sums_add(void *arg, const char *base, const struct io_sum *sum) {
     struct serving *s = arg;
-    struct sum_item *v = s->sums, *it;
+    struct sum_item *v = array_room(s->sums, s->n_sums, sizeof *v), *it;
 
-    if ((s->n_sums & (s->n_sums - 1)) == 0) { /* full at each power of two */
-        v = realloc(v, (s->n_sums ? 2 * s->n_sums : 1) * sizeof *v);
-        if (v == NULL)
-            return -ENOMEM;
-        s->sums = v;
-    }
+    if (v == NULL)
+        return -ENOMEM;
+    s->sums = v;
     it = &v[s->n_sums];
     it->sum = *sum;
     it->name = strdup(base);

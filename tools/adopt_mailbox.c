@@ -20,6 +20,7 @@
 #include "maildir/class.h"
 #include "maildir/name.h"
 #include "maildir/uidlist.h"
+#include "util/array.h"
 #include "util/log.h"
 #include "util/str.h"
 
@@ -37,22 +38,18 @@ struct mailbox {
     const char *path;
     uid_t owner;
     struct message *msgs;
-    size_t n, cap;
+    size_t n;
     bool seen; /* some message is in cur */
 };
 
 /* ---- messages ----------------------------------------------------------------------- */
 
 static bool keep_message(struct mailbox *m, const char *name, size_t base_len, bool in_cur) {
-    if (m->n == m->cap) {
-        size_t cap = m->cap ? 2 * m->cap : 64;
-        struct message *v = realloc(m->msgs, cap * sizeof(*v));
+    struct message *v = array_room(m->msgs, m->n, sizeof(*v));
 
-        if (!v)
-            return false;
-        m->msgs = v;
-        m->cap = cap;
-    }
+    if (!v)
+        return false;
+    m->msgs = v;
     m->msgs[m->n] = (struct message){strdup(name), base_len, in_cur};
     return m->msgs[m->n].name && ++m->n;
 }

@@ -9,6 +9,7 @@
 #include "maildir/subs.h"
 
 #include "maildir/subs_priv.h"
+#include "util/array.h"
 #include "util/buf.h"
 
 #include <errno.h>
@@ -61,19 +62,14 @@ bool maildir_subs_has(const struct maildir_subs *s, const char *line) {
 }
 
 static int append_line(struct maildir_subs *s, const char *line, size_t len) {
-    struct subs_line *l = maildir_pool_alloc(&s->pool, sizeof *l);
+    struct subs_line *l = maildir_pool_alloc(&s->pool, sizeof *l), **lines;
 
     if (!l || !(l->text = maildir_pool_strndup(&s->pool, line, len)))
         return -ENOMEM;
-    if (s->count == s->cap) {
-        size_t cap = s->cap ? s->cap * 2 : 32;
-        struct subs_line **lines = reallocarray(s->lines, cap, sizeof *lines);
-
-        if (!lines)
-            return -ENOMEM;
-        s->lines = lines;
-        s->cap = cap;
-    }
+    lines = array_room(s->lines, s->count, sizeof *lines);
+    if (!lines)
+        return -ENOMEM;
+    s->lines = lines;
     HASH_ADD_KEYPTR(hh, s->index, l->text, len, l);
     if (!l->hh.tbl)
         return -ENOMEM;

@@ -18,7 +18,7 @@ struct maildir_subs {
     struct maildir_pool pool;
     unsigned int version;
     struct subs_line **lines; /* in the file's order */
-    size_t count, cap;
+    size_t count;
     struct subs_line *index;
 };
 

@@ -12,6 +12,7 @@
 
 #include "maildir/name.h"
 #include "maildir/uidlist_priv.h"
+#include "util/array.h"
 #include "util/buf.h"
 
 #include <errno.h>
@@ -201,16 +202,11 @@ int maildir_uidlist_set_header_rest(struct maildir_uidlist *list, const char *re
 }
 
 static int reserve_one(struct maildir_uidlist *list) {
-    size_t cap = list->cap ? list->cap * 2 : 64;
-    struct uidrec **recs;
+    struct uidrec **recs = array_room(list->recs, list->count, sizeof *recs);
 
-    if (list->count < list->cap)
-        return 0;
-    recs = reallocarray(list->recs, cap, sizeof *recs);
     if (!recs)
         return -ENOMEM;
     list->recs = recs;
-    list->cap = cap;
     return 0;
 }
 

@@ -28,7 +28,7 @@ struct maildir_uidlist {
     uint32_t header_next; /* N as it stands in the header */
     const char *rest;     /* other header fields */
     struct uidrec **recs;
-    size_t count, cap;
+    size_t count;
     struct uidrec *index;
 };
 

@@ -1,5 +1,5 @@
 /*
- * test_util - ids, buffers, strings, byte order, log lines, worker threads, clocks
+ * test_util - ids, buffers, arrays, strings, byte order, log lines, worker threads, clocks
  */
 #include <errno.h>
 #include <poll.h>
@@ -16,6 +16,7 @@
 
 #include <cmocka.h>
 
+#include "util/array.h"
 #include "util/buf.h"
 #include "util/bytes.h"
 #include "util/clock.h"
@@ -62,6 +63,22 @@ static void test_id_refuses(void **state) {
         assert_int_equal(mailfs_id_parse(bad[i], &id), -EINVAL);
         assert_true(mailfs_id_is_root(&id));
     }
+}
+
+static void test_array(void **state) {
+    size_t *v = NULL;
+
+    for (size_t n = 0; n < 1000; n++) {
+        v = array_room(v, n, sizeof *v);
+        assert_non_null(v);
+        v[n] = n;
+    }
+    for (size_t n = 0; n < 1000; n++)
+        assert_int_equal(v[n], n);
+    assert_ptr_equal(array_room(v, 1000, sizeof *v), v); /* room for 1024 */
+    assert_null(array_room(v, 1024, SIZE_MAX / 2));
+    assert_int_equal(v[999], 999);
+    free(v);
 }
 
 static void test_buf_grows_to_its_bound(void **state) {
@@ -406,6 +423,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_id_text),
         cmocka_unit_test(test_id_refuses),
+        cmocka_unit_test(test_array),
         cmocka_unit_test(test_buf_grows_to_its_bound),
         cmocka_unit_test(test_buf_error_sticks),
         cmocka_unit_test(test_buf_reserve),
