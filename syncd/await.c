@@ -19,6 +19,7 @@
 #include "front.h"
 #include "mem.h"
 #include "oneway.h"
+#include "timer.h"
 #include "volume.h"
 #include "xfer.h"
 
@@ -227,9 +228,7 @@ struct await *await_new(struct volume *v) {
     for (size_t i = 0; i < v->n_links; i++) {
         struct side *s = &a->sides[i];
         *s = (struct side){.w = a, .link = v->links[i]};
-        s->overdue = evtimer_new(v->engine->evb, look, s);
-        if (s->overdue == NULL)
-            mem_out("a timer");
+        s->overdue = timer_new(v->engine->evb, look, s);
     }
     return a;
 }

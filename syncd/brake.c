@@ -31,6 +31,7 @@
 #include "oneway.h"
 #include "replica/brake.h"
 #include "state_int.h"
+#include "timer.h"
 #include "util/buf.h"
 #include "util/clock.h"
 #include "util/log.h"
@@ -360,10 +361,8 @@ struct brake *brake_new(struct volume *v) {
         brake_free(b);
         return NULL;
     }
-    b->timer = evtimer_new(v->engine->evb, look, b);
-    b->dirs = evtimer_new(v->engine->evb, dirs_due, b);
-    if (b->timer == NULL || b->dirs == NULL)
-        mem_out("a timer");
+    b->timer = timer_new(v->engine->evb, look, b);
+    b->dirs = timer_new(v->engine->evb, dirs_due, b);
     arm(b);
     return b;
 }

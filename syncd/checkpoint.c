@@ -31,6 +31,7 @@
 #include "mem.h"
 #include "oneway.h"
 #include "scan.h"
+#include "timer.h"
 #include "util/clock.h"
 #include "util/log.h"
 #include "volume.h"
@@ -387,9 +388,7 @@ void checkpoint_stop(struct checkpoint *c) {
 struct checkpoint *checkpoint_new(struct volume *v) {
     struct checkpoint *c = mem_new(sizeof *c);
     c->v = v;
-    c->timer = evtimer_new(v->engine->evb, timer, c);
-    if (c->timer == NULL)
-        mem_out("a timer or the work queue");
+    c->timer = timer_new(v->engine->evb, timer, c);
     arm(c, CHECKPOINT_MS);
     return c;
 }

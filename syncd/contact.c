@@ -29,6 +29,7 @@
 #include "net/listener.h"
 #include "net/tls.h"
 #include "role.h"
+#include "timer.h"
 #include "util/log.h"
 #include "util/str.h"
 #include "verify.h"
@@ -136,9 +137,7 @@ static void conn_say_hello(struct conn *conn) {
 static void conn_up(struct link *l, void *arg) {
     struct conn *conn = arg;
     struct timeval tv = {.tv_sec = HELLO_MS / 1000};
-    conn->deadline = evtimer_new(conn->v->engine->evb, hello_overdue, conn);
-    if (conn->deadline == NULL)
-        mem_out("a timer");
+    conn->deadline = timer_new(conn->v->engine->evb, hello_overdue, conn);
     evtimer_add(conn->deadline, &tv);
     conn_say_hello(conn);
 }

@@ -30,6 +30,7 @@
 #include "journal.h"
 #include "load.h"
 #include "mem.h"
+#include "timer.h"
 #include "touched.h"
 #include "util/bytes.h"
 #include "volume.h"
@@ -362,10 +363,8 @@ void journaler_wake(struct journaler *j) {
 struct journaler *journaler_new(struct volume *v) {
     struct journaler *j = mem_new(sizeof *j);
     j->v = v;
-    j->progress = evtimer_new(v->engine->evb, progress_tell, j);
-    j->pace = evtimer_new(v->engine->evb, pace_over, j);
-    if (j->progress == NULL || j->pace == NULL)
-        mem_out("a timer");
+    j->progress = timer_new(v->engine->evb, progress_tell, j);
+    j->pace = timer_new(v->engine->evb, pace_over, j);
     return j;
 }
 

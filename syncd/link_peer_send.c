@@ -21,6 +21,7 @@
 #include "load.h"
 #include "mem.h"
 #include "net/link.h"
+#include "timer.h"
 #include "util/clock.h"
 #include "volume.h"
 #include "wire/check.h"
@@ -75,9 +76,7 @@ struct peer *peer_new(struct volume *v) {
     struct peer *p = mem_new(sizeof *p);
     p->v = v;
     buf_init(&p->out, LINK_FRAME_MAX);
-    p->late_timer = evtimer_new(v->engine->evb, late_try, p);
-    if (p->late_timer == NULL)
-        mem_out("a timer");
+    p->late_timer = timer_new(v->engine->evb, late_try, p);
     return p;
 }
 

@@ -20,6 +20,7 @@
 #include "mend.h"
 #include "oneway.h"
 #include "restore.h"
+#include "timer.h"
 #include "util/log.h"
 #include "verify_int.h"
 #include "volume.h"
@@ -401,9 +402,7 @@ static struct look *look_new(struct volume *v, const struct mailfs_id *dirs, siz
     l->order = order;
     l->fn = fn;
     l->arg = arg;
-    l->timer = evtimer_new(v->engine->evb, look_again, l);
-    if (l->timer == NULL)
-        mem_out("a timer");
+    l->timer = timer_new(v->engine->evb, look_again, l);
     return l;
 }
 

@@ -26,6 +26,7 @@
 #include "role.h"
 #include "scan.h"
 #include "store.h"
+#include "timer.h"
 #include "util/clock.h"
 #include "volume.h"
 
@@ -330,9 +331,7 @@ size_t oneway_lenders(const struct volume *link, struct state **out) {
 struct oneway *oneway_new(struct volume *link) {
     struct oneway *o = mem_new(sizeof *o);
     o->link = link;
-    o->timer = evtimer_new(link->engine->evb, pass, o);
-    if (o->timer == NULL)
-        mem_out("a timer");
+    o->timer = timer_new(link->engine->evb, pass, o);
     return o;
 }
 

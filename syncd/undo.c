@@ -22,6 +22,7 @@
 #include "stage.h"
 #include "state_int.h"
 #include "store.h"
+#include "timer.h"
 #include "util/clock.h"
 #include "util/log.h"
 #include "volume.h"
@@ -212,9 +213,7 @@ struct undo *undo_new(struct volume *v) {
         return NULL;
     u = mem_new(sizeof *u);
     u->v = v;
-    u->timer = evtimer_new(v->engine->evb, look, u);
-    if (u->timer == NULL)
-        mem_out("a timer");
+    u->timer = timer_new(v->engine->evb, look, u);
     arm(u);
     return u;
 }

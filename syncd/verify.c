@@ -22,6 +22,7 @@
 #include "link_peer.h"
 #include "mem.h"
 #include "state_int.h"
+#include "timer.h"
 #include "util/clock.h"
 #include "util/log.h"
 #include "verify_int.h"
@@ -480,9 +481,7 @@ void verify_pass(struct verify *y, struct look_order order, char *const *paths, 
     p->paths = mem_new((n + 1) * sizeof *p->paths);
     for (p->n_paths = 0; p->n_paths < n; p->n_paths++)
         p->paths[p->n_paths] = mem_strdup(paths[p->n_paths]);
-    p->timer = evtimer_new(y->v->engine->evb, pass_again, p);
-    if (p->timer == NULL)
-        mem_out("a timer");
+    p->timer = timer_new(y->v->engine->evb, pass_again, p);
     y->pass = p;
     if (workq_submit(y->v->engine->slow, WORKQ_NO_LANE, lone ? lone_run : choose_run,
                      lone ? lone_done : choose_done, p) != 0)

@@ -23,6 +23,7 @@
 #include "io/io.h"
 #include "mem.h"
 #include "role.h"
+#include "timer.h"
 #include "util/clock.h"
 #include "util/log.h"
 #include "volume.h"
@@ -137,9 +138,7 @@ struct verify_plan *verify_plan_new(struct volume *v) {
     p = mem_new(sizeof *p);
     p->v = v;
     p->first_seen = seconds();
-    p->timer = evtimer_new(v->engine->evb, look, p);
-    if (p->timer == NULL)
-        mem_out("a timer");
+    p->timer = timer_new(v->engine->evb, look, p);
     arm(p);
     return p;
 }

@@ -18,6 +18,7 @@
 #include "driver.h"
 #include "link_peer.h"
 #include "mem.h"
+#include "timer.h"
 #include "volume.h"
 #include "wire/check.h"
 #include "xfer_private.h"
@@ -27,9 +28,7 @@ struct xfers *xfers_new(struct volume *v) {
     x->v = v;
     x->next_id = 1;
     pace_init(&x->pace, v->cv->peer != NULL ? v->cv->peer->bandwidth : 0);
-    x->paced = evtimer_new(v->engine->evb, xfer_paced, x);
-    if (x->paced == NULL)
-        mem_out("a timer");
+    x->paced = timer_new(v->engine->evb, xfer_paced, x);
     return x;
 }
 
