@@ -13,6 +13,7 @@
 #include "maildir/pool.h"
 #include "maildir/uidlist.h"
 #include "replica/merge_priv.h"
+#include "replica/positions.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -25,12 +26,10 @@ struct memory {
     struct merge_slot *slots;
 };
 
-/* Of two positions in a side's entries. */
-static int compare_positions(const void *x, const void *y, void *entries) {
-    const size_t *i = x, *j = y;
-    const struct merge_entry *e = entries;
+static int compare_names(const void *x, const void *y) {
+    const struct merge_entry *e = x, *f = y;
 
-    return strcmp(e[*i].base, e[*j].base);
+    return strcmp(e->base, f->base);
 }
 
 static bool uids_possible(const struct merge_entry *e) {
@@ -39,26 +38,12 @@ static bool uids_possible(const struct merge_entry *e) {
 
 /* The positions of a side's entries by name; -EINVAL for a name that is there twice. */
 static int sort_side(const struct merge_side *s, size_t **out) {
-    size_t i, *p;
-
-    *out = NULL;
     if (!s->full && !s->base_valid)
         return -EINVAL;
-    p = calloc(s->count + 1, sizeof *p);
-    if (!p)
-        return -ENOMEM;
-    *out = p;
-    for (i = 0; i < s->count; i++) {
-        p[i] = i;
+    for (size_t i = 0; i < s->count; i++)
         if (!uids_possible(&s->entries[i]))
             return -EINVAL;
-    }
-    if (s->count > 1)
-        qsort_r(p, s->count, sizeof *p, compare_positions, (void *)s->entries);
-    for (i = 1; i < s->count; i++)
-        if (strcmp(s->entries[p[i - 1]].base, s->entries[p[i]].base) == 0)
-            return -EINVAL;
-    return 0;
+    return positions_sort(s->entries, s->count, sizeof *s->entries, compare_names, out);
 }
 
 static void start_view(const struct merge_side *s, struct merge_view *v) {

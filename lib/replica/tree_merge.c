@@ -11,18 +11,17 @@
  */
 #include "replica/tree_merge.h"
 
+#include "replica/positions.h"
 #include "replica/tree_priv.h"
 
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
-/* Of two positions in a side's entries. */
-static int compare_positions(const void *x, const void *y, void *entries) {
-    const size_t *i = x, *j = y;
-    const struct tree_entry *e = entries;
+static int compare_ids(const void *x, const void *y) {
+    const struct tree_entry *e = x, *f = y;
 
-    return mailfs_id_cmp(&e[*i].id, &e[*j].id);
+    return mailfs_id_cmp(&e->id, &f->id);
 }
 
 static bool entry_ok(const struct tree_entry *e) {
@@ -32,26 +31,12 @@ static bool entry_ok(const struct tree_entry *e) {
 
 /* The positions of a side's entries by id; -EINVAL for one that cannot be. */
 static int sort_side(const struct tree_side *s, size_t **out) {
-    size_t i, *p;
-
-    *out = NULL;
     if (!s->full && !s->base_valid)
         return -EINVAL;
-    p = calloc(s->count + 1, sizeof *p);
-    if (!p)
-        return -ENOMEM;
-    *out = p;
-    for (i = 0; i < s->count; i++) {
-        p[i] = i;
+    for (size_t i = 0; i < s->count; i++)
         if (!entry_ok(&s->entries[i]))
             return -EINVAL;
-    }
-    if (s->count > 1)
-        qsort_r(p, s->count, sizeof *p, compare_positions, (void *)s->entries);
-    for (i = 1; i < s->count; i++)
-        if (mailfs_id_equal(&s->entries[p[i - 1]].id, &s->entries[p[i]].id))
-            return -EINVAL;
-    return 0;
+    return positions_sort(s->entries, s->count, sizeof *s->entries, compare_ids, out);
 }
 
 static void view_of_entry(const struct tree_side *s, const struct tree_entry *e,
