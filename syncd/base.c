@@ -26,23 +26,11 @@
 #include "state_int.h"
 #include "util/bytes.h"
 
-#define KEY_MAX (MAILFS_ID_BYTES + MAILDIR_NAME_MAX + 1)
-
 static enum kv_view kv_view_of(enum base_view v) {
     return v == BASE_SENT ? KV_SENT : v == BASE_PROPOSED ? KV_PROPOSED : KV_AGREED;
 }
 
-static int name_key(uint8_t key[KEY_MAX], const struct mailfs_id *dir, const char *name) {
-    size_t n = strlen(name);
-
-    if (n == 0 || n > MAILDIR_NAME_MAX)
-        return -EINVAL;
-    memcpy(key, dir->b, MAILFS_ID_BYTES);
-    memcpy(key + MAILFS_ID_BYTES, name, n);
-    return (int)(MAILFS_ID_BYTES + n);
-}
-
-static size_t kind_key(uint8_t key[KEY_MAX], const struct mailfs_id *dir, char kind) {
+static size_t kind_key(uint8_t key[BASE_KEY_MAX], const struct mailfs_id *dir, char kind) {
     memcpy(key, dir->b, MAILFS_ID_BYTES);
     key[MAILFS_ID_BYTES] = (uint8_t)kind;
     return MAILFS_ID_BYTES + 1;
@@ -52,7 +40,7 @@ static size_t kind_key(uint8_t key[KEY_MAX], const struct mailfs_id *dir, char k
 
 static int sum_get(struct state *st, enum kv_view view, const struct mailfs_id *dir,
                    uint8_t sum[STATE_DIGEST]) {
-    uint8_t key[KEY_MAX];
+    uint8_t key[BASE_KEY_MAX];
     size_t nkey = kind_key(key, dir, 'D'), n;
     void *val;
     int r = kv_get(st, view, T_CONT, key, nkey, &val, &n);
@@ -106,7 +94,7 @@ static int record_hash(enum table t, const char *name, const void *val, size_t n
 /* Neither is on the disk without the other: nobody counts the sum anew. */
 static int put_with_sum(struct state *st, enum kv_view view, const struct mailfs_id *dir,
                         const struct kv_item *record, const uint8_t sum[STATE_DIGEST]) {
-    uint8_t key[KEY_MAX];
+    uint8_t key[BASE_KEY_MAX];
     size_t nkey = kind_key(key, dir, 'D');
     struct kv_item both[] = {*record, {T_CONT, key, nkey, sum, STATE_DIGEST}};
     int r;
@@ -120,8 +108,8 @@ static int put_with_sum(struct state *st, enum kv_view view, const struct mailfs
 /* Puts a message or a file (val NULL: removes); in the agreed view the sum follows. */
 static int record_put(struct state *st, enum base_view view, enum table t,
                       const struct mailfs_id *dir, const char *name, const void *val, size_t n) {
-    uint8_t key[KEY_MAX], minus[STATE_DIGEST], plus[STATE_DIGEST], sum[STATE_DIGEST];
-    int nkey = name_key(key, dir, name), r;
+    uint8_t key[BASE_KEY_MAX], minus[STATE_DIGEST], plus[STATE_DIGEST], sum[STATE_DIGEST];
+    int nkey = base_name_key(key, dir, name), r;
     bool had;
     void *old;
     size_t nold;
@@ -149,8 +137,8 @@ static int record_put(struct state *st, enum base_view view, enum table t,
 
 static int record_get(struct state *st, enum base_view view, enum table t,
                       const struct mailfs_id *dir, const char *name, void **val, size_t *n) {
-    uint8_t key[KEY_MAX];
-    int nkey = name_key(key, dir, name);
+    uint8_t key[BASE_KEY_MAX];
+    int nkey = base_name_key(key, dir, name);
 
     *val = NULL;
     if (nkey < 0)
@@ -226,7 +214,7 @@ int base_file_put(struct state *st, enum base_view view, const struct mailfs_id 
 
 int base_dir_get_in(struct state *st, enum base_view view, const struct mailfs_id *dir,
                     struct base_dir *out) {
-    uint8_t key[KEY_MAX];
+    uint8_t key[BASE_KEY_MAX];
     size_t nkey = kind_key(key, dir, 'T'), n;
     void *val;
     int r = kv_get(st, kv_view_of(view), T_CONT, key, nkey, &val, &n);
@@ -239,7 +227,7 @@ int base_dir_get_in(struct state *st, enum base_view view, const struct mailfs_i
 
 int base_dir_put_in(struct state *st, enum base_view view, const struct mailfs_id *dir,
                     const struct base_dir *rec) {
-    uint8_t key[KEY_MAX];
+    uint8_t key[BASE_KEY_MAX];
     size_t nkey = kind_key(key, dir, 'T');
     struct buf b;
     int r;
@@ -289,7 +277,7 @@ int base_wipe(struct state *st, enum base_view view, const struct mailfs_id *dir
 }
 
 int base_dir_del(struct state *st, const struct mailfs_id *dir) {
-    uint8_t key[KEY_MAX];
+    uint8_t key[BASE_KEY_MAX];
     size_t nkey = kind_key(key, dir, 'T');
     int r = base_wipe(st, BASE_AGREED, dir);
 
@@ -304,7 +292,7 @@ int base_dir_del(struct state *st, const struct mailfs_id *dir) {
 
 int base_uidlist_get(struct state *st, enum base_view view, const struct mailfs_id *dir,
                      struct base_uidlist *out) {
-    uint8_t key[KEY_MAX];
+    uint8_t key[BASE_KEY_MAX];
     size_t nkey = kind_key(key, dir, 'U'), n;
     void *val;
     int r = kv_get(st, kv_view_of(view), T_CONT, key, nkey, &val, &n);
@@ -325,7 +313,7 @@ int base_uidlist_get(struct state *st, enum base_view view, const struct mailfs_
 
 int base_uidlist_put(struct state *st, enum base_view view, const struct mailfs_id *dir,
                      const struct base_uidlist *rec) {
-    uint8_t key[KEY_MAX], head[8];
+    uint8_t key[BASE_KEY_MAX], head[8];
     size_t nkey = kind_key(key, dir, 'U');
     struct buf b;
     int r;
@@ -344,7 +332,7 @@ int base_uidlist_put(struct state *st, enum base_view view, const struct mailfs_
 
 int base_text_get(struct state *st, enum base_view view, const struct mailfs_id *dir,
                   enum base_text which, char **p, size_t *n) {
-    uint8_t key[KEY_MAX];
+    uint8_t key[BASE_KEY_MAX];
     size_t nkey = kind_key(key, dir, (char)which);
     void *val;
     int r = kv_get(st, kv_view_of(view), T_CONT, key, nkey, &val, n);
@@ -355,7 +343,7 @@ int base_text_get(struct state *st, enum base_view view, const struct mailfs_id 
 
 int base_text_put(struct state *st, enum base_view view, const struct mailfs_id *dir,
                   enum base_text which, const char *p, size_t n) {
-    uint8_t key[KEY_MAX];
+    uint8_t key[BASE_KEY_MAX];
     size_t nkey = kind_key(key, dir, (char)which);
 
     return kv_put(st, kv_view_of(view), T_CONT, key, nkey, p, n);
@@ -363,7 +351,7 @@ int base_text_put(struct state *st, enum base_view view, const struct mailfs_id 
 
 int base_version_get(struct state *st, enum base_version_of of, const struct mailfs_id *dir,
                      uint64_t *version) {
-    uint8_t key[KEY_MAX];
+    uint8_t key[BASE_KEY_MAX];
     size_t nkey = kind_key(key, dir, (char)of), n;
     void *val;
     int r = kv_get(st, KV_AGREED, T_CONT, key, nkey, &val, &n);
@@ -375,7 +363,7 @@ int base_version_get(struct state *st, enum base_version_of of, const struct mai
 
 int base_version_put(struct state *st, enum base_view view, enum base_version_of of,
                      const struct mailfs_id *dir, uint64_t version) {
-    uint8_t key[KEY_MAX], val[8];
+    uint8_t key[BASE_KEY_MAX], val[8];
     size_t nkey = kind_key(key, dir, (char)of);
 
     bytes_put_u64(val, version);
@@ -407,8 +395,8 @@ int base_prep_get(struct state *st, const struct mailfs_id *dir, const char *nam
 
 int base_prep_put(struct state *st, enum base_view view, const struct mailfs_id *dir,
                   const char *name, const struct base_prep *prep) {
-    uint8_t key[KEY_MAX], val[16];
-    int nkey = name_key(key, dir, name);
+    uint8_t key[BASE_KEY_MAX], val[16];
+    int nkey = base_name_key(key, dir, name);
 
     if (nkey < 0)
         return nkey;

@@ -1,5 +1,5 @@
 /*
- * base_codec: the base's records as bytes. Formats in base_codec.h. No diagnostics.
+ * base_codec: the base's keys and records as bytes. Formats in base_codec.h. No diagnostics.
  */
 #include "base_codec.h"
 
@@ -27,6 +27,16 @@ static void put64(struct buf *b, uint64_t v) {
     uint8_t p[8];
     bytes_put_u64(p, v);
     buf_append(b, p, sizeof(p));
+}
+
+int base_name_key(uint8_t key[BASE_KEY_MAX], const struct mailfs_id *dir, const char *name) {
+    size_t n = strlen(name);
+
+    if (n == 0 || n > MAILDIR_NAME_MAX)
+        return -EINVAL;
+    memcpy(key, dir->b, MAILFS_ID_BYTES);
+    memcpy(key + MAILFS_ID_BYTES, name, n);
+    return (int)(MAILFS_ID_BYTES + n);
 }
 
 int base_msg_encode(const struct base_msg *m, struct buf *b) {

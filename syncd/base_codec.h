@@ -14,6 +14,11 @@
 #include "base.h"
 #include "util/buf.h"
 
+#define BASE_KEY_MAX (MAILFS_ID_BYTES + MAILDIR_NAME_MAX + 1)
+
+/* The key of a name in a container: how long it is, or -EINVAL. */
+int base_name_key(uint8_t key[BASE_KEY_MAX], const struct mailfs_id *dir, const char *name);
+
 int base_msg_encode(const struct base_msg *m, struct buf *b);
 int base_msg_decode(const void *val, size_t n, struct base_msg *m);
 int base_file_encode(const struct base_file *f, struct buf *b);

@@ -15,6 +15,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "base_codec.h"
 #include "files.h"
 #include "half.h"
 #include "maildir/subs.h"
@@ -225,16 +226,14 @@ static int do_op(const struct ctx *c, const Mfp__Op *op) {
 
 static int touch_name(struct state *st, bool less, enum table t, const struct mailfs_id *dir,
                       const char *name) {
-    uint8_t key[MAILFS_ID_BYTES + MAILDIR_NAME_MAX + 1];
-    size_t n = strlen(name);
+    uint8_t key[BASE_KEY_MAX];
+    int n = base_name_key(key, dir, name);
 
-    if (n == 0 || n > MAILDIR_NAME_MAX)
-        return -EINVAL;
-    memcpy(key, dir->b, MAILFS_ID_BYTES);
-    memcpy(key + MAILFS_ID_BYTES, name, n);
+    if (n < 0)
+        return n;
     if (!less)
-        return kv_touch(st, t, key, MAILFS_ID_BYTES + n);
-    kv_untouch(st, t, key, MAILFS_ID_BYTES + n);
+        return kv_touch(st, t, key, (size_t)n);
+    kv_untouch(st, t, key, (size_t)n);
     return 0;
 }
 

@@ -2,12 +2,13 @@
  * build: makes messages of peer.proto. No diagnostics.
  */
 #include "build.h"
-#include "util/array.h"
 
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+
+#include "util/array.h"
 
 #define NEW(type, init)                                                                            \
     static type *type##_new(void) {                                                                \
@@ -66,6 +67,18 @@ int build_push(void *array, size_t *n, void *element) {
     *a = v;
     v[(*n)++] = element;
     return 0;
+}
+
+int build_push_lines(char ***v, size_t *n, const struct maildir_subs *s) {
+    int r = 0;
+
+    for (size_t i = 0; r == 0 && i < maildir_subs_count(s); i++) {
+        char *line = strdup(maildir_subs_at(s, i));
+        r = build_push(v, n, line);
+        if (r < 0)
+            free(line);
+    }
+    return r;
 }
 
 Mfp__Txn *build_txn(const struct mailfs_id *dir, bool locked) {

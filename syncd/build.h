@@ -9,6 +9,7 @@
 #include <stddef.h>
 
 #include "base.h"
+#include "maildir/subs.h"
 #include "util/id.h"
 #include "wire/peer.pb-c.h"
 
@@ -32,5 +33,6 @@ Mfp__PrepId *build_prep(uint64_t incarnation, uint64_t seq);
 /* Appends to an array of pointers (array: its address) that has room for powers of two; a NULL
  * element is -ENOMEM. On error the element stays the caller's. */
 int build_push(void *array, size_t *n, void *element);
+int build_push_lines(char ***v, size_t *n, const struct maildir_subs *s); /* all of them */
 
 #endif

@@ -294,19 +294,6 @@ int collect_keywords(struct collect *c) {
     return r;
 }
 
-static int push_lines(char ***v, size_t *n, const struct maildir_subs *s) {
-    size_t i;
-    int r = 0;
-
-    for (i = 0; r == 0 && i < maildir_subs_count(s); i++) {
-        char *line = strdup(maildir_subs_at(s, i));
-        r = build_push(v, n, line);
-        if (r < 0)
-            free(line);
-    }
-    return r;
-}
-
 static int tell_subs(struct collect *c, struct maildir_subs *was, struct maildir_subs *is) {
     struct maildir_subs *added = NULL, *removed = NULL;
     Mfp__Op *op;
@@ -321,9 +308,9 @@ static int tell_subs(struct collect *c, struct maildir_subs *was, struct maildir
         if (r == 0)
             op->lines->version = maildir_subs_version(is);
         if (r == 0)
-            r = push_lines(&op->lines->added, &op->lines->n_added, added);
+            r = build_push_lines(&op->lines->added, &op->lines->n_added, added);
         if (r == 0)
-            r = push_lines(&op->lines->removed, &op->lines->n_removed, removed);
+            r = build_push_lines(&op->lines->removed, &op->lines->n_removed, removed);
     }
     maildir_subs_free(added);
     maildir_subs_free(removed);

@@ -82,12 +82,20 @@ static int entry_note(struct state *st, uint64_t id, const Mfp__Txn *txn) {
     return 0;
 }
 
+/* Under the mutex. */
+static struct jentry *find(struct state *st, uint64_t id) {
+    struct jentry *e;
+
+    HASH_FIND(hh, st->journal, &id, sizeof(id), e);
+    return e;
+}
+
 static void entry_undo(struct state *st, uint64_t id) {
     struct jentry *e;
     size_t i;
 
     state_lock(st);
-    HASH_FIND(hh, st->journal, &id, sizeof(id), e);
+    e = find(st, id);
     for (i = 0; e && i < e->n_names; i++) {
         struct stage_item *it = stage_find(st, e->names[i]);
         if (it && it->refs)
@@ -111,7 +119,7 @@ void journal_applied(struct state *st, uint64_t id) {
     struct jentry *e;
 
     state_lock(st);
-    HASH_FIND(hh, st->journal, &id, sizeof(id), e);
+    e = find(st, id);
     if (e)
         e->applied = true;
     state_unlock(st);
@@ -124,7 +132,7 @@ void journal_was_applied(struct state *st, uint64_t id) {
     struct jentry *e;
 
     state_lock(st);
-    HASH_FIND(hh, st->journal, &id, sizeof(id), e);
+    e = find(st, id);
     if (e)
         e->applied = true;
     if (id >= st->journal_next)
@@ -136,7 +144,7 @@ void journal_tried(struct state *st, uint64_t id) {
     struct jentry *e;
 
     state_lock(st);
-    HASH_FIND(hh, st->journal, &id, sizeof(id), e);
+    e = find(st, id);
     if (e)
         e->tried = true;
     state_unlock(st);

@@ -455,24 +455,22 @@ int kv_accept(struct state *st, const struct mailfs_id *id) {
     return r;
 }
 
-void kv_refuse(struct state *st, const struct mailfs_id *id) {
+static void forget(struct state *st, struct kv_layer *l, const struct mailfs_id *id) {
     struct kv_cont *c;
 
     state_lock(st);
-    c = cont_find(&st->proposed, id);
+    c = cont_find(l, id);
     if (c)
-        cont_free(&st->proposed, c);
+        cont_free(l, c);
     state_unlock(st);
 }
 
-void kv_forget_sent(struct state *st, const struct mailfs_id *id) {
-    struct kv_cont *c;
+void kv_refuse(struct state *st, const struct mailfs_id *id) {
+    forget(st, &st->proposed, id);
+}
 
-    state_lock(st);
-    c = cont_find(&st->sent, id);
-    if (c)
-        cont_free(&st->sent, c);
-    state_unlock(st);
+void kv_forget_sent(struct state *st, const struct mailfs_id *id) {
+    forget(st, &st->sent, id);
 }
 
 int kv_layer_write(const struct kv_layer *l, struct db_txn *txn) {

@@ -61,19 +61,14 @@ int scan_keywords(struct scan *s) {
 /* The lines, and before them the mark of version 2. */
 static int push_subs(char ***v, size_t *n, const char *text, size_t len) {
     struct maildir_subs *s;
-    size_t i;
     int r = maildir_subs_parse(text, len, &s);
 
     if (r < 0)
         return r;
     if (maildir_subs_version(s) == 2)
         r = build_push(v, n, strdup(SCAN_SUBS_V2));
-    for (i = 0; r == 0 && i < maildir_subs_count(s); i++) {
-        char *line = strdup(maildir_subs_at(s, i));
-        r = build_push(v, n, line);
-        if (r < 0)
-            free(line);
-    }
+    if (r == 0)
+        r = build_push_lines(v, n, s);
     maildir_subs_free(s);
     return r;
 }

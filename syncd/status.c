@@ -148,6 +148,12 @@ double status_seconds_left(const struct status *s, uint64_t groups) {
     return share >= 1 ? 0 : s->seconds * (1 - share) / share;
 }
 
+static void put_error(struct json_object *o, const char *text, uint64_t wall_ns) {
+    json_put_text(o, "last_error", text);
+    json_put(o, "last_error_at",
+             wall_ns == 0 ? NULL : json_object_new_int64((int64_t)(wall_ns / 1000000000)));
+}
+
 static struct json_object *progress_object(const struct status *s) {
     struct json_object *o = json_object_new_object();
     json_put_int(o, "mailboxes_done", s->done);
@@ -177,11 +183,7 @@ static struct json_object *link_object(const struct status *s, const struct stat
     json_put_int(o, "since", l->since_wall_ns / 1000000000);
     put_seconds(o, "lag_seconds", status_age(s->now_wall_ns, l->oldest_wall_ns));
     json_put_int(o, "mailboxes_to_merge", l->to_merge);
-    json_put_text(o, "last_error", l->last_error);
-    json_put(o, "last_error_at",
-             l->last_error_wall_ns == 0
-                 ? NULL
-                 : json_object_new_int64((int64_t)(l->last_error_wall_ns / 1000000000)));
+    put_error(o, l->last_error, l->last_error_wall_ns);
     return o;
 }
 
@@ -243,11 +245,7 @@ static struct json_object *volume_object(const struct status *s) {
         put_seconds(o, "round_trip_ms", (double)s->rtt_us / 1000);
     else
         json_put(o, "round_trip_ms", NULL);
-    json_put_text(o, "last_error", s->last_error);
-    json_put(o, "last_error_at",
-             s->last_error_wall_ns == 0
-                 ? NULL
-                 : json_object_new_int64((int64_t)(s->last_error_wall_ns / 1000000000)));
+    put_error(o, s->last_error, s->last_error_wall_ns);
     json_put_text(o, "role", s->role);
     json_put_int(o, "term", s->term);
     put_links(o, s);

@@ -128,15 +128,19 @@ static int give_id(struct each *e, int fd, const char *path) {
     return r == 0 ? note_id(e, &id) : r;
 }
 
-static int take_lock_away(struct each *e, int fd, const char *name) {
+static int take_away(struct each *e, int fd, const char *name, enum maildir_class class) {
     int r;
 
-    if (maildir_class_of(MAILDIR_DIR_CONTAINER, name, strlen(name)) != MAILDIR_LOCK_L)
+    if (maildir_class_of(MAILDIR_DIR_CONTAINER, name, strlen(name)) != class)
         return 0;
     r = io_unlink(fd, name);
     if (r == 0)
         e->files++;
     return r == -ENOENT ? 0 : r;
+}
+
+static int take_lock_away(struct each *e, int fd, const char *name) {
+    return take_away(e, fd, name, MAILDIR_LOCK_L);
 }
 
 int adopt_write_ids(struct adopt *a, uint64_t *written, uint64_t *locks, const char **path) {
@@ -161,14 +165,7 @@ static int take_id_away(struct each *e, int fd, const char *path) {
 
 /* A file that was being replaced when the machine died. */
 static int take_internal_away(struct each *e, int fd, const char *name) {
-    int r;
-
-    if (maildir_class_of(MAILDIR_DIR_CONTAINER, name, strlen(name)) != MAILDIR_INTERNAL)
-        return 0;
-    r = io_unlink(fd, name);
-    if (r == 0)
-        e->files++;
-    return r == -ENOENT ? 0 : r;
+    return take_away(e, fd, name, MAILDIR_INTERNAL);
 }
 
 int adopt_remove_tree(int fd, const char *name) {

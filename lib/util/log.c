@@ -69,17 +69,26 @@ static void log_write(enum log_level level, char *text) {
     (void)r; /* there is nowhere to complain */
 }
 
+/* hidden: how many before it were not shown. */
+static void log_format(enum log_level level, unsigned hidden, const char *fmt, va_list ap) {
+    int saved = errno;
+    char text[LOG_LINE_MAX];
+    vsnprintf(text, sizeof text, fmt, ap);
+    if (hidden > 0) {
+        size_t used = strlen(text);
+        snprintf(text + used, sizeof text - used, " (%u more like this)", hidden);
+    }
+    log_write(level, text);
+    errno = saved;
+}
+
 void log_msg(enum log_level level, const char *fmt, ...) {
     if (level > log_max)
         return;
-    int saved = errno;
-    char text[LOG_LINE_MAX];
     va_list ap;
     va_start(ap, fmt);
-    vsnprintf(text, sizeof text, fmt, ap);
+    log_format(level, 0, fmt, ap);
     va_end(ap);
-    log_write(level, text);
-    errno = saved;
 }
 
 /*
@@ -109,18 +118,10 @@ void log_msg_limited(struct log_limit *limit, enum log_level level, const char *
     unsigned hidden;
     if (level > log_max || !log_limit_pass(limit, &hidden))
         return;
-    int saved = errno;
-    char text[LOG_LINE_MAX];
     va_list ap;
     va_start(ap, fmt);
-    vsnprintf(text, sizeof text, fmt, ap);
+    log_format(level, hidden, fmt, ap);
     va_end(ap);
-    if (hidden > 0) {
-        size_t used = strlen(text);
-        snprintf(text + used, sizeof text - used, " (%u more like this)", hidden);
-    }
-    log_write(level, text);
-    errno = saved;
 }
 
 const char *log_strerror(int err) {
