@@ -66,6 +66,22 @@ void pair_stop(void) {
     replica_payload_unref(payload);
 }
 
+int pair_setup(void **state) {
+    pair_start(REPLICA_COMMIT_DISK, true);
+    return 0;
+}
+
+int pair_setup_connected(void **state) {
+    pair_setup(state);
+    pair_connect();
+    return 0;
+}
+
+int pair_teardown(void **state) {
+    pair_stop();
+    return 0;
+}
+
 static void keep(unsigned to, struct replica_action *a) {
     struct kept *k = calloc(1, sizeof *k);
     k->to = to;

@@ -42,6 +42,11 @@ struct pair {
 
 extern struct pair pair;
 
+/* For cmocka: started, not connected; connected. */
+int pair_setup(void **state);
+int pair_setup_connected(void **state);
+int pair_teardown(void **state);
+
 void pair_start(enum replica_commit commit, bool had_contact);
 void pair_start_oneway(void); /* a link without transactions */
 void pair_stop(void);

@@ -13,18 +13,6 @@
 
 #include <string.h>
 
-static int start(void **state) {
-    (void)state;
-    pair_start(REPLICA_COMMIT_DISK, true);
-    return 0;
-}
-
-static int stop(void **state) {
-    (void)state;
-    pair_stop();
-    return 0;
-}
-
 static void assert_in_sync(void) {
     for (unsigned i = 0; i < 2; i++) {
         assert_int_equal(replica_state(pair.side[i].r), REPLICA_IN_SYNC);
@@ -395,7 +383,7 @@ static void test_tree_refused(void **state) {
     assert_int_equal(replica_receive(pair.side[0].r, pair.now, &m), -EPROTO);
 }
 
-#define T(f) cmocka_unit_test_setup_teardown(f, start, stop)
+#define T(f) cmocka_unit_test_setup_teardown(f, pair_setup, pair_teardown)
 
 int main(void) {
     const struct CMUnitTest tests[] = {
@@ -417,10 +405,10 @@ int main(void) {
         T(test_nonsense),
         T(test_tree_refused),
         T(test_rounds_at_once),
-        cmocka_unit_test_setup_teardown(test_tree_changed, start_oneway, stop),
-        cmocka_unit_test_setup_teardown(test_tree_changed_on_both, start_oneway, stop),
-        cmocka_unit_test_setup_teardown(test_tree_changed_meanwhile, start_oneway, stop),
-        cmocka_unit_test_setup_teardown(test_tree_changed_fails, start_oneway, stop),
+        cmocka_unit_test_setup_teardown(test_tree_changed, start_oneway, pair_teardown),
+        cmocka_unit_test_setup_teardown(test_tree_changed_on_both, start_oneway, pair_teardown),
+        cmocka_unit_test_setup_teardown(test_tree_changed_meanwhile, start_oneway, pair_teardown),
+        cmocka_unit_test_setup_teardown(test_tree_changed_fails, start_oneway, pair_teardown),
     };
     return cmocka_run_group_tests_name("replica_contact", tests, NULL, NULL);
 }

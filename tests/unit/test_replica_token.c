@@ -11,18 +11,6 @@
 
 #include "replica_pair.h"
 
-static int start(void **state) {
-    (void)state;
-    pair_start(REPLICA_COMMIT_DISK, true);
-    return 0;
-}
-
-static int stop(void **state) {
-    (void)state;
-    pair_stop();
-    return 0;
-}
-
 static void test_raised_uid(void **state) {
     (void)state;
     static const struct {
@@ -326,7 +314,7 @@ static void test_unlock_again(void **state) {
     assert_true(pair_released(0, 3));
 }
 
-#define T(f) cmocka_unit_test_setup_teardown(f, start, stop)
+#define T(f) cmocka_unit_test_setup_teardown(f, pair_setup, pair_teardown)
 
 int main(void) {
     const struct CMUnitTest tests[] = {
