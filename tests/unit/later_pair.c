@@ -36,17 +36,24 @@ void fill(unsigned n) {
     }
 }
 
-int fetch(const struct content_want *w) {
+static Mfp__Meta meta_of(const char *text) {
     Mfp__Meta meta = MFP__META__INIT;
+
+    meta.mode = 0600;
+    meta.uid = geteuid();
+    meta.gid = getegid();
+    meta.size = strlen(text);
+    return meta;
+}
+
+int fetch(const struct content_want *w) {
+    Mfp__Meta meta;
     char text[64];
     struct stage_file *f;
     int r;
 
     text_of(w->name, text);
-    meta.mode = 0600;
-    meta.uid = geteuid();
-    meta.gid = getegid();
-    meta.size = strlen(text);
+    meta = meta_of(text);
     r = stage_begin_fetch(p.b.st, &w->dir, w->sub, w->name, &meta, NULL, &f);
     if (r < 0)
         return r;
@@ -118,6 +125,20 @@ int fetch_and_merge(const Mfp__Listing *mine, const Mfp__Listing *theirs) {
     return r == 0 ? merge_mailbox_run(p.b.st, &inbox, mine, theirs, digest, NULL) : r;
 }
 
+void merge_watched(void) {
+    Mfp__Listing *mine, *theirs;
+    int r;
+
+    assert_int_equal(scan_mailbox(p.a.st, &inbox, true, &theirs), 0);
+    assert_int_equal(scan_mailbox(p.b.st, &inbox, true, &mine), 0);
+    watch();
+    r = fetch_and_merge(mine, theirs);
+    io_ops_set(&io_ops_real);
+    assert_int_equal(r, 0);
+    mfp__listing__free_unpacked(mine, NULL);
+    mfp__listing__free_unpacked(theirs, NULL);
+}
+
 int append(const Mfp__Txn *txn) {
     struct journal_entry e = {.txn = txn};
 
@@ -126,7 +147,7 @@ int append(const Mfp__Txn *txn) {
 
 void prepare(const struct mailfs_id *dir, unsigned n) {
     char base[32], tmp[32], text[64];
-    Mfp__Meta meta = MFP__META__INIT;
+    Mfp__Meta meta;
     struct stage_file *f;
 
     n_unsynced = 0;
@@ -136,10 +157,7 @@ void prepare(const struct mailfs_id *dir, unsigned n) {
         snprintf(base, sizeof(base), "%u.M1.a", i);
         snprintf(tmp, sizeof(tmp), "%u.tmp", i);
         text_of(base, text);
-        meta.mode = 0600;
-        meta.uid = geteuid();
-        meta.gid = getegid();
-        meta.size = strlen(text);
+        meta = meta_of(text);
         assert_int_equal(stage_begin_prep(p.b.st, &id, dir, tmp, &meta, &f), 0);
         assert_int_equal(stage_write(f, 0, text, strlen(text)), 0);
         assert_int_equal(stage_commit(f, STAGE_LOOSE), 0);

@@ -17,6 +17,7 @@ int fetch_all(struct content_wants *wants); /* and frees them */
 int try_fetch_some(unsigned n);             /* the first of those that fill() makes */
 void fetch_some(unsigned n);
 int fetch_and_merge(const Mfp__Listing *mine, const Mfp__Listing *theirs);
+void merge_watched(void);        /* it succeeds, and unsynced.h looks at it */
 int append(const Mfp__Txn *txn); /* to b's journal */
 
 /* With commit = memory: n are on b, not synced, and the names that a gives them are not told. */

@@ -21,20 +21,12 @@
 #include "syncd/scan.h"
 #include "syncd/stage.h"
 #include "syncd/state_int.h"
+#include "mailbox_pair.h"
 #include "syncd_contact.h"
 
-static struct pair p;
-static struct mailfs_id inbox;
-
 static int setup(void **state) {
-    stores_open(&p);
-    inbox = stores_mailbox(&p.a, &p.b, "", "u");
+    mailbox_setup(state);
     stores_checkpoint(&p);
-    return 0;
-}
-
-static int teardown(void **state) {
-    stores_close(&p);
     return 0;
 }
 
@@ -458,7 +450,7 @@ static void test_asked_for_as_listed(void **state) {
     content_wants_free(&wants);
 }
 
-#define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+#define T(f) cmocka_unit_test_setup_teardown(f, setup, mailbox_teardown)
 
 int main(void) {
     const struct CMUnitTest tests[] = {

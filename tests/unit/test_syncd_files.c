@@ -18,12 +18,10 @@
 #include "syncd/journal.h"
 #include "syncd/merge_run.h"
 #include "syncd/scan.h"
+#include "mailbox_pair.h"
 #include "syncd_contact.h"
 
 #define SCRIPT "u/one.sieve"
-
-static struct pair p;
-static struct mailfs_id inbox; /* container "u" */
 
 /* The renames that give or take the script's name at b: those from that one on fail, and before the
  * first ones a client writes this. */
@@ -34,14 +32,8 @@ static struct {
 
 static int setup(void **state) {
     memset(&renames, 0, sizeof(renames));
-    stores_open(&p);
-    inbox = stores_mailbox(&p.a, &p.b, "", "u");
+    mailbox_setup(state);
     stores_checkpoint(&p);
-    return 0;
-}
-
-static int teardown(void **state) {
-    stores_close(&p);
     return 0;
 }
 
@@ -94,15 +86,19 @@ static void in_the_end(const char *text) {
     script_is(&p.b, text);
 }
 
-/* b's syncd was killed with a's script in its journal; a client wrote one at b before the start. */
-static void test_newer_than_the_journal(void **state) {
-    write_before(&p.a, 20, "keep;\n");
-    a_tells();
+static void lives_when_written_after_a_kill(void) {
     node_killed(&p.b);
     fs_write(&p.b, SCRIPT, "stop;\n");
     node_replay(&p.b);
     script_is(&p.b, "stop;\n");
     in_the_end("stop;\n");
+}
+
+/* b's syncd was killed with a's script in its journal; a client wrote one at b before the start. */
+static void test_newer_than_the_journal(void **state) {
+    write_before(&p.a, 20, "keep;\n");
+    a_tells();
+    lives_when_written_after_a_kill();
 }
 
 /* The power went: what is older than the journal's comes from before it. */
@@ -123,11 +119,7 @@ static void test_removed_in_the_journal(void **state) {
     both_have(20, "keep;\n");
     fs_unlink(&p.a, SCRIPT);
     a_tells();
-    node_killed(&p.b);
-    fs_write(&p.b, SCRIPT, "stop;\n");
-    node_replay(&p.b);
-    script_is(&p.b, "stop;\n");
-    in_the_end("stop;\n");
+    lives_when_written_after_a_kill();
 }
 
 /* Written at b after both have listed the mailbox: no listing has it. */
@@ -322,7 +314,7 @@ static void test_cannot_be_put_back(void **state) {
     assert_int_equal(told_with_failures(1), -EIO);
     assert_int_equal(kept("stop;\n"), 1);
     assert_int_equal(merge_kept(p.b.st), 1);
-    teardown(state);
+    mailbox_teardown(state);
     setup(state);
     both_have(30, "keep;\n");
     fs_unlink(&p.a, SCRIPT);
@@ -427,7 +419,7 @@ static void test_onto_a_directory(void **state) {
     assert_true(fs_there(&p.b, SCRIPT "/new/1.M1.b"));
 }
 
-#define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+#define T(f) cmocka_unit_test_setup_teardown(f, setup, mailbox_teardown)
 
 int main(void) {
     const struct CMUnitTest tests[] = {

@@ -7,30 +7,19 @@
 #include <cmocka.h>
 
 #include "io/io.h"
-#include "syncd/scan.h"
 #include "syncd/stage.h"
 #include "syncd/state_int.h"
 #include "unsynced.h"
 #include "later_pair.h"
 
 static void prepared_synced_before_named(unsigned n, bool killed) {
-    Mfp__Listing *mine, *theirs;
-    int r;
-
     n_unsynced = 0;
     prepare(&inbox, n);
     if (killed)
         node_killed(&p.b);
     name_prepared_untold(n);
-    assert_int_equal(scan_mailbox(p.a.st, &inbox, true, &theirs), 0);
-    assert_int_equal(scan_mailbox(p.b.st, &inbox, true, &mine), 0);
-    watch();
-    r = fetch_and_merge(mine, theirs);
-    io_ops_set(&io_ops_real);
-    assert_int_equal(r, 0);
+    merge_watched();
     assert_int_equal(whole("u/new", "", true), n);
-    mfp__listing__free_unpacked(mine, NULL);
-    mfp__listing__free_unpacked(theirs, NULL);
 }
 
 static void test_prepared_synced_before_named(void **state) {

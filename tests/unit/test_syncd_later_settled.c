@@ -17,20 +17,10 @@
 #include "later_pair.h"
 
 static void synced_before_named(unsigned n) {
-    Mfp__Listing *mine, *theirs;
-    int r;
-
     n_unsynced = 0;
     fill(n);
-    assert_int_equal(scan_mailbox(p.a.st, &inbox, true, &theirs), 0);
-    assert_int_equal(scan_mailbox(p.b.st, &inbox, true, &mine), 0);
-    watch();
-    r = fetch_and_merge(mine, theirs);
-    io_ops_set(&io_ops_real);
-    assert_int_equal(r, 0);
+    merge_watched();
     assert_int_equal(whole("u/cur", "", true), n);
-    mfp__listing__free_unpacked(mine, NULL);
-    mfp__listing__free_unpacked(theirs, NULL);
 }
 
 static void test_synced_before_named(void **state) {

@@ -150,18 +150,23 @@ static bool is_left(struct node *n) {
     return k > 0;
 }
 
-/* b has what a prepared, and merges the name that a gave it: once a knows that this is done, nobody
- * tells b's next syncd that it is not to be published. */
-static void test_prepared_and_merged(void **state) {
+/* a prepares one and gives it its name, which b is not told. */
+static void name_untold(void) {
     struct acts a = {.n = 0};
 
-    common();
     fs_write(&p.a, "u/tmp/9.tmp", "nine\n");
     stores_prepare(&p.a, &p.b, "u", "9.tmp", "u/tmp/9.tmp", 9);
     fs_rename(&p.a, "u/tmp/9.tmp", "u/new/9.M9.a");
     act_add(&p.a, &a, "u", MFL__SUB__NEW, "9.M9.a", 9);
     mfp__txn__free_unpacked(node_collect(&p.a, &inbox, &a, false), NULL);
     base_forget_sent(p.a.st);
+}
+
+/* b has what a prepared, and merges the name that a gave it: once a knows that this is done, nobody
+ * tells b's next syncd that it is not to be published. */
+static void test_prepared_and_merged(void **state) {
+    common();
+    name_untold();
     mark(&p.a, &inbox);
     merge(&inbox);
     assert_true(fs_there(&p.b, "u/new/9.M9.a"));
@@ -177,16 +182,10 @@ static ssize_t no_room(int fd, const void *bytes, size_t n, off_t off) {
 static void test_prepared_and_half_merged(void **state) {
     struct io_ops ops = io_ops_real;
     uint8_t digest[STATE_DIGEST];
-    struct acts a = {.n = 0};
     Mfp__Listing *la, *lb;
 
     common();
-    fs_write(&p.a, "u/tmp/9.tmp", "nine\n");
-    stores_prepare(&p.a, &p.b, "u", "9.tmp", "u/tmp/9.tmp", 9);
-    fs_rename(&p.a, "u/tmp/9.tmp", "u/new/9.M9.a");
-    act_add(&p.a, &a, "u", MFL__SUB__NEW, "9.M9.a", 9);
-    mfp__txn__free_unpacked(node_collect(&p.a, &inbox, &a, false), NULL);
-    base_forget_sent(p.a.st);
+    name_untold();
     fs_append(&p.a, "u/dovecot-uidlist", "4 W12 :9.M9.a\n");
     mark(&p.a, &inbox);
     assert_int_equal(scan_mailbox(p.a.st, &inbox, false, &la), 0);

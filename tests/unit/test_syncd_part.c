@@ -17,26 +17,18 @@
 #include "io/hash.h"
 #include "io_fault.h"
 #include "syncd/stage_private.h"
-#include "syncd_pair.h"
+#include "mailbox_pair.h"
 
 #define LONG (2u << 20)
 
-static struct pair p;
-static struct mailfs_id inbox;
 static const char base[] = "1.M1.a";
 static const struct stage_prep none = {0, 0}, prep = {77, 5};
 static uint8_t text[LONG];
 
 static int setup(void **state) {
-    stores_open(&p);
-    inbox = stores_mailbox(&p.a, &p.b, "", "u");
+    mailbox_setup(state);
     memset(text, 'x', sizeof(text));
     memcpy(text, "From: me\n", 9);
-    return 0;
-}
-
-static int teardown(void **state) {
-    stores_close(&p);
     return 0;
 }
 
@@ -215,15 +207,15 @@ static void test_bounded(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(test_resumed, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_after_a_stop, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_after_a_kill, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_of_a_delivery, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_of_a_delivery_with_its_name, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_of_a_delivery_killed, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_not_worth_it, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_old, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_bounded, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_resumed, setup, mailbox_teardown),
+        cmocka_unit_test_setup_teardown(test_after_a_stop, setup, mailbox_teardown),
+        cmocka_unit_test_setup_teardown(test_after_a_kill, setup, mailbox_teardown),
+        cmocka_unit_test_setup_teardown(test_of_a_delivery, setup, mailbox_teardown),
+        cmocka_unit_test_setup_teardown(test_of_a_delivery_with_its_name, setup, mailbox_teardown),
+        cmocka_unit_test_setup_teardown(test_of_a_delivery_killed, setup, mailbox_teardown),
+        cmocka_unit_test_setup_teardown(test_not_worth_it, setup, mailbox_teardown),
+        cmocka_unit_test_setup_teardown(test_old, setup, mailbox_teardown),
+        cmocka_unit_test_setup_teardown(test_bounded, setup, mailbox_teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,15 +1,9 @@
 /* What outlives syncd when the disk was full: room set apart, and what cannot be noted. */
 #include <errno.h>
-#include <fcntl.h>
-#include <pthread.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
-#include <stdatomic.h>
 #include <stddef.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -17,19 +11,23 @@
 #include <cmocka.h>
 
 #include "io/io.h"
-#include "io/life.h"
-#include "replica/base_age.h"
 #include "syncd/base.h"
-#include "syncd/journal.h"
 #include "syncd/recent.h"
 #include "syncd/scan.h"
-#include "syncd/stage.h"
 #include "recent_pair.h"
 
 static bool full;
 
 static ssize_t write_or_full(int fd, const void *buf, size_t n) {
     return full ? -ENOSPC : io_ops_real.write(fd, buf, n);
+}
+
+/* A record that cannot be noted, with these operations, on a disk that is full from then on. */
+static void lose_one(struct io_ops *ops) {
+    ops->write = write_or_full;
+    io_ops_set(ops);
+    full = true;
+    assert_int_equal(base_version_next(both.b.st, BASE_OF_MAILBOX, &mailbox), 0);
 }
 
 /* What could not be noted is not known, and not taken for nothing. */
@@ -65,11 +63,8 @@ static void test_known_again(void **state) {
     struct io_ops ops = io_ops_real;
 
     NEEDS_LIFE(state);
-    ops.write = write_or_full;
     ops.barrier = no_commit;
-    io_ops_set(&ops);
-    full = true;
-    assert_int_equal(base_version_next(both.b.st, BASE_OF_MAILBOX, &mailbox), 0);
+    lose_one(&ops);
     assert_true(recent_is_lost(both.b.st));
     assert_int_equal(state_checkpoint(both.b.st, 0, NULL, 0), -ENOSPC);
     full = false;
@@ -86,11 +81,8 @@ static void test_known_when_committed(void **state) {
     struct io_ops ops = io_ops_real;
 
     NEEDS_LIFE(state);
-    ops.write = write_or_full;
     ops.barrier = no_commit;
-    io_ops_set(&ops);
-    full = true;
-    assert_int_equal(base_version_next(both.b.st, BASE_OF_MAILBOX, &mailbox), 0);
+    lose_one(&ops);
     full = false;
     assert_int_equal(state_checkpoint(both.b.st, 0, NULL, 0), -ENOSPC);
     io_ops_set(&io_ops_real);
@@ -134,10 +126,7 @@ static void test_known_again_unchanged(void **state) {
     struct io_ops ops = io_ops_real;
 
     NEEDS_LIFE(state);
-    ops.write = write_or_full;
-    io_ops_set(&ops);
-    full = true;
-    assert_int_equal(base_version_next(both.b.st, BASE_OF_MAILBOX, &mailbox), 0);
+    lose_one(&ops);
     assert_int_equal(state_checkpoint(both.b.st, 0, NULL, 0), 0);
     full = false;
     io_ops_set(&io_ops_real);

@@ -11,6 +11,7 @@
 #include "io/undo.h"
 #include "syncd/restore.h"
 #include "syncd/state_int.h"
+#include "mailbox_pair.h"
 #include "syncd_contact.h"
 
 #define ONE      "1000.M1.a"
@@ -20,12 +21,8 @@
 #define SUBS     "Sent\n"
 #define BAD_SUBS "Nonsense\n"
 
-static struct pair p;
-static struct mailfs_id inbox; /* container "u" */
-
 static int setup(void **state) {
-    stores_open(&p);
-    inbox = stores_mailbox(&p.a, &p.b, "", "u");
+    mailbox_setup(state);
     fs_write(&p.a, "u/cur/" ONE ":2,", "one\n");
     fs_write(&p.a, "u/cur/" TWO ":2,", "two\n");
     fs_write(&p.a, "u/dovecot-uidlist", LIST);
@@ -34,11 +31,6 @@ static int setup(void **state) {
     contact_all(&p);
     p.b.st->undo = io_undo_open(p.b.st->home);
     assert_true(p.b.st->undo >= 0);
-    return 0;
-}
-
-static int teardown(void **state) {
-    stores_close(&p);
     return 0;
 }
 
@@ -101,8 +93,8 @@ static void no_number_again(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(bad_one_stays, setup, teardown),
-        cmocka_unit_test_setup_teardown(no_number_again, setup, teardown),
+        cmocka_unit_test_setup_teardown(bad_one_stays, setup, mailbox_teardown),
+        cmocka_unit_test_setup_teardown(no_number_again, setup, mailbox_teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -21,24 +21,7 @@
 #include "io/sum.h"
 #include "io_fault.h"
 #include "syncd/stage.h"
-#include "syncd_pair.h"
-
-static struct pair p;
-static struct mailfs_id inbox;
-static char grave[100];
-
-static int setup(void **state) {
-    stores_open(&p);
-    inbox = stores_mailbox(&p.a, &p.b, "", "u");
-    snprintf(grave, sizeof(grave), "%s/grave", p.b.root);
-    assert_int_equal(mkdir(grave, 0700), 0);
-    return 0;
-}
-
-static int teardown(void **state) {
-    stores_close(&p);
-    return 0;
-}
+#include "mailbox_pair.h"
 
 static int begin(unsigned number, struct stage_file **f) {
     struct stage_prep id = {77, number};
@@ -135,8 +118,8 @@ static unsigned steps_of(unsigned n, enum fault_kind kind, unsigned at) {
 static void acknowledged(unsigned n) {
     unsigned at = steps_of(n, FAULT_NONE, 0);
 
-    teardown(NULL);
-    setup(NULL);
+    mailbox_teardown(NULL);
+    mailbox_setup_grave(NULL);
     assert_int_equal(steps_of(n, FAULT_CUT, at), at);
     assert_true(fault_happened());
     assert_int_equal(whole_contents(), n);
@@ -254,8 +237,8 @@ static void at_each_step(enum fault_kind kind) {
         there = whole_contents();
         assert_true(there <= 1 && (r != 0 || there == 1));
         assert_true(kind != FAULT_FAIL || there == (r == 0));
-        teardown(NULL);
-        setup(NULL);
+        mailbox_teardown(NULL);
+        mailbox_setup_grave(NULL);
     } while (r != 0);
     assert_true(at > 5);
 }
@@ -286,7 +269,7 @@ static void test_same_number_again(void **state) {
     assert_int_equal(whole_contents(), 1);
 }
 
-#define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+#define T(f) cmocka_unit_test_setup_teardown(f, mailbox_setup_grave, mailbox_teardown)
 
 int main(void) {
     const struct CMUnitTest tests[] = {

@@ -21,18 +21,15 @@
 #include "syncd/content_int.h"
 #include "syncd/stage_private.h"
 #include "syncd/state_int.h"
-#include "syncd_pair.h"
+#include "mailbox_pair.h"
 
 #define TEXT  "a message\n"
 #define TIMES 3000 /* the step between the two was hit once in a thousand */
 
-static struct pair p;
-static struct mailfs_id inbox;
 static struct io_ops ops;
 
 static int setup(void **state) {
-    stores_open(&p);
-    inbox = stores_mailbox(&p.a, &p.b, "", "u");
+    mailbox_setup(state);
     ops = io_ops_real;
     io_ops_set(&ops);
     return 0;
@@ -40,8 +37,7 @@ static int setup(void **state) {
 
 static int teardown(void **state) {
     io_ops_set(&io_ops_real);
-    stores_close(&p);
-    return 0;
+    return mailbox_teardown(state);
 }
 
 /* As the kernel does: of several who ask by the same descriptor the first is told. */
