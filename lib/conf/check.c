@@ -163,6 +163,17 @@ int conf_access_parse(const char *s, enum conf_access *access) {
     return -EINVAL;
 }
 
+int conf_compress_parse(const char *s, enum conf_compress *compress) {
+    static const char *const words[] = {"auto", "on", "off"};
+    for (int i = 0; i < 3; i++) {
+        if (strcmp(s, words[i]) == 0) {
+            *compress = (enum conf_compress)i;
+            return 0;
+        }
+    }
+    return -EINVAL;
+}
+
 const char *conf_access_name(enum conf_access access) {
     return access == CONF_ACCESS_PRIVATE ? "private" : "checked";
 }

@@ -24,6 +24,7 @@ int conf_size_parse(const char *s, uint64_t *bytes);
 int conf_commit_parse(const char *s, enum conf_commit *commit); /* 0 or -EINVAL */
 int conf_mode_parse(const char *s, enum conf_mode *mode);
 int conf_access_parse(const char *s, enum conf_access *access);
+int conf_compress_parse(const char *s, enum conf_compress *compress);
 
 /* What no single option can be blamed for. 0, or -EINVAL and a whole sentence in why. */
 int conf_check_volume(const struct conf *conf, const struct conf_volume *v, char *why, size_t n);
