@@ -81,6 +81,8 @@ int apply_dir_make(struct apply *a, const Mfp__OpDirMake *op);
 int apply_dir_move(struct apply *a, const Mfp__OpDirMove *op);
 int apply_dir_remove(struct apply *a, const Mfp__OpDirRemove *op);
 int apply_subdir(struct apply *a, const Mfp__OpSubDir *op);
+
+/* apply_container.c, also for the merge of the trees */
 struct new_container {
     const char *name;
     const struct mailfs_id *id;
@@ -90,6 +92,7 @@ struct new_container {
 };
 /* Makes a container, out of sight, and gives it its name. -EEXIST. */
 int apply_make_container(struct state *st, int parent, const struct new_container *c);
+int apply_set_attr(int fd, uint32_t mode, uint32_t uid, uint32_t gid); /* of a directory */
 /* Removes a directory and all below it, out of sight. */
 int apply_remove_tree(struct state *st, int parent, const char *name);
 /* Where an open container is: its parent's id and its name. */
