@@ -1,5 +1,5 @@
 /*
- * merge_apply: the merged messages to the store and the base.
+ * merge_apply: the merged messages to the store and the base; their records: merge_uidlist.c.
  *
  * Order as for a transaction: messages that come and change, uidlist, then removals. A removed
  * message is moved to .mailfs/kept/, so that it is lost on no disk before everything that was added
@@ -18,7 +18,6 @@
 #include "io/file.h"
 #include "io/io.h"
 #include "maildir/name.h"
-#include "maildir/uidlist.h"
 #include "merge_int.h"
 #include "pending.h"
 #include "stage.h"
@@ -62,13 +61,13 @@ static const Mfp__BaseMsg *my_msg(struct merge_run *m, const struct merge_item *
 }
 
 /* Nothing of it is touched here: what has come of the message since it was listed is not either. */
-static bool is_left(const struct merge_item *it) {
+bool merge_is_left(const struct merge_item *it) {
     return (it->what & MERGE_LEFT) != 0;
 }
 
 /* Does the result need the peer's content here? */
 static bool needs_theirs(const struct merge_item *it) {
-    if (!it->present || is_left(it))
+    if (!it->present || merge_is_left(it))
         return false;
     if (it->split_from || it->content == 'b')
         return it->content == 'b';
@@ -91,8 +90,8 @@ static int staged_key(struct merge_run *m, const struct merge_item *it, char key
 
 /* Likewise where it has gone since it was listed: apply_present() looks for it in the stage. */
 static bool may_take_theirs(struct merge_run *m, const struct merge_item *it) {
-    return needs_theirs(it) ||
-           (it->present && !is_left(it) && !it->split_from && !index_find(&m->a.ix, it->name));
+    return needs_theirs(it) || (it->present && !merge_is_left(it) && !it->split_from &&
+                                !index_find(&m->a.ix, it->name));
 }
 
 int merge_contents_ready(struct merge_run *m) {
@@ -278,7 +277,7 @@ static int pass(struct merge_run *m, bool splits, bool present) {
 
     for (i = 0; r == 0 && i < m->result->count; i++) {
         const struct merge_item *it = &m->result->items[i];
-        if ((it->split_from != NULL) != splits || it->present != present || is_left(it))
+        if ((it->split_from != NULL) != splits || it->present != present || merge_is_left(it))
             continue;
         r = present ? apply_present(m, it) : apply_absent(m, it);
     }
@@ -308,7 +307,7 @@ static int rename_published(struct merge_run *m, size_t at) {
     return r == 0 ? stage_unpublish(m->a.st, b->prepared->incarnation, b->prepared->seq) : r;
 }
 
-static bool has_new_name(const struct merge_run *m, size_t at) {
+bool merge_has_new_name(const struct merge_run *m, size_t at) {
     return strcmp(m->em[at].base, m->mine->msgs[at]->bname) != 0;
 }
 
@@ -317,7 +316,7 @@ static int rename_all_published(struct merge_run *m) {
     int r = 0;
 
     for (i = 0; r == 0 && i < m->mine->n_msgs; i++) {
-        if (has_new_name(m, i))
+        if (merge_has_new_name(m, i))
             r = rename_published(m, i);
     }
     return r;
@@ -336,207 +335,6 @@ int merge_apply_msgs(struct merge_run *m) {
         r = pass(m, false, false);
     if (r == 0 && m->a.st->main && m->result->stats.removed_a)
         r = merge_drop_records(m);
-    return r;
-}
-
-/* ---- uidlist ----------------------------------------------------------------------- */
-
-struct their_rec {
-    UT_hash_handle hh;
-    const Mfp__UidRec *rec;
-};
-
-/* The peer's records with extensions, by base name. */
-static struct their_rec *their_recs(const Mfp__Listing *l, struct their_rec **memory) {
-    struct their_rec *all = NULL, *v = calloc(l->n_recs + 1, sizeof(*v)), *found;
-    size_t i;
-
-    *memory = v;
-    for (i = 0; v && i < l->n_recs; i++) {
-        const char *base = l->recs[i]->bname;
-        v[i].rec = l->recs[i];
-        HASH_FIND_STR(all, base, found);
-        if (!found)
-            HASH_ADD_KEYPTR(hh, all, base, strlen(base), &v[i]);
-    }
-    return all;
-}
-
-static const char *ext_of(struct their_rec *all, const char *base) {
-    struct their_rec *r;
-
-    HASH_FIND_STR(all, base, r);
-    return r ? r->rec->ext : NULL;
-}
-
-/* The fields beside V and N, of which G is the mailbox's own id: those of the side whose V stays,
- * and of two made apart with one V the same on both nodes. */
-static const char *merged_header(const struct merge_run *m) {
-    const char *mine = m->mine->header_ext, *theirs = m->theirs->header_ext;
-
-    if (!*mine || !*theirs)
-        return *mine ? mine : theirs;
-    if (m->mine->v != m->theirs->v)
-        return m->mine->v == m->result->validity ? mine : theirs;
-    return strcmp(mine, theirs) <= 0 ? mine : theirs;
-}
-
-/*
- * The list here, if it has the result's V; *old is then what it says. Otherwise an empty one: of
- * another V every number is another, the listings were full then, and all are numbered here.
- */
-static int read_own(struct merge_run *m, struct maildir_uidlist **list, char **old, size_t *n) {
-    char *text = NULL;
-    int r =
-        io_file_read_at(m->a.d.fd[0], "dovecot-uidlist", MAILDIR_UIDLIST_TEXT_MAX, &text, n, NULL);
-
-    if (r < 0 && r != -ENOENT)
-        return r;
-    if (r == 0)
-        r = maildir_uidlist_parse(text, *n, list, NULL);
-    free(text);
-    if (r == -ENOMEM)
-        return r;
-    if (r == 0 && maildir_uidlist_validity(*list) == m->result->validity)
-        return maildir_uidlist_format(*list, old, n);
-    maildir_uidlist_free(*list);
-    *list = NULL;
-    return maildir_uidlist_new(m->result->validity, 1, NULL, list);
-}
-
-struct kept_ext {
-    char *ext;
-    bool stays; /* the record that is there is as it shall be */
-};
-
-/* A UID that a published message got is its UID under its other name, too. */
-static void forget_old_names(const struct merge_run *m, struct maildir_uidlist *list) {
-    size_t i;
-
-    for (i = 0; i < m->mine->n_msgs; i++) {
-        if (has_new_name(m, i))
-            maildir_uidlist_remove(list, m->mine->msgs[i]->bname);
-    }
-}
-
-static void drop_absent(struct merge_run *m, struct maildir_uidlist *list) {
-    size_t i;
-
-    for (i = 0; i < m->result->count; i++) {
-        if (!m->result->items[i].present && !is_left(&m->result->items[i]))
-            maildir_uidlist_remove(list, m->result->items[i].name);
-    }
-}
-
-/* The list here has a record that the listing did not. */
-static int two_of_one_uid(struct merge_run *m, const struct maildir_uidlist *list,
-                          const struct merge_item *it) {
-    const struct maildir_uidrec *here = maildir_uidlist_find_uid(list, it->state.uid);
-
-    m->told = true;
-    return state_fail(m->a.st, -EEXIST, &m->a.dir,
-                      "cannot merge: UID %u is %.24s here, and %.24s there", it->state.uid,
-                      here->base, it->name);
-}
-
-static int put_item(struct merge_run *m, struct maildir_uidlist *list, const struct merge_item *it,
-                    const char *ext) {
-    int r = maildir_uidlist_put(list, it->state.uid, ext, it->name);
-
-    if (r != -EEXIST)
-        return r;
-    drop_absent(m, list);
-    r = maildir_uidlist_put(list, it->state.uid, ext, it->name);
-    if (r == -EEXIST)
-        r = two_of_one_uid(m, list, it);
-    return r;
-}
-
-/* As changed_since(). */
-static bool numbered_since(const struct merge_run *m, const struct merge_item *it,
-                           const struct maildir_uidrec *rec) {
-    return m->a.st->main && it->at_a && rec && rec->uid != it->now_a.uid;
-}
-
-/* The result's records into the list. Extensions: ours, else the peer's. What is going to be
- * removed keeps its record: a file without one would be a new message for Dovecot, and for the next
- * merge, if this one is broken off before the file is gone. Dovecot drops records without files.
- * own: it is the list that was here, so what is left as it is has its record. */
-static int put_items(struct merge_run *m, struct maildir_uidlist *list, bool own) {
-    struct kept_ext *ext = calloc(m->result->count + 1, sizeof(*ext));
-    struct their_rec *memory, *theirs = their_recs(m->theirs, &memory);
-    size_t i;
-    int r = ext && memory ? 0 : -ENOMEM;
-
-    for (i = 0; r == 0 && i < m->result->count; i++) {
-        const struct merge_item *it = &m->result->items[i];
-        const struct maildir_uidrec *rec = maildir_uidlist_find(list, it->name, strlen(it->name));
-        if (rec && *rec->ext)
-            ext[i].ext = strdup(rec->ext);
-        ext[i].stays = own && (is_left(it) || numbered_since(m, it, rec));
-        if (it->present && !ext[i].stays)
-            maildir_uidlist_remove(list, it->name);
-    }
-    forget_old_names(m, list);
-    for (i = 0; r == 0 && i < m->result->count; i++) {
-        const struct merge_item *it = &m->result->items[i];
-        if (it->present && it->state.uid && !ext[i].stays)
-            r = put_item(m, list, it, ext[i].ext ? ext[i].ext : ext_of(theirs, it->name));
-    }
-    for (i = 0; ext && i < m->result->count; i++)
-        free(ext[i].ext);
-    free(ext);
-    HASH_CLEAR(hh, theirs);
-    free(memory);
-    if (r == 0)
-        maildir_uidlist_raise_next_to(list, m->result->next);
-    return r;
-}
-
-/* Compared with the file as it would be written with what it says now: Dovecot's own may differ
- * from that, by a stale N in its header, without saying anything else. */
-int merge_apply_uidlist(struct merge_run *m) {
-    struct maildir_uidlist *list = NULL;
-    char *old = NULL, *text = NULL;
-    size_t nold = 0, n;
-    int r;
-
-    if (m->result->validity == 0)
-        return 0;
-    r = read_own(m, &list, &old, &nold);
-    if (r == 0)
-        r = put_items(m, list, old != NULL);
-    if (r == 0)
-        r = maildir_uidlist_set_header_rest(list, merged_header(m));
-    if (r == 0)
-        r = maildir_uidlist_format(list, &text, &n);
-    if (r == 0 && !(old && n == nold && memcmp(old, text, n) == 0))
-        r = apply_write_uidlist(&m->a, list);
-    if (r == 0 && !old)
-        r = apply_renumbered(&m->a);
-    free(old);
-    free(text);
-    maildir_uidlist_free(list);
-    return r;
-}
-
-/*
- * On a standby no Dovecot can lock the list and drop the records of what is removed now. One that
- * reads the mailbox there takes them for messages, and ends the session at a FETCH of them.
- */
-int merge_drop_records(struct merge_run *m) {
-    struct maildir_uidlist *list = NULL;
-    char *old = NULL;
-    size_t n = 0;
-    int r = read_own(m, &list, &old, &n);
-
-    if (r == 0 && old) {
-        maildir_uidlist_raise_next_to(list, m->result->next);
-        drop_absent(m, list);
-        r = apply_write_uidlist(&m->a, list);
-    }
-    free(old);
-    maildir_uidlist_free(list);
     return r;
 }
 
@@ -582,7 +380,7 @@ static int base_item(struct merge_run *m, const struct merge_item *it) {
 }
 
 int merge_base_msgs(struct merge_run *m) {
-    struct base_uidlist ul = {m->result->validity, m->result->next, (char *)merged_header(m)};
+    struct base_uidlist ul = {m->result->validity, m->result->next, (char *)merge_header(m)};
     size_t i;
     int r = 0;
 

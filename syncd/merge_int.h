@@ -51,13 +51,22 @@ int merge_contents_sync(struct merge_run *m);
  */
 int merge_still_fits(struct merge_run *m);
 int merge_apply_msgs(struct merge_run *m);
-int merge_apply_uidlist(struct merge_run *m);
-int merge_drop_records(struct merge_run *m);
 /* What was fetched for the peer's listing has its name in the mailbox now, or is not wanted. */
 void merge_release_staged(struct merge_run *m);
 int merge_base_msgs(struct merge_run *m);
+/* It stays here as it is. */
+bool merge_is_left(const struct merge_item *it);
+/* mine->msgs[at] was published, and has another name in the result. */
+bool merge_has_new_name(const struct merge_run *m, size_t at);
 /* A message's file name in this state. */
 int merge_name_of(const char *base, const struct merge_state *s, char out[MAILDIR_NAME_MAX + 1]);
+
+/* merge_uidlist.c */
+int merge_apply_uidlist(struct merge_run *m);
+int merge_drop_records(struct merge_run *m);
+/* The fields beside V and N, of which G is the mailbox's own id: those of the side whose V stays,
+ * and of two made apart with one V the same on both nodes. */
+const char *merge_header(const struct merge_run *m);
 
 /* merge_files.c */
 int merge_apply_keywords(struct merge_run *m);
