@@ -11,6 +11,7 @@
 #include <errno.h>
 #include <getopt.h>
 #include <math.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -119,32 +120,65 @@ struct options {
     unsigned given; /* OPT_* */
 };
 
+static const struct option longs[] = {
+    {"config", required_argument, NULL, 'c'},
+    {"volume", required_argument, NULL, 'V'},
+    {"json", no_argument, NULL, 'j'},
+    {"timeout", required_argument, NULL, 't'},
+    {"dry-run", no_argument, NULL, 'n'},
+    {"watch", no_argument, NULL, 'w'},
+    {"list", no_argument, NULL, 'l'},
+    {"all", no_argument, NULL, 'a'},
+    {"recursive", no_argument, NULL, 'r'},
+    {"since", required_argument, NULL, 's'},
+    {"content", no_argument, NULL, 'C'},
+    {"repair", no_argument, NULL, 'R'},
+    {"accept", no_argument, NULL, 'A'},
+    {"dovecot-config", required_argument, NULL, 'd'},
+    {"undo", no_argument, NULL, 'u'},
+    {"force", no_argument, NULL, 'f'},
+    {"help", no_argument, NULL, 'h'},
+    {"version", no_argument, NULL, 'v'},
+    {NULL, 0, NULL, 0},
+};
+
+/* Those that take no value. */
+static const struct {
+    int letter;
+    unsigned option;
+    size_t at; /* a bool of struct ctl_args */
+} words[] = {
+    {'j', OPT_JSON, offsetof(struct ctl_args, json)},
+    {'f', OPT_FORCE, offsetof(struct ctl_args, force)},
+    {'n', OPT_DRY_RUN, offsetof(struct ctl_args, dry_run)},
+    {'w', OPT_WATCH, offsetof(struct ctl_args, watch)},
+    {'l', OPT_LIST, offsetof(struct ctl_args, list)},
+    {'a', OPT_ALL, offsetof(struct ctl_args, all)},
+    {'r', OPT_RECURSIVE, offsetof(struct ctl_args, recursive)},
+    {'C', OPT_CONTENT, offsetof(struct ctl_args, content)},
+    {'R', OPT_REPAIR, offsetof(struct ctl_args, repair)},
+    {'A', OPT_ACCEPT, offsetof(struct ctl_args, accept)},
+    {'u', OPT_UNDO, offsetof(struct ctl_args, undo)},
+};
+
+static bool take_word(struct options *o, int letter) {
+    for (size_t i = 0; i < sizeof words / sizeof words[0]; i++) {
+        if (words[i].letter != letter)
+            continue;
+        *(bool *)((char *)&o->args + words[i].at) = true;
+        o->given |= words[i].option;
+        return true;
+    }
+    return false;
+}
+
 /* -1: go on; otherwise the exit code. */
 static int parse_options(int argc, char **argv, struct options *o) {
-    static const struct option longs[] = {
-        {"config", required_argument, NULL, 'c'},
-        {"volume", required_argument, NULL, 'V'},
-        {"json", no_argument, NULL, 'j'},
-        {"timeout", required_argument, NULL, 't'},
-        {"dry-run", no_argument, NULL, 'n'},
-        {"watch", no_argument, NULL, 'w'},
-        {"list", no_argument, NULL, 'l'},
-        {"all", no_argument, NULL, 'a'},
-        {"recursive", no_argument, NULL, 'r'},
-        {"since", required_argument, NULL, 's'},
-        {"content", no_argument, NULL, 'C'},
-        {"repair", no_argument, NULL, 'R'},
-        {"accept", no_argument, NULL, 'A'},
-        {"dovecot-config", required_argument, NULL, 'd'},
-        {"undo", no_argument, NULL, 'u'},
-        {"force", no_argument, NULL, 'f'},
-        {"help", no_argument, NULL, 'h'},
-        {"version", no_argument, NULL, 'v'},
-        {NULL, 0, NULL, 0},
-    };
     int c;
 
     while ((c = getopt_long(argc, argv, "c:V:h", longs, NULL)) != -1) {
+        if (take_word(o, c))
+            continue;
         switch (c) {
         case 'c':
             o->config = optarg;
@@ -152,58 +186,14 @@ static int parse_options(int argc, char **argv, struct options *o) {
         case 'V':
             o->volume = optarg;
             break;
-        case 'j':
-            o->args.json = true;
-            o->given |= OPT_JSON;
-            break;
-        case 'f':
-            o->args.force = true;
-            o->given |= OPT_FORCE;
-            break;
         case 't':
             if (!parse_seconds(optarg, &o->args.timeout))
                 return usage("--timeout takes a number of seconds", optarg);
             o->given |= OPT_TIMEOUT;
             break;
-        case 'n':
-            o->args.dry_run = true;
-            o->given |= OPT_DRY_RUN;
-            break;
-        case 'w':
-            o->args.watch = true;
-            o->given |= OPT_WATCH;
-            break;
-        case 'l':
-            o->args.list = true;
-            o->given |= OPT_LIST;
-            break;
-        case 'a':
-            o->args.all = true;
-            o->given |= OPT_ALL;
-            break;
-        case 'r':
-            o->args.recursive = true;
-            o->given |= OPT_RECURSIVE;
-            break;
         case 's':
             o->args.since = optarg;
             o->given |= OPT_SINCE;
-            break;
-        case 'C':
-            o->args.content = true;
-            o->given |= OPT_CONTENT;
-            break;
-        case 'R':
-            o->args.repair = true;
-            o->given |= OPT_REPAIR;
-            break;
-        case 'A':
-            o->args.accept = true;
-            o->given |= OPT_ACCEPT;
-            break;
-        case 'u':
-            o->args.undo = true;
-            o->given |= OPT_UNDO;
             break;
         case 'd':
             o->args.dovecot_config = optarg;
