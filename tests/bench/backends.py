@@ -20,6 +20,7 @@ from lab import disk, mailfs, net, node, pair, rundir, util
 from lab.dovecot import GID, UID
 
 DISK = 3 << 30  # bytes; it is a file with holes
+THREADS = 32    # of an empty server: more than ever wait at once
 OPTIONS = dict(pair.OPTIONS, postfix=False, dovecot=False, brake="0", disk=DISK)
 
 
@@ -96,6 +97,31 @@ def start_bindfs(run_dir, source, mount):
                      os.path.join(run_dir, "bindfs.log"))
     rundir.record(run_dir, "pid", "%d %d" % (pid, util.proc_stat(pid)[1]))
     util.poll("bindfs at " + mount, lambda: os.path.ismount(mount))
+    return pid
+
+
+class Empty(Backend):
+    """The least that a server on /dev/fuse can be (bench_empty.c): what mailfs could come to, at best."""
+
+    name = "empty"
+
+    def __init__(self, load):
+        self.load = load
+
+    def up(self):
+        self.mount = self.root = os.path.join(self.run_dir, "empty")
+        os.mkdir(self.mount)
+        self.pid = start_empty(self.load, self.run_dir, self.disk("source"), self.mount)
+
+    def pids(self):
+        return {"empty": self.pid}
+
+
+def start_empty(load, run_dir, source, mount):
+    pid = util.spawn([os.path.join(load.dir, "bench_empty"), source, mount, str(UID), str(GID), str(THREADS)],
+                     os.path.join(run_dir, "empty.log"))
+    rundir.record(run_dir, "pid", "%d %d" % (pid, util.proc_stat(pid)[1]))
+    util.poll("bench_empty at " + mount, lambda: os.path.ismount(mount))
     return pid
 
 

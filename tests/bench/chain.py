@@ -63,6 +63,22 @@ class Bindfs(Plain):
         return dict(self.account(), bindfs=self.pid)
 
 
+class Empty(Plain):
+    """See backends.Empty."""
+
+    name = "empty"
+
+    def __init__(self, load):
+        self.load = load
+
+    def below(self):
+        source = backends.mail_dir(os.path.join(self.node.data, "source"))
+        self.pid = backends.start_empty(self.load, self.run_dir, source, self.node.mount)
+
+    def pids(self):
+        return dict(self.account(), empty=self.pid)
+
+
 class Alone(Server, backends.Alone):
     def __init__(self, **kwargs):
         super().__init__(**kwargs)
@@ -125,7 +141,7 @@ def one_round(bench, servers, number, results):
 
 
 def part(bench, say):
-    everything = [Plain(), Bindfs(), Alone(), Alone(access="private"), Pair("disk"),
+    everything = [Plain(), Bindfs(), Empty(bench.load), Alone(), Alone(access="private"), Pair("disk"),
                   Pair("disk", access="private")]
     results = {}
     try:
