@@ -114,6 +114,8 @@ int base_lacking_merged(struct state *st, const struct mailfs_id *dir);
  */
 int base_put_back_note(struct state *st, const struct mailfs_id *dir, const char *name);
 void base_put_back_forget(struct state *st, const struct mailfs_id *dir, const char *name);
+/* Something may have been done that mailfs did not tell: any of them may have come anew. */
+void base_put_back_forget_all(struct state *st);
 bool base_was_put_back(struct state *st, const struct mailfs_id *dir, const char *name);
 /* It has another id: what its base lacks is the same, and which UIDs an index may have. */
 int base_lacking_renumber(struct state *st, const struct mailfs_id *former,

@@ -36,15 +36,19 @@ struct put_back {
     char name[];
 };
 
-static void lacking_free(struct lacking *l) {
+static void put_back_free(struct lacking *l) {
     struct put_back *p, *tmp;
 
-    if (!l)
-        return;
     HASH_ITER(hh, l->put_back, p, tmp) {
         HASH_DEL(l->put_back, p);
         free(p);
     }
+}
+
+static void lacking_free(struct lacking *l) {
+    if (!l)
+        return;
+    put_back_free(l);
     free(l);
 }
 
@@ -232,6 +236,16 @@ void base_put_back_forget(struct state *st, const struct mailfs_id *dir, const c
         HASH_DEL(l->put_back, p);
     state_unlock(st);
     free(p);
+}
+
+void base_put_back_forget_all(struct state *st) {
+    struct lacking *l, *tmp;
+
+    state_lock(st);
+    HASH_ITER(hh, st->lacking, l, tmp) {
+        put_back_free(l);
+    }
+    state_unlock(st);
 }
 
 bool base_was_put_back(struct state *st, const struct mailfs_id *dir, const char *name) {

@@ -16,6 +16,7 @@
 #include <event2/event.h>
 #include <utlist.h>
 
+#include "base.h"
 #include "driver.h"
 #include "front_private.h"
 #include "mem.h"
@@ -114,6 +115,7 @@ void front_disconnect(struct front *f) {
     log_info("volume %s: mailfs %d is gone", v->cv->name, (int)f->pid);
     conn_close(f);
     front_recent_to_stale(f);
+    base_put_back_forget_all(v->state); /* it may serve on, or have died before it told */
     replica_mailfs_away(v->machine, volume_now());
     oneway_mailfs_away(v);
     driver_pump(v);

@@ -13,6 +13,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "base.h"
 #include "contact.h"
 #include "driver.h"
 #include "front_private.h"
@@ -206,6 +207,7 @@ static int recv_gen_reached(struct front *f, uint64_t gen) {
 
 static int recv_lost(struct front *f, uint32_t dropped) {
     volume_error(f->v, "mailfs had to drop %u events: what it changed is compared anew", dropped);
+    base_put_back_forget_all(f->v->state);
     oneway_changed(f->v, &mailfs_id_root, true);
     contact_drop(f->v, "events were lost: changes are to be listed", true);
     return 0;
