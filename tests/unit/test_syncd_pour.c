@@ -18,20 +18,7 @@
 #include "maildir/name.h"
 #include "syncd/merge_run.h"
 #include "syncd/scan.h"
-#include "syncd_contact.h"
-
-static struct pair p;
-static struct mailfs_id inbox, work; /* containers "u" and "u/.Work", the same on both */
-
-static int setup(void **state) {
-    contact_with_folder(&p, &inbox, &work);
-    return 0;
-}
-
-static int teardown(void **state) {
-    stores_close(&p);
-    return 0;
-}
+#include "tree_pair.h"
 
 /* a has renamed the folder to .Done, and at b there is another one of that name, an empty one. */
 static void made_apart(void) {
@@ -88,14 +75,14 @@ static void onto_a_copy(const char *name, const char *text) {
 static void test_onto_copy(void **state) {
     onto_a_copy("new/1.M1.a", "one\n");
     assert_true(fs_there(&p.b, "u/.Done/new/1.M1.a"));
-    teardown(state);
-    setup(state);
+    mailbox_teardown(state);
+    tree_setup(state);
     onto_a_copy("cur/1.M1.a:2,S", "one\n"); /* read in the one: read */
     assert_true(fs_there(&p.a, "u/.Done/cur/1.M1.a:2,S"));
     assert_true(fs_there(&p.b, "u/.Done/cur/1.M1.a:2,S"));
     assert_false(fs_there(&p.b, "u/.Done/new/1.M1.a"));
-    teardown(state);
-    setup(state);
+    mailbox_teardown(state);
+    tree_setup(state);
     onto_a_copy("cur/1.M1.a:2,S", "another\n"); /* and another that has its name */
     assert_true(fs_there(&p.b, "u/.Done/new/1.M1.a"));
     assert_true(fs_there(&p.a, "u/.Done/cur/1.M1.a.mf0000000000000008:2,S"));
@@ -158,8 +145,8 @@ static void test_onto_subscriptions(void **state) {
     onto_a_copy("subscriptions", "Lists\nSent\n");
     subs_are(&p.a, "Drafts\nSent\nLists\n");
     subs_are(&p.b, "Drafts\nSent\nLists\n");
-    teardown(state);
-    setup(state);
+    mailbox_teardown(state);
+    tree_setup(state);
     onto_a_copy("subscriptions", "Lists\n");
     subs_are(&p.a, "Lists\n");
 }
@@ -173,8 +160,8 @@ static void test_onto_a_long_name(void **state) {
     base[sizeof(base) - 1] = '\0';
     for (size_t i = 0; i < 2; i++) {
         if (i > 0) {
-            teardown(state);
-            setup(state);
+            mailbox_teardown(state);
+            tree_setup(state);
         }
         snprintf(rel, sizeof(rel), "u/.Work/cur/%s:2,S", base);
         fs_write(&p.a, rel, "its own\n");
@@ -432,8 +419,8 @@ static void each_step_of_two(void **state, struct node *n, enum fault_kind kind)
     fault.kind = kind;
     for (fault.at = 0; more; fault.at++) {
         if (fault.at > 0) {
-            teardown(state);
-            setup(state);
+            mailbox_teardown(state);
+            tree_setup(state);
         }
         two_renamed();
         trees_at(n, fault_begin, fault_power_on);
@@ -456,8 +443,8 @@ static void each_step(void **state, enum fault_kind kind) {
     fault.kind = kind;
     for (fault.at = 0; more; fault.at++) {
         if (fault.at > 0) {
-            teardown(state);
-            setup(state);
+            mailbox_teardown(state);
+            tree_setup(state);
         }
         letters_apart();
         fs_write(&p.b, "u/.Done/rules", "keep;\n");
@@ -487,15 +474,15 @@ static void test_killed_at_each_step(void **state) {
 /* b has the one that stays in its place, a moves it there. */
 static void test_each_step_of_two_fails(void **state) {
     each_step_of_two(state, &p.b, FAULT_FAIL);
-    teardown(state);
-    setup(state);
+    mailbox_teardown(state);
+    tree_setup(state);
     each_step_of_two(state, &p.a, FAULT_FAIL);
 }
 
 static void test_killed_at_each_step_of_two(void **state) {
     each_step_of_two(state, &p.b, FAULT_KILL);
-    teardown(state);
-    setup(state);
+    mailbox_teardown(state);
+    tree_setup(state);
     each_step_of_two(state, &p.a, FAULT_KILL);
 }
 
@@ -528,7 +515,7 @@ static void test_cannot_be_read(void **state) {
     letters_are_right(&p.b);
 }
 
-#define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+#define T(f) cmocka_unit_test_setup_teardown(f, tree_setup, mailbox_teardown)
 
 int main(void) {
     const struct CMUnitTest tests[] = {

@@ -1,0 +1,205 @@
+/* The merge of the directory tree when one node has removed a folder: what was put into it
+ * meanwhile, a merge that was cut short, and what lives on. */
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "syncd/base.h"
+#include "syncd/merge_run.h"
+#include "syncd/scan.h"
+#include "syncd/state_int.h"
+#include "syncd_contact.h"
+#include "tree_pair.h"
+
+static void remove_work_at_a(void) {
+    fs_rename(&p.a, "u/.Work", "u/..DOVECOT-TRASHED");
+    contact_mark(&p.a, &inbox);
+    contact_mark(&p.a, &work);
+}
+
+/* Removed by the peer; mail came here after the comparison. */
+static void test_removed_with_news(void **state) {
+    struct trees t;
+
+    remove_work_at_a();
+    scan_both(&t, false);
+    fs_write(&p.b, "u/.Work/new/2.M1.b", "late\n");
+    assert_int_equal(run_both(&t), -ESTALE);
+    assert_true(fs_there(&p.b, "u/.Work/new/2.M1.b"));
+    contact_all(&p);
+    assert_true(fs_there(&p.a, "u/.Work/new/2.M1.b"));
+    assert_true(fs_there(&p.b, "u/.Work/new/2.M1.b"));
+}
+
+/* The same with a folder made in it. */
+static void test_removed_with_new_folder(void **state) {
+    struct trees t;
+
+    remove_work_at_a();
+    scan_both(&t, false);
+    fs_mkdir(&p.b, "u/.Work/sub");
+    assert_int_equal(run_both(&t), -ESTALE);
+    contact_mark(&p.b, &work);
+    contact_all(&p);
+    assert_true(fs_there(&p.a, "u/.Work/sub"));
+}
+
+/* a has carried it out; b was killed before its turn. */
+static void removed_at_a_only(void) {
+    remove_work_at_a();
+    merge_at_a_only();
+}
+
+static void work_is_gone(void) {
+    contact_all(&p);
+    assert_false(fs_there(&p.a, "u/.Work"));
+    assert_false(fs_there(&p.b, "u/.Work"));
+}
+
+/* It does not come back. */
+static void test_removed_before_its_turn(void **state) {
+    removed_at_a_only();
+    node_killed(&p.b);
+    work_is_gone();
+}
+
+/* Nor when b was killed while its messages were being put away. */
+static void test_removed_in_part(void **state) {
+    removed_at_a_only();
+    move_aside(&p.b, "u/.Work", &work);
+    node_killed(&p.b);
+    work_is_gone();
+}
+
+/* Nor when both were. */
+static void test_removed_and_both_killed(void **state) {
+    removed_at_a_only();
+    node_killed(&p.a);
+    node_killed(&p.b);
+    work_is_gone();
+}
+
+/* What was fetched for a folder that is removed before it was merged is not left in the stage. */
+static void test_removed_while_fetched(void **state) {
+    Mfp__Listing *listing, *wire;
+    char name[300];
+
+    fs_write(&p.a, "u/.Work/new/2.M1.a", "two\n");
+    contact_mark(&p.a, &work);
+    assert_int_equal(scan_mailbox(p.a.st, &work, false, &listing), 0);
+    wire = listing_over_wire(listing);
+    stores_stage(&p.a, &p.b, wire);
+    mfp__listing__free_unpacked(listing, NULL);
+    mfp__listing__free_unpacked(wire, NULL);
+    name_in(&p.b, "stage", "h-", name); /* nobody counts on it yet: it has no other name */
+    assert_true(*name);
+    remove_work_at_a();
+    work_is_gone();
+    name_in(&p.b, "stage", "h-", name);
+    assert_string_equal(name, "");
+    name_in(&p.b, "stage", "f-", name);
+    assert_string_equal(name, "");
+}
+
+/* Its messages stay until everything is merged. */
+static void test_removed_is_kept_back(void **state) {
+    char kept[300], *text;
+    struct trees t;
+
+    remove_work_at_a();
+    scan_both(&t, false);
+    assert_int_equal(run_both(&t), 0);
+    assert_false(fs_there(&p.b, "u/.Work"));
+    name_in(&p.b, "kept", "r-", kept);
+    assert_true(*kept);
+    text = fs_read(&p.b, kept);
+    assert_string_equal(text, "one\n");
+    free(text);
+    assert_int_equal(merge_caught_up(p.b.st, merge_keep_turn(p.b.st)), 0);
+    name_in(&p.b, "kept", "r-", kept);
+    assert_string_equal(kept, "");
+}
+
+/* Removed at a, where UIDs were given in it that b knows nothing of; and something put in at b. */
+static void removed_and_alive(void) {
+    fs_write(&p.a, "u/dovecot-uidvalidity", "65000003");
+    fs_write(&p.a, "u/dovecot-uidvalidity.65000004", "");
+    fs_write(&p.a, "u/.Work/dovecot-uidlist",
+             "3 V1694498817 N2 G0123456789abcdef0123456789abcdef\n1 :1.M1.a\n");
+    contact_mark(&p.a, &work);
+    contact_mark(&p.a, &inbox);
+    contact_all(&p);
+    fs_append(&p.a, "u/.Work/dovecot-uidlist", "65538 :3.M1.a\n");
+    remove_work_at_a();
+    fs_write(&p.b, "u/.Work/new/2.M1.b", "late\n");
+    fs_append(&p.b, "u/.Work/dovecot-uidlist", "2 :2.M1.b\n");
+    contact_mark(&p.b, &work);
+}
+
+/* 0x65000003 was taken last: the next of a's, who sorts first, is odd. */
+#define TAKEN "3 V1694498821 "
+
+static void test_removed_lives_renumbered(void **state) {
+    char *text;
+
+    removed_and_alive();
+    contact_all(&p);
+    assert_list_begins(&p.a, "u/.Work", TAKEN);
+    assert_list_begins(&p.b, "u/.Work", TAKEN);
+    text = fs_read(&p.b, "u/.Work/dovecot-uidlist");
+    assert_non_null(strstr(text, "1 :2.M1.b\n"));
+    free(text);
+    assert_false(fs_there(&p.a, "u/.Work/new/1.M1.a"));
+    text = fs_read(&p.b, "u/dovecot-uidvalidity");
+    assert_string_equal(text, "65000005");
+    free(text);
+    assert_true(fs_there(&p.a, "u/dovecot-uidvalidity.65000006"));
+    assert_false(fs_there(&p.a, "u/dovecot-uidvalidity.65000004"));
+}
+
+/* It is there again at a, and b does not get so far; then a's power is cut. */
+static void test_removed_lives_cut_short(void **state) {
+    uint8_t d[STATE_DIGEST];
+    struct trees t;
+
+    removed_and_alive();
+    scan_both(&t, false);
+    assert_int_equal(tree_merge_run(p.a.st, t.a, t.wb, false, d, NULL), 0);
+    assert_list_begins(&p.a, "u/.Work", TAKEN);
+    trees_free(&t);
+    node_reopen(&p.a);
+    contact_all(&p);
+    assert_list_begins(&p.a, "u/.Work", TAKEN);
+    assert_list_begins(&p.b, "u/.Work", TAKEN);
+}
+
+/* A standby has no clients, and its source's go on. */
+static void test_removed_lives_at_standby(void **state) {
+    uint8_t d[STATE_DIGEST];
+    struct trees t;
+
+    removed_and_alive();
+    scan_both(&t, false);
+    assert_int_equal(tree_merge_run(p.a.st, t.a, t.wb, true, d, NULL), 0);
+    assert_true(fs_there(&p.a, "u/.Work"));
+    assert_false(fs_there(&p.a, "u/.Work/dovecot-uidlist"));
+    trees_free(&t);
+}
+
+#define T(f) cmocka_unit_test_setup_teardown(f, tree_setup, mailbox_teardown)
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        T(test_removed_with_news),       T(test_removed_with_new_folder),
+        T(test_removed_before_its_turn), T(test_removed_in_part),
+        T(test_removed_and_both_killed), T(test_removed_while_fetched),
+        T(test_removed_is_kept_back),    T(test_removed_lives_renumbered),
+        T(test_removed_lives_cut_short), T(test_removed_lives_at_standby),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
