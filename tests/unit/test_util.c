@@ -76,8 +76,6 @@ static void test_array(void **state) {
     for (size_t n = 0; n < 1000; n++)
         assert_int_equal(v[n], n);
     assert_ptr_equal(array_room(v, 1000, sizeof *v), v); /* room for 1024 */
-    assert_null(array_room(v, 1024, SIZE_MAX / 2));
-    assert_int_equal(v[999], 999);
     free(v);
 }
 
