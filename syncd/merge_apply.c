@@ -227,9 +227,9 @@ static bool changed_since(struct merge_run *m, const struct merge_item *it,
         return false;
     if (mine)
         return mine->is && ((int)mine->is->sub != (int)have->sub ||
-                            strcmp(mine->is->info, index_info(have)) != 0);
+                            !merge_letters_same(m, mine->is->info, index_info(have)));
     return base_msg_get(m->a.st, BASE_AGREED, &m->a.dir, it->name, &was) == 0 &&
-           (was.sub != have->sub || strcmp(was.info, index_info(have)) != 0);
+           (was.sub != have->sub || !merge_letters_same(m, was.info, index_info(have)));
 }
 
 static int apply_present(struct merge_run *m, const struct merge_item *it) {

@@ -42,7 +42,7 @@ static bool is_listed(const struct merge_run *m, const char *text, size_t n) {
 
 /* The merge of a one-way link may have got L after its listing: what somebody has given a letter to
  * since would lose it. */
-static int write_keywords(struct merge_run *m, const char *text, size_t n) {
+static int is_as_listed(struct merge_run *m) {
     char *now = NULL;
     size_t nnow = 0;
     int r = m->a.st->main ? io_file_read_at(m->a.d.fd[0], "dovecot-keywords", SCAN_KEYWORDS_MAX,
@@ -52,6 +52,14 @@ static int write_keywords(struct merge_run *m, const char *text, size_t n) {
     if (m->a.st->main && (r == 0 || r == -ENOENT))
         r = is_listed(m, now, nnow) ? 0 : -ESTALE;
     free(now);
+    return r;
+}
+
+static int write_keywords(struct merge_run *m, const char *text, size_t n) {
+    int r = is_as_listed(m);
+
+    if (r == 0)
+        r = merge_letters_move(m);
     return r == 0 ? apply_write_control(&m->a, "dovecot-keywords", text, n) : r;
 }
 

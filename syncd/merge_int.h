@@ -18,6 +18,7 @@ struct merge_run {
     bool only_base; /* the peer brings nothing: the store has the result, whoever works in it */
     struct maildir_keywords *kw; /* the merged table */
     struct maildir_keywords_remap rm, rt;
+    bool letters_moved;          /* messages here have the letters of that table already */
     struct merge_entry *em, *et; /* of mine->msgs and theirs->msgs, in their order; .base can
                                     be another, and there can be more behind them: see
                                     merge_published() */
@@ -67,6 +68,13 @@ int merge_drop_records(struct merge_run *m);
 /* The fields beside V and N, of which G is the mailbox's own id: those of the side whose V stays,
  * and of two made apart with one V the same on both nodes. */
 const char *merge_header(const struct merge_run *m);
+
+/* merge_letters.c */
+/* Before the merged table is written: messages get its letters, where that changes what one says.
+ */
+int merge_letters_move(struct merge_run *m);
+/* Is what follows the ':' still what was listed, but for that? */
+bool merge_letters_same(const struct merge_run *m, const char *listed, const char *now);
 
 /* merge_files.c */
 int merge_apply_keywords(struct merge_run *m);

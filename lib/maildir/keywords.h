@@ -63,13 +63,24 @@ struct maildir_keywords_remap {
 /*
  * One table out of two, by name. A name keeps its letter where both agree or nobody else wants it;
  * of two names for one letter the lesser (by bytes) has it and the other gets the lowest free one;
- * a name with two letters gets the lower that is free. Indexes from 26 on are for names that no
- * letter is left for: they cannot stand in file names. Swapping a and b gives the same table. ra
- * and rb say where the letters of a and b went. 0, -ENOSPC, -ENOMEM.
+ * a name with two letters gets the lower that is free, on the other side as well. Indexes from 26
+ * on are for names that no letter is left for: they cannot stand in file names. Swapping a and b
+ * gives the same table. ra and rb say where the letters of a and b went. As long as there are
+ * letters that neither side has given a name, none goes where its side has another name: so they
+ * can be moved before anything else means what they did. 0, -ENOSPC, -ENOMEM.
  */
 int maildir_keywords_merge(const struct maildir_keywords *a, const struct maildir_keywords *b,
                            struct maildir_keywords **out, struct maildir_keywords_remap *ra,
                            struct maildir_keywords_remap *rb);
+
+/*
+ * The name at a letter is on its way to another one, which is free: that one says so, by a name of
+ * its own that begins with this, and both are the same keyword to maildir_keywords_merge() and
+ * _map(). So messages can be renamed from the one to the other without any of them saying something
+ * else meanwhile. -EEXIST, -ENOENT, -ERANGE, -ENOMEM.
+ */
+#define MAILDIR_KEYWORD_MOVING "$mailfs-moving-"
+int maildir_keywords_move(struct maildir_keywords *kw, unsigned int from, unsigned int to);
 
 /* Letters of one side -> members of the merged table (unnamed ones vanish: call
  * maildir_keywords_name_unknown() before). Members beyond 127 vanish. */

@@ -11,6 +11,7 @@
 #include "maildir/keywords_priv.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -19,6 +20,35 @@ struct claim {
     const char *name;
     int at_a, at_b, got;
 };
+
+static const char *plain(const char *entry) {
+    size_t n = strlen(MAILDIR_KEYWORD_MOVING);
+
+    while (strncmp(entry, MAILDIR_KEYWORD_MOVING, n) == 0 && entry[n])
+        entry += n;
+    return entry;
+}
+
+/* Where a name is, or is on its way to; -1. */
+static int place_of(const struct maildir_keywords *kw, const char *name) {
+    int i, at = -1;
+
+    for (i = 0; i < (int)kw->end; i++) {
+        const char *entry = kw->names[i];
+
+        if (!entry || keywords_casecmp(plain(entry), name) != 0)
+            continue;
+        if (plain(entry) != entry)
+            return i;
+        at = i;
+    }
+    return at;
+}
+
+/* Then a name that comes from another letter can have it there, before any other does. */
+static bool is_free_at(const struct maildir_keywords *kw, int i) {
+    return maildir_keywords_at(kw, (unsigned)i) == NULL;
+}
 
 static int higher_claim(const struct claim *c) {
     return c->at_a > c->at_b ? c->at_a : c->at_b;
@@ -43,21 +73,26 @@ static int compare_claims(const void *x, const void *y) {
 static size_t collect(const struct maildir_keywords *a, const struct maildir_keywords *b,
                       struct claim *claims) {
     size_t n = 0;
-    unsigned int i;
+    int i;
 
-    for (i = 0; i < a->end; i++) {
-        int j = a->names[i] ? maildir_keywords_find(b, a->names[i]) : -1;
-        const char *name = a->names[i];
+    for (i = 0; i < (int)a->end; i++) {
+        const char *name = a->names[i] ? plain(a->names[i]) : NULL, *there;
+        int j;
 
-        if (!name)
+        if (!name || place_of(a, name) != i)
             continue;
-        if (j >= 0 && strcmp(b->names[j], name) < 0)
-            name = b->names[j]; /* "Work" and "work": one spelling, the same on both */
-        claims[n++] = (struct claim){name, (int)i, j < 0 ? -1 : j, -1};
+        j = place_of(b, name);
+        there = j >= 0 ? plain(b->names[j]) : name;
+        if (strcmp(there, name) < 0)
+            name = there; /* "Work" and "work": one spelling, the same on both */
+        claims[n++] = (struct claim){name, i, j, -1};
     }
-    for (i = 0; i < b->end; i++)
-        if (b->names[i] && maildir_keywords_find(a, b->names[i]) < 0)
-            claims[n++] = (struct claim){b->names[i], -1, (int)i, -1};
+    for (i = 0; i < (int)b->end; i++) {
+        const char *name = b->names[i] ? plain(b->names[i]) : NULL;
+
+        if (name && place_of(b, name) == i && place_of(a, name) < 0)
+            claims[n++] = (struct claim){name, -1, i, -1};
+    }
     return n;
 }
 
@@ -68,25 +103,45 @@ static void take(struct claim *c, bool *taken, int i) {
     }
 }
 
-static int assign(struct claim *claims, size_t n, bool *taken) {
+/* The side that has it under another letter must be able to move it. */
+static void take_own(struct claim *c, const struct maildir_keywords *a,
+                     const struct maildir_keywords *b, bool *taken, int i) {
+    if ((i == c->at_a && (c->at_b < 0 || is_free_at(b, i))) ||
+        (i == c->at_b && (c->at_a < 0 || is_free_at(a, i))))
+        take(c, taken, i);
+}
+
+/* One that nothing has to be moved away from first, rather than the lowest; but any letter rather
+ * than none. */
+static int free_letter(const struct maildir_keywords *a, const struct maildir_keywords *b,
+                       const bool *taken) {
+    int i;
+
+    for (i = 0; i < MAILDIR_LETTERS; i++)
+        if (!taken[i] && is_free_at(a, i) && is_free_at(b, i))
+            return i;
+    for (i = 0; i < (int)MAILDIR_KEYWORDS_MAX; i++)
+        if (!taken[i])
+            return i;
+    return -1;
+}
+
+static int assign(struct claim *claims, size_t n, const struct maildir_keywords *a,
+                  const struct maildir_keywords *b, bool *taken) {
     size_t i;
-    int free_at = 0;
 
     for (i = 0; i < n; i++) /* what both agree on stays, whatever else is wanted */
         if (claims[i].at_a == claims[i].at_b)
             take(&claims[i], taken, claims[i].at_a);
     for (i = 0; i < n; i++) {
-        take(&claims[i], taken, lower_claim(&claims[i]));
-        take(&claims[i], taken, higher_claim(&claims[i]));
+        take_own(&claims[i], a, b, taken, lower_claim(&claims[i]));
+        take_own(&claims[i], a, b, taken, higher_claim(&claims[i]));
     }
     for (i = 0; i < n; i++) {
-        if (claims[i].got >= 0)
-            continue;
-        while (free_at < (int)MAILDIR_KEYWORDS_MAX && taken[free_at])
-            free_at++;
-        if (free_at == (int)MAILDIR_KEYWORDS_MAX)
+        if (claims[i].got < 0)
+            take(&claims[i], taken, free_letter(a, b, taken));
+        if (claims[i].got < 0)
             return -ENOSPC;
-        take(&claims[i], taken, free_at);
     }
     return 0;
 }
@@ -98,24 +153,25 @@ static void clear_remap(struct maildir_keywords_remap *r) {
         r->to[i] = -1;
 }
 
-static int write_table(const struct claim *claims, size_t n, struct maildir_keywords *out,
-                       struct maildir_keywords_remap *ra, struct maildir_keywords_remap *rb) {
-    size_t i;
+static void remap(struct maildir_keywords_remap *r, const struct maildir_keywords *kw,
+                  const char *name, int got) {
+    int i;
 
-    clear_remap(ra);
-    clear_remap(rb);
-    for (i = 0; i < n; i++) {
-        const struct claim *c = &claims[i];
-        int err = maildir_keywords_put(out, (unsigned)c->got, c->name);
+    for (i = 0; i < MAILDIR_LETTERS; i++) {
+        const char *entry = maildir_keywords_at(kw, (unsigned)i);
 
-        if (err)
-            return err;
-        if (c->at_a >= 0 && c->at_a < MAILDIR_LETTERS)
-            ra->to[c->at_a] = (int16_t)c->got;
-        if (c->at_b >= 0 && c->at_b < MAILDIR_LETTERS)
-            rb->to[c->at_b] = (int16_t)c->got;
+        if (entry && keywords_casecmp(plain(entry), name) == 0)
+            r->to[i] = (int16_t)got;
     }
-    return 0;
+}
+
+static int write_table(const struct claim *claims, size_t n, struct maildir_keywords *out) {
+    size_t i;
+    int err = 0;
+
+    for (i = 0; err == 0 && i < n; i++)
+        err = maildir_keywords_put(out, (unsigned)claims[i].got, claims[i].name);
+    return err;
 }
 
 int maildir_keywords_merge(const struct maildir_keywords *a, const struct maildir_keywords *b,
@@ -123,7 +179,7 @@ int maildir_keywords_merge(const struct maildir_keywords *a, const struct maildi
                            struct maildir_keywords_remap *rb) {
     bool taken[MAILDIR_KEYWORDS_MAX] = {false};
     struct claim *claims = calloc(a->count + b->count + 1, sizeof *claims);
-    size_t n;
+    size_t n, i;
     int err;
 
     *out = NULL;
@@ -131,11 +187,17 @@ int maildir_keywords_merge(const struct maildir_keywords *a, const struct maildi
         return -ENOMEM;
     n = collect(a, b, claims);
     qsort(claims, n, sizeof *claims, compare_claims);
-    err = assign(claims, n, taken);
+    err = assign(claims, n, a, b, taken);
     if (!err)
         err = maildir_keywords_new(out);
     if (!err)
-        err = write_table(claims, n, *out, ra, rb);
+        err = write_table(claims, n, *out);
+    clear_remap(ra);
+    clear_remap(rb);
+    for (i = 0; !err && i < n; i++) {
+        remap(ra, a, claims[i].name, claims[i].got);
+        remap(rb, b, claims[i].name, claims[i].got);
+    }
     free(claims);
     if (err) {
         maildir_keywords_free(*out);
@@ -175,9 +237,21 @@ void maildir_keywords_map(const struct maildir_keywords *from, const struct mail
     clear_remap(r);
     for (i = 0; i < MAILDIR_LETTERS; i++) {
         const char *name = maildir_keywords_at(from, i);
-        int j = name ? maildir_keywords_find(to, name) : -1;
 
-        if (j >= 0)
-            r->to[i] = (int16_t)j;
+        if (name)
+            r->to[i] = (int16_t)place_of(to, plain(name));
     }
+}
+
+int maildir_keywords_move(struct maildir_keywords *kw, unsigned int from, unsigned int to) {
+    const char *entry = maildir_keywords_at(kw, from);
+    char name[sizeof MAILDIR_KEYWORD_MOVING + MAILDIR_KEYWORD_LEN_MAX];
+
+    if (!entry)
+        return -ENOENT;
+    if (to >= MAILDIR_LETTERS ||
+        strlen(plain(entry)) > MAILDIR_KEYWORD_LEN_MAX - strlen(MAILDIR_KEYWORD_MOVING))
+        return -ERANGE;
+    snprintf(name, sizeof name, "%s%s", MAILDIR_KEYWORD_MOVING, plain(entry));
+    return maildir_keywords_put(kw, to, name);
 }

@@ -123,8 +123,10 @@ static const struct {
     {"0 x\n1 y\n", "0 x\n1 y\n", "0 x\n1 y\n", "ab", "ab"},
     /* both added something as the second keyword: the lesser name has the letter */
     {"0 x\n1 red\n", "0 x\n1 blue\n", "0 x\n1 blue\n2 red\n", "ac", "ab"},
-    /* same names, letters exchanged */
-    {"0 x\n1 y\n", "0 y\n1 x\n", "0 x\n1 y\n", "ab", "ba"},
+    /* same names, letters exchanged: neither can be moved to where the other is */
+    {"0 x\n1 y\n", "0 y\n1 x\n", "2 x\n3 y\n", "cd", "dc"},
+    /* a letter that comes free is not the next one's */
+    {"0 red\n1 x\n", "0 blue\n1 red\n", "0 blue\n1 x\n2 red\n", "cb", "ac"},
     /* one name, two letters */
     {"0 x\n", "4 x\n", "0 x\n", "a", "----a"},
     {"0 x\n1 y\n", "0 x\n4 y\n", "0 x\n1 y\n", "ab", "a---b"},
@@ -133,6 +135,10 @@ static const struct {
     /* spelling */
     {"0 Work\n", "0 work\n", "0 Work\n", "a", "a"},
     {"0 b\n", "1 B\n2 c\n", "0 B\n2 c\n", "a", "-ac"},
+    /* on its way: both letters are the name's, and it goes on to where it went */
+    {"0 red\n4 $mailfs-moving-red\n", "0 blue\n", "0 blue\n4 red\n", "e---e", "a"},
+    {"0 red\n4 $mailfs-moving-red\n", "0 blue\n4 red\n", "0 blue\n4 red\n", "e---e", "a---e"},
+    {"0 blue\n4 $mailfs-moving-red\n", "", "0 blue\n4 red\n", "a---e", ""},
 };
 
 static void assert_remap(const struct maildir_keywords_remap *r, const char *want) {
@@ -201,6 +207,24 @@ static void test_merge_overflows_the_letters(void **state) {
     maildir_keywords_free(m);
 }
 
+static void test_moving(void **state) {
+    struct maildir_keywords *kw = must_parse("0 red\n2 x\n"), *to = must_parse("1 RED\n");
+    struct maildir_keywords_remap map;
+
+    assert_int_equal(maildir_keywords_move(kw, 0, 2), -EEXIST);
+    assert_int_equal(maildir_keywords_move(kw, 1, 3), -ENOENT);
+    assert_int_equal(maildir_keywords_move(kw, 0, MAILDIR_LETTERS), -ERANGE);
+    assert_int_equal(maildir_keywords_move(kw, 0, 3), 0);
+    assert_int_equal(maildir_keywords_move(kw, 0, 3), 0); /* again */
+    assert_text(kw, "0 red\n2 x\n3 $mailfs-moving-red\n");
+    maildir_keywords_map(kw, to, &map);
+    assert_remap(&map, "b--b");
+    maildir_keywords_map(to, kw, &map);
+    assert_remap(&map, "-d");
+    maildir_keywords_free(kw);
+    maildir_keywords_free(to);
+}
+
 static void test_sets_of_letters(void **state) {
     struct maildir_keywords *a = must_parse("0 x\n1 red\n"), *b = must_parse("0 x\n1 blue\n");
     struct maildir_keywords *m;
@@ -220,13 +244,10 @@ static void test_sets_of_letters(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_parse),
-        cmocka_unit_test(test_long_and_nul_names_are_ignored),
-        cmocka_unit_test(test_put_and_add),
-        cmocka_unit_test(test_unknown_letters),
-        cmocka_unit_test(test_merge),
-        cmocka_unit_test(test_merge_overflows_the_letters),
-        cmocka_unit_test(test_sets_of_letters),
+        cmocka_unit_test(test_parse),       cmocka_unit_test(test_long_and_nul_names_are_ignored),
+        cmocka_unit_test(test_put_and_add), cmocka_unit_test(test_unknown_letters),
+        cmocka_unit_test(test_merge),       cmocka_unit_test(test_merge_overflows_the_letters),
+        cmocka_unit_test(test_moving),      cmocka_unit_test(test_sets_of_letters),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
