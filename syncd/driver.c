@@ -20,7 +20,6 @@
 #include "driver_journal.h"
 #include "driver_merge.h"
 #include "front.h"
-#include "journal.h"
 #include "link_peer.h"
 #include "load.h"
 #include "mem.h"
@@ -28,8 +27,6 @@
 #include "oneway.h"
 #include "oneway_lock.h"
 #include "promote.h"
-#include "role.h"
-#include "stage.h"
 #include "touched.h"
 #include "txn.h"
 #include "util/clock.h"
@@ -40,9 +37,7 @@
 #define COMPARE_TREES_MS 3000
 #define ACKED_HERE       16 /* operations */
 #define TICK_MAX_MS      3600000
-#define MAILFS_MS        2000 /* in which one that runs has come */
 #define RAISE_AGAIN_MS   5000
-#define PUBLISH_AGAIN_MS 10000
 
 /* ---- the trees ---------------------------------------------------------------------- */
 
@@ -149,72 +144,6 @@ void driver_disconnected(struct volume *v) {
     journaler_wake(v->journaler);
 }
 
-/* ---- contents the peer had prepared ------------------------------------------------ */
-
-struct prep_job {
-    struct volume *v;
-    struct stage_prep prep;
-    uint64_t gen;
-    struct invals inval;
-    int err; /* of publishing */
-};
-
-static void drop_run(void *arg) {
-    struct prep_job *p = arg;
-    stage_drop(p->v->state, &p->prep);
-}
-
-static void publish_run(void *arg) {
-    struct prep_job *p = arg;
-    p->err = stage_publish(p->v->state, &p->prep, p->gen, &p->inval);
-}
-
-static void publish_again(evutil_socket_t fd, short what, void *arg);
-
-/* It may be the only copy there is, so it is not left until the next start. One whose mailbox is
- * gone waits for a merge (stage_publish_homeless()). */
-static bool put_off_publish(struct prep_job *p) {
-    struct timeval tv = {.tv_sec = PUBLISH_AGAIN_MS / 1000};
-    return p->err < 0 && p->err != -ENOENT && !p->v->stopping &&
-           event_base_once(p->v->engine->evb, -1, EV_TIMEOUT, publish_again, p, &tv) == 0;
-}
-
-static void prep_done(void *arg) {
-    struct prep_job *p = arg;
-    if (put_off_publish(p))
-        return;
-    p->v->changes++;
-    if (p->inval.n >
-        0) { /* nobody has been told; without the peer a mark tells at the next contact */
-        replica_suspect(p->v->machine, volume_now(), p->inval.v[0].dir);
-        oneway_changed(p->v, &p->inval.v[0].dir, false);
-    }
-    front_invalidate(p->v->front, &p->inval);
-    invals_free(&p->inval);
-    free(p);
-}
-
-static void publish_again(evutil_socket_t fd, short what, void *arg) {
-    struct prep_job *p = arg;
-    p->gen = front_gen(p->v->front);
-    jobs_barrier(p->v->jobs, publish_run, prep_done, p);
-}
-
-static void prep_submit(struct volume *v, struct replica_prep prep, bool publish) {
-    struct prep_job *p = mem_new(sizeof *p);
-    p->v = v;
-    p->prep = (struct stage_prep){prep.incarnation, prep.seq};
-    p->gen = front_gen(v->front);
-    if (publish)
-        jobs_barrier(v->jobs, publish_run, prep_done, p); /* its mailbox is known on disk only */
-    else if (workq_submit(v->engine->io, xfer_prep_lane(&prep), drop_run, prep_done, p) != 0)
-        mem_out("work queue");
-}
-
-void driver_drop_prep(struct volume *v, struct replica_prep prep) {
-    prep_submit(v, prep, false);
-}
-
 /* ---- L lost with the mount --------------------------------------------------------- */
 
 struct raise_job {
@@ -263,96 +192,6 @@ static void act_raise(struct volume *v, const struct replica_action *a) {
     jobs_run(v->jobs, &a->dir, raise_run, raise_done, j);
 }
 
-/* ---- replay ------------------------------------------------------------------------ */
-
-static void meet_peer(struct volume *v) {
-    if (v->ready || v->stopping)
-        return;
-    v->ready = true;
-    contact_start(v);
-    driver_pump(v);
-}
-
-static void mailfs_overdue(evutil_socket_t fd, short what, void *arg) {
-    meet_peer(arg);
-}
-
-void driver_mailfs_here(struct volume *v) {
-    if (v->replayed)
-        meet_peer(v);
-}
-
-/* What it named while no syncd was there comes with its Hello: without that the first merge would
- * take the name that the peer published it under for another message. And a node that is to be
- * filled: a mailfs that comes when that has begun ends the connection, since what it may have done
- * is to be listed, and who opens a mailbox in that moment is shown an empty one. */
-static bool mailfs_will_come(const struct volume *v) {
-    return front_is_expected(v->front) ||
-           (v->cv->peer != NULL && !v->had_contact && !volume_is_watched(v) && !role_of(v).standby);
-}
-
-static void wait_for_mailfs(struct volume *v) {
-    struct timeval tv = {.tv_sec = MAILFS_MS / 1000};
-    if (v->main != NULL || front_is_connected(v->front) || !mailfs_will_come(v) ||
-        event_base_once(v->engine->evb, -1, EV_TIMEOUT, mailfs_overdue, v, &tv) != 0)
-        meet_peer(v);
-}
-
-struct leftovers {
-    struct volume *v;
-    struct stage_prep *preps;
-    size_t n;
-};
-
-static void leftovers_run(void *arg) {
-    struct leftovers *l = arg;
-    if (stage_leftovers(l->v->state, &l->preps, &l->n) != 0)
-        l->n = 0;
-    else
-        state_start_over(l->v->state); /* an error is logged there */
-}
-
-static void leftovers_done(void *arg) {
-    struct leftovers *l = arg;
-    struct volume *v = l->v;
-    for (size_t i = 0; i < l->n; i++)
-        prep_submit(v, (struct replica_prep){l->preps[i].incarnation, l->preps[i].seq}, true);
-    if (l->n > 0)
-        log_info("volume %s: %zu prepared messages of an earlier life", v->cv->name, l->n);
-    free(l->preps);
-    free(l);
-    v->replayed = true;
-    wait_for_mailfs(v);
-}
-
-static int replay_one(void *arg, uint64_t id, Mfp__Txn *txn) {
-    struct mailfs_id dir;
-    if (txn->dir.len != sizeof dir) {
-        mfp__txn__free_unpacked(txn, NULL);
-        return -EUCLEAN;
-    }
-    memcpy(dir.b, txn->dir.data, sizeof dir);
-    driver_apply_replayed(arg, &dir, id, load_txn(txn));
-    return 0;
-}
-
-/* What the journal removes is kept back as at a contact: it may be of a time when not all had been
- * merged, and the message moved to a mailbox that is not here yet. */
-int driver_replay(struct volume *v) {
-    if (v->start.journal > 0)
-        merge_keep_back(v->state);
-    int r = journal_replay(v->state, replay_one, v);
-    if (r != 0)
-        return r;
-    if (v->start.journal > 0)
-        log_info("volume %s: %zu transactions to apply from the journal", v->cv->name,
-                 v->start.journal);
-    struct leftovers *l = mem_new(sizeof *l);
-    l->v = v;
-    jobs_barrier(v->jobs, leftovers_run, leftovers_done, l);
-    return 0;
-}
-
 /* ---- actions ----------------------------------------------------------------------- */
 
 static void act_send(struct volume *v, const struct replica_action *a) {
@@ -393,7 +232,7 @@ static void act_disconnect(struct volume *v, const struct replica_action *a) {
 
 static void act_unprepare(struct volume *v, const struct replica_action *a) {
     if (!xfer_cancel(v->xfers, &a->prep))
-        prep_submit(v, a->prep, false);
+        driver_drop_prep(v, a->prep);
 }
 
 /* The lock may have been shown under an id that its container has lost since. */
@@ -449,7 +288,7 @@ static void carry_out(struct volume *v, const struct replica_action *a) {
         act_acked(v, a);
         break;
     case RACT_PUBLISH:
-        prep_submit(v, a->prep, true);
+        driver_publish_prep(v, a->prep);
         break;
     case RACT_UNPREPARE:
         act_unprepare(v, a);

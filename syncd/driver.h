@@ -22,9 +22,9 @@ void driver_pump(struct volume *v);
 /* The connection has ended (contact.c): what was sent and not acknowledged is not agreed. */
 void driver_disconnected(struct volume *v);
 
-/* Applies the journal of an earlier life; then publishes what nobody took; then contact_start(). */
+/* driver_start.c: applies the journal of an earlier life; then publishes what nobody took; then
+ * contact_start(). */
 int driver_replay(struct volume *v);
-
 /* mailfs has said its Hello. */
 void driver_mailfs_here(struct volume *v);
 
@@ -34,7 +34,9 @@ void driver_mailfs_here(struct volume *v);
  */
 void driver_compare_trees(struct volume *v, const char *why);
 
-/* The content the peer had prepared is not wanted: out of the stage. */
+/* driver_prep.c: the content the peer had prepared is not wanted: out of the stage. */
 void driver_drop_prep(struct volume *v, struct replica_prep prep);
+/* It may be the only copy: it becomes a message. */
+void driver_publish_prep(struct volume *v, struct replica_prep prep);
 
 #endif
