@@ -100,7 +100,8 @@ static void failed_here(const struct step *s, enum unmerged_at at) {
 
 static void scan_run(void *arg) {
     struct step *s = arg;
-    s->err = scan_mailbox_for(s->v->state, &s->dir, s->full, s->lenders, s->n_lenders, &s->listing);
+    s->err = (s->follows ? scan_mailbox_following : scan_mailbox_for)(
+        s->v->state, &s->dir, s->full, s->lenders, s->n_lenders, &s->listing);
 }
 
 /*
@@ -433,6 +434,8 @@ static void caught_up_run(void *arg) {
     s->err = merge_caught_up(s->v->state, s->turn);
     if (s->err == 0 && !s->v->had_contact)
         s->err = state_set_contact(s->v->state, true);
+    if (s->err == 0 && s->standby)
+        s->err = state_set_followed(s->v->state, s->term);
 }
 
 static void caught_up_done(void *arg) {
@@ -451,6 +454,7 @@ static void on_mailbox(struct merges *m, const struct replica_action *a) {
     struct step *s = merges_step_new(m, a);
     if (a->kind == RACT_SCAN) {
         s->n_lenders = oneway_lenders(m->v, s->lenders);
+        s->follows = oneway_only_follows(m->v);
         scan_start(s);
         return;
     }
@@ -483,6 +487,8 @@ static void on_caught_up(struct merges *m, const struct replica_action *a) {
     struct step *s = merges_step_new(m, a);
     s->turn = merge_keep_turn(m->v->state);
     s->first = a->first;
+    s->term = role_of(m->v).term;
+    s->standby = m->v->main != NULL && role_of(m->v).standby && !m->v->other_standby;
     jobs_barrier(m->v->jobs, caught_up_run, caught_up_done, s);
 }
 

@@ -36,6 +36,8 @@ struct step {
     bool anew;  /* of the trees: not at a contact */
     bool first; /* caught up: since the contact */
     bool peer_blank;
+    bool follows;  /* oneway_only_follows(); of the trees: oneway_trees_only_follow() */
+    uint64_t term; /* of this node's role */
     struct state *lenders[CONF_LINKS_MAX];
     size_t n_lenders;
     uint64_t turn;

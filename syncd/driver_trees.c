@@ -40,8 +40,8 @@ static void tree_scan_run(void *arg) {
     if (s->err == 0 && !s->anew) /* since then removals are counted as they are told */
         s->err = hold_look(teller(s->v)->state);
     if (s->err == 0)
-        s->err = tree_scan_for(s->v->state, s->full, s->lenders, s->n_lenders, &s->tree, s->digest,
-                               &s->inval);
+        s->err = (s->follows ? tree_scan_following : tree_scan_for)(
+            s->v->state, s->full, s->lenders, s->n_lenders, &s->tree, s->digest, &s->inval);
 }
 
 static void tell_brake(const struct step *s) {
@@ -189,6 +189,7 @@ void merges_on_tree(struct merges *m, const struct replica_action *a) {
     s->full = a->kind == RACT_TREE_RESCAN;
     s->anew = m->v->follows;
     s->peer_blank = m->v->peer_blank;
+    s->follows = oneway_trees_only_follow(m->v);
     s->n_lenders = oneway_lenders(m->v, s->lenders);
     jobs_barrier(m->v->jobs, tree_scan_run, tree_scan_done, s);
 }

@@ -326,6 +326,21 @@ size_t oneway_lenders(const struct volume *link, struct state **out) {
     return n;
 }
 
+bool oneway_only_follows(const struct volume *link) {
+    return link->main != NULL && role_of(link).standby && !link->other_standby &&
+           link->peer_knows_borrowed && state_followed(link->state, role_of(link).term);
+}
+
+/* A directory that is made again is empty until the other end of link has filled it. */
+bool oneway_trees_only_follow(const struct volume *link) {
+    struct state *lenders[CONF_LINKS_MAX];
+    size_t n = oneway_lenders(link, lenders), i = 0;
+    while (i < n &&
+           (!state_had_contact(lenders[i]) || state_followed(lenders[i], role_of(link).term)))
+        i++;
+    return i == n && oneway_only_follows(link);
+}
+
 /* ---- life -------------------------------------------------------------------------- */
 
 struct oneway *oneway_new(struct volume *link) {

@@ -70,4 +70,12 @@ bool oneway_keeps_mark(const struct volume *link, const struct mailfs_id *dir);
  */
 size_t oneway_lenders(const struct volume *link, struct state **out);
 
+/*
+ * This node has followed the other end of link since that one had all that this one alone had. What
+ * the base has and the store has not, and is not borrowed, has been lost here, and was not removed.
+ * Of the trees: neither by any other link.
+ */
+bool oneway_only_follows(const struct volume *link);
+bool oneway_trees_only_follow(const struct volume *link);
+
 #endif

@@ -11,12 +11,14 @@
 
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/stat.h>
 
 #include "build.h"
 #include "half.h"
 #include "hold.h"
 #include "state_int.h"
+#include "util/log.h"
 
 bool scan_knows_dir(struct state *lender, const struct mailfs_id *dir) {
     struct base_dir rec;
@@ -50,18 +52,29 @@ static int scan_subdirs(struct scan *s) {
     return r;
 }
 
-static int scan_head(struct scan *s) {
+/* Which base it is. Where something is lost it counts as another than the other end's: then both
+ * list everything, and what is to come again is among that. */
+static int scan_base(struct scan *s) {
     uint8_t digest[STATE_DIGEST];
+    char path[256];
+    int r = base_digest(s->st, s->dir, digest);
+
+    if (s->n_lost) {
+        log_warn("%s: %zu messages or files are not in the store, and are from now on as the other "
+                 "end has them",
+                 state_path(s->st, s->dir, path, sizeof(path)), s->n_lost);
+        memset(digest, 0, sizeof(digest));
+    }
+    if (r == 0)
+        r = build_bytes(&s->out->base_digest, digest, sizeof(digest));
+    return r == 0 ? base_version_list(s->st, BASE_OF_MAILBOX, s->dir, &s->out->base_version) : r;
+}
+
+static int scan_head(struct scan *s) {
     struct base_uidlist ul;
     struct base_dir rec;
     int r = build_id(&s->out->dir, s->dir);
 
-    if (r == 0)
-        r = base_digest(s->st, s->dir, digest);
-    if (r == 0)
-        r = build_bytes(&s->out->base_digest, digest, sizeof(digest));
-    if (r == 0)
-        r = base_version_list(s->st, BASE_OF_MAILBOX, s->dir, &s->out->base_version);
     if (r == 0 && base_uidlist_get(s->st, BASE_AGREED, s->dir, &ul) == 0) {
         s->out->base_v = ul.v;
         s->out->base_n = ul.n;
@@ -75,6 +88,18 @@ static int scan_head(struct scan *s) {
     return r;
 }
 
+/* The comparison of the trees looks for it then. */
+static int mark_lost(struct scan *s) {
+    struct base_dir rec;
+    uint64_t gen;
+    int r = base_dir_get(s->st, s->dir, &rec);
+
+    if (r < 0 || !rec.agreed)
+        return r == -ENOENT ? 0 : r;
+    r = state_mark_gen(s->st, &gen);
+    return r == 0 ? state_mark(s->st, s->dir, gen) : r;
+}
+
 static int scan_all(struct scan *s) {
     struct stat sb;
     int r = scan_head(s);
@@ -84,7 +109,8 @@ static int scan_all(struct scan *s) {
     r = store_dir_open(s->st, s->dir, &s->d);
     if (r == -ENOENT) {
         s->out->gone = true;
-        return 0;
+        r = s->follows ? mark_lost(s) : 0;
+        return r == 0 ? scan_base(s) : r;
     }
     if (r == 0 && fstat(s->d.fd[0], &sb) == 0)
         s->out->meta = store_meta_new(&sb);
@@ -108,39 +134,56 @@ static int scan_all(struct scan *s) {
         r = scan_borrow_subs(s);
     if (r == 0)
         r = scan_subdirs(s);
-    return r;
+    return r == 0 ? scan_base(s) : r;
 }
 
 int scan_mailbox(struct state *st, const struct mailfs_id *dir, bool full, Mfp__Listing **out) {
     return scan_mailbox_for(st, dir, full, NULL, 0, out);
 }
 
+static int scan_run(struct scan *s, Mfp__Listing **out) {
+    struct base_dir rec;
+    int r = -ENOMEM;
+
+    s->held = hold_covers(s->st, s->dir);
+    /* Without a base there is nothing to differ from. */
+    if (base_dir_get(s->st, s->dir, &rec) < 0 || !rec.merged)
+        s->full = true;
+    s->d = (struct store_dir){.fd = {-1, -1, -1, -1}};
+    s->out = malloc(sizeof(*s->out));
+    if (s->out) {
+        mfp__listing__init(s->out);
+        r = scan_all(s);
+    }
+    index_free(&s->ix);
+    maildir_uidlist_free(s->list);
+    free(s->pubs);
+    store_dir_close(&s->d);
+    if (r < 0) {
+        if (s->out)
+            mfp__listing__free_unpacked(s->out, NULL);
+        return state_fail(s->st, r, s->dir, "cannot list");
+    }
+    *out = s->out;
+    return 0;
+}
+
 int scan_mailbox_for(struct state *st, const struct mailfs_id *dir, bool full,
                      struct state *const *lenders, size_t n_lenders, Mfp__Listing **out) {
     struct scan s = {
         .st = st, .dir = dir, .full = full, .lenders = lenders, .n_lenders = n_lenders};
-    struct base_dir rec;
-    int r = -ENOMEM;
 
-    s.held = hold_covers(st, dir);
-    /* Without a base there is nothing to differ from. */
-    if (base_dir_get(st, dir, &rec) < 0 || !rec.merged)
-        s.full = true;
-    s.d = (struct store_dir){.fd = {-1, -1, -1, -1}};
-    s.out = malloc(sizeof(*s.out));
-    if (s.out) {
-        mfp__listing__init(s.out);
-        r = scan_all(&s);
-    }
-    index_free(&s.ix);
-    maildir_uidlist_free(s.list);
-    free(s.pubs);
-    store_dir_close(&s.d);
-    if (r < 0) {
-        if (s.out)
-            mfp__listing__free_unpacked(s.out, NULL);
-        return state_fail(st, r, dir, "cannot list");
-    }
-    *out = s.out;
-    return 0;
+    return scan_run(&s, out);
+}
+
+int scan_mailbox_following(struct state *st, const struct mailfs_id *dir, bool full,
+                           struct state *const *lenders, size_t n_lenders, Mfp__Listing **out) {
+    struct scan s = {.st = st,
+                     .dir = dir,
+                     .full = full,
+                     .follows = true,
+                     .lenders = lenders,
+                     .n_lenders = n_lenders};
+
+    return scan_run(&s, out);
 }

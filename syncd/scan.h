@@ -24,6 +24,15 @@ int scan_mailbox(struct state *st, const struct mailfs_id *dir, bool full, Mfp__
 int scan_mailbox_for(struct state *st, const struct mailfs_id *dir, bool full,
                      struct state *const *lenders, size_t n_lenders, Mfp__Listing **out);
 
+/*
+ * The same, where this node has removed nothing itself (oneway_only_follows()): a message or a file
+ * that the base has and the store has not is lost, and not listed as removed, so that it comes
+ * again from the other end. One that is borrowed so was removed by that one. A container that is
+ * not in the store is marked: with the trees it is made again.
+ */
+int scan_mailbox_following(struct state *st, const struct mailfs_id *dir, bool full,
+                           struct state *const *lenders, size_t n_lenders, Mfp__Listing **out);
+
 /* Containers that are marked or whose parent is marked, and all above them; full: all. Gives ids to
  * containers without one, and new ones to copies. digest: the base's, as base_tree_digest(). */
 int tree_scan(struct state *st, bool full, Mfp__Tree **out, uint8_t digest[STATE_DIGEST],
@@ -32,6 +41,9 @@ int tree_scan(struct state *st, bool full, Mfp__Tree **out, uint8_t digest[STATE
  * the lenders is known to have it, or not there as it is not there, is listed as borrowed. */
 int tree_scan_for(struct state *st, bool full, struct state *const *lenders, size_t n_lenders,
                   Mfp__Tree **out, uint8_t digest[STATE_DIGEST], struct invals *inval);
+/* As scan_mailbox_following(): a directory that is lost is in the base no more. */
+int tree_scan_following(struct state *st, bool full, struct state *const *lenders, size_t n_lenders,
+                        Mfp__Tree **out, uint8_t digest[STATE_DIGEST], struct invals *inval);
 
 /* Which containers to merge: marked ones with their base digests, or (full) all. malloc'ed. */
 struct scan_mark {

@@ -141,6 +141,12 @@ static int file_name(void *arg, const char *name, unsigned char type) {
     return r;
 }
 
+/* As one that never was there: where it is now, it is the other's. */
+static int list_lost(struct scan *s, const char *name) {
+    s->n_lost++;
+    return list_file(s, name, NULL, NULL, NULL, 0);
+}
+
 int scan_files(struct scan *s) {
     struct file_scan fs = {s, NULL};
     struct file_was *w, *tmp;
@@ -149,7 +155,9 @@ int scan_files(struct scan *s) {
     if (r == 0)
         r = store_each_name(s->d.fd[0], file_name, &fs);
     HASH_ITER(hh, fs.was, w, tmp) { /* those that are not there any more */
-        if (r == 0)
+        if (r == 0 && s->follows && !file_is_borrowed(s, w->name, &w->file, NULL))
+            r = list_lost(s, w->name);
+        else if (r == 0)
             r = list_file(s, w->name, &w->file, NULL, NULL, 0);
         was_drop(&fs, w);
     }

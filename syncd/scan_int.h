@@ -14,7 +14,9 @@ struct scan {
     struct state *st;
     const struct mailfs_id *dir;
     bool full;
-    bool held; /* what is missing counts as there (hold.h) */
+    bool held;    /* what is missing counts as there (hold.h) */
+    bool follows; /* what is missing is lost, see scan_mailbox_following(); so many */
+    size_t n_lost;
     struct store_dir d;
     struct index ix;
     struct maildir_uidlist *list; /* NULL: there is none */

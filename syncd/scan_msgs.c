@@ -170,13 +170,23 @@ static bool says_more(const struct scan *s, const char *name) {
     return pub_find(s, name) || (s->out->half_age && half_find(s->st, s->dir, name));
 }
 
+/* Listed as one that is there, it keeps its UID. */
+static bool is_lost(struct scan *s, const char *name, const struct base_msg *was) {
+    bool lost = s->follows && !msg_is_borrowed(s, name, was, NULL);
+
+    s->n_lost += lost;
+    return lost;
+}
+
 static int from_base(void *arg, const char *name, const struct base_msg *was) {
     struct scan *s = arg;
     struct index_msg *m = index_find(&s->ix, name);
     struct base_msg is;
 
+    if (!m && (s->held || is_lost(s, name, was)))
+        return list_held(s, name, was);
     if (!m)
-        return s->held ? list_held(s, name, was) : list_msg(s, name, was, NULL, NULL);
+        return list_msg(s, name, was, NULL, NULL);
     m->seen = true;
     state_of(s, m, &is);
     return s->full || !same_state(was, &is) || says_more(s, name) ? list_msg(s, name, was, &is, m)

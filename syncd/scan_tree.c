@@ -132,45 +132,70 @@ int tree_scan(struct state *st, bool full, Mfp__Tree **out, uint8_t digest[STATE
     return tree_scan_for(st, full, NULL, 0, out, digest, inval);
 }
 
-int tree_scan_for(struct state *st, bool full, struct state *const *lenders, size_t n_lenders,
-                  Mfp__Tree **out, uint8_t digest[STATE_DIGEST], struct invals *inval) {
-    struct tree t = {
-        .st = st, .full = full || !st->had_contact, .lenders = lenders, .n_lenders = n_lenders};
+/* The nodes, as they are now. */
+static int look(struct tree *t, struct invals *inval) {
+    int r = tree_recover(t->st);
+
+    if (r == 0)
+        r = base_each_dir(t->st, from_base, t);
+    if (r == 0)
+        r = t->full ? scan_tree_whole(t) : scan_tree_marked(t);
+    if (r == 0)
+        r = scan_tree_make_held(t, inval);
+    if (r == 0 && t->follows)
+        r = scan_tree_lose(t);
+    if (r == 0)
+        scan_tree_look_inside(t);
+    return r;
+}
+
+static int scan(struct tree *t, Mfp__Tree **out, uint8_t digest[STATE_DIGEST],
+                struct invals *inval) {
     Mfp__Tree *tree = malloc(sizeof(*tree));
-    int r = tree ? base_tree_digest(st, digest) : -ENOMEM;
+    int r = tree ? base_tree_digest(t->st, digest) : -ENOMEM;
 
     if (tree)
         mfp__tree__init(tree);
-    base_gone_forget(st); /* of a merge that the peer has not confirmed */
-    merge_keep_back(st);  /* the contact begins; merge_caught_up() ends this */
+    t->full = t->full || !t->st->had_contact;
+    base_gone_forget(t->st); /* of a merge that the peer has not confirmed */
+    merge_keep_back(t->st);  /* the contact begins; merge_caught_up() ends this */
     if (r == 0)
-        r = tree_recover(st);
+        r = look(t, inval);
+    if (r == 0 && t->unmade) /* some may have gone from it */
+        r = base_tree_digest(t->st, digest);
     if (r == 0)
-        r = base_each_dir(st, from_base, &t);
+        r = scan_tree_list(t, tree);
     if (r == 0)
-        r = t.full ? scan_tree_whole(&t) : scan_tree_marked(&t);
-    if (r == 0)
-        r = scan_tree_make_held(&t, inval);
-    if (r == 0)
-        scan_tree_look_inside(&t);
-    if (r == 0)
-        r = scan_tree_list(&t, tree);
-    if (r == 0)
-        r = base_version_list(st, BASE_OF_TREE, &mailfs_id_root, &tree->base_version);
-    if (t.unmade)
+        r = base_version_list(t->st, BASE_OF_TREE, &mailfs_id_root, &tree->base_version);
+    if (r == 0 && t->unmade)
         tree->base_version |= BASE_AGE_LACKS;
-    if (t.unmade && !t.full) /* by differences alone the other side could not tell */
+    if (t->unmade && !t->full) /* by differences alone the other side could not tell */
         memset(digest, 0, STATE_DIGEST);
     if (r == 0)
         r = build_bytes(&tree->base_digest, digest, STATE_DIGEST);
-    tree_clear(&t);
+    tree_clear(t);
     if (r < 0) {
         if (tree)
             mfp__tree__free_unpacked(tree, NULL);
-        return state_fail(st, r, NULL, "cannot read the directory tree");
+        return state_fail(t->st, r, NULL, "cannot read the directory tree");
     }
-    tree->full = t.full;
-    tree->base_valid = st->had_contact;
+    tree->full = t->full;
+    tree->base_valid = t->st->had_contact;
     *out = tree;
     return 0;
+}
+
+int tree_scan_for(struct state *st, bool full, struct state *const *lenders, size_t n_lenders,
+                  Mfp__Tree **out, uint8_t digest[STATE_DIGEST], struct invals *inval) {
+    struct tree t = {.st = st, .full = full, .lenders = lenders, .n_lenders = n_lenders};
+
+    return scan(&t, out, digest, inval);
+}
+
+int tree_scan_following(struct state *st, bool full, struct state *const *lenders, size_t n_lenders,
+                        Mfp__Tree **out, uint8_t digest[STATE_DIGEST], struct invals *inval) {
+    struct tree t = {
+        .st = st, .full = full, .follows = true, .lenders = lenders, .n_lenders = n_lenders};
+
+    return scan(&t, out, digest, inval);
 }

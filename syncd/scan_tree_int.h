@@ -23,7 +23,8 @@ struct tree {
     struct state *st;
     struct node *nodes;
     bool full;
-    bool unmade;                  /* see scan_tree_make_held() */
+    bool unmade;                  /* see scan_tree_make_held(), scan_tree_lose() */
+    bool follows;                 /* see tree_scan_following() */
     struct state *const *lenders; /* scan.h */
     size_t n_lenders;
 };
@@ -43,6 +44,9 @@ int scan_tree_marked(struct tree *t);
 
 /* scan_tree_held.c */
 int scan_tree_make_held(struct tree *t, struct invals *inval);
+
+/* scan_tree_lost.c */
+int scan_tree_lose(struct tree *t);
 
 /* scan_tree_inside.c: sets inside and changed of the nodes */
 void scan_tree_look_inside(struct tree *t);

@@ -72,8 +72,13 @@ int state_start_over(struct state *st);
 /* A merge of everything with this peer has been completed, or (false) begins from nothing. Durable.
  */
 int state_set_contact(struct state *st, bool had);
+bool state_had_contact(const struct state *st);
 /* Before the first merge with a peer. Durable. */
 int state_set_met(struct state *st);
+/* Of a one-way link: this node, a standby of that term (role.h), has nothing any more that the
+ * other end has not got. Durable. */
+int state_set_followed(struct state *st, uint64_t term);
+bool state_followed(struct state *st, uint64_t term);
 
 /*
  * Store synced, then base := what was acknowledged or applied when this was called; journal entries

@@ -80,6 +80,10 @@ int state_set_contact(struct state *st, bool had) {
     return 0;
 }
 
+bool state_had_contact(const struct state *st) {
+    return st->had_contact;
+}
+
 int state_set_met(struct state *st) {
     int r = st->met ? 0 : meta_put(st, "met", "1", false);
 
@@ -87,6 +91,30 @@ int state_set_met(struct state *st) {
         return state_fail(st, r, NULL, "state: cannot note the first merge");
     st->met = true;
     return 0;
+}
+
+int state_set_followed(struct state *st, uint64_t term) {
+    char text[24];
+    int r = 0;
+
+    snprintf(text, sizeof(text), "%" PRIu64, term);
+    if (!state_followed(st, term))
+        r = meta_put(st, "followed", text, false);
+    if (r < 0)
+        return state_fail(st, r, NULL, "state: cannot note that the other end has everything");
+    state_lock(st);
+    st->followed = term + 1;
+    state_unlock(st);
+    return 0;
+}
+
+bool state_followed(struct state *st, uint64_t term) {
+    bool is;
+
+    state_lock(st);
+    is = st->had_contact && st->followed == term + 1;
+    state_unlock(st);
+    return is;
 }
 
 /* ---- a start after a power cut ----------------------------------------------------- */
@@ -252,6 +280,15 @@ static int check_met(struct state *st, bool lost) {
     return lost ? state_set_met(st) : 0;
 }
 
+static int read_followed(struct state *st) {
+    char term[256];
+    int r = meta_get(st, "followed", term);
+
+    if (r == 0)
+        st->followed = strtoull(term, NULL, 10) + 1;
+    return r == -ENOENT ? 0 : r;
+}
+
 /*
  * Do store, state and peer belong together? Otherwise the base is that of something else, and is
  * forgotten. A store whose id is not its state's may be a copy, of the peer's store even, and two
@@ -290,6 +327,8 @@ int state_check_identity(struct state *st, struct state_start *start) {
         r = check_peer(st);
     if (r == 0)
         r = check_met(st, start->lost);
+    if (r == 0)
+        r = read_followed(st);
     start->had_contact = st->had_contact;
     start->met = st->met;
     return r;

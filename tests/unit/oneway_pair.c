@@ -84,13 +84,12 @@ int oneway_follow_alone(enum fault_kind kind, unsigned at) {
     return r;
 }
 
-void oneway_follow(void) {
+static void merge_with(Mfp__Listing *la) {
     struct node a = ends.a;
     uint8_t da[STATE_DIGEST], db[STATE_DIGEST];
-    Mfp__Listing *la, *lb;
+    Mfp__Listing *lb;
 
     a.st = links[0];
-    assert_int_equal(scan_mailbox_for(links[0], &shared, true, &links[1], 1, &la), 0);
     assert_int_equal(scan_mailbox(ends.b.st, &shared, true, &lb), 0);
     stores_stage(&ends.b, &a, lb);
     stores_stage(&a, &ends.b, la);
@@ -101,6 +100,20 @@ void oneway_follow(void) {
     assert_int_equal(merge_mailbox_done(ends.b.st, &shared), 0);
     mfp__listing__free_unpacked(la, NULL);
     mfp__listing__free_unpacked(lb, NULL);
+}
+
+void oneway_follow(void) {
+    Mfp__Listing *l;
+
+    assert_int_equal(scan_mailbox_for(links[0], &shared, true, &links[1], 1, &l), 0);
+    merge_with(l);
+}
+
+void oneway_only_follow(void) {
+    Mfp__Listing *l;
+
+    assert_int_equal(scan_mailbox_following(links[0], &shared, true, &links[1], 1, &l), 0);
+    merge_with(l);
 }
 
 int oneway_told_to_second(const char *base) {

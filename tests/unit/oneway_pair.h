@@ -22,6 +22,8 @@ void oneway_killed(void);
 int oneway_follow_alone(enum fault_kind kind, unsigned at);
 /* The whole of a merge. */
 void oneway_follow(void);
+/* The same, where the standby has nothing of its own: scan_mailbox_following(). */
+void oneway_only_follow(void);
 /* As the standby lists it to the end of the second link: -1 not at all, 1 borrowed. */
 int oneway_told_to_second(const char *base);
 

@@ -74,6 +74,23 @@ int scan_mailbox_for(struct state *st, const struct mailfs_id *dir, bool full,
     return 0;
 }
 
+static bool follows;
+
+bool oneway_only_follows(const struct volume *link) {
+    return follows;
+}
+
+int scan_mailbox_following(struct state *st, const struct mailfs_id *dir, bool full,
+                           struct state *const *lenders, size_t n_lenders, Mfp__Listing **out) {
+    note("follow");
+    return scan_mailbox_for(st, dir, full, lenders, n_lenders, out);
+}
+
+int state_set_followed(struct state *st, uint64_t term) {
+    note("followed");
+    return 0;
+}
+
 bool merge_listing_is_base(const Mfp__Listing *l) {
     return !l->full && l->n_msgs == 0 && l->v == 0;
 }
@@ -239,7 +256,7 @@ static int setup(void **state) {
     did[0] = '\0';
     unsynced = false;
     lock_fn = NULL;
-    standby = false;
+    standby = follows = false;
     taken = false;
     return 0;
 }
@@ -405,6 +422,22 @@ static void test_half(void **state) {
     }
 }
 
+/* Whose standby has nothing of its own has lost what is not there. */
+static void test_follows(void **state) {
+    follows = true;
+    act(RACT_SCAN, false, false, 0);
+    assert_string_equal(did, "follow scan listed ");
+}
+
+/* It is one when it has caught up as a standby. */
+static void test_followed(void **state) {
+    act(RACT_CAUGHT_UP, false, false, 0);
+    assert_string_equal(did, "");
+    standby = true;
+    act(RACT_CAUGHT_UP, false, false, 0);
+    assert_string_equal(did, "followed ");
+}
+
 #define T(t) cmocka_unit_test_setup_teardown(t, setup, teardown)
 
 int main(void) {
@@ -412,7 +445,7 @@ int main(void) {
         T(test_differences),       T(test_in_full),           T(test_filled),
         T(test_lock_in_use),       T(test_put_off_with_lock), T(test_put_off_before_lock),
         T(test_here_and_unsynced), T(test_over_before_lock),  T(test_half),
-        T(test_lock_taken),
+        T(test_lock_taken),        T(test_follows),           T(test_followed),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
