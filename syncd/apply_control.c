@@ -101,28 +101,74 @@ static bool never_merged(const struct apply *a) {
     return base_dir_get(a->st, &a->dir, &rec) == 0 && rec.agreed && !rec.merged;
 }
 
+/*
+ * Where both have given names since they were apart, and the mailbox is not merged yet, the table
+ * here is what says what the letters here mean: it stays, and what comes with the peer's is left to
+ * the merge (letters_agreed()).
+ */
 int apply_keywords(struct apply *a, const Mfp__OpKeywords *op) {
     const char *text = op->content.len ? (const char *)op->content.data : "";
     char *have = NULL;
     size_t n = 0;
     int r = io_file_read_at(a->d.fd[0], KEYWORDS, KEYWORDS_FILE_MAX, &have, &n, NULL);
-    bool later, fits;
+    bool later, same;
 
     if (r < 0 && r != -ENOENT)
         return r;
-    if (r == 0 && n == op->content.len && memcmp(have, text, n) == 0) {
-        free(have);
-        return 0;
-    }
+    same = r == 0 && n == op->content.len && memcmp(have, text, n) == 0;
     /* Applied again after later ones: the table here says all that, and more. */
     later = a->replay && r == 0 && keywords_within(text, op->content.len, have, n);
-    fits = r < 0 || later || keywords_within(have, n, text, op->content.len);
-    if (!fits)
-        apply_suspect(a, "keywords were named on both sides", NULL);
+    a->has_table = r < 0 || same || later || keywords_within(have, n, text, op->content.len);
     free(have);
-    if (!fits && never_merged(a))
-        return APPLY_NOT_DONE;
-    return later ? 0 : apply_write_control(a, KEYWORDS, text, op->content.len);
+    if (a->has_table)
+        return same || later ? 0 : apply_write_control(a, KEYWORDS, text, op->content.len);
+    apply_suspect(a, "keywords were named on both sides", NULL);
+    return APPLY_NOT_DONE;
+}
+
+static int agreed_table(struct apply *a, struct maildir_keywords **kw) {
+    char *text;
+    size_t n;
+    int r = base_text_get(a->st, BASE_AGREED, &a->dir, BASE_KEYWORDS, &text, &n);
+
+    if (r < 0)
+        return r == -ENOENT ? maildir_keywords_new(kw) : r;
+    r = maildir_keywords_parse(text, n, kw, NULL);
+    free(text);
+    return r;
+}
+
+/* What only this node has named is not what the peer means by it. */
+static uint32_t own_letters(const struct maildir_keywords *own,
+                            const struct maildir_keywords *agreed) {
+    uint32_t out = 0;
+    unsigned i;
+
+    for (i = 0; i < MAILDIR_LETTERS; i++) {
+        const char *name = maildir_keywords_at(own, i);
+        if (name && maildir_keywords_find(agreed, name) != (int)i)
+            out |= UINT32_C(1) << i;
+    }
+    return out;
+}
+
+int apply_letters_agreed(struct apply *a, uint32_t letters) {
+    struct maildir_keywords *own = NULL, *agreed = NULL;
+    int r = 0;
+
+    if (letters == 0 || a->has_table)
+        return 1;
+    if (!a->has_own_letters) {
+        r = apply_keywords_read(a->d.fd[0], &own);
+        if (r == 0)
+            r = agreed_table(a, &agreed);
+        if (r == 0)
+            a->own_letters = own_letters(own, agreed);
+        a->has_own_letters = r == 0;
+        maildir_keywords_free(own);
+        maildir_keywords_free(agreed);
+    }
+    return r < 0 ? r : (letters & a->own_letters) == 0;
 }
 
 /* ---- uidlist ----------------------------------------------------------------------- */

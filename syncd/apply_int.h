@@ -20,6 +20,9 @@ struct apply {
     bool former;           /* by an id that it is about to give up, dir is the one that it has */
     struct index ix;
     bool has_ix;
+    bool has_table;                 /* of keywords: the peer's, by this transaction */
+    bool has_own_letters;           /* own_letters is known */
+    uint32_t own_letters;           /* that only this node has named */
     int64_t size_bytes, size_count; /* for maildirsize */
     struct apply_result *out;
 };
@@ -47,6 +50,8 @@ int apply_rename(struct apply *a, int from_sub, const char *from, int sub, const
 
 /* apply_control.c */
 int apply_keywords(struct apply *a, const Mfp__OpKeywords *op);
+/* 1: letters mean here what the peer means by them, as far as both have named them. */
+int apply_letters_agreed(struct apply *a, uint32_t letters);
 struct maildir_keywords;
 /* The table of a container; an empty one if it has none. */
 int apply_keywords_read(int dirfd, struct maildir_keywords **kw);

@@ -295,6 +295,16 @@ static int put_in(struct apply *a, const Mfp__OpMsg *op, const struct place *now
     return r == 0 ? add_new(a, op, now) : r;
 }
 
+/* 1: its keywords are here what they are on the peer. */
+static int letters_fit(struct apply *a, const struct place *now) {
+    struct maildir_name n;
+    int r = maildir_name_parse(now->name, strlen(now->name), &n);
+
+    if (r < 0)
+        return r;
+    return n.standard ? apply_letters_agreed(a, n.keywords) : 1;
+}
+
 int apply_msg_present(struct apply *a, const Mfp__OpMsg *op) {
     struct place old = {.sub = MFP__SUB__SELF}, now = old, cur = old, to;
     int r = place_of(op->bname, op->old, &old), fd;
@@ -302,6 +312,13 @@ int apply_msg_present(struct apply *a, const Mfp__OpMsg *op) {
     if (r == 0)
         r = place_of(op->bname, op->now, &now);
     if (r == 0)
+        r = letters_fit(a, &now);
+    if (r == 0) {
+        apply_suspect(a, "a message has a keyword by a letter that is another one's here",
+                      op->bname);
+        return APPLY_NOT_DONE;
+    }
+    if (r > 0)
         r = find(a, op->bname, &old, &now, &cur);
     if (r < 0)
         return r;

@@ -150,6 +150,38 @@ static void test_of_a_link(void **state) {
     letters_are_right(&p.a);
 }
 
+/* The nodes are connected again, and the mailbox is not merged yet: what b does meanwhile comes by
+ * transactions, with its letters. */
+static void test_by_a_transaction(void **state) {
+    struct acts a = {.n = 0};
+    char *text;
+
+    letters_apart(&p.a, &p.b);
+    act_file(&a, "dovecot-keywords");
+    act_move(&a, MFL__SUB__CUR, "3.M1.x:2,", MFL__SUB__CUR, "3.M1.x:2,a");
+    fs_write(&p.b, "u/cur/4.M1.x:2,a", "four\n");
+    act_add(&p.b, &a, "u", MFL__SUB__CUR, "4.M1.x:2,a", 0);
+    assert_true(stores_send(&p.b, &p.a, &inbox, &a, true));
+    text = fs_read(&p.a, "u/dovecot-keywords");
+    assert_string_equal(text, "0 Work\n");
+    free(text);
+    assert_keywords(&p.a, "1.M1.x", " Work");
+    assert_keywords(&p.a, "3.M1.x", "");
+    fs_rename(&p.b, "u/cur/2.M1.x:2,S", "u/cur/2.M1.x:2,Sa"); /* the table has been sent */
+    act_move(&a, MFL__SUB__CUR, "2.M1.x:2,S", MFL__SUB__CUR, "2.M1.x:2,Sa");
+    assert_true(stores_send(&p.b, &p.a, &inbox, &a, true));
+    assert_keywords(&p.a, "2.M1.x", "");
+    fs_rename(&p.b, "u/cur/2.M1.x:2,Sa", "u/cur/2.M1.x:2,FS"); /* nor is this without it held up */
+    act_move(&a, MFL__SUB__CUR, "2.M1.x:2,Sa", MFL__SUB__CUR, "2.M1.x:2,FS");
+    stores_send(&p.b, &p.a, &inbox, &a, true);
+    assert_true(fs_there(&p.a, "u/cur/2.M1.x:2,FS"));
+    contact();
+    letters_are_right(&p.a);
+    letters_are_right(&p.b);
+    assert_keywords(&p.a, "4.M1.x", " Fun");
+    assert_keywords(&p.b, "4.M1.x", " Fun");
+}
+
 /* All letters are given: those that are moved are after the table, as there is no other way. */
 static void test_no_letter_is_free(void **state) {
     char table[2][MAILDIR_LETTERS * 16] = {"", ""}, line[32];
@@ -178,7 +210,8 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         T(test_killed_at_each_step), T(test_power_cut_at_each_step),
         T(test_each_step_fails),     T(test_after_the_other),
-        T(test_of_a_link),           T(test_no_letter_is_free),
+        T(test_of_a_link),           T(test_by_a_transaction),
+        T(test_no_letter_is_free),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
