@@ -51,36 +51,42 @@ static int removed_directory(void) {
     return fd;
 }
 
-/* Its parent, a reference; NULL: it is not below the root any more. */
-static struct inode *parent_of(int fd, const char *path) {
+/* path: of fd, in the store. */
+static bool is_below_root(int fd, const char *path) {
     struct stat st;
-    struct io_handle h;
-    struct inode *in = NULL;
     size_t n = strlen(root_path);
-    if (!str_starts(path, root_path) || path[n] != '/' ||
-        str_starts(path + n, "/" MAILDIR_INTERNAL_NAME "/") || fstat(fd, &st) != 0 ||
-        st.st_nlink == 0)
-        return NULL;
-    int up = openat(fd, "..", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (up >= 0 && fstat(up, &st) == 0 && io_handle_get_fd(up, &h) == 0 &&
-        inode_take(&st, &h, &in) != 0)
-        in = NULL;
-    if (up >= 0)
-        close(up);
-    return in;
+    return str_starts(path, root_path) && path[n] == '/' &&
+           !str_starts(path + n, "/" MAILDIR_INTERNAL_NAME "/") && fstat(fd, &st) == 0 &&
+           st.st_nlink > 0;
 }
 
-static int restore_dir(struct inode *in, unsigned depth) {
+/* Its parent, a reference; NULL: it is not below the root any more. */
+static int parent_of(int fd, char path[PATH_MAX], struct inode **out) {
+    struct stat st;
+    struct io_handle h;
+    int r = path_of(fd, path);
+    *out = NULL;
+    if (r != 0 || !is_below_root(fd, path))
+        return r == -ENAMETOOLONG ? 0 : r;
+    int up = openat(fd, "..", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (up < 0)
+        return errno == ENOENT ? 0 : -errno;
+    r = fstat(up, &st) == 0 ? io_handle_get_fd(up, &h) : -errno;
+    if (r == 0)
+        r = inode_take(&st, &h, out);
+    close(up);
+    return r;
+}
+
+static int restore_dir(struct inode *in, unsigned depth);
+
+/* Takes fd over. */
+static int restore_at(struct inode *in, int fd, unsigned depth) {
     char path[PATH_MAX];
-    if (in->dir != NULL)
-        return 0;
-    int fd = depth < DEEPEST ? inode_open(in, O_RDONLY | O_DIRECTORY) : -ESTALE;
-    if (fd < 0) {
-        fd = removed_directory();
-        return fd < 0 ? fd : dir_attach(in, fd, NULL, "");
-    }
-    struct inode *parent = path_of(fd, path) == 0 ? parent_of(fd, path) : NULL;
-    int r = parent != NULL ? restore_dir(parent, depth + 1) : 0;
+    struct inode *parent;
+    int r = parent_of(fd, path, &parent);
+    if (r == 0 && parent != NULL)
+        r = restore_dir(parent, depth + 1);
     if (r == 0)
         r = dir_attach(in, fd, parent, parent != NULL ? strrchr(path, '/') + 1 : "");
     else
@@ -89,6 +95,20 @@ static int restore_dir(struct inode *in, unsigned depth) {
         in->dir->sought = false;
     inode_unref(parent, 1);
     return r;
+}
+
+/* One that exists may not be served as a removed one: Dovecot would take all in it for expunged. So
+ * after another error than that it is gone this worker cannot start, and the next one tries. */
+static int restore_dir(struct inode *in, unsigned depth) {
+    if (in->dir != NULL)
+        return 0;
+    int fd = depth < DEEPEST ? inode_open(in, O_RDONLY | O_DIRECTORY) : -ESTALE;
+    if (fd >= 0)
+        return restore_at(in, fd, depth);
+    if (fd != -ESTALE && fd != -ENOENT)
+        return fd;
+    fd = removed_directory();
+    return fd < 0 ? fd : dir_attach(in, fd, NULL, "");
 }
 
 int inode_restore_dirs(void) {
@@ -116,8 +136,9 @@ int inode_restore_dirs(void) {
             inode_unref(in, 1);
         }
     }
-    log_info("took over %llu inodes in %llu ms", (unsigned long long)inode_count(),
-             (unsigned long long)(clock_ms() - start));
+    if (r == 0)
+        log_info("took over %llu inodes in %llu ms", (unsigned long long)inode_count(),
+                 (unsigned long long)(clock_ms() - start));
     return r;
 }
 

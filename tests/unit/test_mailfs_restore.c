@@ -1,0 +1,182 @@
+/* What a worker of mailfs makes of the directories that the one before it left. Each worker is a
+ * process of its own, as its tables are. */
+#include <dlfcn.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "io/handle.h"
+#include "mailfs/dir.h"
+#include "mailfs/inode.h"
+#include "mailfs/keep.h"
+#include "mailfs/vol.h"
+#include "scratch.h"
+
+/* In place of the library's: with what opening something by handle fails, or the directory above
+ * one; 0: it does not. */
+static int handle_err, up_err;
+
+int open_by_handle_at(int mount_fd, struct file_handle *h, int flags) {
+    static int (*real)(int, struct file_handle *, int);
+
+    if (!real)
+        real = (int (*)(int, struct file_handle *, int))dlsym(RTLD_NEXT, "open_by_handle_at");
+    if (handle_err) {
+        errno = handle_err;
+        return -1;
+    }
+    return real(mount_fd, h, flags);
+}
+
+int openat(int dirfd, const char *path, int flags, ...) {
+    static int (*real)(int, const char *, int, mode_t);
+    mode_t mode = 0;
+    va_list ap;
+
+    if (!real)
+        real = (int (*)(int, const char *, int, mode_t))dlsym(RTLD_NEXT, "openat");
+    va_start(ap, flags);
+    if (flags & O_CREAT)
+        mode = va_arg(ap, mode_t);
+    va_end(ap);
+    if (up_err && strcmp(path, "..") == 0) {
+        errno = up_err;
+        return -1;
+    }
+    return real(dirfd, path, flags, mode);
+}
+
+static char path[SCRATCH_PATH];
+static int store, mem;
+
+static int setup(void **state) {
+    store = scratch_make(path);
+    assert_int_equal(mkdirat(store, ".mailfs", 0700), 0);
+    assert_int_equal(mkdirat(store, "box", 0700), 0);
+    assert_int_equal(mkdirat(store, "box/cur", 0700), 0);
+    mem = keep_create();
+    assert_true(mem >= 0);
+    return 0;
+}
+
+static int teardown(void **state) {
+    keep_unmap();
+    close(mem);
+    scratch_remove(path, store);
+    return 0;
+}
+
+/* Those of the first worker: box has the node id 2, cur the next. */
+enum { BOX = 2, CUR = 3 };
+
+/* A worker, to its end; what it began with. */
+static int worker(int (*life)(void)) {
+    int status;
+    pid_t pid;
+
+    keep.head->lives++;
+    pid = fork();
+    assert_true(pid >= 0);
+    if (pid == 0) {
+        vol.store_fd = store;
+        vol.internal_fd = openat(store, ".mailfs", O_RDONLY | O_DIRECTORY);
+        _exit(keep_map(mem) != 0 ? 255 : -life());
+    }
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_true(WIFEXITED(status));
+    return -WEXITSTATUS(status);
+}
+
+/* The kernel has seen the two. */
+static int first(void) {
+    struct inode *box, *cur;
+    struct stat st;
+    int r = inode_init(store);
+
+    if (r == 0)
+        r = inode_lookup(inode_root(), "box", &box, &st);
+    if (r == 0)
+        r = inode_lookup(box, "cur", &cur, &st);
+    if (r != 0)
+        return r;
+    inode_give(box);
+    inode_give(cur);
+    return inode_id(box) == BOX && inode_id(cur) == CUR ? 0 : -200;
+}
+
+static bool is_the_one(uint64_t id, const char *rel) {
+    struct stat is, want;
+
+    return fstat(inode_of(id)->dir->fd, &is) == 0 && fstatat(store, rel, &want, 0) == 0 &&
+           is.st_ino == want.st_ino && is.st_dev == want.st_dev;
+}
+
+/* Both are what they were, at their places. */
+static int next(void) {
+    int r = inode_init(store);
+
+    if (r != 0)
+        return r;
+    if (!is_the_one(BOX, "box") || !is_the_one(CUR, "box/cur"))
+        return -200;
+    return dir_is_cut(inode_of(CUR)) ? -201 : 0;
+}
+
+/* What is in cur/ is not to be found any more. */
+static int next_without_cur(void) {
+    int r = inode_init(store);
+    struct stat st;
+
+    if (r != 0)
+        return r;
+    return fstat(inode_of(CUR)->dir->fd, &st) == 0 && st.st_nlink == 0 ? 0 : -202;
+}
+
+static void test_taken_over(void **state) {
+    assert_int_equal(worker(first), 0);
+    assert_int_equal(worker(next), 0);
+}
+
+static void test_removed(void **state) {
+    assert_int_equal(worker(first), 0);
+    assert_int_equal(unlinkat(store, "box/cur", AT_REMOVEDIR), 0);
+    assert_int_equal(worker(next_without_cur), 0);
+}
+
+/* One that cannot be opened is not served as one that is gone: the worker does not start. */
+static void test_cannot_be_opened(void **state) {
+    static const int errors[] = {EMFILE, ENFILE, ENOMEM};
+    size_t i;
+
+    assert_int_equal(worker(first), 0);
+    for (i = 0; i < sizeof(errors) / sizeof(*errors); i++) {
+        handle_err = errors[i];
+        assert_int_equal(worker(next), -errors[i]);
+        handle_err = 0;
+        up_err = errors[i];
+        assert_int_equal(worker(next), -errors[i]);
+        up_err = 0;
+    }
+    assert_int_equal(worker(next), 0);
+}
+
+#define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        T(test_taken_over),
+        T(test_removed),
+        T(test_cannot_be_opened),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
