@@ -144,7 +144,7 @@ static bool is_kept(const struct state *st, const struct stage_item *it) {
 }
 
 int stage_leftovers(struct state *st, struct stage_prep **preps, size_t *n) {
-    struct stage_item *it, *tmp;
+    struct stage_item *it, *tmp, *dropped = NULL;
     struct stage_prep *v;
     size_t k = 0;
     int r;
@@ -167,12 +167,12 @@ int stage_leftovers(struct state *st, struct stage_prep **preps, size_t *n) {
             v[k].incarnation = it->incarnation;
             v[k++].seq = it->seq;
         } else {
-            io_unlink(st->stage, it->file);
-            stage_item_free(st, it);
+            stage_item_drop(st, it, &dropped);
         }
     }
     st->stage_whole = st->stage_whole || (r == 0 && v);
     state_unlock(st);
+    stage_unlink(st, dropped);
     if (r < 0 || !v) {
         free(v);
         return state_fail(st, r < 0 ? r : -ENOMEM, NULL, "cannot read the stage");
