@@ -24,6 +24,7 @@
 #include "syncd/recent.h"
 #include "syncd/scan.h"
 #include "syncd/stage.h"
+#include "io_fault.h"
 #include "recent_pair.h"
 
 /* Removed here after it was applied, before syncd died or after: it does not come back. */
@@ -313,6 +314,35 @@ static void test_killed_in_a_start(void **state) {
     assert_true(lacks(&both.b));
 }
 
+/* Whatever that one was killed at. */
+static void test_killed_anywhere_in_a_start(void **state) {
+    struct state_config conf = {
+        .store = both.b.store, .dir = both.b.state, .node = "b", .peer = "a"};
+    unsigned at = 0;
+    uint64_t gen;
+    bool more;
+
+    NEEDS_LIFE(state);
+    do {
+        assert_int_equal(state_mark_gen(both.b.st, &gen), 0);
+        assert_int_equal(state_mark(both.b.st, &mailbox, gen), 0);
+        recent_forget(both.b.st);
+        state_close(both.b.st);
+        fault_start(both.b.root, FAULT_KILL, at++, 0);
+        if (state_open(&conf, &both.b.st, &both.b.start) == 0)
+            state_close(both.b.st);
+        both.b.st = NULL;
+        fault_power_on();
+        more = fault_happened();
+        node_killed(&both.b);
+        assert_false(both.b.st->recent.whole);
+        assert_true(lacks(&both.b) && lost_uids(&both.b));
+        recent_teardown(state);
+        recent_setup(state);
+    } while (more);
+    assert_true(at > 5);
+}
+
 static void send_in(const struct mailfs_id *dir, struct acts *a) {
     assert_false(stores_send(&both.a, &both.b, dir, a, false));
 }
@@ -363,6 +393,8 @@ int main(void) {
         cmocka_unit_test_setup_teardown(test_sum_with_its_record, recent_setup, recent_teardown),
         cmocka_unit_test_setup_teardown(test_lacking, recent_setup, recent_teardown),
         cmocka_unit_test_setup_teardown(test_killed_in_a_start, recent_setup, recent_teardown),
+        cmocka_unit_test_setup_teardown(test_killed_anywhere_in_a_start, recent_setup,
+                                        recent_teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
