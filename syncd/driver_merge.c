@@ -25,6 +25,7 @@
 #include "load.h"
 #include "mem.h"
 #include "merge_own.h"
+#include "misfit.h"
 #include "oneway.h"
 #include "oneway_lock.h"
 #include "role.h"
@@ -166,14 +167,25 @@ static bool writes_with_lock(const struct volume *v) {
     return v->main != NULL && !volume_is_watched(v); /* nothing is written there */
 }
 
+/* Did it fit? What failed otherwise, or was not tried, says nothing of that. */
+static void misfit_look(const struct step *s) {
+    struct merges *m = s->v->merges;
+    if (s->tried && s->v->main != NULL && (s->err == -ESTALE || s->err == -ENODATA))
+        misfit_note(&m->misfits, &s->dir, true);
+    else if (s->err == 0)
+        misfit_note(&m->misfits, &s->dir, false);
+}
+
 /*
  * The machine of a link does not freeze what the volume's own works on. Mostly L for the result is
- * enough. Where a UID was given between the two (merge_still_fits()), or the bases differ, it is
- * listed again, in full, under L: so a mailbox that is never quiet is merged all the same.
+ * enough, and the other end, which may be slow to list, holds nobody up. Where something was done
+ * between the two that the result does not fit (merge_still_fits()), it is listed again, in full,
+ * under L: so a mailbox that is never quiet is merged all the same.
  */
 static void scan_start(struct step *s) {
     struct merges *m = s->v->merges;
-    if (s->frozen && s->full && writes_with_lock(s->v) && own_theirs_some(m->own, &s->dir))
+    if (s->frozen && s->full && writes_with_lock(s->v) && own_theirs_some(m->own, &s->dir) &&
+        misfit_is(m->misfits, &s->dir))
         oneway_lock(s->v, &s->dir, scan_locked, s);
     else
         scan_when_free(-1, 0, s);
@@ -245,6 +257,12 @@ static void stage_done(void *arg) {
         xfer_fetch(s->v->xfers, &s->wants, stage_fetched, s);
 }
 
+static int merge_try(struct step *s) {
+    s->tried = true;
+    return merge_mailbox_run(s->v->state, &s->dir, load_of(s->mine)->listing,
+                             load_of(s->theirs)->listing, s->digest, &s->inval);
+}
+
 static void merge_run(void *arg) {
     struct step *s = arg;
     if (s->mine == NULL || s->theirs == NULL)
@@ -252,8 +270,7 @@ static void merge_run(void *arg) {
     else if (bases_differ(s))
         s->err = -ESTALE;
     else
-        s->err = merge_mailbox_run(s->v->state, &s->dir, load_of(s->mine)->listing,
-                                   load_of(s->theirs)->listing, s->digest, &s->inval);
+        s->err = merge_try(s);
 }
 
 /* What the peer had prepared here and lists by name is not to be published under another. (What is
@@ -338,6 +355,7 @@ static void merge_done(void *arg) {
     bool lone = is_lone_still(s);
     bool changed = s->inval.n > 0;
     failed_here(s, UNMERGED_MERGE);
+    misfit_look(s);
     char hex[MAILFS_ID_HEX];
     log_debug("merge of %s, round %u%s: %s, digest %02x%02x", mailfs_id_format(&s->dir, hex),
               s->round, s->mine != NULL && load_of(s->mine)->listing->full ? ", full" : "",
@@ -532,6 +550,7 @@ void merges_free(struct merges *m) {
     if (m == NULL)
         return;
     own_free(&m->own);
+    misfit_free(&m->misfits);
     struct lone *l, *next;
     HASH_ITER(hh, m->lone, l, next)
         lone_forget(m, &l->dir);

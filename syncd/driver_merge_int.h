@@ -12,11 +12,13 @@
 
 struct own;
 struct lone;
+struct misfit;
 
 struct merges {
     struct volume *v;
     struct own *own;
     struct lone *lone;
+    struct misfit *misfits;
     struct unmerged *unmerged;
     struct replica_payload *tree;
     bool tree_full;
@@ -41,6 +43,7 @@ struct step {
     struct state *lenders[CONF_LINKS_MAX];
     size_t n_lenders;
     uint64_t turn;
+    bool tried; /* the merge was carried out, or was to be */
     bool tells; /* that it cannot be merged: */
     char why[UNMERGED_WHY], path[256];
     struct replica_payload *mine, *theirs;

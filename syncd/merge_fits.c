@@ -7,7 +7,7 @@
  * that has it. What was numbered below is known to the result (M4 of lib/replica/merge_number.c),
  * and nobody gives it.
  *
- * No diagnostics: the merge is made again, from a listing that was made under L
+ * No diagnostics: the merge is made again, from a full listing that was made under L
  * (scan_start() in driver_merge.c).
  */
 #include <errno.h>

@@ -95,11 +95,13 @@ bool merge_listing_is_base(const Mfp__Listing *l) {
     return !l->full && l->n_msgs == 0 && l->v == 0;
 }
 
+static int fits; /* 0, or what a merge says */
+
 int merge_mailbox_run(struct state *st, const struct mailfs_id *dir, const Mfp__Listing *mine,
                       const Mfp__Listing *theirs, uint8_t digest[STATE_DIGEST],
                       struct invals *inval) {
     note("merge");
-    return 0;
+    return fits;
 }
 
 int merge_mailbox_done(struct state *st, const struct mailfs_id *dir) {
@@ -257,6 +259,7 @@ static int setup(void **state) {
     unsynced = false;
     lock_fn = NULL;
     standby = follows = false;
+    fits = 0;
     taken = false;
     return 0;
 }
@@ -324,18 +327,46 @@ static void test_differences(void **state) {
     assert_string_equal(did, "scan listed lock merge unlock merged ");
 }
 
-/* In full, as after one that did not fit: nobody gives a UID from the listing to the result. */
+/* What was done between the listing and L for the result does not fit that. */
+static void misfit(void) {
+    until_frozen(false, 1);
+    act(RACT_MERGE, false, false, 1);
+    fits = -ESTALE;
+    lock_answers(0);
+    fits = 0;
+    assert_string_equal(did, "scan listed lock merge unlock unmerged ");
+    act(RACT_MERGE_PUT_OFF, false, false, 0);
+    did[0] = '\0';
+}
+
+/* The bases differ. Nobody at this end waits for the other end's listing. */
 static void test_in_full(void **state) {
+    until_frozen(true, 1);
+    assert_string_equal(did, "scan listed ");
+    act(RACT_MERGE, true, false, 1);
+    assert_string_equal(did, "scan listed lock ");
+    lock_answers(0);
+    assert_string_equal(did, "scan listed lock merge unlock merged ");
+}
+
+/* It did not fit: nobody gives a UID from the listing to the result; that once. */
+static void test_misfit(void **state) {
+    misfit();
     until_frozen(true, 1);
     assert_string_equal(did, "lock ");
     lock_answers(0);
     assert_string_equal(did, "lock scan listed ");
     act(RACT_MERGE, true, false, 1);
     assert_string_equal(did, "lock scan listed merge unlock merged ");
+    act(RACT_MERGE_DONE, true, false, 0);
+    did[0] = '\0';
+    until_frozen(true, 1);
+    assert_string_equal(did, "scan listed ");
 }
 
 /* A standby that is being filled has nothing that could be in the way. */
 static void test_filled(void **state) {
+    misfit();
     until_frozen(true, 0);
     assert_string_equal(did, "scan listed ");
     act(RACT_MERGE, true, false, 0);
@@ -345,6 +376,7 @@ static void test_filled(void **state) {
 }
 
 static void test_lock_in_use(void **state) {
+    misfit();
     until_frozen(true, 1);
     lock_answers(-EAGAIN);
     assert_string_equal(did, "lock unlisted ");
@@ -354,6 +386,7 @@ static void test_lock_in_use(void **state) {
 
 /* A process may be at numbering what has come. */
 static void test_lock_taken(void **state) {
+    misfit();
     until_frozen(true, 1);
     lock_answers(0);
     taken = true;
@@ -371,6 +404,7 @@ static void test_lock_taken(void **state) {
 
 /* The other end gave up, or went away, when L was here, */
 static void test_put_off_with_lock(void **state) {
+    misfit();
     until_frozen(true, 1);
     lock_answers(0);
     act(RACT_MERGE_PUT_OFF, true, false, 0);
@@ -379,6 +413,7 @@ static void test_put_off_with_lock(void **state) {
 
 /* or while it was waited for. */
 static void test_put_off_before_lock(void **state) {
+    misfit();
     until_frozen(true, 1);
     act(RACT_MERGE_PUT_OFF, true, false, 0);
     lock_answers(0);
@@ -442,10 +477,19 @@ static void test_followed(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        T(test_differences),       T(test_in_full),           T(test_filled),
-        T(test_lock_in_use),       T(test_put_off_with_lock), T(test_put_off_before_lock),
-        T(test_here_and_unsynced), T(test_over_before_lock),  T(test_half),
-        T(test_lock_taken),        T(test_follows),           T(test_followed),
+        T(test_differences),
+        T(test_in_full),
+        T(test_misfit),
+        T(test_filled),
+        T(test_lock_in_use),
+        T(test_put_off_with_lock),
+        T(test_put_off_before_lock),
+        T(test_here_and_unsynced),
+        T(test_over_before_lock),
+        T(test_half),
+        T(test_lock_taken),
+        T(test_follows),
+        T(test_followed),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
