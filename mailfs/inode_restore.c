@@ -153,27 +153,37 @@ static void found(struct inode *dir, uint64_t dev, const struct dirent64 *e) {
     inode_unref(in, 1);
 }
 
-static void seek(struct inode *dir) {
-    enum { ROOM = 64 << 10 };
+static int seek_at(struct inode *dir, int fd, char *buf, size_t room) {
     struct stat st;
-    char *buf = malloc(ROOM);
-    int fd = openat(dir->dir->fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    ssize_t n;
-    if (buf != NULL && fd >= 0 && fstat(fd, &st) == 0) {
-        while ((n = getdents64(fd, buf, ROOM)) > 0) {
-            for (ssize_t at = 0; at < n;) {
-                const struct dirent64 *e = (const struct dirent64 *)(const void *)(buf + at);
-                found(dir, st.st_dev, e);
-                at += e->d_reclen;
-            }
+    ssize_t n = 0;
+    if (fstat(fd, &st) != 0)
+        return -errno;
+    while ((n = getdents64(fd, buf, room)) > 0) {
+        for (ssize_t at = 0; at < n;) {
+            const struct dirent64 *e = (const struct dirent64 *)(const void *)(buf + at);
+            found(dir, st.st_dev, e);
+            at += e->d_reclen;
         }
     }
+    return n < 0 && errno != ENOENT ? -errno : 0;
+}
+
+static int seek(struct inode *dir) {
+    enum { ROOM = 64 << 10 };
+    char *buf = malloc(ROOM);
+    int fd = openat(dir->dir->fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC), r = -ENOMEM;
+    if (fd < 0)
+        r = errno == ENOENT ? 0 : -errno; /* removed: there is no name in it */
+    else if (buf != NULL)
+        r = seek_at(dir, fd, buf, ROOM);
     if (fd >= 0)
         close(fd);
     free(buf);
+    return r;
 }
 
-/* Nobody renames in it meanwhile, so that no place is set that is older than another. */
+/* Nobody renames in it meanwhile, so that no place is set that is older than another. What cannot
+ * be read is read when a name in it is wanted again. */
 void inode_seek_in(struct inode *dir) {
     static pthread_mutex_t seeking = PTHREAD_MUTEX_INITIALIZER;
     if (dir->dir == NULL || dir->dir->sought)
@@ -181,9 +191,8 @@ void inode_seek_in(struct inode *dir) {
     pthread_mutex_lock(&seeking);
     if (!dir->dir->sought) {
         pthread_rwlock_wrlock(&dir->dir->names);
-        seek(dir);
+        dir->dir->sought = seek(dir) == 0;
         pthread_rwlock_unlock(&dir->dir->names);
-        dir->dir->sought = true;
     }
     pthread_mutex_unlock(&seeking);
 }
@@ -192,7 +201,7 @@ void inode_seek(struct inode *in) {
     struct inode *dir = inode_of(atomic_load(&inode_slot(in)->parent));
     if (dir != &inode_nobody)
         inode_seek_in(dir);
-    in->unsought = false;
+    in->unsought = dir->dir != NULL && !dir->dir->sought;
 }
 
 void inode_seek_all(void) {

@@ -22,8 +22,8 @@
 #include "scratch.h"
 
 /* In place of the library's: with what opening something by handle fails, or the directory above
- * one; 0: it does not. */
-static int handle_err, up_err;
+ * one, or one to be listed; 0: it does not. */
+static int handle_err, up_err, list_err;
 
 int open_by_handle_at(int mount_fd, struct file_handle *h, int flags) {
     static int (*real)(int, struct file_handle *, int);
@@ -48,10 +48,9 @@ int openat(int dirfd, const char *path, int flags, ...) {
     if (flags & O_CREAT)
         mode = va_arg(ap, mode_t);
     va_end(ap);
-    if (up_err && strcmp(path, "..") == 0) {
-        errno = up_err;
+    errno = strcmp(path, "..") == 0 ? up_err : strcmp(path, ".") == 0 ? list_err : 0;
+    if (errno)
         return -1;
-    }
     return real(dirfd, path, flags, mode);
 }
 
@@ -63,6 +62,7 @@ static int setup(void **state) {
     assert_int_equal(mkdirat(store, ".mailfs", 0700), 0);
     assert_int_equal(mkdirat(store, "box", 0700), 0);
     assert_int_equal(mkdirat(store, "box/cur", 0700), 0);
+    close(openat(store, "box/cur/1.M1.a:2,", O_WRONLY | O_CREAT, 0600));
     mem = keep_create();
     assert_true(mem >= 0);
     return 0;
@@ -75,8 +75,8 @@ static int teardown(void **state) {
     return 0;
 }
 
-/* Those of the first worker: box has the node id 2, cur the next. */
-enum { BOX = 2, CUR = 3 };
+/* Those of the first worker: box has the node id 2, cur the next, and a message in it. */
+enum { BOX = 2, CUR, MESSAGE };
 
 /* A worker, to its end; what it began with. */
 static int worker(int (*life)(void)) {
@@ -96,9 +96,9 @@ static int worker(int (*life)(void)) {
     return -WEXITSTATUS(status);
 }
 
-/* The kernel has seen the two. */
+/* The kernel has seen all of them. */
 static int first(void) {
-    struct inode *box, *cur;
+    struct inode *box, *cur, *msg;
     struct stat st;
     int r = inode_init(store);
 
@@ -106,11 +106,14 @@ static int first(void) {
         r = inode_lookup(inode_root(), "box", &box, &st);
     if (r == 0)
         r = inode_lookup(box, "cur", &cur, &st);
+    if (r == 0)
+        r = inode_lookup(cur, "1.M1.a:2,", &msg, &st);
     if (r != 0)
         return r;
     inode_give(box);
     inode_give(cur);
-    return inode_id(box) == BOX && inode_id(cur) == CUR ? 0 : -200;
+    inode_give(msg);
+    return inode_id(box) == BOX && inode_id(cur) == CUR && inode_id(msg) == MESSAGE ? 0 : -200;
 }
 
 static bool is_the_one(uint64_t id, const char *rel) {
@@ -141,6 +144,22 @@ static int next_without_cur(void) {
     return fstat(inode_of(CUR)->dir->fd, &st) == 0 && st.st_nlink == 0 ? 0 : -202;
 }
 
+/* Its name is looked for when it is wanted, and again where that was not possible. */
+static int next_named(void) {
+    int r = inode_init(store);
+    struct place at;
+
+    if (r != 0)
+        return r;
+    list_err = EMFILE;
+    if (inode_place_get(inode_of(MESSAGE), &at))
+        return -203;
+    list_err = 0;
+    if (!inode_place_get(inode_of(MESSAGE), &at))
+        return -204;
+    return at.parent == inode_of(CUR) && strcmp(at.name, "1.M1.a:2,") == 0 ? 0 : -205;
+}
+
 static void test_taken_over(void **state) {
     assert_int_equal(worker(first), 0);
     assert_int_equal(worker(next), 0);
@@ -148,6 +167,7 @@ static void test_taken_over(void **state) {
 
 static void test_removed(void **state) {
     assert_int_equal(worker(first), 0);
+    assert_int_equal(unlinkat(store, "box/cur/1.M1.a:2,", 0), 0);
     assert_int_equal(unlinkat(store, "box/cur", AT_REMOVEDIR), 0);
     assert_int_equal(worker(next_without_cur), 0);
 }
@@ -169,6 +189,11 @@ static void test_cannot_be_opened(void **state) {
     assert_int_equal(worker(next), 0);
 }
 
+static void test_cannot_be_listed(void **state) {
+    assert_int_equal(worker(first), 0);
+    assert_int_equal(worker(next_named), 0);
+}
+
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
 int main(void) {
@@ -176,6 +201,7 @@ int main(void) {
         T(test_taken_over),
         T(test_removed),
         T(test_cannot_be_opened),
+        T(test_cannot_be_listed),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
