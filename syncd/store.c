@@ -90,7 +90,9 @@ static int if_it_is(int fd, const struct mailfs_id *id, bool anywhere) {
 }
 
 /* What is gone is taken for removed, so only what the kernel says of an inode that is none any more
- * says so. (It says that of one that the disk cannot read, too: the name tells these apart.) */
+ * says so. (It says that of one that the disk cannot read, too: the name tells these apart. And
+ * where syncd may open nothing by handle, as in a container on a watched server, no handle tells
+ * anything.) */
 static int open_handle(struct state *st, const struct io_handle *h, const struct mailfs_id *id,
                        bool anywhere) {
     int fd;
@@ -99,7 +101,7 @@ static int open_handle(struct state *st, const struct io_handle *h, const struct
         return -ENOENT;
     fd = io_handle_open(st->root, h, DIR_FLAGS);
     if (fd < 0)
-        return fd == -ESTALE || fd == -ENOTDIR || fd == -ELOOP ? -ENOENT : fd;
+        return fd == -ESTALE || fd == -ENOTDIR || fd == -ELOOP || fd == -EPERM ? -ENOENT : fd;
     return if_it_is(fd, id, anywhere);
 }
 

@@ -112,6 +112,16 @@ static void test_by_handle(void **state) {
     assert_int_equal(found(&work, false), -ENOENT);
 }
 
+/* In a container, say: no handle can be opened, and names have to do. */
+static void test_without_handles(void **state) {
+    struct mailfs_id work = stores_mailbox(&p.a, &p.b, "u", ".Work");
+
+    handle_err = EPERM;
+    assert_int_equal(found(&work, false), 0);
+    fs_rename(&p.a, "u/.Work", ".mailfs/trash/move-0");
+    assert_int_equal(found(&work, false), -ENOENT);
+}
+
 /* Put aside, in the midst of a merge of the trees. */
 static void test_aside(void **state) {
     struct mailfs_id work = stores_mailbox(&p.a, &p.b, "u", ".Work");
@@ -261,6 +271,7 @@ static void test_not_published_twice(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         T(test_by_handle),
+        T(test_without_handles),
         T(test_aside),
         T(test_by_mark),
         T(test_listed),
