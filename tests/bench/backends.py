@@ -104,6 +104,7 @@ class Empty(Backend):
     """The least that a server on /dev/fuse can be (bench_empty.c): what mailfs could come to, at best."""
 
     name = "empty"
+    second = False      # what is synced is on the disk of a second process, too
 
     def __init__(self, load):
         self.load = load
@@ -111,18 +112,27 @@ class Empty(Backend):
     def up(self):
         self.mount = self.root = os.path.join(self.run_dir, "empty")
         os.mkdir(self.mount)
-        self.pid = start_empty(self.load, self.run_dir, self.disk("source"), self.mount)
+        more = [self.disk("second")] if self.second else []
+        self.served = start_empty(self.load, self.run_dir, self.disk("source"), self.mount, *more)
 
     def pids(self):
-        return {"empty": self.pid}
+        return self.served
 
 
-def start_empty(load, run_dir, source, mount):
-    pid = util.spawn([os.path.join(load.dir, "bench_empty"), source, mount, str(UID), str(GID), str(THREADS)],
-                     os.path.join(run_dir, "empty.log"))
+class EmptyPair(Empty):
+    name, second = "empty pair", True
+
+
+def start_empty(load, run_dir, source, mount, *second):
+    """{name: pid}."""
+    pid = util.spawn([os.path.join(load.dir, "bench_empty"), source, mount, str(UID), str(GID), str(THREADS),
+                      *second], os.path.join(run_dir, "empty.log"))
     rundir.record(run_dir, "pid", "%d %d" % (pid, util.proc_stat(pid)[1]))
     util.poll("bench_empty at " + mount, lambda: os.path.ismount(mount))
-    return pid
+    if not second:
+        return {"empty": pid}
+    with open("/proc/%d/task/%d/children" % (pid, pid)) as f:
+        return {"empty": pid, "second": int(f.read())}
 
 
 class Gluster(Backend):

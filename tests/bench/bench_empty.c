@@ -1,13 +1,16 @@
 /*
  * bench_empty - the least that a FUSE server can be, to be measured beside mailfs
  *
- *	bench_empty SOURCE MOUNT UID GID THREADS
+ *	bench_empty SOURCE MOUNT UID GID THREADS [SECOND]
  *
  * Shows SOURCE at MOUNT, and serves as that user, to whom all of it must belong: one or two system
  *calls for a request, no rights, no locks, nothing told to anybody; attributes and names live for
  *an hour, as if nobody changed SOURCE otherwise. It gets the requests that a mount with access =
  *"private" gets. What is slower here than below is the kernel's FUSE and two processes instead of
  *one: no server on /dev/fuse is without it.
+ *
+ * SECOND, a directory of another disk: what is synced is there as well when fsync(2) returns
+ *(empty_second.c).
  *
  * Runs until MOUNT is unmounted. linux/fuse.h; kernel: fs/fuse/dev.c.
  */
@@ -39,8 +42,9 @@ static void reply(uint64_t unique, const char *body, long n) {
         err(1, "/dev/fuse");
 }
 
-static void *serve(void *arg) {
-    (void)arg;
+static void *serve(void *link) {
+    if (link != NULL)
+        empty_second_use(*(int *)link);
     char *in = malloc(EMPTY_BUFFER), *out = malloc(EMPTY_BUFFER);
     if (in == NULL || out == NULL)
         err(1, "buffers");
@@ -90,20 +94,21 @@ static void become(uid_t uid, gid_t gid) {
 }
 
 int main(int argc, char **argv) {
-    if (argc != 6)
-        errx(2, "usage: bench_empty SOURCE MOUNT UID GID THREADS");
+    if (argc != 6 && argc != 7)
+        errx(2, "usage: bench_empty SOURCE MOUNT UID GID THREADS [SECOND]");
     umask(0);
     if (empty_node_root(argv[1]) != 0)
         err(1, "%s", argv[1]);
     mount_at(argv[2]);
     many_files();
     become((uid_t)strtoul(argv[3], NULL, 10), (gid_t)strtoul(argv[4], NULL, 10));
-    unsigned long threads = strtoul(argv[5], NULL, 10);
-    for (unsigned long i = 1; i < threads; i++) {
+    int threads = (int)strtol(argv[5], NULL, 10);
+    int *links = argc > 6 ? empty_second_start(argv[6], threads) : NULL;
+    for (int i = 1; i < threads; i++) {
         pthread_t thread;
-        if (pthread_create(&thread, NULL, serve, NULL) != 0)
+        if (pthread_create(&thread, NULL, serve, links == NULL ? NULL : links + i) != 0)
             errx(1, "no thread");
     }
-    serve(NULL);
+    serve(links);
     return 0;
 }

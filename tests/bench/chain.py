@@ -73,10 +73,22 @@ class Empty(Plain):
 
     def below(self):
         source = backends.mail_dir(os.path.join(self.node.data, "source"))
-        self.pid = backends.start_empty(self.load, self.run_dir, source, self.node.mount)
+        self.served = backends.start_empty(self.load, self.run_dir, source, self.node.mount, *self.second())
+
+    def second(self):
+        return []
 
     def pids(self):
-        return dict(self.account(), empty=self.pid)
+        return dict(self.account(), **self.served)
+
+
+class EmptyPair(Empty):
+    """The other server's mail daemons have nothing to do."""
+
+    name = "empty pair"
+
+    def second(self):
+        return [self.disk("second")]
 
 
 class Alone(Server, backends.Alone):
@@ -141,7 +153,7 @@ def one_round(bench, servers, number, results):
 
 
 def part(bench, say):
-    everything = [Plain(), Bindfs(), Empty(bench.load), Alone(), Alone(access="private"), Pair("disk"),
+    everything = [Plain(), Bindfs(), Empty(bench.load), EmptyPair(bench.load), Alone(), Alone(access="private"), Pair("disk"),
                   Pair("disk", access="private")]
     results = {}
     try:

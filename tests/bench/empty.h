@@ -3,6 +3,7 @@
 #define BENCH_EMPTY_H
 
 #include <linux/fuse.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/stat.h>
@@ -24,6 +25,15 @@ struct empty_path empty_node_path(uint64_t node);
 /* The name's node, with one look-up more, and what it is; 0 or -errno. */
 int empty_node_look_up(uint64_t parent, const char *name, uint64_t *node, struct stat *st);
 void empty_node_forget(uint64_t node, uint64_t n);
+
+/* --- a second disk (empty_second.c) --- */
+
+/* Starts the process that writes below path; n threads will each use one of the descriptors. Exits on errors. */
+int *empty_second_start(const char *path, int n);
+/* The calling thread has this one of them. */
+void empty_second_use(int fd);
+/* fsync(2), and the same content on the second disk, if there is one; 0 or -errno. */
+long empty_sync(int fd);
 
 /* --- requests --- */
 

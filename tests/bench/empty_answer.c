@@ -85,9 +85,15 @@ static long do_setattr(const struct empty_request *r) {
     return failed != 0 ? -errno : answer_attr(r);
 }
 
+/* What is written can be read by the server, too. */
+static int open_flags(int flags) {
+    return (flags & O_ACCMODE) == O_WRONLY ? (flags & ~O_ACCMODE) | O_RDWR : flags;
+}
+
 static long do_open(const struct empty_request *r, int flags) {
     struct fuse_open_out *o = (void *)r->out;
-    int fd = open(empty_node_path(r->head->nodeid).text, (flags & ~O_NOFOLLOW) | O_CLOEXEC);
+    int fd =
+        open(empty_node_path(r->head->nodeid).text, (open_flags(flags) & ~O_NOFOLLOW) | O_CLOEXEC);
     if (fd < 0)
         return -errno;
     memset(o, 0, sizeof *o);
@@ -99,8 +105,8 @@ static long do_open(const struct empty_request *r, int flags) {
 static long do_create(const struct empty_request *r) {
     const struct fuse_create_in *in = r->body;
     const char *name = (const char *)(in + 1);
-    int fd = openat(empty_node_fd(r->head->nodeid), name, (int)in->flags | O_CREAT | O_CLOEXEC,
-                    in->mode);
+    int fd = openat(empty_node_fd(r->head->nodeid), name,
+                    open_flags((int)in->flags) | O_CREAT | O_CLOEXEC, in->mode);
     if (fd < 0)
         return -errno;
     long n = answer_entry(r, name);
@@ -224,10 +230,6 @@ static long do_init(const struct empty_request *r) {
     return sizeof *o;
 }
 
-static long synced(int fd) {
-    return fsync(fd) != 0 ? -errno : 0;
-}
-
 static long answer_name(const struct empty_request *r) {
     switch (r->head->opcode) {
     case FUSE_LOOKUP:
@@ -265,7 +267,7 @@ static long answer_open_file(const struct empty_request *r) {
         return do_readdir(r);
     case FUSE_FSYNC:
     case FUSE_FSYNCDIR:
-        return synced((int)((const struct fuse_fsync_in *)r->body)->fh);
+        return empty_sync((int)((const struct fuse_fsync_in *)r->body)->fh);
     case FUSE_RELEASE:
     case FUSE_RELEASEDIR:
         close((int)((const struct fuse_release_in *)r->body)->fh);
