@@ -246,10 +246,10 @@ def shown_messages(view):
 
 def store_difference(node, user, view):
     """Where the store's files are not what is shown over IMAP, in words."""
-    stored, shown = stored_messages(node, user), shown_messages(view)
+    stored, shown, none = stored_messages(node, user), shown_messages(view), collections.Counter()
     return ["%s: %s: in the store %s, shown %s" % (
-        node.host, name, dict(stored.get(name, {}) - shown.get(name, collections.Counter())),
-        dict(shown.get(name, {}) - stored.get(name, collections.Counter())))
+        node.host, name, dict(stored.get(name, none) - shown.get(name, none)),
+        dict(shown.get(name, none) - stored.get(name, none)))
             for name in sorted(set(stored) | set(shown)) if stored.get(name) != shown.get(name)]
 
 
