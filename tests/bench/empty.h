@@ -28,7 +28,8 @@ void empty_node_forget(uint64_t node, uint64_t n);
 
 /* --- a second disk (empty_second.c) --- */
 
-/* Starts the process that writes below path; n threads will each use one of the descriptors. Exits on errors. */
+/* Starts the process that writes below path; n threads will each use one of the descriptors. Exits
+ * on errors. */
 int *empty_second_start(const char *path, int n);
 /* The calling thread has this one of them. */
 void empty_second_use(int fd);
