@@ -247,8 +247,17 @@ static void stage_fetched(void *arg, int err) {
     settle_more(m);
 }
 
+/* What is to be fetched is known, and takes its time. */
+static void listings_release(struct step *s) {
+    replica_payload_unref(s->mine);
+    replica_payload_unref(s->theirs);
+    s->mine = s->theirs = NULL;
+}
+
 static void stage_done(void *arg) {
     struct step *s = arg;
+    if (s->err == 0 && !one_is_gone(s)) /* failed_here() looks for that */
+        listings_release(s);
     if (s->err != 0 || (s->wants.n == 0 && !s->wants.unsynced))
         stage_answer(s, s->err);
     else if (s->wants.n == 0)
@@ -476,7 +485,7 @@ static void on_mailbox(struct merges *m, const struct replica_action *a) {
         scan_start(s);
         return;
     }
-    s->mine = own_ref(m->own, &a->dir);
+    s->mine = own_take(m->own, &a->dir);
     if (a->kind == RACT_STAGE) {
         const Mfp__Listing *l = load_of(s->theirs)->listing;
         own_note_theirs(m->own, &a->dir, l->n_msgs > 0 || l->v != 0);

@@ -41,9 +41,13 @@ void own_keep(struct own **all, const struct mailfs_id *dir, uint32_t round,
     o->locked = locked;
 }
 
-struct replica_payload *own_ref(struct own *all, const struct mailfs_id *dir) {
+struct replica_payload *own_take(struct own *all, const struct mailfs_id *dir) {
     struct own *o = find(all, dir);
-    return o == NULL ? NULL : replica_payload_ref(o->listing);
+    if (o == NULL)
+        return NULL;
+    struct replica_payload *listing = o->listing;
+    o->listing = NULL;
+    return listing;
 }
 
 bool own_is_of(struct own *all, const struct mailfs_id *dir, uint32_t round) {
