@@ -53,6 +53,7 @@
 #define MERGE_WAIT_MS  1000
 #define FREEZE_MS      5000
 #define MERGE_PARALLEL 8
+#define MERGE_BYTES    (3u << 20) /* both listings of 20,000 messages */
 #define MAX_UNACKED    65536
 
 /* The same sentence again is logged after this time only. */
@@ -161,6 +162,7 @@ static int machine_begin(struct volume *v) {
                                 .merge_wait_ms = MERGE_WAIT_MS,
                                 .freeze_ms = FREEZE_MS,
                                 .merge_parallel = MERGE_PARALLEL,
+                                .merge_bytes = MERGE_BYTES,
                                 .oneway = v->main != NULL,
                                 .max_unacked = MAX_UNACKED};
     if (v->cv->peer != NULL) {

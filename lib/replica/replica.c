@@ -182,7 +182,7 @@ static const char *check_alone(const struct replica *r) {
 }
 
 static const char *check_dirs(const struct replica *r) {
-    size_t to_merge = 0, rounds = 0;
+    size_t to_merge = 0, rounds = 0, cost = 0;
     const struct dir *d, *tmp;
     HASH_ITER(hh, r->dirs, d, tmp) {
         const char *wrong = check_order(d);
@@ -192,8 +192,10 @@ static const char *check_dirs(const struct replica *r) {
             return wrong;
         to_merge += d->stage != STAGE_SAME;
         rounds += replica_round_open(d);
+        cost += d->round.cost;
     }
     HOLDS(to_merge == r->to_merge && rounds == r->rounds, "I7: counts");
+    HOLDS(cost == r->cost, "I7: cost");
     HOLDS(!r->lower || rounds <= 2 * r->config.merge_parallel, "I7: too many rounds");
     return NULL;
 }

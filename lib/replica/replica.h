@@ -63,7 +63,9 @@ struct replica_config {
                              * here: granted as if alone it is shown empty. Also before it is known
                              * which these are, on a node that has not caught up yet */
     uint64_t freeze_ms; /* how long a mailbox may stay frozen before the merge is put off (5000) */
-    unsigned merge_parallel; /* mailboxes merged at once (8); compared in full: half as many */
+    unsigned merge_parallel; /* mailboxes merged at once (8); compared in full: half as many; */
+    size_t merge_bytes;      /* and no more than one, if both listings of all of them are likely to
+                              * be more than that; 0: no limit */
     bool oneway;             /* a link without transactions: its trees are compared again when they
                               * have changed, replica_tree_changed() */
     size_t max_unacked; /* transactions sent and not acknowledged, beyond which the link is given up

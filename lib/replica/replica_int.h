@@ -22,7 +22,8 @@
  *  I4  While the merge is applied, or its frozen listing made, no L is granted.
  *  I5  Not connected: nobody waits for the peer, nothing is unacknowledged, no round is open.
  *  I6  Sent and not acknowledged: ascending in each mailbox; received: in the order received.
- *  I7  to_merge is the number of records that are not the same; not more rounds than allowed.
+ *  I7  to_merge is the number of records that are not the same; not more rounds than allowed, and
+ *      their cost is that of each.
  *  I8  Nobody waits for an L that could be granted.
  *  I9  in-sync: lists exchanged, tree merged, nothing to merge, the peer says the same.
  *  I10 At most one application in a mailbox, and it is of the oldest transaction.
@@ -130,6 +131,8 @@ struct round {
     bool merged, peer_merged;
     int err, peer_err;
     uint8_t digest[REPLICA_DIGEST], peer_digest[REPLICA_DIGEST];
+    size_t own_bytes, peer_bytes;             /* of the first listings; 0: not known yet */
+    size_t cost;                              /* of both, or what is expected */
     struct replica_payload *listing, *frozen; /* the peer's */
     uint64_t frozen_at;
 };
@@ -225,8 +228,10 @@ struct replica {
 
     struct dir *dirs, *watch, *changed, *backing_off;
     size_t to_merge;
-    unsigned rounds;   /* open ones */
-    uint32_t round_no; /* coordinator: the last */
+    unsigned rounds;    /* open ones, */
+    size_t cost;        /* and theirs */
+    size_t expected[2]; /* of the next one: of differences, in full */
+    uint32_t round_no;  /* coordinator: the last */
     uint64_t next_retry;
 
     uint64_t tx_seq, rx_id, tx_bytes, rx_bytes;

@@ -58,28 +58,50 @@ void replica_round_hurry(struct replica *r, struct dir *d) {
     }
 }
 
+static void set_cost(struct replica *r, struct dir *d, size_t cost) {
+    r->cost += cost - d->round.cost;
+    d->round.cost = cost;
+}
+
+/* How large the next one is nobody knows before it is listed; most are like the one before. */
+static void note_cost(struct replica *r, struct dir *d) {
+    const struct round *n = &d->round;
+    if (n->own_bytes == 0 || n->peer_bytes == 0)
+        return;
+    r->expected[n->full] = n->own_bytes + n->peer_bytes;
+    set_cost(r, d, r->expected[n->full]);
+}
+
 static void begin(struct replica *r, struct dir *d, uint32_t no, bool full) {
     unlist(r, d);
     replica_round_free(d);
     memset(&d->round, 0, sizeof d->round);
     d->round.no = no;
     d->round.full = full;
+    set_cost(r, d, r->expected[full]);
     d->stage = STAGE_STAGING;
     d->again = d->again_full = false;
     r->rounds++;
 }
 
+static bool has_room(const struct replica *r, const struct dir *d) {
+    size_t most = r->config.merge_bytes;
+    return most == 0 || r->rounds == 0 || r->cost + r->expected[d->need_full] <= most;
+}
+
 /*
  * Differences are short lists, and most of such a round is waiting for the other node and for
- * disks; of full lists half as many are held. One that somebody waits for does not wait for those
- * under way.
+ * disks; of full lists half as many are held, and of long ones fewer. One that somebody waits for
+ * does not wait for those under way, however many or long. The other node begins what it is told.
  */
 static bool may_begin(const struct replica *r) {
     const struct dir *d = r->changed;
     unsigned most = r->config.merge_parallel;
     if (d != NULL && d->need_full)
         most = (most + 1) / 2;
-    return d != NULL && r->rounds < (d->urgent ? 2 * most : most);
+    if (d != NULL && d->urgent)
+        return r->rounds < 2 * most;
+    return d != NULL && r->rounds < most && has_room(r, d);
 }
 
 void replica_round_start_more(struct replica *r) {
@@ -106,11 +128,16 @@ static uint64_t backoff(struct dir *d, bool at_once) {
     return wait < REPLICA_BACKOFF_MOST ? wait : REPLICA_BACKOFF_MOST;
 }
 
+static void close_round(struct replica *r, struct dir *d) {
+    replica_round_free(d);
+    set_cost(r, d, 0);
+    r->rounds--;
+}
+
 /* Ends the round, with the mailbox still to be merged. */
 static void end_unmerged(struct replica *r, struct dir *d, bool at_once) {
     replica_emit_dir(r, RACT_MERGE_PUT_OFF, d)->round = d->round.no;
-    replica_round_free(d);
-    r->rounds--;
+    close_round(r, d);
     d->stage = STAGE_CHANGED;
     d->job_dead = true;
     d->need_full = true;
@@ -145,8 +172,7 @@ static void finish(struct replica *r, struct dir *d) {
     }
     bool again = d->again, again_full = d->again_full;
     replica_emit_dir(r, RACT_MERGE_DONE, d)->round = n->no;
-    replica_round_free(d);
-    r->rounds--;
+    close_round(r, d);
     r->to_merge--;
     d->stage = STAGE_SAME;
     d->need_full = d->again = d->again_full = d->urgent = d->unborn = false;
@@ -286,8 +312,12 @@ void replica_scanned(struct replica *r, uint64_t now, struct mailfs_id dir, uint
         m->full = d->round.full;
         m->payload = replica_payload_ref(listing);
         *(frozen ? &d->round.frozen_listed : &d->round.listed) = true;
-        if (frozen)
+        if (frozen) {
             forget_token(r, d);
+        } else {
+            d->round.own_bytes = listing->size;
+            note_cost(r, d);
+        }
     }
     answered_end(r, d);
 }
@@ -337,12 +367,16 @@ static int start(struct replica *r, struct dir *d, const struct replica_msg *m) 
     return 0;
 }
 
-static int listing(struct dir *d, const struct replica_msg *m) {
+static int listing(struct replica *r, struct dir *d, const struct replica_msg *m) {
     struct replica_payload **slot = m->frozen ? &d->round.frozen : &d->round.listing;
     bool expected = m->frozen ? d->stage == STAGE_FROZEN : d->stage == STAGE_STAGING;
     if (!expected || *slot != NULL || m->payload == NULL || (!m->frozen && d->round.staged))
         return -EPROTO;
     *slot = replica_payload_ref(m->payload);
+    if (!m->frozen) {
+        d->round.peer_bytes = m->payload->size;
+        note_cost(r, d);
+    }
     return 0;
 }
 
@@ -358,7 +392,7 @@ static int peer_merged(struct dir *d, const struct replica_msg *m) {
 static int of_round(struct replica *r, struct dir *d, const struct replica_msg *m) {
     switch (m->kind) {
     case RMSG_LISTING:
-        return listing(d, m);
+        return listing(r, d, m);
     case RMSG_STAGED:
         d->round.peer_staged = true;
         return r->lower && d->stage == STAGE_STAGING ? 0 : -EPROTO;
@@ -411,7 +445,7 @@ void replica_round_tick(struct replica *r) {
 void replica_round_alone(struct replica *r, struct dir *d) {
     if (replica_round_open(d)) {
         replica_emit_dir(r, RACT_MERGE_PUT_OFF, d)->round = d->round.no;
-        r->rounds--;
+        close_round(r, d);
         d->job_dead = true;
     } else if (d->stage == STAGE_CHANGED) {
         unlist(r, d);

@@ -116,6 +116,7 @@ void node_start_syncd(struct node *n) {
         .first_wait_ms = 2250,
         .freeze_ms = 5000,
         .merge_parallel = world.parallel,
+        .merge_bytes = world.parallel == 3 ? 2000 : 0, /* two listings of fifteen messages each */
         .max_unacked = 1000,
     };
     n->r = replica_new(&config, node_now(n));

@@ -240,7 +240,7 @@ struct replica_payload *listing_make(const struct node *n, unsigned box, bool fu
         i += in_s;
         j += in_b;
     }
-    return replica_payload_new(l, sizeof *l, listing_free);
+    return replica_payload_new(l, sizeof *l + l->n * sizeof *l->e, listing_free);
 }
 
 /* ---- merging, with lib/replica/merge ---- */

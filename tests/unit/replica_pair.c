@@ -26,7 +26,12 @@ struct replica_payload *pair_payload(void) {
     return payload;
 }
 
-static void begin(enum replica_commit commit, bool had_contact, bool oneway) {
+struct limits {
+    unsigned parallel;
+    size_t bytes;
+};
+
+static void begin(enum replica_commit commit, bool had_contact, bool oneway, struct limits most) {
     memset(&pair, 0, sizeof pair);
     pair.now = 1000;
     payload = replica_payload_new(NULL, 1, NULL);
@@ -43,20 +48,26 @@ static void begin(enum replica_commit commit, bool had_contact, bool oneway) {
             .merge_wait_ms = 1000,
             .first_wait_ms = 2250,
             .freeze_ms = 5000,
-            .merge_parallel = 2,
+            .merge_parallel = most.parallel,
+            .merge_bytes = most.bytes,
             .max_unacked = 100,
         };
         pair.side[i].r = replica_new(&config, pair.now);
         pair.side[i].tree_base = pair.side[i].merged = 1;
+        pair.side[i].listing_bytes = 1;
     }
 }
 
 void pair_start(enum replica_commit commit, bool had_contact) {
-    begin(commit, had_contact, false);
+    begin(commit, had_contact, false, (struct limits){.parallel = 2});
+}
+
+void pair_start_wide(unsigned parallel, size_t bytes) {
+    begin(REPLICA_COMMIT_DISK, true, false, (struct limits){parallel, bytes});
 }
 
 void pair_start_oneway(void) {
-    begin(REPLICA_COMMIT_ASYNC, true, true);
+    begin(REPLICA_COMMIT_ASYNC, true, true, (struct limits){.parallel = 2});
 }
 
 void pair_stop(void) {
@@ -135,6 +146,12 @@ static void list_marks(struct side *s) {
     replica_marks(s->r, pair.now, marks, n);
 }
 
+static void scanned(struct side *s, const struct replica_action *a) {
+    struct replica_payload *p = replica_payload_new(NULL, s->listing_bytes, NULL);
+    replica_scanned(s->r, pair.now, a->dir, a->round, p);
+    replica_payload_unref(p);
+}
+
 static void carry_out(struct side *s, const struct replica_action *a) {
     uint8_t tree[REPLICA_DIGEST] = {s->tree_base}, merged[REPLICA_DIGEST] = {s->merged};
     switch (a->kind) {
@@ -161,7 +178,7 @@ static void carry_out(struct side *s, const struct replica_action *a) {
         list_marks(s);
         break;
     case RACT_SCAN:
-        replica_scanned(s->r, pair.now, a->dir, a->round, payload);
+        scanned(s, a);
         break;
     case RACT_STAGE:
         replica_staged(s->r, pair.now, a->dir, a->round, s->stage_err);

@@ -32,6 +32,7 @@ struct side {
     uint8_t tree_base, merged;             /* first byte of the digests it gives */
     uint8_t marks[8];                      /* mailboxes it has marked; 0 ends the list */
     uint8_t unborn;                        /* of these: nothing was ever merged, nothing is there */
+    size_t listing_bytes;                  /* of the listings it gives */
 };
 
 struct pair {
@@ -49,6 +50,8 @@ int pair_teardown(void **state);
 
 void pair_start(enum replica_commit commit, bool had_contact);
 void pair_start_oneway(void); /* a link without transactions */
+/* The same as with disk, but for what may be merged at once. */
+void pair_start_wide(unsigned parallel, size_t bytes);
 void pair_stop(void);
 void pair_connect(void);     /* both; all that follows from it */
 void pair_disconnect(void);  /* both are told */

@@ -352,29 +352,6 @@ static void test_tree_changed_fails(void **state) {
     assert_int_equal(pair_count(0, RACT_TREE_DONE, 0), 1);
 }
 
-/* merge_parallel is 2: of full lists one is held at a time. */
-static void test_rounds_at_once(void **state) {
-    static const uint8_t unknown[REPLICA_DIGEST] = {0};
-    (void)state;
-    for (uint8_t i = 0; i < 8; i++)
-        pair.side[0].marks[i] = (uint8_t)(i + 1);
-    pair.side[0].hold[RACT_SCAN] = true;
-    pair_connect();
-    assert_int_equal(pair_count(0, RACT_SCAN, 0), 2);
-    pair_stop();
-    pair_start(REPLICA_COMMIT_DISK, true);
-    pair_connect();
-    pair.side[0].hold[RACT_SCAN] = true;
-    for (uint8_t i = 1; i <= 8; i++)
-        replica_changed(pair.side[0].r, pair.now, pair_dir(i), unknown);
-    pair_run();
-    assert_int_equal(pair_count(0, RACT_SCAN, 0), 1);
-    pair_open(0, 1, 8); /* somebody waits for one */
-    pair_run();
-    assert_int_equal(pair_count(0, RACT_SCAN, 0), 2);
-    assert_int_equal(pair_count(0, RACT_SCAN, 8), 1);
-}
-
 /* Not where transactions travel: there the directories go with these. */
 static void test_tree_refused(void **state) {
     (void)state;
@@ -404,7 +381,6 @@ int main(void) {
         T(test_silence),
         T(test_nonsense),
         T(test_tree_refused),
-        T(test_rounds_at_once),
         cmocka_unit_test_setup_teardown(test_tree_changed, start_oneway, pair_teardown),
         cmocka_unit_test_setup_teardown(test_tree_changed_on_both, start_oneway, pair_teardown),
         cmocka_unit_test_setup_teardown(test_tree_changed_meanwhile, start_oneway, pair_teardown),
