@@ -19,7 +19,7 @@
  */
 #define CHECKPOINT_RETRY_MS 500
 /* Not later than when the base has so much of what is not on disk yet. */
-#define CHECKPOINT_DIRTY_BYTES (16u * 1024u * 1024u)
+#define CHECKPOINT_DIRTY_BYTES (8u * 1024u * 1024u)
 /* A clean stop waits so long for mailfs's answer and the peer's acknowledgements. */
 #define CHECKPOINT_STOP_MS 3000
 
