@@ -10,7 +10,7 @@ from lab.dovecot import GID, UID
 import backends
 
 MESSAGES = int(os.environ.get("MESSAGES") or 1000000)
-BOXES = 100
+BOXES = max(1, MESSAGES // 10000)
 
 
 def fill(node, messages):
