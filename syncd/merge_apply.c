@@ -348,6 +348,15 @@ static void meta_into(struct base_msg *b, const Mfp__Meta *m) {
     b->size = m->size;
 }
 
+/* Most have none, and to say so of each would be half of what the base keeps of a merge in memory.
+ */
+static void forget_prep(struct merge_run *m, const char *base) {
+    struct base_prep prep;
+
+    if (base_prep_get(m->a.st, &m->a.dir, base, &prep) != -ENOENT)
+        base_prep_put(m->a.st, BASE_PROPOSED, &m->a.dir, base, NULL);
+}
+
 static int base_item(struct merge_run *m, const struct merge_item *it) {
     const Mfp__BaseMsg *mine = my_msg(m, it), *theirs = their_msg(m, it);
     char name[MAILDIR_NAME_MAX + 1];
@@ -360,7 +369,7 @@ static int base_item(struct merge_run *m, const struct merge_item *it) {
     pending_del(m->a.st, &m->a.dir, it->name);
     if (mine)
         pending_del(m->a.st, &m->a.dir, mine->bname);
-    base_prep_put(m->a.st, BASE_PROPOSED, &m->a.dir, mine ? mine->bname : it->name, NULL);
+    forget_prep(m, mine ? mine->bname : it->name);
     if (!it->present) {
         b.sub = MFP__SUB__SELF;
         return base_msg_put(m->a.st, BASE_PROPOSED, &m->a.dir, it->name, &b);

@@ -47,6 +47,33 @@ static void test_named_and_unwritten(void **state) {
     assert_false(base_prep_unwritten(p.a.st));
 }
 
+/* What the base says in memory of which prepared contents messages have, or have not any more. */
+static unsigned noted_preps(const struct state *st) {
+    const struct kv_cont *c;
+    const struct kv_entry *e;
+    unsigned n = 0;
+
+    for (c = st->agreed.conts; c; c = c->hh.next) {
+        for (e = c->entries; e; e = e->hh.next)
+            n += e->key[0] == T_PREPOF;
+    }
+    return n;
+}
+
+/* A merge forgets what there is of that, and says nothing of the other messages. */
+static void test_forgotten_where_noted(void **state) {
+    struct acts a = {.n = 0};
+    struct base_prep prep;
+
+    published(&a);
+    assert_int_equal(noted_preps(p.a.st), 1);
+    assert_int_equal(base_prep_get(p.a.st, &inbox, "9.M9.a", &prep), 0);
+    merge(&inbox);
+    assert_int_equal(base_prep_get(p.a.st, &inbox, "9.M9.a", &prep), -ENOENT);
+    assert_int_equal(noted_preps(p.a.st), 1);
+    assert_int_equal(noted_preps(p.b.st), 0);
+}
+
 /* It is one message. */
 static void test_published(void **state) {
     struct pending_totals left;
@@ -334,12 +361,19 @@ static void test_noted_and_in_again(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        T(test_named_and_unwritten),        T(test_published),
-        T(test_published_numbered),         T(test_published_and_copied),
-        T(test_published_and_merged),       T(test_prepared_and_merged),
-        T(test_prepared_and_half_merged),   T(test_prepared_and_copied),
-        T(test_prepared_copied_and_killed), T(test_prepared_and_named),
-        T(test_prepared_named_and_seen),    T(test_prepared_named_and_expunged),
+        T(test_named_and_unwritten),
+        T(test_forgotten_where_noted),
+        T(test_published),
+        T(test_published_numbered),
+        T(test_published_and_copied),
+        T(test_published_and_merged),
+        T(test_prepared_and_merged),
+        T(test_prepared_and_half_merged),
+        T(test_prepared_and_copied),
+        T(test_prepared_copied_and_killed),
+        T(test_prepared_and_named),
+        T(test_prepared_named_and_seen),
+        T(test_prepared_named_and_expunged),
         T(test_noted_and_in_again),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
