@@ -16,7 +16,7 @@
 #include "wire/check.h"
 
 static bool is_there(const Mfp__BaseMsg *m) {
-    return m->is && m->is->sub != MFP__SUB__SELF;
+    return m->is && m->is->sub != MFP__SUB__SELF && !m->lost;
 }
 
 /* Is there a message that may have to come? Else nothing has to be looked for here. */

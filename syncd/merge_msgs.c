@@ -58,10 +58,11 @@ static int entry_of(const Mfp__BaseMsg *b, const struct maildir_keywords_remap *
     e->is = there(b->is);
     e->borrowed = b->borrowed;
     e->put_back = b->put_back;
+    e->lost = b->lost;
     if (e->was)
         r = state_of(b->was, map, 0, &e->old);
     if (r == 0 && e->is)
-        r = state_of(b->is, map, b->meta ? b->meta->size : 0, &e->now);
+        r = state_of(b->is, map, b->meta && !b->lost ? b->meta->size : 0, &e->now);
     e->half = b->half_mine && b->half_theirs;
     if (r == 0 && e->half)
         r = state_of(b->half_mine, map, 0, &e->half_mine);

@@ -157,12 +157,16 @@ static int list_msg(struct scan *s, const char *base, const struct base_msg *was
 }
 
 /* As it was agreed to be. Its UID says nothing beside a uidlist that is another, or gone. */
-static int list_held(struct scan *s, const char *base, const struct base_msg *was) {
+static int list_held(struct scan *s, const char *base, const struct base_msg *was, bool lost) {
     struct base_msg is = *was;
+    int r;
 
     if (s->out->v != s->out->base_v)
         is.uid = 0;
-    return s->full ? list_msg(s, base, was, &is, NULL) : 0;
+    r = s->full ? list_msg(s, base, was, &is, NULL) : 0;
+    if (r == 0 && s->full)
+        s->out->msgs[s->out->n_msgs - 1]->lost = lost;
+    return r;
 }
 
 /* Something of it that no base says: its other name, or a merge that the peer may not have. */
@@ -170,7 +174,7 @@ static bool says_more(const struct scan *s, const char *name) {
     return pub_find(s, name) || (s->out->half_age && half_find(s->st, s->dir, name));
 }
 
-/* Listed as one that is there, it keeps its UID. */
+/* Listed as one that is there where the other end has it (M9), it keeps its UID. */
 static bool is_lost(struct scan *s, const char *name, const struct base_msg *was) {
     bool lost = s->follows && !msg_is_borrowed(s, name, was, NULL);
 
@@ -183,8 +187,10 @@ static int from_base(void *arg, const char *name, const struct base_msg *was) {
     struct index_msg *m = index_find(&s->ix, name);
     struct base_msg is;
 
-    if (!m && (s->held || is_lost(s, name, was)))
-        return list_held(s, name, was);
+    if (!m && s->held)
+        return list_held(s, name, was, false);
+    if (!m && is_lost(s, name, was))
+        return list_held(s, name, was, true);
     if (!m)
         return list_msg(s, name, was, NULL, NULL);
     m->seen = true;

@@ -66,6 +66,7 @@ static void make_view(const struct merge_side *s, const struct merge_entry *own,
         v->borrowed = own->borrowed;
         v->half = own->half && s->half_age >= o->half_age && !MUTANT(MUTANT_FORGET_HALF);
         v->put_back = own->put_back;
+        v->lost = own->lost;
         v->half_mine = own->half_mine;
         v->half_theirs = own->half_theirs;
         if (v->was)

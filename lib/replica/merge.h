@@ -55,6 +55,7 @@ struct merge_entry {
     struct merge_state half_theirs; /* what the other had when that was computed */
     bool put_back; /* after a power cut, by what the other had sent before: it may have been removed
                     * here since, which this side's base does not know any more */
+    bool lost;     /* it is said to be there, and has to come from the other side (M9) */
 };
 
 struct merge_side {

@@ -5,7 +5,7 @@
  * M2. A message is removed only where a valid base says that it was there, or that its UID was
  * known and it is not there. M3. A removal takes the incarnation it saw. One added anew lives.
  * M8. What a side has borrowed (merge.h) never changes what the other has, nor what that has
- * undone.
+ * undone. M9. What a side has lost is there only if the other has it.
  *
  * A name is the same incarnation of a message when the UIDs are equal, or one is not known. But a
  * name that had a UID in its side's base and has none now was removed and added again: Dovecot
@@ -303,7 +303,7 @@ static void decide_both(const struct merge_view *a, const struct merge_view *b,
 
 static void decide_lone(const struct merge_view *p, const struct merge_view *q, char side,
                         struct merge_item *item, struct merge_slot *slot) {
-    if (removed_by_absent(p, q)) {
+    if (p->lost || removed_by_absent(p, q)) {
         item->what |= MERGE_REMOVED;
         if (p->was && changed(p))
             item->what |= MERGE_CONFLICT;

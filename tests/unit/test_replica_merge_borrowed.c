@@ -1,5 +1,6 @@
 /*
- * test_replica_merge_borrowed - the merge of a mailbox with what a standby has from another node
+ * test_replica_merge_borrowed - the merge of a mailbox with what a standby has from another node,
+ * or has lost
  *
  * That is not the standby's own doing, so it changes nothing on a node that has the mailbox.
  */
@@ -74,10 +75,29 @@ static void test_borrowed_filling(void **state) {
     one_check(&b.side, &a.side, "12 cur S", "b is being filled");
 }
 
+/* What a has lost is as b has it, and nowhere where b has it not, whatever b knows of it. */
+static void test_lost(void **state) {
+    static const char *const base[] = {NULL, "", "5 cur"};
+
+    for (size_t i = 0; i < LEN(base); i++) {
+        struct one a, b;
+
+        one_side(&a, "5 cur", "5 cur", 13, 10);
+        a.entry.lost = true;
+        one_side(&b, base[i], "", 13, 10);
+        one_check(&a.side, &b.side, "", "b does not have it");
+        one_check(&b.side, &a.side, "", "b does not have it");
+        one_side(&b, base[i], "5 cur S", 13, 10);
+        one_check(&a.side, &b.side, "5 cur S", "b has it");
+        one_check(&b.side, &a.side, "5 cur S", "b has it");
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_borrowed),
         cmocka_unit_test(test_borrowed_filling),
+        cmocka_unit_test(test_lost),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

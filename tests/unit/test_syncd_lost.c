@@ -63,6 +63,20 @@ static void test_removed_by_another(void **state) {
     assert_true(fs_there(&ends.b, "u/cur/1.M1.b:2,S"));
 }
 
+/* Nobody has it any more: the other end, which is filled anew, or has lost its base, does not wait
+ * for what this one cannot give it. */
+static void test_lost_everywhere(void **state) {
+    some();
+    fs_unlink(&ends.a, "u/cur/1.M1.b:2,S");
+    fs_unlink(&ends.b, "u/cur/1.M1.b:2,S");
+    fs_unlink(&ends.b, "u/cur/2.M1.b:2,");
+    fs_unlink(&ends.b, "u/dovecot-uidlist");
+    assert_int_equal(base_dir_del(ends.b.st, &shared), 0);
+    oneway_only_follow();
+    assert_true(fs_there(&ends.a, "u/cur/2.M1.b:2,") && fs_there(&ends.b, "u/cur/2.M1.b:2,"));
+    assert_false(fs_there(&ends.a, "u/cur/1.M1.b:2,S") || fs_there(&ends.b, "u/cur/1.M1.b:2,S"));
+}
+
 /* ---- directories ------------------------------------------------------------------- */
 
 static const Mfp__TreeDir *listed(const Mfp__Tree *t, const struct mailfs_id *id) {
@@ -150,8 +164,13 @@ static void test_followed(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        T(test_lost),     T(test_lost_and_removed),       T(test_removed_by_another),
-        T(test_lost_dir), T(test_dir_removed_by_another), T(test_dir_removed_here),
+        T(test_lost),
+        T(test_lost_and_removed),
+        T(test_removed_by_another),
+        T(test_lost_everywhere),
+        T(test_lost_dir),
+        T(test_dir_removed_by_another),
+        T(test_dir_removed_here),
         T(test_followed),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
