@@ -35,7 +35,6 @@ struct meta {
     const void *val;
     size_t n;
     char out[256];
-    bool wipe;
 };
 
 static int meta_read(struct db_txn *txn, void *arg) {
@@ -50,12 +49,8 @@ static int meta_read(struct db_txn *txn, void *arg) {
 
 static int meta_write(struct db_txn *txn, void *arg) {
     struct meta *m = arg;
-    unsigned t;
-    int r = 0;
 
-    for (t = 0; m->wipe && r == 0 && t < T_END; t++)
-        r = db_clear(txn, t);
-    return r == 0 ? db_put(txn, T_META, m->key, strlen(m->key), m->val, m->n) : r;
+    return db_put(txn, T_META, m->key, strlen(m->key), m->val, m->n);
 }
 
 static int meta_get(struct state *st, const char *key, char out[256]) {
@@ -66,13 +61,13 @@ static int meta_get(struct state *st, const char *key, char out[256]) {
     return r;
 }
 
-static int meta_put(struct state *st, const char *key, const char *val, bool wipe) {
-    struct meta m = {.key = key, .val = val, .n = strlen(val), .wipe = wipe};
+static int meta_put(struct state *st, const char *key, const char *val) {
+    struct meta m = {.key = key, .val = val, .n = strlen(val)};
     return db_update(st->db, meta_write, &m);
 }
 
 int state_set_contact(struct state *st, bool had) {
-    int r = meta_put(st, "contact", had ? "1" : "0", false);
+    int r = meta_put(st, "contact", had ? "1" : "0");
 
     if (r < 0)
         return state_fail(st, r, NULL, "state: cannot note the common base");
@@ -85,7 +80,7 @@ bool state_had_contact(const struct state *st) {
 }
 
 int state_set_met(struct state *st) {
-    int r = st->met ? 0 : meta_put(st, "met", "1", false);
+    int r = st->met ? 0 : meta_put(st, "met", "1");
 
     if (r < 0)
         return state_fail(st, r, NULL, "state: cannot note the first merge");
@@ -99,7 +94,7 @@ int state_set_followed(struct state *st, uint64_t term) {
 
     snprintf(text, sizeof(text), "%" PRIu64, term);
     if (!state_followed(st, term))
-        r = meta_put(st, "followed", text, false);
+        r = meta_put(st, "followed", text);
     if (r < 0)
         return state_fail(st, r, NULL, "state: cannot note that the other end has everything");
     state_lock(st);
@@ -120,7 +115,7 @@ bool state_followed(struct state *st, uint64_t term) {
 /* ---- a start after a power cut ----------------------------------------------------- */
 
 int state_start_begin(struct state *st) {
-    return meta_put(st, "start", st->lost ? "lost" : st->first ? "first" : "cut", false);
+    return meta_put(st, "start", st->lost ? "lost" : st->first ? "first" : "cut");
 }
 
 bool state_start_goes_on(struct state *st) {
@@ -135,7 +130,7 @@ bool state_start_goes_on(struct state *st) {
 }
 
 int state_start_over(struct state *st) {
-    int r = st->recent.whole ? 0 : meta_put(st, "start", "0", false);
+    int r = st->recent.whole ? 0 : meta_put(st, "start", "0");
 
     return r < 0 ? state_fail(st, r, NULL, "state: cannot note that the journal is applied") : 0;
 }
@@ -180,9 +175,9 @@ static int check_peer(struct state *st) {
     if (r < 0 && r != -ENOENT)
         return r;
     if (st->peer && (r == -ENOENT || strcmp(peer, st->peer) != 0)) {
-        r = meta_put(st, "contact", "0", false);
+        r = meta_put(st, "contact", "0");
         if (r == 0)
-            r = meta_put(st, "peer", st->peer, false);
+            r = meta_put(st, "peer", st->peer);
         if (r < 0)
             return r;
     }
@@ -245,7 +240,7 @@ static int check_generation(struct state *st, bool *lost) {
 
 /* Both begin at one, after the base was forgotten. */
 static int restart_generation(struct state *st) {
-    int r = meta_put(st, "generation", "1", false);
+    int r = meta_put(st, "generation", "1");
 
     if (r == 0)
         r = state_write_generation(st, 1);
@@ -253,11 +248,35 @@ static int restart_generation(struct state *st) {
     return r;
 }
 
-static int begin_base(struct state *st, const char *store_id) {
+struct anew {
+    const char *store_id;
+    bool lost;
+};
+
+/* That a base was lost is known as soon as it is not there: the start can end here. */
+static int write_anew(struct db_txn *txn, void *arg) {
+    const struct anew *a = arg;
+    struct meta id = {.key = "store_id", .val = a->store_id, .n = strlen(a->store_id)};
+    struct meta met = {.key = "met", .val = "1", .n = 1};
+    struct meta start = {.key = "start", .val = "lost", .n = 4};
+    unsigned t;
+    int r = 0;
+
+    for (t = 0; r == 0 && t < T_END; t++)
+        r = db_clear(txn, t);
+    if (r == 0)
+        r = meta_write(txn, &id);
+    if (r == 0 && a->lost)
+        r = meta_write(txn, &met);
+    return r == 0 && a->lost ? meta_write(txn, &start) : r;
+}
+
+static int begin_base(struct state *st, const char *store_id, bool lost) {
+    struct anew a = {store_id, lost};
     int r;
 
     recent_forget(st);
-    r = meta_put(st, "store_id", store_id, true);
+    r = db_update(st->db, write_anew, &a);
 
     return r == 0 ? restart_generation(st) : r;
 }
@@ -266,18 +285,18 @@ static int forget_base(struct state *st, const char *store_id) {
     log_warn("%s: the state does not belong to this store, or is not of its time; everything will "
              "be compared, and nothing removed",
              st->store_path);
-    return begin_base(st, store_id);
+    return begin_base(st, store_id, true);
 }
 
 /* Only mail that was never merged with another node's needs no care with its UIDs. */
-static int check_met(struct state *st, bool lost) {
+static int check_met(struct state *st) {
     char met[256];
     int r = meta_get(st, "met", met);
 
     if (r < 0 && r != -ENOENT)
         return r;
     st->met = st->had_contact || (r == 0 && strcmp(met, "1") == 0);
-    return lost ? state_set_met(st) : 0;
+    return 0;
 }
 
 static int read_followed(struct state *st) {
@@ -321,12 +340,12 @@ int state_check_identity(struct state *st, struct state_start *start) {
     if (r == 0 && start->lost)
         r = forget_base(st, hex);
     else if (r == 0 && !has_state)
-        r = begin_base(st, hex);
+        r = begin_base(st, hex, false);
     memcpy(start->store_id, id.b, sizeof(id.b));
     if (r == 0)
         r = check_peer(st);
     if (r == 0)
-        r = check_met(st, start->lost);
+        r = check_met(st);
     if (r == 0)
         r = read_followed(st);
     start->had_contact = st->had_contact;
@@ -340,7 +359,7 @@ int state_check_format(struct state *st) {
     int r = meta_get(st, "format", format);
 
     if (r == -ENOENT)
-        return meta_put(st, "format", BASE_FORMAT, false);
+        return meta_put(st, "format", BASE_FORMAT);
     if (r == 0 && strcmp(format, BASE_FORMAT) != 0) {
         log_error("the base is of format %s, this program knows %s", format, BASE_FORMAT);
         return -EUCLEAN;

@@ -343,6 +343,34 @@ static void test_killed_anywhere_in_a_start(void **state) {
     assert_true(at > 5);
 }
 
+/* The store is another one, or of another time, and the start that finds that is killed: that this
+ * node has met others is known all the same, and that its base was lost. */
+static void test_killed_when_lost(void **state) {
+    struct state_config conf = {
+        .store = both.b.store, .dir = both.b.state, .node = "b", .peer = "a"};
+    unsigned at = 0;
+    bool more;
+
+    NEEDS_LIFE(state);
+    do {
+        state_close(both.b.st);
+        fs_write(&both.b, ".mailfs/id", "00112233445566778899aabbccddeeff");
+        fault_start(both.b.root, FAULT_KILL, at++, 0);
+        if (state_open(&conf, &both.b.st, &both.b.start) == 0)
+            state_close(both.b.st);
+        both.b.st = NULL;
+        fault_power_on();
+        more = fault_happened();
+        node_killed(&both.b);
+        assert_true(both.b.start.met);
+        assert_false(both.b.start.had_contact);
+        assert_true(both.b.st->lost);
+        recent_teardown(state);
+        recent_setup(state);
+    } while (more);
+    assert_true(at > 5);
+}
+
 static void send_in(const struct mailfs_id *dir, struct acts *a) {
     assert_false(stores_send(&both.a, &both.b, dir, a, false));
 }
@@ -395,6 +423,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(test_killed_in_a_start, recent_setup, recent_teardown),
         cmocka_unit_test_setup_teardown(test_killed_anywhere_in_a_start, recent_setup,
                                         recent_teardown),
+        cmocka_unit_test_setup_teardown(test_killed_when_lost, recent_setup, recent_teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
