@@ -17,6 +17,7 @@
 #include "build.h"
 #include "files.h"
 #include "recent.h"
+#include "replica/base_age.h"
 #include "scan.h"
 #include "state_int.h"
 #include "util/str.h"
@@ -137,12 +138,25 @@ static int note_listing(struct state *st, const struct mailfs_id *dir, const Mfp
     return r;
 }
 
+/*
+ * Is the base here the later one, or as late? Where the disk of the other end was put back to an
+ * earlier time that alone says that what is missing there was not removed. A base that has taken
+ * over what came is the earlier one for it (BASE_AGE_LACKS).
+ */
+static bool is_later(const Mfp__Listing *mine, const Mfp__Listing *theirs) {
+    return mine->base_valid && theirs->base_valid && !base_age_lacks(theirs->base_version) &&
+           base_age_cmp(mine->base_version, theirs->base_version) >= 0;
+}
+
 /* The items are in the order of their names. */
 int coming_note(struct merge_run *m) {
-    Mfp__Listing *l = malloc(sizeof(*l));
+    Mfp__Listing *l;
     size_t i;
     int r = 0;
 
+    if (!m->same_base && is_later(m->mine, m->theirs))
+        return 0;
+    l = malloc(sizeof(*l));
     if (!l)
         return -ENOMEM;
     mfp__listing__init(l);

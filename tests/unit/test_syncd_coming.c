@@ -79,6 +79,28 @@ static void test_half_and_power_cut(void **state) {
     assert_true(fs_there(&ends.a, "u/new/1.M1.b") && fs_there(&ends.b, "u/new/1.M1.b"));
 }
 
+/* The other end is as it was before some of the mail came, its state, too: a copy of its disk was
+ * put back. What it lacks it did not remove, and this may be the only copy. */
+static void test_half_and_put_back(void **state) {
+    fs_write(&ends.b, "u/cur/1.M1.b:2,S", "one\n");
+    fs_write(&ends.b, "u/dovecot-uidlist", "3 V1700000000 N2\n1 :1.M1.b\n");
+    oneway_follow();
+    assert_int_equal(state_checkpoint(ends.b.st, 0, NULL, 0), 0);
+    fs_write(&ends.b, "u/cur/2.M1.b:2,S", "two\n");
+    fs_write(&ends.b, "u/dovecot-uidlist", "3 V1700000000 N3\n1 :1.M1.b\n2 :2.M1.b\n");
+    oneway_follow();
+    fs_unlink(&ends.b, "u/cur/2.M1.b:2,S");
+    fs_write(&ends.b, "u/dovecot-uidlist", "3 V1700000000 N2\n1 :1.M1.b\n");
+    node_reopen(&ends.b);
+    assert_int_equal(base_lacking_merged(ends.b.st, &shared), 0); /* it was quiet then */
+    fs_write(&ends.b, "u/new/3.M1.b", "three\n");
+    follow_half();
+    assert_true(fs_there(&ends.a, "u/new/3.M1.b") && fs_there(&ends.a, "u/cur/2.M1.b:2,S"));
+    oneway_follow();
+    assert_true(fs_there(&ends.a, "u/cur/2.M1.b:2,S") && fs_there(&ends.b, "u/cur/2.M1.b:2,S"));
+    assert_true(fs_there(&ends.a, "u/new/3.M1.b") && fs_there(&ends.b, "u/new/3.M1.b"));
+}
+
 /* What the standby has itself for the other end, that one has not got. */
 static void test_half_of_both(void **state) {
     struct base_msg msg;
@@ -250,10 +272,11 @@ static void test_not_after_the_end(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        T(test_half_is_lent),       T(test_half_is_followed), T(test_half_removal),
-        T(test_half_and_power_cut), T(test_half_of_both),     T(test_half_of_one_name),
-        T(test_half_of_active),     T(test_killed_anywhere),  T(test_killed_with_its_own),
-        T(test_disk_full_anywhere), T(test_killed_after),     T(test_not_after_the_end),
+        T(test_half_is_lent),        T(test_half_is_followed),   T(test_half_removal),
+        T(test_half_and_power_cut),  T(test_half_and_put_back),  T(test_half_of_both),
+        T(test_half_of_one_name),    T(test_half_of_active),     T(test_killed_anywhere),
+        T(test_killed_with_its_own), T(test_disk_full_anywhere), T(test_killed_after),
+        T(test_not_after_the_end),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
