@@ -152,5 +152,7 @@ int scan_subs(struct scan *s) {
         r = push_subs(&s->out->subs_base, &s->out->n_subs_base, text, n);
         free(text);
     }
+    /* All of them: beside another base that is what the other end has. */
+    s->n_lost += s->follows && !s->out->has_subs && s->out->n_subs_base > 0;
     return r == -ENOENT ? 0 : r;
 }

@@ -63,6 +63,36 @@ static void test_removed_by_another(void **state) {
     assert_true(fs_there(&ends.b, "u/cur/1.M1.b:2,S"));
 }
 
+static size_t lines_agreed(struct state *st) {
+    Mfp__Listing *l;
+    size_t n;
+
+    assert_int_equal(scan_mailbox(st, &shared, true, &l), 0);
+    n = l->n_subs_base;
+    mfp__listing__free_unpacked(l, NULL);
+    return n;
+}
+
+/* Nobody has unsubscribed. */
+static void test_lost_subscriptions(void **state) {
+    char *text;
+
+    some();
+    fs_write(&ends.b, "u/subscriptions", "One\nTwo\n");
+    oneway_follow();
+    fs_unlink(&ends.a, "u/subscriptions");
+    oneway_only_follow();
+    assert_true(fs_there(&ends.a, "u/subscriptions"));
+    text = fs_read(&ends.b, "u/subscriptions");
+    assert_string_equal(text, "One\nTwo\n");
+    free(text);
+    fs_unlink(&ends.a, "u/subscriptions");
+    fs_unlink(&ends.b, "u/subscriptions");
+    oneway_only_follow();
+    assert_int_equal(lines_agreed(links[0]), 0);
+    assert_int_equal(lines_agreed(ends.b.st), 0);
+}
+
 /* Nobody has it any more: the other end, which is filled anew, or has lost its base, does not wait
  * for what this one cannot give it. */
 static void test_lost_everywhere(void **state) {
@@ -167,6 +197,7 @@ int main(void) {
         T(test_lost),
         T(test_lost_and_removed),
         T(test_removed_by_another),
+        T(test_lost_subscriptions),
         T(test_lost_everywhere),
         T(test_lost_dir),
         T(test_dir_removed_by_another),
