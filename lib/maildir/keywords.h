@@ -77,7 +77,8 @@ int maildir_keywords_merge(const struct maildir_keywords *a, const struct maildi
  * The name at a letter is on its way to another one, which is free: that one says so, by a name of
  * its own that begins with this, and both are the same keyword to maildir_keywords_merge() and
  * _map(). So messages can be renamed from the one to the other without any of them saying something
- * else meanwhile. -EEXIST, -ENOENT, -ERANGE, -ENOMEM.
+ * else meanwhile. One that was on its way already, and has to go on, has it once more at each
+ * letter. -EEXIST, -ENOENT, -ERANGE, -ENOMEM.
  */
 #define MAILDIR_KEYWORD_MOVING "$mailfs-moving-"
 int maildir_keywords_move(struct maildir_keywords *kw, unsigned int from, unsigned int to);

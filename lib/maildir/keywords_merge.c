@@ -29,17 +29,17 @@ static const char *plain(const char *entry) {
     return entry;
 }
 
-/* Where a name is, or is on its way to; -1. */
+/* Where a name is, or is on its way to; -1. The last of several such letters has the longest. */
 static int place_of(const struct maildir_keywords *kw, const char *name) {
+    size_t longest = 0;
     int i, at = -1;
 
     for (i = 0; i < (int)kw->end; i++) {
         const char *entry = kw->names[i];
 
-        if (!entry || keywords_casecmp(plain(entry), name) != 0)
+        if (!entry || keywords_casecmp(plain(entry), name) != 0 || strlen(entry) <= longest)
             continue;
-        if (plain(entry) != entry)
-            return i;
+        longest = strlen(entry);
         at = i;
     }
     return at;
@@ -244,14 +244,17 @@ void maildir_keywords_map(const struct maildir_keywords *from, const struct mail
 }
 
 int maildir_keywords_move(struct maildir_keywords *kw, unsigned int from, unsigned int to) {
-    const char *entry = maildir_keywords_at(kw, from);
+    const char *entry = maildir_keywords_at(kw, from), *there = maildir_keywords_at(kw, to);
     char name[sizeof MAILDIR_KEYWORD_MOVING + MAILDIR_KEYWORD_LEN_MAX];
 
     if (!entry)
         return -ENOENT;
+    if (there && keywords_casecmp(plain(there), plain(entry)) == 0)
+        return 0;
+    entry = kw->names[place_of(kw, plain(entry))];
     if (to >= MAILDIR_LETTERS ||
-        strlen(plain(entry)) > MAILDIR_KEYWORD_LEN_MAX - strlen(MAILDIR_KEYWORD_MOVING))
+        strlen(entry) > MAILDIR_KEYWORD_LEN_MAX - strlen(MAILDIR_KEYWORD_MOVING))
         return -ERANGE;
-    snprintf(name, sizeof name, "%s%s", MAILDIR_KEYWORD_MOVING, plain(entry));
+    snprintf(name, sizeof name, "%s%s", MAILDIR_KEYWORD_MOVING, entry);
     return maildir_keywords_put(kw, to, name);
 }

@@ -139,6 +139,10 @@ static const struct {
     {"0 red\n4 $mailfs-moving-red\n", "0 blue\n", "0 blue\n4 red\n", "e---e", "a"},
     {"0 red\n4 $mailfs-moving-red\n", "0 blue\n4 red\n", "0 blue\n4 red\n", "e---e", "a---e"},
     {"0 blue\n4 $mailfs-moving-red\n", "", "0 blue\n4 red\n", "a---e", ""},
+    /* where it went is another's by now: on to the next */
+    {"0 red\n1 $mailfs-moving-red\n", "0 blue\n1 green\n", "0 blue\n1 green\n2 red\n", "cc", "ab"},
+    {"0 red\n1 $mailfs-moving-red\n2 $mailfs-moving-$mailfs-moving-red\n", "0 blue\n1 green\n",
+     "0 blue\n1 green\n2 red\n", "ccc", "ab"},
 };
 
 static void assert_remap(const struct maildir_keywords_remap *r, const char *want) {
@@ -217,10 +221,13 @@ static void test_moving(void **state) {
     assert_int_equal(maildir_keywords_move(kw, 0, 3), 0);
     assert_int_equal(maildir_keywords_move(kw, 0, 3), 0); /* again */
     assert_text(kw, "0 red\n2 x\n3 $mailfs-moving-red\n");
+    assert_int_equal(maildir_keywords_move(kw, 0, 1), 0); /* on to another */
+    assert_int_equal(maildir_keywords_move(kw, 3, 1), 0);
+    assert_text(kw, "0 red\n1 $mailfs-moving-$mailfs-moving-red\n2 x\n3 $mailfs-moving-red\n");
     maildir_keywords_map(kw, to, &map);
-    assert_remap(&map, "b--b");
+    assert_remap(&map, "bb-b");
     maildir_keywords_map(to, kw, &map);
-    assert_remap(&map, "-d");
+    assert_remap(&map, "-b");
     maildir_keywords_free(kw);
     maildir_keywords_free(to);
 }

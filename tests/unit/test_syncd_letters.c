@@ -46,7 +46,7 @@ static void keywords_of(struct node *n, const char *base, char out[200]) {
             if (!((name.keywords >> i) & 1))
                 continue;
             assert_non_null(word);
-            if (strncmp(word, MAILDIR_KEYWORD_MOVING, strlen(MAILDIR_KEYWORD_MOVING)) == 0)
+            while (strncmp(word, MAILDIR_KEYWORD_MOVING, strlen(MAILDIR_KEYWORD_MOVING)) == 0)
                 word += strlen(MAILDIR_KEYWORD_MOVING);
             strcat(strcat(out, " "), word);
         }
@@ -130,6 +130,49 @@ static void test_each_step_fails(void **state) {
     each_step(state, FAULT_FAIL);
 }
 
+/* Work was on its way to another letter when a was killed, 1 is there and 2 is not, and meanwhile b
+ * has given that one as well. */
+static void given_meanwhile(void) {
+    common();
+    fs_write(&p.a, "u/dovecot-keywords", "0 Work\n1 " MAILDIR_KEYWORD_MOVING "Work\n");
+    fs_rename(&p.a, "u/cur/1.M1.x:2,", "u/cur/1.M1.x:2,b");
+    fs_rename(&p.a, "u/cur/2.M1.x:2,S", "u/cur/2.M1.x:2,Sa");
+    mark(&p.a, &inbox);
+    fs_write(&p.b, "u/dovecot-keywords", "0 Fun\n1 Blue\n");
+    fs_rename(&p.b, "u/cur/3.M1.x:2,", "u/cur/3.M1.x:2,ab");
+    mark(&p.b, &inbox);
+    stores_checkpoint(&p);
+}
+
+static void test_killed_once_more(void **state) {
+    bool more = true;
+    unsigned at;
+    char *text;
+
+    for (at = 0; more; at++) {
+        if (at > 0) {
+            mailbox_teardown(state);
+            merge_setup(state);
+        }
+        given_meanwhile();
+        fault_start(p.a.root, FAULT_KILL, at, -EIO);
+        try_at(&p.a, &p.b);
+        fault_power_on();
+        more = fault_happened();
+        assert_keywords(&p.a, "1.M1.x", " Work");
+        assert_keywords(&p.a, "2.M1.x", " Work");
+        node_killed(&p.a);
+        contact();
+        assert_keywords(&p.b, "1.M1.x", " Work");
+        assert_keywords(&p.b, "2.M1.x", " Work");
+        assert_keywords(&p.a, "3.M1.x", " Fun Blue");
+        text = fs_read(&p.a, "u/dovecot-keywords");
+        assert_string_equal(text, "0 Fun\n1 Blue\n2 Work\n");
+        free(text);
+    }
+    assert_true(at > 10);
+}
+
 /* b had carried it out. */
 static void test_after_the_other(void **state) {
     letters_apart(&p.a, &p.b);
@@ -208,10 +251,9 @@ static void test_no_letter_is_free(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        T(test_killed_at_each_step), T(test_power_cut_at_each_step),
-        T(test_each_step_fails),     T(test_after_the_other),
-        T(test_of_a_link),           T(test_by_a_transaction),
-        T(test_no_letter_is_free),
+        T(test_killed_at_each_step), T(test_power_cut_at_each_step), T(test_each_step_fails),
+        T(test_killed_once_more),    T(test_after_the_other),        T(test_of_a_link),
+        T(test_by_a_transaction),    T(test_no_letter_is_free),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
