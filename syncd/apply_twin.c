@@ -78,6 +78,8 @@ int apply_rename(struct apply *a, int from_sub, const char *from, int sub, const
     r = io_rename(old, from, fd, name, RENAME_NOREPLACE);
     if (r != -EEXIST)
         return r;
+    if (old == fd && strcmp(from, name) == 0)
+        return 0;                                  /* the only name it has */
     if (stage_is_same_file(old, from, fd, name)) { /* rename(2) leaves both */
         r = io_fsync(fd);
         return r == 0 ? io_unlink(old, from) : r;

@@ -47,7 +47,7 @@ void store_dir_close(struct store_dir *d) {
 }
 
 /* Below Dovecot's trash, or put aside by us: removed for everybody else. 1: yes. A path too long to
- * be told is none of ours. */
+ * be told is none of ours. Never -ENOENT: that /proc is not there says nothing of the directory. */
 static int in_trash(int fd) {
     char link[64], path[4096];
     ssize_t n;
@@ -55,7 +55,7 @@ static int in_trash(int fd) {
     snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
     n = readlink(link, path, sizeof(path) - 2);
     if (n < 0)
-        return errno == ENAMETOOLONG ? 0 : -errno;
+        return errno == ENAMETOOLONG ? 0 : errno == ENOENT ? -EIO : -errno;
     path[n] = '/';
     path[n + 1] = '\0';
     return strstr(path, "/" STORE_TRASH_NAME "/") || strstr(path, "/" MAILDIR_INTERNAL_NAME "/");

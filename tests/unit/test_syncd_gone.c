@@ -27,8 +27,9 @@ static struct pair p;
 static struct mailfs_id inbox; /* container "u" */
 
 /* In place of the library's: what the next ones fail with; 0: they do not. */
-static int handle_err, xattr_err, stat_err;
+static int handle_err, xattr_err, link_err, stat_err;
 static const char *stat_name;
+static unsigned stat_fails; /* so many times; 0: until stat_err is 0 */
 
 int open_by_handle_at(int mount_fd, struct file_handle *h, int flags) {
     static int (*real)(int, struct file_handle *, int);
@@ -54,6 +55,18 @@ ssize_t fgetxattr(int fd, const char *name, void *value, size_t size) {
     return real(fd, name, value, size);
 }
 
+ssize_t readlink(const char *path, char *buf, size_t size) {
+    static ssize_t (*real)(const char *, char *, size_t);
+
+    if (!real)
+        real = (ssize_t(*)(const char *, char *, size_t))dlsym(RTLD_NEXT, "readlink");
+    if (link_err) {
+        errno = link_err;
+        return -1;
+    }
+    return real(path, buf, size);
+}
+
 int fstatat(int fd, const char *name, struct stat *sb, int flags) {
     static int (*real)(int, const char *, struct stat *, int);
 
@@ -61,6 +74,8 @@ int fstatat(int fd, const char *name, struct stat *sb, int flags) {
         real = (int (*)(int, const char *, struct stat *, int))dlsym(RTLD_NEXT, "fstatat64");
     if (stat_err && strcmp(name, stat_name) == 0) {
         errno = stat_err;
+        if (stat_fails && --stat_fails == 0)
+            stat_err = 0;
         return -1;
     }
     return real(fd, name, sb, flags);
@@ -73,7 +88,7 @@ static int setup(void **state) {
 }
 
 static int teardown(void **state) {
-    handle_err = xattr_err = stat_err = 0;
+    handle_err = xattr_err = link_err = stat_err = 0;
     io_ops_set(&io_ops_real);
     stores_close(&p);
     return 0;
@@ -110,6 +125,9 @@ static void test_by_handle(void **state) {
     assert_int_equal(found(&work, false), -EIO);
     xattr_err = ENODATA;
     assert_int_equal(found(&work, false), -ENOENT);
+    xattr_err = 0;
+    link_err = ENOENT; /* without /proc nobody knows whether it is in the trash */
+    assert_int_equal(found(&work, false), -EIO);
 }
 
 /* In a container, say: no handle can be opened, and names have to do. */
@@ -266,6 +284,25 @@ static void test_not_published_twice(void **state) {
     assert_false(fs_there(&p.b, "u/new/1.tmp"));
 }
 
+/* Published by the name that its origin gives it as well, which could not be looked at for a
+ * moment: it has that already. */
+static void test_named_what_it_is(void **state) {
+    const struct stage_prep prep = {77, 1};
+    struct acts a = {.n = 0};
+
+    fs_write(&p.a, "u/tmp/1.M1.a", "only here\n");
+    stores_prepare(&p.a, &p.b, "u", "1.M1.a", "u/tmp/1.M1.a", 1);
+    assert_int_equal(stage_publish(p.b.st, &prep, 1, NULL), 0);
+    assert_true(fs_there(&p.b, "u/new/1.M1.a"));
+    fs_rename(&p.a, "u/tmp/1.M1.a", "u/new/1.M1.a");
+    act_add(&p.a, &a, "u", MFL__SUB__NEW, "1.M1.a", 1);
+    stat_name = "1.M1.a";
+    stat_fails = 1;
+    stat_err = EIO;
+    stores_send(&p.a, &p.b, &inbox, &a, false);
+    assert_true(fs_there(&p.b, "u/new/1.M1.a"));
+}
+
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
 int main(void) {
@@ -279,6 +316,7 @@ int main(void) {
         T(test_one_of_two_names),
         T(test_published_where_it_belongs),
         T(test_not_published_twice),
+        T(test_named_what_it_is),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
