@@ -139,7 +139,8 @@ static void apply_early_done(struct apply *a) {
 
 /* No room, or the like: what was acknowledged stays ahead of the next L until it is applied. */
 static bool may_pass(int err) {
-    return err == -ENOSPC || err == -EDQUOT || err == -EIO || err == -ENOMEM;
+    return err == -ENOSPC || err == -EDQUOT || err == -EIO || err == -ENOMEM || err == -EMFILE ||
+           err == -ENFILE;
 }
 
 static void apply_again(evutil_socket_t fd, short what, void *arg) {

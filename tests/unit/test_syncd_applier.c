@@ -1,0 +1,188 @@
+/*
+ * test_syncd_applier - from RACT_APPLY to replica_applied(); the disk is stubbed
+ *
+ * The machine grants L when it hears that all is applied, so it must not hear that of what only
+ * could not be done at that moment.
+ */
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+#include <event2/event.h>
+
+#include "syncd/alias.h"
+#include "syncd/apply.h"
+#include "syncd/brake.h"
+#include "syncd/contact.h"
+#include "syncd/driver.h"
+#include "syncd/driver_apply.h"
+#include "syncd/front.h"
+#include "syncd/jobs.h"
+#include "syncd/load.h"
+#include "syncd/oneway.h"
+#include "syncd/volume.h"
+#include "util/workq.h"
+
+static struct engine engine;
+static struct volume volume;
+static int failing; /* the first one's */
+static unsigned applied, suspected;
+static _Atomic unsigned tries;
+
+/* ---- stubs ------------------------------------------------------------------------- */
+
+int apply_txn_beside(struct state *st, const Mfp__Txn *txn, uint64_t journal_id, bool replay,
+                     struct apply_result *out) {
+    memset(out, 0, sizeof(*out));
+    return tries++ == 0 ? failing : 0;
+}
+
+int apply_txn(struct state *st, const Mfp__Txn *txn, uint64_t journal_id, bool replay,
+              struct apply_result *out) {
+    return apply_txn_beside(st, txn, journal_id, replay, out);
+}
+
+void apply_result_free(struct apply_result *r) {
+}
+
+void replica_applied(struct replica *r, uint64_t now, uint64_t seq) {
+    applied++;
+}
+
+void replica_suspect(struct replica *r, uint64_t now, struct mailfs_id dir) {
+    suspected++;
+}
+
+void replica_replaying(struct replica *r, struct mailfs_id dir) {
+}
+
+void replica_replayed(struct replica *r, uint64_t now, struct mailfs_id dir) {
+}
+
+void replica_count(const struct replica *r, struct replica_counts *out) {
+    memset(out, 0, sizeof(*out));
+}
+
+bool replica_has_received(const struct replica *r, struct mailfs_id dir) {
+    return false;
+}
+
+enum replica_state replica_state(const struct replica *r) {
+    return REPLICA_IN_SYNC;
+}
+
+void driver_pump(struct volume *v) {
+}
+
+void driver_compare_trees(struct volume *v, const char *why) {
+}
+
+bool contact_is_up(const struct volume *v) {
+    return true;
+}
+
+bool alias_now(struct state *st, const struct mailfs_id *id, struct mailfs_id *now) {
+    return false;
+}
+
+void brake_noticed(struct brake *b) {
+}
+
+void front_invalidate(struct front *f, const struct invals *iv) {
+}
+
+void oneway_changed(struct volume *v, const struct mailfs_id *dir, bool tree) {
+}
+
+int oneway_mark(struct volume *v, const struct mailfs_id *dir) {
+    return 0;
+}
+
+void volume_error(struct volume *v, const char *fmt, ...) {
+}
+
+uint64_t volume_now(void) {
+    return 1000;
+}
+
+/* ---- a volume ---------------------------------------------------------------------- */
+
+static int setup(void **state) {
+    applied = suspected = 0;
+    tries = 0;
+    engine.evb = event_base_new();
+    if (engine.evb == NULL || workq_new(1, 100, &engine.io) != 0)
+        return -1;
+    volume = (struct volume){.engine = &engine, .jobs = jobs_new(engine.io, 0)};
+    return 0;
+}
+
+static int teardown(void **state) {
+    jobs_free(volume.jobs);
+    workq_free(engine.io);
+    event_base_free(engine.evb);
+    return 0;
+}
+
+/* Until it has been tried. */
+static void apply(int err) {
+    struct mailfs_id id = {{1}};
+    Mfp__Txn txn = MFP__TXN__INIT;
+    uint8_t packed[64];
+    struct replica_action a = {.seq = 1, .dir = id};
+
+    failing = err;
+    txn.dir = (ProtobufCBinaryData){sizeof(id.b), id.b};
+    txn.locked = true;
+    a.payload = load_txn(mfp__txn__unpack(NULL, mfp__txn__pack(&txn, packed), packed));
+    driver_apply(&volume, &a);
+    replica_payload_unref(a.payload);
+    workq_drain(engine.io);
+}
+
+/* ---- tests ------------------------------------------------------------------------- */
+
+static void test_at_once(void **state) {
+    apply(0);
+    assert_int_equal(applied, 1);
+    assert_int_equal(suspected, 0);
+}
+
+static void test_passes(void **state) {
+    static const int errors[] = {-ENOSPC, -EDQUOT, -EIO, -ENOMEM, -EMFILE, -ENFILE};
+    size_t i;
+
+    for (i = 0; i < sizeof(errors) / sizeof(*errors); i++) {
+        applied = suspected = 0;
+        tries = 0;
+        apply(errors[i]);
+        assert_int_equal(applied, 0);
+        assert_int_equal(event_base_loop(engine.evb, EVLOOP_ONCE), 0);
+        workq_drain(engine.io);
+        assert_int_equal(applied, 1);
+        assert_int_equal(suspected, 0);
+        assert_int_equal(tries, 2);
+    }
+}
+
+/* What no trying mends is merged. */
+static void test_lasts(void **state) {
+    apply(-EPROTO);
+    assert_int_equal(applied, 1);
+    assert_int_equal(suspected, 1);
+    assert_int_equal(tries, 1);
+}
+
+#define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+
+int main(void) {
+    const struct CMUnitTest tests[] = {T(test_at_once), T(test_passes), T(test_lasts)};
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
