@@ -198,12 +198,12 @@ static void apply_done(void *arg) {
     if (apply_later(a))
         return;
     apply_uncount(a);
+    apply_suspects(a); /* first: L is not granted before the merge then */
     if (a->replay)
         replica_replayed(v->machine, volume_now(), a->dir);
     else
         replica_applied(v->machine, volume_now(), a->seq);
     driver_pump(v);
-    apply_suspects(a);
     if (a->result.tree)
         driver_compare_trees(v, "directories are not where the peer has them");
     apply_free(a);

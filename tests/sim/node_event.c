@@ -110,10 +110,9 @@ static void applied(struct node *n, const struct event *e) {
         return;
     }
     unsigned box = ((const struct txn *)j->payload->data)->box;
-    bool misfit = apply(n, j);
+    if (apply(n, j))
+        node_suspect(n, box); /* before L can be granted */
     replica_applied(n->r, node_now(n), e->seq);
-    if (misfit)
-        node_suspect(n, box);
 }
 
 static struct journaled *replay_next(const struct node *n, unsigned box) {

@@ -31,8 +31,8 @@
 
 static struct engine engine;
 static struct volume volume;
-static int failing; /* the first one's */
-static unsigned applied, suspected;
+static int failing;                          /* the first one's */
+static unsigned applied, suspected, in_time; /* suspected before it was applied */
 static _Atomic unsigned tries;
 
 /* ---- stubs ------------------------------------------------------------------------- */
@@ -53,6 +53,7 @@ void apply_result_free(struct apply_result *r) {
 
 void replica_applied(struct replica *r, uint64_t now, uint64_t seq) {
     applied++;
+    in_time = suspected;
 }
 
 void replica_suspect(struct replica *r, uint64_t now, struct mailfs_id dir) {
@@ -171,11 +172,12 @@ static void test_passes(void **state) {
     }
 }
 
-/* What no trying mends is merged. */
+/* What no trying mends is merged, before L is granted. */
 static void test_lasts(void **state) {
     apply(-EPROTO);
     assert_int_equal(applied, 1);
     assert_int_equal(suspected, 1);
+    assert_int_equal(in_time, 1);
     assert_int_equal(tries, 1);
 }
 
