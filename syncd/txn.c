@@ -163,10 +163,12 @@ static void collect_done(void *arg) {
     tell_links(c);
     front_invalidate(v->front, &c->inval);
     invals_free(&c->inval);
+    if (c->err != 0) /* first: L, and its token, are not given away before the merge then */
+        replica_suspect(v->machine, volume_now(), c->dir);
     collect_give(c);
     brake_noticed(v->brake);
     driver_pump(v);
-    if (c->err != 0 || c->suspect)
+    if (c->suspect)
         replica_suspect(v->machine, volume_now(), c->dir);
     if (c->renamed)
         replica_suspect(v->machine, volume_now(), c->now);

@@ -1,0 +1,197 @@
+/*
+ * test_syncd_txns - from mailfs' U to replica_unlock(); what collects is stubbed
+ *
+ * At replica_unlock() L, and its token, may be given away: of what the peer could not be told the
+ * machine must have heard by then.
+ */
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "syncd/alias.h"
+#include "syncd/await.h"
+#include "syncd/brake.h"
+#include "syncd/checkpoint.h"
+#include "syncd/collect.h"
+#include "syncd/driver.h"
+#include "syncd/front.h"
+#include "syncd/jobs.h"
+#include "syncd/load.h"
+#include "syncd/oneway.h"
+#include "syncd/oneway_lock.h"
+#include "syncd/txn.h"
+#include "syncd/volume.h"
+#include "util/workq.h"
+
+static struct engine engine;
+static struct volume volume;
+static int failing;
+static unsigned unlocked, sent, suspected, in_time; /* suspected before it was unlocked */
+
+/* ---- stubs ------------------------------------------------------------------------- */
+
+int collect_txn(struct state *st, const struct mailfs_id *dir, Mfl__Act *const *acts, size_t n,
+                bool locked, Mfp__Txn **txn, struct stage_prep **preps, size_t *n_preps,
+                struct invals *inval) {
+    static const Mfp__Txn empty = MFP__TXN__INIT;
+
+    *txn = NULL;
+    *preps = NULL;
+    *n_preps = 0;
+    if (failing == 0) {
+        *txn = malloc(sizeof(**txn));
+        assert_non_null(*txn);
+        **txn = empty;
+    }
+    return failing;
+}
+
+int collect_alone(struct state *st, const struct mailfs_id *dir, Mfl__Act *const *acts, size_t n) {
+    return failing;
+}
+
+void replica_unlock(struct replica *r, uint64_t now, uint64_t req, struct mailfs_id dir,
+                    struct replica_payload *payload, const struct replica_prep *preps, size_t n) {
+    unlocked++;
+    sent += payload != NULL;
+    in_time = suspected;
+}
+
+void replica_suspect(struct replica *r, uint64_t now, struct mailfs_id dir) {
+    suspected++;
+}
+
+void replica_act(struct replica *r, uint64_t now, struct mailfs_id dir,
+                 struct replica_payload *payload, const struct replica_prep *preps, size_t n) {
+}
+
+void replica_unlock_again(struct replica *r, uint64_t now, uint64_t req, struct mailfs_id dir) {
+}
+
+void replica_lock_open(struct replica *r, uint64_t now, uint64_t req, struct mailfs_id dir) {
+}
+
+void replica_lock_opened(struct replica *r, uint64_t now, struct mailfs_id dir, bool ok) {
+}
+
+void replica_locks_are(struct replica *r, uint64_t now, const struct mailfs_id *dirs, size_t n,
+                       bool lost) {
+}
+
+bool replica_is_merged(const struct replica *r, struct mailfs_id dir) {
+    return true;
+}
+
+bool replica_prep_is_past(const struct replica *r, struct replica_prep prep) {
+    return false;
+}
+
+enum replica_state replica_state(const struct replica *r) {
+    return REPLICA_IN_SYNC;
+}
+
+int alias_mark(struct state *st, const struct mailfs_id *old, struct mailfs_id *now) {
+    return 0;
+}
+
+bool alias_now(struct state *st, const struct mailfs_id *old, struct mailfs_id *now) {
+    return false;
+}
+
+bool alias_next(struct state *st, const struct mailfs_id *old, struct mailfs_id *next) {
+    return false;
+}
+
+void await_unlock(struct volume *v, uint64_t req, const struct mailfs_id *dir) {
+}
+
+void brake_noticed(struct brake *b) {
+}
+
+void checkpoint_soon(struct checkpoint *c) {
+}
+
+void driver_pump(struct volume *v) {
+}
+
+void driver_compare_trees(struct volume *v, const char *why) {
+}
+
+bool front_grant(struct front *f, uint64_t req, int err, uint32_t raise) {
+    return true;
+}
+
+void front_invalidate(struct front *f, const struct invals *iv) {
+}
+
+void oneway_changed(struct volume *v, const struct mailfs_id *dir, bool tree) {
+}
+
+void oneway_grants_void(struct volume *v, const struct mailfs_id *dirs, size_t n) {
+}
+
+size_t oneway_locks_held(const struct volume *v, struct mailfs_id *dirs, size_t max) {
+    return 0;
+}
+
+uint64_t volume_now(void) {
+    return 1000;
+}
+
+/* ---- a volume ---------------------------------------------------------------------- */
+
+static int setup(void **state) {
+    unlocked = sent = suspected = in_time = 0;
+    if (workq_new(1, 100, &engine.io) != 0)
+        return -1;
+    volume = (struct volume){.engine = &engine, .jobs = jobs_new(engine.io, 0)};
+    volume.txns = txns_new(&volume);
+    return 0;
+}
+
+static int teardown(void **state) {
+    txns_free(volume.txns);
+    jobs_free(volume.jobs);
+    workq_free(engine.io);
+    return 0;
+}
+
+static void unlock(int err) {
+    const struct mailfs_id dir = {{1}};
+
+    failing = err;
+    txns_lock_granted(volume.txns, &dir);
+    txns_unlock(volume.txns, 7, &dir);
+    workq_drain(engine.io);
+    assert_int_equal(unlocked, 1);
+}
+
+/* ---- tests ------------------------------------------------------------------------- */
+
+static void test_told(void **state) {
+    unlock(0);
+    assert_int_equal(sent, 1);
+    assert_int_equal(suspected, 0);
+}
+
+static void test_not_told(void **state) {
+    unlock(-EMFILE);
+    assert_int_equal(sent, 0);
+    assert_int_equal(suspected, 1);
+    assert_int_equal(in_time, 1);
+}
+
+#define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+
+int main(void) {
+    const struct CMUnitTest tests[] = {T(test_told), T(test_not_told)};
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
