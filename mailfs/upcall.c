@@ -42,13 +42,7 @@
 #include "wire/codec.h"
 
 /* Nobody waits longer than HUNG_TIMEOUTS of the peer's timeout for a syncd that is stuck. */
-enum {
-    DIAL_MS = 100,
-    DIAL_HUNG_MS = 10000,
-    HUNG_TIMEOUTS = 10,
-    STORE_THREADS = 8,
-    STORE_JOBS = 65536
-};
+enum { DIAL_MS = 100, HUNG_TIMEOUTS = 10, STORE_THREADS = 8, STORE_JOBS = 65536 };
 
 struct packet {
     struct packet *prev, *next;
@@ -436,7 +430,7 @@ static void *receiver(void *arg) {
         } else {
             close(fd);
         }
-    } while (wait_a_little(hung ? DIAL_HUNG_MS : DIAL_MS));
+    } while (hung ? upcall_wait_hung(stop_fd) : wait_a_little(DIAL_MS));
     return NULL;
 }
 

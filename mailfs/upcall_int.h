@@ -23,4 +23,8 @@ void upcall_answered(uint64_t number, const struct upcall_answer *a);
 /* It is going to be: its time begins anew. */
 void upcall_working(uint64_t number);
 
+/* After syncd did not answer: until it does on its other socket, or some seconds. false: stop_fd is
+ * readable. */
+bool upcall_wait_hung(int stop_fd);
+
 #endif

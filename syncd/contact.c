@@ -23,6 +23,7 @@
 #include <utlist.h>
 
 #include "driver.h"
+#include "front.h"
 #include "link_peer.h"
 #include "mem.h"
 #include "net/link.h"
@@ -272,6 +273,17 @@ static void conn_established(struct conn *conn, const Mfp__Hello *hello) {
     replica_connected(v->machine, volume_now());
 }
 
+/* It gives L, and so UIDs, without asking: nothing can be merged beside it, and what has been is
+ * merged once more when it has told what it changed. It dials again some seconds after syncd has
+ * hung (mailfs/upcall.c). */
+static bool mailfs_is_apart(struct volume *v) {
+    if (v->main != NULL || !front_is_apart(v->front))
+        return false;
+    volume_error(v, "mailfs runs and is not connected to syncd: peer %s is not met before it is",
+                 v->cv->peer->name);
+    return true;
+}
+
 static void conn_hello(struct conn *conn, const Mfp__Hello *hello) {
     struct volume *v = conn->v;
     struct contact *c = v->contact;
@@ -292,7 +304,7 @@ static void conn_hello(struct conn *conn, const Mfp__Hello *hello) {
     v->peer_blank = v->main == NULL && hello->blank;
     v->peer_knows_borrowed = hello->borrowed && hello->borrowed_trees;
     xfer_peer_is(v->xfers, hello->zstd, hello->bandwidth);
-    if (!v->ready || v->stopping) {
+    if (!v->ready || v->stopping || mailfs_is_apart(v)) {
         contact_conn_free(conn); /* it comes again */
         contact_dial_later(c);
         return;

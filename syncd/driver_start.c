@@ -40,7 +40,9 @@ static void mailfs_overdue(evutil_socket_t fd, short what, void *arg) {
 }
 
 void driver_mailfs_here(struct volume *v) {
-    if (v->replayed)
+    if (v->ready && !v->stopping)
+        contact_start(v); /* without it the peer was not met */
+    else if (v->replayed)
         meet_peer(v);
 }
 
@@ -49,7 +51,7 @@ void driver_mailfs_here(struct volume *v) {
  * filled: a mailfs that comes when that has begun ends the connection, since what it may have done
  * is to be listed, and who opens a mailbox in that moment is shown an empty one. */
 static bool mailfs_will_come(const struct volume *v) {
-    return front_is_expected(v->front) ||
+    return front_is_apart(v->front) ||
            (v->cv->peer != NULL && !v->had_contact && !volume_is_watched(v) && !role_of(v).standby);
 }
 

@@ -17,11 +17,13 @@
 #include <utlist.h>
 
 #include "base.h"
+#include "contact.h"
 #include "driver.h"
 #include "front_private.h"
 #include "mem.h"
 #include "net/local.h"
 #include "oneway_lock.h"
+#include "timer.h"
 #include "txn.h"
 #include "util/log.h"
 #include "util/str.h"
@@ -32,6 +34,8 @@
 #define BURST 64
 /* Disk jobs waiting beyond which mailfs is not read. */
 #define BUSY_JOBS 20000
+/* In which the next worker has come, or the lock of one that ends is gone. */
+#define APART_MS 200
 
 #define REQ_BITS 48
 #define REQ_MASK ((UINT64_C(1) << REQ_BITS) - 1)
@@ -108,10 +112,27 @@ void front_held_by(struct front *f, pid_t holder) {
     f->keeps = true;
 }
 
+/* The peer is met again when it has come, or has ended (contact.c). */
+static void apart(evutil_socket_t fd, short what, void *arg) {
+    struct front *f = arg;
+    if (!contact_is_up(f->v) || !front_is_apart(f))
+        return;
+    contact_drop(f->v, "its mailfs serves without syncd", true);
+    driver_pump(f->v);
+}
+
+/* Who has only been replaced by another worker, or ends, is not told from who serves on. */
+static void look_for_apart(struct front *f) {
+    struct timeval tv = {.tv_usec = APART_MS * 1000};
+    if (f->apart != NULL && !f->v->stopping)
+        evtimer_add(f->apart, &tv);
+}
+
 void front_disconnect(struct front *f) {
     struct volume *v = f->v;
     if (f->fd < 0)
         return;
+    look_for_apart(f);
     log_info("volume %s: mailfs %d is gone", v->cv->name, (int)f->pid);
     conn_close(f);
     front_recent_to_stale(f);
@@ -226,6 +247,7 @@ int front_open(struct volume *v, char *err, size_t errsize) {
     f->accept = event_new(v->engine->evb, f->listen_fd, EV_READ | EV_PERSIST, acceptable, f);
     if (f->accept == NULL)
         return -ENOMEM;
+    f->apart = timer_new(v->engine->evb, apart, f);
     event_add(f->accept, NULL);
     return 0;
 }
@@ -246,6 +268,8 @@ void front_close(struct volume *v) {
     conn_close(f);
     if (f->accept != NULL)
         event_free(f->accept);
+    if (f->apart != NULL)
+        event_free(f->apart);
     if (f->listen_fd >= 0) {
         close(f->listen_fd);
         if (str_printf(path, sizeof path, "%s/syncd.sock", v->cv->state) == 0)
@@ -273,7 +297,7 @@ const char *front_access(const struct front *f) {
 /* The pid in it says nothing: it stays there when mailfs has ended, and is another process's one
  * day.
  */
-bool front_is_expected(const struct front *f) {
+static bool runs(const struct front *f) {
     char path[4096];
     if (str_printf(path, sizeof path, "%s/mailfs.lock", f->v->cv->state) != 0)
         return false;
@@ -282,6 +306,10 @@ bool front_is_expected(const struct front *f) {
     if (fd >= 0)
         close(fd);
     return locked;
+}
+
+bool front_is_apart(const struct front *f) {
+    return !front_is_connected(f) && runs(f);
 }
 
 uint64_t front_gen(const struct front *f) {

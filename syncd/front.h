@@ -39,8 +39,8 @@ bool front_is_connected(const struct front *f);
 /* Of the mailfs that is connected: "private" when the kernel checks no permissions in its mount,
  * "checked"; NULL: there is none. */
 const char *front_access(const struct front *f);
-/* Does a mailfs run that has served without us, and will come? */
-bool front_is_expected(const struct front *f);
+/* Does a mailfs run that is not connected? It serves without us, or will come. */
+bool front_is_apart(const struct front *f);
 /* Reads on when the disks have caught up. */
 void front_resume(struct front *f);
 

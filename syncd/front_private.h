@@ -43,9 +43,10 @@ struct front {
     struct front_stale *recent; /* told not long ago, and perhaps not done yet */
     /* Of the mailfs that is connected, or was: its mount, and whether that outlives it. */
     uint64_t mount;
-    bool is_private;  /* the kernel checks no permissions in it */
-    bool keeps, away; /* away: another one is waited for, as long as the holder lives */
-    int holder_fd;    /* its pidfd, or -1 */
+    bool is_private;     /* the kernel checks no permissions in it */
+    bool keeps, away;    /* away: another one is waited for, as long as the holder lives */
+    struct event *apart; /* a look at whether it serves on without us */
+    int holder_fd;       /* its pidfd, or -1 */
     struct event *holder;
 };
 

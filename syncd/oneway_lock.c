@@ -92,7 +92,7 @@ static struct link_lock *lock_find(struct volume *v, uint64_t req) {
 /* Which L there are: a mailfs that has served without syncd, or that was killed between the opening
  * of L and the word of it, and comes again. */
 static bool mailfs_has_not_said(const struct volume *v) {
-    return !front_is_connected(v->front) && front_is_expected(v->front);
+    return front_is_apart(v->front);
 }
 
 void oneway_lock(struct volume *link, const struct mailfs_id *dir, oneway_lock_fn *fn, void *arg) {

@@ -2,19 +2,68 @@
 """b's syncd hangs (SIGSTOP): a waits for the timeout, once, and goes on; then both are equal."""
 
 import os
+import re
+import signal
 import sys
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.realpath(__file__)), ".."))
-from lab import case, compare, mail, util  # noqa: E402
+from lab import case, compare, crowd, follow, mail, storm, util  # noqa: E402
 
-
-import signal  # noqa: E402
 
 TIMEOUT = 3
 
 
+def hang(t):
+    """On both nodes its clients go on; b's mailfs does without it then, and numbers messages itself."""
+    node = t.b
+    node.mailfs.syncd.kill(signal.SIGSTOP, wait=False)
+    return lambda: node.mailfs.syncd.kill(signal.SIGCONT, wait=False)
+
+
+def first_line(node, since, pattern):
+    """Of the syncd's log from there on: where it is found first, or None."""
+    with open(node.log("syncd")) as f:
+        f.seek(since)
+        found = re.search(pattern, f.read())
+    return found and found.start()
+
+
+def own_mailfs(t):
+    """Its mailfs has given it up, and comes back some seconds later: the peer is not met before that."""
+    users = crowd.users(3, "apart")
+    for user in users:
+        t.a.deliver(user, mail.message("first"))
+    t.pair.wait_in_sync()
+    witness = storm.Witness()
+    crew = follow.Followers([follow.Follower(node, user, "INBOX", witness) for node in t.pair.nodes for user in users])
+    since = os.path.getsize(t.b.log("syncd"))
+    go_on, ids = hang(t), {user: [] for user in users}
+
+    def deliver(subject):
+        for user in users:
+            for node in t.pair.nodes:
+                ids[user].append(node.deliver(user, mail.message(subject)))
+    try:
+        deliver("b hangs")
+        t.a.wait_state("alone")
+        with open(t.b.log("mailfs"), errors="replace") as f:
+            t.check("does not answer" in f.read(), "b's mailfs has not given syncd up: nothing was tested")
+    finally:
+        go_on()
+    while first_line(t.b, since, r"mailfs \d+ is connected") is None:
+        deliver("b's mailfs is apart")
+    deliver("it is back")
+    t.pair.wait_in_sync()
+    back, met = (first_line(t.b, since, p) for p in (r"mailfs \d+ is connected", "connected with"))
+    t.check(met is not None and met > back, "b met its peer while its mailfs served without it")
+    crew.end()
+    for user in users:
+        compare.assert_has(t.wait_equal(user), ids[user])
+
+
 def test(t):
     t.needs_mailfs()
+    own_mailfs(t)
     user = t.pair.user("frozen")
     ids = [t.a.deliver(user, mail.message()) for _ in range(2)]
     t.wait_equal(user)

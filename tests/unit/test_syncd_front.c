@@ -1,4 +1,4 @@
-/* front_is_expected: does a mailfs run that is not connected? */
+/* front_is_apart: does a mailfs run that is not connected? */
 #include <fcntl.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -34,20 +34,20 @@ static int teardown(void **state) {
 }
 
 static void never_ran(void **state) {
-    assert_false(front_is_expected(&f));
+    assert_false(front_is_apart(&f));
 }
 
 static void runs(void **state) {
     lock = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
     assert_int_equal(flock(lock, LOCK_EX), 0);
     assert_true(dprintf(lock, "%10d\n", (int)getpid()) > 0);
-    assert_true(front_is_expected(&f));
+    assert_true(front_is_apart(&f));
 }
 
 /* Its pid is a process that is there: this one. */
 static void has_ended(void **state) {
     close(lock);
-    assert_false(front_is_expected(&f));
+    assert_false(front_is_apart(&f));
 }
 
 int main(void) {

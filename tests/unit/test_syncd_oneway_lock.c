@@ -26,8 +26,8 @@ bool front_is_connected(const struct front *f) {
     return connected;
 }
 
-bool front_is_expected(const struct front *f) {
-    return expected;
+bool front_is_apart(const struct front *f) {
+    return expected && !connected;
 }
 
 void front_invalidate(struct front *f, const struct invals *iv) {
