@@ -70,7 +70,8 @@ static void log_write(enum log_level level, char *text) {
 }
 
 /* hidden: how many before it were not shown. */
-static void log_format(enum log_level level, unsigned hidden, const char *fmt, va_list ap) {
+__attribute__((format(printf, 3, 0))) static void log_format(enum log_level level, unsigned hidden,
+                                                             const char *fmt, va_list ap) {
     int saved = errno;
     char text[LOG_LINE_MAX];
     vsnprintf(text, sizeof text, fmt, ap);
