@@ -2,7 +2,7 @@
 #
 #   make              programs into $(BUILD)/bin
 #   make check        every suite (needs root; under 15 minutes on two cores)
-#   make bench        how fast it is, beside native ext4, bindfs, an empty FUSE server, Gluster, rsync and others (12 minutes)
+#   make bench        how fast it is, beside native ext4, bindfs, an empty FUSE server, Gluster, rsync and others (20 minutes)
 #   make killpoints   the daemons killed at every durable write of a scenario (about 40 minutes)
 #   make torture      SEEDS=n: so many more seeds of the simulation; ROUNDS=n: two nodes under load
 #   make torture-seed a node is filled with 200,000 messages while mail flows and the link is cut
