@@ -213,3 +213,12 @@ def assert_has(view, ids, folder="INBOX", exactly=False):
             folder, len(missing), len(ids), sorted(missing)[:5]))
     if exactly and have - set(ids):
         raise util.Fail("%s: not expected: %s" % (folder, sorted(have - set(ids))[:5]))
+
+
+def wait_alike(one, other, user, timeout=30):
+    """A node's store and that of its standby hold the same of this user, once the link is up on both."""
+    def different():
+        return tree_difference(tree_view(one, user), tree_view(other, user))
+    for node, end in ((one, other), (other, one)):
+        node.wait_link(end)
+    util.poll(lambda: "stores of %s alike: %s" % (user, different()), lambda: not different(), timeout)

@@ -5,14 +5,17 @@ Points object of a daemon records its steps, and says at which one it is to die 
 """
 
 import collections
+import contextlib
 import ctypes
 import errno
 import mmap
 import os
 import re
+import shutil
 import subprocess
+import tempfile
 
-from . import util
+from . import mailfs, util
 
 KILL_BEFORE, KILL_AFTER, FAIL, SHORT, CUT_BEFORE, CUT_AFTER = range(1, 7)
 ACTIONS = {"before": KILL_BEFORE, "after": KILL_AFTER}
@@ -122,3 +125,16 @@ def errors():
 
 def wait_done(points, timeout=10):
     util.poll("%r to come to its fault point" % points, lambda: points.control.done, timeout)
+
+
+@contextlib.contextmanager
+def armed(name):
+    """Programs that can be killed or fail at a point, for all that is started within: the directory that says where."""
+    directory = tempfile.mkdtemp(prefix="mailfs-%s-" % name)
+    build = os.path.dirname(os.path.realpath(mailfs.bindir()))
+    os.environ["LAB_BIN"] = bindir(build, os.path.join(directory, "bin"))
+    os.environ["FAULT_DIR"] = directory
+    try:
+        yield directory
+    finally:
+        shutil.rmtree(directory)

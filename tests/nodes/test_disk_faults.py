@@ -3,12 +3,10 @@
 
 import errno
 import os
-import shutil
 import sys
-import tempfile
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.realpath(__file__)), ".."))
-from lab import case, compare, mail, mailfs, points, util  # noqa: E402
+from lab import case, compare, mail, points, util  # noqa: E402
 from lab.pair import Pair  # noqa: E402
 
 TIMEOUT = 2
@@ -117,14 +115,8 @@ def story(t, directory):
 
 def test(t):
     t.needs_mailfs()
-    directory = tempfile.mkdtemp(prefix="mailfs-disk-")
-    build = os.path.dirname(os.path.realpath(mailfs.bindir()))
-    os.environ["LAB_BIN"] = points.bindir(build, os.path.join(directory, "bin"))
-    os.environ["FAULT_DIR"] = directory
-    try:
+    with points.armed("disk") as directory:
         story(t, directory)
-    finally:
-        shutil.rmtree(directory)
 
 
 case.main(test, own="none", seconds=120)

@@ -10,17 +10,6 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.realpath(__file__)), "..
 from lab import case, compare, mail, util  # noqa: E402
 
 
-def differences(one, other, user):
-    return compare.tree_difference(compare.tree_view(one, user), compare.tree_view(other, user))
-
-
-def same(t, user):
-    for node, end in ((t.a, t.b), (t.b, t.a)):
-        node.wait_link(end)
-    util.poll(lambda: "stores of %s alike: %s" % (user, differences(t.a, t.b, user)),
-              lambda: not differences(t.a, t.b, user), 30)
-
-
 def copy_store(t):
     """As OPERATIONS says, from the store of a node that serves."""
     for name in os.listdir(t.a.store):
@@ -105,7 +94,7 @@ def test(t):
     before = {u: compare.user_view(t.a, u, bodies=False) for u in (copied, other)}
     t.b.start()
     for user in (copied, other):
-        same(t, user)
+        compare.wait_alike(t.a, t.b, user)
     after = {u: compare.user_view(t.a, u, bodies=False) for u in (copied, other)}
     for user in (copied, other):
         kept(t, after[user], before[user], user)

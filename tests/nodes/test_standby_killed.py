@@ -3,12 +3,10 @@
 
 import errno
 import os
-import shutil
 import sys
-import tempfile
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.realpath(__file__)), ".."))
-from lab import case, compare, mail, mailfs, points, util  # noqa: E402
+from lab import case, compare, mail, points, util  # noqa: E402
 from lab.pair import Pair  # noqa: E402
 
 # what the standby's syncd has done of a merge when it dies: operations, class of file, before or after the nth
@@ -95,14 +93,8 @@ def story(t, directory):
 def test(t):
     t.needs_mailfs()
     t.forgive(r"killed with signal 9")
-    directory = tempfile.mkdtemp(prefix="mailfs-standby-")
-    build = os.path.dirname(os.path.realpath(mailfs.bindir()))
-    os.environ["LAB_BIN"] = points.bindir(build, os.path.join(directory, "bin"))
-    os.environ["FAULT_DIR"] = directory
-    try:
+    with points.armed("standby") as directory:
         story(t, directory)
-    finally:
-        shutil.rmtree(directory)
 
 
 case.main(test, own="none", seconds=120)

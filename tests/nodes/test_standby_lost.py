@@ -10,17 +10,6 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.realpath(__file__)), "..
 from lab import case, compare, mail, util  # noqa: E402
 
 
-def differences(one, other, user):
-    return compare.tree_difference(compare.tree_view(one, user), compare.tree_view(other, user))
-
-
-def same(t, user):
-    for node, end in ((t.a, t.b), (t.b, t.a)):
-        node.wait_link(end)
-    util.poll(lambda: "stores of %s alike: %s" % (user, differences(t.a, t.b, user)),
-              lambda: not differences(t.a, t.b, user), 30)
-
-
 def inside(t, user, *where):
     return os.path.join(t.b.store, user, "Maildir", *where)
 
@@ -48,12 +37,12 @@ def fill(t, user):
         client.logout()
     with open(t.a.home(user, "Maildir", "script.sieve"), "w") as f:
         f.write("keep;\n")
-    same(t, user)
+    compare.wait_alike(t.a, t.b, user)
 
 
 def still_there(t, user, before, what):
     """All that clients saw at the source they see there, and it is on the standby."""
-    same(t, user)
+    compare.wait_alike(t.a, t.b, user)
     view = compare.user_view(t.a, user, bodies=False)
     for folder, (validity, rows) in before["folders"].items():
         t.check(folder in view["folders"], "%s: %s is gone at the source", what, folder)
@@ -87,7 +76,7 @@ def gone_on_both(t, user):
         client.expunge()
         client.logout()
     t.b.start("syncd")
-    same(t, user)
+    compare.wait_alike(t.a, t.b, user)
     t.equal(len(os.listdir(inside(t, user, ".Old", "cur"))), 2, "messages in Old")
 
 
@@ -123,9 +112,9 @@ def removed(t, user):
         client.store("1", "+FLAGS", "\\Deleted")
         client.expunge()
         client.logout()
-    same(t, user)
+    compare.wait_alike(t.a, t.b, user)
     restart(t)
-    same(t, user)
+    compare.wait_alike(t.a, t.b, user)
     t.equal(sorted(compare.user_view(t.a, user, bodies=False)["folders"]), ["INBOX", "New", "Work"], "folders")
 
 
