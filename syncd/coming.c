@@ -138,14 +138,25 @@ static int note_listing(struct state *st, const struct mailfs_id *dir, const Mfp
     return r;
 }
 
+/* Something is lost here, so the base counts as another than it is: scan_base(). */
+static bool has_lost(const Mfp__Listing *l) {
+    size_t i = 0;
+
+    while (i < l->base_digest.len && l->base_digest.data[i] == 0)
+        i++;
+    return i == l->base_digest.len;
+}
+
 /*
- * Is the base here the later one, or as late? Where the disk of the other end was put back to an
- * earlier time that alone says that what is missing there was not removed. A base that has taken
- * over what came is the earlier one for it (BASE_AGE_LACKS).
+ * Is the base here the later one, or another that is as late? Where the disk of the other end was
+ * put back to an earlier time that alone says that what is missing there was not removed. A base
+ * that has taken over what came is the earlier one for it (BASE_AGE_LACKS).
  */
 static bool is_later(const Mfp__Listing *mine, const Mfp__Listing *theirs) {
+    int age = base_age_cmp(mine->base_version, theirs->base_version);
+
     return mine->base_valid && theirs->base_valid && !base_age_lacks(theirs->base_version) &&
-           base_age_cmp(mine->base_version, theirs->base_version) >= 0;
+           (age > 0 || (age == 0 && !has_lost(mine)));
 }
 
 /* The items are in the order of their names. */

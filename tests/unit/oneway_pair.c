@@ -116,6 +116,21 @@ void oneway_only_follow(void) {
     merge_with(l);
 }
 
+void oneway_only_follow_half(void) {
+    struct node a = ends.a;
+    uint8_t digest[STATE_DIGEST];
+    Mfp__Listing *la, *lb;
+
+    a.st = links[0];
+    assert_int_equal(scan_mailbox_following(links[0], &shared, true, &links[1], 1, &la), 0);
+    assert_int_equal(scan_mailbox(ends.b.st, &shared, true, &lb), 0);
+    stores_stage(&ends.b, &a, lb);
+    assert_int_equal(merge_mailbox_run(links[0], &shared, la, lb, digest, NULL), 0);
+    merge_mailbox_half(links[0], &shared);
+    mfp__listing__free_unpacked(la, NULL);
+    mfp__listing__free_unpacked(lb, NULL);
+}
+
 int oneway_told_to_second(const char *base) {
     Mfp__Listing *l;
     int is = -1;

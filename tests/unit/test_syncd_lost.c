@@ -107,6 +107,19 @@ static void test_lost_everywhere(void **state) {
     assert_false(fs_there(&ends.a, "u/cur/1.M1.b:2,S") || fs_there(&ends.b, "u/cur/1.M1.b:2,S"));
 }
 
+/* Of a merge that was broken off the standby has what came, as where nothing is lost. */
+static void test_lost_and_broken_off(void **state) {
+    some();
+    fs_unlink(&ends.a, "u/cur/1.M1.b:2,S");
+    fs_write(&ends.b, "u/new/3.M1.b", "three\n");
+    oneway_only_follow_half();
+    assert_true(fs_there(&ends.a, "u/cur/1.M1.b:2,S") && fs_there(&ends.a, "u/new/3.M1.b"));
+    fs_unlink(&ends.b, "u/new/3.M1.b");
+    oneway_only_follow();
+    assert_false(fs_there(&ends.a, "u/new/3.M1.b") || fs_there(&ends.b, "u/new/3.M1.b"));
+    assert_true(fs_there(&ends.a, "u/cur/1.M1.b:2,S") && fs_there(&ends.b, "u/cur/1.M1.b:2,S"));
+}
+
 /* ---- directories ------------------------------------------------------------------- */
 
 static const Mfp__TreeDir *listed(const Mfp__Tree *t, const struct mailfs_id *id) {
@@ -199,6 +212,7 @@ int main(void) {
         T(test_removed_by_another),
         T(test_lost_subscriptions),
         T(test_lost_everywhere),
+        T(test_lost_and_broken_off),
         T(test_lost_dir),
         T(test_dir_removed_by_another),
         T(test_dir_removed_here),
