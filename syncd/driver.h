@@ -38,5 +38,8 @@ void driver_compare_trees(struct volume *v, const char *why);
 void driver_drop_prep(struct volume *v, struct replica_prep prep);
 /* It may be the only copy: it becomes a message. */
 void driver_publish_prep(struct volume *v, struct replica_prep prep);
+/* Something was staged for a connection that had ended by then: until all is merged it may be of
+ * use; then RACT_CAUGHT_UP has looked for such, and not found this. */
+void driver_drop_late(struct volume *v);
 
 #endif

@@ -1,5 +1,5 @@
 /*
- * driver_prep - contents that the peer had prepared are published, or dropped
+ * driver_prep - staged contents that no transaction takes are published, or dropped
  *
  * Diagnostics: none; those of stage_publish().
  */
@@ -85,4 +85,15 @@ void driver_drop_prep(struct volume *v, struct replica_prep prep) {
 
 void driver_publish_prep(struct volume *v, struct replica_prep prep) {
     submit(v, prep, true);
+}
+
+static void drop_late_run(void *arg) {
+    struct volume *v = arg;
+    stage_drop_idle(v->state);
+}
+
+void driver_drop_late(struct volume *v) {
+    if (replica_state(v->machine) == REPLICA_IN_SYNC &&
+        workq_submit(v->engine->io, WORKQ_NO_LANE, drop_late_run, NULL, v) != 0)
+        mem_out("work queue");
 }

@@ -125,6 +125,7 @@ struct stage_item *stage_item_add(struct state *st, const char *key, const char 
     }
     memcpy(it->key, key, nkey);
     it->noted = stage_seconds();
+    it->link = st->stage_link;
     HASH_ADD_STR(st->items, key, it);
     return it;
 }
@@ -157,6 +158,7 @@ struct stage_item *stage_item_note(struct state *st, const char *key, const char
         it->gone = gone;
         it->unsure = false;
         it->noted = stage_seconds();
+        it->link = st->stage_link;
     }
     return it;
 }
@@ -190,10 +192,8 @@ static int load_name(void *arg, const char *name, unsigned char type) {
 
     if (str_starts(name, "h-") && stage_part_load(st, name))
         return 0;
-    if (it && is_whole(st, name, it)) {
-        it->noted -= STAGE_IDLE_SECONDS; /* what asked for it is of an earlier life */
+    if (it && is_whole(st, name, it))
         return 0;
-    }
     if (it && stage_part_load_prep(st, it))
         return 0;
     if (it)
@@ -211,6 +211,7 @@ int stage_load(struct state *st) {
     /* The syncd before this one may have been killed before it synced them. */
     st->stage_dirty = st->stage_loose = st->items != NULL;
     st->stage_whole = st->stage_whole || !st->items;
+    st->stage_link++; /* what asked for these is of an earlier life */
     state_unlock(st);
     return r;
 }

@@ -52,6 +52,15 @@ int stage_make_durable(struct state *st);
 /* The same at an orderly stop: a later life finds it, after a reboot as well. */
 int stage_keep_fetched(struct state *st);
 
+/* The link was cut: what has been fetched is kept for the merges of the next connection, and goes
+ * when these did without (stage_drop_idle()). */
+void stage_link_ended(struct state *st);
+/* This was staged for a connection that had ended by then. */
+void stage_came_late(struct state *st, const struct mailfs_id *dir, int sub, const char *name);
+/* When all is merged: fetched contents that nobody came for, of merges that were put off, or broken
+ * off with an earlier connection, and then did without. */
+void stage_drop_idle(struct state *st);
+
 /*
  * The link was cut: what has come is kept, if it is worth it, for stage_resume() of this life or a
  * later one. f is gone. NULL is allowed.

@@ -70,15 +70,36 @@ struct stage_item *stage_drop_unsure(struct state *st) {
     return dropped;
 }
 
+void stage_link_ended(struct state *st) {
+    st->stage_link++;
+}
+
+void stage_came_late(struct state *st, const struct mailfs_id *dir, int sub, const char *name) {
+    char key[STAGE_NAME_MAX];
+    struct stage_item *it;
+
+    stage_fetch_name(dir, sub, name, key);
+    state_lock(st);
+    it = stage_find(st, key);
+    if (it)
+        it->link = 0;
+    state_unlock(st);
+}
+
+/* One that was just fetched may be for a transaction that is not in the journal yet. */
+static bool is_idle(const struct state *st, const struct stage_item *it, int64_t now) {
+    return !it->is_prep && !it->refs &&
+           (it->link != st->stage_link || now - it->noted >= STAGE_IDLE_SECONDS);
+}
+
 void stage_drop_idle(struct state *st) {
     struct stage_item *it, *tmp, *dropped = NULL;
     int64_t now = stage_seconds();
 
     state_lock(st);
     HASH_ITER(hh, st->items, it, tmp) {
-        if (it->is_prep || it->refs || now - it->noted < STAGE_IDLE_SECONDS)
-            continue;
-        stage_item_drop(st, it, &dropped);
+        if (is_idle(st, it, now))
+            stage_item_drop(st, it, &dropped);
     }
     state_unlock(st);
     stage_unlink(st, dropped);

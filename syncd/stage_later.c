@@ -80,6 +80,8 @@ int stage_note_later(struct stage_file *f) {
         r = -ENOMEM;
     if (r == 0) {
         it->gone = false;
+        it->noted = stage_seconds();
+        it->link = st->stage_link;
         it->later = STAGE_ITEM_LATER;
     }
     state_unlock(st);

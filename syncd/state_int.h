@@ -81,7 +81,8 @@ struct stage_item {
     enum stage_item_later later; /* of one that was fetched, and nobody counts on yet */
     bool unsure; /* prepared, and here when a sync failed: only to be published, if need be */
     struct stage_item *next, *prev; /* of loose_items; of what was dropped */
-    int64_t noted;                  /* seconds, CLOCK_MONOTONIC */
+    int64_t noted;                  /* seconds, CLOCK_MONOTONIC, */
+    uint64_t link;                  /* and in which connection: stage_link */
     uint64_t incarnation, seq;
     struct mailfs_id dir;
     struct mailfs_id parent; /* of dir, when it came: who gets it when dir is gone */
@@ -177,6 +178,7 @@ struct state {
     unsigned stage_errors;            /* sync_errors then; under `syncing` */
     uint64_t stage_doubts;            /* how often stage_drop_unsure() was called */
     uint64_t stage_number;
+    _Atomic uint64_t stage_link; /* the connection with the peer, or the next one; 0: none yet */
     struct ulcache *uidlists;
     struct lacking *lacking;
     struct alias *aliases;
@@ -358,8 +360,6 @@ int stage_place(struct state *st, const char *key, const Mfp__Meta *meta, int di
                 const char *name);
 /* Removes a content that has got its name, unless a journal entry refers to it. */
 void stage_release(struct state *st, const char *key);
-/* Fetched contents that nobody came for: of merges that were put off and then did without. */
-void stage_drop_idle(struct state *st);
 /* What was fetched for a merge of a container that is there no more. */
 void stage_drop_fetched(struct state *st, const struct mailfs_id *dir);
 /* What was published in this container, by name; malloc'ed, sorted. */

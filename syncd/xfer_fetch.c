@@ -250,4 +250,5 @@ void xfer_disconnected(struct xfers *x) {
     xfer_out_disconnected(x);
     xfer_in_disconnected(x);
     xfer_fetch_disconnected(x);
+    stage_link_ended(x->v->state);
 }

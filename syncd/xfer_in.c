@@ -161,7 +161,12 @@ static void in_finish(struct xfer_in *in) {
     struct fetch *fetch = in->fetch;
     bool prepare = in->kind == MFP__BODY__KIND__PREPARE, drop = in->drop, delta = in->delta;
     struct xfer_in *next = in_same(in, false);
+    bool late = in->dead && (in->keep || (!prepare && in->work_end && in->err == 0));
+    if (late && !prepare)
+        stage_came_late(v->state, &in->dir, in->sub, in->name);
     in_free(in);
+    if (late)
+        driver_drop_late(v);
     if (drop)
         driver_drop_prep(v, prep);
     if (next != NULL) {

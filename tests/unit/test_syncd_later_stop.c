@@ -51,6 +51,33 @@ static void test_kept_over_a_stop(void **state) {
     mfp__listing__free_unpacked(theirs, NULL);
 }
 
+/* The link was cut before the merge: the merges of the next connection may want what has come. When
+ * all is merged without it, it goes; not what is fetched since, as for a transaction. */
+static void test_left_by_a_merge_broken_off(void **state) {
+    Mfp__Listing *theirs;
+
+    fill(3);
+    assert_int_equal(scan_mailbox(p.a.st, &inbox, true, &theirs), 0);
+    fetch_some(2);
+    stage_drop_idle(p.b.st);
+    assert_int_equal(lacking(theirs), 1);
+    stage_link_ended(p.b.st);
+    assert_int_equal(lacking(theirs), 1);
+    fetch_some(1);
+    stage_drop_idle(p.b.st);
+    assert_int_equal(lacking(theirs), 2);
+    assert_int_equal(whole(".mailfs/stage", "", false), 1);
+    mfp__listing__free_unpacked(theirs, NULL);
+}
+
+/* The same where it came when the next connection was there already. */
+static void test_left_by_a_fetch_that_came_late(void **state) {
+    fetch_some(2);
+    stage_came_late(p.b.st, &inbox, MFP__SUB__CUR, "0.M1.a");
+    stage_drop_idle(p.b.st);
+    assert_int_equal(whole(".mailfs/stage", "", false), 1);
+}
+
 /* The machine was switched off after that, and on again; and once more, without an orderly stop in
  * between, or with one that came before anything was looked at. */
 static void test_kept_over_a_reboot(void **state) {
@@ -120,6 +147,8 @@ static void test_power_cut_at_a_stop(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         T(test_kept_over_a_stop),
+        T(test_left_by_a_merge_broken_off),
+        T(test_left_by_a_fetch_that_came_late),
         T(test_kept_over_a_reboot),
         T(test_vouched_for_once),
         T(test_power_cut_at_a_stop),

@@ -1,5 +1,6 @@
 /* xfer_in: a content that is aborted while it is being staged, and prepared once more under the
- * same number: the first is gone before the second begins, and says nothing of it. */
+ * same number: the first is gone before the second begins, and says nothing of it. And one that is
+ * staged when the connection that it was fetched in has ended. */
 #include <pthread.h>
 #include <semaphore.h>
 #include <setjmp.h>
@@ -60,7 +61,18 @@ void stage_keep_part(struct stage_file *f) {
 
 int stage_begin_fetch(struct state *st, const struct mailfs_id *dir, int sub, const char *name,
                       const Mfp__Meta *meta, const char *symlink, struct stage_file **f) {
-    return -1;
+    *f = (struct stage_file *)did;
+    note("begin");
+    return 0;
+}
+
+void stage_came_late(struct state *st, const struct mailfs_id *dir, int sub, const char *name) {
+    assert_string_equal(name, "1.M1.a");
+    note("late");
+}
+
+void driver_drop_late(struct volume *of) {
+    note("cleared");
 }
 
 int stage_resume_as(struct stage_file *f, const Mfp__Meta *meta) {
@@ -106,11 +118,15 @@ int xfer_delta_write(struct xfer_in *in, const struct xfer_chunk *c) {
     return -1;
 }
 
+static char name[] = "1.M1.a";
+static struct fetch fetched = {.want = {.name = name, .sub = MFP__SUB__CUR, .by_base = true}};
+
 void xfer_fetch_done(struct xfers *x, struct fetch *f, int err) {
+    note(err == 0 ? "fetched" : "failed");
 }
 
 struct fetch *xfer_fetch_find(struct xfers *x, uint64_t id) {
-    return NULL;
+    return &fetched;
 }
 
 void xfer_fetch_whole(struct xfers *x, struct fetch *f) {
@@ -148,15 +164,19 @@ static void prepare(void) {
     xfer_receive_prepare(&x, &p);
 }
 
-static void body(bool end) {
+static void body_of(Mfp__Body__Kind kind, bool end) {
     Mfp__Body b = MFP__BODY__INIT;
 
-    b.kind = MFP__BODY__KIND__PREPARE;
+    b.kind = kind;
     b.id = prep.seq;
     b.data = (ProtobufCBinaryData){4, (uint8_t *)strdup("text")};
     b.end = end;
     assert_int_equal(xfer_receive_body(&x, &b), 0);
     free(b.data.data);
+}
+
+static void body(bool end) {
+    body_of(MFP__BODY__KIND__PREPARE, end);
 }
 
 static void until(const char *what) {
@@ -224,6 +244,24 @@ static void test_prepared_again_when_it_was_staged(void **state) {
     assert_string_equal(did, "begin commit durable drop begin commit durable ");
 }
 
+/* Whoever wanted it is told that the connection has ended; nobody else looks for it. */
+static void test_staged_when_the_link_has_ended(void **state) {
+    body_of(MFP__BODY__KIND__FETCH, true);
+    until("begin");
+    xfer_in_disconnected(&x);
+    sem_post(&synced);
+    workq_drain(engine.io);
+    assert_string_equal(did, "begin commit late cleared ");
+    assert_null(x.in);
+}
+
+static void test_fetched(void **state) {
+    body_of(MFP__BODY__KIND__FETCH, true);
+    sem_post(&synced);
+    workq_drain(engine.io);
+    assert_string_equal(did, "begin commit fetched ");
+}
+
 #define T(t) cmocka_unit_test_setup_teardown(t, setup, teardown)
 
 int main(void) {
@@ -231,6 +269,8 @@ int main(void) {
         T(test_prepared_again_while_it_is_synced),
         T(test_late_and_aborted),
         T(test_prepared_again_when_it_was_staged),
+        T(test_staged_when_the_link_has_ended),
+        T(test_fetched),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
