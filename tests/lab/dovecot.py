@@ -198,14 +198,13 @@ class Dovecot:
         self.dir = os.path.join(node.dir, "dovecot")
         self.conf = os.path.join(self.dir, "dovecot.conf")
         self.log = node.log("dovecot")
+        self.index = os.path.join(node.data, "index")
 
     def prepare(self):
-        index = os.path.join(self.node.data, "index")
-        for path in (self.dir, index):
+        for path in (self.dir, self.index):
             os.makedirs(path, exist_ok=True)
-        os.chown(index, UID, GID)
-        if self.node.options["index"] == "mount":
-            index = None
+        os.chown(self.index, UID, GID)
+        index = None if self.node.options["index"] == "mount" else self.index
         with open(self.conf, "w") as f:
             f.write(configuration(self.dir, self.log, index, self.node.mount,
                                   self.node.options["layout"]))

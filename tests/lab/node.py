@@ -5,7 +5,7 @@ import shutil
 import signal
 import socket
 
-from . import imap, mail, mailfs, net, rundir, util
+from . import boot, imap, mail, mailfs, net, rundir, util
 from .disk import Disk
 from .dovecot import GID, UID, Dovecot
 from .postfix import Postfix
@@ -147,16 +147,21 @@ class Node:
     def destroy(self):
         """It dies, and what was on its disk is no more; prepare() makes a new machine of that name."""
         self.crash(silent=False)
-        for path in (self.store, self.mailfs.state, os.path.join(self.data, "index")):
+        for path in (self.store, self.mailfs.state, self.dovecot.index):
             shutil.rmtree(path)
 
     def revive(self):
         """Start all of it again after crash()."""
-        if self.disk:
-            self.disk.mount()
+        self.boot()
         self.space.drop(False)
         self.peer.space.drop(False)
         self.start()
+
+    def boot(self):
+        """After crash(): its disk is there, and what a boot does before daemons start is done."""
+        if self.disk:
+            self.disk.mount()
+        boot.remove_caches(self)
 
     def terminate(self, program):
         """SIGTERM to this node's processes whose program's path has this in it; those that are left."""

@@ -4,6 +4,11 @@ import threading
 
 from . import imap, mail, util
 
+# What Dovecot says, rightly, of a mount that went and was made anew under it.  The last: fstat(2) of a message that it
+# had open fails (ENOTCONN), and it takes the file for a pipe (lib/istream-file.c: i_stream_create_file_common()).
+MOUNT_LOST = (r"Transport endpoint|Software caused|killed with signal|Input/output error|"
+              r"Panic: stream \S+ doesn't support seeking backwards")
+
 
 class Client(util.Thread):
     """A mail client that stores a flag over and over, and notes how long each took."""

@@ -9,7 +9,7 @@ import sys
 import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.realpath(__file__)), ".."))
-from lab import alone, case, compare, locks, mail, util  # noqa: E402
+from lab import alone, case, compare, locks, mail, outage, util  # noqa: E402
 
 SLOW = 5.5      # longer than any time after which it might be given up
 LOST = "its mount is lost"
@@ -34,7 +34,7 @@ def worker_gone(t, pid):
 
 def test(t):
     t.needs_mailfs()
-    t.forgive(r"Transport endpoint|Software caused|killed with signal")
+    t.forgive(outage.MOUNT_LOST)
     t.b.start()
     os.environ["MAILFS_DIE"] = "going:3"
     t.a.start()

@@ -13,7 +13,7 @@ THREADS = 2
 def test(t):
     t.needs_mailfs()
     # what Dovecot says while its mail is not there is not of interest, what it does after is
-    t.forgive(r"Transport endpoint|Software caused|killed with signal")
+    t.forgive(outage.MOUNT_LOST)
     user = t.pair.user("mountdied")
     ids = [t.a.deliver(user, mail.message("before")) for _ in range(5)]
     before = t.wait_equal(user)["folders"]["INBOX"]

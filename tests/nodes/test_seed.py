@@ -86,7 +86,7 @@ def empty_b(t, copy):
     t.a.wait_state("alone")
     for where in (t.b.store, t.b.mailfs.state):
         util.run(["find", where, "-mindepth", "1", "-delete"])
-    util.run(["find", os.path.join(t.b.dir, "index"), "-mindepth", "1", "-delete"])
+    util.run(["find", t.b.dovecot.index, "-mindepth", "1", "-delete"])
     if copy:
         for name in os.listdir(t.a.store):
             if name != ".mailfs":

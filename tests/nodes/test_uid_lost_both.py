@@ -64,7 +64,7 @@ def test(t):
         print("   ", node.host, os.environ["MAILFS_DIE"])
         node.start()
     t.pair.wait_in_sync()
-    t.forgive(r"Transport endpoint|Software caused|killed with signal|Input/output error")
+    t.forgive(outage.MOUNT_LOST)
     user = t.pair.user("bothlost")
     first = [t.a.deliver(user, mail.message("before"))]
     t.wait_equal(user)

@@ -6,7 +6,7 @@ import os
 import sys
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.realpath(__file__)), ".."))
-from lab import case, imap, mail, util  # noqa: E402
+from lab import case, imap, mail, outage, util  # noqa: E402
 
 BEFORE = 3      # deliveries that go well; each adds a line
 
@@ -24,7 +24,7 @@ def test(t):
     os.environ.update(MAILFS_NO_RESEND="1", MAILFS_DIE="number:%d" % (BEFORE + 1))
     t.a.start()
     t.pair.wait_in_sync()
-    t.forgive(r"Transport endpoint|Software caused|killed with signal|Input/output error")
+    t.forgive(outage.MOUNT_LOST)
     user = t.pair.user("lostmount")
     ids = [t.a.deliver(user, mail.message("before %d" % i)) for i in range(BEFORE)]
     t.wait_equal(user)

@@ -192,7 +192,8 @@ def heal(pair):
 
 
 def heal_node(node):
-    node.disk.mount()
+    if not node.disk.mounted():
+        node.boot()
     for pid in node.space.pids():
         util.proc_signal(pid, signal.SIGCONT)
     if node.disk.free():
