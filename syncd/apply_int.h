@@ -47,6 +47,10 @@ int apply_set_meta(struct state *st, int dirfd, const char *name, const Mfp__Met
 /* A message's name becomes another. 1: another message had that, and has one of its own now: the
  * container is to be compared. */
 int apply_rename(struct apply *a, int from_sub, const char *from, int sub, const char *name);
+/* It is a message of its own from now on, on this node alone: the merge brings it to the other. */
+int apply_make_way(struct apply *a, int sub, const char *name);
+/* 1: what has the name holds what is staged as `file`. */
+int apply_is_message(int dir, const char *name, int stage, const char *file);
 
 /* apply_control.c */
 int apply_keywords(struct apply *a, const Mfp__OpKeywords *op);

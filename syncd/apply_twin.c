@@ -11,8 +11,10 @@
 #include <fcntl.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "apply_int.h"
+#include "io/hash.h"
 #include "io/io.h"
 #include "maildir/name.h"
 #include "replica/merge.h"
@@ -51,8 +53,7 @@ static int rename_to_base(struct apply *a, int sub, const char *name, const char
     return a->has_ix ? index_set(&a->ix, as, sub) : 0;
 }
 
-/* It is a message of its own from now on, on this node alone: the merge brings it to the other. */
-static int make_way(struct apply *a, int sub, const char *name) {
+int apply_make_way(struct apply *a, int sub, const char *name) {
     char base[MAILDIR_NAME_MAX + 1], next[MAILDIR_NAME_MAX + 1];
     struct stat sb;
     int r = str_copyn(base, sizeof(base), name, maildir_name_base_len(name, strlen(name)));
@@ -66,6 +67,37 @@ static int make_way(struct apply *a, int sub, const char *name) {
         str_copy(base, sizeof(base), next);
         r = rename_to_base(a, sub, name, base);
     } while (r == -EEXIST);
+    return r;
+}
+
+/* 1: the same bytes. */
+static int compare(int x, int y) {
+    uint8_t of_x[IO_HASH_BYTES], of_y[IO_HASH_BYTES];
+    struct stat sx, sy;
+    int r;
+
+    if (fstat(x, &sx) < 0 || fstat(y, &sy) < 0)
+        return -errno;
+    if (sx.st_size != sy.st_size)
+        return 0;
+    r = io_hash_fd(x, of_x);
+    if (r == 0)
+        r = io_hash_fd(y, of_y);
+    return r == 0 ? memcmp(of_x, of_y, sizeof(of_x)) == 0 : r;
+}
+
+int apply_is_message(int dir, const char *name, int stage, const char *file) {
+    int x, y, r;
+
+    if (stage_is_same_file(dir, name, stage, file))
+        return 1;
+    x = io_open_beneath(dir, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK, 0);
+    y = io_open_beneath(stage, file, O_RDONLY | O_NOFOLLOW | O_NONBLOCK, 0);
+    r = x == -ELOOP ? 0 : x < 0 ? x : y < 0 ? y : compare(x, y);
+    if (x >= 0)
+        close(x);
+    if (y >= 0)
+        close(y);
     return r;
 }
 
@@ -84,7 +116,7 @@ int apply_rename(struct apply *a, int from_sub, const char *from, int sub, const
         r = io_fsync(fd);
         return r == 0 ? io_unlink(old, from) : r;
     }
-    made = make_way(a, sub, name);
+    made = apply_make_way(a, sub, name);
     if (made < 0 && made != -ENOENT) /* or by itself, meanwhile */
         return made;
     r = io_rename(old, from, fd, name, RENAME_NOREPLACE);

@@ -168,6 +168,27 @@ static void told(struct merge_run *m, int from_sub, const char *from, int sub, c
         inval_poke(iv, &m->a.dir, sub);
 }
 
+/*
+ * Something has the name already: this message, from an attempt before; or another one, which the
+ * listing did not say, as a third has its base name, too. That becomes a message of its own. 1: so
+ * it did.
+ */
+static int place_beside(struct merge_run *m, const char *key, const char *file,
+                        const Mfp__Meta *meta, int sub, const char *name) {
+    int fd = m->a.d.fd[sub], r = apply_is_message(fd, name, m->a.st->stage, file);
+
+    if (r < 0 && r != -ENOENT)
+        return r;
+    if (r > 0 && !str_starts(key, "p-")) /* which may be another message's as well */
+        stage_release(m->a.st, key);
+    if (r > 0)
+        return 0;
+    r = r == 0 ? apply_make_way(&m->a, sub, name) : 0;
+    if (r == 0 || r == -ENOENT)
+        r = stage_place(m->a.st, key, meta, fd, name);
+    return r == 0 ? 1 : r;
+}
+
 /* From the stage to its name. */
 static int place(struct merge_run *m, const struct merge_item *it) {
     char key[STAGE_NAME_MAX], file[STAGE_NAME_MAX], name[MAILDIR_NAME_MAX + 1];
@@ -184,11 +205,15 @@ static int place(struct merge_run *m, const struct merge_item *it) {
     if (fd < 0)
         return fd;
     r = stage_place(m->a.st, key, b ? b->meta : NULL, fd, name);
-    if (r < 0 && r != -EEXIST)
+    if (r == -EEXIST)
+        r = place_beside(m, key, file, b ? b->meta : NULL, sub, name);
+    if (r < 0)
         return r == -ENOENT || r == -ESTALE ? -ENODATA : r;
     m->a.size_count++;
     m->a.size_bytes += b && b->meta ? (int64_t)b->meta->size : 0;
     told(m, 0, NULL, sub, name);
+    if (r > 0)
+        return -ESTALE; /* that other one is to be listed */
     return index_set(&m->a.ix, name, sub);
 }
 
@@ -232,29 +257,13 @@ static bool changed_since(struct merge_run *m, const struct merge_item *it,
            (was.sub != have->sub || !merge_letters_same(m, was.info, index_info(have)));
 }
 
-static int apply_present(struct merge_run *m, const struct merge_item *it) {
-    const char *base = it->split_from ? it->split_from : it->name;
-    const struct index_msg *have = index_find(&m->a.ix, base);
-
-    if (it->split_from)
-        return it->content == 'b' ? place(m, it) : have ? move(m, have, it) : 0;
-    if (have && it->content != 'b')
-        return changed_since(m, it, have) ? 0 : move(m, have, it);
-    if (it->at_a && it->content != 'b' && hold_covers(m->a.st, &m->a.dir))
-        return 0; /* listed as there, and removed */
-    return place(m, it);
-}
-
-static int apply_absent(struct merge_run *m, const struct merge_item *it) {
-    const struct index_msg *have = index_find(&m->a.ix, it->name);
+/* The file `have` of ours goes. */
+static int drop(struct merge_run *m, const struct index_msg *have, const struct merge_item *it) {
     struct stat sb;
-    int fd, sub, r;
+    int fd, sub = have->sub, r;
 
-    if (!have)
-        return 0;
     if (m->a.st->read_only)
         return -EROFS;
-    sub = have->sub;
     fd = store_sub_open(m->a.st, &m->a.d, sub, false);
     if (fd < 0)
         return fd;
@@ -268,6 +277,42 @@ static int apply_absent(struct merge_run *m, const struct merge_item *it) {
     told(m, sub, have->name, 0, NULL);
     index_remove(&m->a.ix, it->name);
     return 0;
+}
+
+/* Theirs comes in the place of ours: that was removed there, or (a split that had been carried out
+ * already) it is a third message. */
+static int replace(struct merge_run *m, const struct index_msg *have, const struct merge_item *it) {
+    char name[MAILDIR_NAME_MAX + 1];
+    int r;
+
+    if (it->what & MERGE_SPLIT) {
+        str_copy(name, sizeof(name), have->name);
+        r = m->a.st->read_only ? -EROFS : apply_make_way(&m->a, have->sub, name);
+    } else {
+        r = drop(m, have, it);
+    }
+    return r == 0 || r == -ENOENT ? place(m, it) : r;
+}
+
+static int apply_present(struct merge_run *m, const struct merge_item *it) {
+    const char *base = it->split_from ? it->split_from : it->name;
+    const struct index_msg *have = index_find(&m->a.ix, base);
+
+    if (it->split_from)
+        return it->content == 'b' ? place(m, it) : have ? move(m, have, it) : 0;
+    if (have && it->content != 'b')
+        return changed_since(m, it, have) ? 0 : move(m, have, it);
+    if (have)
+        return replace(m, have, it);
+    if (it->at_a && it->content != 'b' && hold_covers(m->a.st, &m->a.dir))
+        return 0; /* listed as there, and removed */
+    return place(m, it);
+}
+
+static int apply_absent(struct merge_run *m, const struct merge_item *it) {
+    const struct index_msg *have = index_find(&m->a.ix, it->name);
+
+    return have ? drop(m, have, it) : 0;
 }
 
 /* Second halves of splits first: they leave their old name to the other content. */

@@ -336,14 +336,22 @@ static bool detach(struct state *st, const char *key, char file[STAGE_NAME_MAX])
     return ours;
 }
 
+/* As it was, for the next attempt. Another may have been staged meanwhile. */
+static void attach(struct state *st, const char *key, const char *file) {
+    bool ours;
+
+    state_lock(st);
+    ours = !stage_find(st, key) && stage_item_add(st, key, file);
+    state_unlock(st);
+    if (!ours)
+        io_unlink(st->stage, file);
+}
+
 static int move(struct state *st, const char *key, const char *file, int dirfd, const char *name) {
     int r = io_rename(st->stage, file, dirfd, name, RENAME_NOREPLACE);
 
-    if (r == 0)
-        return 0;
-    /* It is another's, then, or as before: for the next attempt. */
-    if (r == -EEXIST || stage_note(st, key, file, false) < 0)
-        io_unlink(st->stage, file);
+    if (r < 0)
+        attach(st, key, file);
     return r;
 }
 
@@ -360,7 +368,7 @@ int stage_place(struct state *st, const char *key, const Mfp__Meta *meta, int di
         return move(st, key, file, dirfd, name);
     r = io_link(st->stage, file, dirfd, name);
     /* What was prepared may be another message's as well: that is for the caller. */
-    if ((r == 0 || r == -EEXIST) && !str_starts(key, "p-"))
+    if (r == 0 && !str_starts(key, "p-"))
         stage_release(st, key);
     return r;
 }

@@ -354,8 +354,8 @@ int stage_settle(struct state *st, const char *key);
 struct stage_item *stage_drop_unsure(struct state *st);
 /* Without the mutex: removes the files of what was dropped. NULL: nothing was. */
 void stage_unlink(struct state *st, struct stage_item *dropped);
-/* From the stage to its name in a mailbox. -EEXIST: that is there already; a fetched content is
- * released, as when it has got its name. -ENOENT, -ESTALE as stage_lookup(). meta may be NULL. */
+/* From the stage to its name in a mailbox. -EEXIST: something has that name; the content stays.
+ * -ENOENT, -ESTALE as stage_lookup(). meta may be NULL. */
 int stage_place(struct state *st, const char *key, const Mfp__Meta *meta, int dirfd,
                 const char *name);
 /* Removes a content that has got its name, unless a journal entry refers to it. */

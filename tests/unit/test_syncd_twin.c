@@ -10,6 +10,7 @@
 #include <cmocka.h>
 
 #include "replica/merge.h"
+#include "syncd/scan.h"
 #include "merge_pair.h"
 
 #define TWIN "another one\n"
@@ -22,13 +23,17 @@ static void assert_text(struct node *n, const char *rel, const char *text) {
     free(have);
 }
 
-/* As what was 1.M1.x it is a message of both nodes, with its flags. */
-static void twin_is_on(struct node *n, const char *info) {
-    char base[256], rel[300];
+/* What was `base` is a message of its own, with its flags. */
+static void has_split(struct node *n, const char *base, const char *info, const char *text) {
+    char split[256], rel[300];
 
-    merge_split_name("1.M1.x", strlen(TWIN), base);
-    snprintf(rel, sizeof(rel), "u/cur/%s:%s", base, info);
-    assert_text(n, rel, TWIN);
+    merge_split_name(base, strlen(text), split);
+    snprintf(rel, sizeof(rel), "u/cur/%s:%s", split, info);
+    assert_text(n, rel, text);
+}
+
+static void twin_is_on(struct node *n, const char *info) {
+    has_split(n, "1.M1.x", info, TWIN);
 }
 
 /* a changes the one that the nodes agreed on, and b has another by the name it gets. */
@@ -95,6 +100,77 @@ static void test_in_a_transaction(void **state) {
     twin_is_on(&p.a, "2,FS");
 }
 
+#define THEIRS "of the other node\n"
+
+/* b has another message of that name, and the longer one keeps it. What a's listing has of the two
+ * that a has makes way for it; the other one is in its way, and is not taken for it. */
+static void test_where_another_node_s_comes(void **state) {
+    Mfp__Listing *theirs;
+
+    common();
+    fs_write(&p.a, "u/cur/9.M9.x:2,", "one more\n");
+    fs_write(&p.a, "u/cur/9.M9.x:2,S", TWIN);
+    fs_write(&p.b, "u/cur/9.M9.x:2,S", THEIRS);
+    mark(&p.a, &inbox);
+    assert_int_equal(scan_mailbox(p.b.st, &inbox, false, &theirs), 0);
+    stores_stage(&p.b, &p.a, theirs);
+    mfp__listing__free_unpacked(theirs, NULL);
+    assert_int_equal(try_at(&p.a, &p.b), -ESTALE);
+    assert_text(&p.a, "u/cur/9.M9.x:2,S", THEIRS);
+    has_split(&p.a, "9.M9.x", "2,S", TWIN);
+    contact();
+    assert_text(&p.a, "u/cur/9.M9.x:2,S", THEIRS);
+    assert_text(&p.b, "u/cur/9.M9.x:2,S", THEIRS);
+    has_split(&p.a, "9.M9.x", "2,", "one more\n");
+    has_split(&p.b, "9.M9.x", "2,", "one more\n");
+    has_split(&p.a, "9.M9.x", "2,S", TWIN);
+    has_split(&p.b, "9.M9.x", "2,S", TWIN);
+}
+
+/* The one in its way is this message: of a merge that was broken off. It is there once. */
+static void test_where_it_is_already(void **state) {
+    char split[256], rel[300];
+
+    common();
+    fs_write(&p.a, "u/cur/9.M9.x:2,", "one more\n");
+    fs_write(&p.a, "u/cur/9.M9.x:2,S", THEIRS);
+    fs_write(&p.b, "u/cur/9.M9.x:2,S", THEIRS);
+    mark(&p.a, &inbox);
+    contact();
+    assert_text(&p.a, "u/cur/9.M9.x:2,S", THEIRS);
+    has_split(&p.b, "9.M9.x", "2,", "one more\n");
+    merge_split_name("9.M9.x", strlen(THEIRS), split);
+    snprintf(rel, sizeof(rel), "u/cur/%s:2,S", split);
+    assert_false(fs_there(&p.a, rel));
+    assert_false(fs_there(&p.b, rel));
+}
+
+/* b removed the message, and has another one by its name since; a had flagged the removed one, and
+ * lists it. It goes, and is not taken for the other, whether that has its very name or not. */
+static void replaced_as(const char *name) {
+    char rel[64];
+
+    common();
+    snprintf(rel, sizeof(rel), "u/cur/%s", name);
+    fs_unlink(&p.b, "u/cur/1.M1.x:2,");
+    fs_write(&p.b, rel, THEIRS);
+    fs_append(&p.b, "u/dovecot-uidlist", "4 :1.M1.x\n");
+    fs_rename(&p.a, "u/cur/1.M1.x:2,", "u/cur/1.M1.x:2,F");
+    mark(&p.b, &inbox);
+    contact();
+    assert_text(&p.a, rel, THEIRS);
+    assert_text(&p.b, rel, THEIRS);
+    stores_assert_equal(&p);
+}
+
+static void test_where_a_removed_one_is(void **state) {
+    replaced_as("1.M1.x:2,F");
+}
+
+static void test_where_a_removed_one_has_other_flags(void **state) {
+    replaced_as("1.M1.x:2,S");
+}
+
 #define T(f) cmocka_unit_test_setup_teardown(f, merge_setup, mailbox_teardown)
 
 int main(void) {
@@ -103,6 +179,10 @@ int main(void) {
         T(test_of_three),
         T(test_of_one_file),
         T(test_in_a_transaction),
+        T(test_where_another_node_s_comes),
+        T(test_where_it_is_already),
+        T(test_where_a_removed_one_is),
+        T(test_where_a_removed_one_has_other_flags),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
