@@ -351,6 +351,30 @@ int stage_begin_prep(struct state *st, const struct stage_prep *prep, const stru
     return begin(f, NULL, out);
 }
 
+int stage_begin_again(struct state *st, const char *key, const char *file, const struct stat *sb,
+                      struct stage_file **out) {
+    Mfp__Meta meta = MFP__META__INIT;
+    struct stage_file *f;
+    int r;
+
+    meta.mode = sb->st_mode;
+    meta.uid = sb->st_uid;
+    meta.gid = sb->st_gid;
+    meta.mtime_ns = (int64_t)sb->st_mtim.tv_sec * 1000000000 + sb->st_mtim.tv_nsec;
+    f = file_new(st, &mailfs_id_root, &meta);
+    if (!f)
+        return -ENOMEM;
+    r = str_copy(f->key, sizeof(f->key), key);
+    if (r == 0)
+        r = str_copy(f->file, sizeof(f->file), file);
+    if (r < 0) {
+        free(f);
+        return r;
+    }
+    f->hash = io_hasher_new();
+    return begin(f, NULL, out);
+}
+
 struct stage_file *stage_file_for(struct state *st, const struct mailfs_id *dir, int sub,
                                   const char *name, int *err) {
     struct stage_file *f;

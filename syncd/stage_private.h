@@ -4,6 +4,7 @@
 /* What the files stage*.c share. Nobody else includes this. */
 
 #include <inttypes.h>
+#include <sys/stat.h>
 
 #include "io/hash.h"
 #include "stage.h"
@@ -33,6 +34,9 @@ struct stage_file *stage_file_for(struct state *st, const struct mailfs_id *dir,
 /* While it is being written: h-<number>-<key>. */
 void stage_name_part(struct stage_file *f);
 void stage_set_meta(struct stage_file *f, const Mfp__Meta *meta); /* NULL is allowed */
+/* In the place of a prepared content `file`, with all that sb says of it. */
+int stage_begin_again(struct state *st, const char *key, const char *file, const struct stat *sb,
+                      struct stage_file **f);
 /* Before its last byte. */
 int stage_set_owner(struct stage_file *f);
 

@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "io/hash.h"
@@ -102,6 +103,45 @@ static bool fits_sum(struct state *st, const char *file) {
     return fits;
 }
 
+static int copy_to(int fd, struct stage_file *f) {
+    uint8_t buf[64u << 10];
+    uint64_t at = 0;
+    ssize_t n;
+    int r = 0;
+
+    while (r == 0 && (n = pread(fd, buf, sizeof(buf), (off_t)at)) != 0) {
+        if (n < 0)
+            return -errno;
+        r = stage_write(f, at, buf, (size_t)n);
+        at += (uint64_t)n;
+    }
+    return r;
+}
+
+/*
+ * Of an earlier life, in the page cache: as if it were on the disk, but a sync of it may have
+ * failed, and no later one writes it then. So it is written once more. Not one that has another
+ * name already, for which it was durable. An error: it stays as it is.
+ */
+static void write_again(struct state *st, const char *key, const char *file) {
+    int fd = io_open_beneath(st->stage, file, O_RDONLY | O_NOFOLLOW | O_NONBLOCK, 0), r;
+    struct stage_file *f;
+    struct io_sum sum;
+    struct stat sb;
+
+    if (fd < 0)
+        return;
+    if (io_sum_get(fd, &sum) == 0 && fstat(fd, &sb) == 0 && sb.st_nlink == 1 &&
+        stage_begin_again(st, key, file, &sb, &f) == 0) {
+        r = copy_to(fd, f);
+        if (r == 0)
+            (void)stage_commit(f, STAGE_DURABLE);
+        else
+            stage_abandon(f);
+    }
+    close(fd);
+}
+
 static void sweep_torn_one(struct state *st, const struct stage_prep *prep) {
     char key[STAGE_NAME_MAX], file[STAGE_NAME_MAX], tmp[STAGE_NAME_MAX];
     struct mailfs_id dir, parent;
@@ -110,11 +150,12 @@ static void sweep_torn_one(struct state *st, const struct stage_prep *prep) {
     if (stage_take(st, key, &dir, &parent, file, tmp))
         return;
     if (fits_sum(st, file)) {
+        if (st->recent.whole)
+            write_again(st, key, file);
         stage_taken(st, key, -EEXIST);
         return;
     }
-    log_info("%s: a content that the power cut has torn, and nobody was told to be here: dropped",
-             file);
+    log_info("%s: a content that the disk has not, and nobody was told to be here: dropped", file);
     io_unlink(st->stage, file);
     stage_taken(st, key, 0);
 }
@@ -123,14 +164,13 @@ static void sweep_torn_one(struct state *st, const struct stage_prep *prep) {
  * After a power cut a content may be as long as its name says, and hold zeros: ext4 writes the size
  * when it begins to write the data, not after (fs/ext4/inode.c, mpage_map_and_submit_extent()). Its
  * checksum was set before it was synced; so one that does not fit it was not, nor acknowledged.
- * (Where it could not be set, nothing tells, and it is kept.)
+ * (Where it could not be set, nothing tells, and it is kept.) The same after a kill, before which a
+ * sync may have failed.
  */
 static int sweep_torn(struct state *st) {
     size_t n, i;
     struct stage_prep *v;
 
-    if (st->recent.whole)
-        return 0;
     v = stage_pick(st, is_unused, &n);
     for (i = 0; i < n; i++)
         sweep_torn_one(st, &v[i]);

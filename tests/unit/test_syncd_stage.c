@@ -135,12 +135,11 @@ static void test_many_durable_when_acknowledged(void **state) {
     acknowledged(40);
 }
 
-/* After a power cut. */
+/* At a start. */
 static void only_left_is(uint64_t number) {
     struct stage_prep *left;
     size_t n;
 
-    node_reopen(&p.b);
     assert_int_equal(stage_leftovers(p.b.st, &left, &n), 0);
     assert_int_equal(n, 1);
     assert_int_equal(left[0].seq, number);
@@ -174,6 +173,7 @@ static void test_cut_short(void **state) {
     assert_int_equal(unlinkat(dirfd(d), name, 0), 0);
     close(openat(dirfd(d), name, O_WRONLY | O_CREAT, 0600));
     closedir(d);
+    node_reopen(&p.b);
     only_left_is(1);
     assert_int_equal(whole_contents(), 1);
 }
@@ -197,30 +197,70 @@ static void test_torn(void **state) {
     prepare(1);
     prepare(2);
     zeros_in_second(true);
+    node_reopen(&p.b);
     only_left_is(1);
     assert_false(stage_has_prep(p.b.st, &(struct stage_prep){77, 2}));
 }
 
 /* Likewise where syncd was killed before it had looked at it, and is started once more. */
 static void test_torn_and_killed(void **state) {
-    struct stage_prep *left;
-    size_t n;
-
     prepare(1);
     prepare(2);
     zeros_in_second(true);
     node_reopen(&p.b);
     node_killed(&p.b);
+    only_left_is(1);
+}
+
+/* Likewise where the disk failed to take it, and syncd was killed then: the next one knows nothing
+ * of that. */
+static void sync_fails(void) {
+    prepare(1);
+    assert_int_equal(stage_sync(p.b.st), 0);
+    prepare(2);
+    fault_start(grave, FAULT_FAIL, 0, -EIO);
+    assert_int_equal(stage_sync(p.b.st), -EIO);
+    assert_true(fault_happened());
+    fault_power_on();
+}
+
+static void test_sync_failed_and_killed(void **state) {
+    sync_fails();
+    zeros_in_second(true);
+    node_killed(&p.b);
+    only_left_is(1);
+}
+
+/* It may be whole in the page cache alone: then no later sync writes it, and it is written anew. */
+static void test_whole_and_killed(void **state) {
+    struct stage_prep *left;
+    struct stat was, is;
+    char name[300];
+    size_t n;
+    DIR *d;
+
+    sync_fails();
+    d = second_in_stage(name);
+    assert_int_equal(fstatat(dirfd(d), name, &was, AT_SYMLINK_NOFOLLOW), 0);
+    node_killed(&p.b);
+    fault_start(grave, FAULT_CUT, 1000, 0);
     assert_int_equal(stage_leftovers(p.b.st, &left, &n), 0);
-    assert_int_equal(n, 1);
-    assert_int_equal(left[0].seq, 1);
+    fault_power_on();
+    assert_int_equal(n, 2);
     free(left);
+    assert_int_equal(whole_contents(), 2);
+    assert_int_equal(fstatat(dirfd(d), name, &is, AT_SYMLINK_NOFOLLOW), 0);
+    closedir(d);
+    assert_int_not_equal(is.st_ino, was.st_ino);
+    assert_int_equal(is.st_mode, was.st_mode);
+    assert_memory_equal(&is.st_mtim, &was.st_mtim, sizeof(was.st_mtim));
 }
 
 /* It may have been acknowledged, and perhaps is whole. */
 static void test_without_sum(void **state) {
     prepare(2);
     zeros_in_second(false);
+    node_reopen(&p.b);
     only_left_is(2);
 }
 
@@ -320,6 +360,8 @@ int main(void) {
         T(test_cut_short),
         T(test_torn),
         T(test_torn_and_killed),
+        T(test_sync_failed_and_killed),
+        T(test_whole_and_killed),
         T(test_without_sum),
         T(test_power_cut_at_each_step),
         T(test_killed_at_each_step),
