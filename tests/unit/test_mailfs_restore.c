@@ -19,23 +19,12 @@
 #include "mailfs/inode.h"
 #include "mailfs/keep.h"
 #include "mailfs/vol.h"
+#include "handle_err.h"
 #include "scratch.h"
 
-/* In place of the library's: with what opening something by handle fails, or the directory above
- * one, or one to be listed; 0: it does not. */
-static int handle_err, up_err, list_err;
-
-int open_by_handle_at(int mount_fd, struct file_handle *h, int flags) {
-    static int (*real)(int, struct file_handle *, int);
-
-    if (!real)
-        real = (int (*)(int, struct file_handle *, int))dlsym(RTLD_NEXT, "open_by_handle_at");
-    if (handle_err) {
-        errno = handle_err;
-        return -1;
-    }
-    return real(mount_fd, h, flags);
-}
+/* In place of the library's: with what opening the directory above one fails, or one to be listed;
+ * 0: it does not. */
+static int up_err, list_err;
 
 int openat(int dirfd, const char *path, int flags, ...) {
     static int (*real)(int, const char *, int, mode_t);

@@ -21,27 +21,16 @@
 #include "syncd/stage.h"
 #include "syncd/state_int.h"
 #include "syncd/store.h"
+#include "handle_err.h"
 #include "syncd_pair.h"
 
 static struct pair p;
 static struct mailfs_id inbox; /* container "u" */
 
 /* In place of the library's: what the next ones fail with; 0: they do not. */
-static int handle_err, xattr_err, link_err, stat_err;
+static int xattr_err, link_err, stat_err;
 static const char *stat_name;
 static unsigned stat_fails; /* so many times; 0: until stat_err is 0 */
-
-int open_by_handle_at(int mount_fd, struct file_handle *h, int flags) {
-    static int (*real)(int, struct file_handle *, int);
-
-    if (!real)
-        real = (int (*)(int, struct file_handle *, int))dlsym(RTLD_NEXT, "open_by_handle_at");
-    if (handle_err) {
-        errno = handle_err;
-        return -1;
-    }
-    return real(mount_fd, h, flags);
-}
 
 ssize_t fgetxattr(int fd, const char *name, void *value, size_t size) {
     static ssize_t (*real)(int, const char *, void *, size_t);

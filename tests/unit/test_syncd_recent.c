@@ -314,10 +314,22 @@ static void test_killed_in_a_start(void **state) {
     assert_true(lacks(&both.b));
 }
 
-/* Whatever that one was killed at. */
-static void test_killed_anywhere_in_a_start(void **state) {
+/* b's next start is killed at this step, and there is another one. False: it was through before. */
+static bool killed_in_start(unsigned at) {
     struct state_config conf = {
         .store = both.b.store, .dir = both.b.state, .node = "b", .peer = "a"};
+
+    fault_start(both.b.root, FAULT_KILL, at, 0);
+    if (state_open(&conf, &both.b.st, &both.b.start) == 0)
+        state_close(both.b.st);
+    both.b.st = NULL;
+    fault_power_on();
+    node_killed(&both.b);
+    return fault_happened();
+}
+
+/* Whatever that one was killed at. */
+static void test_killed_anywhere_in_a_start(void **state) {
     unsigned at = 0;
     uint64_t gen;
     bool more;
@@ -328,13 +340,7 @@ static void test_killed_anywhere_in_a_start(void **state) {
         assert_int_equal(state_mark(both.b.st, &mailbox, gen), 0);
         recent_forget(both.b.st);
         state_close(both.b.st);
-        fault_start(both.b.root, FAULT_KILL, at++, 0);
-        if (state_open(&conf, &both.b.st, &both.b.start) == 0)
-            state_close(both.b.st);
-        both.b.st = NULL;
-        fault_power_on();
-        more = fault_happened();
-        node_killed(&both.b);
+        more = killed_in_start(at++);
         assert_false(both.b.st->recent.whole);
         assert_true(lacks(&both.b) && lost_uids(&both.b));
         recent_teardown(state);
@@ -346,8 +352,6 @@ static void test_killed_anywhere_in_a_start(void **state) {
 /* The store is another one, or of another time, and the start that finds that is killed: that this
  * node has met others is known all the same, and that its base was lost. */
 static void test_killed_when_lost(void **state) {
-    struct state_config conf = {
-        .store = both.b.store, .dir = both.b.state, .node = "b", .peer = "a"};
     unsigned at = 0;
     bool more;
 
@@ -355,13 +359,7 @@ static void test_killed_when_lost(void **state) {
     do {
         state_close(both.b.st);
         fs_write(&both.b, ".mailfs/id", "00112233445566778899aabbccddeeff");
-        fault_start(both.b.root, FAULT_KILL, at++, 0);
-        if (state_open(&conf, &both.b.st, &both.b.start) == 0)
-            state_close(both.b.st);
-        both.b.st = NULL;
-        fault_power_on();
-        more = fault_happened();
-        node_killed(&both.b);
+        more = killed_in_start(at++);
         assert_true(both.b.start.met);
         assert_false(both.b.start.had_contact);
         assert_true(both.b.st->lost);
