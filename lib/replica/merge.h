@@ -24,9 +24,10 @@
 #include "maildir/name.h"
 #include "maildir/set.h"
 
-/* So many UIDs are retired for what a cut side may have given under the L of that moment. Less than
- * what a node raises by that has not heard of this merge (replica_raised_uid()), and small beside
- * it: both may come from the same next UID. */
+/* So many UIDs are retired for what a cut side may have given under the L of that moment, and what
+ * is left of their block where they are not all in one (replica_unraised_uid()). Less than what a
+ * node raises by that has not heard of this merge (replica_raised_uid()), and small beside it: both
+ * may come from the same next UID. */
 #define MERGE_LOST_UIDS UINT32_C(0x8000)
 
 /* One state of one message. */

@@ -14,6 +14,7 @@
 
 #include "maildir/uidlist.h"
 #include "replica/base_age.h"
+#include "replica/replica.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -198,7 +199,8 @@ static uint32_t choose_validity(const struct merge_side *a, const struct merge_s
 /*
  * Dovecot commits its index under L, and other clients read that. What was given before is in the
  * peer's base or was synced, so after a power cut only the UIDs of the last L may be in an index
- * and in no list. 0: nothing can be.
+ * and in no list. The next block may be one that the other node, which has heard nothing of this
+ * merge, raises to: so it is left out. 0: nothing can be.
  */
 static uint32_t above_lost(const struct merge_side *s, uint32_t next, const struct merge_side *o,
                            uint32_t validity) {
@@ -206,7 +208,10 @@ static uint32_t above_lost(const struct merge_side *s, uint32_t next, const stru
         return 0;
     if (base_has(o, validity))
         next = max_u32(next, o->base_next);
-    return next > 0 && next <= MAILDIR_UID_MAX - MERGE_LOST_UIDS ? next + MERGE_LOST_UIDS : next;
+    if (next == 0 || next > MAILDIR_UID_MAX - MERGE_LOST_UIDS)
+        return next;
+    uint32_t above = replica_unraised_uid(next, next + MERGE_LOST_UIDS);
+    return above <= MAILDIR_UID_MAX ? above : next;
 }
 
 int merge_number(const struct merge_side *a, const struct merge_side *b, uint32_t gap,

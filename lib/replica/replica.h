@@ -167,14 +167,18 @@ enum replica_action_kind {
 
 /*
  * When RACT_GRANT says raise, N, the next UID, is raised to the first multiple of 2^16 that is
- * at least N + 2^16 and whose number (N >> 16) is odd (REPLICA_RAISE_ODD, the lower-named node)
- * or even (REPLICA_RAISE_EVEN, the other). So neither meets the UIDs that the other gives
- * meanwhile, whether that one holds the token or has raised, even several times. No uidlist yet:
- * nothing to raise.
+ * at least N + 2^16 and whose number (N >> 16) is 1 modulo 4 (REPLICA_RAISE_ODD, the lower-named
+ * node) or 2 (REPLICA_RAISE_EVEN, the other). So neither meets the UIDs that the other gives
+ * meanwhile, whether that one holds the token or has raised, even several times. Blocks of the
+ * other numbers nobody raises to: into these a merge may go that has to leave the block of N, since
+ * a node that has not heard of it cannot meet it there. No uidlist yet: nothing to raise.
  */
 enum replica_raise { REPLICA_RAISE_NONE, REPLICA_RAISE_ODD, REPLICA_RAISE_EVEN };
 #define REPLICA_RAISE_BLOCK UINT32_C(0x10000)
 uint32_t replica_raised_uid(uint32_t next, enum replica_raise raise);
+/* next itself if it is in the same block as `from`, or in one that nobody raises to; else the first
+ * of the next such block. */
+uint32_t replica_unraised_uid(uint32_t from, uint32_t next);
 
 struct replica_action {
     enum replica_action_kind kind;

@@ -20,10 +20,17 @@ uint32_t replica_raised_uid(uint32_t next, enum replica_raise raise) {
     if (raise == REPLICA_RAISE_NONE)
         return next;
     uint64_t block = ((uint64_t)next + 2 * (uint64_t)REPLICA_RAISE_BLOCK - 1) / REPLICA_RAISE_BLOCK;
-    if ((block & 1) != (raise == REPLICA_RAISE_ODD))
+    while ((block & 3) != (raise == REPLICA_RAISE_ODD ? 1 : 2))
         block++;
     uint64_t uid = block * REPLICA_RAISE_BLOCK;
     return uid < UINT32_MAX ? (uint32_t)uid : next; /* used up: nothing better can be done */
+}
+
+uint32_t replica_unraised_uid(uint32_t from, uint32_t next) {
+    uint32_t block = next / REPLICA_RAISE_BLOCK;
+    bool raised_to = (block & 3) == 1 || (block & 3) == 2;
+    return block == from / REPLICA_RAISE_BLOCK || !raised_to ? next
+                                                             : (block | 3) * REPLICA_RAISE_BLOCK;
 }
 
 void replica_token_set(struct replica *r, struct dir *d, bool mine) {

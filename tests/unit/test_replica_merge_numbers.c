@@ -12,6 +12,7 @@
 #include <cmocka.h>
 
 #include "replica/base_age.h"
+#include "replica/replica.h"
 #include "replica_one.h"
 
 /* Two messages that got one UID while apart: both get new ones, in one order. */
@@ -160,6 +161,33 @@ static void test_power_cut(void **state) {
     assert_int_equal(next_of(&a.side, &b.side), UINT32_MAX - 5);
 }
 
+/* Cut twice before both had the merge: what only one node numbers then is not where the other one,
+ * which goes on alone from the list that it has, raises to; wherever in its block each of them is.
+ */
+static void test_power_cut_twice(void **state) {
+    const uint32_t block = REPLICA_RAISE_BLOCK, half = MERGE_LOST_UIDS;
+    struct one a, b;
+
+    for (uint32_t i = 1; i < 48; i++) {
+        for (uint32_t other = 1; other <= i; other++) {
+            uint32_t cut = i * half + 5, others = other * half + 5, next;
+            one_side(&a, "", "", cut, cut);
+            one_side(&b, "", "", others, others);
+            a.side.cut = true;
+            next = next_of(&a.side, &b.side);
+            assert_true(next >= cut + half);
+            for (int how = REPLICA_RAISE_ODD; how <= REPLICA_RAISE_EVEN; how++) {
+                uint32_t alone = others;
+                while (alone <= next) {
+                    alone = replica_raised_uid(alone, how);
+                    if (next / block != cut / block)
+                        assert_int_not_equal(alone / block, next / block);
+                }
+            }
+        }
+    }
+}
+
 /* A side without uidlist has no UIDs to defend. */
 static void test_no_list_on_a_side(void **state) {
     struct merge_entry e = {.base = "m", .is = true, .now = {.uid = 2}};
@@ -190,6 +218,7 @@ int main(void) {
         cmocka_unit_test(test_higher_validity_wins),
         cmocka_unit_test(test_many_keep_their_validity),
         cmocka_unit_test(test_power_cut),
+        cmocka_unit_test(test_power_cut_twice),
         cmocka_unit_test(test_no_list_on_a_side),
         cmocka_unit_test(test_uids_run_out),
     };

@@ -19,11 +19,12 @@ static void test_raised_uid(void **state) {
         uint32_t to;
     } cases[] = {
         {1, REPLICA_RAISE_NONE, 1},
-        {1, REPLICA_RAISE_ODD, 3 * 65536},
+        {1, REPLICA_RAISE_ODD, 5 * 65536},
         {1, REPLICA_RAISE_EVEN, 2 * 65536},
         {65536, REPLICA_RAISE_EVEN, 2 * 65536},
-        {65536, REPLICA_RAISE_ODD, 3 * 65536},
-        {65537, REPLICA_RAISE_ODD, 3 * 65536},
+        {65537, REPLICA_RAISE_EVEN, 6 * 65536},
+        {65536, REPLICA_RAISE_ODD, 5 * 65536},
+        {4 * 65536, REPLICA_RAISE_ODD, 5 * 65536},
         {3 * 65536 + 7, REPLICA_RAISE_ODD, 5 * 65536},
         {UINT32_MAX - 5, REPLICA_RAISE_ODD, UINT32_MAX - 5}, /* used up */
     };
