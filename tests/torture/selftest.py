@@ -125,6 +125,26 @@ class Judging(unittest.TestCase):
         self.ledger.stored("u", self.inbox, "<1>", "kw", False, A)
         self.assertEqual(self.found([row("<1>", ["kw"]), "<2>"]), {"flags lost": 1})
 
+    def stored_after_rename(self, flag, seconds):
+        """A flag that is asked for so long after its folder got another name, and lost."""
+        self.ledger.adding("u", self.work, "<3>", B, "h", "append")
+        self.ledger.added("u", self.work, "<3>")
+        self.ledger.folder_renaming(self.work, "G")
+        self.ledger.folder_renamed(self.work, "F", A)
+        self.ledger.storing("u", self.work, "<3>", flag, True)
+        self.work.former = [(when - seconds, name) for when, name in self.work.former]
+        self.ledger.stored("u", self.work, "<3>", flag, True, B)
+        return self.found(F=None, G=(1, {1: row("<3>")}))
+
+    def test_keyword_while_renamed(self):
+        self.assertEqual(self.stored_after_rename("kw", 0), {}, "Dovecot's")
+
+    def test_flag_while_renamed(self):
+        self.assertEqual(self.stored_after_rename("\\Seen", 0), {"flags lost": 1})
+
+    def test_keyword_after_rename(self):
+        self.assertEqual(self.stored_after_rename("kw", 5), {"flags lost": 1})
+
     def test_flags_full(self):
         self.ledger.outage("full", [A])
         self.ledger.storing("u", self.inbox, "<1>", "kw", True)
