@@ -104,7 +104,8 @@ class Postfix:
         os.makedirs(self.dir, exist_ok=True)
         for part in ("queue", "data"):
             os.makedirs(os.path.join(self.spool, part), exist_ok=True)
-        self.node.sh("chown postfix %s/data" % self.spool)
+        # postsuper, as that user and before postlogd runs, has something to say of what a killed cleanup left
+        self.node.sh("touch %s && chown postfix %s %s/data" % (self.log, self.log, self.spool))
         fill = dict(dir=self.dir, spool=self.spool, log=self.log, logdir=os.path.dirname(self.log),
                     host=self.node.host, mount=self.node.mount, uid=UID, gid=GID)
         for name, text in (("main.cf", MAIN.format(**fill)), ("master.cf", MASTER.format(**fill)),
