@@ -121,10 +121,11 @@ static void apart(evutil_socket_t fd, short what, void *arg) {
     driver_pump(f->v);
 }
 
-/* Who has only been replaced by another worker, or ends, is not told from who serves on. */
+/* Who has only been replaced by another worker, or ends, is not told from who serves on. The time
+ * counts from the first end on: one that comes and goes serves by itself in between. */
 static void look_for_apart(struct front *f) {
     struct timeval tv = {.tv_usec = APART_MS * 1000};
-    if (f->apart != NULL && !f->v->stopping)
+    if (f->apart != NULL && !f->v->stopping && !evtimer_pending(f->apart, NULL))
         evtimer_add(f->apart, &tv);
 }
 

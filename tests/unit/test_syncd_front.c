@@ -1,4 +1,5 @@
-/* front_is_apart: does a mailfs run that is not connected? */
+/* front: does a mailfs run that is not connected, and is the peer left then? */
+#include <errno.h>
 #include <fcntl.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -11,15 +12,84 @@
 #include <unistd.h>
 
 #include <cmocka.h>
+#include <event2/event.h>
 
+#include "net/local.h"
+#include "syncd/base.h"
+#include "syncd/contact.h"
+#include "syncd/driver.h"
 #include "syncd/front_private.h"
+#include "syncd/jobs.h"
+#include "syncd/oneway_lock.h"
+#include "syncd/txn.h"
 #include "syncd/volume.h"
+#include "util/clock.h"
 
 static char dir[] = "/tmp/mailfs-front-XXXXXX", path[64];
 static struct conf_volume cv = {.state = dir};
 static struct volume v = {.cv = &cv};
 static struct front f = {.v = &v};
 static int lock = -1;
+
+static unsigned ends; /* of connections */
+static bool dropped;
+
+/* ---- stubs ------------------------------------------------------------------------- */
+
+bool contact_is_up(const struct volume *volume) {
+    return !dropped;
+}
+
+void contact_drop(struct volume *volume, const char *reason, bool tell_machine) {
+    dropped = true;
+}
+
+void base_put_back_forget_all(struct state *st) {
+}
+
+void driver_pump(struct volume *volume) {
+}
+
+void front_flush(struct front *front) {
+}
+
+int front_receive(struct front *front, Mfl__ToSyncd **m, int *passed_fd) {
+    return -EPROTO;
+}
+
+void front_recent_to_stale(struct front *front) {
+}
+
+size_t jobs_pending(const struct jobs *jobs) {
+    return 0;
+}
+
+void oneway_mailfs_away(struct volume *volume) {
+}
+
+void replica_mailfs_away(struct replica *r, uint64_t now) {
+    ends++;
+}
+
+int state_mark_gen(struct state *st, uint64_t *gen) {
+    *gen = 1;
+    return 0;
+}
+
+void txns_abandon(struct txns *t) {
+}
+
+void txns_locks_are(struct txns *t, const struct mailfs_id *dirs, size_t n, bool lost) {
+}
+
+void volume_error(struct volume *volume, const char *fmt, ...) {
+}
+
+uint64_t volume_now(void) {
+    return clock_ms();
+}
+
+/* ---- tests ------------------------------------------------------------------------- */
 
 static int setup(void **state) {
     if (mkdtemp(dir) == NULL)
@@ -44,6 +114,28 @@ static void runs(void **state) {
     assert_true(front_is_apart(&f));
 }
 
+/* Again and again, and is never there for long. */
+static void comes_and_goes(void **state) {
+    struct engine engine = {.evb = event_base_new()};
+    char err[128], sock[64];
+    uint64_t until = clock_ms() + 5000;
+
+    v.engine = &engine;
+    snprintf(sock, sizeof sock, "%s/syncd.sock", dir);
+    assert_int_equal(front_open(&v, err, sizeof err), 0);
+    while (!dropped && clock_ms() < until) {
+        unsigned before = ends;
+        int fd = local_connect(sock);
+        assert_true(fd >= 0);
+        close(fd);
+        while (ends == before)
+            event_base_loop(engine.evb, EVLOOP_ONCE);
+    }
+    front_close(&v);
+    event_base_free(engine.evb);
+    assert_true(dropped);
+}
+
 /* Its pid is a process that is there: this one. */
 static void has_ended(void **state) {
     close(lock);
@@ -54,6 +146,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(never_ran),
         cmocka_unit_test(runs),
+        cmocka_unit_test(comes_and_goes),
         cmocka_unit_test(has_ended),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
