@@ -163,7 +163,7 @@ static void collect_done(void *arg) {
     tell_links(c);
     front_invalidate(v->front, &c->inval);
     invals_free(&c->inval);
-    if (c->err != 0) /* first: L, and its token, are not given away before the merge then */
+    if (c->err != 0 || c->trees) /* first: L, and its token, are not given away before the merge */
         replica_suspect(v->machine, volume_now(), c->dir);
     collect_give(c);
     brake_noticed(v->brake);
@@ -201,7 +201,7 @@ static void collect_submit(struct collect *c) {
     if (!c->unlock && !alias_now(c->v->state, &c->asked, &c->dir))
         c->dir = c->asked;
     if (!c->alone && removes_unmerged(c->v, &c->acts))
-        c->trees = c->suspect = true;
+        c->trees = true;
     touched_by_acts(&c->dir, c->acts.acts, c->acts.n, &c->touched);
     touched_run(&c->touched, c->v->jobs, collect_run, collect_done, c);
 }

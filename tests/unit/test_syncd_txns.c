@@ -29,10 +29,12 @@
 #include "syncd/txn.h"
 #include "syncd/volume.h"
 #include "util/workq.h"
+#include "wire/check.h"
 
 static struct engine engine;
 static struct volume volume;
 static int failing;
+static bool merged;                                 /* of what is removed */
 static unsigned unlocked, sent, suspected, in_time; /* suspected before it was unlocked */
 
 /* ---- stubs ------------------------------------------------------------------------- */
@@ -86,7 +88,7 @@ void replica_locks_are(struct replica *r, uint64_t now, const struct mailfs_id *
 }
 
 bool replica_is_merged(const struct replica *r, struct mailfs_id dir) {
-    return true;
+    return merged;
 }
 
 bool replica_prep_is_past(const struct replica *r, struct replica_prep prep) {
@@ -149,6 +151,7 @@ uint64_t volume_now(void) {
 
 static int setup(void **state) {
     unlocked = sent = suspected = in_time = 0;
+    merged = true;
     if (workq_new(1, 100, &engine.io) != 0)
         return -1;
     volume = (struct volume){.engine = &engine, .jobs = jobs_new(engine.io, 0)};
@@ -163,9 +166,29 @@ static int teardown(void **state) {
     return 0;
 }
 
-static void unlock(int err) {
-    const struct mailfs_id dir = {{1}};
+static const struct mailfs_id dir = {{1}};
 
+/* By the owner of L. */
+static void remove_folder(void) {
+    const struct mailfs_id id = {{2}};
+    Mfl__ToSyncd m = MFL__TO_SYNCD__INIT, *got;
+    Mfl__Act act = MFL__ACT__INIT;
+    Mfl__DirRemove gone = MFL__DIR_REMOVE__INIT;
+    uint8_t packed[128];
+
+    gone.id = wire_bytes_of(&id);
+    act.dir = wire_bytes_of(&dir);
+    act.in_txn = true;
+    act.what_case = MFL__ACT__WHAT_DIR_REMOVE;
+    act.dir_remove = &gone;
+    m.m_case = MFL__TO_SYNCD__M_ACT;
+    m.act = &act;
+    got = mfl__to_syncd__unpack(NULL, mfl__to_syncd__pack(&m, packed), packed);
+    assert_non_null(got);
+    assert_int_equal(txns_act(volume.txns, &got), 0);
+}
+
+static void unlock(int err) {
     failing = err;
     txns_lock_granted(volume.txns, &dir);
     txns_unlock(volume.txns, 7, &dir);
@@ -188,10 +211,21 @@ static void test_not_told(void **state) {
     assert_int_equal(in_time, 1);
 }
 
+/* What is removed with a folder that is not merged is left to the merge of the trees, and what else
+ * was done under that L is not told either. */
+static void test_left_to_the_trees(void **state) {
+    merged = false;
+    remove_folder();
+    unlock(0);
+    assert_int_equal(sent, 0);
+    assert_int_equal(suspected, 1);
+    assert_int_equal(in_time, 1);
+}
+
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
 int main(void) {
-    const struct CMUnitTest tests[] = {T(test_told), T(test_not_told)};
+    const struct CMUnitTest tests[] = {T(test_told), T(test_not_told), T(test_left_to_the_trees)};
 
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
