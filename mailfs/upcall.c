@@ -172,6 +172,7 @@ static void queue_overflow(void) {
     log_warn("syncd does not keep up: events dropped, mailboxes will be compared anew");
     if (conn >= 0)
         shutdown(conn, SHUT_RDWR); /* the receiver sees the end */
+    lock_forget_hints();           /* it goes on, and may give tokens away */
     go_down();
 }
 

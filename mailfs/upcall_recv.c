@@ -100,6 +100,12 @@ static void dispatch(Mfl__ToMailfs *m) {
     wire_to_mailfs_free(m);
 }
 
+/* It may go on and give tokens away, which would not be heard of here. */
+static bool give_up(bool hung) {
+    lock_forget_hints();
+    return hung;
+}
+
 bool upcall_receive(int fd) {
     static uint8_t buf[LOCAL_PACKET_MAX];
     char why[256];
@@ -112,7 +118,7 @@ bool upcall_receive(int fd) {
         if (clock_ms() >= look) {
             look = clock_ms() + LOOK_MS;
             if (upcall_is_hung())
-                return true;
+                return give_up(true);
         }
         if (ready <= 0)
             continue;
@@ -124,7 +130,7 @@ bool upcall_receive(int fd) {
             continue;
         if (r != 0) {
             log_error("syncd sent what cannot be understood: %s", why);
-            return false;
+            return give_up(false);
         }
         upcall_heard();
         dispatch(m);

@@ -1,0 +1,217 @@
+/*
+ * test_mailfs_upcall - the end of the connection to syncd, which is this test
+ *
+ * Who waited for a grant of L is answered as alone then, and leaves no gap where the token was here
+ * last. Only of a syncd that has ended is that known: one that goes on can give it away at once.
+ */
+#include <poll.h>
+#include <semaphore.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "mailfs/change.h"
+#include "mailfs/keep.h"
+#include "mailfs/lock.h"
+#include "mailfs/named.h"
+#include "mailfs/note.h"
+#include "mailfs/notify.h"
+#include "mailfs/role.h"
+#include "mailfs/upcall.h"
+#include "mailfs/vol.h"
+#include "mailfs/watch.h"
+#include "net/local.h"
+
+struct vol vol;
+
+static char dir[] = "/tmp/mailfs-upcall-XXXXXX", path[64];
+static struct conf_volume cv = {.name = (char[]){"mail"}, .state = dir};
+static struct keep_head head;
+static int listener, syncd;
+static sem_t answered;
+static _Atomic unsigned forgot;
+static unsigned forgot_then; /* by the answer */
+
+/* ---- stubs ------------------------------------------------------------------------- */
+
+void lock_forget_hints(void) {
+    forgot++;
+}
+
+void lock_forget_shown(void) {
+}
+
+void lock_token_here(const struct mailfs_id *id) {
+}
+
+void lock_token_hint(const struct mailfs_id *id, bool held) {
+}
+
+struct mailfs_id *lock_ids(bool going, size_t *n) {
+    *n = 0;
+    return malloc(1);
+}
+
+void *named_hello(Mfl__Hello *hello) {
+    return NULL;
+}
+
+uint64_t note_since_resent_ms(void) {
+    return 0;
+}
+
+unsigned note_unclaimed(void) {
+    return 0;
+}
+
+unsigned note_give_up_unclaimed(void) {
+    return 0;
+}
+
+void notify_everything(void) {
+}
+
+void notify_invalidate(Mfl__ToMailfs *m) {
+}
+
+uint64_t change_generation(void) {
+    return 1;
+}
+
+int change_new_generation(uint64_t gen) {
+    return 0;
+}
+
+void role_set(bool standby) {
+}
+
+int watch_queue(struct workq *queue) {
+    return 0;
+}
+
+/* ---- a connection ------------------------------------------------------------------ */
+
+static int setup(void **state) {
+    head.lives = 1;
+    keep.head = &head;
+    vol.conf_volume = &cv;
+    vol.has_syncd = vol.has_peer = true;
+    vol.timeout_ms = 60000;
+    sem_init(&answered, 0, 0);
+    if (mkdtemp(dir) == NULL)
+        return -1;
+    snprintf(path, sizeof path, "%s/syncd.sock", dir);
+    listener = local_listen(path);
+    if (listener < 0 || upcall_init(dir) != 0)
+        return -1;
+    return 0;
+}
+
+static int teardown(void **state) {
+    upcall_stop();
+    close(listener);
+    unlink(path);
+    return rmdir(dir);
+}
+
+/* It has said Hello, so what is asked now is asked on this connection. */
+static void connected(void) {
+    static uint8_t buf[LOCAL_PACKET_MAX];
+    struct pollfd p = {.fd = listener, .events = POLLIN};
+
+    assert_int_equal(poll(&p, 1, 60000), 1);
+    syncd = local_accept(listener, NULL);
+    assert_true(syncd >= 0);
+    p.fd = syncd;
+    assert_int_equal(poll(&p, 1, 60000), 1);
+    assert_true(local_recv(syncd, buf, sizeof buf, NULL) > 0);
+}
+
+static void on_answer(void *arg, const struct upcall_answer *a, bool now) {
+    assert_true(a->alone);
+    forgot_then = forgot;
+    sem_post(&answered);
+}
+
+static void ask(void) {
+    Mfl__ToSyncd m = MFL__TO_SYNCD__INIT;
+    Mfl__LockOpen open = MFL__LOCK_OPEN__INIT;
+    uint8_t id[16] = {1};
+
+    open.dir = (ProtobufCBinaryData){sizeof id, id};
+    open.req = upcall_number();
+    m.m_case = MFL__TO_SYNCD__M_LOCK_OPEN;
+    m.lock_open = &open;
+    assert_true(upcall_ask(&m, open.req, -1, on_answer, NULL));
+}
+
+/* How often the hints were forgotten between the question and the answer. */
+static unsigned forgotten_by_answer(unsigned before) {
+    while (sem_wait(&answered) != 0) {
+    }
+    close(syncd);
+    return forgot_then - before;
+}
+
+/* ---- tests ------------------------------------------------------------------------- */
+
+static void test_it_has_ended(void **state) {
+    connected();
+    unsigned before = forgot;
+    ask();
+    shutdown(syncd, SHUT_RDWR);
+    assert_int_equal(forgotten_by_answer(before), 0);
+}
+
+/* It does not take what it is told. */
+static void test_it_is_behind(void **state) {
+    Mfl__ToSyncd m = MFL__TO_SYNCD__INIT;
+    Mfl__GenReached reached = MFL__GEN_REACHED__INIT;
+    int is = 0;
+
+    connected();
+    unsigned before = forgot;
+    ask();
+    m.m_case = MFL__TO_SYNCD__M_GEN_REACHED;
+    m.gen_reached = &reached;
+    for (unsigned i = 0; is == 0 && i < 2 * UPCALL_QUEUE_PACKETS; i++) {
+        upcall_tell(&m);
+        sem_getvalue(&answered, &is);
+    }
+    assert_int_equal(is, 1);
+    assert_true(forgotten_by_answer(before) > 0);
+}
+
+static void test_it_makes_no_sense(void **state) {
+    connected();
+    unsigned before = forgot;
+    ask();
+    assert_int_equal(local_send(syncd, "\xff\xff\xff", 3, -1), 0);
+    assert_true(forgotten_by_answer(before) > 0);
+}
+
+static void test_it_does_not_answer(void **state) {
+    connected();
+    unsigned before = forgot;
+    vol.timeout_ms = 1;
+    ask();
+    assert_true(forgotten_by_answer(before) > 0);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_it_has_ended),
+        cmocka_unit_test(test_it_is_behind),
+        cmocka_unit_test(test_it_makes_no_sense),
+        cmocka_unit_test(test_it_does_not_answer),
+    };
+    return cmocka_run_group_tests(tests, setup, teardown);
+}
