@@ -254,6 +254,8 @@ static void drop_waiters(struct replica *r, struct dir *d) {
     d->busy = false;
 }
 
+/* Of an L that is granted only the next mailfs knows whether it was opened: it is kept as one that
+ * was. */
 void replica_mailfs_away(struct replica *r, uint64_t now) {
     r->now = now;
     replica_requests_end(r);
@@ -261,8 +263,6 @@ void replica_mailfs_away(struct replica *r, uint64_t now) {
     HASH_ITER(hh, r->dirs, d, tmp) {
         drop_waiters(r, d);
         d->hinted = false; /* the next mailfs has not heard it */
-        if (d->lock == LOCK_GRANTED)
-            d->lock = LOCK_FREE;
         d->raise_pending = false;
         replica_settle(r, d);
     }

@@ -300,6 +300,35 @@ static void test_mailfs_replaced(void **state) {
     assert_int_equal(pair_count(0, RACT_MERGE, 1) + pair_count(0, RACT_RAISE, 1), 0);
 }
 
+/* It died between the grant and the word that L is open. Whether it is only the next one knows: the
+ * token stays until then, and while it is. */
+static void test_replaced_in_a_grant(void **state) {
+    struct mailfs_id box = pair_dir(1);
+    (void)state;
+    for (uint64_t open = 0; open <= 1; open++) {
+        uint64_t req = 10 * open;
+        pair_connect();
+        pair.side[0].hold[RACT_GRANT] = true;
+        pair_open(0, req + 1, 1);
+        pair_open(1, req + 2, 1);
+        assert_true(pair_granted(0, req + 1));
+        replica_mailfs_away(pair.side[0].r, pair.now);
+        pair_run();
+        pair_wait(100);
+        assert_false(pair_granted(1, req + 2));
+        replica_locks_are(pair.side[0].r, pair.now, &box, open, false);
+        pair_run();
+        pair_wait(100);
+        assert_int_equal(pair_granted(1, req + 2), !open);
+        if (open)
+            pair_unlock(0, req + 3, 1);
+        pair_wait(1500);
+        assert_true(pair_granted(1, req + 2));
+        pair_unlock(1, req + 5, 1);
+        pair_disconnect();
+    }
+}
+
 /* U is asked about again: answered when the peer has what was sent, not before. */
 static void test_unlock_again(void **state) {
     (void)state;
@@ -335,6 +364,7 @@ int main(void) {
         T(test_raise_before_token),
         T(test_mailfs_gone),
         T(test_mailfs_replaced),
+        T(test_replaced_in_a_grant),
         T(test_unlock_again),
     };
     return cmocka_run_group_tests_name("replica_token", tests, NULL, NULL);
