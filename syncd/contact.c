@@ -276,7 +276,7 @@ static void conn_established(struct conn *conn, const Mfp__Hello *hello) {
 /* It gives L, and so UIDs, without asking: nothing can be merged beside it, and what has been is
  * merged once more when it has told what it changed. It dials again some seconds after syncd has
  * hung (mailfs/upcall.c). */
-static bool mailfs_is_apart(struct volume *v) {
+bool contact_mailfs_is_apart(struct volume *v) {
     if (v->main != NULL || !front_is_apart(v->front))
         return false;
     volume_error(v, "mailfs runs and is not connected to syncd: peer %s is not met before it is",
@@ -304,8 +304,8 @@ static void conn_hello(struct conn *conn, const Mfp__Hello *hello) {
     v->peer_blank = v->main == NULL && hello->blank;
     v->peer_knows_borrowed = hello->borrowed && hello->borrowed_trees;
     xfer_peer_is(v->xfers, hello->zstd, hello->bandwidth);
-    if (!v->ready || v->stopping || mailfs_is_apart(v)) {
-        contact_conn_free(conn); /* it comes again */
+    if (!v->ready || v->stopping || contact_mailfs_is_apart(v)) { /* since it was accepted */
+        contact_conn_free(conn);                                  /* it comes again */
         contact_dial_later(c);
         return;
     }
@@ -322,7 +322,7 @@ static void accepted(struct link *l, void *arg) {
         return;
     }
     DL_COUNT(c->others, conn, n);
-    if (n >= CANDIDATES_MAX || !c->started || c->v->stopping) {
+    if (n >= CANDIDATES_MAX || !c->started || c->v->stopping || contact_mailfs_is_apart(c->v)) {
         link_free(l);
         return;
     }

@@ -55,6 +55,10 @@ static void dial_now(evutil_socket_t fd, short what, void *arg) {
     struct addr to;
     if (c->current != NULL || c->v->stopping)
         return;
+    if (contact_mailfs_is_apart(c->v)) {
+        contact_dial_later(c);
+        return;
+    }
     int r = str_copy(to.host, sizeof to.host, contact_peer(c)->address.host);
     to.port = contact_peer(c)->address.port;
     struct conn *conn = contact_conn_new(c);

@@ -49,6 +49,8 @@ const struct conf_peer *contact_peer(const struct contact *c); /* NULL: none is 
 struct conn *contact_conn_new(struct contact *c);
 void contact_conn_free(struct conn *conn); /* its link, too */
 extern const struct link_callbacks contact_conn_callbacks;
+/* Then the peer is not met, and told nothing: what it began with a Hello it would have to end. */
+bool contact_mailfs_is_apart(struct volume *v);
 
 /* contact_dial.c. 0 or -ENOMEM; closed by contact_dial_close() in any case. */
 int contact_dial_open(struct contact *c);

@@ -20,12 +20,15 @@ def hang(t):
     return lambda: node.mailfs.syncd.kill(signal.SIGCONT, wait=False)
 
 
-def first_line(node, since, pattern):
-    """Of the syncd's log from there on: where it is found first, or None."""
+def lines(node, since, pattern):
+    """Of the syncd's log from there on: where it is found."""
     with open(node.log("syncd")) as f:
         f.seek(since)
-        found = re.search(pattern, f.read())
-    return found and found.start()
+        return [found.start() for found in re.finditer(pattern, f.read())]
+
+
+def first_line(node, since, pattern):
+    return next(iter(lines(node, since, pattern)), None)
 
 
 def own_mailfs(t):
@@ -36,7 +39,7 @@ def own_mailfs(t):
     t.pair.wait_in_sync()
     witness = storm.Witness()
     crew = follow.Followers([follow.Follower(node, user, "INBOX", witness) for node in t.pair.nodes for user in users])
-    since = os.path.getsize(t.b.log("syncd"))
+    since, since_a = (os.path.getsize(node.log("syncd")) for node in (t.b, t.a))
     go_on, ids = hang(t), {user: [] for user in users}
 
     def deliver(subject):
@@ -52,6 +55,8 @@ def own_mailfs(t):
         go_on()
     while first_line(t.b, since, r"mailfs \d+ is connected") is None:
         deliver("b's mailfs is apart")
+    met_by_a = len(lines(t.a, since_a, r"connected with"))
+    t.check(met_by_a <= 1, "a met b %d times while b's mailfs was apart", met_by_a)
     deliver("it is back")
     t.pair.wait_in_sync()
     back, met = (first_line(t.b, since, p) for p in (r"mailfs \d+ is connected", "connected with"))
