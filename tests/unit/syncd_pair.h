@@ -10,6 +10,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <time.h>
 
 #include "syncd/state.h"
 #include "syncd/apply.h"
@@ -39,6 +40,7 @@ void node_replaced(struct node *n); /* an empty one is in its place, that has me
 
 void fs_write(struct node *n, const char *rel, const char *text);
 void fs_append(struct node *n, const char *rel, const char *text);
+void fs_set_mtime(struct node *n, const char *rel, time_t t);
 char *fs_read(struct node *n, const char *rel); /* malloc'ed, NULL if not there */
 bool fs_there(struct node *n, const char *rel);
 void fs_rename(struct node *n, const char *from, const char *to);

@@ -37,6 +37,14 @@ void fs_append(struct node *n, const char *rel, const char *text) {
     put(n, rel, text, O_APPEND);
 }
 
+void fs_set_mtime(struct node *n, const char *rel, time_t t) {
+    char path[512];
+    struct timespec ts[2] = {{t, 0}, {t, 0}};
+
+    snprintf(path, sizeof(path), "%s/%s", n->store, rel);
+    assert_int_equal(utimensat(AT_FDCWD, path, ts, 0), 0);
+}
+
 char *fs_read(struct node *n, const char *rel) {
     char path[512], chunk[4096];
     int fd = open(fs_path(n, rel, path), O_RDONLY);

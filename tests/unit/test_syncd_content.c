@@ -30,16 +30,8 @@ static int setup(void **state) {
     return 0;
 }
 
-static void set_mtime_to(struct node *n, const char *rel, time_t at) {
-    char path[512];
-    struct timespec ts[2] = {{at, 0}, {at, 0}};
-
-    snprintf(path, sizeof(path), "%s/%s", n->store, rel);
-    assert_int_equal(utimensat(AT_FDCWD, path, ts, 0), 0);
-}
-
 static void set_mtime(struct node *n, const char *rel) {
-    set_mtime_to(n, rel, 1000);
+    fs_set_mtime(n, rel, 1000);
 }
 
 static void drop(Mfp__Txn *txn) {
@@ -336,7 +328,7 @@ static void test_newest_first(void **state) {
     for (size_t i = 0; i < 4; i++) {
         snprintf(rel, sizeof(rel), "u/new/%s", names[i]);
         fs_write(&p.a, rel, "text\n");
-        set_mtime_to(&p.a, rel, 1000 + names[i][0]);
+        fs_set_mtime(&p.a, rel, 1000 + names[i][0]);
     }
     contact_mark(&p.a, &inbox);
     assert_int_equal(scan_mailbox(p.a.st, &inbox, false, &l), 0);

@@ -122,22 +122,14 @@ static void test_keywords(void **state) {
     free(text);
 }
 
-static void set_mtime(struct node *n, const char *rel, time_t t) {
-    char path[512];
-    struct timespec ts[2] = {{t, 0}, {t, 0}};
-
-    snprintf(path, sizeof(path), "%s/%s", n->store, rel);
-    assert_int_equal(utimensat(AT_FDCWD, path, ts, 0), 0);
-}
-
 static void test_files(void **state) {
     char *text;
 
     common();
     fs_write(&p.a, "u/x.sieve", "older\n");
-    set_mtime(&p.a, "u/x.sieve", 1000);
+    fs_set_mtime(&p.a, "u/x.sieve", 1000);
     fs_write(&p.b, "u/x.sieve", "newer\n");
-    set_mtime(&p.b, "u/x.sieve", 2000);
+    fs_set_mtime(&p.b, "u/x.sieve", 2000);
     fs_write(&p.a, "u/only-a", "a\n");
     fs_symlink(&p.b, "x.sieve", "u/.dovecot.sieve");
     fs_write(&p.a, "u/subscriptions", "One\nTwo\n");

@@ -135,6 +135,8 @@ static void test_where_it_is_already(void **state) {
     fs_write(&p.a, "u/cur/9.M9.x:2,", "one more\n");
     fs_write(&p.a, "u/cur/9.M9.x:2,S", THEIRS);
     fs_write(&p.b, "u/cur/9.M9.x:2,S", THEIRS);
+    fs_set_mtime(&p.a, "u/cur/9.M9.x:2,S", 1000);
+    fs_set_mtime(&p.b, "u/cur/9.M9.x:2,S", 1000);
     mark(&p.a, &inbox);
     contact();
     assert_text(&p.a, "u/cur/9.M9.x:2,S", THEIRS);
