@@ -22,6 +22,7 @@
 #include "mem.h"
 #include "oneway.h"
 #include "touched.h"
+#include "txn.h"
 #include "util/log.h"
 #include "volume.h"
 #include "wire/check.h"
@@ -41,7 +42,7 @@ static bool changes_tree(const Mfp__Txn *txn) {
 /* ---- apply ------------------------------------------------------------------------- */
 
 struct apply {
-    struct apply *next, *prev; /* v->removals */
+    struct apply *next, *prev; /* v->removals, v->replays */
     struct volume *v;
     struct mailfs_id dir;
     uint64_t seq, journal_id;
@@ -244,18 +245,23 @@ void driver_apply_go_on(struct volume *v) {
     }
 }
 
-void driver_apply_close(struct volume *v) {
+static void free_all(struct apply **list) {
     struct apply *a, *tmp;
-    DL_FOREACH_SAFE(v->removals, a, tmp) {
-        DL_DELETE(v->removals, a);
+    DL_FOREACH_SAFE(*list, a, tmp) {
+        DL_DELETE(*list, a);
         apply_free(a);
     }
+}
+
+void driver_apply_close(struct volume *v) {
+    free_all(&v->removals);
+    free_all(&v->replays);
 }
 
 static void apply_submit(struct volume *v, struct apply init) {
     struct apply *a = mem_copy(&init, sizeof init);
     a->v = v;
-    if (!a->replay && removal_is_too_early(a)) /* a replay is in order by itself */
+    if (removal_is_too_early(a))
         DL_APPEND(v->removals, a);
     else
         apply_start(a);
@@ -279,9 +285,28 @@ void driver_apply(struct volume *v, const struct replica_action *a) {
 
 void driver_apply_replayed(struct volume *v, const struct mailfs_id *dir, uint64_t journal_id,
                            struct replica_payload *payload) {
-    replica_replaying(v->machine, *dir);
-    apply_submit(v, (struct apply){
-                        .dir = *dir, .replay = true, .journal_id = journal_id, .payload = payload});
+    struct apply *a = mem_new(sizeof *a);
+    *a = (struct apply){
+        .v = v, .dir = *dir, .replay = true, .journal_id = journal_id, .payload = payload};
+    replica_replaying(v->machine, *dir); /* L is not granted there from now on */
+    DL_APPEND(v->replays, a);
+}
+
+bool driver_replay_is_locked(const struct volume *v) {
+    const struct apply *a;
+    DL_FOREACH(v->replays, a) {
+        if (txns_locked(v->txns, &a->dir))
+            break;
+    }
+    return a != NULL;
+}
+
+void driver_replay_go_on(struct volume *v) {
+    struct apply *a, *tmp;
+    DL_FOREACH_SAFE(v->replays, a, tmp) {
+        DL_DELETE(v->replays, a);
+        apply_start(a);
+    }
 }
 
 static bool may_be_early(const Mfp__Txn *txn) {

@@ -13,9 +13,13 @@ struct volume;
 /* RACT_APPLY. */
 void driver_apply(struct volume *v, const struct replica_action *a);
 
-/* At the start, of the journal of an earlier life; takes payload over. */
+/* At the start, of the journal of an earlier life; takes payload over. Begun by
+ * driver_replay_go_on(), in this order. */
 void driver_apply_replayed(struct volume *v, const struct mailfs_id *dir, uint64_t journal_id,
                            struct replica_payload *payload);
+/* Has somebody L of one of their containers, as far as mailfs has said? */
+bool driver_replay_is_locked(const struct volume *v);
+void driver_replay_go_on(struct volume *v);
 
 /*
  * A journalled transaction that only makes or moves directories need not wait for the L of their

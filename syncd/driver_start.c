@@ -26,6 +26,7 @@
 #include "volume.h"
 
 #define MAILFS_MS 2000 /* in which one that runs has come */
+#define LOCKS_MS  20   /* between two looks at which L there are */
 
 static void meet_peer(struct volume *v) {
     if (v->ready || v->stopping)
@@ -100,6 +101,31 @@ static int replay_one(void *arg, uint64_t id, Mfp__Txn *txn) {
     return 0;
 }
 
+static void leftovers_begin(struct volume *v) {
+    struct leftovers *l = mem_new(sizeof *l);
+    l->v = v;
+    jobs_barrier(v->jobs, leftovers_run, leftovers_done, l);
+}
+
+/*
+ * A mailfs that has served without syncd has given L by itself, and who has it writes to the files
+ * that the journal changes: Dovecot appends to the list that it has open, which is no more when
+ * another has got its name. So these are waited for; but a process that hangs under L does not keep
+ * the peer away.
+ */
+static void replay_begin(evutil_socket_t fd, short what, void *arg) {
+    struct volume *v = arg;
+    struct timeval tv = {.tv_usec = LOCKS_MS * 1000};
+    if (v->stopping)
+        return;
+    if (v->replays != NULL && volume_now() < v->replay_until &&
+        (front_is_apart(v->front) || driver_replay_is_locked(v)) &&
+        event_base_once(v->engine->evb, -1, EV_TIMEOUT, replay_begin, v, &tv) == 0)
+        return;
+    driver_replay_go_on(v);
+    leftovers_begin(v);
+}
+
 /* What the journal removes is kept back as at a contact: it may be of a time when not all had been
  * merged, and the message moved to a mailbox that is not here yet. */
 int driver_replay(struct volume *v) {
@@ -111,8 +137,7 @@ int driver_replay(struct volume *v) {
     if (v->start.journal > 0)
         log_info("volume %s: %zu transactions to apply from the journal", v->cv->name,
                  v->start.journal);
-    struct leftovers *l = mem_new(sizeof *l);
-    l->v = v;
-    jobs_barrier(v->jobs, leftovers_run, leftovers_done, l);
+    v->replay_until = volume_now() + MAILFS_MS;
+    replay_begin(-1, 0, v);
     return 0;
 }
