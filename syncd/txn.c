@@ -138,15 +138,22 @@ static void tell_links(struct collect *c) {
         await_unlock(c->v, c->req, &c->dir);
 }
 
-/* Has one of them named what the peer may publish? Only the base says then that it is one message.
- */
-static bool names_past(const struct collect *c) {
-    for (size_t i = 0; c->alone && i < c->acts.n; i++) {
+/* Is what they have done under L left to a merge (replica_unlock())? */
+static bool left_to_merge(const struct collect *c) {
+    return !c->alone && c->unlock && !replica_is_merged(c->v->machine, c->dir);
+}
+
+/* Has one of them named what the peer may publish, now, or if this node loses its power? Only the
+ * base says then that it is one message. */
+static bool names_what_is_there(const struct collect *c) {
+    bool left = left_to_merge(c);
+    for (size_t i = 0; (c->alone || left) && i < c->acts.n; i++) {
         const Mfl__Act *a = c->acts.acts[i];
         const Mfl__Source *s = a->what_case == MFL__ACT__WHAT_ADD ? a->add->source : NULL;
         if (s != NULL && s->prepared != NULL &&
-            replica_prep_is_past(c->v->machine,
-                                 (struct replica_prep){s->prepared->incarnation, s->prepared->seq}))
+            (left ||
+             replica_prep_is_past(
+                 c->v->machine, (struct replica_prep){s->prepared->incarnation, s->prepared->seq})))
             return true;
     }
     return false;
@@ -156,7 +163,7 @@ static void collect_done(void *arg) {
     struct collect *c = arg;
     struct volume *v = c->v;
     v->changes++;
-    if (names_past(c))
+    if (names_what_is_there(c))
         checkpoint_soon(v->checkpoint);
     if (c->alone && v->untold_since_wall_ns == 0 && v->cv->peer != NULL && c->acts.n > 0)
         v->untold_since_wall_ns = clock_wall_ns();

@@ -5,6 +5,7 @@ What was prepared with the peer gets its name while nobody hears of it; the peer
 another one, or is about to.  mailfs tells the next syncd, so that both know it for one message.
 """
 
+import contextlib
 import os
 import signal
 import sys
@@ -118,6 +119,56 @@ def power(t, killed=False, restarted=False, told=False):
     compare.assert_has(view, [delivery.ident])
 
 
+@contextlib.contextmanager
+def locked(maildir):
+    """As Dovecot does it: while the lock is held, somewhere, it cannot be made."""
+    lock = os.path.join(maildir, "dovecot-uidlist.lock")
+
+    def made():
+        with contextlib.suppress(FileExistsError):
+            os.close(os.open(lock, os.O_CREAT | os.O_EXCL | os.O_RDWR))
+            return True
+        return False
+    util.poll("the lock of " + maildir, made, 10)
+    yield
+    os.unlink(lock)
+
+
+def merging(t):
+    """Named under L in a mailbox that is still to be merged, and the power of its node goes before it is."""
+    user = t.pair.user("merging")
+    t.wait_equal(user)
+    t.b.mailfs.bandwidth = "100K"
+    t.b.mailfs.compress = "off"
+    t.pair.configure()
+    t.b.kill("syncd", signal.SIGTERM)
+    t.pair.cut_link()
+    t.b.start("syncd")
+    t.b.wait_state("alone")
+    large = t.b.deliver(user, mail.message("large", size=4 << 20))
+    t.pair.heal_link()
+    t.a.wait_state("catching-up")
+    base = os.path.join(t.a.mailfs.state, "base", "data.mdb")
+    delivery = Delivery(t, user, 4)
+    with locked(t.a.home(user, "Maildir")):
+        before = os.stat(base).st_mtime_ns
+        delivery.rename()
+    util.poll("what syncd has learnt to be in the base", lambda: os.stat(base).st_mtime_ns != before, 5)
+    t.equal(t.a.state(), "catching-up", "a when its power goes")
+    t.a.crash(power=True)
+    delivery.wait_published()
+    t.a.revive()
+    t.b.mailfs.bandwidth = None
+    t.pair.configure()
+    t.b.kill("syncd", signal.SIGTERM)
+    t.b.start("syncd")
+    t.pair.wait_in_sync(timeout=30)
+    stage_empty(t)
+    view = t.wait_equal(user)
+    compare.assert_no_duplicates(view)
+    compare.assert_has(view, [delivery.ident, large])
+
+
 def test(t):
     t.needs_mailfs()
     story(t, published=True)
@@ -126,6 +177,7 @@ def test(t):
     power(t, killed=True)
     power(t, restarted=True)
     power(t, told=True)
+    merging(t)
 
 
 case.main(test, own=True, timeout=TIMEOUT, postfix=False, disk=96 << 20)
