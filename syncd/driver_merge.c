@@ -254,6 +254,12 @@ static void listings_release(struct step *s) {
     s->mine = s->theirs = NULL;
 }
 
+static void stage_fetch(struct step *s) {
+    replica_fetching(s->v->machine, volume_now(), s->dir, s->round);
+    driver_pump(s->v);
+    xfer_fetch(s->v->xfers, &s->wants, stage_fetched, s);
+}
+
 static void stage_done(void *arg) {
     struct step *s = arg;
     if (s->err == 0 && !one_is_gone(s)) /* failed_here() looks for that */
@@ -263,7 +269,7 @@ static void stage_done(void *arg) {
     else if (s->wants.n == 0)
         stage_fetched(s, 0); /* for a round that was put off, or it was prepared */
     else
-        xfer_fetch(s->v->xfers, &s->wants, stage_fetched, s);
+        stage_fetch(s);
 }
 
 static int merge_try(struct step *s) {

@@ -64,8 +64,8 @@ struct replica_config {
                              * which these are, on a node that has not caught up yet */
     uint64_t freeze_ms; /* how long a mailbox may stay frozen before the merge is put off (5000) */
     unsigned merge_parallel; /* mailboxes merged at once (8); compared in full: half as many; */
-    size_t merge_bytes;      /* and no more than one, if both listings of all of them are likely to
-                              * be more than that; 0: no limit */
+    size_t merge_bytes;      /* and of either kind no more than one holds listings, if both nodes'
+                              * of all of them are likely to be more than that; 0: no limit */
     bool oneway;             /* a link without transactions: its trees are compared again when they
                               * have changed, replica_tree_changed() */
     size_t max_unacked; /* transactions sent and not acknowledged, beyond which the link is given up
@@ -312,6 +312,9 @@ void replica_marks(struct replica *r, uint64_t now, const struct replica_mark *m
 /* listing NULL: it could not be read; the round is given up, and tried again later. */
 void replica_scanned(struct replica *r, uint64_t now, struct mailfs_id dir, uint32_t round,
                      struct replica_payload *listing);
+/* What STAGE is to fetch is known, and takes its time: the listings are not held meanwhile. No
+ * answer yet. */
+void replica_fetching(struct replica *r, uint64_t now, struct mailfs_id dir, uint32_t round);
 /* err: the same. -ESTALE: the listings show different bases and must be made in full; at once. */
 void replica_staged(struct replica *r, uint64_t now, struct mailfs_id dir, uint32_t round, int err);
 /* err, or a digest that is not the peer's: again, in full, with back-off. */

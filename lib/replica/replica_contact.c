@@ -440,8 +440,7 @@ void replica_contact_begin(struct replica *r) {
     memset(&r->tree, 0, sizeof r->tree);
     r->marks_sent = r->marks_here = r->exchanged = false;
     r->in_sync_sent = r->peer_in_sync = false;
-    r->expected[false] = 0;
-    r->expected[true] = r->config.merge_bytes / 2;
+    replica_room_contact(r);
     tree_scan(r);
 }
 

@@ -10,6 +10,7 @@
  *   replica_prep.c   prepared contents
  *   replica_contact.c  tree, lists of marks, in-sync
  *   replica_round.c  the merge of one mailbox
+ *   replica_room.c   how many of them at once
  *
  * Rules of the code: a public function sets r->now, changes what it has to, calls
  * replica_settle() for the mailbox concerned, which may free the record, and ends with
@@ -23,7 +24,7 @@
  *  I5  Not connected: nobody waits for the peer, nothing is unacknowledged, no round is open.
  *  I6  Sent and not acknowledged: ascending in each mailbox; received: in the order received.
  *  I7  to_merge is the number of records that are not the same; not more rounds than allowed, and
- *      their cost is that of each.
+ *      what they hold is what each does.
  *  I8  Nobody waits for an L that could be granted.
  *  I9  in-sync: lists exchanged, tree merged, nothing to merge, the peer says the same.
  *  I10 At most one application in a mailbox, and it is of the oldest transaction.
@@ -132,7 +133,8 @@ struct round {
     int err, peer_err;
     uint8_t digest[REPLICA_DIGEST], peer_digest[REPLICA_DIGEST];
     size_t own_bytes, peer_bytes;             /* of the first listings; 0: not known yet */
-    size_t cost;                              /* of both, or what is expected */
+    size_t bytes;                             /* of both, or what is expected */
+    bool holds;                               /* them, or is at making them */
     struct replica_payload *listing, *frozen; /* the peer's */
     uint64_t frozen_at;
 };
@@ -179,7 +181,7 @@ struct dir {
     bool watched;
     UT_hash_handle hh;
     struct dir *prev, *next;             /* r->watch: has a timer */
-    struct dir *merge_prev, *merge_next; /* r->changed or r->backing_off */
+    struct dir *merge_prev, *merge_next; /* r->changed, r->backing_off or r->open */
 };
 
 enum tree_stage {
@@ -205,6 +207,13 @@ struct tree {
     uint64_t retry_at;
 };
 
+/* Rounds of one kind. */
+struct room {
+    unsigned rounds, holding; /* open; of these, those that hold listings, */
+    size_t bytes;             /* which take so much */
+    size_t expected;          /* what those of the next one are likely to */
+};
+
 struct replica {
     struct replica_config config; /* strings are ours */
     bool lower, had_contact, caught_up, default_mine;
@@ -226,12 +235,11 @@ struct replica {
     bool marks_sent, marks_here, exchanged;
     bool in_sync_sent, peer_in_sync;
 
-    struct dir *dirs, *watch, *changed, *backing_off;
+    struct dir *dirs, *watch;
+    struct dir *changed, *backing_off, *open; /* to be merged; later; being merged */
     size_t to_merge;
-    unsigned rounds;    /* open ones, */
-    size_t cost;        /* and theirs */
-    size_t expected[2]; /* of the next one: of differences, in full */
-    uint32_t round_no;  /* coordinator: the last */
+    struct room room[2]; /* of differences, in full */
+    uint32_t round_no;   /* coordinator: the last */
     uint64_t next_retry;
 
     uint64_t tx_seq, rx_id, tx_bytes, rx_bytes;
@@ -340,6 +348,15 @@ void replica_round_unlist(struct replica *r, struct dir *d);
 void replica_round_free(struct dir *d);
 void replica_round_tick(struct replica *r);
 int replica_round_receive(struct replica *r, const struct replica_msg *m);
+
+/* replica_room.c; all but the last two for d->round. */
+void replica_room_contact(struct replica *r); /* nothing is known of what comes */
+void replica_room_begin(struct replica *r, struct dir *d);
+void replica_room_listed(struct replica *r, struct dir *d); /* own_bytes or peer_bytes is known */
+void replica_room_hold(struct replica *r, struct dir *d, bool holds);
+void replica_room_end(struct replica *r, struct dir *d);
+bool replica_room_begins(const struct replica *r, const struct dir *d); /* may its round? */
+bool replica_room_freezes(const struct replica *r, const struct dir *d);
 
 /* replica.c: the first invariant that does not hold, or NULL. */
 const char *replica_check(const struct replica *r);

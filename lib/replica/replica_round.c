@@ -40,6 +40,15 @@ static void unlist(struct replica *r, struct dir *d) {
     d->backing_off = false;
 }
 
+/* To be merged: in its turn, which is the next one if somebody waits for it. */
+static void enlist(struct replica *r, struct dir *d) {
+    d->backing_off = false;
+    if (d->urgent)
+        DL_PREPEND2(r->changed, d, merge_prev, merge_next);
+    else
+        DL_APPEND2(r->changed, d, merge_prev, merge_next);
+}
+
 void replica_round_unlist(struct replica *r, struct dir *d) {
     if (d->stage == STAGE_CHANGED)
         unlist(r, d);
@@ -58,56 +67,32 @@ void replica_round_hurry(struct replica *r, struct dir *d) {
     }
 }
 
-static void set_cost(struct replica *r, struct dir *d, size_t cost) {
-    r->cost += cost - d->round.cost;
-    d->round.cost = cost;
-}
-
-/* How large the next one is nobody knows before it is listed; most are like the one before. */
-static void note_cost(struct replica *r, struct dir *d) {
-    const struct round *n = &d->round;
-    if (n->own_bytes == 0 || n->peer_bytes == 0)
-        return;
-    r->expected[n->full] = n->own_bytes + n->peer_bytes;
-    set_cost(r, d, r->expected[n->full]);
-}
-
 static void begin(struct replica *r, struct dir *d, uint32_t no, bool full) {
     unlist(r, d);
     replica_round_free(d);
     memset(&d->round, 0, sizeof d->round);
     d->round.no = no;
     d->round.full = full;
-    set_cost(r, d, r->expected[full]);
     d->stage = STAGE_STAGING;
     d->again = d->again_full = false;
-    r->rounds++;
+    DL_APPEND2(r->open, d, merge_prev, merge_next);
+    replica_room_begin(r, d);
 }
 
-static bool has_room(const struct replica *r, const struct dir *d) {
-    size_t most = r->config.merge_bytes;
-    return most == 0 || r->rounds == 0 || r->cost + r->expected[d->need_full] <= most;
-}
-
-/*
- * Differences are short lists, and most of such a round is waiting for the other node and for
- * disks; of full lists half as many are held, and of long ones fewer. One that somebody waits for
- * does not wait for those under way, however many or long. The other node begins what it is told.
- */
-static bool may_begin(const struct replica *r) {
-    const struct dir *d = r->changed;
-    unsigned most = r->config.merge_parallel;
-    if (d != NULL && d->need_full)
-        most = (most + 1) / 2;
-    if (d != NULL && d->urgent)
-        return r->rounds < 2 * most;
-    return d != NULL && r->rounds < most && has_room(r, d);
+/* What is ready goes first: what comes after it is not frozen before it. */
+static void freeze_more(struct replica *r) {
+    struct dir *d, *tmp;
+    DL_FOREACH_SAFE2(r->open, d, tmp, merge_next) {
+        if (d->stage == STAGE_STAGING && d->round.staged && d->round.peer_staged)
+            replica_settle(r, d);
+    }
 }
 
 void replica_round_start_more(struct replica *r) {
     if (!r->connected || !r->exchanged || !r->lower)
         return;
-    while (may_begin(r)) {
+    freeze_more(r);
+    while (r->changed != NULL && replica_room_begins(r, r->changed)) {
         struct dir *d = r->changed;
         bool full = d->need_full;
         begin(r, d, ++r->round_no, full);
@@ -130,8 +115,8 @@ static uint64_t backoff(struct dir *d, bool at_once) {
 
 static void close_round(struct replica *r, struct dir *d) {
     replica_round_free(d);
-    set_cost(r, d, 0);
-    r->rounds--;
+    replica_room_end(r, d);
+    DL_DELETE2(r->open, d, merge_prev, merge_next);
 }
 
 /* Ends the round, with the mailbox still to be merged. */
@@ -151,7 +136,7 @@ static void end_unmerged(struct replica *r, struct dir *d, bool at_once) {
             r->next_retry = d->retry_at;
         DL_APPEND2(r->backing_off, d, merge_prev, merge_next);
     } else {
-        DL_APPEND2(r->changed, d, merge_prev, merge_next);
+        enlist(r, d);
     }
     replica_txn_acknowledged(r, d);
     replica_txn_flush_held(r, d);
@@ -209,6 +194,7 @@ static void freeze(struct replica *r, struct dir *d) {
     d->stage = STAGE_FROZEN;
     d->round.frozen_at = r->now;
     d->phase_at = r->now;
+    replica_room_hold(r, d, true);
 }
 
 static bool step_staging(struct replica *r, struct dir *d) {
@@ -218,7 +204,7 @@ static bool step_staging(struct replica *r, struct dir *d) {
     } else if (!n->staged && n->listing != NULL) {
         job(r, d, JOB_STAGE, RACT_STAGE, n->listing);
         n->listing = NULL;
-    } else if (n->staged && n->peer_staged && r->lower) {
+    } else if (n->staged && n->peer_staged && r->lower && replica_room_freezes(r, d)) {
         replica_send_dir(r, RMSG_FREEZE, d)->round = n->no;
         freeze(r, d);
     } else {
@@ -316,10 +302,18 @@ void replica_scanned(struct replica *r, uint64_t now, struct mailfs_id dir, uint
             forget_token(r, d);
         } else {
             d->round.own_bytes = listing->size;
-            note_cost(r, d);
+            replica_room_listed(r, d);
         }
     }
     answered_end(r, d);
+}
+
+void replica_fetching(struct replica *r, uint64_t now, struct mailfs_id dir, uint32_t round) {
+    r->now = now;
+    struct dir *d = replica_dir_find(r, &dir);
+    if (d != NULL && d->job == JOB_STAGE && d->job_round == round && !d->job_dead)
+        replica_room_hold(r, d, false);
+    replica_pump(r);
 }
 
 void replica_staged(struct replica *r, uint64_t now, struct mailfs_id dir, uint32_t round,
@@ -331,6 +325,7 @@ void replica_staged(struct replica *r, uint64_t now, struct mailfs_id dir, uint3
         cancel(r, d, err == -ESTALE && !d->round.full);
     } else if (wanted) {
         d->round.staged = true;
+        replica_room_hold(r, d, false);
         if (!r->lower)
             replica_send_dir(r, RMSG_STAGED, d)->round = round;
     }
@@ -375,7 +370,7 @@ static int listing(struct replica *r, struct dir *d, const struct replica_msg *m
     *slot = replica_payload_ref(m->payload);
     if (!m->frozen) {
         d->round.peer_bytes = m->payload->size;
-        note_cost(r, d);
+        replica_room_listed(r, d);
     }
     return 0;
 }
@@ -435,7 +430,7 @@ void replica_round_tick(struct replica *r) {
     DL_FOREACH_SAFE2(r->backing_off, d, tmp, merge_next) {
         if (d->retry_at <= r->now) {
             unlist(r, d);
-            DL_APPEND2(r->changed, d, merge_prev, merge_next);
+            enlist(r, d);
         } else if (d->retry_at < r->next_retry) {
             r->next_retry = d->retry_at;
         }

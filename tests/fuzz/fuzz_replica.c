@@ -71,6 +71,7 @@ static void answer(struct machine *m, const struct replica_action *a) {
         replica_scanned(m->r, m->now, a->dir, a->round, p);
         break;
     case RACT_STAGE:
+        replica_fetching(m->r, m->now, a->dir, a->round);
         replica_staged(m->r, m->now, a->dir, a->round, an_error(m));
         break;
     case RACT_MERGE:

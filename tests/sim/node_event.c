@@ -207,6 +207,8 @@ static void staged(struct node *n, const struct event *e) {
     int err = chance(world.odd_merges) ? -EIO : 0;
     if (own != NULL && (!own->full || !peer->full) && own->base_digest != peer->base_digest)
         err = -ESTALE;
+    if (err == 0 && e->round % 2 == 0)
+        replica_fetching(n->r, node_now(n), box_id(e->box), e->round);
     replica_staged(n->r, node_now(n), box_id(e->box), e->round, err);
 }
 

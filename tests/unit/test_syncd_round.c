@@ -144,6 +144,9 @@ void replica_scanned(struct replica *r, uint64_t now, struct mailfs_id dir, uint
     note(listing != NULL ? "listed" : "unlisted");
 }
 
+void replica_fetching(struct replica *r, uint64_t now, struct mailfs_id dir, uint32_t round) {
+}
+
 void replica_staged(struct replica *r, uint64_t now, struct mailfs_id dir, uint32_t round,
                     int err) {
     note("staged");
