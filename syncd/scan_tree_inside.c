@@ -10,14 +10,25 @@
 #include <string.h>
 
 #include "maildir/class.h"
+#include "replica/base_age.h"
 #include "store.h"
 #include "util/clock.h"
 #include "util/log.h"
 #include "util/str.h"
 
-/* Added, or added again: Dovecot never gives a file that stays another UID, nor takes it away. */
-static bool msg_came(const Mfp__BaseMsg *m) {
-    return m->is && (!m->was || (m->was->uid && m->was->uid != m->is->uid));
+/*
+ * Added, or added again: Dovecot never gives a file that stays another UID, nor takes it away.
+ * After a power cut the list can lack the number, and what the other end had sent is put into the
+ * store once more; neither is news to it (as for the merge: readded(), numbered_since()).
+ */
+static bool msg_came(const Mfp__Listing *l, const Mfp__BaseMsg *m) {
+    if (!m->is)
+        return false;
+    if (!m->was)
+        return !m->put_back;
+    if (m->is->uid == 0 && l->base_version & BASE_AGE_LACKS)
+        return false;
+    return m->was->uid && m->was->uid != m->is->uid;
 }
 
 /*
@@ -30,7 +41,7 @@ static bool holds_new(const struct tree *t, const struct node *n, const Mfp__Lis
     size_t i;
 
     for (i = 0; i < l->n_msgs; i++)
-        if (msg_came(l->msgs[i]) && !(whole && l->msgs[i]->borrowed))
+        if (msg_came(l, l->msgs[i]) && !(whole && l->msgs[i]->borrowed))
             return true;
     for (i = 0; i < l->n_files; i++) {
         const char *name = l->files[i]->name;
@@ -56,7 +67,8 @@ static int is_arrival(void *arg, const char *name, unsigned char type) {
     if (type != DT_REG || maildir_name_check(name, len, MAILDIR_NAME_MESSAGE) < 0)
         return 0;
     str_copyn(base, sizeof(base), name, maildir_name_base_len(name, len));
-    return base_msg_get(a->st, BASE_AGREED, a->dir, base, &was) == -ENOENT;
+    return base_msg_get(a->st, BASE_AGREED, a->dir, base, &was) == -ENOENT &&
+           !base_was_put_back(a->st, a->dir, base);
 }
 
 /*

@@ -279,12 +279,15 @@ struct agreed {
     const struct mailfs_id *id;
 };
 
+/* What was put back after a power cut the other node had sent: it was removed, or went with the
+ * rest.
+ */
 static int is_agreed(void *arg, const char *base) {
     const struct agreed *a = arg;
     struct base_msg rec;
     int r = base_msg_get(a->st, BASE_AGREED, a->id, base, &rec);
 
-    return r == -ENOENT ? 0 : r == 0 ? 1 : r;
+    return r == -ENOENT ? base_was_put_back(a->st, a->id, base) : r == 0 ? 1 : r;
 }
 
 /* The listing its removal was decided on is seconds old. The next round lets it live. */

@@ -178,6 +178,44 @@ static void test_removed_lives_cut_short(void **state) {
     assert_list_begins(&p.b, "u/.Work", TAKEN);
 }
 
+#define LIST "3 V1694498817 N2 G0123456789abcdef0123456789abcdef\n"
+
+/* .Work has a message with a UID on both; its container is marked at b when its power goes. */
+static void numbered_and_cut(const char *list_after) {
+    fs_write(&p.a, "u/.Work/dovecot-uidlist", LIST "1 :1.M1.a\n");
+    contact_mark(&p.a, &work);
+    contact_mark(&p.a, &inbox);
+    contact_all(&p);
+    contact_mark(&p.b, &work);
+    node_reopen(&p.b);
+    assert_true(base_was_cut(p.b.st, &work));
+    fs_write(&p.b, "u/.Work/dovecot-uidlist", list_after);
+    remove_work_at_a();
+}
+
+/* The list there has lost what it was told last: nothing has come into the folder. */
+static void test_removed_and_number_lost(void **state) {
+    numbered_and_cut(LIST);
+    work_is_gone();
+}
+
+/* What the other node had sent is there once more: it had come before. */
+static void test_removed_and_put_back(void **state) {
+    numbered_and_cut(LIST "1 :1.M1.a\n");
+    fs_write(&p.b, "u/.Work/new/0.M1.a", "gone\n");
+    assert_int_equal(base_put_back_note(p.b.st, &work, "0.M1.a"), 0);
+    work_is_gone();
+}
+
+/* What came there itself, and is not known to the other node, is kept. */
+static void test_removed_cut_and_news(void **state) {
+    numbered_and_cut(LIST);
+    fs_write(&p.b, "u/.Work/new/2.M1.b", "late\n");
+    contact_all(&p);
+    assert_true(fs_there(&p.a, "u/.Work/new/2.M1.b"));
+    assert_true(fs_there(&p.b, "u/.Work/new/2.M1.b"));
+}
+
 /* A standby has no clients, and its source's go on. */
 static void test_removed_lives_at_standby(void **state) {
     uint8_t d[STATE_DIGEST];
@@ -195,11 +233,13 @@ static void test_removed_lives_at_standby(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        T(test_removed_with_news),       T(test_removed_with_new_folder),
-        T(test_removed_before_its_turn), T(test_removed_in_part),
-        T(test_removed_and_both_killed), T(test_removed_while_fetched),
-        T(test_removed_is_kept_back),    T(test_removed_lives_renumbered),
-        T(test_removed_lives_cut_short), T(test_removed_lives_at_standby),
+        T(test_removed_and_number_lost),  T(test_removed_and_put_back),
+        T(test_removed_cut_and_news),     T(test_removed_with_news),
+        T(test_removed_with_new_folder),  T(test_removed_before_its_turn),
+        T(test_removed_in_part),          T(test_removed_and_both_killed),
+        T(test_removed_while_fetched),    T(test_removed_is_kept_back),
+        T(test_removed_lives_renumbered), T(test_removed_lives_cut_short),
+        T(test_removed_lives_at_standby),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
