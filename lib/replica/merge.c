@@ -67,6 +67,7 @@ static void make_view(const struct merge_side *s, const struct merge_entry *own,
         v->half = own->half && s->half_age >= o->half_age && !MUTANT(MUTANT_FORGET_HALF);
         v->put_back = own->put_back;
         v->lost = own->lost;
+        v->unread = own->unread;
         v->half_mine = own->half_mine;
         v->half_theirs = own->half_theirs;
         if (v->was)
@@ -240,8 +241,10 @@ static void count_stats(struct merge_result *r) {
 
         if (it->what & MERGE_LEFT)
             continue;
-        count_side(it->at_a, &it->now_a, it, &s->added_a, &s->removed_a, &s->changed_a);
-        count_side(it->at_b, &it->now_b, it, &s->added_b, &s->removed_b, &s->changed_b);
+        if (it->at_a || !(it->what & MERGE_UNREAD))
+            count_side(it->at_a, &it->now_a, it, &s->added_a, &s->removed_a, &s->changed_a);
+        if (it->at_b || !(it->what & MERGE_UNREAD))
+            count_side(it->at_b, &it->now_b, it, &s->added_b, &s->removed_b, &s->changed_b);
         s->conflicts += (it->what & MERGE_CONFLICT) != 0;
         s->renumbered += (it->what & MERGE_RENUMBERED) != 0;
         s->split += it->split_from != NULL;

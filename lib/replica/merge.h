@@ -9,6 +9,7 @@
  * Rules, in docs/DESIGN.md: union of what was added; removed on either side is removed unless it
  * was added anew on the other; flags and keywords one by one, each side's change applied; nothing
  * is removed where a base is missing. What one side has borrowed (M8) changes nothing at the other.
+ * What one side has and cannot read stays with it (M10).
  * A UID is never bound to another message than the one it named on either side (numbered M1 to M7
  * in merge_decide.c and merge_number.c).
  *
@@ -57,6 +58,7 @@ struct merge_entry {
     bool put_back; /* after a power cut, by what the other had sent before: it may have been removed
                     * here since, which this side's base does not know any more */
     bool lost;     /* it is said to be there, and has to come from the other side (M9) */
+    bool unread;   /* its content cannot be had: where only this side has it, it stays so (M10) */
 };
 
 struct merge_side {
@@ -86,6 +88,8 @@ enum merge_what {
     MERGE_SPLIT = 16,     /* one name with two contents: became two messages */
     MERGE_LEFT = 32,      /* borrowed: neither side's is touched, whatever the result (the new base)
                            * says of it */
+    MERGE_UNREAD = 64,    /* present at the one side that has it, with the UID of the result, and in
+                           * no base: the other side does not get it */
 };
 
 struct merge_item {

@@ -5,7 +5,9 @@
  * M2. A message is removed only where a valid base says that it was there, or that its UID was
  * known and it is not there. M3. A removal takes the incarnation it saw. One added anew lives.
  * M8. What a side has borrowed (merge.h) never changes what the other has, nor what that has
- * undone. M9. What a side has lost is there only if the other has it.
+ * undone. M9. What a side has lost is there only if the other has it. M10. What only one side has,
+ * and cannot read, stays there, with a UID as if both had it, and is in no base: so it is that
+ * side's to bring as soon as it can be read.
  *
  * A name is the same incarnation of a message when the UIDs are equal, or one is not known. But a
  * name that had a UID in its side's base and has none now was removed and added again: Dovecot
@@ -301,6 +303,56 @@ static void decide_both(const struct merge_view *a, const struct merge_view *b,
     merge_marks(a, b, item);
 }
 
+static void keep_lone(const struct merge_view *p, char side, struct merge_item *item,
+                      struct merge_slot *slot) {
+    item->present = true;
+    item->state = p->now;
+    slot->from_a = side == 'a';
+    slot->from_b = side == 'b';
+}
+
+/* Was it given before x's base was agreed on? Not if x's list is behind that: it was put back. */
+static bool is_older(uint32_t uid, const struct merge_view *x) {
+    const struct merge_side *s = x->side;
+
+    return s->base_valid && x->v_now == x->v_old && uid < s->base_next && s->next >= s->base_next;
+}
+
+/* So s says, whatever else. */
+static bool is_anothers(uint32_t uid, const char *name, const struct merge_side *s) {
+    for (size_t i = 0; i < s->count; i++) {
+        const struct merge_entry *e = &s->entries[i];
+
+        if (((e->is && e->now.uid == uid) || (e->was && e->old.uid == uid)) &&
+            strcmp(e->base, name) != 0)
+            return true;
+    }
+    return false;
+}
+
+static bool is_agreed(uint32_t uid, const char *name, const struct merge_view *p,
+                      const struct merge_view *q) {
+    return uid == 0 || (p->v_now == q->v_now && is_older(uid, p) && is_older(uid, q) &&
+                        !is_anothers(uid, name, p->side) && !is_anothers(uid, name, q->side));
+}
+
+/*
+ * M10. The other side, q, has not got it, or has lost it. A UID below both bases' next one was this
+ * message's when these were agreed on: by a merge that left it so and gave or kept that UID, or
+ * under the token. So it is nobody else's, though q's next UID is above it as well. (When it can be
+ * read at last it is numbered anew all the same: a Dovecot at q that has seen a higher UID takes
+ * one below for an expunged message.)
+ */
+static void decide_unread(const struct merge_view *p, const struct merge_view *q, char side,
+                          struct merge_item *item, struct merge_slot *slot) {
+    keep_lone(p, side, item, slot);
+    if (is_agreed(p->now.uid, item->name, p, q))
+        slot->as_at = side;
+    item->what |= MERGE_UNREAD;
+    item->at_a = side == 'a';
+    item->at_b = side == 'b';
+}
+
 static void decide_lone(const struct merge_view *p, const struct merge_view *q, char side,
                         struct merge_item *item, struct merge_slot *slot) {
     if (p->lost || removed_by_absent(p, q)) {
@@ -309,12 +361,13 @@ static void decide_lone(const struct merge_view *p, const struct merge_view *q, 
             item->what |= MERGE_CONFLICT;
         return;
     }
-    item->present = true;
+    if (p->unread) {
+        decide_unread(p, q, side, item, slot);
+        return;
+    }
+    keep_lone(p, side, item, slot);
     item->what |= MERGE_ADDED;
     item->content = side;
-    item->state = p->now;
-    slot->from_a = side == 'a';
-    slot->from_b = side == 'b';
 }
 
 /* As the common base, or as this side's, says. */
@@ -330,6 +383,10 @@ static void decide_borrowed(const struct merge_view *f, const struct merge_view 
                             struct merge_item *item, struct merge_slot *slot) {
     if (!o->is) {
         item->what |= removed_by_absent(f, o) ? MERGE_REMOVED : MERGE_LEFT;
+        return;
+    }
+    if (o->unread && !f->is && !unchanged(o)) {
+        decide_unread(o, f, side, item, slot);
         return;
     }
     item->present = true;
@@ -371,6 +428,10 @@ void merge_decide(const struct merge_view *a, const struct merge_view *b, struct
         decide_borrowed(a, b, 'b', item, slot);
     else if (is_borrowed(b, a))
         decide_borrowed(b, a, 'a', item, slot);
+    else if (a->unread && b->lost)
+        decide_unread(a, b, 'a', item, slot);
+    else if (b->unread && a->lost)
+        decide_unread(b, a, 'b', item, slot);
     else if (a->is && b->is)
         decide_both(a, b, item, slot);
     else if (a->is)

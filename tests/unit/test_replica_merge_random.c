@@ -8,7 +8,7 @@
  * flags that one side alone changed are as it left them; merging again changes nothing; a merge
  * that only one side carried out before the other lost its power comes to the same end; one that
  * one side does not know to be common is the base of both all the same; differences alone give what
- * full listings give.
+ * full listings give. All that also where some messages cannot be read on the node that has them.
  *
  * A failure prints its seed; MERGE_SEED=n in the environment runs that one alone.
  */
@@ -41,12 +41,14 @@ struct box {
     bool base_valid;
     int8_t shown[UIDS];  /* name + 1 that a UID was ever given to here */
     bool readded[NAMES]; /* since the base: removed and added again */
+    bool unread[NAMES];
 };
 
 static const char *const names[NAMES] = {"n0", "n1", "n2", "n3", "n4", "n5", "n6", "n7"};
 static const char flag_chars[] = "FST";
 static uint64_t rng;
 static unsigned seed;
+static bool with_unread;
 
 static unsigned rnd(unsigned n) {
     rng = rng * 6364136223846793005u + 1442695040888963407u;
@@ -76,6 +78,7 @@ static void add(struct box *x, int i) {
         return; /* one that never had a UID cannot be told from its successor */
     x->readded[i] = x->base[i].is;
     x->now[i] = (struct msg){.is = true};
+    x->unread[i] = with_unread && !rnd(3);
     if (rnd(4)) {
         x->now[i].state.uid = x->next++;
         x->now[i].state.in_cur = rnd(2);
@@ -114,6 +117,9 @@ static void live(struct box *x, unsigned acts) {
     while (acts--) {
         int i = (int)rnd(NAMES);
 
+        if (with_unread && !rnd(8))
+            x->unread[i] = false; /* somebody has put it back */
+
         if (x->now[i].is)
             act_on(x, i);
         else
@@ -138,6 +144,7 @@ static void list(const struct box *x, bool full, struct listing *l) {
         *e = (struct merge_entry){.base = names[i],
                                   .was = x->base_valid && x->base[i].is,
                                   .is = x->now[i].is,
+                                  .unread = x->now[i].is && x->unread[i],
                                   .old = x->base[i].state,
                                   .now = x->now[i].state};
         if (!e->was && !e->is)
@@ -154,6 +161,18 @@ static void list(const struct box *x, bool full, struct listing *l) {
                                   .base_version = x->base_version,
                                   .entries = l->entries,
                                   .count = (size_t)n};
+}
+
+/* Before it carries out a merge: a base that lacks something is no proof of a removal. */
+static void forget_unread(const struct merge_result *r, struct box *x, bool a) {
+    int i;
+
+    for (i = 0; i < NAMES; i++) {
+        const struct merge_item *it = merge_result_find(r, names[i]);
+
+        if (it && (it->what & MERGE_UNREAD) && (a ? it->at_a : it->at_b))
+            x->base[i] = (struct msg){0};
+    }
 }
 
 static struct merge_result *merge(const struct box *a, const struct box *b, bool full) {
@@ -180,17 +199,20 @@ static void assert_same(const struct merge_result *r, const struct merge_result 
     }
 }
 
-static void apply(const struct merge_result *r, struct box *x, uint64_t version) {
+/* a, or else b. */
+static void apply(const struct merge_result *r, struct box *x, bool a, uint64_t version) {
     int i;
 
     for (i = 0; i < NAMES; i++) {
         const struct merge_item *it = merge_result_find(r, names[i]);
 
-        if (it)
+        bool stays = it && (it->what & MERGE_UNREAD);
+
+        if (it && !(stays && !(a ? it->at_a : it->at_b)))
             x->now[i] = (struct msg){it->present, it->state};
         if (x->now[i].is)
             show(x, i);
-        x->base[i] = x->now[i];
+        x->base[i] = stays ? (struct msg){0} : x->now[i];
         x->readded[i] = false;
     }
     x->next = r->next;
@@ -277,19 +299,22 @@ static void assert_diff_agrees(const struct box *a, const struct box *b,
 }
 
 /* Merging comes to `want` again. Where a message had been added anew the flags of the incarnation
- * it replaced may come in once more, since a renumbered one looks the same: `loose`. */
+ * it replaced may come in once more, since a renumbered one looks the same: `loose`. So may what
+ * only one side has, and cannot read, get another UID, since the other side knows none of it. */
 static void assert_end(const struct box *a, const struct box *b, const struct merge_result *want,
                        const bool *loose) {
     struct merge_result *r = merge(a, b, true);
     int i;
 
-    CHECK(r->next == want->next);
+    CHECK(loose && with_unread ? r->next >= want->next : r->next == want->next);
     for (i = 0; i < NAMES; i++) {
         const struct merge_item *it = merge_result_find(r, names[i]);
         const struct merge_item *w = merge_result_find(want, names[i]);
         bool present = it && it->present;
 
         CHECK(present == (w && w->present));
+        if (present && loose && (it->what & MERGE_UNREAD))
+            continue;
         CHECK(!present || it->state.uid == w->state.uid);
         CHECK(!present || (loose && loose[i]) || merge_state_equal(&it->state, &w->state));
     }
@@ -325,7 +350,7 @@ static void assert_unanswered(const struct box *a, const struct box *b, const st
 
 /* ---- runs ------------------------------------------------------------------------------ */
 
-static void one_round(struct box *a, struct box *b, uint64_t version) {
+static void one_round(struct box *a, struct box *b, struct box *old, uint64_t version) {
     static struct box a0, b0;
     struct merge_result *r;
     bool loose[NAMES];
@@ -342,11 +367,14 @@ static void one_round(struct box *a, struct box *b, uint64_t version) {
     assert_no_uid_twice(r);
     assert_intended(a, b, r);
     assert_diff_agrees(a, b, r);
-    apply(r, a, version);
+    apply(r, a, true, version);
+    forget_unread(r, &a0, true);
+    forget_unread(r, &b0, false);
+    forget_unread(r, old, true);
     a0.base_version |= BASE_AGE_LACKS;
     b0.base_version |= BASE_AGE_LACKS;
     assert_end(a, &b0, r, loose); /* b lost its power before it was synced there */
-    apply(r, b, version);
+    apply(r, b, false, version);
     assert_end(a, b, r, NULL);
     b0.base_version &= ~BASE_AGE_LACKS;
     assert_unanswered(a, b, &b0);
@@ -374,9 +402,11 @@ static void crash_round(struct box *a, struct box *b, const struct box *old, uin
         const struct merge_item *it = merge_result_find(r, names[i]);
 
         CHECK(!b->now[i].is || b->readded[i] || (it && it->present));
+        CHECK(!a->now[i].is || !a->unread[i] || a->base[i].is || b->base[i].is ||
+              (it && it->present));
     }
-    apply(r, a, version);
-    apply(r, b, version);
+    apply(r, a, true, version);
+    apply(r, b, false, version);
     merge_result_free(r);
 }
 
@@ -392,13 +422,13 @@ static void run(void) {
     a.base_version = b.base_version = version;
     for (i = 0; i < ROUNDS; i++) {
         old = a;
-        one_round(&a, &b, ++version);
+        one_round(&a, &b, &old, ++version);
         if (rnd(3) == 0)
             crash_round(&a, &b, &old, ++version);
     }
 }
 
-static void test_random_histories(void **state) {
+static void histories(void) {
     const char *only = getenv("MERGE_SEED");
     unsigned from = only ? (unsigned)atoi(only) : 1, to = only ? from : RUNS;
 
@@ -406,6 +436,16 @@ static void test_random_histories(void **state) {
         rng = seed * 7919u + 1;
         run();
     }
+}
+
+static void test_random_histories(void **state) {
+    histories();
+}
+
+static void test_unread_histories(void **state) {
+    with_unread = true;
+    histories();
+    with_unread = false;
 }
 
 /* ---- nonsense: whatever the listings say, M1 and M5 hold, and no UID that was another's -- */
@@ -428,7 +468,8 @@ static void nonsense(struct box *x) {
     x->next = rnd(12);
     x->base_next = rnd(12);
     x->base_version = rnd(3);
-    for (i = 0; i < NAMES; i++)
+    for (i = 0; i < NAMES; i++) {
+        x->unread[i] = !rnd(3);
         for (k = 0; k < 2; k++) {
             struct msg *m = k ? &x->base[i] : &x->now[i];
 
@@ -445,6 +486,7 @@ static void nonsense(struct box *x) {
                 if ((k ? x->base[o] : x->now[o]).state.uid == m->state.uid)
                     m->state.uid = 0;
         }
+    }
 }
 
 static void assert_uid_was_no_others(const struct box *x, const struct merge_result *r) {
@@ -486,6 +528,7 @@ static void test_nonsense(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_random_histories),
+        cmocka_unit_test(test_unread_histories),
         cmocka_unit_test(test_nonsense),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
