@@ -186,7 +186,7 @@ static void of_msgs(struct scanned *s) {
         const Mfp__BaseMsg *m = s->l->msgs[i];
         /* What was published, and is gone again, is listed too; it was never agreed on. */
         bool agreed = base_msg_get(s->st, BASE_AGREED, s->dir, m->bname, &msg) == 0;
-        if (m->borrowed || is_same(m))
+        if (m->borrowed || (m->unread && !agreed) || is_same(m))
             continue;
         if (agreed && is_parted(s, m))
             s->parted = true;

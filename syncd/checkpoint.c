@@ -32,6 +32,7 @@
 #include "oneway.h"
 #include "scan.h"
 #include "timer.h"
+#include "unread.h"
 #include "util/clock.h"
 #include "util/log.h"
 #include "volume.h"
@@ -139,6 +140,8 @@ static bool may_clear(const struct volume *v, const struct mailfs_id *dir) {
     if (jobs_in_barrier(v->jobs))
         return false;
     if (v->main != NULL && oneway_keeps_mark(v, dir))
+        return false;
+    if (unread_in(v->state, dir)) /* nobody else has it, and a start forgets that */
         return false;
     return replica_is_settled(v->machine, *dir) && jobs_of(v->jobs, dir) == 0;
 }

@@ -110,7 +110,8 @@ static int is_news(struct collect *c, const struct maildir_uidrec *rec) {
 
     HASH_FIND_STR(c->changes, rec->base, ch);
     if (ch) {
-        if (ch->is.sub == MFP__SUB__SELF || (ch->was.sub && ch->was.uid == rec->uid && !c->anew))
+        if (ch->untold || ch->is.sub == MFP__SUB__SELF ||
+            (ch->was.sub && ch->was.uid == rec->uid && !c->anew))
             return 0;
         ch->is.uid = rec->uid;
         return 1;

@@ -15,6 +15,7 @@ struct change {
     struct base_msg was, is;
     struct base_msg former;    /* a name that it had when it got another; sub SELF: none */
     bool touched;              /* its attributes changed */
+    bool untold;               /* it cannot be read here, and the peer has not got it */
     const Mfl__Source *source; /* of the last Add; NULL: none told */
     char base[];
 };

@@ -16,6 +16,7 @@
 #include "maildir/name.h"
 #include "pending.h"
 #include "state_int.h"
+#include "unread.h"
 #include "util/str.h"
 #include "wire/check.h"
 
@@ -41,6 +42,8 @@ static struct change *change_get(struct collect *c, const char *base) {
         return NULL;
     }
     ch->is = ch->was;
+    ch->untold =
+        ch->was.sub == MFP__SUB__SELF && unread_is(c->st, c->dir, base, NULL) != UNREAD_NOT;
     HASH_ADD_STR(c->changes, base, ch);
     return ch;
 }
@@ -183,7 +186,7 @@ int collect_note_add(struct collect *c, const Mfl__Add *a) {
         set_meta(ch, a->meta);
     else
         fill_meta(c, ch, (int)a->sub, a->name);
-    if (ch->was.sub == MFP__SUB__SELF) {
+    if (ch->was.sub == MFP__SUB__SELF && !ch->untold) {
         ch->source = a->source;
         pending_add(c->st, c->dir, ch->base, ch->is.size);
     }
@@ -289,7 +292,10 @@ static int build_source(const struct change *ch, Mfp__OpMsg *op) {
     return build_link(s, out);
 }
 
+/* What is not told of one that cannot be read a merge finds. */
 static bool unchanged(const struct change *ch) {
+    if (ch->untold)
+        return true;
     return ch->was.sub == ch->is.sub &&
            (ch->was.sub == MFP__SUB__SELF || strcmp(ch->was.info, ch->is.info) == 0) &&
            !ch->touched;

@@ -46,7 +46,7 @@ static int get(struct state *st, const struct mailfs_id *dir, void **val, size_t
 /* Is the result what the other end has of it, and not what is here? Not where there are two
  * contents of one name: what has it could be either. */
 static bool comes(const struct merge_item *it) {
-    if ((it->what & (MERGE_LEFT | MERGE_SPLIT)) || it->split_from)
+    if ((it->what & (MERGE_LEFT | MERGE_SPLIT | MERGE_UNREAD)) || it->split_from)
         return false;
     if (!it->present)
         return it->at_a && !it->at_b;

@@ -29,6 +29,7 @@
 #include "net/link.h"
 #include "net/listener.h"
 #include "net/tls.h"
+#include "reread.h"
 #include "role.h"
 #include "timer.h"
 #include "util/log.h"
@@ -125,6 +126,7 @@ static void conn_say_hello(struct conn *conn) {
     hello.standby = role_of(v).standby;
     hello.term = role_of(v).term;
     hello.verifies = true;
+    hello.unread = true;
     hello.trees = v->main != NULL;
     hello.borrowed = hello.borrowed_trees = v->main != NULL;
     hello.verifies_oneway = v->main != NULL;
@@ -309,6 +311,7 @@ static void conn_hello(struct conn *conn, const Mfp__Hello *hello) {
         contact_dial_later(c);
         return;
     }
+    reread_contact(v->reread, hello->unread);
     conn_established(conn, hello);
     driver_pump(v);
 }

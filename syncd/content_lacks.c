@@ -75,13 +75,15 @@ static int is_here(struct state *st, const char *key, struct content_wants *out)
     return 0;
 }
 
-/* What is borrowed does not come, but into a mailbox that is being filled (M8). */
+/* What is borrowed does not come, but into a mailbox that is being filled (M8); what cannot be read
+ * there does not (M10). */
 static bool will_come(struct state *st, const struct mailfs_id *dir, const struct index *ix,
                       const Mfp__BaseMsg *m) {
     struct base_dir rec;
 
-    return !m->borrowed || index_find(ix, m->bname) || base_dir_get(st, dir, &rec) < 0 ||
-           !rec.merged;
+    if (index_find(ix, m->bname))
+        return true;
+    return !m->unread && (!m->borrowed || base_dir_get(st, dir, &rec) < 0 || !rec.merged);
 }
 
 static int lacks_msg(struct state *st, struct store_dir *d, const struct index *ix,

@@ -294,7 +294,7 @@ static void preps_used(struct step *s) {
     const Mfp__Listing *l = load_of(s->theirs)->listing;
     for (size_t i = 0; i < l->n_msgs; i++) {
         const Mfp__PrepId *id = l->msgs[i]->prepared;
-        if (id != NULL &&
+        if (id != NULL && !l->msgs[i]->unread &&
             stage_prep_is_of(s->v->state, &(struct stage_prep){id->incarnation, id->seq}, &s->dir))
             replica_prep_used(s->v->machine, (struct replica_prep){id->incarnation, id->seq});
     }
@@ -523,6 +523,10 @@ static void on_caught_up(struct merges *m, const struct replica_action *a) {
     s->term = role_of(m->v).term;
     s->standby = m->v->main != NULL && role_of(m->v).standby && !m->v->other_standby;
     jobs_barrier(m->v->jobs, caught_up_run, caught_up_done, s);
+}
+
+bool merges_under_way(const struct merges *m, const struct mailfs_id *dir) {
+    return own_is(m->own, dir);
 }
 
 bool merges_action(struct merges *m, const struct replica_action *a) {

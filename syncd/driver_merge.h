@@ -18,6 +18,9 @@ struct merges;
 struct merges *merges_new(struct volume *v);
 void merges_free(struct merges *m);
 
+/* Is a round of this mailbox under way? */
+bool merges_under_way(const struct merges *m, const struct mailfs_id *dir);
+
 /* Carries out one of the actions of contact; false: it is none of these. */
 bool merges_action(struct merges *m, const struct replica_action *a);
 

@@ -62,7 +62,7 @@ static const Mfp__BaseMsg *my_msg(struct merge_run *m, const struct merge_item *
 
 /* Nothing of it is touched here: what has come of the message since it was listed is not either. */
 bool merge_is_left(const struct merge_item *it) {
-    return (it->what & MERGE_LEFT) != 0;
+    return (it->what & MERGE_LEFT) || (merge_is_unread(it) && !it->at_a);
 }
 
 /* Does the result need the peer's content here? */
@@ -145,7 +145,8 @@ void merge_release_staged(struct merge_run *m) {
     for (i = 0; i < m->theirs->n_msgs; i++) {
         stage_fetch_name(&m->a.dir, MFP__SUB__CUR, m->theirs->msgs[i]->bname, key);
         stage_release(m->a.st, key);
-        drop_prepared(m, m->theirs->msgs[i]->prepared);
+        if (!m->theirs->msgs[i]->unread)
+            drop_prepared(m, m->theirs->msgs[i]->prepared);
     }
     for (i = 0; i < m->theirs->n_files; i++) {
         stage_fetch_name(&m->a.dir, MFP__SUB__SELF, m->theirs->files[i]->name, key);
@@ -300,6 +301,8 @@ static int apply_present(struct merge_run *m, const struct merge_item *it) {
 
     if (it->split_from)
         return it->content == 'b' ? place(m, it) : have ? move(m, have, it) : 0;
+    if (!have && merge_is_unread(it))
+        return 0; /* it has gone since it was listed */
     if (have && it->content != 'b')
         return changed_since(m, it, have) ? 0 : move(m, have, it);
     if (have)
@@ -414,8 +417,9 @@ static int base_item(struct merge_run *m, const struct merge_item *it) {
     pending_del(m->a.st, &m->a.dir, it->name);
     if (mine)
         pending_del(m->a.st, &m->a.dir, mine->bname);
-    forget_prep(m, mine ? mine->bname : it->name);
-    if (!it->present) {
+    if (!merge_is_unread(it))
+        forget_prep(m, mine ? mine->bname : it->name);
+    if (!it->present || merge_is_unread(it)) {
         b.sub = MFP__SUB__SELF;
         return base_msg_put(m->a.st, BASE_PROPOSED, &m->a.dir, it->name, &b);
     }

@@ -52,8 +52,8 @@ static bool given_since(struct merge_run *m, const struct maildir_uidlist *list)
         return false;
     for (i = 0; i < m->result->count; i++) {
         const struct merge_item *it = &m->result->items[i];
-        if (it->present && !(it->what & MERGE_LEFT) && it->state.uid >= from &&
-            it->state.uid < to && !has_uid(list, it))
+        if (it->present && !merge_is_left(it) && it->state.uid >= from && it->state.uid < to &&
+            !has_uid(list, it))
             return true;
     }
     return false;

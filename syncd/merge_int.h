@@ -62,6 +62,14 @@ bool merge_has_new_name(const struct merge_run *m, size_t at);
 /* A message's file name in this state. */
 int merge_name_of(const char *base, const struct merge_state *s, char out[MAILDIR_NAME_MAX + 1]);
 
+/* merge_unread.c */
+/* It stays at the one node that has it, unread. */
+bool merge_is_unread(const struct merge_item *it);
+/* Before anything is changed: this node's base knows nothing of it any more, durably. */
+int merge_unread_begin(struct merge_run *m);
+/* What both have now, or none, is told of again. */
+void merge_unread_settled(struct merge_run *m);
+
 /* merge_uidlist.c */
 int merge_apply_uidlist(struct merge_run *m);
 int merge_drop_records(struct merge_run *m);

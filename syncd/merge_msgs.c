@@ -59,6 +59,7 @@ static int entry_of(const Mfp__BaseMsg *b, const struct maildir_keywords_remap *
     e->borrowed = b->borrowed;
     e->put_back = b->put_back;
     e->lost = b->lost;
+    e->unread = b->unread;
     if (e->was)
         r = state_of(b->was, map, 0, &e->old);
     if (r == 0 && e->is)

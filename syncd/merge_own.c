@@ -50,6 +50,10 @@ struct replica_payload *own_take(struct own *all, const struct mailfs_id *dir) {
     return listing;
 }
 
+bool own_is(struct own *all, const struct mailfs_id *dir) {
+    return find(all, dir) != NULL;
+}
+
 bool own_is_of(struct own *all, const struct mailfs_id *dir, uint32_t round) {
     struct own *o = find(all, dir);
     return o != NULL && o->round == round;

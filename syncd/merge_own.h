@@ -21,6 +21,8 @@ void own_keep(struct own **all, const struct mailfs_id *dir, uint32_t round,
 /* Its reference is the caller's from now on, so that nobody holds a listing longer than the step it
  * is for; NULL: there is none, or it was taken. */
 struct replica_payload *own_take(struct own *all, const struct mailfs_id *dir);
+/* Has it any? */
+bool own_is(struct own *all, const struct mailfs_id *dir);
 /* Is this round still the one that is under way? */
 bool own_is_of(struct own *all, const struct mailfs_id *dir, uint32_t round);
 

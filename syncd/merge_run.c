@@ -263,6 +263,8 @@ static int carry_out(struct merge_run *m) {
     if (r == 0)
         r = merge_contents_sync(m);
     if (r == 0)
+        r = merge_unread_begin(m);
+    if (r == 0)
         collect_forget_notes(m->a.st, &m->a.dir);
     /* What one base has and the other not is listed by one side at least: all is put anew. */
     if (r == 0 && m->both_full)
@@ -296,6 +298,8 @@ static int carry_out(struct merge_run *m) {
         r = half_keep(m);
     if (r == 0)
         merge_release_staged(m);
+    if (r == 0)
+        merge_unread_settled(m);
     return r;
 }
 

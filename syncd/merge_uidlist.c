@@ -128,6 +128,11 @@ static bool numbered_since(const struct merge_run *m, const struct merge_item *i
     return m->a.st->main && it->at_a && rec && rec->uid != it->now_a.uid;
 }
 
+/* It cannot be read where it is, so it is not here. */
+static bool is_elsewhere(const struct merge_item *it) {
+    return merge_is_unread(it) && !it->at_a;
+}
+
 /* The result's records into the list. Extensions: ours, else the peer's. What is going to be
  * removed keeps its record: a file without one would be a new message for Dovecot, and for the next
  * merge, if this one is broken off before the file is gone. Dovecot drops records without files.
@@ -150,7 +155,7 @@ static int put_items(struct merge_run *m, struct maildir_uidlist *list, bool own
     forget_old_names(m, list);
     for (i = 0; r == 0 && i < m->result->count; i++) {
         const struct merge_item *it = &m->result->items[i];
-        if (it->present && it->state.uid && !ext[i].stays)
+        if (it->present && it->state.uid && !ext[i].stays && !is_elsewhere(it))
             r = put_item(m, list, it, ext[i].ext ? ext[i].ext : ext_of(theirs, it->name));
     }
     for (i = 0; ext && i < m->result->count; i++)

@@ -17,6 +17,7 @@ struct scan {
     bool held;    /* what is missing counts as there (hold.h) */
     bool follows; /* what is missing is lost, see scan_mailbox_following(); so many */
     size_t n_lost;
+    bool some_unread; /* unread.h */
     struct store_dir d;
     struct index ix;
     struct maildir_uidlist *list; /* NULL: there is none */

@@ -17,6 +17,7 @@
 
 #include "build.h"
 #include "half.h"
+#include "unread.h"
 #include "util/str.h"
 
 /* What the store says of a message, with its attributes if it is to be listed. */
@@ -136,6 +137,17 @@ static int fill_half(struct scan *s, Mfp__BaseMsg *m, const char *base) {
     return r;
 }
 
+/* The peer would ask for it in vain. */
+static bool cannot_be_read(const struct scan *s, const char *base, const struct index_msg *ixm) {
+    struct stat sb;
+    bool known;
+
+    if (!s->some_unread)
+        return false;
+    known = fstatat(s->d.fd[ixm->sub], ixm->name, &sb, AT_SYMLINK_NOFOLLOW) == 0;
+    return unread_is(s->st, s->dir, base, known ? &sb : NULL) == UNREAD_STILL;
+}
+
 static int list_msg(struct scan *s, const char *base, const struct base_msg *was,
                     const struct base_msg *is, const struct index_msg *ixm) {
     Mfp__BaseMsg *m = malloc(sizeof(*m));
@@ -148,6 +160,7 @@ static int list_msg(struct scan *s, const char *base, const struct base_msg *was
     if (r == 0)
         r = fill_half(s, m, base);
     m->put_back = is && base_was_put_back(s->st, s->dir, base);
+    m->unread = ixm && cannot_be_read(s, base, ixm);
     m->borrowed = !(was && is && same_state(was, is)) && msg_is_borrowed(s, base, was, is);
     if (r == 0)
         r = build_push(&s->out->msgs, &s->out->n_msgs, m);
@@ -203,7 +216,10 @@ int scan_msgs(struct scan *s) {
     char base[MAILDIR_NAME_MAX + 1];
     struct index_msg *m, *tmp;
     struct base_msg is;
-    int r = base_each_msg(s->st, s->dir, from_base, s);
+    int r;
+
+    s->some_unread = unread_in(s->st, s->dir);
+    r = base_each_msg(s->st, s->dir, from_base, s);
 
     HASH_ITER(hh, s->ix.msgs, m, tmp) {
         if (r < 0)

@@ -27,6 +27,7 @@
 #include "recent.h"
 #include "state_int.h"
 #include "store.h"
+#include "unread.h"
 #include "util/log.h"
 #include "util/str.h"
 
@@ -252,6 +253,7 @@ void state_close(struct state *st) {
     base_moved_settled(st);
     alias_free(st);
     half_free(st);
+    unread_forget_all(st);
     hold_close(st);
     stage_free(st);
     pending_free(st);

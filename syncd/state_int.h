@@ -184,12 +184,13 @@ struct state {
     struct alias *aliases;
     unsigned alias_ms; /* ALIAS_MS; for tests */
     struct half *halves;
-    struct gone *gone;   /* see base_gone.c */
-    struct moved *moved; /* see base_moved.c */
-    struct holds *holds; /* of a volume (hold.h); NULL: nothing is held */
-    unsigned look_ms;    /* LOOK_INSIDE_MS; for tests: see scan_tree_look_inside() */
-    bool tree_lacks;     /* the base of the directory tree: the same; */
-    bool tree_undone;    /* since it could not follow the peer's */
+    struct unread *unread; /* see unread.h */
+    struct gone *gone;     /* see base_gone.c */
+    struct moved *moved;   /* see base_moved.c */
+    struct holds *holds;   /* of a volume (hold.h); NULL: nothing is held */
+    unsigned look_ms;      /* LOOK_INSIDE_MS; for tests: see scan_tree_look_inside() */
+    bool tree_lacks;       /* the base of the directory tree: the same; */
+    bool tree_undone;      /* since it could not follow the peer's */
     struct pend *pending;
     uint64_t pending_bytes, pending_count;
     bool had_contact, met;

@@ -13,6 +13,7 @@
 #include "brake.h"
 #include "ctl_verify.h"
 #include "json_put.h"
+#include "reread.h"
 
 #define HELD_NOTES_MAX 10          /* the others are in the list, */
 #define HELD_ENTRY     160         /* bytes in the list, beside the path */
@@ -78,11 +79,43 @@ static void note_more_held(struct json_object *notes, const struct status *s) {
     json_object_array_add(notes, json_object_new_string(text));
 }
 
+static void put_unread(struct json_object *o, const struct status *s) {
+    struct json_object *list = json_object_new_array();
+    for (size_t i = 0; i < s->n_unread; i++) {
+        struct json_object *u = json_object_new_object();
+        json_put_text(u, "mailbox", s->unread[i].path);
+        json_put_text(u, "message", s->unread[i].base);
+        json_put_text(u, "error", s->unread[i].error);
+        json_put_text(u, "node", s->unread[i].peer);
+        json_object_array_add(list, u);
+    }
+    json_put(o, "unread", list);
+    json_put_int(o, "unread_count", s->unread_count);
+}
+
+static void note_unread(struct json_object *notes, const struct status *s) {
+    char text[1024];
+    for (size_t i = 0; i < s->n_unread; i++) {
+        const struct status_unread *u = &s->unread[i];
+        snprintf(text, sizeof text,
+                 "%s: message %s cannot be read here (%s), and %s has not got it: restore it from "
+                 "a backup under this name, or remove it; it is tried again every %d minutes",
+                 u->path, u->base, u->error, u->peer, REREAD_MS / 60000);
+        json_object_array_add(notes, json_object_new_string(text));
+    }
+    if (s->unread_count == s->n_unread)
+        return;
+    snprintf(text, sizeof text, "%zu more messages that only this node has cannot be read",
+             s->unread_count - s->n_unread);
+    json_object_array_add(notes, json_object_new_string(text));
+}
+
 static void put_notes(struct json_object *o, const struct status *s) {
     struct json_object *notes = json_object_new_array();
     char text[160];
     note_held(notes, s);
     note_more_held(notes, s);
+    note_unread(notes, s);
     if (s->to_merge > 0) {
         snprintf(text, sizeof text, "%" PRIu64 " mailboxes are still to be compared", s->to_merge);
         json_object_array_add(notes, json_object_new_string(text));
@@ -250,6 +283,7 @@ static struct json_object *volume_object(const struct status *s) {
     json_put_int(o, "term", s->term);
     put_links(o, s);
     put_held(o, s);
+    put_unread(o, s);
     put_notes(o, s);
     return o;
 }

@@ -10,6 +10,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "maildir/name.h"
 #include "undo.h"
 #include "verify.h"
 
@@ -22,6 +23,14 @@ struct status_link {
     const char *last_error; /* "": none */
     uint64_t last_error_wall_ns;
     char address_text[300];
+};
+
+/* A message that only this node has, and that cannot be read. */
+struct status_unread {
+    const char *peer;  /* who has not got it */
+    const char *error; /* what reading it said */
+    char path[256];    /* its mailbox */
+    char base[MAILDIR_NAME_MAX + 1];
 };
 
 struct brake_held;
@@ -44,6 +53,8 @@ struct status {
     struct undo_counts undo;       /* expunged messages that are kept */
     const struct brake_held *held; /* by the brake; see brake.h */
     size_t n_held;
+    const struct status_unread *unread;
+    size_t n_unread, unread_count; /* of all of them */
     struct verify_result verified; /* the last pass over everything */
     bool verify_running;
     uint64_t verify_done, verify_all; /* of one under way */
@@ -73,11 +84,13 @@ double status_age(uint64_t now_ns, uint64_t then_ns);
 
 struct volume;
 /* Room for what the status points to. */
-#define STATUS_TEXT_MAX  512
-#define STATUS_LINKS_MAX 8
+#define STATUS_TEXT_MAX   512
+#define STATUS_LINKS_MAX  8
+#define STATUS_UNREAD_MAX 10
 struct status_room {
     char peer_address[STATUS_TEXT_MAX], listen[STATUS_TEXT_MAX], error[STATUS_TEXT_MAX];
     struct status_link links[STATUS_LINKS_MAX];
+    struct status_unread unread[STATUS_UNREAD_MAX];
 };
 /* Fills what is known of a volume. */
 void status_collect(struct volume *v, struct status *out, struct status_room *room);

@@ -4,6 +4,7 @@
  * Diagnostics: none.
  */
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "contact.h"
@@ -15,6 +16,7 @@
 #include "pending.h"
 #include "role.h"
 #include "status.h"
+#include "unread.h"
 #include "util/clock.h"
 #include "util/version.h"
 #include "volume.h"
@@ -111,6 +113,22 @@ static void link_status(struct volume *link, struct status_link *s) {
     s->address = s->address_text;
 }
 
+static void unread(const struct volume *v, struct status *s, struct status_room *room) {
+    struct unread_msg *msgs;
+    size_t n;
+    if (unread_list(v->state, &msgs, &n) != 0)
+        return;
+    for (size_t i = 0; i < n && s->n_unread < STATUS_UNREAD_MAX; i++) {
+        struct status_unread *u = &room->unread[s->n_unread++];
+        u->peer = v->cv->peer->name;
+        u->error = unread_words(msgs[i].err);
+        memcpy(u->base, msgs[i].base, sizeof u->base);
+        state_path(v->state, &msgs[i].dir, u->path, sizeof u->path);
+    }
+    s->unread_count += n;
+    free(msgs);
+}
+
 static void expunged(struct volume *v, struct status *s) {
     s->keep_s = v->cv->keep_s;
     undo_counts(v->undo, &s->undo);
@@ -139,6 +157,10 @@ void status_collect(struct volume *v, struct status *out, struct status_room *ro
     pending(v, out);
     progress(v, out);
     expunged(v, out);
+    out->unread = room->unread;
+    unread(v, out, room);
+    for (size_t i = 0; i < v->n_links; i++)
+        unread(v->links[i], out, room);
     verified(v, out);
     out->held = brake_list(v->brake, &out->n_held);
     out->merged = v->merged;

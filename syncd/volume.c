@@ -36,6 +36,7 @@
 #include "oneway.h"
 #include "oneway_lock.h"
 #include "pending.h"
+#include "reread.h"
 #include "role.h"
 #include "stage.h"
 #include "txn.h"
@@ -268,6 +269,7 @@ static int serve_begin(struct volume *v, char *err, size_t errsize) {
     v->brake = v->main == NULL ? brake_new(v) : NULL;
     v->undo = v->main == NULL ? undo_new(v) : NULL; /* it knows what the links need */
     v->verify = verify_new(v);
+    v->reread = reread_new(v);
     driver_pump(v);
     return 0;
 }
@@ -370,6 +372,7 @@ void volume_quiet(struct volume *v) {
     verify_stop(v->verify);
     undo_quiet(v->undo);
     brake_quiet(v->brake);
+    reread_quiet(v->reread);
     if (v->checkpoint != NULL)
         checkpoint_free(v->checkpoint);
     v->checkpoint = NULL;
@@ -381,6 +384,7 @@ void volume_close(struct volume *v) {
     undo_free(v->undo);
     brake_free(v->brake);
     verify_free(v->verify);
+    reread_free(v->reread);
     if (v->jobs != NULL) {
         contact_close(v);
         if (v->main == NULL)

@@ -71,6 +71,7 @@ struct volume {
     struct undo *undo;             /* undo.h; NULL of a link */
     struct brake *brake;           /* brake.h; NULL of a link */
     struct verify *verify;         /* verify.h */
+    struct reread *reread;         /* reread.h */
     bool peer_verifies;            /* it has said that it understands */
     bool peer_takes_trees;         /* likewise, of a link: at any time */
     bool peer_knows_borrowed;      /* likewise */

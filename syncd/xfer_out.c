@@ -22,6 +22,7 @@
 #include "link_peer.h"
 #include "load.h"
 #include "mem.h"
+#include "reread.h"
 #include "state.h"
 #include "util/log.h"
 #include "volume.h"
@@ -39,7 +40,8 @@ static void out_free(struct xfers *x, struct xfer_out *o) {
     io_hasher_free(o->hash);
     free(o->data);
     free(o->symlink);
-    free(o->name);
+    free(o->want.name);
+    free(o->want.info);
     free(o);
 }
 
@@ -113,17 +115,19 @@ static int hash_end(struct xfers *x, struct xfer_out *o) {
         return 0;
     r = xfer_sum_settle(o->fd, o->has_sum ? &o->sum : NULL, sha256, o->size, &o->mtime);
     if (r != 0)
-        xfer_tell_damaged(x, &o->dir, o->name);
+        xfer_tell_damaged(x, &o->want.dir, o->want.name);
     return r;
 }
 
 /* What is not there any more was removed meanwhile: that comes, too. Of a damaged one hash_end()
  * has told. */
-static void tell_unreadable(struct xfers *x, const struct mailfs_id *dir, int err) {
+static void tell_unreadable(struct xfers *x, const struct xfer_out *o, int err) {
     char path[256];
+    if (reread_failed(x->v->reread, &o->want, err, &o->sb))
+        return; /* it says so */
     if (err != -ENOENT && err != -ESTALE && err != -EUCLEAN)
         volume_error(x->v, "%s: a file that the peer lacks cannot be read: %s",
-                     state_path(x->v->state, dir, path, sizeof path), log_strerror(err));
+                     state_path(x->v->state, &o->want.dir, path, sizeof path), log_strerror(err));
 }
 
 /* A processor packs faster than a long wire takes it, and slower than a short one. */
@@ -188,7 +192,7 @@ static int out_part(struct xfers *x, struct xfer_out *o) {
     Mfp__Body body = MFP__BODY__INIT;
     out_fill(x, o, &body, buf);
     if (o->kind == MFP__BODY__KIND__FETCH && body.err != 0)
-        tell_unreadable(x, &o->dir, -body.err);
+        tell_unreadable(x, o, -body.err);
     size_t part = body.data.len;
     out_pack(x, o, &body);
     frame.m_case = MFP__FRAME__M_BODY;

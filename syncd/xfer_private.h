@@ -30,9 +30,9 @@ struct xfer_out {
     uint64_t hashed; /* so many bytes */
     struct io_sum sum;
     bool has_sum;
-    struct timespec mtime; /* when that began */
-    struct mailfs_id dir;
-    char *name;
+    struct timespec mtime;    /* when that began */
+    struct content_want want; /* FETCH: what was asked for, and */
+    struct stat sb;           /* the file that it is; st_ino 0: none was found */
 };
 
 struct xfer_chunk {

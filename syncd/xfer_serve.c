@@ -204,7 +204,6 @@ static void send_content(struct serve *s, struct xfer_out *o) {
     o->size = o->fd >= 0 || o->data != NULL ? (uint64_t)s->sb.st_size : 0;
     o->offset = s->from;
     serve_meta(&o->meta, &s->sb);
-    o->name = mem_strdup(s->want.name);
     if (s->delta >= 0) {
         send_delta(s, o);
     } else if (is_message(s)) {
@@ -217,11 +216,13 @@ static void send_content(struct serve *s, struct xfer_out *o) {
 static void serve_send(struct serve *s) {
     struct xfer_out *o = xfer_out_new(s->x, MFP__BODY__KIND__FETCH, s->id);
     o->err = s->err;
-    o->dir = s->want.dir;
     if (s->damaged)
-        xfer_tell_damaged(s->x, &o->dir, s->want.name);
+        xfer_tell_damaged(s->x, &s->want.dir, s->want.name);
     if (s->err == 0)
         send_content(s, o);
+    o->sb = s->sb;
+    o->want = s->want;
+    s->want.name = s->want.info = NULL;
     xfer_writable(s->x);
 }
 

@@ -116,7 +116,7 @@ def lost(t, user):
 
 
 def not_sent(t, user):
-    """What is damaged does not go to a node that lacks it; accepted, it does."""
+    """What is damaged does not go to a node that lacks it, and holds up nothing else; mended, it does."""
     t.b.stop("dovecot", "mailfs", "syncd")
     t.a.wait_state("alone")
     path, base = message_of(t.a, user, ".Work")
@@ -128,8 +128,13 @@ def not_sent(t, user):
     t.b.start("syncd", "mailfs", "dovecot")
     util.poll(lambda: "a does not complain: %s" % t.a.status(),
               lambda: base in ((t.a.status() or {}).get("last_error") or ""))
+    t.pair.wait_in_sync(timeout=30)
     t.check(not os.path.exists(there), "a damaged message was sent")
     flip(path)      # mended by hand
+    t.pair.cut_link(silent=False)   # it is tried at each contact
+    t.a.wait_state("alone")
+    t.pair.heal_link()
+    t.pair.wait_path(t.b, user, "Maildir", ".Work", "cur", os.path.basename(path))
     t.pair.wait_in_sync(timeout=30)
     t.equal(content(there), content(path), "what came then")
 

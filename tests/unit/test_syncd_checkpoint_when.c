@@ -21,6 +21,7 @@
 #include "syncd/oneway.h"
 #include "syncd/scan.h"
 #include "syncd/state.h"
+#include "syncd/unread.h"
 #include "syncd/volume.h"
 #include "util/clock.h"
 #include "util/workq.h"
@@ -71,6 +72,10 @@ int oneway_keep_marks(struct volume *v, struct mailfs_id *dirs, size_t n) {
 }
 
 bool oneway_keeps_mark(const struct volume *v, const struct mailfs_id *dir) {
+    return false;
+}
+
+bool unread_in(struct state *st, const struct mailfs_id *dir) {
     return false;
 }
 

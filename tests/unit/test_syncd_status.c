@@ -250,6 +250,28 @@ static void links_are_listed(void **state) {
     json_object_put(doc);
 }
 
+static void what_cannot_be_read(void **state) {
+    static const struct status_unread u = {
+        .peer = "mx-b", .error = "Input/output error", .path = "/anna/Maildir", .base = "1.M1.x"};
+    struct status s = example();
+    s.unread = &u;
+    s.n_unread = 1;
+    s.unread_count = 3;
+    struct json_object *doc = parse(&s), *v = volume(doc), *notes = field(v, "notes");
+    assert_int_equal(json_object_get_int(field(v, "unread_count")), 3);
+    assert_int_equal(json_object_array_length(field(v, "unread")), 1);
+    struct json_object *o = json_object_array_get_idx(field(v, "unread"), 0);
+    assert_string_equal(json_object_get_string(field(o, "mailbox")), "/anna/Maildir");
+    assert_string_equal(json_object_get_string(field(o, "message")), "1.M1.x");
+    assert_string_equal(json_object_get_string(field(o, "error")), "Input/output error");
+    assert_string_equal(json_object_get_string(field(o, "node")), "mx-b");
+    const char *note = json_object_get_string(json_object_array_get_idx(notes, 0));
+    assert_non_null(strstr(note, "/anna/Maildir: message 1.M1.x cannot be read here"));
+    note = json_object_get_string(json_object_array_get_idx(notes, 1));
+    assert_non_null(strstr(note, "2 more messages"));
+    json_object_put(doc);
+}
+
 static void a_clock_that_jumps_back(void **state) {
     assert_true(status_age(5 * SECOND, 6 * SECOND) == 0);
     assert_true(status_age(5 * SECOND, 0) == 0);
@@ -267,6 +289,7 @@ int main(void) {
         cmocka_unit_test(a_clock_that_jumps_back),
         cmocka_unit_test(links_are_listed),
         cmocka_unit_test(much_is_held),
+        cmocka_unit_test(what_cannot_be_read),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

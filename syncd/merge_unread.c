@@ -1,0 +1,56 @@
+/*
+ * merge_unread: what a merge leaves to the node that has it, since it cannot be read there (M10 of
+ * lib/replica/merge_decide.c).
+ *
+ * No diagnostics but of merge_run.
+ */
+#include <errno.h>
+
+#include "base.h"
+#include "merge_int.h"
+#include "unread.h"
+
+bool merge_is_unread(const struct merge_item *it) {
+    return (it->what & MERGE_UNREAD) != 0;
+}
+
+/* *some: it was. */
+static int forget_in_base(struct merge_run *m, const struct merge_item *it, bool *some) {
+    struct base_msg msg;
+    int r = base_msg_get(m->a.st, BASE_AGREED, &m->a.dir, it->name, &msg);
+
+    if (r < 0)
+        return r == -ENOENT ? 0 : r;
+    *some = true;
+    msg.sub = MFP__SUB__SELF;
+    return base_msg_put(m->a.st, BASE_AGREED, &m->a.dir, it->name, &msg);
+}
+
+/*
+ * The base of a node whose peer was lost, say, has it, and the result has not. What only the
+ * earlier of two bases has was removed by agreement: so this one must not come back with it, by a
+ * power cut before the next checkpoint. A base that lacks something removes nothing.
+ */
+int merge_unread_begin(struct merge_run *m) {
+    bool some = false;
+    size_t i;
+    int r = 0;
+
+    for (i = 0; r == 0 && i < m->result->count; i++) {
+        const struct merge_item *it = &m->result->items[i];
+        if (merge_is_unread(it) && it->at_a)
+            r = forget_in_base(m, it, &some);
+    }
+    return r == 0 && some ? state_checkpoint(m->a.st, 0, NULL, 0) : r;
+}
+
+void merge_unread_settled(struct merge_run *m) {
+    const struct merge_item *it;
+    size_t i;
+
+    for (i = 0; i < m->mine->n_msgs && unread_in(m->a.st, &m->a.dir); i++) {
+        it = merge_result_find(m->result, m->em[i].base);
+        if (!it || !merge_is_unread(it))
+            unread_forget(m->a.st, &m->a.dir, m->mine->msgs[i]->bname);
+    }
+}

@@ -1,0 +1,173 @@
+/*
+ * reread - tries messages that could not be read again
+ *
+ * Diagnostics: each message that cannot be read, once, with what is to be done.
+ */
+#include "reread.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <event2/event.h>
+
+#include "base.h"
+#include "driver.h"
+#include "driver_merge.h"
+#include "mem.h"
+#include "oneway.h"
+#include "timer.h"
+#include "unread.h"
+#include "util/clock.h"
+#include "util/str.h"
+#include "util/workq.h"
+#include "volume.h"
+
+struct reread {
+    struct volume *v;
+    struct event *timer;
+    bool knows;       /* the peer: see reread_contact() */
+    bool busy, quiet; /* a worker is at it; nothing is begun any more */
+    uint64_t read_at; /* clock_ms(): from then on they are read, too */
+    /* the worker's */
+    bool read;
+    struct unread_msg *msgs;
+    int *found; /* of each: unread_try() */
+    size_t n;
+};
+
+static void arm(struct reread *r, uint64_t ms) {
+    struct timeval tv = {.tv_sec = (time_t)(ms / 1000)};
+    if (!r->quiet && !r->busy)
+        evtimer_add(r->timer, &tv);
+}
+
+/* ---- again ------------------------------------------------------------------------- */
+
+static void try_run(void *arg) {
+    struct reread *r = arg;
+    for (size_t i = 0; i < r->n; i++)
+        r->found[i] = unread_try(r->v->state, &r->msgs[i], r->read);
+}
+
+static void compare(struct volume *v, const struct mailfs_id *dir) {
+    if (v->main != NULL) {
+        oneway_changed(v->main, dir, false);
+        return;
+    }
+    replica_suspect(v->machine, volume_now(), *dir);
+    driver_pump(v);
+}
+
+/* One that is not found is forgotten with the merge, which finds it, and asks for it, if it was
+ * only between two names. */
+static void try_done(void *arg) {
+    struct reread *r = arg;
+    for (size_t i = 0; i < r->n; i++) {
+        const struct unread_msg *m = &r->msgs[i];
+        if (r->found[i] == -ENOENT)
+            unread_forget(r->v->state, &m->dir, m->base);
+        if (r->found[i] != 0 && !r->quiet)
+            compare(r->v, &m->dir);
+    }
+    r->busy = false;
+    if (unread_in(r->v->state, NULL))
+        arm(r, r->read_at <= clock_ms() ? 0 : REREAD_LOOK_MS);
+    free(r->msgs);
+    free(r->found);
+    r->msgs = NULL;
+    r->found = NULL;
+    r->n = 0;
+}
+
+/* What has been asked for anew, and failed or has not come yet, is not tried here. */
+static void leave_out_asked(struct reread *r) {
+    size_t n = 0;
+    for (size_t i = 0; i < r->n; i++)
+        if (!r->msgs[i].before)
+            r->msgs[n++] = r->msgs[i];
+    r->n = n;
+}
+
+static void look(evutil_socket_t fd, short what, void *arg) {
+    struct reread *r = arg;
+    if (unread_list(r->v->state, &r->msgs, &r->n) != 0)
+        mem_out("what cannot be read");
+    leave_out_asked(r);
+    r->found = mem_new((r->n + 1) * sizeof *r->found);
+    r->read = r->read_at <= clock_ms();
+    if (r->read)
+        r->read_at = clock_ms() + REREAD_MS;
+    r->busy = true;
+    if (workq_submit(r->v->engine->slow, WORKQ_NO_LANE, try_run, try_done, r) != 0)
+        mem_out("work queue");
+}
+
+void reread_contact(struct reread *r, bool knows) {
+    r->knows = knows;
+    if (!knows)
+        unread_forget_all(r->v->state);
+    r->read_at = 0;
+    arm(r, 0);
+}
+
+/* ---- noted ------------------------------------------------------------------------- */
+
+/* What both have been told of is asked for by a merge, or else by a verification: then the peer has
+ * it. */
+static bool peer_lacks(const struct reread *r, const struct mailfs_id *dir, const char *base) {
+    struct base_msg msg;
+    return merges_under_way(r->v->merges, dir) ||
+           base_msg_get(r->v->state, BASE_AGREED, dir, base, &msg) == -ENOENT;
+}
+
+static void tell(const struct reread *r, const struct content_want *what, const char *base,
+                 int err) {
+    char path[256];
+    volume_error(
+        r->v,
+        "%s: message %s cannot be read here (%s), and %s has not got it: restore or remove "
+        "it; all else of the mailbox is merged",
+        state_path(r->v->state, &what->dir, path, sizeof path), base, unread_words(err),
+        r->v->cv->peer->name);
+}
+
+bool reread_failed(struct reread *r, const struct content_want *what, int err,
+                   const struct stat *sb) {
+    char base[MAILDIR_NAME_MAX + 1];
+    if (r == NULL || !r->knows || what->sub == MFP__SUB__SELF || !unread_is_error(err))
+        return false;
+    if (str_copyn(base, sizeof base, what->name,
+                  maildir_name_base_len(what->name, strlen(what->name))) < 0 ||
+        !peer_lacks(r, &what->dir, base))
+        return false;
+    if (unread_note(r->v->state, &what->dir, base, err, sb->st_ino != 0 ? sb : NULL))
+        tell(r, what, base, err);
+    if (r->read_at == 0)
+        r->read_at = clock_ms() + REREAD_MS;
+    arm(r, REREAD_LOOK_MS);
+    return true;
+}
+
+/* ---- life -------------------------------------------------------------------------- */
+
+struct reread *reread_new(struct volume *v) {
+    struct reread *r = mem_new(sizeof *r);
+    r->v = v;
+    r->timer = timer_new(v->engine->evb, look, r);
+    return r;
+}
+
+void reread_quiet(struct reread *r) {
+    if (r == NULL)
+        return;
+    r->quiet = true;
+    evtimer_del(r->timer);
+}
+
+void reread_free(struct reread *r) {
+    if (r == NULL)
+        return;
+    event_free(r->timer);
+    free(r);
+}

@@ -1,0 +1,208 @@
+/*
+ * unread: messages that only this node has, and cannot read.
+ *
+ * Diagnostics: none here; who notes one says so.
+ */
+#include "unread.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "io/hash.h"
+#include "io/io.h"
+#include "io/sum.h"
+#include "state_int.h"
+#include "store.h"
+#include "util/log.h"
+#include "util/str.h"
+
+/* By its container and its base name, which lie side by side in msg. */
+struct unread {
+    UT_hash_handle hh;
+    struct unread_msg msg;
+    bool known; /* what follows: of the file that could not be read */
+    ino_t ino;
+    off_t size;
+    struct timespec mtime;
+};
+
+bool unread_is_error(int err) {
+    return err == -EIO || err == -EUCLEAN || err == -EBADMSG || err == -ENODATA;
+}
+
+const char *unread_words(int err) {
+    return err == -EUCLEAN ? "it does not fit its checksum, or its directory is damaged"
+                           : log_strerror(err);
+}
+
+static size_t key_len(const struct unread_msg *m) {
+    return offsetof(struct unread_msg, base) + strlen(m->base);
+}
+
+/* Under the mutex. */
+static struct unread *find(struct state *st, const struct mailfs_id *dir, const char *base) {
+    struct unread_msg key = {.dir = *dir};
+    struct unread *u;
+
+    if (!st->unread || str_copy(key.base, sizeof(key.base), base) < 0)
+        return NULL;
+    HASH_FIND(hh, st->unread, &key, key_len(&key), u);
+    return u;
+}
+
+static void file_is(struct unread *u, const struct stat *sb) {
+    u->known = sb != NULL;
+    if (!sb)
+        return;
+    u->ino = sb->st_ino;
+    u->size = sb->st_size;
+    u->mtime = sb->st_mtim;
+}
+
+static bool is_file(const struct unread *u, const struct stat *sb) {
+    return u->known && u->ino == sb->st_ino && u->size == sb->st_size &&
+           u->mtime.tv_sec == sb->st_mtim.tv_sec && u->mtime.tv_nsec == sb->st_mtim.tv_nsec;
+}
+
+static struct unread *add(struct state *st, const struct mailfs_id *dir, const char *base) {
+    struct unread *u = calloc(1, sizeof(*u));
+
+    if (!u)
+        return NULL;
+    u->msg.dir = *dir;
+    str_copy(u->msg.base, sizeof(u->msg.base), base);
+    HASH_ADD_KEYPTR(hh, st->unread, &u->msg, key_len(&u->msg), u);
+    return u;
+}
+
+bool unread_note(struct state *st, const struct mailfs_id *dir, const char *base, int err,
+                 const struct stat *sb) {
+    struct unread *u;
+    bool news;
+
+    state_lock(st);
+    u = find(st, dir, base);
+    news = !u || u->msg.err != err;
+    if (!u)
+        u = add(st, dir, base); /* without memory: the next time */
+    if (u) {
+        u->msg.err = err;
+        u->msg.before = false;
+        file_is(u, sb);
+    }
+    state_unlock(st);
+    return news;
+}
+
+enum unread_is unread_is(struct state *st, const struct mailfs_id *dir, const char *base,
+                         const struct stat *sb) {
+    enum unread_is is = UNREAD_NOT;
+    const struct unread *u;
+
+    state_lock(st);
+    u = find(st, dir, base);
+    if (u)
+        is = u->msg.before || (sb && !is_file(u, sb)) ? UNREAD_BEFORE : UNREAD_STILL;
+    state_unlock(st);
+    return is;
+}
+
+bool unread_in(struct state *st, const struct mailfs_id *dir) {
+    const struct unread *u;
+
+    state_lock(st);
+    for (u = st->unread; u && dir && !mailfs_id_equal(&u->msg.dir, dir);)
+        u = u->hh.next;
+    state_unlock(st);
+    return u != NULL;
+}
+
+void unread_forget(struct state *st, const struct mailfs_id *dir, const char *base) {
+    struct unread *u;
+
+    state_lock(st);
+    u = find(st, dir, base);
+    if (u)
+        HASH_DEL(st->unread, u);
+    state_unlock(st);
+    free(u);
+}
+
+void unread_forget_all(struct state *st) {
+    struct unread *u, *tmp;
+
+    state_lock(st);
+    HASH_ITER(hh, st->unread, u, tmp) {
+        HASH_DEL(st->unread, u);
+        free(u);
+    }
+    state_unlock(st);
+}
+
+int unread_list(struct state *st, struct unread_msg **v, size_t *n) {
+    const struct unread *u;
+    size_t most;
+
+    *n = 0;
+    state_lock(st);
+    most = HASH_COUNT(st->unread);
+    *v = calloc(most + 1, sizeof(**v));
+    for (u = st->unread; *v && u && *n < most; u = u->hh.next)
+        (*v)[(*n)++] = u->msg;
+    state_unlock(st);
+    return *v ? 0 : -ENOMEM;
+}
+
+/* ---- once more --------------------------------------------------------------------- */
+
+/* From the disk: what the page cache has of it says nothing. */
+static bool can_be_read(int fd) {
+    uint8_t sha256[IO_HASH_BYTES];
+    struct io_sum sum;
+    int r;
+
+    (void)posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED);
+    r = io_hash_fd(fd, sha256);
+    if (r == 0 && io_sum_get(fd, &sum) == 0)
+        r = memcmp(sum.sha256, sha256, sizeof(sha256)) == 0 ? 0 : -EUCLEAN;
+    return r == 0;
+}
+
+static int try_in(struct state *st, struct store_dir *d, const struct unread_msg *m, bool read) {
+    char name[MAILDIR_NAME_MAX + 1];
+    struct stat sb;
+    int sub, fd, r = store_msg_find(st, d, m->base, m->base, &sub, name);
+
+    if (r < 0)
+        return r;
+    fd = io_open_beneath(d->fd[sub], name, O_RDONLY | O_NONBLOCK, 0);
+    if (fd < 0)
+        return fd;
+    if (fstat(fd, &sb) < 0)
+        r = -errno;
+    else
+        r = unread_is(st, &m->dir, m->base, &sb) == UNREAD_BEFORE || (read && can_be_read(fd));
+    close(fd);
+    return r;
+}
+
+int unread_try(struct state *st, const struct unread_msg *m, bool read) {
+    struct store_dir d = {.fd = {-1, -1, -1, -1}};
+    struct unread *u;
+    int r = store_dir_open(st, &m->dir, &d);
+
+    if (r == 0)
+        r = try_in(st, &d, m, read);
+    store_dir_close(&d);
+    if (r <= 0)
+        return r == -ENOENT ? r : 0;
+    state_lock(st);
+    u = find(st, &m->dir, m->base);
+    if (u)
+        u->msg.before = true;
+    state_unlock(st);
+    return 1;
+}

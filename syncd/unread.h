@@ -1,0 +1,55 @@
+#ifndef SYNCD_UNREAD_H
+#define SYNCD_UNREAD_H
+
+/*
+ * Messages that the peer asked for and that cannot be read here.
+ *
+ * Where the peer has not got it either, the merge leaves such a message here alone (M10 of
+ * lib/replica/merge_decide.c): it is listed as unread, and until it has been merged no transaction
+ * tells of it, since the peer could not fetch what it says. In memory: after a start the mark of
+ * its mailbox, which stays, has the peer ask for it once more. Any thread.
+ */
+
+#include <sys/stat.h>
+
+#include "maildir/name.h"
+#include "state.h"
+
+enum unread_is {
+    UNREAD_NOT,
+    UNREAD_STILL,
+    UNREAD_BEFORE, /* it may be readable by now: the peer is to ask for it */
+};
+
+struct unread_msg {
+    struct mailfs_id dir;
+    char base[MAILDIR_NAME_MAX + 1];
+    int err;     /* negative errno: what reading it said */
+    bool before; /* UNREAD_BEFORE */
+};
+
+/* Does an error of opening or reading a file say that its disk, or what is on it, is damaged? */
+bool unread_is_error(int err);
+/* In words. */
+const char *unread_words(int err);
+/* sb: of the file; NULL: that could not be had either. False: it was known. */
+bool unread_note(struct state *st, const struct mailfs_id *dir, const char *base, int err,
+                 const struct stat *sb);
+/* sb: of the file that has the name now; another than the one that could not be read may be
+ * readable. NULL: it is not known, or does not matter. */
+enum unread_is unread_is(struct state *st, const struct mailfs_id *dir, const char *base,
+                         const struct stat *sb);
+/* Is there any in this container, or (NULL) in one? */
+bool unread_in(struct state *st, const struct mailfs_id *dir);
+void unread_forget(struct state *st, const struct mailfs_id *dir, const char *base);
+void unread_forget_all(struct state *st);
+/* All of them, in no order; free *v. -ENOMEM. */
+int unread_list(struct state *st, struct unread_msg **v, size_t *n);
+/*
+ * Looks for it in the store. read: reads it, too, from the disk. 1: it can be read, or is another
+ * file, and is UNREAD_BEFORE from now on. -ENOENT: it is not there any more. 0: it is as it was; so
+ * it is after an error that says nothing of it.
+ */
+int unread_try(struct state *st, const struct unread_msg *m, bool read);
+
+#endif
