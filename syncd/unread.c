@@ -30,7 +30,7 @@ struct unread {
 };
 
 bool unread_is_error(int err) {
-    return err == -EIO || err == -EUCLEAN || err == -EBADMSG || err == -ENODATA;
+    return err == -EIO || err == -EUCLEAN || err == -EBADMSG;
 }
 
 const char *unread_words(int err) {

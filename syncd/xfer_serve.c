@@ -66,20 +66,22 @@ static bool is_message(const struct serve *s) {
 
 /* ---- the worker -------------------------------------------------------------------- */
 
-static bool read_all(int fd, uint8_t *to, size_t n) {
+/* 0; -errno; 1: it has become shorter. */
+static int read_all(int fd, uint8_t *to, size_t n) {
     size_t have = 0;
     while (have < n) {
         ssize_t r = pread(fd, to + have, n - have, (off_t)have);
         if (r < 0 && errno == EINTR)
             continue;
         if (r <= 0)
-            return false;
+            return r < 0 ? -errno : 1;
         have += (size_t)r;
     }
-    return true;
+    return 0;
 }
 
-/* What is wrong with it, if anything is, xfer_out.c finds, as of a long one. */
+/* One that has become shorter xfer_out.c finds, as of a long one. What cannot be read is not tried
+ * there once more: a bad disk takes long to say so, and the loop thread would wait. */
 static void short_read(struct serve *s) {
     uint8_t sha256[IO_HASH_BYTES];
     struct io_sum sum;
@@ -87,7 +89,9 @@ static void short_read(struct serve *s) {
     if (s->err != 0 || s->fd < 0 || s->have > 0 || s->sig_len > 0 || size > SERVE_SHORT)
         return;
     s->data = mem_new(size + 1);
-    if (!read_all(s->fd, s->data, size)) {
+    int r = read_all(s->fd, s->data, size);
+    s->err = r < 0 ? r : 0;
+    if (r != 0) {
         free(s->data);
         s->data = NULL;
         return;
