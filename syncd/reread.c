@@ -28,7 +28,8 @@ struct reread {
     struct event *timer;
     bool knows;       /* the peer: see reread_contact() */
     bool busy, quiet; /* a worker is at it; nothing is begun any more */
-    uint64_t read_at; /* clock_ms(): from then on they are read, too */
+    uint64_t read_at; /* clock_ms(): from then on they are read, too; */
+    uint64_t pause;   /* then not before so many ms have passed */
     /* the worker's */
     bool read;
     struct unread_msg *msgs;
@@ -96,8 +97,10 @@ static void look(evutil_socket_t fd, short what, void *arg) {
     leave_out_asked(r);
     r->found = mem_new((r->n + 1) * sizeof *r->found);
     r->read = r->read_at <= clock_ms();
-    if (r->read)
-        r->read_at = clock_ms() + REREAD_MS;
+    if (r->read) {
+        r->pause = r->pause * 2 < REREAD_MS ? r->pause * 2 : REREAD_MS;
+        r->read_at = clock_ms() + r->pause;
+    }
     r->busy = true;
     if (workq_submit(r->v->engine->slow, WORKQ_NO_LANE, try_run, try_done, r) != 0)
         mem_out("work queue");
@@ -141,10 +144,11 @@ bool reread_failed(struct reread *r, const struct content_want *what, int err,
                   maildir_name_base_len(what->name, strlen(what->name))) < 0 ||
         !peer_lacks(r, &what->dir, base))
         return false;
-    if (unread_note(r->v->state, &what->dir, base, err, sb->st_ino != 0 ? sb : NULL))
+    if (unread_note(r->v->state, &what->dir, base, err, sb->st_ino != 0 ? sb : NULL)) {
         tell(r, what, base, err);
-    if (r->read_at == 0)
-        r->read_at = clock_ms() + REREAD_MS;
+        r->pause = REREAD_LOOK_MS; /* a disk may say so once */
+        r->read_at = clock_ms() + r->pause;
+    }
     arm(r, REREAD_LOOK_MS);
     return true;
 }

@@ -2,9 +2,10 @@
 #define SYNCD_REREAD_H
 
 /*
- * Notes what cannot be read when the peer asks for it (unread.h), and tries it again: whether it is
- * another file by now, or gone, every REREAD_LOOK_MS; whether it can be read, every REREAD_MS and
- * at each contact. Then its mailbox is merged, and the peer has it, or nobody.
+ * Notes what cannot be read when the peer asks for it (unread.h), and tries it again. Every
+ * REREAD_LOOK_MS: is it another file by now, or gone? At each contact, and after longer and longer
+ * times, up to REREAD_MS: can it be read? Then its mailbox is merged, and the peer has it, or
+ * nobody.
  *
  * Of a volume, or of one of its one-way links. Loop thread.
  */

@@ -13,7 +13,6 @@
 #include "brake.h"
 #include "ctl_verify.h"
 #include "json_put.h"
-#include "reread.h"
 
 #define HELD_NOTES_MAX 10          /* the others are in the list, */
 #define HELD_ENTRY     160         /* bytes in the list, beside the path */
@@ -99,8 +98,8 @@ static void note_unread(struct json_object *notes, const struct status *s) {
         const struct status_unread *u = &s->unread[i];
         snprintf(text, sizeof text,
                  "%s: message %s cannot be read here (%s), and %s has not got it: restore it from "
-                 "a backup under this name, or remove it; it is tried again every %d minutes",
-                 u->path, u->base, u->error, u->peer, REREAD_MS / 60000);
+                 "a backup under this name, or remove it; it is tried again now and then",
+                 u->path, u->base, u->error, u->peer);
         json_object_array_add(notes, json_object_new_string(text));
     }
     if (s->unread_count == s->n_unread)
