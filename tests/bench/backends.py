@@ -6,8 +6,9 @@ root can be seen; pids(), the processes whose time and memory it costs.  Everyth
 run directory of the lab (tests/lab/rundir.py), so that a run that was killed is taken down by the
 next one, or by tests/lab/reap.
 
-Each server's mail lies on a disk of its own: an ext4 as mkfs.ext4 makes it, with a journal, in a file. What
-this machine has its own files on may be anything: an ext4 without a journal flushes twice as fast.
+Each server's mail, and what a program keeps about it, lies on a disk of its own: an ext4 as mkfs.ext4 makes it, with a
+journal and an inode for each 4 KiB, in a file. What this machine has its own files on may be anything: an ext4 without a
+journal flushes twice as fast.
 """
 
 import functools
@@ -50,7 +51,7 @@ class Backend:
         """A directory of the mail user, which is all that is on a disk."""
         top = os.path.join(self.run_dir, name)
         os.mkdir(top)
-        disk.ext4_at(top, top + ".image", DISK, *disk.AT_ONCE)
+        disk.ext4_at(top, top + ".image", DISK, *disk.FOR_MAIL)
         return mail_dir(os.path.join(top, "mail"))
 
     def argv(self, *command):

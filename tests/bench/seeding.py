@@ -148,6 +148,10 @@ class Side(backends.Backend):
     def pass_(self, *command, env=None):
         util.run(self.spaces[0].argv(*command), timeout=PATIENCE, env=dict(os.environ, **(env or {})))
 
+    def beside(self, mail, name):
+        """A directory for what the server keeps about this mail, on its disk."""
+        return backends.mail_dir(os.path.join(os.path.dirname(mail), name))
+
     def prepare(self):
         """What its passes need."""
 
@@ -241,7 +245,7 @@ class Unison(Rsync):
     name = "unison"
 
     def prepare(self):
-        self.env = [{"HOME": backends.mail_dir(os.path.join(self.run_dir, "home%d" % n))} for n in (0, 1)]
+        self.env = [{"HOME": self.beside(mail, "home")} for mail in (self.here, self.there)]
         self.daemon(self.spaces[1], "unison", "-socket", str(PORT), env=self.env[1])
         self.listening()
 
@@ -261,7 +265,7 @@ class Csync2(Rsync):
                        " ".join("%s@%s" % (s.host, s.address) for s in self.spaces), key,
                        "".join("  on %s: %s;\n" % (s.host, d) for s, d in zip(
                            self.spaces, (self.here, self.there)))))
-        self.base = [backends.mail_dir(os.path.join(self.run_dir, "base%d" % n)) for n in (0, 1)]
+        self.base = [self.beside(mail, "base") for mail in (self.here, self.there)]
         self.env = {"CSYNC2_SYSTEM_DIR": self.run_dir}
         self.daemon(self.spaces[1], "csync2", "-ii", "-p", str(PORT), "-D", self.base[1], env=self.env)
         self.listening()

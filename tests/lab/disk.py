@@ -9,8 +9,8 @@ from . import rundir, util
 # linux/fs/ext4/ext4.h: EXT4_IOC_SHUTDOWN; no flush of the journal: what no fsync has made durable is lost
 SHUTDOWN, NO_LOG_FLUSH = 0x8004587d, 2
 
-# mkfs.ext4: nothing is left to be written in the background
-AT_ONCE = ["-E", "nodiscard,lazy_itable_init=0,lazy_journal_init=0"]
+# mkfs.ext4: messages are small; nothing is left to be written in the background
+FOR_MAIL = ["-i", "4096", "-E", "nodiscard,lazy_itable_init=0,lazy_journal_init=0"]
 
 
 def mount_image(image, where, check=True):
@@ -55,7 +55,7 @@ class Disk:
 
     def create(self):
         os.makedirs(self.point, exist_ok=True)
-        ext4_at(self.point, self.image, self.size, "-i", "4096", *AT_ONCE)
+        ext4_at(self.point, self.image, self.size, *FOR_MAIL)
 
     def mounted(self):
         return self.point in rundir.mounts_below(self.point)
