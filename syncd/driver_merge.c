@@ -117,28 +117,22 @@ static void no_lock_there(const struct step *s) {
     driver_pump(s->v);
 }
 
-/* The round may have ended meanwhile: then nobody else gives it up. */
-static void scan_unlock(struct step *s) {
-    if (!s->locked || (s->err == 0 && own_is_of(s->v->merges->own, &s->dir, s->round)))
-        return;
-    s->locked = false;
-    oneway_unlock(s->v, &s->dir, false);
-}
-
 static void scan_done(void *arg) {
     struct step *s = arg;
     struct replica_payload *p = NULL;
     failed_here(s, UNMERGED_LIST);
-    scan_unlock(s);
     if (s->err == 0) {
         if (s->listing->gone)
             no_lock_there(s);
         s->listing->round = s->round;
         s->listing->frozen = s->frozen;
         p = load_listing(s->listing);
-        own_keep(&s->v->merges->own, &s->dir, s->round, p, s->locked);
     }
-    replica_scanned(s->v->machine, volume_now(), s->dir, s->round, p);
+    bool wanted = replica_scanned(s->v->machine, volume_now(), s->dir, s->round, p);
+    if (wanted && p != NULL)
+        own_keep(&s->v->merges->own, &s->dir, s->round, p, s->locked);
+    else if (s->locked) /* nobody else gives it up */
+        oneway_unlock(s->v, &s->dir, false);
     replica_payload_unref(p);
     merges_step_free(s);
 }

@@ -309,8 +309,9 @@ void replica_tree_scanned(struct replica *r, uint64_t now, struct replica_payloa
 void replica_tree_merged(struct replica *r, uint64_t now, const uint8_t digest[REPLICA_DIGEST],
                          int err);
 void replica_marks(struct replica *r, uint64_t now, const struct replica_mark *marks, size_t n);
-/* listing NULL: it could not be read; the round is given up, and tried again later. */
-void replica_scanned(struct replica *r, uint64_t now, struct mailfs_id dir, uint32_t round,
+/* listing NULL: it could not be read; the round is given up, and tried again later. False: its
+ * round is over, and nobody asks for this listing. */
+bool replica_scanned(struct replica *r, uint64_t now, struct mailfs_id dir, uint32_t round,
                      struct replica_payload *listing);
 /* What STAGE is to fetch is known, and takes its time: the listings are not held meanwhile. No
  * answer yet. */

@@ -283,7 +283,7 @@ static void forget_token(struct replica *r, struct dir *d) {
     d->raised = false;
 }
 
-void replica_scanned(struct replica *r, uint64_t now, struct mailfs_id dir, uint32_t round,
+bool replica_scanned(struct replica *r, uint64_t now, struct mailfs_id dir, uint32_t round,
                      struct replica_payload *listing) {
     r->now = now;
     struct dir *d;
@@ -306,6 +306,7 @@ void replica_scanned(struct replica *r, uint64_t now, struct mailfs_id dir, uint
         }
     }
     answered_end(r, d);
+    return wanted;
 }
 
 void replica_fetching(struct replica *r, uint64_t now, struct mailfs_id dir, uint32_t round) {

@@ -139,9 +139,12 @@ int content_lacks(struct state *st, const Mfp__Listing *theirs, struct content_w
 void content_wants_free(struct content_wants *w) {
 }
 
-void replica_scanned(struct replica *r, uint64_t now, struct mailfs_id dir, uint32_t round,
+static bool over; /* the round, when the listing has been made */
+
+bool replica_scanned(struct replica *r, uint64_t now, struct mailfs_id dir, uint32_t round,
                      struct replica_payload *listing) {
     note(listing != NULL ? "listed" : "unlisted");
+    return !over;
 }
 
 void replica_fetching(struct replica *r, uint64_t now, struct mailfs_id dir, uint32_t round) {
@@ -263,7 +266,7 @@ static int setup(void **state) {
     lock_fn = NULL;
     standby = follows = false;
     fits = 0;
-    taken = false;
+    taken = over = false;
     return 0;
 }
 
@@ -319,6 +322,17 @@ static void until_frozen(bool full, int theirs) {
 }
 
 /* ---- tests ------------------------------------------------------------------------- */
+
+/* The link ends while a mailbox is listed: that listing is not held until the next one is made. */
+static void test_listed_in_vain(void **state) {
+    over = true;
+    act(RACT_SCAN, true, false, 0);
+    assert_string_equal(did, "scan listed ");
+    assert_null(f->link.merges->own);
+    over = false;
+    act(RACT_SCAN, true, false, 0);
+    assert_non_null(f->link.merges->own);
+}
 
 /* Differences: L is for the result. */
 static void test_differences(void **state) {
@@ -419,8 +433,9 @@ static void test_put_off_before_lock(void **state) {
     misfit();
     until_frozen(true, 1);
     act(RACT_MERGE_PUT_OFF, true, false, 0);
+    over = true;
     lock_answers(0);
-    assert_string_equal(did, "lock scan unlock listed ");
+    assert_string_equal(did, "lock scan listed unlock ");
     did[0] = '\0';
     act(RACT_SCAN, true, false, 0);
     assert_string_equal(did, "scan listed ");
@@ -480,6 +495,7 @@ static void test_followed(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
+        T(test_listed_in_vain),
         T(test_differences),
         T(test_in_full),
         T(test_misfit),
