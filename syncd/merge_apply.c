@@ -280,6 +280,24 @@ static int drop(struct merge_run *m, const struct index_msg *have, const struct 
     return 0;
 }
 
+/* Nobody has decided what becomes of it, as it has come since the listing: it is what theirs would
+ * be here, or is to be listed. */
+static int come_since(struct merge_run *m, const struct index_msg *have,
+                      const struct merge_item *it) {
+    char key[STAGE_NAME_MAX], file[STAGE_NAME_MAX], name[MAILDIR_NAME_MAX + 1];
+    int r = merge_name_of(it->name, &it->state, name), fd;
+
+    if (r == 0)
+        r = staged_key(m, it, key, file);
+    if (r < 0)
+        return r == -ENOENT || r == -ESTALE ? -ENODATA : r;
+    if (have->sub != sub_of(&it->state) || strcmp(have->name, name) != 0)
+        return -ESTALE;
+    fd = store_sub_open(m->a.st, &m->a.d, have->sub, false);
+    r = fd < 0 ? fd : apply_is_message(fd, name, m->a.st->stage, file);
+    return r > 0 ? 0 : r == 0 || r == -ENOENT ? -ESTALE : r;
+}
+
 /* Theirs comes in the place of ours: that was removed there, or (a split that had been carried out
  * already) it is a third message. */
 static int replace(struct merge_run *m, const struct index_msg *have, const struct merge_item *it) {
@@ -306,7 +324,7 @@ static int apply_present(struct merge_run *m, const struct merge_item *it) {
     if (have && it->content != 'b')
         return changed_since(m, it, have) ? 0 : move(m, have, it);
     if (have)
-        return replace(m, have, it);
+        return it->at_a ? replace(m, have, it) : come_since(m, have, it);
     if (it->at_a && it->content != 'b' && hold_covers(m->a.st, &m->a.dir))
         return 0; /* listed as there, and removed */
     return place(m, it);

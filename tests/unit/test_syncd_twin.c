@@ -10,6 +10,7 @@
 #include <cmocka.h>
 
 #include "replica/merge.h"
+#include "syncd/merge_run.h"
 #include "syncd/scan.h"
 #include "merge_pair.h"
 
@@ -173,6 +174,40 @@ static void test_where_a_removed_one_has_other_flags(void **state) {
     replaced_as("1.M1.x:2,S");
 }
 
+/* One gets the name of what b has after a has been listed: nobody has removed that. */
+static void arrived_as(const char *rel) {
+    uint8_t digest[STATE_DIGEST];
+    Mfp__Listing *mine, *theirs;
+
+    common();
+    fs_write(&p.b, "u/cur/9.M9.x:2,S", THEIRS);
+    mark(&p.b, &inbox);
+    mark(&p.a, &inbox);
+    assert_int_equal(scan_mailbox(p.a.st, &inbox, false, &mine), 0);
+    assert_int_equal(scan_mailbox(p.b.st, &inbox, false, &theirs), 0);
+    stores_stage(&p.b, &p.a, theirs);
+    fs_write(&p.a, rel, TWIN);
+    assert_int_equal(merge_mailbox_run(p.a.st, &inbox, mine, theirs, digest, NULL), -ESTALE);
+    mfp__listing__free_unpacked(mine, NULL);
+    mfp__listing__free_unpacked(theirs, NULL);
+    contact();
+    assert_text(&p.a, "u/cur/9.M9.x:2,S", THEIRS);
+    assert_text(&p.b, "u/cur/9.M9.x:2,S", THEIRS);
+    stores_assert_equal(&p);
+}
+
+static void test_where_one_has_come(void **state) {
+    arrived_as("u/cur/9.M9.x:2,S");
+    has_split(&p.a, "9.M9.x", "2,S", TWIN);
+    has_split(&p.b, "9.M9.x", "2,S", TWIN);
+}
+
+static void test_where_one_has_come_with_other_flags(void **state) {
+    arrived_as("u/cur/9.M9.x:2,F");
+    has_split(&p.a, "9.M9.x", "2,F", TWIN);
+    has_split(&p.b, "9.M9.x", "2,F", TWIN);
+}
+
 #define T(f) cmocka_unit_test_setup_teardown(f, merge_setup, mailbox_teardown)
 
 int main(void) {
@@ -185,6 +220,8 @@ int main(void) {
         T(test_where_it_is_already),
         T(test_where_a_removed_one_is),
         T(test_where_a_removed_one_has_other_flags),
+        T(test_where_one_has_come),
+        T(test_where_one_has_come_with_other_flags),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
