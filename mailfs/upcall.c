@@ -71,6 +71,7 @@ static bool stopping, sending;
 static bool untold_before; /* the worker before this one died with events untold */
 static bool heard;         /* syncd has said something on this connection */
 static bool unheard;       /* there was a time without, before this connection */
+static bool given_up;      /* this connection, by us */
 static int conn = -1, stop_fd = -1;
 static struct packet *queue;
 static size_t queued, queued_bytes;
@@ -168,11 +169,31 @@ static void go_down(void) {
     questions_release();
 }
 
-static void queue_overflow(void) {
-    log_warn("syncd does not keep up: events dropped, mailboxes will be compared anew");
+/* It goes on, and may give tokens away: what it has said of them is void, also what is read from
+ * the socket only now. Under the lock. */
+static void give_up(void) {
+    given_up = true;
     if (conn >= 0)
         shutdown(conn, SHUT_RDWR); /* the receiver sees the end */
-    lock_forget_hints();           /* it goes on, and may give tokens away */
+    lock_forget_hints();
+}
+
+void upcall_give_up(void) {
+    pthread_mutex_lock(&lock);
+    give_up();
+    pthread_mutex_unlock(&lock);
+}
+
+void upcall_token(const struct mailfs_id *id, bool held) {
+    pthread_mutex_lock(&lock);
+    if (!given_up)
+        lock_token_hint(id, held);
+    pthread_mutex_unlock(&lock);
+}
+
+static void queue_overflow(void) {
+    log_warn("syncd does not keep up: events dropped, mailboxes will be compared anew");
+    give_up();
     go_down();
 }
 
@@ -372,7 +393,7 @@ static bool connection_begin(int fd) {
         conn = fd;
         unheard = state == DOWN;
         state = UP;
-        heard = false;
+        heard = given_up = false;
         for (struct question *q = questions; q != NULL; q = q->hh.next)
             q->asked_ms = clock_ms(); /* they were kept for this connection */
         lock_forget_hints();
@@ -455,8 +476,10 @@ static void *sender(void *arg) {
         sending = true;
         pthread_mutex_unlock(&lock);
         int r = local_send(fd, p->data, p->len, p->fd);
-        if (r != 0)
+        if (r == -EPIPE || r == -ECONNRESET)
             shutdown(fd, SHUT_RDWR); /* the receiver sees the end */
+        else if (r != 0)
+            upcall_give_up();
         packet_free(p);
         pthread_mutex_lock(&lock);
         if (r != 0)

@@ -5,6 +5,8 @@
 
 #include "upcall.h"
 
+struct mailfs_id;
+
 /* Dispatches what comes until the connection ends or syncd sends nonsense; true: it hangs. */
 bool upcall_receive(int fd);
 
@@ -13,6 +15,12 @@ bool upcall_is_hung(void);
 
 /* syncd has greeted: the one that was there before, or another one. */
 void upcall_welcome(uint64_t instance);
+
+/* The connection ends, and syncd does not, as far as is known: no word of its about tokens counts
+ * any more. */
+void upcall_give_up(void);
+/* What it says of a token, until then. */
+void upcall_token(const struct mailfs_id *id, bool held);
 
 /* A packet has come on this connection. */
 void upcall_heard(void);

@@ -83,7 +83,7 @@ static void dispatch(Mfl__ToMailfs *m) {
         break;
     case MFL__TO_MAILFS__M_TOKEN:
         if (wire_id(&m->token->dir, &id) == 0)
-            lock_token_hint(&id, m->token->held);
+            upcall_token(&id, m->token->held);
         break;
     case MFL__TO_MAILFS__M_ROLE:
         role_set(m->role->standby);
@@ -100,9 +100,8 @@ static void dispatch(Mfl__ToMailfs *m) {
     wire_to_mailfs_free(m);
 }
 
-/* It may go on and give tokens away, which would not be heard of here. */
 static bool give_up(bool hung) {
-    lock_forget_hints();
+    upcall_give_up();
     return hung;
 }
 
@@ -123,8 +122,10 @@ bool upcall_receive(int fd) {
         if (ready <= 0)
             continue;
         ssize_t n = local_recv(fd, buf, sizeof buf, NULL);
-        if (n <= 0)
+        if (n == 0 || n == -ECONNRESET)
             return false;
+        if (n < 0)
+            return give_up(false);
         int r = wire_to_mailfs_unpack(buf, (size_t)n, &m, why, sizeof why);
         if (r == -ENOTSUP)
             continue;

@@ -39,6 +39,9 @@ static int listener, syncd;
 static sem_t answered;
 static _Atomic unsigned forgot;
 static unsigned forgot_then; /* by the answer */
+static sem_t hinted, in_role, role_done;
+static _Atomic unsigned hints;
+static _Atomic bool slow; /* to take a role */
 
 /* ---- stubs ------------------------------------------------------------------------- */
 
@@ -53,6 +56,8 @@ void lock_token_here(const struct mailfs_id *id) {
 }
 
 void lock_token_hint(const struct mailfs_id *id, bool held) {
+    hints++;
+    sem_post(&hinted);
 }
 
 struct mailfs_id *lock_ids(bool going, size_t *n) {
@@ -90,7 +95,16 @@ int change_new_generation(uint64_t gen) {
     return 0;
 }
 
+static void wait_for(sem_t *sem) {
+    while (sem_wait(sem) != 0) {
+    }
+}
+
 void role_set(bool standby) {
+    if (!slow)
+        return;
+    sem_post(&in_role);
+    wait_for(&role_done);
 }
 
 int watch_queue(struct workq *queue) {
@@ -106,6 +120,9 @@ static int setup(void **state) {
     vol.has_syncd = vol.has_peer = true;
     vol.timeout_ms = 60000;
     sem_init(&answered, 0, 0);
+    sem_init(&hinted, 0, 0);
+    sem_init(&in_role, 0, 0);
+    sem_init(&role_done, 0, 0);
     if (mkdtemp(dir) == NULL)
         return -1;
     snprintf(path, sizeof path, "%s/syncd.sock", dir);
@@ -141,6 +158,8 @@ static void on_answer(void *arg, const struct upcall_answer *a, bool now) {
     sem_post(&answered);
 }
 
+#define NO_SUCH_FD 99999
+
 static void ask(void) {
     Mfl__ToSyncd m = MFL__TO_SYNCD__INIT;
     Mfl__LockOpen open = MFL__LOCK_OPEN__INIT;
@@ -155,8 +174,7 @@ static void ask(void) {
 
 /* How often the hints were forgotten between the question and the answer. */
 static unsigned forgotten_by_answer(unsigned before) {
-    while (sem_wait(&answered) != 0) {
-    }
+    wait_for(&answered);
     close(syncd);
     return forgot_then - before;
 }
@@ -171,15 +189,12 @@ static void test_it_has_ended(void **state) {
     assert_int_equal(forgotten_by_answer(before), 0);
 }
 
-/* It does not take what it is told. */
-static void test_it_is_behind(void **state) {
+/* It does not take what it is told: until the question is answered. */
+static void fill(void) {
     Mfl__ToSyncd m = MFL__TO_SYNCD__INIT;
     Mfl__GenReached reached = MFL__GEN_REACHED__INIT;
     int is = 0;
 
-    connected();
-    unsigned before = forgot;
-    ask();
     m.m_case = MFL__TO_SYNCD__M_GEN_REACHED;
     m.gen_reached = &reached;
     for (unsigned i = 0; is == 0 && i < 2 * UPCALL_QUEUE_PACKETS; i++) {
@@ -187,6 +202,92 @@ static void test_it_is_behind(void **state) {
         sem_getvalue(&answered, &is);
     }
     assert_int_equal(is, 1);
+}
+
+static void test_it_is_behind(void **state) {
+    connected();
+    unsigned before = forgot;
+    ask();
+    fill();
+    assert_true(forgotten_by_answer(before) > 0);
+}
+
+static void say(Mfl__ToMailfs *m) {
+    uint8_t packed[64];
+
+    assert_true(mfl__to_mailfs__get_packed_size(m) <= sizeof packed);
+    assert_int_equal(local_send(syncd, packed, mfl__to_mailfs__pack(m, packed), -1), 0);
+}
+
+static void say_role(void) {
+    Mfl__ToMailfs m = MFL__TO_MAILFS__INIT;
+    Mfl__Role role = MFL__ROLE__INIT;
+
+    m.m_case = MFL__TO_MAILFS__M_ROLE;
+    m.role = &role;
+    say(&m);
+}
+
+static void say_token(void) {
+    Mfl__ToMailfs m = MFL__TO_MAILFS__INIT;
+    Mfl__Token token = MFL__TOKEN__INIT;
+    uint8_t id[16] = {1};
+
+    token.dir = (ProtobufCBinaryData){sizeof id, id};
+    token.held = true;
+    m.m_case = MFL__TO_MAILFS__M_TOKEN;
+    m.token = &token;
+    say(&m);
+}
+
+/* What it had said of a token is in the socket still when it is given up. */
+static void test_what_it_said_before(void **state) {
+    connected();
+    int was = syncd;
+    say_token();
+    wait_for(&hinted);
+    unsigned before = forgot, had = hints;
+    slow = true;
+    say_role();
+    say_token();
+    wait_for(&in_role);
+    ask();
+    fill();
+    slow = false;
+    sem_post(&role_done);
+    wait_for(&answered);
+    assert_true(forgot_then > before);
+    connected(); /* all that came has been looked at */
+    close(was);
+    assert_int_equal(hints, had);
+    before = forgot;
+    ask();
+    shutdown(syncd, SHUT_RDWR);
+    assert_int_equal(forgotten_by_answer(before), 0);
+}
+
+/* It could not be told. */
+static void test_it_cannot_be_told(void **state) {
+    Mfl__ToSyncd m = MFL__TO_SYNCD__INIT;
+    Mfl__GenReached reached = MFL__GEN_REACHED__INIT;
+
+    connected();
+    unsigned before = forgot;
+    ask();
+    m.m_case = MFL__TO_SYNCD__M_GEN_REACHED;
+    m.gen_reached = &reached;
+    assert_true(upcall_ask(&m, upcall_number(), NO_SUCH_FD, on_answer, NULL));
+    wait_for(&answered);
+    assert_true(forgotten_by_answer(before) > 0);
+}
+
+static void test_it_says_too_much(void **state) {
+    static const uint8_t large[LOCAL_PACKET_MAX + 1];
+
+    connected();
+    unsigned before = forgot;
+    ask();
+    assert_int_equal(send(syncd, large, sizeof large, 0), sizeof large);
     assert_true(forgotten_by_answer(before) > 0);
 }
 
@@ -208,9 +309,9 @@ static void test_it_does_not_answer(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_it_has_ended),
-        cmocka_unit_test(test_it_is_behind),
-        cmocka_unit_test(test_it_makes_no_sense),
+        cmocka_unit_test(test_it_has_ended),        cmocka_unit_test(test_it_is_behind),
+        cmocka_unit_test(test_what_it_said_before), cmocka_unit_test(test_it_cannot_be_told),
+        cmocka_unit_test(test_it_says_too_much),    cmocka_unit_test(test_it_makes_no_sense),
         cmocka_unit_test(test_it_does_not_answer),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
