@@ -178,10 +178,13 @@ static void readable(evutil_socket_t fd, short what, void *arg) {
         driver_pump(v); /* the machine wants its actions taken out after every call */
     }
     if (r < 0 && f->fd >= 0) {
-        if (r != -ECONNRESET)
-            volume_error(v, "mailfs said something that makes no sense (%s): connection closed",
-                         log_strerror(r));
-        front_disconnect(f);
+        if (r == -ECONNRESET) {
+            front_disconnect(f);
+            return;
+        }
+        volume_error(v, "mailfs said something that makes no sense (%s): connection closed",
+                     log_strerror(r));
+        front_give_up(f);
     } else if (f->fd >= 0 && jobs_pending(v->jobs) > BUSY_JOBS) {
         f->paused = true;
         event_del(f->read);
@@ -283,6 +286,7 @@ void front_close(struct volume *v) {
         free(s);
     }
     holder_forget(f);
+    front_left_close(f);
     free(f);
     v->front = NULL;
 }

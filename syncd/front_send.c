@@ -50,7 +50,7 @@ void front_send(struct front *f, const Mfl__ToMailfs *m) {
         return;
     if (f->queued + n > FRONT_QUEUE_MAX) {
         log_error("volume %s: mailfs does not read: connection closed", f->v->cv->name);
-        front_disconnect(f);
+        front_give_up(f);
         return;
     }
     struct front_packet *p = mem_new(sizeof *p + n);

@@ -291,6 +291,15 @@ static void test_it_says_too_much(void **state) {
     assert_true(forgotten_by_answer(before) > 0);
 }
 
+/* We make no sense to it, or do not read. */
+static void test_it_gives_us_up(void **state) {
+    connected();
+    unsigned before = forgot;
+    ask();
+    shutdown(syncd, SHUT_WR);
+    assert_true(forgotten_by_answer(before) > 0);
+}
+
 static void test_it_makes_no_sense(void **state) {
     connected();
     unsigned before = forgot;
@@ -311,8 +320,8 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_it_has_ended),        cmocka_unit_test(test_it_is_behind),
         cmocka_unit_test(test_what_it_said_before), cmocka_unit_test(test_it_cannot_be_told),
-        cmocka_unit_test(test_it_says_too_much),    cmocka_unit_test(test_it_makes_no_sense),
-        cmocka_unit_test(test_it_does_not_answer),
+        cmocka_unit_test(test_it_says_too_much),    cmocka_unit_test(test_it_gives_us_up),
+        cmocka_unit_test(test_it_makes_no_sense),   cmocka_unit_test(test_it_does_not_answer),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }

@@ -1,6 +1,7 @@
 /* front: does a mailfs run that is not connected, and is the peer left then? */
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdbool.h>
@@ -9,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/file.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -114,15 +116,55 @@ static void runs(void **state) {
     assert_true(front_is_apart(&f));
 }
 
-/* Again and again, and is never there for long. */
-static void comes_and_goes(void **state) {
-    struct engine engine = {.evb = event_base_new()};
-    char err[128], sock[64];
-    uint64_t until = clock_ms() + 5000;
+static struct engine engine;
+static char sock[64];
 
+static void serve(void) {
+    char err[128];
+
+    engine.evb = event_base_new();
     v.engine = &engine;
     snprintf(sock, sizeof sock, "%s/syncd.sock", dir);
     assert_int_equal(front_open(&v, err, sizeof err), 0);
+}
+
+/* As mailfs sees it: has the other end gone? */
+static bool is_gone(int fd) {
+    struct pollfd p = {.fd = fd};
+
+    assert_true(poll(&p, 1, 0) >= 0);
+    return (p.revents & POLLHUP) != 0;
+}
+
+/* What it says makes no sense: it sees the end of what it is told, and not an end of syncd. */
+static void makes_no_sense(void **state) {
+    unsigned before = ends;
+    char c;
+
+    serve();
+    int fd = local_connect(sock);
+    assert_int_equal(local_send(fd, "\xff\xff\xff", 3, -1), 0);
+    assert_int_equal(local_send(fd, "\xff\xff\xff", 3, -1), 0);
+    while (ends == before)
+        event_base_loop(engine.evb, EVLOOP_ONCE);
+    event_base_loop(engine.evb, EVLOOP_NONBLOCK);
+    assert_int_equal(recv(fd, &c, 1, 0), 0);
+    assert_false(is_gone(fd));
+    int next = local_connect(sock);
+    close(fd);
+    while (v.front->left != NULL)
+        event_base_loop(engine.evb, EVLOOP_ONCE);
+    front_close(&v);
+    assert_true(is_gone(next));
+    close(next);
+    event_base_free(engine.evb);
+}
+
+/* Again and again, and is never there for long. */
+static void comes_and_goes(void **state) {
+    uint64_t until = clock_ms() + 5000;
+
+    serve();
     while (!dropped && clock_ms() < until) {
         unsigned before = ends;
         int fd = local_connect(sock);
@@ -144,9 +186,8 @@ static void has_ended(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(never_ran),
-        cmocka_unit_test(runs),
-        cmocka_unit_test(comes_and_goes),
+        cmocka_unit_test(never_ran),      cmocka_unit_test(runs),
+        cmocka_unit_test(makes_no_sense), cmocka_unit_test(comes_and_goes),
         cmocka_unit_test(has_ended),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
