@@ -371,6 +371,7 @@ static int queue_hello(void) {
     hello.holder = getppid();
     hello.untold = untold_before;
     hello.unchecked = vol.is_private;
+    hello.no_peer = !vol.has_peer;
     m.m_case = MFL__TO_SYNCD__M_HELLO;
     m.hello = &hello;
     void *named = named_hello(&hello);

@@ -281,7 +281,11 @@ static void conn_established(struct conn *conn, const Mfp__Hello *hello) {
 bool contact_mailfs_is_apart(struct volume *v) {
     if (v->main != NULL || !front_is_apart(v->front))
         return false;
-    volume_error(v, "mailfs runs and is not connected to syncd: peer %s is not met before it is",
+    volume_error(v,
+                 front_asks_nobody(v->front)
+                     ? "mailfs was started when its configuration named no peer, and knows of no "
+                       "peer: %s is not met before it is reloaded"
+                     : "mailfs runs and is not connected to syncd: peer %s is not met before it is",
                  v->cv->peer->name);
     return true;
 }

@@ -313,8 +313,12 @@ static bool runs(const struct front *f) {
     return locked;
 }
 
+bool front_asks_nobody(const struct front *f) {
+    return front_is_connected(f) && f->no_peer && f->v->cv->peer != NULL;
+}
+
 bool front_is_apart(const struct front *f) {
-    return !front_is_connected(f) && runs(f);
+    return front_is_connected(f) ? front_asks_nobody(f) : runs(f);
 }
 
 uint64_t front_gen(const struct front *f) {

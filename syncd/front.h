@@ -39,7 +39,9 @@ bool front_is_connected(const struct front *f);
 /* Of the mailfs that is connected: "private" when the kernel checks no permissions in its mount,
  * "checked"; NULL: there is none. */
 const char *front_access(const struct front *f);
-/* Does a mailfs run that is not connected? It serves without us, or will come. */
+/* Does the one that is connected number messages without asking, as it knows of no peer? */
+bool front_asks_nobody(const struct front *f);
+/* The same, or of one that runs and is not connected: it serves without us, or will come. */
 bool front_is_apart(const struct front *f);
 /* Reads on when the disks have caught up. */
 void front_resume(struct front *f);

@@ -44,6 +44,7 @@ struct front {
     /* Of the mailfs that is connected, or was: its mount, and whether that outlives it. */
     uint64_t mount;
     bool is_private;     /* the kernel checks no permissions in it */
+    bool no_peer;        /* it asks nobody */
     bool keeps, away;    /* away: another one is waited for, as long as the holder lives */
     struct event *apart; /* a look at whether it serves on without us */
     int holder_fd;       /* its pidfd, or -1 */

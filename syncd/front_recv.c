@@ -132,6 +132,7 @@ static int recv_hello(struct front *f, const Mfl__Hello *h) {
     f->hello = true;
     f->mount = h->incarnation;
     f->is_private = h->unchecked;
+    f->no_peer = h->no_peer;
     front_held_by(f, h->keeps ? h->holder : 0);
     if (h->mark_gen > f->gen)
         f->gen = h->mark_gen;
@@ -140,6 +141,8 @@ static int recv_hello(struct front *f, const Mfl__Hello *h) {
     front_tell_stale(f);
     if (!kept || h->untold)
         look_for_unseen(v, h->incarnation);
+    if (front_is_apart(f) && contact_is_up(v))
+        contact_drop(v, "its mailfs asks nobody", true);
     driver_mailfs_here(v);
     return 0;
 }
