@@ -60,7 +60,8 @@ class Folder:
         self.former = []            # (when it lost it, name)
         self.must, self.may = False, False
         self.deleting = 0.0         # when somebody last began to
-        self.full = False           # a disk was full when that was done: it may live (OPERATIONS)
+        self.back = False           # a disk was full when that was done, or a node had just lost its power: it may
+        #                             be there again (OPERATIONS)
         self.story = []             # (when, what was answered): for whoever has to explain it
 
 
@@ -298,7 +299,9 @@ class Ledger:
             for copy, most in gone:
                 copy.most += most
         with self.lock:
-            folder.may, folder.full = False, bool(self.full)
+            # what a node had been told since its last checkpoint is news to it once more after a power cut
+            folder.may = False
+            folder.back = bool(self.full) or any(when > util.now() - CHECKPOINT for when, _letter in self.deaths)
             self.tell_folder(folder, "deleted", node)
             for (where, _ident), copy in book.copies.items():
                 if where is not folder:

@@ -66,7 +66,7 @@ class Judge:
 
     def unexpected(self, name):
         gone = [f for f in self.book.folders if name in f.names]
-        back = gone and gone[0].full
+        back = gone and gone[0].back
         self.add("folders back (allowed)" if back else "folders wrong", "%s is there, and %s%s", name,
                  "was deleted" if gone else "nobody made it", self.story_of_folder(name))
         folder = gone[0] if gone else self.ledger.folder_making(self.user, name)

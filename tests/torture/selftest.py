@@ -258,6 +258,18 @@ class Judging(unittest.TestCase):
         self.ledger.folder_deleted("u", self.work, A)
         self.assertEqual(self.found(), {"folders wrong": 1})
 
+    def test_folder_deleted_after_power_cut(self):
+        self.ledger.outage("power", [B])
+        self.ledger.folder_deleting("u", self.work)
+        self.ledger.folder_deleted("u", self.work, A)
+        self.assertEqual(self.found(), {"folders back (allowed)": 1})
+
+    def test_folder_deleted_after_kill(self):
+        self.ledger.outage("crash", [B])
+        self.ledger.folder_deleting("u", self.work)
+        self.ledger.folder_deleted("u", self.work, A)
+        self.assertEqual(self.found(), {"folders wrong": 1})
+
     def test_folder_deleted_and_used(self):
         self.ledger.outage("cut", [A, B])
         self.ledger.adding("u", self.work, "<3>", B, "h", "append")
