@@ -14,7 +14,8 @@
 enum { OTHER_SEEDS = 300 };
 
 struct best {
-    uint64_t seed, steps; /* where it failed */
+    uint64_t seed, limit; /* of its steps; then it is run down, which ends where it fails: */
+    uint64_t steps;
     struct options options;
     char failure[sizeof world.failure];
 };
@@ -39,13 +40,14 @@ static bool fails_so(uint64_t seed, uint64_t most, const char *check) {
 }
 
 static bool try(struct best *b, const char *check, uint64_t max_steps) {
-    uint64_t found = 0, steps = 0;
+    uint64_t found = 0, found_limit = 0, steps = 0;
     char text[sizeof world.failure] = "";
     for (uint64_t i = 0; i <= OTHER_SEEDS; i++) {
         uint64_t seed = i == 0 ? b->seed : i;
         uint64_t limit = steps > 0 ? steps - 1 : max_steps;
         if (limit > 0 && fails_so(seed, limit, check) && (steps == 0 || world.steps < steps)) {
             found = seed;
+            found_limit = limit;
             steps = world.steps;
             memcpy(text, world.failure, sizeof text);
         }
@@ -54,6 +56,7 @@ static bool try(struct best *b, const char *check, uint64_t max_steps) {
     if (found == 0)
         return false;
     b->seed = found;
+    b->limit = found_limit;
     b->steps = steps;
     b->options = options;
     memcpy(b->failure, text, sizeof text);
@@ -63,7 +66,7 @@ static bool try(struct best *b, const char *check, uint64_t max_steps) {
 /* One restriction; taken back if the failure is gone with it. */
 static void restrict_to(struct best *b, struct options o, const char *check) {
     options = o;
-    if (!try(b, check, b->steps))
+    if (!try(b, check, b->limit))
         options = b->options;
 }
 
@@ -102,7 +105,7 @@ static void restrict_numbers(struct best *b, const char *check) {
 static void say(const struct best *b) {
     printf("    smaller: seed %llu, step %llu: %s\n    see: test_sim --seed %llu --steps %llu",
            (unsigned long long)b->seed, (unsigned long long)b->steps, b->failure,
-           (unsigned long long)b->seed, (unsigned long long)b->steps);
+           (unsigned long long)b->seed, (unsigned long long)b->limit);
     for (unsigned f = 0; f < FAULTS; f++)
         if (b->options.without & (1u << f))
             printf(" --without %s", fault_names[f]);
@@ -117,7 +120,7 @@ static void say(const struct best *b) {
 
 void shrink(uint64_t seed, uint64_t steps) {
     struct options had = options;
-    struct best b = {.seed = seed, .steps = steps, .options = options};
+    struct best b = {.seed = seed, .limit = steps, .options = options};
     char check[4];
     options.trace = false;
     if (run(seed, steps)) {
