@@ -32,6 +32,8 @@ enum { QUIET_WITHIN_MS = 400000, GROUP = 100, MUTANT_SEEDS = 4000 };
 static bool node_quiet(const struct node *n) {
     if (n->r == NULL || replica_state(n->r) != REPLICA_IN_SYNC || n->journal != NULL)
         return false;
+    if (n->untold != NULL) /* of a client that is gone, too */
+        return false;
     struct replica_counts counts;
     replica_count(n->r, &counts);
     if (counts.unacked > 0 || counts.unapplied > 0 || counts.waiting > 0)
