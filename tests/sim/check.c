@@ -326,10 +326,27 @@ void check_number_lost(unsigned box, uint32_t name) {
     fate(box, name)->gen++;
 }
 
+/* Of a message that this node's base is without now, as it came after the last checkpoint: what the
+ * other's clients cleared, and are told of from now on. Only where the other's base has the flag is
+ * it known that what is set here is from before (merge_later() in lib/replica/merge_decide.c). */
+static void doubt_cleared(const struct node *n) {
+    struct node *o = node_other(n);
+    for (unsigned i = 0; i < CLIENTS; i++) {
+        struct client *c = &o->client[i];
+        for (unsigned k = 0; k < c->ndone; k++) {
+            struct done *d = &c->done[k];
+            struct state theirs = list_get(&o->base[d->box].msgs, d->name);
+            if (d->kind == D_CLEARED && !list_get(&n->base[d->box].msgs, d->name).is)
+                d->flags &= theirs.flags;
+        }
+    }
+}
+
 /* What was told on the strength of this disk alone, and was not synced there. */
 void check_power_cut(const struct node *n) {
     uint8_t bit = (uint8_t)(1u << n->index);
     memset(held[n->index], 0, sizeof held[0]); /* names that were not synced may be gone */
+    doubt_cleared(n);
     for (unsigned b = 0; b < BOXES; b++)
         for (uint32_t i = 1; i <= names_top; i++) {
             struct fate *f = &fates[b][i];

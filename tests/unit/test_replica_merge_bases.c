@@ -52,6 +52,14 @@ static void test_later_base_wins(void **state) {
     one_side(&b, "5 cur S", "5 cur FS", 10, 0); /* but what b did since stays */
     b.side.base_version = 7 | BASE_AGE_LACKS;
     one_check(&a.side, &b.side, "5 cur F", "F is b's own");
+    one_side(&b, "", "5 cur FS", 10, 0); /* it came after b's checkpoint */
+    b.side.base_version = 7 | BASE_AGE_LACKS;
+    one_check(&a.side, &b.side, "5 cur FS", "cleared before, or set since: b cannot say");
+    one_check(&b.side, &a.side, "5 cur FS", "cleared before, or set since: b cannot say");
+    one_side(&a, "5 cur FS", "5 cur F", 10, 0);
+    a.side.base_version = 8;
+    one_check(&a.side, &b.side, "5 cur F", "a cleared S after it was agreed");
+    one_check(&b.side, &a.side, "5 cur F", "a cleared S after it was agreed");
 }
 
 /* Its acknowledgement was lost: b has it and a knows no answer. What a did then was on top of it.
