@@ -301,12 +301,23 @@ bool driver_replay_is_locked(const struct volume *v) {
     return a != NULL;
 }
 
+/* What is applied under an L of somebody's replaces the list that he writes to. */
+static void replay_start(struct apply *a) {
+    struct volume *v = a->v;
+    struct mailfs_id dir = a->dir;
+    bool locked = txns_locked(v->txns, &dir);
+    apply_start(a);
+    if (locked)
+        replica_list_replaced(v->machine, volume_now(), dir);
+}
+
 void driver_replay_go_on(struct volume *v) {
     struct apply *a, *tmp;
     DL_FOREACH_SAFE(v->replays, a, tmp) {
         DL_DELETE(v->replays, a);
-        apply_start(a);
+        replay_start(a);
     }
+    driver_pump(v); /* the raising, behind all of these */
 }
 
 static bool may_be_early(const Mfp__Txn *txn) {

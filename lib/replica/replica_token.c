@@ -170,7 +170,7 @@ static void answer_busy(struct replica *r, struct dir *d) {
 
 /* The one who has just got the token serves one L first, or waits a moment for the poller. */
 static bool may_give(const struct replica *r, const struct dir *d) {
-    return in_common(r, d) && d->mine && d->peer_wants && d->lock == LOCK_FREE &&
+    return in_common(r, d) && d->mine && d->peer_wants && d->lock == LOCK_FREE && !d->raising &&
            (!d->fresh || r->now >= d->keep_until);
 }
 
@@ -279,20 +279,34 @@ static void lock_found(struct replica *r, struct dir *d) {
     replica_settle(r, d);
 }
 
+/* A UID may have been shown that the list does not say: neither L nor the token is given before
+ * the next one is above it. */
+static void raise_above_lost(struct replica *r, struct dir *d) {
+    struct replica_action *a = replica_emit_dir(r, RACT_RAISE, d);
+    a->raise = r->lower ? REPLICA_RAISE_ODD : REPLICA_RAISE_EVEN;
+    d->raising = true;
+}
+
 /*
  * Of a transaction that nobody ends any more not all may be known. lost: whoever was in it saw its
  * file system go away, and may have numbered a message in its own index and not in the list.
  */
 static void lock_gone(struct replica *r, struct dir *d, bool lost) {
-    if (lost) {
-        struct replica_action *a = replica_emit_dir(r, RACT_RAISE, d);
-        a->raise = r->lower ? REPLICA_RAISE_ODD : REPLICA_RAISE_EVEN;
-        d->raising = true;
-    }
+    if (lost)
+        raise_above_lost(r, d);
     replica_suspect_dir(r, d);
     d->lock = LOCK_FREE;
     d->lock_shared = d->raise_pending = false;
     replica_settle(r, d);
+}
+
+void replica_list_replaced(struct replica *r, uint64_t now, struct mailfs_id dir) {
+    r->now = now;
+    struct dir *d = replica_dir_find(r, &dir);
+    if (d == NULL || d->lock == LOCK_FREE || d->raising)
+        return;
+    raise_above_lost(r, d);
+    replica_pump(r);
 }
 
 void replica_raised(struct replica *r, uint64_t now, struct mailfs_id dir) {

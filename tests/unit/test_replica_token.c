@@ -329,6 +329,29 @@ static void test_replaced_in_a_grant(void **state) {
     }
 }
 
+/* While somebody has L the list is replaced: neither he who comes after him nor the other node
+ * begins where that one ends. */
+static void test_list_replaced(void **state) {
+    (void)state;
+    pair_connect();
+    pair.side[0].hold[RACT_RAISE] = true;
+    pair_open(0, 1, 1);
+    replica_list_replaced(pair.side[0].r, pair.now, pair_dir(1));
+    replica_list_replaced(pair.side[0].r, pair.now, pair_dir(2)); /* nobody has that */
+    pair_run();
+    assert_int_equal(pair_count(0, RACT_RAISE, 1), 1);
+    assert_int_equal(pair_count(0, RACT_RAISE, 2), 0);
+    pair_open(1, 2, 1);
+    pair_unlock(0, 3, 1);
+    pair_open(0, 4, 1);
+    pair_wait(100);
+    assert_false(pair_granted(0, 4) || pair_granted(1, 2));
+    replica_raised(pair.side[0].r, pair.now, pair_dir(1));
+    pair_run();
+    pair_wait(1500);
+    assert_true(pair_granted(0, 4) || pair_granted(1, 2));
+}
+
 /* U is asked about again: answered when the peer has what was sent, not before. */
 static void test_unlock_again(void **state) {
     (void)state;
@@ -365,6 +388,7 @@ int main(void) {
         T(test_mailfs_gone),
         T(test_mailfs_replaced),
         T(test_replaced_in_a_grant),
+        T(test_list_replaced),
         T(test_unlock_again),
     };
     return cmocka_run_group_tests_name("replica_token", tests, NULL, NULL);

@@ -34,7 +34,7 @@ static struct engine engine;
 static struct volume volume;
 static int failing;                          /* the first one's */
 static unsigned applied, suspected, in_time; /* suspected before it was applied */
-static unsigned replaying;
+static unsigned replaying, replaced;
 static bool locked;
 static _Atomic unsigned tries;
 
@@ -65,6 +65,10 @@ void replica_suspect(struct replica *r, uint64_t now, struct mailfs_id dir) {
 
 void replica_replaying(struct replica *r, struct mailfs_id dir) {
     replaying++;
+}
+
+void replica_list_replaced(struct replica *r, uint64_t now, struct mailfs_id dir) {
+    replaced++;
 }
 
 void replica_replayed(struct replica *r, uint64_t now, struct mailfs_id dir) {
@@ -124,7 +128,7 @@ uint64_t volume_now(void) {
 /* ---- a volume ---------------------------------------------------------------------- */
 
 static int setup(void **state) {
-    applied = suspected = replaying = 0;
+    applied = suspected = replaying = replaced = 0;
     locked = false;
     tries = 0;
     engine.evb = event_base_new();
@@ -207,10 +211,23 @@ static void test_replay(void **state) {
     assert_true(driver_replay_is_locked(&volume));
     workq_drain(engine.io);
     assert_int_equal(tries, 0);
+    locked = false;
     driver_replay_go_on(&volume);
     workq_drain(engine.io);
     assert_int_equal(applied, 1);
+    assert_int_equal(replaced, 0);
     assert_false(driver_replay_is_locked(&volume));
+}
+
+/* Who hangs under L is not waited for: what he writes is lost. */
+static void test_replay_under_l(void **state) {
+    failing = 0;
+    driver_apply_replayed(&volume, &id, 1, payload());
+    locked = true;
+    driver_replay_go_on(&volume);
+    workq_drain(engine.io);
+    assert_int_equal(applied, 1);
+    assert_int_equal(replaced, 1);
 }
 
 /* Not begun when syncd is stopped. */
@@ -224,8 +241,9 @@ static void test_replay_stopped(void **state) {
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
 int main(void) {
-    const struct CMUnitTest tests[] = {T(test_at_once), T(test_passes), T(test_lasts),
-                                       T(test_replay), T(test_replay_stopped)};
+    const struct CMUnitTest tests[] = {T(test_at_once),        T(test_passes),
+                                       T(test_lasts),          T(test_replay),
+                                       T(test_replay_under_l), T(test_replay_stopped)};
 
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
