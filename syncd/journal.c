@@ -59,9 +59,10 @@ static void entry_refs(struct state *st, struct jentry *e) {
     e->n_names = k;
 }
 
-/* Notes an entry and takes references of its contents. */
-static int entry_note(struct state *st, uint64_t id, const Mfp__Txn *txn) {
+/* Notes an entry and takes references of its contents. *lacks: not of all. */
+static int entry_note(struct state *st, uint64_t id, const Mfp__Txn *txn, bool *lacks) {
     struct jentry *e = calloc(1, sizeof(*e));
+    size_t n;
     int r;
 
     if (!e)
@@ -73,8 +74,10 @@ static int entry_note(struct state *st, uint64_t id, const Mfp__Txn *txn) {
         free(e);
         return r;
     }
+    n = e->n_names;
     state_lock(st);
     entry_refs(st, e);
+    *lacks = e->n_names < n;
     HASH_ADD(hh, st->journal, id, sizeof(e->id), e);
     if (id >= st->journal_next)
         st->journal_next = id + 1;
@@ -271,6 +274,7 @@ static int contents_there(struct state *st, const Mfp__Txn *txn) {
 }
 
 static int prepare(struct state *st, struct journal_entry *entries, struct packed *v, size_t n) {
+    bool lacks;
     size_t i;
     int r = 0;
 
@@ -286,7 +290,9 @@ static int prepare(struct state *st, struct journal_entry *entries, struct packe
         state_lock(st);
         v[i].id = entries[i].id = st->journal_next++;
         state_unlock(st);
-        r = entry_note(st, v[i].id, entries[i].txn);
+        r = entry_note(st, v[i].id, entries[i].txn, &lacks);
+        if (r == 0 && lacks) /* by now: a merge has used it, or it was cleared away */
+            r = -ENODATA;
     }
     return r;
 }
@@ -389,7 +395,8 @@ static int each_entry(struct state *st, journal_fn *fn, void *arg) {
 }
 
 static int load_one(void *arg, uint64_t id, Mfp__Txn *txn) {
-    int r = entry_note(arg, id, txn);
+    bool lacks; /* what had been applied */
+    int r = entry_note(arg, id, txn, &lacks);
 
     mfp__txn__free_unpacked(txn, NULL);
     return r;

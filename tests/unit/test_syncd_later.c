@@ -3,6 +3,7 @@
  * cut at each step, and what has a name in a mailbox, or was acknowledged, is whole.
  */
 #include <errno.h>
+#include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -15,6 +16,7 @@
 #include "syncd/content.h"
 #include "syncd/journal.h"
 #include "syncd/scan.h"
+#include "syncd/stage.h"
 #include "syncd/state_int.h"
 #include "io_fault.h"
 #include "later_pair.h"
@@ -116,6 +118,42 @@ static int receive_with_fault(unsigned n, enum fault_kind kind, unsigned at) {
     return r;
 }
 
+static struct io_ops ops;
+
+/* While one gets its name for the journal, another thread clears the other away. */
+static int rename_and_clear(int fromdir, const char *from, int todir, const char *to,
+                            unsigned flags) {
+    struct state *st = p.b.st;
+
+    io_ops_set(&io_ops_real);
+    pthread_mutex_unlock(&st->mutex);
+    stage_came_late(st, &inbox, MFP__SUB__CUR, "1.M1.a");
+    stage_drop_idle(st);
+    pthread_mutex_lock(&st->mutex);
+    return io_ops_real.rename(fromdir, from, todir, to, flags);
+}
+
+/* What is not there any more is not acknowledged: it is fetched once more. */
+static void test_cleared_away_meanwhile(void **state) {
+    struct acts a = {.n = 0};
+    struct journal_entry e = {0};
+    Mfp__Txn *txn;
+
+    fill(2);
+    act_add(&p.a, &a, "u", MFL__SUB__CUR, "0.M1.a:2,S", 0);
+    act_add(&p.a, &a, "u", MFL__SUB__CUR, "1.M1.a:2,S", 0);
+    e.txn = txn = node_collect(&p.a, &inbox, &a, false);
+    fetch_some(2);
+    ops = io_ops_real;
+    ops.rename = rename_and_clear;
+    io_ops_set(&ops);
+    assert_int_equal(journal_append(p.b.st, &e, 1), -ENODATA);
+    assert_int_equal(journal_waiting(p.b.st), 0);
+    assert_int_equal(receive(txn), 0);
+    assert_int_equal(whole(".mailfs/stage", "f-", false), 2);
+    mfp__txn__free_unpacked(txn, NULL);
+}
+
 /* A start finds them under the names by which the journal knows them. */
 static void acknowledged_at_each_step(unsigned n) {
     unsigned at = 0;
@@ -196,6 +234,7 @@ int main(void) {
         T(test_killed_in_a_merge),
         T(test_failing_in_a_merge),
         T(test_power_cut_before_an_acknowledgement),
+        T(test_cleared_away_meanwhile),
         T(test_power_cut_before_one_of_many),
         T(test_cut_short_under_its_name),
         T(test_staged_twice),
