@@ -23,6 +23,7 @@
 #include "note.h"
 #include "notify.h"
 #include "owner.h"
+#include "reserve.h"
 #include "util/log.h"
 #include "watch.h"
 
@@ -154,7 +155,8 @@ static void run_unlink(void *arg) {
     fuse_req_t req = l->req;
     if (l->only_here)
         numbers_sync(l->cont->dir->fd, &l->numbers);
-    numbers_distrust(l->cont->dir->fd, &l->numbers);
+    if (reserve_is_short())
+        numbers_distrust(l->cont->dir->fd, &l->numbers);
     lock_unlink_file(l->cont);
     lock_free(l);
     fuse_reply_err(req, 0); /* whatever happened: Dovecot ignores it, and U must not be an error */

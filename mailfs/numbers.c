@@ -10,7 +10,6 @@
 #include <unistd.h>
 
 #include "io/io.h"
-#include "reserve.h"
 #include "util/log.h"
 
 #define LIST "dovecot-uidlist"
@@ -47,8 +46,6 @@ void numbers_sync(int container, const struct numbers *was) {
 
 void numbers_distrust(int container, const struct numbers *was) {
     struct numbers now;
-    if (!reserve_is_short())
-        return;
     numbers_look(container, &now);
     if (now.ino == 0 || same(was, &now))
         return;

@@ -46,8 +46,27 @@ def seen_to_go(t, node):
     t.check(util.now() - start < 0.8, "a lock that had gone was seen for %.1f s", util.now() - start)
 
 
+def list_is_read_again(t, node):
+    """Who is killed may have written into Dovecot's index what the list looks like, and not the UIDs that he had put
+    into it: it looks otherwise afterwards."""
+    user = t.pair.user("owner")
+    node.deliver(user, mail.message())
+    t.wait_equal(user)
+    with locks.Holder(node, user) as holder:
+        with open(node.home(user, "Maildir", "dovecot-uidlist"), "ab", buffering=0) as f:
+            f.write(b"2 :1.M1.nobody\n")
+            told = os.fstat(f.fileno())
+        holder.kill()
+    lock = node.stored(user, "Maildir", "dovecot-uidlist.lock")
+    util.poll(node.host + ": the dead process's lock goes", lambda: not os.path.lexists(lock))
+    shown = os.stat(node.home(user, "Maildir", "dovecot-uidlist"))
+    t.equal(shown.st_size, told.st_size, "size of the list")
+    t.check(shown.st_mtime_ns != told.st_mtime_ns, "the list looks as the dead process knew it")
+
+
 def test(t):
     t.needs_mailfs()
+    list_is_read_again(t, t.a)
     seen_to_go(t, t.a)
     dies_on(t, t.a, t.b)
     dies_on(t, t.b, t.a)

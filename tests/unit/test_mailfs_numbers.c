@@ -1,5 +1,6 @@
 /*
- * test_mailfs_numbers - a uidlist is synced when it was changed, and only then
+ * test_mailfs_numbers - a uidlist is synced, or gets another time, when it was changed, and only
+ * then
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -49,6 +50,23 @@ static void test_changed(void **state) {
     assert_int_equal(syncs(&was), 2);
 }
 
+static void test_distrusted(void **state) {
+    struct numbers was, told, now;
+    numbers_look(box, &was);
+    numbers_distrust(box, &was); /* there is none */
+    put("dovecot-uidlist", "3 V1 N1\n");
+    numbers_look(box, &was);
+    numbers_distrust(box, &was);
+    numbers_look(box, &now);
+    assert_memory_equal(&now, &was, sizeof now);
+    put("dovecot-uidlist", "1 :x\n");
+    numbers_look(box, &told);
+    numbers_distrust(box, &was);
+    numbers_look(box, &now);
+    assert_int_equal(now.size, told.size);
+    assert_true(now.mtime.tv_nsec != told.mtime.tv_nsec);
+}
+
 static int set_up(void **state) {
     box = scratch_make(path);
     grave_fd = scratch_make(grave);
@@ -64,6 +82,7 @@ static int tear_down(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_changed, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_distrusted, set_up, tear_down),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
