@@ -19,6 +19,7 @@
 #include "load.h"
 #include "mem.h"
 #include "merge_run.h"
+#include "pending.h"
 #include "role.h"
 #include "stage.h"
 #include "state.h"
@@ -107,6 +108,35 @@ static void leftovers_begin(struct volume *v) {
     jobs_barrier(v->jobs, leftovers_run, leftovers_done, l);
 }
 
+/* How much the peer lacks of what was done in an earlier life, for status. What the journal puts
+ * into the store it does not lack. */
+struct recount {
+    struct volume *v;
+    struct mailfs_id dir;
+};
+
+static void recount_run(void *arg) {
+    struct recount *rc = arg;
+    pending_rescan(rc->v->state, &rc->dir);
+}
+
+static void recount_done(void *arg) {
+    free(arg);
+}
+
+static void recount_begin(struct volume *v) {
+    struct state_mark *marks = NULL;
+    size_t n = 0;
+    if (v->cv->peer == NULL || state_marks(v->state, UINT64_MAX, &marks, &n) != 0)
+        return;
+    for (size_t i = 0; i < n; i++) {
+        struct recount *rc = mem_new(sizeof *rc);
+        *rc = (struct recount){v, marks[i].dir};
+        jobs_run(v->jobs, &rc->dir, recount_run, recount_done, rc);
+    }
+    free(marks);
+}
+
 /*
  * A mailfs that has served without syncd has given L by itself, and who has it writes to the files
  * that the journal changes: Dovecot appends to the list that it has open, which is no more when
@@ -123,6 +153,7 @@ static void replay_begin(evutil_socket_t fd, short what, void *arg) {
         event_base_once(v->engine->evb, -1, EV_TIMEOUT, replay_begin, v, &tv) == 0)
         return;
     driver_replay_go_on(v);
+    recount_begin(v);
     leftovers_begin(v);
 }
 

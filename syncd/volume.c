@@ -35,7 +35,6 @@
 #include "merge_run.h"
 #include "oneway.h"
 #include "oneway_lock.h"
-#include "pending.h"
 #include "reread.h"
 #include "role.h"
 #include "stage.h"
@@ -191,34 +190,6 @@ static void modules_begin(struct volume *v) {
     v->merges = merges_new(v);
 }
 
-/* How much the peer lacks of what was done in an earlier life, for status. */
-struct recount {
-    struct volume *v;
-    struct mailfs_id dir;
-};
-
-static void recount_run(void *arg) {
-    struct recount *rc = arg;
-    pending_rescan(rc->v->state, &rc->dir);
-}
-
-static void recount_done(void *arg) {
-    free(arg);
-}
-
-static void recount_begin(struct volume *v) {
-    struct state_mark *marks = NULL;
-    size_t n = 0;
-    if (v->cv->peer == NULL || state_marks(v->state, UINT64_MAX, &marks, &n) != 0)
-        return;
-    for (size_t i = 0; i < n; i++) {
-        struct recount *rc = mem_new(sizeof *rc);
-        *rc = (struct recount){v, marks[i].dir};
-        jobs_run(v->jobs, &rc->dir, recount_run, recount_done, rc);
-    }
-    free(marks);
-}
-
 /* A link's mailfs is its volume's, and status is asked there. */
 static int sockets_begin(struct volume *v, char *err, size_t errsize) {
     int r = driver_open(v);
@@ -264,7 +235,6 @@ static int serve_begin(struct volume *v, char *err, size_t errsize) {
         r = driver_replay(v);
     if (r != 0)
         return r;
-    recount_begin(v);
     v->checkpoint = checkpoint_new(v);
     v->brake = v->main == NULL ? brake_new(v) : NULL;
     v->undo = v->main == NULL ? undo_new(v) : NULL; /* it knows what the links need */

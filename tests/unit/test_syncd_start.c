@@ -3,6 +3,7 @@
  *
  * A mailfs that runs has given L by itself while no syncd was there.
  */
+#include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdbool.h>
@@ -21,6 +22,7 @@
 #include "syncd/journal.h"
 #include "syncd/load.h"
 #include "syncd/merge_run.h"
+#include "syncd/pending.h"
 #include "syncd/role.h"
 #include "syncd/stage.h"
 #include "syncd/state.h"
@@ -29,10 +31,11 @@
 
 static struct engine engine;
 static struct volume v;
-static const struct conf_volume cv = {.name = (char[]){"mail"}};
+static struct conf_peer peer;
+static const struct conf_volume cv = {.name = (char[]){"mail"}, .peer = &peer};
 static uint64_t now;
 static bool apart, locked;
-static unsigned kept, begun, contacts;
+static unsigned kept, begun, contacts, counted;
 
 /* ---- stubs ------------------------------------------------------------------------- */
 
@@ -96,6 +99,19 @@ int state_start_over(struct state *st) {
     return 0;
 }
 
+int state_marks(struct state *st, uint64_t gen, struct state_mark **marks, size_t *n) {
+    *marks = calloc(1, sizeof **marks);
+    *n = 1;
+    return *marks != NULL ? 0 : -ENOMEM;
+}
+
+/* What is still to be put into the store would be taken for what the peer lacks. */
+int pending_rescan(struct state *st, const struct mailfs_id *dir) {
+    assert_int_equal(kept, 0);
+    counted++;
+    return 0;
+}
+
 void merge_keep_back(struct state *st) {
 }
 
@@ -112,7 +128,7 @@ void contact_start(struct volume *volume) {
 /* ---- a start ----------------------------------------------------------------------- */
 
 static int setup(void **state) {
-    kept = begun = contacts = 0;
+    kept = begun = contacts = counted = 0;
     apart = locked = false;
     now = 1000;
     engine.evb = event_base_new();
@@ -156,9 +172,11 @@ static void test_not_under_l(void **state) {
     locked = true;
     look();
     assert_int_equal(begun, 0);
+    assert_int_equal(counted, 0);
     locked = false;
     look();
     assert_int_equal(begun, 1);
+    assert_int_equal(counted, 1);
     assert_int_equal(contacts, 1);
 }
 
