@@ -53,9 +53,13 @@ def own_mailfs(t):
             t.check("does not answer" in f.read(), "b's mailfs has not given syncd up: nothing was tested")
     finally:
         go_on()
-    while first_line(t.b, since, r"mailfs \d+ is connected") is None:
+    met_by_a = 0
+    while True:
+        met = len(lines(t.a, since_a, r"connected with"))
+        if first_line(t.b, since, r"mailfs \d+ is connected") is not None:
+            break
+        met_by_a = met      # by then it had not come
         deliver("b's mailfs is apart")
-    met_by_a = len(lines(t.a, since_a, r"connected with"))
     t.check(met_by_a <= 1, "a met b %d times while b's mailfs was apart", met_by_a)
     deliver("it is back")
     t.pair.wait_in_sync()
