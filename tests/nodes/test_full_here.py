@@ -113,7 +113,7 @@ def test(t):
         t.a.deliver(user, mail.message("before"))
     for user in users:
         t.wait_equal(user)
-    full(t, users, t.a.store, "store full", True)
+    full(t, users, os.path.join(t.a.store, ".mailfs"), "store full", True)
     full(t, users, t.a.mailfs.state, "state full", False)
 
 
