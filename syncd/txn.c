@@ -172,6 +172,7 @@ static void collect_done(void *arg) {
     invals_free(&c->inval);
     if (c->err != 0 || c->trees) /* first: L, and its token, are not given away before the merge */
         replica_suspect(v->machine, volume_now(), c->dir);
+    bool untold = c->touched.tree && !c->unlock && replica_is_to_list(v->machine, c->dir);
     collect_give(c);
     brake_noticed(v->brake);
     driver_pump(v);
@@ -181,6 +182,8 @@ static void collect_done(void *arg) {
         replica_suspect(v->machine, volume_now(), c->now);
     if (c->trees)
         driver_compare_trees(v, "a mailbox was removed before it was merged");
+    if (untold)
+        driver_compare_trees(v, "directories were changed while what is in theirs was listed");
     acts_free(&c->acts);
     free(c->preps);
     free(c);

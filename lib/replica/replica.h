@@ -335,6 +335,9 @@ void replica_count(const struct replica *r, struct replica_counts *out);
 bool replica_has_received(const struct replica *r, struct mailfs_id dir);
 /* Connected, and both have the same of dir but for what is on its way? */
 bool replica_is_merged(const struct replica *r, struct mailfs_id dir);
+/* Is dir frozen for its merge, and its listing still to be made? That has the effect of what is
+ * told of it now, which is not sent; but it says nothing of the directories in it. */
+bool replica_is_to_list(const struct replica *r, struct mailfs_id dir);
 /* True when nothing of dir is in flight or to be merged: its mark may be cleared. */
 bool replica_is_settled(const struct replica *r, struct mailfs_id dir);
 

@@ -226,6 +226,24 @@ static void test_frozen_by_turns(void **state) {
     assert_in_sync();
 }
 
+/* Frozen, with the other's listing to come before its own. */
+static void test_to_list(void **state) {
+    (void)state;
+    start(1, 1, RACT_MERGE);
+    pair.side[1].hold[RACT_STAGE] = true;
+    changed(1, true);
+    pair_run();
+    assert_false(replica_is_to_list(pair.side[0].r, pair_dir(1)));
+    pair.side[1].hold[RACT_SCAN] = true;
+    replica_staged(pair.side[1].r, pair.now, pair_dir(1), 1, 0);
+    pair_run();
+    assert_true(replica_is_to_list(pair.side[0].r, pair_dir(1)));
+    assert_false(replica_is_to_list(pair.side[1].r, pair_dir(1))); /* it is being made */
+    assert_false(replica_is_to_list(pair.side[0].r, pair_dir(2)));
+    pair_disconnect();
+    assert_false(replica_is_to_list(pair.side[0].r, pair_dir(1)));
+}
+
 /* What is said of another round, or of one that is over, says nothing of this one. */
 static void test_fetched_by_another(void **state) {
     (void)state;
@@ -282,6 +300,7 @@ int main(void) {
         T(test_urgent_again),
         T(test_while_contents_come),
         T(test_frozen_by_turns),
+        T(test_to_list),
         T(test_fetched_by_another),
         T(test_differences_beside_large_ones),
         T(test_after_a_cut),

@@ -34,8 +34,8 @@
 static struct engine engine;
 static struct volume volume;
 static int failing;
-static bool merged;                                 /* of what is removed */
-static unsigned unlocked, sent, suspected, in_time; /* suspected before it was unlocked */
+static bool merged, to_list; /* of what is removed; of where it was */
+static unsigned compared, unlocked, sent, suspected, in_time; /* suspected before it was unlocked */
 
 /* ---- stubs ------------------------------------------------------------------------- */
 
@@ -91,6 +91,10 @@ bool replica_is_merged(const struct replica *r, struct mailfs_id dir) {
     return merged;
 }
 
+bool replica_is_to_list(const struct replica *r, struct mailfs_id dir) {
+    return to_list;
+}
+
 bool replica_prep_is_past(const struct replica *r, struct replica_prep prep) {
     return false;
 }
@@ -124,6 +128,7 @@ void driver_pump(struct volume *v) {
 }
 
 void driver_compare_trees(struct volume *v, const char *why) {
+    compared++;
 }
 
 bool front_grant(struct front *f, uint64_t req, int err, uint32_t raise) {
@@ -150,8 +155,9 @@ uint64_t volume_now(void) {
 /* ---- a volume ---------------------------------------------------------------------- */
 
 static int setup(void **state) {
-    unlocked = sent = suspected = in_time = 0;
+    compared = unlocked = sent = suspected = in_time = 0;
     merged = true;
+    to_list = false;
     if (workq_new(1, 100, &engine.io) != 0)
         return -1;
     volume = (struct volume){.engine = &engine, .jobs = jobs_new(engine.io, 0)};
@@ -168,8 +174,7 @@ static int teardown(void **state) {
 
 static const struct mailfs_id dir = {{1}};
 
-/* By the owner of L. */
-static void remove_folder(void) {
+static void remove_folder(bool by_owner_of_l) {
     const struct mailfs_id id = {{2}};
     Mfl__ToSyncd m = MFL__TO_SYNCD__INIT, *got;
     Mfl__Act act = MFL__ACT__INIT;
@@ -178,7 +183,7 @@ static void remove_folder(void) {
 
     gone.id = wire_bytes_of(&id);
     act.dir = wire_bytes_of(&dir);
-    act.in_txn = true;
+    act.in_txn = by_owner_of_l;
     act.what_case = MFL__ACT__WHAT_DIR_REMOVE;
     act.dir_remove = &gone;
     m.m_case = MFL__TO_SYNCD__M_ACT;
@@ -215,17 +220,29 @@ static void test_not_told(void **state) {
  * was done under that L is not told either. */
 static void test_left_to_the_trees(void **state) {
     merged = false;
-    remove_folder();
+    remove_folder(true);
     unlock(0);
     assert_int_equal(sent, 0);
     assert_int_equal(suspected, 1);
     assert_int_equal(in_time, 1);
 }
 
+/* The listing of a frozen mailbox takes the place of what is told of it, and knows no folders. */
+static void test_removed_while_frozen(void **state) {
+    remove_folder(false);
+    workq_drain(engine.io);
+    assert_int_equal(compared, 0);
+    to_list = true;
+    remove_folder(false);
+    workq_drain(engine.io);
+    assert_int_equal(compared, 1);
+}
+
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
 int main(void) {
-    const struct CMUnitTest tests[] = {T(test_told), T(test_not_told), T(test_left_to_the_trees)};
+    const struct CMUnitTest tests[] = {T(test_told), T(test_not_told), T(test_left_to_the_trees),
+                                       T(test_removed_while_frozen)};
 
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
