@@ -128,7 +128,7 @@ bool upcall_receive(int fd) {
         if (ready <= 0)
             continue;
         ssize_t n = local_recv(fd, buf, sizeof buf, NULL);
-        if ((n == 0 && has_hung_up(fd)) || n == -ECONNRESET)
+        if (n == 0 && has_hung_up(fd))
             return false;
         if (n <= 0)
             return give_up(false);

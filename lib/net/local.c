@@ -240,9 +240,11 @@ ssize_t local_recv(int fd, void *buf, size_t size, int *passfd) {
 
     if (passfd)
         *passfd = -1;
+    /* ECONNRESET, said once: it ended with something of ours unread. What it had said before is
+     * still there. */
     do
         n = recvmsg(fd, &msg, MSG_CMSG_CLOEXEC);
-    while (n < 0 && errno == EINTR);
+    while (n < 0 && (errno == EINTR || errno == ECONNRESET));
     if (n < 0)
         return -errno;
     count = collect_fds(&msg, &first);

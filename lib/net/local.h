@@ -47,7 +47,8 @@ int local_try_send(int fd, const void *data, size_t len, int passfd);
 
 /*
  * Receive one packet into buf. Its length (> 0), or 0 at the end of the
- * connection. *passfd gets the descriptor that came along, or -1; it is the
+ * connection, behind all that the other end had sent, also if that was killed
+ * with packets of ours unread. *passfd gets the descriptor that came along, or -1; it is the
  * caller's to close. With passfd NULL, descriptors are closed unseen.
  * -EMSGSIZE: the packet was longer than size and is lost; -EPROTO: more than one
  * descriptor came; -EAGAIN; … On failure nothing is left open.

@@ -266,6 +266,25 @@ static void test_what_it_said_before(void **state) {
     assert_int_equal(forgotten_by_answer(before), 0);
 }
 
+/* It is killed with something of ours unread: what it had said of tokens counts, the last word,
+ * too. */
+static void test_what_it_said_last(void **state) {
+    connected();
+    unsigned before = forgot, had = hints;
+    slow = true;
+    say_role();
+    wait_for(&in_role);
+    say_token();
+    ask();
+    close(syncd);
+    slow = false;
+    sem_post(&role_done);
+    wait_for(&answered);
+    assert_int_equal(forgot, before);
+    assert_int_equal(hints, had + 1);
+    wait_for(&hinted);
+}
+
 /* It could not be told. */
 static void test_it_cannot_be_told(void **state) {
     Mfl__ToSyncd m = MFL__TO_SYNCD__INIT;
@@ -319,9 +338,10 @@ static void test_it_does_not_answer(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_it_has_ended),        cmocka_unit_test(test_it_is_behind),
-        cmocka_unit_test(test_what_it_said_before), cmocka_unit_test(test_it_cannot_be_told),
-        cmocka_unit_test(test_it_says_too_much),    cmocka_unit_test(test_it_gives_us_up),
-        cmocka_unit_test(test_it_makes_no_sense),   cmocka_unit_test(test_it_does_not_answer),
+        cmocka_unit_test(test_what_it_said_before), cmocka_unit_test(test_what_it_said_last),
+        cmocka_unit_test(test_it_cannot_be_told),   cmocka_unit_test(test_it_says_too_much),
+        cmocka_unit_test(test_it_gives_us_up),      cmocka_unit_test(test_it_makes_no_sense),
+        cmocka_unit_test(test_it_does_not_answer),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }

@@ -87,6 +87,27 @@ static void test_packets(void **state) {
     close(listener);
 }
 
+/* Killed with something of ours unread: what it had said is read all the same, then its end. */
+static void test_end_with_unread(void **state) {
+    int listener, client, server;
+    char got[16];
+
+    for (int i = 0; i < 2; i++) { /* it may be known from sending already */
+        connect_pair(&listener, &client, &server);
+        assert_int_equal(local_send(client, "one", 3, -1), 0);
+        assert_int_equal(local_send(client, "three", 5, -1), 0);
+        assert_int_equal(local_send(server, "unread", 6, -1), 0);
+        close(client);
+        if (i == 1)
+            assert_true(local_send(server, "x", 1, -1) < 0);
+        assert_int_equal(local_recv(server, got, sizeof(got), NULL), 3);
+        assert_int_equal(local_recv(server, got, sizeof(got), NULL), 5);
+        assert_int_equal(local_recv(server, got, sizeof(got), NULL), 0);
+        close(server);
+        close(listener);
+    }
+}
+
 static void test_full_socket(void **state) {
     static char packet[LOCAL_PACKET_MAX];
     int listener, client, server, n = 0, rc;
@@ -244,13 +265,9 @@ static void test_foreign_uid(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        T(test_packets),
-        T(test_full_socket),
-        T(test_descriptor_passed),
-        T(test_too_many_descriptors),
-        T(test_stale_and_living_sockets),
-        T(test_long_path),
-        T(test_foreign_uid),
+        T(test_packets),           T(test_end_with_unread),      T(test_full_socket),
+        T(test_descriptor_passed), T(test_too_many_descriptors), T(test_stale_and_living_sockets),
+        T(test_long_path),         T(test_foreign_uid),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
