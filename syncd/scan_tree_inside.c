@@ -11,24 +11,22 @@
 
 #include "maildir/class.h"
 #include "replica/base_age.h"
+#include "replica/merge.h"
 #include "store.h"
 #include "util/clock.h"
 #include "util/log.h"
 #include "util/str.h"
 
-/*
- * Added, or added again: Dovecot never gives a file that stays another UID, nor takes it away.
- * After a power cut the list can lack the number, and what the other end had sent is put into the
- * store once more; neither is news to it (as for the merge: readded(), numbered_since()).
- */
+/* Added, or added again. What the other end had sent is no news to it when it is put into the store
+ * once more after a power cut. */
 static bool msg_came(const Mfp__Listing *l, const Mfp__BaseMsg *m) {
     if (!m->is)
         return false;
     if (!m->was)
         return !m->put_back;
-    if (m->is->uid == 0 && l->base_version & BASE_AGE_LACKS)
-        return false;
-    return m->was->uid && m->was->uid != m->is->uid;
+    return merge_readded((struct merge_number){m->was->uid, l->base_v ? l->base_v : l->v},
+                         (struct merge_number){m->is->uid, l->v}, m->put_back,
+                         base_age_lacks(l->base_version));
 }
 
 /*

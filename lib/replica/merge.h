@@ -141,6 +141,16 @@ const struct merge_item *merge_result_find(const struct merge_result *r, const c
 #define MERGE_SPLIT_MAX 160
 void merge_split_name(const char *name, uint64_t content, char buf[MAILDIR_NAME_MAX + 1]);
 
+/* A UID, 0 for none, and the UIDVALIDITY it is of, 0 where there is no uidlist. */
+struct merge_number {
+    uint32_t uid, validity;
+};
+
+/* A name is there, and was in the base: is it another message than that one was, added again?
+ * Dovecot never gives a file that stays another UID, nor takes it away. put_back: as merge_entry
+ * says; lacks: the base does (BASE_AGE_LACKS), so the list may, too. */
+bool merge_readded(struct merge_number was, struct merge_number is, bool put_back, bool lacks);
+
 /* All but the content. */
 bool merge_state_equal(const struct merge_state *x, const struct merge_state *y);
 

@@ -28,18 +28,22 @@ static bool comparable(uint32_t uid1, uint32_t v1, uint32_t uid2, uint32_t v2) {
     return uid1 != 0 && uid2 != 0 && v1 == v2;
 }
 
-/* After a crash what the peer had sent is put into the store once more, but no UID that may have
- * been seen is given once more: a file without one says nothing there. */
 static bool cut_short(const struct merge_view *x) {
-    return (x->side->base_version & BASE_AGE_LACKS) != 0;
+    return base_age_lacks(x->side->base_version);
+}
+
+bool merge_readded(struct merge_number was, struct merge_number is, bool put_back, bool lacks) {
+    if (put_back)
+        return false;
+    if (was.uid != 0 && is.uid == 0 && is.validity != 0 && was.validity == is.validity)
+        return !lacks;
+    return !same_incarnation(was.uid, was.validity, is.uid, is.validity);
 }
 
 static bool readded(const struct merge_view *x) {
-    if (!x->was || !x->is)
-        return false;
-    if (x->old.uid != 0 && x->now.uid == 0 && x->side->validity != 0 && x->v_old == x->v_now)
-        return !cut_short(x);
-    return !same_incarnation(x->old.uid, x->v_old, x->now.uid, x->v_now);
+    return x->was && x->is &&
+           merge_readded((struct merge_number){x->old.uid, x->v_old},
+                         (struct merge_number){x->now.uid, x->v_now}, x->put_back, cut_short(x));
 }
 
 static bool same_text(const char *x, const char *y) {
@@ -86,6 +90,8 @@ static bool came_anew(const struct merge_view *p, const struct merge_view *q,
                       const struct merge_view *later) {
     if (readded(p))
         return true;
+    if (p->put_back)
+        return false; /* q had sent it */
     if (p->side->base_valid && !p->was && p->now.uid == 0)
         return true;
     if (!q->was || later == q)
@@ -112,6 +118,13 @@ static bool numbered_beyond(const struct merge_view *p, const struct merge_view 
     return cut_short(p) && cut_short(q) && q->old.uid == 0 && p->now.uid != 0;
 }
 
+/* Is it what q's base knew? What was put back is what was there, whatever number it has got. */
+static bool is_what_was(const struct merge_view *p, const struct merge_view *q) {
+    if (p->put_back && p->was && same_incarnation(q->old.uid, q->v_old, p->old.uid, p->v_old))
+        return true;
+    return same_incarnation(q->old.uid, q->v_old, p->now.uid, p->v_now);
+}
+
 /* p has the message, q has not: did q remove this very one? */
 static bool removed_by_absent(const struct merge_view *p, const struct merge_view *q) {
     if (MUTANT(MUTANT_FORGET_REMOVAL) || MUTANT(MUTANT_ABSENT_REMOVED))
@@ -119,7 +132,7 @@ static bool removed_by_absent(const struct merge_view *p, const struct merge_vie
     const struct merge_view *later = later_base(p, q);
     bool anew = came_anew(p, q, later);
 
-    if (q->was && same_incarnation(q->old.uid, q->v_old, p->now.uid, p->v_now))
+    if (q->was && is_what_was(p, q))
         return !anew && !numbered_beyond(p, q);
     if (q->was) /* q's base knew another: the later of the two is the one that counts */
         return p->was && !anew && comparable(p->now.uid, p->v_now, q->old.uid, q->v_old) &&

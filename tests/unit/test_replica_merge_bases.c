@@ -147,6 +147,28 @@ static void test_put_back(void **state) {
     a.entry.put_back = true;
     one_check(&a.side, &b.side, "", "removed by agreement");
     one_check(&b.side, &a.side, "", "removed by agreement");
+    one_side(&a, "5 cur", "70000 cur", 70001, 10); /* and its number was lost before that */
+    a.side.base_version = 7 | BASE_AGE_LACKS;
+    a.entry.put_back = true;
+    one_check(&a.side, &b.side, "", "removed by agreement, whatever number it has got since");
+    one_check(&b.side, &a.side, "", "removed by agreement, whatever number it has got since");
+    one_side(&b, "5 cur", "", 10, 10);
+    b.side.base_version = 8;
+    one_check(&a.side, &b.side, "", "removed by b meanwhile");
+    one_check(&b.side, &a.side, "", "removed by b meanwhile");
+    b.side.base_version = 8 | BASE_AGE_LACKS;
+    one_check(&a.side, &b.side, "", "removed by b meanwhile, and the power of both was cut");
+    one_side(&a, "0 new", "0 new", 10, 10); /* the number was b's */
+    a.side.base_version = 7 | BASE_AGE_LACKS;
+    a.entry.put_back = true;
+    one_check(&a.side, &b.side, "", "removed by b meanwhile, and the power of both was cut");
+    one_side(&a, "5 cur", "70000 cur", 70001, 10);
+    a.side.base_version = 7 | BASE_AGE_LACKS;
+    one_check(&a.side, &b.side, "70000 cur", "another of that name");
+    one_side(&b, "", "", 10, 10);
+    b.side.base_version = 8;
+    one_side(&a, "0 new", "70000 cur", 70001, 10);
+    a.side.base_version = 7 | BASE_AGE_LACKS;
     a.entry.put_back = false; /* or it was moved out, and in again: that went with the power */
     one_check(&a.side, &b.side, "70000 cur", "perhaps another");
     one_check(&b.side, &a.side, "70000 cur", "perhaps another");
