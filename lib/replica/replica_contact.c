@@ -225,7 +225,12 @@ void replica_announce(struct replica *r, const struct dir *d, bool urgent) {
 }
 
 void replica_become_changed(struct replica *r, struct dir *d, bool full) {
+    bool more = full && !d->need_full, listed = d->stage == STAGE_CHANGED && !d->backing_off;
+    if (more && listed)
+        replica_round_unlist(r, d);
     d->need_full = d->need_full || full;
+    if (more && listed)
+        replica_round_enlist(r, d);
     if (d->stage != STAGE_SAME)
         return;
     d->stage = STAGE_CHANGED;
@@ -236,8 +241,7 @@ void replica_become_changed(struct replica *r, struct dir *d, bool full) {
     d->phase_at = r->now;
     r->to_merge++;
     r->in_sync_sent = r->peer_in_sync = false;
-    DL_APPEND2(r->changed, d, merge_prev, merge_next);
-    d->backing_off = false;
+    replica_round_enlist(r, d);
     if (d->waiters != NULL)
         replica_round_hurry(r, d);
 }
@@ -324,7 +328,8 @@ static void exchange(struct replica *r) {
     HASH_ITER(hh, r->dirs, d, tmp) {
         exchange_one(r, d);
     }
-    DL_SORT2(r->changed, by_use, merge_prev, merge_next);
+    for (unsigned full = 0; full < 2; full++)
+        DL_SORT2(r->changed[full], by_use, merge_prev, merge_next);
     replica_settle_all(r);
     if (r->tree.again)
         tree_anew(r);

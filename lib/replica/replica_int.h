@@ -181,7 +181,7 @@ struct dir {
     bool watched;
     UT_hash_handle hh;
     struct dir *prev, *next;             /* r->watch: has a timer */
-    struct dir *merge_prev, *merge_next; /* r->changed, r->backing_off or r->open */
+    struct dir *merge_prev, *merge_next; /* one of r->changed, r->backing_off or r->open */
 };
 
 enum tree_stage {
@@ -236,7 +236,8 @@ struct replica {
     bool in_sync_sent, peer_in_sync;
 
     struct dir *dirs, *watch;
-    struct dir *changed, *backing_off, *open; /* to be merged; later; being merged */
+    struct dir *changed[2];         /* to be merged: by differences, in full (need_full) */
+    struct dir *backing_off, *open; /* later; being merged */
     size_t to_merge;
     struct room room[2]; /* of differences, in full */
     uint32_t round_no;   /* coordinator: the last */
@@ -344,6 +345,7 @@ void replica_round_start_more(struct replica *r);
 bool replica_round_step(struct replica *r, struct dir *d);
 void replica_round_hurry(struct replica *r, struct dir *d);
 void replica_round_alone(struct replica *r, struct dir *d);
+void replica_round_enlist(struct replica *r, struct dir *d);
 void replica_round_unlist(struct replica *r, struct dir *d);
 void replica_round_free(struct dir *d);
 void replica_round_tick(struct replica *r);

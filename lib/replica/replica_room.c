@@ -58,14 +58,27 @@ static bool has_room(const struct replica *r, bool full, size_t bytes) {
     return most == 0 || m->holding == 0 || m->bytes + bytes <= most;
 }
 
-/* One that somebody waits for does not wait for those under way, however many or long. */
+/* One whose contents are here: freeze_more() has found no room for it. */
+static bool one_waits(const struct replica *r, bool full) {
+    const struct dir *d;
+    DL_FOREACH2(r->open, d, merge_next) {
+        if (d->round.full == full && d->stage == STAGE_STAGING && d->round.staged &&
+            d->round.peer_staged)
+            return true;
+    }
+    return false;
+}
+
+/* No other is begun before a large one that waits for its freeze: it would wait for as long as
+ * others come. One that somebody waits for does not wait for those under way, however many or long.
+ */
 bool replica_room_begins(const struct replica *r, const struct dir *d) {
     unsigned most = r->config.merge_parallel, times = d->urgent ? 2 : 1;
     unsigned kind = d->need_full ? (most + 1) / 2 : most;
     const struct room *m = &r->room[d->need_full];
     if (r->room[false].rounds + r->room[true].rounds >= times * most || m->rounds >= times * kind)
         return false;
-    return d->urgent || has_room(r, d->need_full, m->expected);
+    return d->urgent || (!one_waits(r, d->need_full) && has_room(r, d->need_full, m->expected));
 }
 
 bool replica_room_freezes(const struct replica *r, const struct dir *d) {

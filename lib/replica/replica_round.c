@@ -36,17 +36,17 @@ static void unlist(struct replica *r, struct dir *d) {
     if (d->backing_off)
         DL_DELETE2(r->backing_off, d, merge_prev, merge_next);
     else
-        DL_DELETE2(r->changed, d, merge_prev, merge_next);
+        DL_DELETE2(r->changed[d->need_full], d, merge_prev, merge_next);
     d->backing_off = false;
 }
 
-/* To be merged: in its turn, which is the next one if somebody waits for it. */
-static void enlist(struct replica *r, struct dir *d) {
+void replica_round_enlist(struct replica *r, struct dir *d) {
+    struct dir **list = &r->changed[d->need_full];
     d->backing_off = false;
     if (d->urgent)
-        DL_PREPEND2(r->changed, d, merge_prev, merge_next);
+        DL_PREPEND2(*list, d, merge_prev, merge_next);
     else
-        DL_APPEND2(r->changed, d, merge_prev, merge_next);
+        DL_APPEND2(*list, d, merge_prev, merge_next);
 }
 
 void replica_round_unlist(struct replica *r, struct dir *d) {
@@ -62,8 +62,8 @@ void replica_round_hurry(struct replica *r, struct dir *d) {
         replica_announce(r, d, true);
     }
     if (d->stage == STAGE_CHANGED && !d->backing_off) {
-        DL_DELETE2(r->changed, d, merge_prev, merge_next);
-        DL_PREPEND2(r->changed, d, merge_prev, merge_next);
+        unlist(r, d);
+        replica_round_enlist(r, d);
     }
 }
 
@@ -88,12 +88,21 @@ static void freeze_more(struct replica *r) {
     }
 }
 
+/* Of two the one that has to be listed whole: these never have all rounds. */
+static struct dir *next_to_begin(const struct replica *r) {
+    for (unsigned full = 2; full-- > 0;) {
+        if (r->changed[full] != NULL && replica_room_begins(r, r->changed[full]))
+            return r->changed[full];
+    }
+    return NULL;
+}
+
 void replica_round_start_more(struct replica *r) {
+    struct dir *d;
     if (!r->connected || !r->exchanged || !r->lower)
         return;
     freeze_more(r);
-    while (r->changed != NULL && replica_room_begins(r, r->changed)) {
-        struct dir *d = r->changed;
+    while ((d = next_to_begin(r)) != NULL) {
         bool full = d->need_full;
         begin(r, d, ++r->round_no, full);
         struct replica_msg *m = replica_send_dir(r, RMSG_MERGE_START, d);
@@ -136,7 +145,7 @@ static void end_unmerged(struct replica *r, struct dir *d, bool at_once) {
             r->next_retry = d->retry_at;
         DL_APPEND2(r->backing_off, d, merge_prev, merge_next);
     } else {
-        enlist(r, d);
+        replica_round_enlist(r, d);
     }
     replica_txn_acknowledged(r, d);
     replica_txn_flush_held(r, d);
@@ -431,7 +440,7 @@ void replica_round_tick(struct replica *r) {
     DL_FOREACH_SAFE2(r->backing_off, d, tmp, merge_next) {
         if (d->retry_at <= r->now) {
             unlist(r, d);
-            enlist(r, d);
+            replica_round_enlist(r, d);
         } else if (d->retry_at < r->next_retry) {
             r->next_retry = d->retry_at;
         }

@@ -273,6 +273,49 @@ static void test_differences_beside_large_ones(void **state) {
     assert_int_equal(pair_count(0, RACT_MERGE, 20), 1);
 }
 
+/* Nor when others of these are before it. */
+static void test_differences_before_large_ones(void **state) {
+    (void)state;
+    assert_int_equal(rounds_held(1000, 1000), 1);
+    pair.side[0].listing_bytes = pair.side[1].listing_bytes = 1;
+    changed(20, false);
+    pair_run();
+    assert_int_equal(pair_count(0, RACT_MERGE, 20), 1);
+}
+
+/* One that waits for room to be frozen does not wait for as long as others come. */
+static void test_frozen_before_others_begin(void **state) {
+    (void)state;
+    start(40, 40, RACT_MERGE);
+    pair.side[1].hold[RACT_STAGE] = true;
+    changed(1, true);
+    pair_run();
+    uint32_t round = pair_last(1, RACT_STAGE)->round;
+    pair.side[1].hold[RACT_STAGE] = false;
+    pair.side[0].listing_bytes = pair.side[1].listing_bytes = 15;
+    for (uint8_t i = 2; i <= 3; i++)
+        changed(i, true);
+    pair_run();
+    assert_int_equal(pair_count(0, RACT_MERGE, 0), 2);
+    replica_staged(pair.side[1].r, pair.now, pair_dir(1), round, 0);
+    pair_run();
+    changed(4, true);
+    changed(5, true);
+    pair_run();
+    assert_int_equal(pair_count(0, RACT_SCAN, 4), 0);
+    pair_open(0, 1, 5); /* somebody waits for it */
+    assert_int_equal(pair_count(0, RACT_MERGE, 5), 1);
+    merge_held(5);
+    merge_held(2);
+    assert_int_equal(pair_count(0, RACT_MERGE, 1), 0);
+    merge_held(3);
+    assert_int_equal(pair_count(0, RACT_MERGE, 1), 1);
+    assert_int_equal(pair_count(0, RACT_SCAN, 4), 0);
+    merge_held(1);
+    merge_held(4);
+    assert_in_sync();
+}
+
 /* Where it is taken up again nothing is left of what the large ones were. */
 static void test_after_a_cut(void **state) {
     (void)state;
@@ -303,6 +346,8 @@ int main(void) {
         T(test_to_list),
         T(test_fetched_by_another),
         T(test_differences_beside_large_ones),
+        T(test_differences_before_large_ones),
+        T(test_frozen_before_others_begin),
         T(test_after_a_cut),
     };
     return cmocka_run_group_tests_name("replica_rounds", tests, NULL, NULL);
