@@ -28,7 +28,8 @@ int io_handle_get_fd(int fd, struct io_handle *h);
 
 /*
  * A new descriptor for the inode; mountfd is any descriptor on its filesystem (not O_PATH). Needs
- * CAP_DAC_READ_SEARCH. -ESTALE: the inode is gone; -EINVAL: the bytes are no handle.
+ * CAP_DAC_READ_SEARCH. -ESTALE: the inode is gone; -EINVAL: the bytes are no handle. Waits up to 63
+ * ms where the kernel cannot say.
  */
 int io_handle_open(int mountfd, const struct io_handle *h, int flags);
 

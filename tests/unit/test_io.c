@@ -21,6 +21,7 @@
 #include "io/handle.h"
 #include "io/io.h"
 #include "io/private.h"
+#include "tests/unit/handle_err.h"
 #include "tests/unit/io_fault.h"
 #include "tests/unit/scratch.h"
 
@@ -422,6 +423,25 @@ static void test_handles(void **state) {
     assert_int_equal(io_handle_open(dir_fd, &h, O_RDONLY), -ESTALE);
 }
 
+/* Its number is being given to another one (the kernel says ENOMEM then), or there is no memory. */
+static void test_handle_being_made(void **state) {
+    struct io_handle h;
+    put("a", "a");
+    int r = io_handle_get(dir_fd, "a", &h);
+    if (r == -EOPNOTSUPP || r == -EOVERFLOW)
+        skip();
+    assert_int_equal(io_unlink(dir_fd, "a"), 0);
+    if (io_handle_open(dir_fd, &h, O_RDONLY) == -EPERM)
+        skip();
+    handle_fails = 2;
+    handle_err = ENOMEM;
+    assert_int_equal(io_handle_open(dir_fd, &h, O_RDONLY), -ESTALE);
+    assert_int_equal(handle_err, 0);
+    handle_err = ENOMEM;
+    assert_int_equal(io_handle_open(dir_fd, &h, O_RDONLY), -ENOMEM);
+    handle_err = 0;
+}
+
 static void test_dirid(void **state) {
     struct mailfs_id id, again, fresh;
     int r = io_dirid_get(dir_fd, &id);
@@ -584,10 +604,11 @@ int main(void) {
         T(test_cut_loses),      T(test_cut_keeps_what_was_synced),
         T(test_copy),           T(test_short_writes),
         T(test_mkdirs),         T(test_link_fd),
-        T(test_handles),        T(test_dirid),
-        T(test_dirid_cut),      T(test_private),
-        T(test_private_link),   T(test_private_acl),
-        T(test_private_owner),  T(test_private_root),
+        T(test_handles),        T(test_handle_being_made),
+        T(test_dirid),          T(test_dirid_cut),
+        T(test_private),        T(test_private_link),
+        T(test_private_acl),    T(test_private_owner),
+        T(test_private_root),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
