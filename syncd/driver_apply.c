@@ -301,11 +301,12 @@ bool driver_replay_is_locked(const struct volume *v) {
     return a != NULL;
 }
 
-/* What is applied under an L of somebody's replaces the list that he writes to. */
+/* What is applied under an L of somebody's replaces the list that he writes to. Which L there are
+ * where mailfs has not come nobody knows. */
 static void replay_start(struct apply *a) {
     struct volume *v = a->v;
     struct mailfs_id dir = a->dir;
-    bool locked = txns_locked(v->txns, &dir);
+    bool locked = txns_locked(v->txns, &dir) || front_is_apart(v->front);
     apply_start(a);
     if (locked)
         replica_list_replaced(v->machine, volume_now(), dir);

@@ -148,7 +148,10 @@ static void replay_begin(evutil_socket_t fd, short what, void *arg) {
     struct timeval tv = {.tv_usec = LOCKS_MS * 1000};
     if (v->stopping)
         return;
-    if (v->replays != NULL && volume_now() < v->replay_until &&
+    if (what != 0 && v->replay_until == 0) /* from when mailfs is heard: other volumes are opened */
+        v->replay_until = volume_now() + MAILFS_MS;
+    bool may_wait = v->replay_until == 0 || volume_now() < v->replay_until;
+    if (v->replays != NULL && may_wait &&
         (front_is_apart(v->front) || driver_replay_is_locked(v)) &&
         event_base_once(v->engine->evb, -1, EV_TIMEOUT, replay_begin, v, &tv) == 0)
         return;
@@ -168,7 +171,6 @@ int driver_replay(struct volume *v) {
     if (v->start.journal > 0)
         log_info("volume %s: %zu transactions to apply from the journal", v->cv->name,
                  v->start.journal);
-    v->replay_until = volume_now() + MAILFS_MS;
     replay_begin(-1, 0, v);
     return 0;
 }

@@ -303,7 +303,7 @@ static void lock_gone(struct replica *r, struct dir *d, bool lost) {
 void replica_list_replaced(struct replica *r, uint64_t now, struct mailfs_id dir) {
     r->now = now;
     struct dir *d = replica_dir_find(r, &dir);
-    if (d == NULL || d->lock == LOCK_FREE || d->raising)
+    if (d == NULL || d->raising)
         return;
     raise_above_lost(r, d);
     replica_pump(r);

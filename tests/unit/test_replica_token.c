@@ -352,6 +352,25 @@ static void test_list_replaced(void **state) {
     assert_true(pair_granted(0, 4) || pair_granted(1, 2));
 }
 
+/* Nobody has said yet whether somebody has. */
+static void test_list_replaced_unseen(void **state) {
+    (void)state;
+    pair.side[0].hold[RACT_RAISE] = true;
+    replica_replaying(pair.side[0].r, pair_dir(1));
+    replica_list_replaced(pair.side[0].r, pair.now, pair_dir(1));
+    pair_run();
+    assert_int_equal(pair_count(0, RACT_RAISE, 1), 1);
+    replica_replayed(pair.side[0].r, pair.now, pair_dir(1));
+    pair_connect();
+    pair_open(0, 1, 1);
+    pair_wait(100);
+    assert_false(pair_granted(0, 1));
+    replica_raised(pair.side[0].r, pair.now, pair_dir(1));
+    pair_run();
+    pair_wait(1500);
+    assert_true(pair_granted(0, 1));
+}
+
 /* U is asked about again: answered when the peer has what was sent, not before. */
 static void test_unlock_again(void **state) {
     (void)state;
@@ -389,6 +408,7 @@ int main(void) {
         T(test_mailfs_replaced),
         T(test_replaced_in_a_grant),
         T(test_list_replaced),
+        T(test_list_replaced_unseen),
         T(test_unlock_again),
     };
     return cmocka_run_group_tests_name("replica_token", tests, NULL, NULL);

@@ -35,7 +35,7 @@ static struct volume volume;
 static int failing;                          /* the first one's */
 static unsigned applied, suspected, in_time; /* suspected before it was applied */
 static unsigned replaying, replaced;
-static bool locked;
+static bool locked, apart;
 static _Atomic unsigned tries;
 
 /* ---- stubs ------------------------------------------------------------------------- */
@@ -111,6 +111,10 @@ void brake_noticed(struct brake *b) {
 void front_invalidate(struct front *f, const struct invals *iv) {
 }
 
+bool front_is_apart(const struct front *f) {
+    return apart;
+}
+
 void oneway_changed(struct volume *v, const struct mailfs_id *dir, bool tree) {
 }
 
@@ -129,7 +133,7 @@ uint64_t volume_now(void) {
 
 static int setup(void **state) {
     applied = suspected = replaying = replaced = 0;
-    locked = false;
+    locked = apart = false;
     tries = 0;
     engine.evb = event_base_new();
     if (engine.evb == NULL || workq_new(1, 100, &engine.io) != 0)
@@ -230,6 +234,17 @@ static void test_replay_under_l(void **state) {
     assert_int_equal(replaced, 1);
 }
 
+/* Nobody has said which L there are. */
+static void test_replay_apart(void **state) {
+    failing = 0;
+    driver_apply_replayed(&volume, &id, 1, payload());
+    apart = true;
+    driver_replay_go_on(&volume);
+    workq_drain(engine.io);
+    assert_int_equal(applied, 1);
+    assert_int_equal(replaced, 1);
+}
+
 /* Not begun when syncd is stopped. */
 static void test_replay_stopped(void **state) {
     driver_apply_replayed(&volume, &id, 1, payload());
@@ -241,9 +256,9 @@ static void test_replay_stopped(void **state) {
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
 int main(void) {
-    const struct CMUnitTest tests[] = {T(test_at_once),        T(test_passes),
-                                       T(test_lasts),          T(test_replay),
-                                       T(test_replay_under_l), T(test_replay_stopped)};
+    const struct CMUnitTest tests[] = {
+        T(test_at_once),        T(test_passes),       T(test_lasts),         T(test_replay),
+        T(test_replay_under_l), T(test_replay_apart), T(test_replay_stopped)};
 
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

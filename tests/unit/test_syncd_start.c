@@ -192,6 +192,19 @@ static void test_not_for_ever(void **state) {
     assert_int_equal(contacts, 1);
 }
 
+/* Other volumes are opened for longer than that: it could not be heard. */
+static void test_not_before_it_is_heard(void **state) {
+    apart = true;
+    assert_int_equal(driver_replay(&v), 0);
+    now += 60000;
+    look();
+    assert_int_equal(begun, 0);
+    apart = false;
+    look();
+    assert_int_equal(begun, 1);
+    assert_int_equal(contacts, 1);
+}
+
 static void test_nothing_to_apply(void **state) {
     v.start.journal = 0;
     locked = true;
@@ -204,7 +217,7 @@ static void test_nothing_to_apply(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {T(test_no_mailfs), T(test_not_under_l), T(test_not_for_ever),
-                                       T(test_nothing_to_apply)};
+                                       T(test_not_before_it_is_heard), T(test_nothing_to_apply)};
 
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
