@@ -154,7 +154,8 @@ static bool own_marks(const struct volume *v) {
 /* Both nodes have what was changed; without a peer the links' own marks keep it. */
 static bool may_clear_any(const struct volume *v) {
     enum replica_state s = replica_state(v->machine);
-    return s == REPLICA_IN_SYNC || (s == REPLICA_NO_PEER && v->n_links > 0);
+    return !front_is_looking(v->front) &&
+           (s == REPLICA_IN_SYNC || (s == REPLICA_NO_PEER && v->n_links > 0));
 }
 
 /* They were not announced to the other end, so the machine calls them settled. */

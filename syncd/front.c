@@ -163,6 +163,7 @@ static int read_one(struct front *f) {
         r = front_receive(f, &m, &passed);
     else
         log_warn_limited("volume %s: from mailfs: %s", f->v->cv->name, why);
+    f->missed = f->missed || r < 0;
     wire_to_syncd_free(m);
     if (passed >= 0)
         close(passed);
@@ -319,6 +320,10 @@ bool front_asks_nobody(const struct front *f) {
 
 bool front_is_apart(const struct front *f) {
     return front_is_connected(f) ? front_asks_nobody(f) : runs(f);
+}
+
+bool front_is_looking(const struct front *f) {
+    return f != NULL && f->looks > 0;
 }
 
 uint64_t front_gen(const struct front *f) {

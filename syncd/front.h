@@ -43,6 +43,8 @@ const char *front_access(const struct front *f);
 bool front_asks_nobody(const struct front *f);
 /* The same, or of one that runs and is not connected: it serves without us, or will come. */
 bool front_is_apart(const struct front *f);
+/* Is something looked for that mailfs has changed and not told? Its marks are needed. */
+bool front_is_looking(const struct front *f);
 /* Reads on when the disks have caught up. */
 void front_resume(struct front *f);
 

@@ -29,7 +29,7 @@ void front_left_close(struct front *f) {
     f->left = NULL;
 }
 
-/* What it says is what it will not have told: its next Hello says so. */
+/* Its next Hello makes for a look at what it has changed: it takes this for told (`missed`). */
 static void left_readable(evutil_socket_t fd, short what, void *arg) {
     static uint8_t buf[LOCAL_PACKET_MAX];
     ssize_t n = local_recv(fd, buf, sizeof buf, NULL);
@@ -39,6 +39,7 @@ static void left_readable(evutil_socket_t fd, short what, void *arg) {
 
 void front_give_up(struct front *f) {
     int fd = fcntl(f->fd, F_DUPFD_CLOEXEC, 0);
+    f->missed = true;
     front_left_close(f);
     if (fd >= 0 && shutdown(fd, SHUT_WR) == 0) {
         f->left_fd = fd;

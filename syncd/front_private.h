@@ -45,6 +45,8 @@ struct front {
     uint64_t mount;
     bool is_private;     /* the kernel checks no permissions in it */
     bool no_peer;        /* it asks nobody */
+    bool missed;         /* not all that it said was read */
+    unsigned looks;      /* for what it changed and did not tell, under way */
     bool keeps, away;    /* away: another one is waited for, as long as the holder lives */
     struct event *apart; /* a look at whether it serves on without us */
     int holder_fd;       /* its pidfd, or -1 */

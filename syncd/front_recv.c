@@ -72,6 +72,7 @@ static void unseen_done(void *arg) {
     if (u->n > 0 && contact_is_up(v))
         contact_drop(v, "mailfs was started anew: its changes are to be listed", true);
     replica_abort_others(v->machine, volume_now(), u->incarnation, u->n > 0);
+    v->front->looks--;
     free(u);
     driver_pump(v);
 }
@@ -84,6 +85,7 @@ static void look_for_unseen(struct volume *v, uint64_t incarnation) {
     struct unseen *u = mem_new(sizeof *u);
     u->v = v;
     u->incarnation = incarnation;
+    v->front->looks++;
     jobs_run(v->jobs, &mailfs_id_root, unseen_run, unseen_done, u);
 }
 
@@ -139,8 +141,9 @@ static int recv_hello(struct front *f, const Mfl__Hello *h) {
     log_info("volume %s: mailfs %d is connected", v->cv->name, (int)f->pid);
     say_welcome(f);
     front_tell_stale(f);
-    if (!kept || h->untold)
+    if (!kept || h->untold || f->missed)
         look_for_unseen(v, h->incarnation);
+    f->missed = false;
     if (front_is_apart(f) && contact_is_up(v))
         contact_drop(v, "its mailfs asks nobody", true);
     driver_mailfs_here(v);
