@@ -14,6 +14,7 @@
 #include "upcall.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <pthread.h>
 #include <stdatomic.h>
@@ -73,6 +74,7 @@ static bool heard;         /* syncd has said something on this connection */
 static bool unheard;       /* there was a time without, before this connection */
 static bool given_up;      /* this connection, by us */
 static int conn = -1, stop_fd = -1;
+static int doubt = -1; /* an eventfd of this connection's: syncd has counted up */
 static struct packet *queue;
 static size_t queued, queued_bytes;
 static uint32_t dropped; /* packets syncd will never see, not reported yet */
@@ -351,7 +353,7 @@ static void ids_free(struct ids *i) {
 }
 
 /* Goes before everything that waits in the queue. Under the lock, so that what it says of L's is
- * true. */
+ * true. `doubt` goes with it. */
 static int queue_hello(void) {
     Mfl__Hello hello = MFL__HELLO__INIT;
     Mfl__ToSyncd m = MFL__TO_SYNCD__INIT;
@@ -375,7 +377,10 @@ static int queue_hello(void) {
     m.m_case = MFL__TO_SYNCD__M_HELLO;
     m.hello = &hello;
     void *named = named_hello(&hello);
-    struct packet *p = ok ? packet_make(&m, -1) : NULL;
+    int fd = ok ? fcntl(doubt, F_DUPFD_CLOEXEC, 0) : -1;
+    struct packet *p = fd >= 0 ? packet_make(&m, fd) : NULL;
+    if (p == NULL && fd >= 0)
+        close(fd);
     free(named);
     ids_free(&held);
     ids_free(&going);
@@ -387,9 +392,22 @@ static int queue_hello(void) {
     return 0;
 }
 
+/*
+ * Where tokens are is known from what syncd has said; but it can be killed with a word in its own
+ * memory, after the token has gone, or give us up and go on. It says so where that can be heard in
+ * any case.
+ */
+static bool in_doubt(void) {
+    uint64_t n;
+    return read(doubt, &n, sizeof n) == sizeof n;
+}
+
 static bool connection_begin(int fd) {
     pthread_mutex_lock(&lock);
-    bool ok = !stopping && queue_hello() == 0;
+    doubt = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    bool ok = doubt >= 0 && !stopping && queue_hello() == 0;
+    if (!ok && doubt >= 0)
+        close(doubt);
     if (ok) {
         conn = fd;
         unheard = state == DOWN;
@@ -449,6 +467,9 @@ static void *receiver(void *arg) {
         if (connection_begin(fd)) {
             log_info("connected to syncd");
             hung = upcall_receive(fd);
+            if (in_doubt())
+                upcall_give_up();
+            close(doubt);
             connection_end(fd);
         } else {
             close(fd);

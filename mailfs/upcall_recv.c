@@ -105,12 +105,6 @@ static bool give_up(bool hung) {
     return hung;
 }
 
-/* One that only says no more gives us up, and goes on (syncd/front_give_up.c). */
-static bool has_hung_up(int fd) {
-    struct pollfd p = {.fd = fd};
-    return poll(&p, 1, 0) == 1 && (p.revents & POLLHUP) != 0;
-}
-
 bool upcall_receive(int fd) {
     static uint8_t buf[LOCAL_PACKET_MAX];
     char why[256];
@@ -128,9 +122,9 @@ bool upcall_receive(int fd) {
         if (ready <= 0)
             continue;
         ssize_t n = local_recv(fd, buf, sizeof buf, NULL);
-        if (n == 0 && has_hung_up(fd))
+        if (n == 0)
             return false;
-        if (n <= 0)
+        if (n < 0)
             return give_up(false);
         int r = wire_to_mailfs_unpack(buf, (size_t)n, &m, why, sizeof why);
         if (r == -ENOTSUP)

@@ -62,8 +62,10 @@ static void conn_close(struct front *f) {
     f->write_armed = false;
     if (f->fd >= 0)
         close(f->fd);
-    f->fd = -1;
-    f->hello = false;
+    if (f->doubt_fd >= 0)
+        close(f->doubt_fd);
+    f->fd = f->doubt_fd = -1;
+    f->hello = f->doubted = false;
     f->gen_done = NULL;
     queue_free(f);
 }
@@ -145,6 +147,28 @@ void front_disconnect(struct front *f) {
         f->away = true;
     else
         front_is_lost(f);
+}
+
+void front_doubt(struct front *f, bool is) {
+    uint64_t n = 1;
+    if (f->doubt_fd < 0 || f->doubted == is)
+        return;
+    f->doubted = is;
+    ssize_t r = is ? write(f->doubt_fd, &n, sizeof n) : read(f->doubt_fd, &n, sizeof n);
+    if (r != sizeof n)
+        log_warn_limited("volume %s: mailfs: %s", f->v->cv->name, log_strerror(-errno));
+}
+
+/*
+ * mailfs takes the end of the connection for syncd's, after which the token of a mailbox is where
+ * it was heard to be. Here it may have been given away without that having been read, or is now.
+ * What it says meanwhile, or has said and was not read, it takes for told: its next Hello makes for
+ * a look at what it has changed.
+ */
+void front_give_up(struct front *f) {
+    f->missed = true;
+    front_doubt(f, true);
+    front_disconnect(f);
 }
 
 /* 1: a packet was handled; 0: no more for now; negative: close. */
@@ -237,7 +261,7 @@ int front_open(struct volume *v, char *err, size_t errsize) {
     v->front = f;
     f->v = v;
     f->fd = -1;
-    f->listen_fd = f->holder_fd = -1;
+    f->listen_fd = f->holder_fd = f->doubt_fd = -1;
     int r = state_mark_gen(v->state, &f->gen);
     if (f->gen == 0)
         f->gen = 1;
@@ -287,7 +311,6 @@ void front_close(struct volume *v) {
         free(s);
     }
     holder_forget(f);
-    front_left_close(f);
     free(f);
     v->front = NULL;
 }

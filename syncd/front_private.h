@@ -51,8 +51,8 @@ struct front {
     struct event *apart; /* a look at whether it serves on without us */
     int holder_fd;       /* its pidfd, or -1 */
     struct event *holder;
-    int left_fd; /* of one that was given up, until it has seen that */
-    struct event *left;
+    int doubt_fd; /* its eventfd, of this connection, or -1 */
+    bool doubted;
 };
 
 /* One packet from mailfs; m may be taken (then *m is NULL). 0, or -EPROTO: close. */
@@ -63,7 +63,9 @@ void front_tell_stale(struct front *f);
 void front_disconnect(struct front *f);
 /* The same, of one that has not ended. */
 void front_give_up(struct front *f);
-void front_left_close(struct front *f);
+/* Not all that it has to know of tokens has reached it: it relies on none, if the connection ends
+ * before that is over. */
+void front_doubt(struct front *f, bool is);
 /* The mount is gone. */
 void front_is_lost(struct front *f);
 /* Who keeps the mount of the mailfs that has come; 0: nobody. */

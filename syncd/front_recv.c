@@ -116,7 +116,7 @@ static int recv_locks(struct front *f, const Mfl__Hello *h) {
     return r;
 }
 
-static int recv_hello(struct front *f, const Mfl__Hello *h) {
+static int recv_hello(struct front *f, const Mfl__Hello *h, int *fd) {
     struct volume *v = f->v;
     if (f->hello || h->version != LOCAL_VERSION || strcmp(h->volume, v->cv->name) != 0) {
         volume_error(v, "mailfs %d: version %u, volume \"%s\": not ours", (int)f->pid, h->version,
@@ -131,6 +131,8 @@ static int recv_hello(struct front *f, const Mfl__Hello *h) {
     if (r != 0)
         return r;
     named_learn(v, h);
+    f->doubt_fd = *fd;
+    *fd = -1;
     f->hello = true;
     f->mount = h->incarnation;
     f->is_private = h->unchecked;
@@ -239,7 +241,7 @@ int front_receive(struct front *f, Mfl__ToSyncd **m, int *passed_fd) {
         return -EPROTO;
     switch ((*m)->m_case) {
     case MFL__TO_SYNCD__M_HELLO:
-        return recv_hello(f, (*m)->hello);
+        return recv_hello(f, (*m)->hello, passed_fd);
     case MFL__TO_SYNCD__M_LOCK_OPEN:
     case MFL__TO_SYNCD__M_LOCK_OPENED:
     case MFL__TO_SYNCD__M_UNLOCK:

@@ -42,6 +42,7 @@ void front_flush(struct front *f) {
         f->queued -= p->len;
         free(p);
     }
+    front_doubt(f, false);
 }
 
 void front_send(struct front *f, const Mfl__ToMailfs *m) {
@@ -145,6 +146,8 @@ void front_token_hint(struct front *f, const struct mailfs_id *dir, bool held) {
     m.m_case = MFL__TO_MAILFS__M_TOKEN;
     m.token = &token;
     front_send(f, &m);
+    if (!held && f->queue != NULL) /* it goes now, whether that is sent or not */
+        front_doubt(f, true);
 }
 
 bool front_new_gen(struct front *f, uint64_t gen, front_gen_fn *done) {

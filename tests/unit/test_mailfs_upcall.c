@@ -35,7 +35,7 @@ struct vol vol;
 static char dir[] = "/tmp/mailfs-upcall-XXXXXX", path[64];
 static struct conf_volume cv = {.name = (char[]){"mail"}, .state = dir};
 static struct keep_head head;
-static int listener, syncd;
+static int listener, syncd, doubt = -1;
 static sem_t answered;
 static _Atomic unsigned forgot;
 static unsigned forgot_then; /* by the answer */
@@ -149,7 +149,10 @@ static void connected(void) {
     assert_true(syncd >= 0);
     p.fd = syncd;
     assert_int_equal(poll(&p, 1, 60000), 1);
-    assert_true(local_recv(syncd, buf, sizeof buf, NULL) > 0);
+    if (doubt >= 0)
+        close(doubt);
+    assert_true(local_recv(syncd, buf, sizeof buf, &doubt) > 0);
+    assert_true(doubt >= 0);
 }
 
 static void on_answer(void *arg, const struct upcall_answer *a, bool now) {
@@ -310,12 +313,15 @@ static void test_it_says_too_much(void **state) {
     assert_true(forgotten_by_answer(before) > 0);
 }
 
-/* We make no sense to it, or do not read. */
-static void test_it_gives_us_up(void **state) {
+/* It gives us up, or is killed with what it had to say of a token. */
+static void test_it_is_in_doubt(void **state) {
+    uint64_t one = 1;
+
     connected();
     unsigned before = forgot;
     ask();
-    shutdown(syncd, SHUT_WR);
+    assert_int_equal(write(doubt, &one, sizeof one), sizeof one);
+    shutdown(syncd, SHUT_RDWR);
     assert_true(forgotten_by_answer(before) > 0);
 }
 
@@ -340,7 +346,7 @@ int main(void) {
         cmocka_unit_test(test_it_has_ended),        cmocka_unit_test(test_it_is_behind),
         cmocka_unit_test(test_what_it_said_before), cmocka_unit_test(test_what_it_said_last),
         cmocka_unit_test(test_it_cannot_be_told),   cmocka_unit_test(test_it_says_too_much),
-        cmocka_unit_test(test_it_gives_us_up),      cmocka_unit_test(test_it_makes_no_sense),
+        cmocka_unit_test(test_it_is_in_doubt),      cmocka_unit_test(test_it_makes_no_sense),
         cmocka_unit_test(test_it_does_not_answer),
     };
     return cmocka_run_group_tests(tests, setup, teardown);

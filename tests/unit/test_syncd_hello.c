@@ -5,6 +5,7 @@
  * it says is stubbed.
  */
 #include <errno.h>
+#include <poll.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdbool.h>
@@ -12,6 +13,7 @@
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/eventfd.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -42,6 +44,7 @@ static struct engine engine;
 static struct volume v = {.cv = &cv, .engine = &engine};
 static unsigned came, went;
 static bool dropped;
+static int doubt = -1; /* of the last that came */
 
 /* ---- stubs ------------------------------------------------------------------------- */
 
@@ -161,12 +164,18 @@ static void until(const unsigned *count, unsigned is) {
         event_base_loop(engine.evb, EVLOOP_ONCE);
 }
 
-static void say(int fd, Mfl__ToSyncd *m) {
+static void say(int fd, Mfl__ToSyncd *m, int passed) {
     uint8_t packed[256];
     ssize_t n = wire_to_syncd_pack(m, packed, sizeof packed);
 
     assert_true(n > 0);
-    assert_int_equal(local_send(fd, packed, (size_t)n, -1), 0);
+    assert_int_equal(local_send(fd, packed, (size_t)n, passed), 0);
+}
+
+static bool in_doubt(void) {
+    struct pollfd p = {.fd = doubt, .events = POLLIN};
+
+    return poll(&p, 1, 0) == 1;
 }
 
 /* The same mount each time. */
@@ -183,7 +192,10 @@ static int come(void) {
     hello.holder = getpid();
     m.m_case = MFL__TO_SYNCD__M_HELLO;
     m.hello = &hello;
-    say(fd, &m);
+    if (doubt >= 0)
+        close(doubt);
+    doubt = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    say(fd, &m, doubt);
     until(&came, came + 1);
     workq_drain(engine.disk);
     return fd;
@@ -220,6 +232,7 @@ static void test_given_up(void **state) {
 
     assert_int_equal(local_send(fd, "\xff\xff\xff", 3, -1), 0);
     until(&went, before + 1);
+    assert_true(in_doubt()); /* where tokens are from now on */
     close(fd);
     fd = come();
     assert_true(dropped);
@@ -243,12 +256,37 @@ static void test_replaced(void **state) {
     close(next);
 }
 
+/* Where the token is said to be gone before it is given; it is killed with the word in its queue.
+ */
+static void test_token_untold(void **state) {
+    static const struct mailfs_id id = {{1}};
+    static uint8_t buf[LOCAL_PACKET_MAX];
+    unsigned before = went;
+    int fd = come();
+
+    front_token_hint(v.front, &id, false);
+    assert_false(in_doubt());
+    while (v.front->queue == NULL)
+        front_token_hint(v.front, &id, true);
+    assert_false(in_doubt());
+    front_token_hint(v.front, &id, false);
+    assert_true(in_doubt());
+    while (v.front->queue != NULL) {
+        assert_true(local_recv(fd, buf, sizeof buf, NULL) > 0);
+        event_base_loop(engine.evb, EVLOOP_NONBLOCK);
+    }
+    assert_false(in_doubt());
+    close(fd);
+    until(&went, before + 1);
+    close(doubt);
+    doubt = -1;
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_first),
-        cmocka_unit_test(test_all_was_read),
-        cmocka_unit_test(test_given_up),
-        cmocka_unit_test(test_replaced),
+        cmocka_unit_test(test_first),        cmocka_unit_test(test_all_was_read),
+        cmocka_unit_test(test_given_up),     cmocka_unit_test(test_replaced),
+        cmocka_unit_test(test_token_untold),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }
