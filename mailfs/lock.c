@@ -155,7 +155,7 @@ static void run_unlink(void *arg) {
     fuse_req_t req = l->req;
     if (l->only_here)
         numbers_sync(l->cont->dir->fd, &l->numbers);
-    if (reserve_is_short())
+    if (l->by_other || reserve_is_short())
         numbers_distrust(l->cont->dir->fd, &l->numbers);
     lock_unlink_file(l->cont);
     lock_free(l);
@@ -173,8 +173,10 @@ static void on_release(void *arg, const struct upcall_answer *a, bool now) {
 }
 
 void lock_unlink(fuse_req_t req, struct inode *dir) {
+    bool by_owner = lock_is_owner(dir->dir, fuse_req_ctx(req)->pid);
     struct lock_l *l = lock_claim(dir->dir, HELD, 0, req);
     if (l != NULL) {
+        l->by_other = !by_owner;
         note_stop_at("claimed");
         if (!l->told_going)
             event_written_all(dir->dir);

@@ -25,6 +25,7 @@ struct lock_l {
     /* Claimed, and its U not answered: one that waits for a connection is named in that one's
      * Hello, or syncd would take the L for gone before it hears of the U. */
     bool to_unlock;
+    bool by_other; /* it was removed by somebody else, who found its owner dead or hanging */
     /* The request that waits. */
     fuse_req_t req;
     bool is_mknod;

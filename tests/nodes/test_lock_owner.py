@@ -46,17 +46,20 @@ def seen_to_go(t, node):
     t.check(util.now() - start < 0.8, "a lock that had gone was seen for %.1f s", util.now() - start)
 
 
-def list_is_read_again(t, node):
+def list_is_read_again(t, node, overridden):
     """Who is killed may have written into Dovecot's index what the list looks like, and not the UIDs that he had put
-    into it: it looks otherwise afterwards."""
-    user = t.pair.user("owner")
+    into it: it looks otherwise afterwards. Also where another process takes his lock away before his death is seen."""
+    user = t.pair.user("overridden" if overridden else "owner")
     node.deliver(user, mail.message())
     t.wait_equal(user)
     with locks.Holder(node, user) as holder:
         with open(node.home(user, "Maildir", "dovecot-uidlist"), "ab", buffering=0) as f:
             f.write(b"2 :1.M1.nobody\n")
             told = os.fstat(f.fileno())
-        holder.kill()
+        if overridden:
+            os.unlink(node.home(user, "Maildir", "dovecot-uidlist.lock"))
+        else:
+            holder.kill()
     lock = node.stored(user, "Maildir", "dovecot-uidlist.lock")
     util.poll(node.host + ": the dead process's lock goes", lambda: not os.path.lexists(lock))
     shown = os.stat(node.home(user, "Maildir", "dovecot-uidlist"))
@@ -66,7 +69,8 @@ def list_is_read_again(t, node):
 
 def test(t):
     t.needs_mailfs()
-    list_is_read_again(t, t.a)
+    for overridden in (False, True):
+        list_is_read_again(t, t.a, overridden)
     seen_to_go(t, t.a)
     dies_on(t, t.a, t.b)
     dies_on(t, t.b, t.a)
