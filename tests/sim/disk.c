@@ -5,7 +5,8 @@
  * synced. A message's name is one object, the uidlist of a mailbox another: what is synced of an
  * object is always a beginning of its writes. A power cut keeps what was synced, and of the rest
  * either a beginning of all of it (a file system that orders its journal) or of each object (one
- * that does not). Contents need no place here: their fsync comes before their name.
+ * that does not). Contents need no place here: their fsync comes before their name. Nor has a
+ * uidlist that takes the place of another a beginning: it is synced before it is renamed.
  */
 #include "sim.h"
 
@@ -32,14 +33,19 @@ static int by_uid(const void *x, const void *y) {
     return a->uid < b->uid ? -1 : a->uid > b->uid;
 }
 
-/* Records are appended in the order of their UIDs; the header says the same as the last one. */
-static void order_records(struct disk *d, size_t from, const struct box *to) {
-    size_t n = d->n - from;
-    if (n == 0)
+/* Records are appended in the order of their UIDs; the header says the same as the last one. What
+ * cannot be appended, as it has another V or a UID from below, is a list in the place of this one.
+ */
+static void order_records(struct disk *d, size_t first, const struct box *from,
+                          const struct box *to) {
+    if (d->n == first)
         return;
-    qsort(d->w + from, n, sizeof *d->w, by_uid);
-    for (size_t i = from; i + 1 < d->n; i++)
+    qsort(d->w + first, d->n - first, sizeof *d->w, by_uid);
+    bool anew = from->v != to->v || d->w[first].uid < from->next;
+    for (size_t i = first; i + 1 < d->n; i++) {
         d->w[i].next = d->w[i].uid + 1;
+        d->w[i + 1].joined = anew;
+    }
     d->w[d->n - 1].next = to->next;
 }
 
@@ -74,7 +80,7 @@ static void note_list(struct disk *d, unsigned box, const struct box *from, cons
     }
     if (d->n == first && (from->v != to->v || from->next != to->next))
         log_write(d, (struct write){.box = box, .list = true, .v = to->v});
-    order_records(d, first, to);
+    order_records(d, first, from, to);
 }
 
 static void note_box(struct node *n, unsigned b) {
@@ -154,6 +160,8 @@ void disk_sync_all(struct node *n) {
 
 static void cut_ordered(struct disk *d) {
     size_t kept = chance(30) ? 0 : (size_t)rnd(d->n + 1);
+    while (kept < d->n && d->w[kept].joined)
+        kept++;
     for (size_t i = 0; i < kept; i++)
         write_out(d, &d->w[i]);
 }
@@ -166,7 +174,7 @@ static void cut_unordered(struct disk *d) {
     for (size_t i = 0; i < d->n; i++) {
         const struct write *w = &d->w[i];
         bool *gone = w->list ? &list_lost[w->box] : &lost[w->box][w->name];
-        *gone = *gone || !chance(share);
+        *gone = *gone || (!w->joined && !chance(share));
         if (!*gone)
             write_out(d, w);
     }

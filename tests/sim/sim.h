@@ -204,6 +204,7 @@ struct write {
     uint32_t name;
     struct state s;        /* of the name; its uid says nothing */
     uint32_t uid, v, next; /* of the list; name 0: no record, the header only */
+    bool joined;           /* with the one before: both are lost, or neither */
 };
 
 struct disk {
