@@ -44,13 +44,13 @@ int merge_unread_begin(struct merge_run *m) {
     return r == 0 && some ? state_checkpoint(m->a.st, 0, NULL, 0) : r;
 }
 
-void merge_unread_settled(struct merge_run *m) {
-    const struct merge_item *it;
-    size_t i;
+static bool stays(const void *arg, const char *base) {
+    const struct merge_item *it = merge_result_find(arg, base);
 
-    for (i = 0; i < m->mine->n_msgs && unread_in(m->a.st, &m->a.dir); i++) {
-        it = merge_result_find(m->result, m->em[i].base);
-        if (!it || !merge_is_unread(it))
-            unread_forget(m->a.st, &m->a.dir, m->mine->msgs[i]->bname);
-    }
+    return it && merge_is_unread(it) && it->at_a;
+}
+
+/* Also what is not listed any more, since it has gone. */
+void merge_unread_settled(struct merge_run *m) {
+    unread_forget_others(m->a.st, &m->a.dir, stays, m->result);
 }

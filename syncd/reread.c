@@ -6,6 +6,7 @@
 #include "reread.h"
 
 #include <errno.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -26,8 +27,9 @@
 struct reread {
     struct volume *v;
     struct event *timer;
-    bool knows;       /* the peer: see reread_contact() */
-    bool busy, quiet; /* a worker is at it; nothing is begun any more */
+    bool knows;         /* the peer: see reread_contact() */
+    bool busy;          /* a worker is at it */
+    _Atomic bool quiet; /* nothing is begun any more; it stops: a bad disk takes long to say no */
     uint64_t read_at; /* clock_ms(): from then on they are read, too; */
     uint64_t pause;   /* then not before so many ms have passed */
     /* the worker's */
@@ -39,7 +41,7 @@ struct reread {
 
 static void arm(struct reread *r, uint64_t ms) {
     struct timeval tv = {.tv_sec = (time_t)(ms / 1000)};
-    if (!r->quiet && !r->busy)
+    if (!atomic_load(&r->quiet) && !r->busy)
         evtimer_add(r->timer, &tv);
 }
 
@@ -47,7 +49,7 @@ static void arm(struct reread *r, uint64_t ms) {
 
 static void try_run(void *arg) {
     struct reread *r = arg;
-    for (size_t i = 0; i < r->n; i++)
+    for (size_t i = 0; i < r->n && !atomic_load(&r->quiet); i++)
         r->found[i] = unread_try(r->v->state, &r->msgs[i], r->read);
 }
 
@@ -68,7 +70,7 @@ static void try_done(void *arg) {
         const struct unread_msg *m = &r->msgs[i];
         if (r->found[i] == -ENOENT)
             unread_forget(r->v->state, &m->dir, m->base);
-        if (r->found[i] != 0 && !r->quiet)
+        if (r->found[i] != 0 && !atomic_load(&r->quiet))
             compare(r->v, &m->dir);
     }
     r->busy = false;
@@ -165,7 +167,7 @@ struct reread *reread_new(struct volume *v) {
 void reread_quiet(struct reread *r) {
     if (r == NULL)
         return;
-    r->quiet = true;
+    atomic_store(&r->quiet, true);
     evtimer_del(r->timer);
 }
 

@@ -131,6 +131,21 @@ void unread_forget(struct state *st, const struct mailfs_id *dir, const char *ba
     free(u);
 }
 
+void unread_forget_others(struct state *st, const struct mailfs_id *dir, unread_stays_fn *stays,
+                          const void *arg) {
+    struct unread *u, *tmp;
+
+    state_lock(st);
+    HASH_ITER(hh, st->unread, u, tmp) {
+        if (!mailfs_id_equal(&u->msg.dir, dir) || stays(arg, u->msg.base))
+            continue;
+        /* NOLINTNEXTLINE(clang-analyzer-core.NullDereference): it is in the table */
+        HASH_DEL(st->unread, u);
+        free(u);
+    }
+    state_unlock(st);
+}
+
 void unread_forget_all(struct state *st) {
     struct unread *u, *tmp;
 
@@ -171,13 +186,27 @@ static bool can_be_read(int fd) {
     return r == 0;
 }
 
+/* In a mailbox of many messages to look for a name costs more than all else. */
+static void note_name(struct state *st, const struct unread_msg *m, const char *name) {
+    struct unread *u;
+
+    if (strcmp(m->name, name) == 0)
+        return;
+    state_lock(st);
+    u = find(st, &m->dir, m->base);
+    if (u)
+        str_copy(u->msg.name, sizeof(u->msg.name), name);
+    state_unlock(st);
+}
+
 static int try_in(struct state *st, struct store_dir *d, const struct unread_msg *m, bool read) {
     char name[MAILDIR_NAME_MAX + 1];
     struct stat sb;
-    int sub, fd, r = store_msg_find(st, d, m->base, m->base, &sub, name);
+    int sub, fd, r = store_msg_find(st, d, m->base, *m->name ? m->name : m->base, &sub, name);
 
     if (r < 0)
         return r;
+    note_name(st, m, name);
     fd = io_open_beneath(d->fd[sub], name, O_RDONLY | O_NONBLOCK, 0);
     if (fd < 0)
         return fd;

@@ -26,6 +26,7 @@ struct unread_msg {
     char base[MAILDIR_NAME_MAX + 1];
     int err;     /* negative errno: what reading it said */
     bool before; /* UNREAD_BEFORE */
+    char name[MAILDIR_NAME_MAX + 1]; /* its file's, when it was last looked for; "": not yet */
 };
 
 /* Does an error of opening or reading a file say that its disk, or what is on it, is damaged? */
@@ -42,6 +43,10 @@ enum unread_is unread_is(struct state *st, const struct mailfs_id *dir, const ch
 /* Is there any in this container, or (NULL) in one? */
 bool unread_in(struct state *st, const struct mailfs_id *dir);
 void unread_forget(struct state *st, const struct mailfs_id *dir, const char *base);
+/* All of this container but those of which stays() says so. It is asked under the state's mutex. */
+typedef bool unread_stays_fn(const void *arg, const char *base);
+void unread_forget_others(struct state *st, const struct mailfs_id *dir, unread_stays_fn *stays,
+                          const void *arg);
 void unread_forget_all(struct state *st);
 /* All of them, in no order; free *v. -ENOMEM. */
 int unread_list(struct state *st, struct unread_msg **v, size_t *n);

@@ -200,6 +200,28 @@ static void test_removed(void **state) {
     free(msgs);
 }
 
+/* It can be read again, and is removed before b has asked for it: it is forgotten as well, and is
+ * told of when it is there once more. */
+static void test_removed_when_readable(void **state) {
+    struct acts a = {.n = 0};
+    struct unread_msg *msgs;
+    size_t n;
+
+    apart();
+    merge(&inbox);
+    assert_int_equal(unread_list(p.a.st, &msgs, &n), 0);
+    assert_int_equal(unread_try(p.a.st, &msgs[0], true), 1);
+    free(msgs);
+    fs_unlink(&p.a, "u/cur/" BAD ":2,");
+    merge(&inbox);
+    assert_false(unread_in(p.a.st, NULL));
+    fs_write(&p.a, "u/cur/" BAD ":2,", "four\n");
+    act_add(&p.a, &a, "u", MFL__SUB__CUR, BAD ":2,", 0);
+    stores_send(&p.a, &p.b, &inbox, &a, false);
+    acts_free(&a);
+    assert_true(fs_there(&p.b, "u/cur/" BAD ":2,"));
+}
+
 /* A syncd that is started anew does not know of it until it is asked for; its UID stays. */
 static void test_started_anew(void **state) {
     apart();
@@ -283,6 +305,7 @@ int main(void) {
         CASE(test_restored),
         CASE(test_readable),
         CASE(test_removed),
+        CASE(test_removed_when_readable),
         CASE(test_started_anew),
         CASE(test_verified),
         CASE(test_peer_replaced),
