@@ -81,9 +81,10 @@ static bool will_come(struct state *st, const struct mailfs_id *dir, const struc
                       const Mfp__BaseMsg *m) {
     struct base_dir rec;
 
-    if (index_find(ix, m->bname))
-        return true;
-    return !m->unread && (!m->borrowed || base_dir_get(st, dir, &rec) < 0 || !rec.merged);
+    if (m->unread)
+        return false;
+    return !m->borrowed || index_find(ix, m->bname) || base_dir_get(st, dir, &rec) < 0 ||
+           !rec.merged;
 }
 
 static int lacks_msg(struct state *st, struct store_dir *d, const struct index *ix,

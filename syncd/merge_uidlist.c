@@ -79,10 +79,16 @@ struct kept_ext {
     bool stays; /* the record that is there is as it shall be */
 };
 
-/* A UID that a published message got is its UID under its other name, too. */
+/* A UID that a published message got is its UID under its other name, too. That of one which has
+ * lost its name (a split) is no other message's of that name. */
 static void forget_old_names(const struct merge_run *m, struct maildir_uidlist *list) {
     size_t i;
 
+    for (i = 0; i < m->result->count; i++) {
+        const struct merge_item *it = &m->result->items[i];
+        if (it->split_from && it->content == 'a')
+            maildir_uidlist_remove(list, it->split_from);
+    }
     for (i = 0; i < m->mine->n_msgs; i++) {
         if (merge_has_new_name(m, i))
             maildir_uidlist_remove(list, m->mine->msgs[i]->bname);

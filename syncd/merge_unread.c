@@ -38,7 +38,7 @@ int merge_unread_begin(struct merge_run *m) {
 
     for (i = 0; r == 0 && i < m->result->count; i++) {
         const struct merge_item *it = &m->result->items[i];
-        if (merge_is_unread(it) && it->at_a)
+        if (merge_is_unread(it) && (it->at_a || (it->what & MERGE_SPLIT)))
             r = forget_in_base(m, it, &some);
     }
     return r == 0 && some ? state_checkpoint(m->a.st, 0, NULL, 0) : r;
@@ -52,5 +52,10 @@ static bool stays(const void *arg, const char *base) {
 
 /* Also what is not listed any more, since it has gone. */
 void merge_unread_settled(struct merge_run *m) {
+    for (size_t i = 0; i < m->result->count; i++) {
+        const struct merge_item *it = &m->result->items[i];
+        if (it->split_from && merge_is_unread(it) && it->at_a)
+            unread_rename(m->a.st, &m->a.dir, it->split_from, it->name);
+    }
     unread_forget_others(m->a.st, &m->a.dir, stays, m->result);
 }

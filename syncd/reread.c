@@ -30,8 +30,8 @@ struct reread {
     bool knows;         /* the peer: see reread_contact() */
     bool busy;          /* a worker is at it */
     _Atomic bool quiet; /* nothing is begun any more; it stops: a bad disk takes long to say no */
-    uint64_t read_at; /* clock_ms(): from then on they are read, too; */
-    uint64_t pause;   /* then not before so many ms have passed */
+    uint64_t read_at;   /* clock_ms(): from then on they are read, too; */
+    uint64_t pause;     /* then not before so many ms have passed */
     /* the worker's */
     bool read;
     struct unread_msg *msgs;

@@ -120,6 +120,25 @@ bool unread_in(struct state *st, const struct mailfs_id *dir) {
     return u != NULL;
 }
 
+void unread_rename(struct state *st, const struct mailfs_id *dir, const char *base,
+                   const char *to) {
+    struct unread *u;
+
+    state_lock(st);
+    u = find(st, dir, base);
+    if (u) {
+        HASH_DEL(st->unread, u);
+        if (find(st, dir, to)) {
+            free(u);
+        } else {
+            memset(u->msg.base, 0, sizeof(u->msg.base));
+            str_copy(u->msg.base, sizeof(u->msg.base), to);
+            HASH_ADD_KEYPTR(hh, st->unread, &u->msg, key_len(&u->msg), u);
+        }
+    }
+    state_unlock(st);
+}
+
 void unread_forget(struct state *st, const struct mailfs_id *dir, const char *base) {
     struct unread *u;
 

@@ -24,8 +24,8 @@ enum unread_is {
 struct unread_msg {
     struct mailfs_id dir;
     char base[MAILDIR_NAME_MAX + 1];
-    int err;     /* negative errno: what reading it said */
-    bool before; /* UNREAD_BEFORE */
+    int err;                         /* negative errno: what reading it said */
+    bool before;                     /* UNREAD_BEFORE */
     char name[MAILDIR_NAME_MAX + 1]; /* its file's, when it was last looked for; "": not yet */
 };
 
@@ -42,6 +42,8 @@ enum unread_is unread_is(struct state *st, const struct mailfs_id *dir, const ch
                          const struct stat *sb);
 /* Is there any in this container, or (NULL) in one? */
 bool unread_in(struct state *st, const struct mailfs_id *dir);
+/* Its file has another name, and is the same. */
+void unread_rename(struct state *st, const struct mailfs_id *dir, const char *base, const char *to);
 void unread_forget(struct state *st, const struct mailfs_id *dir, const char *base);
 /* All of this container but those of which stays() says so. It is asked under the state's mutex. */
 typedef bool unread_stays_fn(const void *arg, const char *base);

@@ -148,7 +148,20 @@ void merge_split_name(const char *name, uint64_t content, char buf[MAILDIR_NAME_
              name + len - tail);
 }
 
-/* The message that loses its name: it is at one side only, and goes to both. */
+/* It goes to both sides, or stays where it is. */
+static void half_goes(const struct merge_item *it, bool from_a, struct merge_item *half) {
+    const struct merge_entry *e = from_a ? it->a : it->b;
+
+    half->what = MERGE_SPLIT | MERGE_ADDED;
+    if (!e || !e->unread)
+        return;
+    half->what = MERGE_SPLIT | MERGE_UNREAD;
+    half->at_a = from_a;
+    half->at_b = !from_a;
+    *(from_a ? &half->now_a : &half->now_b) = half->state;
+}
+
+/* The message that loses its name: it is at one side only. */
 static int add_half(const struct merge_item *it, const struct merge_slot *slot,
                     struct merge_result *r, struct memory *mem, size_t at) {
     bool from_a = it->content == 'b';
@@ -166,7 +179,7 @@ static int add_half(const struct merge_item *it, const struct merge_slot *slot,
     half->split_from = it->name;
     half->present = true;
     half->content = from_a ? 'a' : 'b';
-    half->what = MERGE_SPLIT | MERGE_ADDED;
+    half_goes(it, from_a, half);
     mem->slots[at] = *slot;
     mem->slots[at].renumber = true;
     mem->slots[at].from_a = mem->slots[at].from_b = false;

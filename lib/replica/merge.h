@@ -89,7 +89,8 @@ enum merge_what {
     MERGE_LEFT = 32,      /* borrowed: neither side's is touched, whatever the result (the new base)
                            * says of it */
     MERGE_UNREAD = 64,    /* present at the one side that has it, with the UID of the result, and in
-                           * no base: the other side does not get it */
+                           * no base: the other side does not get it. Of two contents of one name,
+                           * what the other side has of that name is another item's */
 };
 
 struct merge_item {

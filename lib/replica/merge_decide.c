@@ -271,14 +271,15 @@ static void merge_marks(const struct merge_view *a, const struct merge_view *b,
     mix_marks(oa, &a->now, ob, &b->now, later ? &later->now : NULL, &item->state);
 }
 
-/* Has x added the name anew, while y still has the incarnation that x removed? */
-static bool supersedes(const struct merge_view *x, const struct merge_view *y) {
-    return readded(x) && comparable(x->old.uid, x->v_old, y->now.uid, y->v_now) &&
-           x->old.uid == y->now.uid;
-}
-
 static bool contents_differ(const struct merge_view *a, const struct merge_view *b) {
     return a->now.content != 0 && b->now.content != 0 && a->now.content != b->now.content;
+}
+
+/* Has x added the name anew, while y still has the incarnation that x removed? What y cannot get
+ * supersedes nothing. */
+static bool supersedes(const struct merge_view *x, const struct merge_view *y) {
+    return readded(x) && !(x->unread && contents_differ(x, y)) &&
+           comparable(x->old.uid, x->v_old, y->now.uid, y->v_now) && x->old.uid == y->now.uid;
 }
 
 static void take_whole(const struct merge_view *x, const struct merge_view *y, char side,
@@ -287,6 +288,29 @@ static void take_whole(const struct merge_view *x, const struct merge_view *y, c
     item->content = contents_differ(x, y) ? side : 0;
     if (y->was && changed(y))
         item->what |= MERGE_CONFLICT;
+}
+
+static bool keeps_name(const struct merge_view *a, const struct merge_view *b) {
+    return a->unread != b->unread ? b->unread : a->now.content > b->now.content;
+}
+
+/* Two messages of one name, of which the caller makes the second. What cannot be read loses the
+ * name, so that the other side need not have it; where neither can, each stays where it is. */
+static void decide_split(const struct merge_view *a, const struct merge_view *b,
+                         struct merge_item *item, struct merge_slot *slot) {
+    bool a_stays = keeps_name(a, b);
+
+    item->present = true;
+    item->what |= MERGE_SPLIT;
+    item->content = a_stays ? 'a' : 'b';
+    item->state = a_stays ? a->now : b->now;
+    slot->from_a = a_stays;
+    slot->from_b = !a_stays;
+    if (!(a_stays ? a : b)->unread)
+        return;
+    item->what |= MERGE_UNREAD;
+    item->at_a = a_stays;
+    item->at_b = !a_stays;
 }
 
 static void decide_both(const struct merge_view *a, const struct merge_view *b,
@@ -301,14 +325,8 @@ static void decide_both(const struct merge_view *a, const struct merge_view *b,
         slot->from_b = sup_b;
         return;
     }
-    if (contents_differ(a, b)) { /* the caller makes the other half */
-        bool a_stays = a->now.content > b->now.content;
-
-        item->what |= MERGE_SPLIT;
-        item->content = a_stays ? 'a' : 'b';
-        item->state = a_stays ? a->now : b->now;
-        slot->from_a = a_stays;
-        slot->from_b = !a_stays;
+    if (contents_differ(a, b)) {
+        decide_split(a, b, item, slot);
         return;
     }
     item->state.in_cur = a->now.in_cur || b->now.in_cur;

@@ -180,6 +180,40 @@ def end(lab, uids):
         compare.assert_has(compare.wait_equal(lab.pair, user), lab.sent[user], exactly=True)
 
 
+def twins(lab):
+    """Both gave two messages one name and one UID, and one of them cannot be read."""
+    user, shown = lab.pair.user("twin"), {}
+    texts = {node: mail.message("twin", size=size) for node, size in zip(lab.pair.nodes, (2000, 3000))}
+
+    def look(node):
+        with node.imap(user, mailbox="INBOX"):
+            pass
+        validity, _, rows = compare.parse_uidlist(node.stored(user, "Maildir", "dovecot-uidlist"))
+        for uid, name in rows.items():
+            with open(path(node, user, name), "rb") as f:
+                text = f.read()
+            lab.t.check(shown.setdefault((validity, uid), text) == text, "%s: UID %d is another message", node.host, uid)
+        return sorted(rows.values())
+
+    def alone():
+        for node, text in texts.items():
+            put(node, user, text, node.home(user, "Maildir", "new", BAD))
+            look(node)
+        lab.disk.unreadable("badblock")
+
+    lab.apart(alone)
+    lab.in_sync()
+    names = look(lab.a)
+    lab.t.equal((len(names), names[0], look(lab.b)), (2, BAD, [BAD]), "names")
+    lab.t.equal([u["message"] for u in lab.a.status()["unread"]], names[1:], "what cannot be read")
+    lab.disk.disarm()
+    lab.apart(lambda: None)
+    lab.in_sync()
+    compare.assert_has(compare.wait_equal(lab.pair, user), [mail.message_id(text) for text in texts.values()],
+                       exactly=True)
+    lab.t.equal((look(lab.a), look(lab.b)), (names, names), "names")
+
+
 def story(t, directory):
     with Pair(timeout=2, postfix=False, start=False) as pair:
         try:
@@ -188,6 +222,7 @@ def story(t, directory):
             goes_on(lab)
             arrives(lab)
             end(lab, kept(lab))
+            twins(lab)
         except BaseException:
             pair.report_failure()
             raise

@@ -106,10 +106,77 @@ static void test_other(void **state) {
     check_other(13, true); /* as it must not be: agreed on, and given all the same */
 }
 
+/* Two contents of one name, of `mine` and `theirs` bytes; the first cannot be read, nor can the
+ * second if `both`. Whose has the name then, and is the other one at its side alone? */
+static void check_split(uint64_t mine, uint64_t theirs, bool both, bool swap) {
+    struct one a, b;
+    struct merge_result *r;
+    const struct merge_item *m, *half;
+    bool a_loses = !both || mine < theirs;
+    char name[MAILDIR_NAME_MAX + 1];
+
+    one_side(&a, "", "12 cur", 13, 10);
+    one_side(&b, "", "12 cur", 13, 10);
+    a.entry.now.content = mine;
+    b.entry.now.content = theirs;
+    a.entry.unread = true;
+    b.entry.unread = both;
+    assert_int_equal(merge_mailbox(swap ? &b.side : &a.side, swap ? &a.side : &b.side, 0, &r), 0);
+    merge_split_name("m", a_loses ? mine : theirs, name);
+    m = merge_result_find(r, "m");
+    half = merge_result_find(r, name);
+    assert_non_null(m);
+    assert_non_null(half);
+    assert_int_equal(m->state.content, a_loses ? theirs : mine);
+    assert_int_equal((m->what & MERGE_UNREAD) != 0, both);
+    assert_int_equal(m->at_a, !both || a_loses == swap);
+    assert_int_equal(m->at_b, !both || a_loses != swap);
+    assert_true(half->what & MERGE_UNREAD);
+    assert_int_equal(half->at_a, a_loses != swap);
+    assert_int_equal(half->at_b, a_loses == swap);
+    assert_true(m->state.uid >= 13 && half->state.uid >= 13);
+    assert_int_not_equal(m->state.uid, half->state.uid);
+    assert_true(r->next > m->state.uid && r->next > half->state.uid);
+    assert_int_equal(r->stats.added_a + r->stats.added_b, 0);
+    merge_result_free(r);
+}
+
+static void test_split(void **state) {
+    for (int i = 0; i < 8; i++)
+        check_split(i & 1 ? 5 : 8, i & 1 ? 8 : 5, i & 2, i & 4);
+}
+
+/* One side has put it there anew in the place of what the other still has: not what is removed. */
+static void test_superseding(void **state) {
+    struct one a, b;
+    struct merge_result *r;
+    const struct merge_item *m;
+
+    one_side(&a, "5 cur", "12 cur", 13, 10);
+    one_side(&b, "5 cur", "5 cur", 10, 10);
+    a.entry.now.content = 8;
+    b.entry.now.content = 5;
+    a.entry.unread = true;
+    assert_int_equal(merge_mailbox(&a.side, &b.side, 0, &r), 0);
+    m = merge_result_find(r, "m");
+    assert_int_equal(m->state.content, 5);
+    assert_false(m->what & MERGE_UNREAD);
+    assert_int_equal(r->count, 2);
+    merge_result_free(r);
+    a.entry.unread = false;
+    b.entry.unread = true; /* it goes */
+    assert_int_equal(merge_mailbox(&a.side, &b.side, 0, &r), 0);
+    assert_int_equal(r->count, 1);
+    assert_int_equal(merge_result_find(r, "m")->state.content, 8);
+    merge_result_free(r);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_stays),
         cmocka_unit_test(test_other),
+        cmocka_unit_test(test_split),
+        cmocka_unit_test(test_superseding),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -25,13 +25,17 @@
 #define BAD "4.M1.x"
 
 /* As the peer's question for it ends. */
-static void fails(const char *rel) {
+static void fails_at(struct node *n, const char *rel) {
     char path[400];
     struct stat sb;
 
-    snprintf(path, sizeof(path), "%s/%s", p.a.store, rel);
+    snprintf(path, sizeof(path), "%s/%s", n->store, rel);
     assert_int_equal(stat(path, &sb), 0);
-    unread_note(p.a.st, &inbox, BAD, -EIO, &sb);
+    unread_note(n->st, &inbox, BAD, -EIO, &sb);
+}
+
+static void fails(const char *rel) {
+    fails_at(&p.a, rel);
 }
 
 /* a alone has the fourth, which cannot be read, and the fifth. */
@@ -148,6 +152,99 @@ static void test_same_uid(void **state) {
     assert_left(bad);
     assert_int_equal(contact_merge_once(&p, &inbox, true), 0);
     assert_left(bad);
+}
+
+/* What a's BAD is called when it has lost that name: of five bytes. */
+#define LOSER BAD ".mf0000000000000005"
+
+/* Both have given a message the name, and the UID. */
+static void two_of_a_name(void) {
+    common();
+    add_seen(&p.a, "u", BAD, "2,", 4, "four\n");
+    add_seen(&p.b, "u", BAD, "2,S", 4, "another\n");
+    mark(&p.a, &inbox);
+    mark(&p.b, &inbox);
+    fails("u/cur/" BAD ":2,");
+}
+
+static void assert_text(struct node *n, const char *rel, const char *text) {
+    char *there = fs_read(n, rel);
+
+    assert_non_null(there);
+    assert_string_equal(there, text);
+    free(there);
+}
+
+/* Each has its own, on a without the name. Nobody's UID is 4: that was both's. */
+static void assert_apart(void) {
+    unsigned lost = uid_of(&p.a, "u", LOSER), other = uid_of(&p.b, "u", BAD);
+
+    assert_text(&p.a, "u/cur/" LOSER ":2,", "four\n");
+    assert_text(&p.b, "u/cur/" BAD ":2,S", "another\n");
+    assert_false(fs_there(&p.b, "u/cur/" LOSER ":2,"));
+    assert_int_equal(uid_of(&p.b, "u", LOSER), 0);
+    assert_true(lost > 4 && other > 4 && lost != other);
+    assert_true(next_in(&p.a) > lost && next_in(&p.a) > other && next_in(&p.b) == next_in(&p.a));
+    assert_int_equal(unread_is(p.a.st, &inbox, LOSER, NULL), UNREAD_STILL);
+    assert_int_equal(unread_is(p.a.st, &inbox, BAD, NULL), UNREAD_NOT);
+}
+
+static void readable_again(struct node *n) {
+    struct unread_msg *msgs;
+    size_t count;
+
+    assert_int_equal(unread_list(n->st, &msgs, &count), 0);
+    assert_int_equal(count, 1);
+    assert_int_equal(unread_try(n->st, &msgs[0], true), 1);
+    free(msgs);
+}
+
+static void assert_both_everywhere(void) {
+    struct node *n[] = {&p.a, &p.b};
+
+    for (size_t i = 0; i < 2; i++) {
+        assert_text(n[i], "u/cur/" LOSER ":2,", "four\n");
+        assert_text(n[i], "u/cur/" BAD ":2,S", "another\n");
+        assert_false(unread_in(n[i]->st, NULL));
+    }
+    assert_int_equal(uid_of(&p.a, "u", BAD), uid_of(&p.b, "u", BAD));
+    assert_int_equal(uid_of(&p.a, "u", LOSER), uid_of(&p.b, "u", LOSER));
+    assert_int_not_equal(uid_of(&p.a, "u", BAD), uid_of(&p.a, "u", LOSER));
+}
+
+/* The one that cannot be read loses the name, and the other one is on both. */
+static void test_two_of_a_name(void **state) {
+    two_of_a_name();
+    merge(&inbox);
+    assert_apart();
+    assert_text(&p.a, "u/cur/" BAD ":2,S", "another\n");
+    assert_int_equal(uid_of(&p.a, "u", BAD), uid_of(&p.b, "u", BAD));
+    assert_int_equal(contact_merge_once(&p, &inbox, true), 0);
+    assert_apart();
+    readable_again(&p.a);
+    merge(&inbox);
+    assert_both_everywhere();
+    contact();
+}
+
+/* Neither can: each stays where it is, and comes when it can be read. */
+static void test_two_unread(void **state) {
+    two_of_a_name();
+    fails_at(&p.b, "u/cur/" BAD ":2,S");
+    merge(&inbox);
+    assert_apart();
+    assert_false(fs_there(&p.a, "u/cur/" BAD ":2,S"));
+    assert_int_equal(uid_of(&p.a, "u", BAD), 0); /* which would be that of what comes */
+    assert_int_equal(contact_merge_once(&p, &inbox, true), 0);
+    assert_apart();
+    readable_again(&p.b);
+    merge(&inbox);
+    assert_apart();
+    assert_text(&p.a, "u/cur/" BAD ":2,S", "another\n");
+    readable_again(&p.a);
+    merge(&inbox);
+    assert_both_everywhere();
+    contact();
 }
 
 /* It is put back: it is another file then, and comes. */
@@ -302,6 +399,8 @@ int main(void) {
         CASE(test_untold),
         CASE(test_numbered_later),
         CASE(test_same_uid),
+        CASE(test_two_of_a_name),
+        CASE(test_two_unread),
         CASE(test_restored),
         CASE(test_readable),
         CASE(test_removed),
