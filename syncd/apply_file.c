@@ -21,6 +21,7 @@
 #include "maildir/class.h"
 #include "maildir/uidvalidity.h"
 #include "merge_int.h"
+#include "unread.h"
 #include "util/clock.h"
 #include "util/log.h"
 #include "util/str.h"
@@ -218,8 +219,12 @@ static bool fits(const struct apply *a, const struct base_file *cur, const struc
 
 static int file_try(struct apply *a, const Mfp__OpFile *op, enum maildir_class cl) {
     struct base_file now, old, cur;
-    int r = files_read(a->d.fd[0], op->name, &cur, NULL, NULL);
+    int r = files_read_agreed(a->st, &a->dir, a->d.fd[0], op->name, &cur, NULL, NULL);
 
+    if (unread_is_error(r)) {
+        apply_suspect(a, "a file cannot be read here", op->name);
+        return APPLY_NOT_DONE;
+    }
     if (r < 0)
         return r;
     files_from_state(op->now, &now);

@@ -233,11 +233,22 @@ static void of_control(struct scanned *s) {
         add_control(s, CHECK_PARTED);
 }
 
+static void of_files(const struct scanned *s) {
+    size_t i;
+
+    for (i = 0; i < s->l->n_files; i++) {
+        const Mfp__BaseFile *f = s->l->files[i];
+        if (f->unread)
+            add(s->out, s->dir, CHECK_UNREADABLE, NULL, &f->base);
+        else if (!f->borrowed)
+            add(s->out, s->dir, CHECK_FILE, f->name, &f->base);
+    }
+}
+
 int check_scan(struct state *st, const struct mailfs_id *dir, struct state *const *lenders,
                size_t n_lenders, struct check_problems *out) {
     struct scanned s = {.st = st, .dir = dir, .out = out};
     Mfp__Listing *l;
-    size_t i;
     int part, r = scan_mailbox_for(st, dir, false, lenders, n_lenders, &l);
 
     if (r < 0)
@@ -247,9 +258,7 @@ int check_scan(struct state *st, const struct mailfs_id *dir, struct state *cons
         s.lent[part] = check_is_lent(st, dir, lenders, n_lenders, part);
     if (!l->gone && !l->full && l->base_valid) {
         of_msgs(&s);
-        for (i = 0; i < l->n_files; i++)
-            if (!l->files[i]->borrowed)
-                add(out, dir, CHECK_FILE, l->files[i]->name, &l->files[i]->base);
+        of_files(&s);
         of_control(&s);
     }
     mfp__listing__free_unpacked(l, NULL);

@@ -23,6 +23,7 @@
 #include "io/io.h"
 #include "maildir/class.h"
 #include "state_int.h"
+#include "unread.h"
 #include "util/str.h"
 #include "wire/check.h"
 
@@ -122,15 +123,19 @@ static int tell_file(struct collect *c, const char *name) {
     struct stat sb;
     char *content = NULL;
     size_t n = 0;
+    bool known = fstatat(c->d.fd[0], name, &sb, AT_SYMLINK_NOFOLLOW) == 0;
     int r;
 
-    if (fstatat(c->d.fd[0], name, &sb, AT_SYMLINK_NOFOLLOW) == 0 && S_ISDIR(sb.st_mode))
+    if (known && S_ISDIR(sb.st_mode))
         return tell_dir_attr(c, name);
     r = base_file_get(c->st, BASE_SENT, c->dir, name, &was);
     if (r < 0 && r != -ENOENT)
         return r;
     r = files_read(c->d.fd[0], name, &is, &content, &n);
-    if (r == 0 && !(files_same(&was, &is) && was.mtime_ns == is.mtime_ns))
+    if (unread_is_error(r)) { /* a merge finds it when it can be read */
+        unread_note(c->st, c->dir, UNREAD_FILE, name, r, known ? &sb : NULL);
+        r = 0;
+    } else if (r == 0 && !(files_same(&was, &is) && was.mtime_ns == is.mtime_ns))
         r = tell_file_state(c, name, &was, &is, content, n);
     free(content);
     base_file_clear(&was);

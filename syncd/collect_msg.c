@@ -42,8 +42,8 @@ static struct change *change_get(struct collect *c, const char *base) {
         return NULL;
     }
     ch->is = ch->was;
-    ch->untold =
-        ch->was.sub == MFP__SUB__SELF && unread_is(c->st, c->dir, base, NULL) != UNREAD_NOT;
+    ch->untold = ch->was.sub == MFP__SUB__SELF &&
+                 unread_is(c->st, c->dir, UNREAD_MSG, base, NULL) != UNREAD_NOT;
     HASH_ADD_STR(c->changes, base, ch);
     return ch;
 }

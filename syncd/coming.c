@@ -119,7 +119,7 @@ static int note_files(Mfp__Listing *l, const struct merge_run *m) {
     int r = 0;
 
     for (i = 0; r == 0 && i < m->theirs->n_files; i++)
-        r = add_file(l, m->theirs->files[i]);
+        r = m->theirs->files[i]->unread ? 0 : add_file(l, m->theirs->files[i]);
     if (l->n_files)
         qsort(l->files, l->n_files, sizeof(*l->files), by_name);
     return r;

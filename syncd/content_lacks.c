@@ -123,7 +123,7 @@ static int lacks_file(struct state *st, const struct mailfs_id *dir, const Mfp__
     char key[STAGE_NAME_MAX];
     bool same;
 
-    if (!f->is || !S_ISREG(f->is->type) || f->has_content || f->borrowed)
+    if (!f->is || !S_ISREG(f->is->type) || f->has_content || f->borrowed || f->unread)
         return 0;
     stage_fetch_name(dir, MFP__SUB__SELF, f->name, key);
     if (content_is(st, key, f->is))

@@ -28,6 +28,7 @@
 #include "misfit.h"
 #include "oneway.h"
 #include "oneway_lock.h"
+#include "reread.h"
 #include "role.h"
 #include "stage.h"
 #include "txn.h"
@@ -121,6 +122,7 @@ static void scan_done(void *arg) {
     struct step *s = arg;
     struct replica_payload *p = NULL;
     failed_here(s, UNMERGED_LIST);
+    reread_noticed(s->v->reread);
     if (s->err == 0) {
         if (s->listing->gone)
             no_lock_there(s);

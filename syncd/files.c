@@ -16,14 +16,30 @@
 #include "io/file.h"
 #include "io/hash.h"
 #include "io/io.h"
+#include "unread.h"
 
-static void from_stat(const struct stat *sb, struct base_file *out) {
+void files_from_stat(const struct stat *sb, struct base_file *out) {
+    memset(out, 0, sizeof(*out));
+    out->type = S_IFREG;
+    if (!sb)
+        return;
     out->type = sb->st_mode & S_IFMT;
     out->mode = sb->st_mode & 07777;
     out->owner = sb->st_uid;
     out->group = sb->st_gid;
     out->mtime_ns = (int64_t)sb->st_mtim.tv_sec * 1000000000 + sb->st_mtim.tv_nsec;
     out->size = (uint64_t)sb->st_size;
+}
+
+bool files_untouched(int dirfd, const char *name, const struct base_file *was) {
+    struct base_file is;
+    struct stat sb;
+
+    if (fstatat(dirfd, name, &sb, AT_SYMLINK_NOFOLLOW) < 0)
+        return false;
+    files_from_stat(&sb, &is);
+    return is.type == was->type && is.size == was->size && is.mtime_ns == was->mtime_ns &&
+           is.mode == was->mode && is.owner == was->owner && is.group == was->group;
 }
 
 static int read_link(int dirfd, const char *name, struct base_file *out) {
@@ -46,7 +62,7 @@ static int read_regular(int dirfd, const char *name, struct base_file *out, char
     if (fstat(fd, &sb) < 0)
         r = -errno;
     else
-        from_stat(&sb, out);
+        files_from_stat(&sb, out);
     if (r == 0 && content && sb.st_size <= (off_t)FILES_INLINE_MAX) {
         r = io_file_read_fd(fd, FILES_INLINE_MAX, content, n, NULL);
         if (r == 0)
@@ -72,7 +88,7 @@ int files_read(int dirfd, const char *name, struct base_file *out, char **conten
     if (S_ISREG(sb.st_mode)) {
         r = read_regular(dirfd, name, out, content, n);
     } else if (S_ISLNK(sb.st_mode)) {
-        from_stat(&sb, out);
+        files_from_stat(&sb, out);
         r = read_link(dirfd, name, out);
     }
     if (r < 0) {
@@ -85,6 +101,24 @@ int files_read(int dirfd, const char *name, struct base_file *out, char **conten
     return r == -ENOENT ? 0 : r;
 }
 
+int files_read_agreed(struct state *st, const struct mailfs_id *dir, int dirfd, const char *name,
+                      struct base_file *out, char **content, size_t *n) {
+    int err = files_read(dirfd, name, out, content, n), r;
+    struct base_file was;
+
+    if (!unread_is_error(err))
+        return err;
+    r = base_file_get(st, BASE_AGREED, dir, name, &was);
+    if (r < 0)
+        return r == -ENOENT ? err : r;
+    if (!files_untouched(dirfd, name, &was)) {
+        base_file_clear(&was);
+        return err;
+    }
+    *out = was;
+    return 0;
+}
+
 bool files_still(int dirfd, const char *name, const struct base_file *found) {
     struct base_file now = {0};
     struct stat sb;
@@ -94,7 +128,7 @@ bool files_still(int dirfd, const char *name, const struct base_file *found) {
     if (S_ISDIR(sb.st_mode)) /* with mail in it, perhaps */
         return false;
     if (S_ISREG(sb.st_mode) || S_ISLNK(sb.st_mode))
-        from_stat(&sb, &now);
+        files_from_stat(&sb, &now);
     return now.type == found->type && now.size == found->size && now.mtime_ns == found->mtime_ns;
 }
 

@@ -4,6 +4,7 @@
  * A file changed on one side is taken from there; on both, the newer wins (of two of one time, the
  * greater by content: on both nodes the same) and the other is kept in .mailfs/kept/. Changed here
  * and removed there: it lives. What a side has borrowed (replica/merge.h) is no change of its own.
+ * Where a side cannot read what it has, each keeps its own, and no base has it.
  *
  * Diagnostics: a version that lost, with where it is kept.
  */
@@ -371,7 +372,7 @@ static int replace(struct merge_run *m, const struct both *b, const struct base_
 static int take_theirs(struct merge_run *m, const struct both *b, const struct base_file *mine,
                        const struct base_file *theirs, bool conflict) {
     struct base_file cur;
-    int r = files_read(m->a.d.fd[0], b->name, &cur, NULL, NULL);
+    int r = files_read_agreed(m->a.st, &m->a.dir, m->a.d.fd[0], b->name, &cur, NULL, NULL);
 
     if (r < 0)
         return r;
@@ -416,10 +417,17 @@ static int merge_borrowed(struct merge_run *m, const struct both *b, const struc
                : r;
 }
 
+static bool is_unread(const Mfp__BaseFile *f) {
+    return f && f->unread;
+}
+
 static int merge_one(struct merge_run *m, const struct both *b) {
+    static const struct base_file none;
     struct sides f;
     bool mc, tc, mine;
 
+    if (is_unread(b->m) || is_unread(b->t))
+        return base_file_put(m->a.st, BASE_PROPOSED, &m->a.dir, b->name, &none);
     files_from_state(b->m ? b->m->was : b->t->was, &f.mw);
     files_from_state(b->m ? b->m->is : m->mine->full ? NULL : b->t->was, &f.mi);
     files_from_state(b->t ? b->t->was : b->m->was, &f.tw);

@@ -5,6 +5,7 @@
  * No diagnostics but of merge_run.
  */
 #include <errno.h>
+#include <string.h>
 
 #include "base.h"
 #include "merge_int.h"
@@ -15,6 +16,19 @@ bool merge_is_unread(const struct merge_item *it) {
 }
 
 /* *some: it was. */
+static int forget_file_in_base(struct merge_run *m, const char *name, bool *some) {
+    static const struct base_file none;
+    struct base_file file;
+    int r = base_file_get(m->a.st, BASE_AGREED, &m->a.dir, name, &file);
+
+    if (r < 0)
+        return r == -ENOENT ? 0 : r;
+    base_file_clear(&file);
+    *some = true;
+    return base_file_put(m->a.st, BASE_AGREED, &m->a.dir, name, &none);
+}
+
+/* Likewise. */
 static int forget_in_base(struct merge_run *m, const struct merge_item *it, bool *some) {
     struct base_msg msg;
     int r = base_msg_get(m->a.st, BASE_AGREED, &m->a.dir, it->name, &msg);
@@ -41,12 +55,27 @@ int merge_unread_begin(struct merge_run *m) {
         if (merge_is_unread(it) && (it->at_a || (it->what & MERGE_SPLIT)))
             r = forget_in_base(m, it, &some);
     }
+    for (i = 0; r == 0 && i < m->mine->n_files; i++) {
+        if (m->mine->files[i]->unread)
+            r = forget_file_in_base(m, m->mine->files[i]->name, &some);
+    }
     return r == 0 && some ? state_checkpoint(m->a.st, 0, NULL, 0) : r;
 }
 
-static bool stays(const void *arg, const char *base) {
-    const struct merge_item *it = merge_result_find(arg, base);
+static bool is_listed_unread(const Mfp__Listing *l, const char *name) {
+    for (size_t i = 0; i < l->n_files; i++)
+        if (l->files[i]->unread && strcmp(l->files[i]->name, name) == 0)
+            return true;
+    return false;
+}
 
+static bool stays(const void *arg, enum unread_what what, const char *base) {
+    const struct merge_run *m = arg;
+    const struct merge_item *it;
+
+    if (what == UNREAD_FILE)
+        return is_listed_unread(m->mine, base);
+    it = merge_result_find(m->result, base);
     return it && merge_is_unread(it) && it->at_a;
 }
 
@@ -57,5 +86,5 @@ void merge_unread_settled(struct merge_run *m) {
         if (it->split_from && merge_is_unread(it) && it->at_a)
             unread_rename(m->a.st, &m->a.dir, it->split_from, it->name);
     }
-    unread_forget_others(m->a.st, &m->a.dir, stays, m->result);
+    unread_forget_others(m->a.st, &m->a.dir, stays, m);
 }

@@ -1,7 +1,7 @@
 /*
- * reread - tries messages that could not be read again
+ * reread - tries messages and files that could not be read again
  *
- * Diagnostics: each message that cannot be read, once, with what is to be done.
+ * Diagnostics: each that cannot be read, once, with what is to be done.
  */
 #include "reread.h"
 
@@ -41,7 +41,7 @@ struct reread {
 
 static void arm(struct reread *r, uint64_t ms) {
     struct timeval tv = {.tv_sec = (time_t)(ms / 1000)};
-    if (!atomic_load(&r->quiet) && !r->busy)
+    if (!atomic_load(&r->quiet) && !r->busy && (ms == 0 || !evtimer_pending(r->timer, NULL)))
         evtimer_add(r->timer, &tv);
 }
 
@@ -69,7 +69,7 @@ static void try_done(void *arg) {
     for (size_t i = 0; i < r->n; i++) {
         const struct unread_msg *m = &r->msgs[i];
         if (r->found[i] == -ENOENT)
-            unread_forget(r->v->state, &m->dir, m->base);
+            unread_forget(r->v->state, &m->dir, m->what, m->base);
         if (r->found[i] != 0 && !atomic_load(&r->quiet))
             compare(r->v, &m->dir);
     }
@@ -118,39 +118,66 @@ void reread_contact(struct reread *r, bool knows) {
 
 /* ---- noted ------------------------------------------------------------------------- */
 
-/* What both have been told of is asked for by a merge, or else by a verification: then the peer has
- * it. */
-static bool peer_lacks(const struct reread *r, const struct mailfs_id *dir, const char *base) {
+static bool is_agreed(struct state *st, const struct content_want *what, const char *base) {
+    struct base_file file;
     struct base_msg msg;
-    return merges_under_way(r->v->merges, dir) ||
-           base_msg_get(r->v->state, BASE_AGREED, dir, base, &msg) == -ENOENT;
+    int r;
+
+    if (what->sub != MFP__SUB__SELF)
+        return base_msg_get(st, BASE_AGREED, &what->dir, base, &msg) != -ENOENT;
+    r = base_file_get(st, BASE_AGREED, &what->dir, base, &file);
+    if (r == 0)
+        base_file_clear(&file);
+    return r != -ENOENT;
 }
 
-static void tell(const struct reread *r, const struct content_want *what, const char *base,
-                 int err) {
+/* What both have been told of is asked for by a merge, or else by a verification: then the peer has
+ * it. */
+static bool peer_lacks(const struct reread *r, const struct content_want *what, const char *base) {
+    return merges_under_way(r->v->merges, &what->dir) || !is_agreed(r->v->state, what, base);
+}
+
+static void tell(const struct reread *r, const struct unread_msg *m) {
     char path[256];
-    volume_error(
-        r->v,
-        "%s: message %s cannot be read here (%s), and %s has not got it: restore or remove "
-        "it; all else of the mailbox is merged",
-        state_path(r->v->state, &what->dir, path, sizeof path), base, unread_words(err),
-        r->v->cv->peer->name);
+    volume_error(r->v,
+                 "%s: %s %s cannot be read here (%s), and %s has not got it: restore or remove it; "
+                 "all else of the mailbox is merged",
+                 state_path(r->v->state, &m->dir, path, sizeof path),
+                 m->what == UNREAD_FILE ? "file" : "message", m->base, unread_words(m->err),
+                 r->v->cv->peer->name);
+}
+
+void reread_noticed(struct reread *r) {
+    struct unread_msg m;
+    bool some = false;
+    while (r != NULL && unread_untold(r->v->state, &m)) {
+        tell(r, &m);
+        some = true;
+    }
+    if (!some)
+        return;
+    r->pause = REREAD_LOOK_MS; /* a disk may say so once */
+    r->read_at = clock_ms() + r->pause;
+    arm(r, REREAD_LOOK_MS);
+}
+
+/* A message's base name, or a file's name. */
+static int name_of(const struct content_want *what, char name[MAILDIR_NAME_MAX + 1]) {
+    size_t n = strlen(what->name);
+    if (what->sub != MFP__SUB__SELF)
+        n = maildir_name_base_len(what->name, n);
+    return str_copyn(name, MAILDIR_NAME_MAX + 1, what->name, n);
 }
 
 bool reread_failed(struct reread *r, const struct content_want *what, int err,
                    const struct stat *sb) {
-    char base[MAILDIR_NAME_MAX + 1];
-    if (r == NULL || !r->knows || what->sub == MFP__SUB__SELF || !unread_is_error(err))
+    char name[MAILDIR_NAME_MAX + 1];
+    if (r == NULL || !r->knows || !unread_is_error(err) || name_of(what, name) < 0 ||
+        !peer_lacks(r, what, name))
         return false;
-    if (str_copyn(base, sizeof base, what->name,
-                  maildir_name_base_len(what->name, strlen(what->name))) < 0 ||
-        !peer_lacks(r, &what->dir, base))
-        return false;
-    if (unread_note(r->v->state, &what->dir, base, err, sb->st_ino != 0 ? sb : NULL)) {
-        tell(r, what, base, err);
-        r->pause = REREAD_LOOK_MS; /* a disk may say so once */
-        r->read_at = clock_ms() + r->pause;
-    }
+    unread_note(r->v->state, &what->dir, what->sub == MFP__SUB__SELF ? UNREAD_FILE : UNREAD_MSG,
+                name, err, sb->st_ino != 0 ? sb : NULL);
+    reread_noticed(r);
     arm(r, REREAD_LOOK_MS);
     return true;
 }

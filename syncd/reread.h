@@ -28,6 +28,10 @@ void reread_free(struct reread *r);  /* here with the work queues drained, too *
  * nothing is to be remembered of it. */
 bool reread_failed(struct reread *r, const struct content_want *what, int err,
                    const struct stat *sb);
+/* Something of the volume may have been noted by whoever listed it (unread_note()). NULL is
+ * allowed.
+ */
+void reread_noticed(struct reread *r);
 /* There is a connection. knows: the peer understands what is said of such a message; if not, the
  * mailbox waits for a person. */
 void reread_contact(struct reread *r, bool knows);

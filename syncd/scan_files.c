@@ -4,7 +4,8 @@
  * Those that are replicated whole: dovecot-uidvalidity, and what Maildir has no name for. One whose
  * size, time, mode and owner are the base's is not read, unless all is to be listed.
  *
- * Diagnostics: none here, errors are returned.
+ * Diagnostics: none here, errors are returned; what cannot be read is noted (unread.h), and listed
+ * as such.
  */
 #include "scan_int.h"
 
@@ -18,6 +19,7 @@
 #include "build.h"
 #include "files.h"
 #include "maildir/class.h"
+#include "unread.h"
 
 struct file_was {
     UT_hash_handle hh;
@@ -105,14 +107,25 @@ static bool is_whole_file(const char *name, unsigned char type) {
     return cl == MAILDIR_OTHER || cl == MAILDIR_UIDVALIDITY;
 }
 
-/* Size and time as in the base: nobody has written to it. */
-static bool untouched(struct scan *s, const char *name, const struct base_file *was) {
-    struct stat sb;
+/* What it is; *unread: that is not known, since it cannot be read. What is known to be so is not
+ * read once more: a bad disk takes long to say it. */
+static int read_file(struct scan *s, const char *name, struct base_file *is, char **content,
+                     size_t *n, bool *unread) {
+    struct stat sb, *known = &sb;
+    int r = -EIO;
 
-    return fstatat(s->d.fd[0], name, &sb, AT_SYMLINK_NOFOLLOW) == 0 &&
-           (sb.st_mode & S_IFMT) == was->type && (uint64_t)sb.st_size == was->size &&
-           (int64_t)sb.st_mtim.tv_sec * 1000000000 + sb.st_mtim.tv_nsec == was->mtime_ns &&
-           (sb.st_mode & 07777) == was->mode && sb.st_uid == was->owner && sb.st_gid == was->group;
+    if (fstatat(s->d.fd[0], name, &sb, AT_SYMLINK_NOFOLLOW) < 0)
+        known = NULL;
+    *unread = unread_is(s->st, s->dir, UNREAD_FILE, name, known) == UNREAD_STILL;
+    if (!*unread)
+        r = files_read_agreed(s->st, s->dir, s->d.fd[0], name, is, content, n);
+    if (!unread_is_error(r))
+        return r;
+    if (!*unread)
+        unread_note(s->st, s->dir, UNREAD_FILE, name, r, known);
+    *unread = true;
+    files_from_stat(known, is);
+    return 0;
 }
 
 static int file_name(void *arg, const char *name, unsigned char type) {
@@ -121,19 +134,23 @@ static int file_name(void *arg, const char *name, unsigned char type) {
     struct base_file is;
     struct file_was *w;
     char *content = NULL;
+    bool unread;
     size_t n = 0;
     int r = 0;
 
     if (!is_whole_file(name, type))
         return 0;
     HASH_FIND_STR(fs->was, name, w);
-    if (w && !s->full && untouched(s, name, &w->file)) {
+    if (w && !s->full && files_untouched(s->d.fd[0], name, &w->file)) {
         was_drop(fs, w);
         return 0;
     }
-    r = files_read(s->d.fd[0], name, &is, &content, &n);
-    if (r == 0 && is.type && (s->full || !w || !files_same(&w->file, &is)))
+    r = read_file(s, name, &is, &content, &n, &unread);
+    if (r == 0 && is.type && (s->full || unread || !w || !files_same(&w->file, &is))) {
         r = list_file(s, name, w ? &w->file : NULL, &is, content, n);
+        if (r == 0)
+            s->out->files[s->out->n_files - 1]->unread = unread;
+    }
     if (r == 0 && w && is.type)
         was_drop(fs, w);
     base_file_clear(&is);

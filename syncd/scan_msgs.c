@@ -145,7 +145,7 @@ static bool cannot_be_read(const struct scan *s, const char *base, const struct 
     if (!s->some_unread)
         return false;
     known = fstatat(s->d.fd[ixm->sub], ixm->name, &sb, AT_SYMLINK_NOFOLLOW) == 0;
-    return unread_is(s->st, s->dir, base, known ? &sb : NULL) == UNREAD_STILL;
+    return unread_is(s->st, s->dir, UNREAD_MSG, base, known ? &sb : NULL) == UNREAD_STILL;
 }
 
 static int list_msg(struct scan *s, const char *base, const struct base_msg *was,

@@ -185,6 +185,7 @@ struct state {
     unsigned alias_ms; /* ALIAS_MS; for tests */
     struct half *halves;
     struct unread *unread; /* see unread.h */
+    bool unread_news;      /* some of it has not been told */
     struct gone *gone;     /* see base_gone.c */
     struct moved *moved;   /* see base_moved.c */
     struct holds *holds;   /* of a volume (hold.h); NULL: nothing is held */

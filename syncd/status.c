@@ -83,7 +83,7 @@ static void put_unread(struct json_object *o, const struct status *s) {
     for (size_t i = 0; i < s->n_unread; i++) {
         struct json_object *u = json_object_new_object();
         json_put_text(u, "mailbox", s->unread[i].path);
-        json_put_text(u, "message", s->unread[i].base);
+        json_put_text(u, s->unread[i].is_file ? "file" : "message", s->unread[i].base);
         json_put_text(u, "error", s->unread[i].error);
         json_put_text(u, "node", s->unread[i].peer);
         json_object_array_add(list, u);
@@ -97,14 +97,14 @@ static void note_unread(struct json_object *notes, const struct status *s) {
     for (size_t i = 0; i < s->n_unread; i++) {
         const struct status_unread *u = &s->unread[i];
         snprintf(text, sizeof text,
-                 "%s: message %s cannot be read here (%s), and %s has not got it: restore it from "
+                 "%s: %s %s cannot be read here (%s), and %s has not got it: restore it from "
                  "a backup under this name, or remove it; it is tried again now and then",
-                 u->path, u->base, u->error, u->peer);
+                 u->path, u->is_file ? "file" : "message", u->base, u->error, u->peer);
         json_object_array_add(notes, json_object_new_string(text));
     }
     if (s->unread_count == s->n_unread)
         return;
-    snprintf(text, sizeof text, "%zu more messages that only this node has cannot be read",
+    snprintf(text, sizeof text, "%zu more messages or files that only this node has cannot be read",
              s->unread_count - s->n_unread);
     json_object_array_add(notes, json_object_new_string(text));
 }

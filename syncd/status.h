@@ -30,6 +30,7 @@ struct status_unread {
     const char *peer;  /* who has not got it */
     const char *error; /* what reading it said */
     char path[256];    /* its mailbox */
+    bool is_file;      /* not a message */
     char base[MAILDIR_NAME_MAX + 1];
 };
 

@@ -122,6 +122,7 @@ static void unread(const struct volume *v, struct status *s, struct status_room 
         struct status_unread *u = &room->unread[s->n_unread++];
         u->peer = v->cv->peer->name;
         u->error = unread_words(msgs[i].err);
+        u->is_file = msgs[i].what == UNREAD_FILE;
         memcpy(u->base, msgs[i].base, sizeof u->base);
         state_path(v->state, &msgs[i].dir, u->path, sizeof u->path);
     }

@@ -22,6 +22,7 @@
 #include "mem.h"
 #include "oneway.h"
 #include "oneway_lock.h"
+#include "reread.h"
 #include "touched.h"
 #include "util/array.h"
 #include "util/clock.h"
@@ -175,6 +176,7 @@ static void collect_done(void *arg) {
     bool untold = c->touched.tree && !c->unlock && replica_is_to_list(v->machine, c->dir);
     collect_give(c);
     brake_noticed(v->brake);
+    reread_noticed(v->reread);
     driver_pump(v);
     if (c->suspect)
         replica_suspect(v->machine, volume_now(), c->dir);

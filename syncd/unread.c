@@ -1,5 +1,5 @@
 /*
- * unread: messages that only this node has, and cannot read.
+ * unread: messages and files that only this node has, and cannot read.
  *
  * Diagnostics: none here; who notes one says so.
  */
@@ -19,10 +19,11 @@
 #include "util/log.h"
 #include "util/str.h"
 
-/* By its container and its base name, which lie side by side in msg. */
+/* By its container, what it is and its base name, which lie side by side in msg. */
 struct unread {
     UT_hash_handle hh;
     struct unread_msg msg;
+    bool told;
     bool known; /* what follows: of the file that could not be read */
     ino_t ino;
     off_t size;
@@ -43,8 +44,9 @@ static size_t key_len(const struct unread_msg *m) {
 }
 
 /* Under the mutex. */
-static struct unread *find(struct state *st, const struct mailfs_id *dir, const char *base) {
-    struct unread_msg key = {.dir = *dir};
+static struct unread *find(struct state *st, const struct mailfs_id *dir, enum unread_what what,
+                           const char *base) {
+    struct unread_msg key = {.dir = *dir, .what = what};
     struct unread *u;
 
     if (!st->unread || str_copy(key.base, sizeof(key.base), base) < 0)
@@ -67,43 +69,60 @@ static bool is_file(const struct unread *u, const struct stat *sb) {
            u->mtime.tv_sec == sb->st_mtim.tv_sec && u->mtime.tv_nsec == sb->st_mtim.tv_nsec;
 }
 
-static struct unread *add(struct state *st, const struct mailfs_id *dir, const char *base) {
+static struct unread *add(struct state *st, const struct mailfs_id *dir, enum unread_what what,
+                          const char *base) {
     struct unread *u = calloc(1, sizeof(*u));
 
     if (!u)
         return NULL;
     u->msg.dir = *dir;
+    u->msg.what = what;
     str_copy(u->msg.base, sizeof(u->msg.base), base);
     HASH_ADD_KEYPTR(hh, st->unread, &u->msg, key_len(&u->msg), u);
     return u;
 }
 
-bool unread_note(struct state *st, const struct mailfs_id *dir, const char *base, int err,
-                 const struct stat *sb) {
+void unread_note(struct state *st, const struct mailfs_id *dir, enum unread_what what,
+                 const char *base, int err, const struct stat *sb) {
     struct unread *u;
-    bool news;
 
     state_lock(st);
-    u = find(st, dir, base);
-    news = !u || u->msg.err != err;
+    u = find(st, dir, what, base);
     if (!u)
-        u = add(st, dir, base); /* without memory: the next time */
+        u = add(st, dir, what, base); /* without memory: the next time */
     if (u) {
+        u->told = u->told && u->msg.err == err;
         u->msg.err = err;
         u->msg.before = false;
         file_is(u, sb);
+        st->unread_news = st->unread_news || !u->told;
     }
     state_unlock(st);
-    return news;
 }
 
-enum unread_is unread_is(struct state *st, const struct mailfs_id *dir, const char *base,
-                         const struct stat *sb) {
+bool unread_untold(struct state *st, struct unread_msg *msg) {
+    struct unread *u = NULL;
+
+    state_lock(st);
+    if (st->unread_news)
+        for (u = st->unread; u && u->told;)
+            u = u->hh.next;
+    st->unread_news = u != NULL;
+    if (u) {
+        u->told = true;
+        *msg = u->msg;
+    }
+    state_unlock(st);
+    return u != NULL;
+}
+
+enum unread_is unread_is(struct state *st, const struct mailfs_id *dir, enum unread_what what,
+                         const char *base, const struct stat *sb) {
     enum unread_is is = UNREAD_NOT;
     const struct unread *u;
 
     state_lock(st);
-    u = find(st, dir, base);
+    u = find(st, dir, what, base);
     if (u)
         is = u->msg.before || (sb && !is_file(u, sb)) ? UNREAD_BEFORE : UNREAD_STILL;
     state_unlock(st);
@@ -125,10 +144,10 @@ void unread_rename(struct state *st, const struct mailfs_id *dir, const char *ba
     struct unread *u;
 
     state_lock(st);
-    u = find(st, dir, base);
+    u = find(st, dir, UNREAD_MSG, base);
     if (u) {
         HASH_DEL(st->unread, u);
-        if (find(st, dir, to)) {
+        if (find(st, dir, UNREAD_MSG, to)) {
             free(u);
         } else {
             memset(u->msg.base, 0, sizeof(u->msg.base));
@@ -139,11 +158,12 @@ void unread_rename(struct state *st, const struct mailfs_id *dir, const char *ba
     state_unlock(st);
 }
 
-void unread_forget(struct state *st, const struct mailfs_id *dir, const char *base) {
+void unread_forget(struct state *st, const struct mailfs_id *dir, enum unread_what what,
+                   const char *base) {
     struct unread *u;
 
     state_lock(st);
-    u = find(st, dir, base);
+    u = find(st, dir, what, base);
     if (u)
         HASH_DEL(st->unread, u);
     state_unlock(st);
@@ -156,7 +176,7 @@ void unread_forget_others(struct state *st, const struct mailfs_id *dir, unread_
 
     state_lock(st);
     HASH_ITER(hh, st->unread, u, tmp) {
-        if (!mailfs_id_equal(&u->msg.dir, dir) || stays(arg, u->msg.base))
+        if (!mailfs_id_equal(&u->msg.dir, dir) || stays(arg, u->msg.what, u->msg.base))
             continue;
         /* NOLINTNEXTLINE(clang-analyzer-core.NullDereference): it is in the table */
         HASH_DEL(st->unread, u);
@@ -212,27 +232,37 @@ static void note_name(struct state *st, const struct unread_msg *m, const char *
     if (strcmp(m->name, name) == 0)
         return;
     state_lock(st);
-    u = find(st, &m->dir, m->base);
+    u = find(st, &m->dir, m->what, m->base);
     if (u)
         str_copy(u->msg.name, sizeof(u->msg.name), name);
     state_unlock(st);
 }
 
-static int try_in(struct state *st, struct store_dir *d, const struct unread_msg *m, bool read) {
+static int open_it(struct state *st, struct store_dir *d, const struct unread_msg *m) {
+    const char *hint = *m->name ? m->name : m->base;
     char name[MAILDIR_NAME_MAX + 1];
-    struct stat sb;
-    int sub, fd, r = store_msg_find(st, d, m->base, *m->name ? m->name : m->base, &sub, name);
+    int sub, r;
 
+    if (m->what == UNREAD_FILE)
+        return io_open_beneath(d->fd[0], m->base, O_RDONLY | O_NONBLOCK, 0);
+    r = store_msg_find(st, d, m->base, hint, &sub, name);
     if (r < 0)
         return r;
     note_name(st, m, name);
-    fd = io_open_beneath(d->fd[sub], name, O_RDONLY | O_NONBLOCK, 0);
+    return io_open_beneath(d->fd[sub], name, O_RDONLY | O_NONBLOCK, 0);
+}
+
+static int try_in(struct state *st, struct store_dir *d, const struct unread_msg *m, bool read) {
+    int fd = open_it(st, d, m), r;
+    struct stat sb;
+
     if (fd < 0)
-        return fd;
+        return fd == -ELOOP ? read : fd; /* a symbolic link: whoever lists it tries */
     if (fstat(fd, &sb) < 0)
         r = -errno;
     else
-        r = unread_is(st, &m->dir, m->base, &sb) == UNREAD_BEFORE || (read && can_be_read(fd));
+        r = unread_is(st, &m->dir, m->what, m->base, &sb) == UNREAD_BEFORE ||
+            (read && can_be_read(fd));
     close(fd);
     return r;
 }
@@ -248,7 +278,7 @@ int unread_try(struct state *st, const struct unread_msg *m, bool read) {
     if (r <= 0)
         return r == -ENOENT ? r : 0;
     state_lock(st);
-    u = find(st, &m->dir, m->base);
+    u = find(st, &m->dir, m->what, m->base);
     if (u)
         u->msg.before = true;
     state_unlock(st);

@@ -2,18 +2,22 @@
 #define SYNCD_UNREAD_H
 
 /*
- * Messages that the peer asked for and that cannot be read here.
+ * Messages that the peer asked for and that cannot be read here; and files that are no messages,
+ * whose content is not known here for that reason, or that the peer asked for.
  *
  * Where the peer has not got it either, the merge leaves such a message here alone (M10 of
  * lib/replica/merge_decide.c): it is listed as unread, and until it has been merged no transaction
- * tells of it, since the peer could not fetch what it says. In memory: after a start the mark of
- * its mailbox, which stays, has the peer ask for it once more. Any thread.
+ * tells of it, since the peer could not fetch what it says. Likewise a file, but that the peer may
+ * have another one of that name (merge_files.c). In memory: after a start the mark of its mailbox,
+ * which stays, has the peer ask for it, or it be listed, once more. Any thread.
  */
 
 #include <sys/stat.h>
 
 #include "maildir/name.h"
 #include "state.h"
+
+enum unread_what { UNREAD_MSG, UNREAD_FILE };
 
 enum unread_is {
     UNREAD_NOT,
@@ -23,7 +27,8 @@ enum unread_is {
 
 struct unread_msg {
     struct mailfs_id dir;
-    char base[MAILDIR_NAME_MAX + 1];
+    enum unread_what what;
+    char base[MAILDIR_NAME_MAX + 1]; /* of a file its name */
     int err;                         /* negative errno: what reading it said */
     bool before;                     /* UNREAD_BEFORE */
     char name[MAILDIR_NAME_MAX + 1]; /* its file's, when it was last looked for; "": not yet */
@@ -33,20 +38,23 @@ struct unread_msg {
 bool unread_is_error(int err);
 /* In words. */
 const char *unread_words(int err);
-/* sb: of the file; NULL: that could not be had either. False: it was known. */
-bool unread_note(struct state *st, const struct mailfs_id *dir, const char *base, int err,
-                 const struct stat *sb);
+/* sb: of the file; NULL: that could not be had either. */
+void unread_note(struct state *st, const struct mailfs_id *dir, enum unread_what what,
+                 const char *base, int err, const struct stat *sb);
+/* One that nobody has been told of: he is now. False: there is none. */
+bool unread_untold(struct state *st, struct unread_msg *msg);
 /* sb: of the file that has the name now; another than the one that could not be read may be
  * readable. NULL: it is not known, or does not matter. */
-enum unread_is unread_is(struct state *st, const struct mailfs_id *dir, const char *base,
-                         const struct stat *sb);
+enum unread_is unread_is(struct state *st, const struct mailfs_id *dir, enum unread_what what,
+                         const char *base, const struct stat *sb);
 /* Is there any in this container, or (NULL) in one? */
 bool unread_in(struct state *st, const struct mailfs_id *dir);
-/* Its file has another name, and is the same. */
+/* A message's file has another name, and is the same. */
 void unread_rename(struct state *st, const struct mailfs_id *dir, const char *base, const char *to);
-void unread_forget(struct state *st, const struct mailfs_id *dir, const char *base);
+void unread_forget(struct state *st, const struct mailfs_id *dir, enum unread_what what,
+                   const char *base);
 /* All of this container but those of which stays() says so. It is asked under the state's mutex. */
-typedef bool unread_stays_fn(const void *arg, const char *base);
+typedef bool unread_stays_fn(const void *arg, enum unread_what what, const char *base);
 void unread_forget_others(struct state *st, const struct mailfs_id *dir, unread_stays_fn *stays,
                           const void *arg);
 void unread_forget_all(struct state *st);

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Messages that one node has and cannot read: all else goes on, in sync; they are restored, removed, or readable again."""
+"""Messages, and a file, that one node has and cannot read: all else goes on, in sync; they are restored, removed, or readable again."""
 
 import os
 import sys
@@ -214,6 +214,41 @@ def twins(lab):
     lab.t.equal((look(lab.a), look(lab.b)), (names, names), "names")
 
 
+def script(lab):
+    """A file that is no message: each node has what it has, in sync, until it can be read."""
+    user, name, text = lab.pair.user("script"), "badblock.sieve", b"keep;\n"
+
+    def told(count):
+        util.poll(lambda: "status names the file: %s" % lab.a.status(), lambda: [
+            (u["mailbox"], u["file"]) for u in lab.a.status()["unread"]] == [("/%s/Maildir" % user, name)] * count, 15)
+        lab.in_sync()
+
+    def alone():
+        put(lab.a, user, text, lab.a.home(user, "Maildir", name))
+        lab.sent[user] = [n.deliver(user, mail.message()) for n in lab.pair.nodes]
+        lab.disk.unreadable("badblock")
+
+    lab.apart(alone)
+    told(1)
+    lab.a.daemon("syncd").stop()
+    lab.a.start("syncd")
+    lab.in_sync()
+    told(1)
+    put(lab.a, user, text * 2, lab.a.home(user, "Maildir", name)) # while they are in sync
+    lab.sent[user] += [n.deliver(user, mail.message()) for n in lab.pair.nodes]
+    told(1)
+    lab.t.check(not os.path.exists(lab.b.stored(user, "Maildir", name)), "b has %s", name)
+    for node in lab.pair.nodes:
+        compare.wait_has(node, user, lab.sent[user])
+    lab.disk.disarm()
+    lab.apart(lambda: None)
+    lab.pair.wait_path(lab.b, user, "Maildir", name)
+    told(0)
+    with open(lab.b.stored(user, "Maildir", name), "rb") as f:
+        lab.t.equal(f.read(), text * 2, name)
+    compare.assert_has(compare.wait_equal(lab.pair, user), lab.sent[user], exactly=True)
+
+
 def story(t, directory):
     with Pair(timeout=2, postfix=False, start=False) as pair:
         try:
@@ -223,6 +258,7 @@ def story(t, directory):
             arrives(lab)
             end(lab, kept(lab))
             twins(lab)
+            script(lab)
         except BaseException:
             pair.report_failure()
             raise

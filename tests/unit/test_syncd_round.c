@@ -21,6 +21,7 @@
 #include "syncd/load.h"
 #include "syncd/oneway.h"
 #include "syncd/oneway_lock.h"
+#include "syncd/reread.h"
 #include "syncd/role.h"
 #include "syncd/stage.h"
 #include "syncd/txn.h"
@@ -56,6 +57,9 @@ void oneway_unlock(struct volume *link, const struct mailfs_id *dir, bool change
 }
 
 void oneway_changed(struct volume *v, const struct mailfs_id *dir, bool tree) {
+}
+
+void reread_noticed(struct reread *r) {
 }
 
 void oneway_left(struct volume *link, const struct mailfs_id *dir, bool some) {

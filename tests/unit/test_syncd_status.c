@@ -268,7 +268,7 @@ static void what_cannot_be_read(void **state) {
     const char *note = json_object_get_string(json_object_array_get_idx(notes, 0));
     assert_non_null(strstr(note, "/anna/Maildir: message 1.M1.x cannot be read here"));
     note = json_object_get_string(json_object_array_get_idx(notes, 1));
-    assert_non_null(strstr(note, "2 more messages"));
+    assert_non_null(strstr(note, "2 more messages or files"));
     json_object_put(doc);
 }
 

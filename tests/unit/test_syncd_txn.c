@@ -20,6 +20,7 @@
 #include "syncd/front.h"
 #include "syncd/oneway.h"
 #include "syncd/oneway_lock.h"
+#include "syncd/reread.h"
 #include "syncd/txn.h"
 #include "syncd/volume.h"
 
@@ -78,6 +79,9 @@ void invals_free(struct invals *iv) {
 }
 
 void brake_noticed(struct brake *b) {
+}
+
+void reread_noticed(struct reread *r) {
 }
 
 uint64_t volume_now(void) {

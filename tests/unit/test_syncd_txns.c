@@ -26,6 +26,7 @@
 #include "syncd/load.h"
 #include "syncd/oneway.h"
 #include "syncd/oneway_lock.h"
+#include "syncd/reread.h"
 #include "syncd/txn.h"
 #include "syncd/volume.h"
 #include "util/workq.h"
@@ -119,6 +120,9 @@ void await_unlock(struct volume *v, uint64_t req, const struct mailfs_id *dir) {
 }
 
 void brake_noticed(struct brake *b) {
+}
+
+void reread_noticed(struct reread *r) {
 }
 
 void checkpoint_soon(struct checkpoint *c) {

@@ -31,7 +31,7 @@ static void fails_at(struct node *n, const char *rel) {
 
     snprintf(path, sizeof(path), "%s/%s", n->store, rel);
     assert_int_equal(stat(path, &sb), 0);
-    unread_note(n->st, &inbox, BAD, -EIO, &sb);
+    unread_note(n->st, &inbox, UNREAD_MSG, BAD, -EIO, &sb);
 }
 
 static void fails(const char *rel) {
@@ -69,7 +69,7 @@ static void assert_everywhere(const char *rel, const char *text) {
     free(there);
     assert_true(uid > 5);
     assert_int_equal(uid_of(&p.b, "u", BAD), uid);
-    assert_int_equal(unread_is(p.a.st, &inbox, BAD, NULL), UNREAD_NOT);
+    assert_int_equal(unread_is(p.a.st, &inbox, UNREAD_MSG, BAD, NULL), UNREAD_NOT);
 }
 
 static void test_left(void **state) {
@@ -79,7 +79,7 @@ static void test_left(void **state) {
     assert_true(fs_there(&p.a, "u/cur/" BAD ":2,"));
     assert_int_equal(uid_of(&p.b, "u", "5.M1.x"), 5);
     assert_int_equal(next_in(&p.b), 6);
-    assert_int_equal(unread_is(p.a.st, &inbox, BAD, NULL), UNREAD_STILL);
+    assert_int_equal(unread_is(p.a.st, &inbox, UNREAD_MSG, BAD, NULL), UNREAD_STILL);
     /* however often, and if b's part is listed in full */
     assert_int_equal(contact_merge_once(&p, &inbox, false), 0);
     assert_left(4);
@@ -185,8 +185,8 @@ static void assert_apart(void) {
     assert_int_equal(uid_of(&p.b, "u", LOSER), 0);
     assert_true(lost > 4 && other > 4 && lost != other);
     assert_true(next_in(&p.a) > lost && next_in(&p.a) > other && next_in(&p.b) == next_in(&p.a));
-    assert_int_equal(unread_is(p.a.st, &inbox, LOSER, NULL), UNREAD_STILL);
-    assert_int_equal(unread_is(p.a.st, &inbox, BAD, NULL), UNREAD_NOT);
+    assert_int_equal(unread_is(p.a.st, &inbox, UNREAD_MSG, LOSER, NULL), UNREAD_STILL);
+    assert_int_equal(unread_is(p.a.st, &inbox, UNREAD_MSG, BAD, NULL), UNREAD_NOT);
 }
 
 static void readable_again(struct node *n) {
@@ -276,7 +276,7 @@ static void test_readable(void **state) {
     assert_int_equal(unread_list(p.a.st, &msgs, &n), 0);
     assert_int_equal(unread_try(p.a.st, &msgs[0], true), 1);
     free(msgs);
-    assert_int_equal(unread_is(p.a.st, &inbox, BAD, NULL), UNREAD_BEFORE);
+    assert_int_equal(unread_is(p.a.st, &inbox, UNREAD_MSG, BAD, NULL), UNREAD_BEFORE);
     merge(&inbox);
     assert_everywhere("u/cur/" BAD ":2,", "four\n");
 }
@@ -290,7 +290,7 @@ static void test_removed(void **state) {
     assert_int_equal(unread_list(p.a.st, &msgs, &n), 0);
     fs_unlink(&p.a, "u/cur/" BAD ":2,");
     assert_int_equal(unread_try(p.a.st, &msgs[0], false), -ENOENT);
-    unread_forget(p.a.st, &inbox, BAD);
+    unread_forget(p.a.st, &inbox, UNREAD_MSG, BAD);
     assert_false(unread_in(p.a.st, NULL));
     merge(&inbox);
     contact();
@@ -326,7 +326,7 @@ static void test_started_anew(void **state) {
     stores_checkpoint(&p);
     mark(&p.a, &inbox);
     node_killed(&p.a);
-    assert_int_equal(unread_is(p.a.st, &inbox, BAD, NULL), UNREAD_NOT);
+    assert_int_equal(unread_is(p.a.st, &inbox, UNREAD_MSG, BAD, NULL), UNREAD_NOT);
     fails("u/cur/" BAD ":2,");
     merge(&inbox);
     assert_left(4);
@@ -377,7 +377,7 @@ static void test_standby(void **state) {
     fs_write(&ends.b, "u/cur/" BAD ":2,", "four\n");
     snprintf(path, sizeof(path), "%s/u/cur/" BAD ":2,", ends.b.store);
     assert_int_equal(stat(path, &sb), 0);
-    unread_note(ends.b.st, &shared, BAD, -EIO, &sb);
+    unread_note(ends.b.st, &shared, UNREAD_MSG, BAD, -EIO, &sb);
     oneway_follow();
     oneway_only_follow();
     assert_true(fs_there(&ends.a, "u/cur/3.M1.x:2,"));
@@ -386,7 +386,7 @@ static void test_standby(void **state) {
     assert_int_equal(uid_of(&ends.b, "u", BAD), 4);
     assert_int_equal(uid_of(&ends.a, "u", BAD), 0);
     assert_int_equal(oneway_told_to_second(BAD), -1);
-    unread_forget(ends.b.st, &shared, BAD);
+    unread_forget(ends.b.st, &shared, UNREAD_MSG, BAD);
     oneway_only_follow();
     assert_true(fs_there(&ends.a, "u/cur/" BAD ":2,"));
 }
