@@ -35,8 +35,9 @@ struct reread {
     /* the worker's */
     bool read;
     struct unread_msg *msgs;
-    int *found; /* of each: unread_try() */
-    size_t n;
+    int *found;     /* of each: unread_try() */
+    size_t n, from; /* those before it are not read this time; */
+    size_t read_to; /* nor were those from here on */
 };
 
 static void arm(struct reread *r, uint64_t ms) {
@@ -45,12 +46,43 @@ static void arm(struct reread *r, uint64_t ms) {
         evtimer_add(r->timer, &tv);
 }
 
+/* ---- telling ----------------------------------------------------------------------- */
+
+static void tell(const struct reread *r, const struct unread_msg *m) {
+    char path[256];
+    volume_error(r->v,
+                 "%s: %s %s cannot be read here (%s), and %s has not got it: restore or remove it; "
+                 "all else of the mailbox is merged",
+                 state_path(r->v->state, &m->dir, path, sizeof path),
+                 m->what == UNREAD_FILE ? "file" : "message", m->base, unread_words(m->err),
+                 r->v->cv->peer->name);
+}
+
+/* True: there were some. */
+static bool tell_all(const struct reread *r) {
+    struct unread_msg m;
+    bool some = false;
+    while (r->v->cv->peer != NULL && unread_untold(r->v->state, &m)) {
+        tell(r, &m);
+        some = true;
+    }
+    return some;
+}
+
 /* ---- again ------------------------------------------------------------------------- */
 
+/* All are looked for. They are read for no longer than it is to the next look, as whoever puts one
+ * back is not to wait for the others, nor is a verification, whose thread this is. */
 static void try_run(void *arg) {
     struct reread *r = arg;
-    for (size_t i = 0; i < r->n && !atomic_load(&r->quiet); i++)
-        r->found[i] = unread_try(r->v->state, &r->msgs[i], r->read);
+    uint64_t until = clock_ms() + REREAD_LOOK_MS;
+    r->read_to = r->n;
+    for (size_t i = 0; i < r->n && !atomic_load(&r->quiet); i++) {
+        bool read = r->read && i >= r->from && clock_ms() < until;
+        if (r->read && i >= r->from && !read && r->read_to == r->n)
+            r->read_to = i;
+        r->found[i] = unread_try(r->v->state, &r->msgs[i], read);
+    }
 }
 
 static void compare(struct volume *v, const struct mailfs_id *dir) {
@@ -74,6 +106,9 @@ static void try_done(void *arg) {
             compare(r->v, &m->dir);
     }
     r->busy = false;
+    r->from = r->read_to < r->n ? r->read_to : 0;
+    if (r->from > 0)
+        r->read_at = 0;
     if (unread_in(r->v->state, NULL))
         arm(r, r->read_at <= clock_ms() ? 0 : REREAD_LOOK_MS);
     free(r->msgs);
@@ -94,15 +129,16 @@ static void leave_out_asked(struct reread *r) {
 
 static void look(evutil_socket_t fd, short what, void *arg) {
     struct reread *r = arg;
+    (void)tell_all(r);
     if (unread_list(r->v->state, &r->msgs, &r->n) != 0)
         mem_out("what cannot be read");
     leave_out_asked(r);
     r->found = mem_new((r->n + 1) * sizeof *r->found);
     r->read = r->read_at <= clock_ms();
-    if (r->read) {
+    if (r->read && r->from == 0)
         r->pause = r->pause * 2 < REREAD_MS ? r->pause * 2 : REREAD_MS;
+    if (r->read)
         r->read_at = clock_ms() + r->pause;
-    }
     r->busy = true;
     if (workq_submit(r->v->engine->slow, WORKQ_NO_LANE, try_run, try_done, r) != 0)
         mem_out("work queue");
@@ -137,24 +173,8 @@ static bool peer_lacks(const struct reread *r, const struct content_want *what, 
     return merges_under_way(r->v->merges, &what->dir) || !is_agreed(r->v->state, what, base);
 }
 
-static void tell(const struct reread *r, const struct unread_msg *m) {
-    char path[256];
-    volume_error(r->v,
-                 "%s: %s %s cannot be read here (%s), and %s has not got it: restore or remove it; "
-                 "all else of the mailbox is merged",
-                 state_path(r->v->state, &m->dir, path, sizeof path),
-                 m->what == UNREAD_FILE ? "file" : "message", m->base, unread_words(m->err),
-                 r->v->cv->peer->name);
-}
-
 void reread_noticed(struct reread *r) {
-    struct unread_msg m;
-    bool some = false;
-    while (r != NULL && unread_untold(r->v->state, &m)) {
-        tell(r, &m);
-        some = true;
-    }
-    if (!some)
+    if (r == NULL || !tell_all(r))
         return;
     r->pause = REREAD_LOOK_MS; /* a disk may say so once */
     r->read_at = clock_ms() + r->pause;
@@ -187,6 +207,7 @@ bool reread_failed(struct reread *r, const struct content_want *what, int err,
 struct reread *reread_new(struct volume *v) {
     struct reread *r = mem_new(sizeof *r);
     r->v = v;
+    r->pause = REREAD_LOOK_MS;
     r->timer = timer_new(v->engine->evb, look, r);
     return r;
 }
