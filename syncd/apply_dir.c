@@ -253,11 +253,25 @@ static bool place_known(const struct apply *a, const Mfp__OpDirMove *op, const s
            (mailfs_id_equal(parent, to) && strcmp(name, op->name) == 0);
 }
 
+/*
+ * It is there already, and both agreed on that: what took it away from there was told before this,
+ * and is still to come, as the container that it was told of is being merged. Later it would be the
+ * last word.
+ */
+static bool overtakes(const struct apply *a, const Mfp__OpDirMove *op, const struct mailfs_id *id,
+                      const struct mailfs_id *to) {
+    struct base_dir rec;
+
+    return !a->replay && !mailfs_id_equal(&a->dir, to) && base_dir_get(a->st, id, &rec) == 0 &&
+           rec.agreed && mailfs_id_equal(&rec.parent, to) && strcmp(rec.name, op->name) == 0;
+}
+
 int apply_dir_move(struct apply *a, const Mfp__OpDirMove *op) {
     char name[MAILDIR_NAME_MAX + 1];
     struct mailfs_id id, to_id, from_id;
     struct store_dir d, to;
     int from = -1, r = wire_id(&op->id, &id);
+    bool there;
 
     if (r == 0)
         r = wire_id(&op->new_parent, &to_id);
@@ -271,9 +285,12 @@ int apply_dir_move(struct apply *a, const Mfp__OpDirMove *op) {
     r = store_dir_open(a->st, &to_id, &to);
     if (r == 0)
         r = apply_place_of(a->st, d.fd[0], &from_id, &from, name);
+    there = r == 0 && mailfs_id_equal(&from_id, &to_id) && strcmp(name, op->name) == 0;
     if (r == 0 && !place_known(a, op, &to_id, &from_id, name)) {
         r = suspect_tree(a, "a directory was moved on both nodes", op->name);
-    } else if (r == 0 && !(mailfs_id_equal(&from_id, &to_id) && strcmp(name, op->name) == 0)) {
+    } else if (there && overtakes(a, op, &id, &to_id)) {
+        r = suspect_tree(a, "a directory was moved there and back", op->name);
+    } else if (r == 0 && !there) {
         r = io_rename(from, name, to.fd[0], op->name, RENAME_NOREPLACE);
         if (r == 0) {
             inval_moved(&a->out->inval, &from_id, &id, name, NULL);

@@ -33,6 +33,21 @@ static void test_dirs(void **state) {
     assert_true(fs_there(&p.b, "v/cur"));
 }
 
+/* What took it away is held back, as its container is being merged, and comes after what brought it
+ * back. */
+static void test_moved_there_and_back(void **state) {
+    struct mailfs_id work = stores_mailbox(&p.a, &p.b, "u", ".Work"), root = mailfs_id_root;
+    struct acts a = {.n = 0};
+
+    act_dir_move(&a, &work, "W", &inbox, ".Work");
+    assert_true(stores_send(&p.a, &p.b, &root, &a, false));
+    act_dir_move(&a, &work, ".Work", &root, "W");
+    assert_false(send_a(&a, false));
+    act_dir_move(&a, &work, "W", &inbox, ".Work");
+    assert_false(stores_send(&p.a, &p.b, &root, &a, false));
+    assert_true(fs_there(&p.b, "u/.Work/cur"));
+}
+
 /* Deleted there, delivered to here: it lives. */
 static void test_delete_meets_delivery(void **state) {
     struct mailfs_id work = stores_mailbox(&p.a, &p.b, "u", ".Work");
@@ -194,6 +209,7 @@ static void test_former_ids_end(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         T(test_dirs),
+        T(test_moved_there_and_back),
         T(test_delete_meets_delivery),
         T(test_two_of_one_name),
         T(test_told_under_a_former_id),
