@@ -33,12 +33,6 @@
 #define SOUGHT_MAX     25
 #define SOUGHT_MERGING 150
 
-static bool changes_tree(const Mfp__Txn *txn) {
-    struct touched t;
-    touched_by_txn(txn, &t);
-    return t.tree;
-}
-
 /* ---- apply ------------------------------------------------------------------------- */
 
 struct apply {
@@ -90,7 +84,7 @@ static void apply_run(void *arg) {
 }
 
 static void tell_links(const struct apply *a) {
-    oneway_changed(a->v, &a->dir, changes_tree(load_of(a->payload)->txn));
+    oneway_changed(a->v, &a->dir, touched_tree(load_of(a->payload)->txn));
     for (size_t i = 0; i < a->result.n_also; i++)
         oneway_changed(a->v, &a->result.also[i], false);
 }
@@ -335,7 +329,7 @@ static bool may_be_early(const Mfp__Txn *txn) {
 void driver_apply_early(struct volume *v, const struct mailfs_id *dir,
                         struct replica_payload *payload) {
     struct load *l = load_of(payload);
-    if (l->applying || !changes_tree(l->txn))
+    if (l->applying || !touched_tree(l->txn))
         return;
     if (replica_state(v->machine) != REPLICA_IN_SYNC || v->trees_unapplied > 0 ||
         !may_be_early(l->txn)) {

@@ -44,6 +44,12 @@ void touched_by_txn(const Mfp__Txn *txn, struct touched *t) {
     }
 }
 
+bool touched_tree(const Mfp__Txn *txn) {
+    struct touched t;
+    touched_by_txn(txn, &t);
+    return t.tree;
+}
+
 void touched_by_acts(const struct mailfs_id *dir, Mfl__Act *const *acts, size_t n,
                      struct touched *t) {
     *t = (struct touched){.n = 0};

@@ -25,6 +25,7 @@ struct touched {
 };
 
 void touched_by_txn(const Mfp__Txn *txn, struct touched *t);
+bool touched_tree(const Mfp__Txn *txn); /* by it */
 /* What the owner of L of `dir` did, or one act. */
 void touched_by_acts(const struct mailfs_id *dir, Mfl__Act *const *acts, size_t n,
                      struct touched *t);

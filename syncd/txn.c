@@ -93,6 +93,12 @@ static void acts_free(struct acts *a) {
     *a = (struct acts){0};
 }
 
+/* Is it done to a directory in that container? */
+static bool is_of_tree(const Mfl__Act *a) {
+    return a->what_case == MFL__ACT__WHAT_DIR_MAKE || a->what_case == MFL__ACT__WHAT_DIR_MOVE ||
+           a->what_case == MFL__ACT__WHAT_DIR_REMOVE;
+}
+
 static bool nobody_to_tell(const struct volume *v) {
     enum replica_state s = replica_state(v->machine);
     return s == REPLICA_NO_PEER || s == REPLICA_ALONE;
@@ -124,7 +130,7 @@ static void collect_give(struct collect *c) {
     if (c->unlock && !c->unlocked)
         replica_unlock(machine, volume_now(), c->req, c->dir, p, preps, c->n_preps);
     else if (!c->unlock && p != NULL)
-        replica_act(machine, volume_now(), c->dir, p, preps, c->n_preps);
+        replica_act(machine, volume_now(), c->dir, p, preps, c->n_preps, touched_tree(c->txn));
     free(preps);
     replica_payload_unref(p);
 }
@@ -171,9 +177,8 @@ static void collect_done(void *arg) {
     tell_links(c);
     front_invalidate(v->front, &c->inval);
     invals_free(&c->inval);
-    if (c->err != 0 || c->trees) /* first: L, and its token, are not given away before the merge */
+    if (c->err != 0) /* first: L, and its token, are not given away before the merge */
         replica_suspect(v->machine, volume_now(), c->dir);
-    bool untold = c->touched.tree && !c->unlock && replica_is_to_list(v->machine, c->dir);
     collect_give(c);
     brake_noticed(v->brake);
     reread_noticed(v->reread);
@@ -184,8 +189,8 @@ static void collect_done(void *arg) {
         replica_suspect(v->machine, volume_now(), c->now);
     if (c->trees)
         driver_compare_trees(v, "a mailbox was removed before it was merged");
-    if (untold)
-        driver_compare_trees(v, "directories were changed while what is in theirs was listed");
+    else if (c->err != 0 && c->touched.tree)
+        driver_compare_trees(v, "what was done to a directory cannot be told");
     acts_free(&c->acts);
     free(c->preps);
     free(c);
@@ -317,7 +322,8 @@ int txns_act(struct txns *t, Mfl__ToSyncd **m) {
     struct mailfs_id dir;
     if (act_check((*m)->act, &dir) != 0)
         return -EPROTO;
-    if ((*m)->act->in_txn) {
+    /* What a mailbox's merge knows nothing of is not kept with what may be left to one. */
+    if ((*m)->act->in_txn && !is_of_tree((*m)->act)) {
         dir = txns_lock_id(t, &dir);
         open_add(t, &dir, *m);
     } else {

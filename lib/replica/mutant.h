@@ -35,6 +35,7 @@ enum replica_mutant {
     /* rounds */
     MUTANT_NO_FREEZE,       /* L goes on while the merge is made */
     MUTANT_DROP_HELD,       /* acts made while frozen are not sent */
+    MUTANT_LIST_FOLDERS,    /* nor those on directories that were made before the listing */
     MUTANT_CAUGHT_UP_EARLY, /* removals are carried out before all has been merged */
     /* the merge of a mailbox */
     MUTANT_FORGET_REMOVAL, /* what one side removed stays */

@@ -109,12 +109,6 @@ bool replica_is_merged(const struct replica *r, struct mailfs_id dir) {
     return r->connected && r->exchanged && (d == NULL || d->stage == STAGE_SAME);
 }
 
-bool replica_is_to_list(const struct replica *r, struct mailfs_id dir) {
-    const struct dir *d = replica_dir_find(r, &dir);
-    return d != NULL && replica_round_frozen(d) && !d->round.merged && !d->round.frozen_listed &&
-           d->job != JOB_SCAN_FROZEN;
-}
-
 bool replica_is_settled(const struct replica *r, struct mailfs_id dir) {
     if (!r->connected || !r->exchanged)
         return false;

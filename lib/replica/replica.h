@@ -247,9 +247,11 @@ void replica_unlock_again(struct replica *r, uint64_t now, uint64_t req, struct 
  */
 void replica_unlock(struct replica *r, uint64_t now, uint64_t req, struct mailfs_id dir,
                     struct replica_payload *payload, const struct replica_prep *preps, size_t n);
-/* A change made outside any transaction; sent at once, not waited for. */
+/* A change made outside any transaction; sent at once, not waited for. tree: it is one of the
+ * directories in dir, which no listing of dir tells of. */
 void replica_act(struct replica *r, uint64_t now, struct mailfs_id dir,
-                 struct replica_payload *payload, const struct replica_prep *preps, size_t n);
+                 struct replica_payload *payload, const struct replica_prep *preps, size_t n,
+                 bool tree);
 /* fsync of a file in tmp/. Answered by RELEASE. */
 void replica_prepare(struct replica *r, uint64_t now, uint64_t req, struct replica_prep prep,
                      struct replica_payload *payload);
@@ -336,9 +338,6 @@ void replica_count(const struct replica *r, struct replica_counts *out);
 bool replica_has_received(const struct replica *r, struct mailfs_id dir);
 /* Connected, and both have the same of dir but for what is on its way? */
 bool replica_is_merged(const struct replica *r, struct mailfs_id dir);
-/* Is dir frozen for its merge, and its listing still to be made? That has the effect of what is
- * told of it now, which is not sent; but it says nothing of the directories in it. */
-bool replica_is_to_list(const struct replica *r, struct mailfs_id dir);
 /* True when nothing of dir is in flight or to be merged: its mark may be cleared. */
 bool replica_is_settled(const struct replica *r, struct mailfs_id dir);
 

@@ -76,6 +76,7 @@ struct request {
 struct tx {
     uint64_t seq, req, at;
     struct dir *dir;
+    bool tree;            /* changes the directories */
     bool received, acked; /* there; durable there */
     struct replica_payload *payload;
     struct replica_prep *preps;

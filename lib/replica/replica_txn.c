@@ -113,10 +113,13 @@ void replica_txn_flush_held(struct replica *r, struct dir *d) {
 }
 
 /* A listing begins that has the effect of all acts made so far, and of what was changed by others
- * after them. To send them after the merge would undo that. */
+ * after them. To send them after the merge would undo that. Of the directories it says nothing:
+ * what changes these is sent all the same. */
 void replica_txn_listed(struct replica *r, struct dir *d) {
     struct tx *t, *tmp;
     DL_FOREACH_SAFE(d->held, t, tmp) {
+        if (t->tree && !MUTANT(MUTANT_LIST_FOLDERS))
+            continue;
         DL_DELETE(d->held, t);
         replica_prep_unsent(r, d, t->preps, t->npreps);
         tx_free(t);
@@ -178,7 +181,8 @@ void replica_unlock_again(struct replica *r, uint64_t now, uint64_t req, struct 
 }
 
 void replica_act(struct replica *r, uint64_t now, struct mailfs_id dir,
-                 struct replica_payload *payload, const struct replica_prep *preps, size_t n) {
+                 struct replica_payload *payload, const struct replica_prep *preps, size_t n,
+                 bool tree) {
     r->now = now;
     if (!r->connected)
         replica_prep_sent(r, preps, n); /* they have their names */
@@ -186,6 +190,7 @@ void replica_act(struct replica *r, uint64_t now, struct mailfs_id dir,
         return;
     struct dir *d = replica_dir_get(r, &dir);
     struct tx *t = tx_new(d, payload, preps, n);
+    t->tree = tree;
     if (replica_round_frozen(d) && !d->round.merged)
         DL_APPEND(d->held, t);
     else

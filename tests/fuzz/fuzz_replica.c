@@ -169,7 +169,7 @@ static void some_mailfs(struct machine *m) {
                        byte(m) % 4 ? m->payload : NULL, preps, byte(m) % 3);
         break;
     case 6:
-        replica_act(m->r, m->now, a_dir(m), m->payload, preps, byte(m) % 3);
+        replica_act(m->r, m->now, a_dir(m), m->payload, preps, byte(m) % 3, byte(m) % 2 != 0);
         break;
     case 7:
         if (byte(m) % 4)

@@ -512,4 +512,5 @@ void check_quiet(void) {
         check_equal(b);
         check_fates(b);
     }
+    folders_check();
 }

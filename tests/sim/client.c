@@ -7,6 +7,7 @@
  *   imap      L, pick up and number all, then flags and removals, U
  *   move      L of one mailbox, add there, U; L of the other, remove there, U
  *   flag act  a rename without L (Dovecot does that when L cannot be had)
+ *   folder    makes a folder, or removes one
  */
 #include "client_int.h"
 
@@ -15,7 +16,7 @@ enum { FLAGS_SET = 7, FLAG_TOGGLED = 16, FLAGS_BORN = 0x700 };
 
 const char *const client_names[C_KINDS] = {
     [C_VIRTUAL] = "virtual", [C_LMTP] = "lmtp",         [C_IMAP] = "imap",
-    [C_MOVE] = "move",       [C_FLAG_ACT] = "flag-act",
+    [C_MOVE] = "move",       [C_FLAG_ACT] = "flag-act", [C_FOLDER] = "folder",
 };
 
 struct node *client_node(const struct client *c) {
@@ -259,6 +260,11 @@ static void step_flag_act(struct client *c) {
     client_finish(c);
 }
 
+static void step_folder(struct client *c) {
+    client_change_folder(client_node(c), c->box);
+    client_finish(c);
+}
+
 void client_start(struct client *c, enum client_kind kind, unsigned box, unsigned box2) {
     c->kind = kind;
     c->alive = true;
@@ -283,8 +289,9 @@ static void client_new(struct node *n) {
         enum client_kind kind = what < 20   ? C_VIRTUAL
                                 : what < 50 ? C_LMTP
                                 : what < 80 ? C_IMAP
-                                : what < 97 ? C_MOVE
-                                            : C_FLAG_ACT;
+                                : what < 94 ? C_MOVE
+                                : what < 97 ? C_FLAG_ACT
+                                            : C_FOLDER;
         unsigned box = (unsigned)rnd(world.boxes);
         unsigned box2 = (box + 1 + (unsigned)rnd(BOXES - 1)) % BOXES;
         if (!(options.without_clients & (1u << kind)))
@@ -296,7 +303,7 @@ static void client_new(struct node *n) {
 static void step(const struct event *e) {
     static void (*const steps[C_KINDS])(struct client *) = {
         [C_VIRTUAL] = step_virtual, [C_LMTP] = step_lmtp,         [C_IMAP] = step_imap,
-        [C_MOVE] = step_move,       [C_FLAG_ACT] = step_flag_act,
+        [C_MOVE] = step_move,       [C_FLAG_ACT] = step_flag_act, [C_FOLDER] = step_folder,
     };
     struct client *c = e->client;
     if (!c->alive || c->ticket != e->req || c->wait != W_NOTHING)

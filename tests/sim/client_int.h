@@ -21,6 +21,7 @@ void client_die_alone(struct client *c); /* it alone */
 /* Marked, then made, then told: in the transaction of L's owner, or at once. */
 void client_change(struct node *n, struct client *c, unsigned box, uint32_t name, struct state to,
                    const struct replica_prep *prep);
+void client_change_folder(struct node *n, unsigned box);
 
 /* E_TELL, E_GRANTED */
 void client_tell(struct node *n);

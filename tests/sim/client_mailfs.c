@@ -41,7 +41,8 @@ void client_tell(struct node *n) {
         const struct txn *t = u->payload->data;
         DL_DELETE(n->untold, u);
         if (n->r != NULL)
-            replica_act(n->r, node_now(n), box_id(t->box), u->payload, t->preps, t->npreps);
+            replica_act(n->r, node_now(n), box_id(t->box), u->payload, t->preps, t->npreps,
+                        t->folder != 0);
         replica_payload_unref(u->payload);
         free(u);
     }
@@ -81,6 +82,14 @@ void client_change(struct node *n, struct client *c, unsigned box, uint32_t name
         txn_add_prep(t, *prep);
     if (locked)
         return;
+    untold_add(n, txn_wrap(t));
+}
+
+void client_change_folder(struct node *n, unsigned box) {
+    struct txn *t = txn_new(n, box);
+    t->v = t->next = 0;
+    t->folder = folders_change(n, box);
+    t->removed = (n->folders[box] & t->folder) == 0;
     untold_add(n, txn_wrap(t));
 }
 

@@ -273,7 +273,7 @@ static void half_merged_and_told(void) {
         abort();
     txn_add(t, name, was, list_get(&n->store[0].msgs, name));
     struct replica_payload *p = txn_wrap(t);
-    replica_act(n->r, node_now(n), box_id(0), p, NULL, 0);
+    replica_act(n->r, node_now(n), box_id(0), p, NULL, 0, false);
     replica_payload_unref(p);
     until(a_lacks_flag, "cleared on a, too");
     set_flags(&nodes[A], 0, name, flags | FLAG);
@@ -396,7 +396,7 @@ static void expunged_and_power(void) {
     check_expunging(A, 0, name);
     check_dirty(n, 0);
     struct replica_payload *p = txn_wrap(t);
-    replica_act(n->r, node_now(n), box_id(0), p, NULL, 0);
+    replica_act(n->r, node_now(n), box_id(0), p, NULL, 0, false);
     replica_payload_unref(p);
     until(expunged_there, "expunged on b, and synced there");
     node_power_cut(n, 10);
@@ -404,6 +404,24 @@ static void expunged_and_power(void) {
     for (unsigned i = 0; i < NODES; i++)
         if (nodes[i].store[0].msgs.n != 0)
             fail("C6: what was expunged is there again");
+}
+
+static bool a_is_to_list(void) {
+    const struct mailfs_id id = box_id(0);
+    const struct dir *d = nodes[A].r != NULL ? replica_dir_find(nodes[A].r, &id) : NULL;
+    return d != NULL && d->stage == STAGE_FROZEN && !d->round.frozen_listed && d->job == JOB_NONE;
+}
+
+/* A folder is made while its mailbox is frozen for its merge, and not listed yet. */
+static void folder_while_frozen(void) {
+    start();
+    part();
+    go(A, 0, C_VIRTUAL, 0, 0);
+    until(nobody, "delivered");
+    world.silent_until = world.now;
+    until(a_is_to_list, "frozen");
+    client_change_folder(&nodes[A], 0);
+    until(in_sync, "in sync again");
 }
 
 /* Each lost what only the other still knows: nothing of it may be taken for removed. */
@@ -452,6 +470,7 @@ static const struct execution executions[] = {
     {"6", "aborted, and the link goes", aborted_and_cut, MUTANT_ABORT_ONCE},
     {"8", "expunged, and a power cut", expunged_and_power, MUTANT_FORGET_REMOVAL},
     {"8", "a power cut of both", power_of_both, MUTANT_ABSENT_REMOVED},
+    {"10", "a folder made while its mailbox is frozen", folder_while_frozen, MUTANT_LIST_FOLDERS},
     {"12", "durable before it is acknowledged", slow_disk, MUTANT_ACK_EARLY},
     {"14", "a peer that pings and never acknowledges", hung_disk, MUTANT_NO_DEADLINE},
     {"15", "a folder made on both sides alone", made_alone, MUTANT_EQUAL_VALIDITY},

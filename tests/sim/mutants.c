@@ -28,6 +28,7 @@ const struct mutant mutants[MUTANT_COUNT] = {
     [MUTANT_ABORT_ONCE] = {"abort-once", "6", "that it is aborted is said until it is confirmed"},
     [MUTANT_NO_FREEZE] = {"no-freeze", "10", "no L while the merge is made"},
     [MUTANT_DROP_HELD] = {"drop-held", "10", "what is done meanwhile counts as later"},
+    [MUTANT_LIST_FOLDERS] = {"list-folders", "10", "and no listing tells of folders"},
     [MUTANT_CAUGHT_UP_EARLY] = {"caught-up-early", "5", "removals wait for all additions"},
     [MUTANT_FORGET_REMOVAL] = {"forget-removal", "8", "removed on either side is removed"},
     [MUTANT_ABSENT_REMOVED] = {"absent-removed", "8", "absence is a removal only by a base"},

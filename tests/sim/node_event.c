@@ -42,6 +42,7 @@ static void journaled(struct node *n, const struct event *e) {
     j->seq = e->seq;
     j->life = n->life;
     j->order = ++n->journal_order;
+    j->conn = e->conn;
     j->payload = replica_payload_ref(e->payload);
     DL_APPEND(n->journal, j);
     struct txn *t = e->payload->data;
@@ -67,6 +68,7 @@ static bool apply(struct node *n, struct journaled *j) {
     if (chance(2)) /* harmless: whatever is sent or replayed twice */
         misfit = txn_apply(n, &n->base[box], t, t->n) || misfit;
     txn_applied(n, t);
+    folders_apply(n, j);
     check_dirty(n, box);
     j->applied = true;
     if (MUTANT(MUTANT_JOURNAL_EARLY))
@@ -157,14 +159,15 @@ static void tree_scanned(struct node *n, const struct event *e) {
     n->tree_full = e->full;
     if (!e->full && chance(world.odd_merges * 4))
         digest[1] = (uint8_t)(1 + n->index);
-    struct replica_payload *p = replica_payload_new(NULL, 1, NULL);
+    struct replica_payload *p = folders_tree(n);
     replica_tree_scanned(n->r, node_now(n), p, digest);
     replica_payload_unref(p);
 }
 
-static void tree_merged(struct node *n) {
+static void tree_merged(struct node *n, const struct event *e) {
     uint8_t digest[REPLICA_DIGEST] = {2};
     n->met = n->met || !MUTANT(MUTANT_UNTIMELY_MET); /* before anything is common */
+    folders_merge(n, e);
     if (chance(world.odd_merges * 2))
         digest[1] = (uint8_t)(1 + n->index);
     replica_tree_merged(n->r, node_now(n), digest,
@@ -320,7 +323,7 @@ void node_event(struct node *n, const struct event *e) {
         tree_scanned(n, e);
         break;
     case E_TREE_MERGED:
-        tree_merged(n);
+        tree_merged(n, e);
         break;
     case E_MARKS:
         marks(n, e);

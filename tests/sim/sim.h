@@ -13,6 +13,7 @@
  *   model.c    transactions, listings, merging
  *   list.c     stores and bases: lists of messages
  *   disk.c     what of a store is on the disk
+ *   folders.c  directories in the mailboxes
  *   node.c     what syncd has: prepared contents, journal
  *   node_act.c    what syncd does: carries out actions
  *   node_event.c  tells the machine what became of them
@@ -73,6 +74,8 @@ struct txn {
     struct op *ops;
     size_t n, room;
     uint32_t v, next;
+    uint32_t folder; /* 0: it is of messages */
+    bool removed;    /* the folder */
     struct replica_prep *preps;
     size_t npreps;
     bool received, durable; /* by the other node */
@@ -156,6 +159,8 @@ struct journaled {
     uint64_t order;     /* of arrival */
     bool applied;       /* in this life; it goes with the next checkpoint */
     bool taken;         /* by the checkpoint under way */
+    bool folder_done;   /* in any life */
+    uint64_t conn;      /* it came over */
     struct replica_payload *payload;
     struct journaled *prev, *next;
 };
@@ -168,7 +173,7 @@ struct prepared {
     struct prepared *prev, *next;
 };
 
-enum client_kind { C_VIRTUAL, C_LMTP, C_IMAP, C_MOVE, C_FLAG_ACT, C_KINDS };
+enum client_kind { C_VIRTUAL, C_LMTP, C_IMAP, C_MOVE, C_FLAG_ACT, C_FOLDER, C_KINDS };
 enum client_wait { W_NOTHING, W_OPEN, W_GRANTED, W_RELEASE };
 
 enum done_kind { D_PRESENT, D_EXPUNGED, D_FLAGS, D_CLEARED };
@@ -245,6 +250,8 @@ struct node {
     struct box base_disk[BOXES]; /* as of the last checkpoint */
     uint64_t gen, mark[BOXES];   /* generation; of each mark, 0: none */
     bool hint[BOXES], raised_alone[BOXES];
+    uint32_t folders[BOXES];     /* a bit for each that is there */
+    uint64_t folders_conn;       /* at which they were merged last */
     bool lacks[BOXES];           /* marked at the start: the base may lack what was acknowledged */
     bool doubtful;               /* it began with a base that is an earlier one */
     struct list put_back[BOXES]; /* by the journal's replay */
@@ -307,6 +314,14 @@ unsigned box_index(const struct mailfs_id *id);
 /* In any form, durably; in this mailbox, or (box BOXES) in any. */
 bool node_content_there(const struct node *n, unsigned box, uint32_t content);
 void node_keep(struct node *n, uint32_t content);
+
+/* ---- folders ---- */
+
+uint32_t folders_change(struct node *n, unsigned box); /* one of its own; which */
+void folders_apply(struct node *n, struct journaled *j);
+struct replica_payload *folders_tree(const struct node *n);
+void folders_merge(struct node *n, const struct event *e);
+void folders_check(void); /* C6 */
 
 /* ---- disk ---- */
 

@@ -297,6 +297,11 @@ void pair_unlock(unsigned side, uint64_t req, uint8_t dir) {
 }
 
 void pair_act(unsigned side, uint8_t dir) {
-    replica_act(pair.side[side].r, pair.now, pair_dir(dir), payload, NULL, 0);
+    replica_act(pair.side[side].r, pair.now, pair_dir(dir), payload, NULL, 0, false);
+    pair_run();
+}
+
+void pair_act_on_folder(unsigned side, uint8_t dir) {
+    replica_act(pair.side[side].r, pair.now, pair_dir(dir), payload, NULL, 0, true);
     pair_run();
 }

@@ -75,5 +75,6 @@ bool pair_granted(unsigned side, uint64_t req);
 void pair_open(unsigned side, uint64_t req, uint8_t dir);
 void pair_unlock(unsigned side, uint64_t req, uint8_t dir);
 void pair_act(unsigned side, uint8_t dir);
+void pair_act_on_folder(unsigned side, uint8_t dir);
 
 #endif

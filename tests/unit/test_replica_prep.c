@@ -30,7 +30,7 @@ static void test_prepare(void **state) {
     replica_content_durable(pair.side[1].r, pair.now, prep, 0);
     pair_run();
     assert_true(pair_released(0, 1));
-    replica_act(pair.side[0].r, pair.now, pair_dir(1), pair_payload(), &prep, 1);
+    replica_act(pair.side[0].r, pair.now, pair_dir(1), pair_payload(), &prep, 1, false);
     pair_run();
     pair_disconnect();
     assert_int_equal(pair_count(1, RACT_PUBLISH, 0), 0);
@@ -72,7 +72,7 @@ static void test_not_published(void **state) {
     pair_run();
     pair_disconnect();
     pair_connect();
-    replica_act(pair.side[0].r, pair.now, pair_dir(1), pair_payload(), &prep, 1);
+    replica_act(pair.side[0].r, pair.now, pair_dir(1), pair_payload(), &prep, 1, false);
     replica_abort(pair.side[0].r, pair.now, dropped);
     pair_run();
     assert_int_equal(pair_count(1, RACT_UNPREPARE, 0), 1);
@@ -142,7 +142,7 @@ static void test_named_after_merge(void **state) {
     pair_run();
     pair_wait(1000);
     assert_int_equal(replica_state(pair.side[1].r), REPLICA_IN_SYNC);
-    replica_act(pair.side[0].r, pair.now, pair_dir(2), pair_payload(), &prep, 1);
+    replica_act(pair.side[0].r, pair.now, pair_dir(2), pair_payload(), &prep, 1, false);
     pair_run();
     pair_wait(4000);
     assert_int_equal(pair_count(1, RACT_PUBLISH, 0), 0);
@@ -188,7 +188,7 @@ static void test_prepare_again(void **state) {
     pair_run();
     assert_true(pair_released(0, 4));
     pair_connect();
-    replica_act(pair.side[0].r, pair.now, pair_dir(1), pair_payload(), &prep, 1);
+    replica_act(pair.side[0].r, pair.now, pair_dir(1), pair_payload(), &prep, 1, false);
     pair_run();
     assert_int_equal(pair_sent(0, RMSG_PREPARE), 1);
     pair_wait(4000);
@@ -275,7 +275,7 @@ static void test_claimed(void **state) {
     prepare();
     replica_content_durable(pair.side[1].r, pair.now, prep, 0);
     pair.side[1].hold[RACT_JOURNAL] = true;
-    replica_act(pair.side[0].r, pair.now, pair_dir(1), pair_payload(), &prep, 1);
+    replica_act(pair.side[0].r, pair.now, pair_dir(1), pair_payload(), &prep, 1, false);
     pair_run();
     pair_disconnect();
     assert_int_equal(pair_count(1, RACT_PUBLISH, 0), 0);

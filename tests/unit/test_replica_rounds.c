@@ -226,22 +226,60 @@ static void test_frozen_by_turns(void **state) {
     assert_in_sync();
 }
 
-/* Frozen, with the other's listing to come before its own. */
-static void test_to_list(void **state) {
-    (void)state;
+/* Frozen, with the other's listing to come before its own; then something is done there, and to a
+ * folder in it. */
+static void act_before_listing(void) {
     start(1, 1, RACT_MERGE);
     pair.side[1].hold[RACT_STAGE] = true;
     changed(1, true);
     pair_run();
-    assert_false(replica_is_to_list(pair.side[0].r, pair_dir(1)));
     pair.side[1].hold[RACT_SCAN] = true;
     replica_staged(pair.side[1].r, pair.now, pair_dir(1), 1, 0);
     pair_run();
-    assert_true(replica_is_to_list(pair.side[0].r, pair_dir(1)));
-    assert_false(replica_is_to_list(pair.side[1].r, pair_dir(1))); /* it is being made */
-    assert_false(replica_is_to_list(pair.side[0].r, pair_dir(2)));
+    pair_act(0, 1);
+    pair_act_on_folder(0, 1);
+    assert_int_equal(pair_sent(0, RMSG_TXN), 0);
+}
+
+static const struct noted *first_sent(enum replica_msg_kind kind) {
+    const struct noted *n = &pair.side[0].noted[0];
+    while (n->kind != RACT_SEND || n->msg != kind)
+        n++;
+    return n;
+}
+
+/* A listing has the effect of what was done before it, but to folders: that is told, before it is
+ * said that the merge is made. */
+static void test_folders_of_frozen(void **state) {
+    (void)state;
+    act_before_listing();
+    replica_scanned(pair.side[1].r, pair.now, pair_dir(1), 1, pair_payload());
+    pair_run();
+    assert_int_equal(pair_count(0, RACT_MERGE, 1), 1);
+    assert_int_equal(pair_sent(0, RMSG_TXN), 0);
+    merge_held(1);
+    assert_int_equal(pair_sent(0, RMSG_TXN), 1);
+    assert_true(first_sent(RMSG_TXN) < first_sent(RMSG_MERGED));
+    assert_int_equal(pair_count(1, RACT_APPLY, 1), 1);
+    assert_int_equal(pair_count(0, RACT_ACKED, 1), 1);
+    assert_in_sync();
+}
+
+/* Without that listing all of it is; without the link nothing, as the trees are compared then. */
+static void test_folders_of_unlisted(void **state) {
+    (void)state;
+    act_before_listing();
+    pair_wait(5000);
+    assert_int_equal(pair_sent(0, RMSG_CANCEL), 1);
+    assert_int_equal(pair_sent(0, RMSG_TXN), 2);
+    pair_stop();
+    act_before_listing();
     pair_disconnect();
-    assert_false(replica_is_to_list(pair.side[0].r, pair_dir(1)));
+    pair.side[1].hold[RACT_SCAN] = pair.side[1].hold[RACT_STAGE] = false;
+    replica_scanned(pair.side[1].r, pair.now, pair_dir(1), 1, pair_payload());
+    pair_connect();
+    assert_int_equal(pair_sent(0, RMSG_TXN), 0);
+    assert_in_sync();
 }
 
 /* What is said of another round, or of one that is over, says nothing of this one. */
@@ -343,7 +381,8 @@ int main(void) {
         T(test_urgent_again),
         T(test_while_contents_come),
         T(test_frozen_by_turns),
-        T(test_to_list),
+        T(test_folders_of_frozen),
+        T(test_folders_of_unlisted),
         T(test_fetched_by_another),
         T(test_differences_beside_large_ones),
         T(test_differences_before_large_ones),

@@ -145,7 +145,7 @@ static void test_unacknowledged_bytes(void **state) {
         struct replica_payload *p = replica_payload_new(NULL, 100u << 20, NULL);
         assert_int_equal(pair_count(0, RACT_DISCONNECT, 0), 0);
         pair.link_held = true; /* the peer's own bound does not come into play */
-        replica_act(pair.side[0].r, pair.now, pair_dir(1), p, NULL, 0);
+        replica_act(pair.side[0].r, pair.now, pair_dir(1), p, NULL, 0, false);
         replica_payload_unref(p);
         pair_wait(10);
     }

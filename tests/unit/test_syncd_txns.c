@@ -18,6 +18,7 @@
 #include "syncd/alias.h"
 #include "syncd/await.h"
 #include "syncd/brake.h"
+#include "syncd/build.h"
 #include "syncd/checkpoint.h"
 #include "syncd/collect.h"
 #include "syncd/driver.h"
@@ -35,23 +36,23 @@
 static struct engine engine;
 static struct volume volume;
 static int failing;
-static bool merged, to_list; /* of what is removed; of where it was */
-static unsigned compared, unlocked, sent, suspected, in_time; /* suspected before it was unlocked */
+static bool merged; /* what is removed */
+static unsigned acted, of_tree, compared;
+static unsigned unlocked, sent, suspected, in_time; /* suspected before it was unlocked */
 
 /* ---- stubs ------------------------------------------------------------------------- */
 
 int collect_txn(struct state *st, const struct mailfs_id *dir, Mfl__Act *const *acts, size_t n,
                 bool locked, Mfp__Txn **txn, struct stage_prep **preps, size_t *n_preps,
                 struct invals *inval) {
-    static const Mfp__Txn empty = MFP__TXN__INIT;
-
     *txn = NULL;
     *preps = NULL;
     *n_preps = 0;
     if (failing == 0) {
-        *txn = malloc(sizeof(**txn));
+        *txn = build_txn(dir, locked);
         assert_non_null(*txn);
-        **txn = empty;
+        if (n > 0)
+            assert_non_null(build_op(*txn, MFP__OP__OP_DIR_REMOVE));
     }
     return failing;
 }
@@ -72,7 +73,10 @@ void replica_suspect(struct replica *r, uint64_t now, struct mailfs_id dir) {
 }
 
 void replica_act(struct replica *r, uint64_t now, struct mailfs_id dir,
-                 struct replica_payload *payload, const struct replica_prep *preps, size_t n) {
+                 struct replica_payload *payload, const struct replica_prep *preps, size_t n,
+                 bool tree) {
+    acted++;
+    of_tree += tree;
 }
 
 void replica_unlock_again(struct replica *r, uint64_t now, uint64_t req, struct mailfs_id dir) {
@@ -90,10 +94,6 @@ void replica_locks_are(struct replica *r, uint64_t now, const struct mailfs_id *
 
 bool replica_is_merged(const struct replica *r, struct mailfs_id dir) {
     return merged;
-}
-
-bool replica_is_to_list(const struct replica *r, struct mailfs_id dir) {
-    return to_list;
 }
 
 bool replica_prep_is_past(const struct replica *r, struct replica_prep prep) {
@@ -159,9 +159,9 @@ uint64_t volume_now(void) {
 /* ---- a volume ---------------------------------------------------------------------- */
 
 static int setup(void **state) {
-    compared = unlocked = sent = suspected = in_time = 0;
+    acted = of_tree = compared = unlocked = sent = suspected = in_time = 0;
     merged = true;
-    to_list = false;
+    failing = 0;
     if (workq_new(1, 100, &engine.io) != 0)
         return -1;
     volume = (struct volume){.engine = &engine, .jobs = jobs_new(engine.io, 0)};
@@ -220,33 +220,41 @@ static void test_not_told(void **state) {
     assert_int_equal(in_time, 1);
 }
 
-/* What is removed with a folder that is not merged is left to the merge of the trees, and what else
- * was done under that L is not told either. */
+/* What is removed with a folder that is not merged is left to the merge of the trees. */
 static void test_left_to_the_trees(void **state) {
     merged = false;
-    remove_folder(true);
-    unlock(0);
-    assert_int_equal(sent, 0);
-    assert_int_equal(suspected, 1);
-    assert_int_equal(in_time, 1);
+    remove_folder(false);
+    workq_drain(engine.io);
+    assert_int_equal(acted, 0);
+    assert_int_equal(compared, 1);
 }
 
-/* The listing of a frozen mailbox takes the place of what is told of it, and knows no folders. */
-static void test_removed_while_frozen(void **state) {
+/* So is what cannot be told: the merge of a mailbox, which may be under way, knows no folders. */
+static void test_folder_not_told(void **state) {
+    failing = -EMFILE;
     remove_folder(false);
     workq_drain(engine.io);
-    assert_int_equal(compared, 0);
-    to_list = true;
-    remove_folder(false);
-    workq_drain(engine.io);
+    assert_int_equal(acted, 0);
     assert_int_equal(compared, 1);
+}
+
+/* Nor is it in what such a merge is left with at U. */
+static void test_folder_under_l(void **state) {
+    remove_folder(true);
+    workq_drain(engine.io);
+    assert_int_equal(acted, 1);
+    assert_int_equal(of_tree, 1);
+    assert_int_equal(compared, 0);
+    unlock(0);
+    assert_int_equal(sent, 1);
+    assert_int_equal(of_tree, 1);
 }
 
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
 int main(void) {
     const struct CMUnitTest tests[] = {T(test_told), T(test_not_told), T(test_left_to_the_trees),
-                                       T(test_removed_while_frozen)};
+                                       T(test_folder_not_told), T(test_folder_under_l)};
 
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
