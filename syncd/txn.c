@@ -121,18 +121,22 @@ static void collect_run(void *arg) {
         c->err = r;
 }
 
-static void collect_give(struct collect *c) {
+/* True: it is left to a merge, or may be. */
+static bool collect_give(struct collect *c) {
     struct replica *machine = c->v->machine;
     struct replica_payload *p = c->txn != NULL ? load_txn(c->txn) : NULL;
     struct replica_prep *preps = mem_new((c->n_preps + 1) * sizeof *preps);
     for (size_t i = 0; i < c->n_preps; i++)
         preps[i] = (struct replica_prep){c->preps[i].incarnation, c->preps[i].seq};
+    bool left = c->unlock && !c->alone && !replica_is_merged(machine, c->dir);
     if (c->unlock && !c->unlocked)
         replica_unlock(machine, volume_now(), c->req, c->dir, p, preps, c->n_preps);
     else if (!c->unlock && p != NULL)
-        replica_act(machine, volume_now(), c->dir, p, preps, c->n_preps, touched_tree(c->txn));
+        left =
+            replica_act(machine, volume_now(), c->dir, p, preps, c->n_preps, touched_tree(c->txn));
     free(preps);
     replica_payload_unref(p);
+    return left;
 }
 
 /* What was changed is in the store; and before the machine answers the unlock. */
@@ -145,15 +149,9 @@ static void tell_links(struct collect *c) {
         await_unlock(c->v, c->req, &c->dir);
 }
 
-/* Is what they have done under L left to a merge (replica_unlock())? */
-static bool left_to_merge(const struct collect *c) {
-    return !c->alone && c->unlock && !replica_is_merged(c->v->machine, c->dir);
-}
-
 /* Has one of them named what the peer may publish, now, or if this node loses its power? Only the
  * base says then that it is one message. */
-static bool names_what_is_there(const struct collect *c) {
-    bool left = left_to_merge(c);
+static bool names_what_is_there(const struct collect *c, bool left) {
     for (size_t i = 0; (c->alone || left) && i < c->acts.n; i++) {
         const Mfl__Act *a = c->acts.acts[i];
         const Mfl__Source *s = a->what_case == MFL__ACT__WHAT_ADD ? a->add->source : NULL;
@@ -170,8 +168,6 @@ static void collect_done(void *arg) {
     struct collect *c = arg;
     struct volume *v = c->v;
     v->changes++;
-    if (names_what_is_there(c))
-        checkpoint_soon(v->checkpoint);
     if (c->alone && v->untold_since_wall_ns == 0 && v->cv->peer != NULL && c->acts.n > 0)
         v->untold_since_wall_ns = clock_wall_ns();
     tell_links(c);
@@ -179,7 +175,9 @@ static void collect_done(void *arg) {
     invals_free(&c->inval);
     if (c->err != 0) /* first: L, and its token, are not given away before the merge */
         replica_suspect(v->machine, volume_now(), c->dir);
-    collect_give(c);
+    bool left = collect_give(c);
+    if (names_what_is_there(c, left))
+        checkpoint_soon(v->checkpoint);
     brake_noticed(v->brake);
     reread_noticed(v->reread);
     driver_pump(v);

@@ -248,8 +248,9 @@ void replica_unlock_again(struct replica *r, uint64_t now, uint64_t req, struct 
 void replica_unlock(struct replica *r, uint64_t now, uint64_t req, struct mailfs_id dir,
                     struct replica_payload *payload, const struct replica_prep *preps, size_t n);
 /* A change made outside any transaction; sent at once, not waited for. tree: it is one of the
- * directories in dir, which no listing of dir tells of. */
-void replica_act(struct replica *r, uint64_t now, struct mailfs_id dir,
+ * directories in dir, which no listing of dir tells of. True: it is held back, as dir is frozen; if
+ * its listing has it, it is never sent. */
+bool replica_act(struct replica *r, uint64_t now, struct mailfs_id dir,
                  struct replica_payload *payload, const struct replica_prep *preps, size_t n,
                  bool tree);
 /* fsync of a file in tmp/. Answered by RELEASE. */

@@ -180,23 +180,25 @@ void replica_unlock_again(struct replica *r, uint64_t now, uint64_t req, struct 
     replica_pump(r);
 }
 
-void replica_act(struct replica *r, uint64_t now, struct mailfs_id dir,
+bool replica_act(struct replica *r, uint64_t now, struct mailfs_id dir,
                  struct replica_payload *payload, const struct replica_prep *preps, size_t n,
                  bool tree) {
     r->now = now;
     if (!r->connected)
         replica_prep_sent(r, preps, n); /* they have their names */
     if (!r->connected || payload == NULL)
-        return;
+        return false;
     struct dir *d = replica_dir_get(r, &dir);
     struct tx *t = tx_new(d, payload, preps, n);
     t->tree = tree;
-    if (replica_round_frozen(d) && !d->round.merged)
+    bool held = replica_round_frozen(d) && !d->round.merged;
+    if (held)
         DL_APPEND(d->held, t);
     else
         tx_send(r, t, false);
     replica_settle(r, d);
     replica_pump(r);
+    return held;
 }
 
 /* Whoever waits is released when the peer has this transaction and all before it, as safely as its

@@ -296,9 +296,10 @@ void pair_unlock(unsigned side, uint64_t req, uint8_t dir) {
     pair_run();
 }
 
-void pair_act(unsigned side, uint8_t dir) {
-    replica_act(pair.side[side].r, pair.now, pair_dir(dir), payload, NULL, 0, false);
+bool pair_act(unsigned side, uint8_t dir) {
+    bool held = replica_act(pair.side[side].r, pair.now, pair_dir(dir), payload, NULL, 0, false);
     pair_run();
+    return held;
 }
 
 void pair_act_on_folder(unsigned side, uint8_t dir) {

@@ -74,7 +74,7 @@ bool pair_granted(unsigned side, uint64_t req);
 /* Shorthands: open with immediate creation of L when granted; U with a transaction. */
 void pair_open(unsigned side, uint64_t req, uint8_t dir);
 void pair_unlock(unsigned side, uint64_t req, uint8_t dir);
-void pair_act(unsigned side, uint8_t dir);
+bool pair_act(unsigned side, uint8_t dir); /* is it held back? */
 void pair_act_on_folder(unsigned side, uint8_t dir);
 
 #endif

@@ -236,7 +236,7 @@ static void act_before_listing(void) {
     pair.side[1].hold[RACT_SCAN] = true;
     replica_staged(pair.side[1].r, pair.now, pair_dir(1), 1, 0);
     pair_run();
-    pair_act(0, 1);
+    assert_true(pair_act(0, 1));
     pair_act_on_folder(0, 1);
     assert_int_equal(pair_sent(0, RMSG_TXN), 0);
 }
@@ -262,6 +262,7 @@ static void test_folders_of_frozen(void **state) {
     assert_true(first_sent(RMSG_TXN) < first_sent(RMSG_MERGED));
     assert_int_equal(pair_count(1, RACT_APPLY, 1), 1);
     assert_int_equal(pair_count(0, RACT_ACKED, 1), 1);
+    assert_false(pair_act(0, 1));
     assert_in_sync();
 }
 

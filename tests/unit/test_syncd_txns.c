@@ -36,8 +36,8 @@
 static struct engine engine;
 static struct volume volume;
 static int failing;
-static bool merged; /* what is removed */
-static unsigned acted, of_tree, compared;
+static bool merged, frozen; /* what is removed; what something is done in */
+static unsigned acted, of_tree, compared, written;
 static unsigned unlocked, sent, suspected, in_time; /* suspected before it was unlocked */
 
 /* ---- stubs ------------------------------------------------------------------------- */
@@ -72,11 +72,12 @@ void replica_suspect(struct replica *r, uint64_t now, struct mailfs_id dir) {
     suspected++;
 }
 
-void replica_act(struct replica *r, uint64_t now, struct mailfs_id dir,
+bool replica_act(struct replica *r, uint64_t now, struct mailfs_id dir,
                  struct replica_payload *payload, const struct replica_prep *preps, size_t n,
                  bool tree) {
     acted++;
     of_tree += tree;
+    return frozen;
 }
 
 void replica_unlock_again(struct replica *r, uint64_t now, uint64_t req, struct mailfs_id dir) {
@@ -126,6 +127,7 @@ void reread_noticed(struct reread *r) {
 }
 
 void checkpoint_soon(struct checkpoint *c) {
+    written++;
 }
 
 void driver_pump(struct volume *v) {
@@ -159,8 +161,9 @@ uint64_t volume_now(void) {
 /* ---- a volume ---------------------------------------------------------------------- */
 
 static int setup(void **state) {
-    acted = of_tree = compared = unlocked = sent = suspected = in_time = 0;
+    acted = of_tree = compared = written = unlocked = sent = suspected = in_time = 0;
     merged = true;
+    frozen = false;
     failing = 0;
     if (workq_new(1, 100, &engine.io) != 0)
         return -1;
@@ -195,6 +198,31 @@ static void remove_folder(bool by_owner_of_l) {
     got = mfl__to_syncd__unpack(NULL, mfl__to_syncd__pack(&m, packed), packed);
     assert_non_null(got);
     assert_int_equal(txns_act(volume.txns, &got), 0);
+}
+
+/* A message gets its name, without L. */
+static void deliver(void) {
+    Mfl__ToSyncd m = MFL__TO_SYNCD__INIT, *got;
+    Mfl__Act act = MFL__ACT__INIT;
+    Mfl__Add add = MFL__ADD__INIT;
+    Mfl__Source source = MFL__SOURCE__INIT;
+    Mfl__Prepared prepared = MFL__PREPARED__INIT;
+    char name[] = "1.M1.a";
+    uint8_t packed[128];
+
+    source.prepared = &prepared;
+    add.sub = MFL__SUB__NEW;
+    add.name = name;
+    add.source = &source;
+    act.dir = wire_bytes_of(&dir);
+    act.what_case = MFL__ACT__WHAT_ADD;
+    act.add = &add;
+    m.m_case = MFL__TO_SYNCD__M_ACT;
+    m.act = &act;
+    got = mfl__to_syncd__unpack(NULL, mfl__to_syncd__pack(&m, packed), packed);
+    assert_non_null(got);
+    assert_int_equal(txns_act(volume.txns, &got), 0);
+    workq_drain(engine.io);
 }
 
 static void unlock(int err) {
@@ -250,11 +278,26 @@ static void test_folder_under_l(void **state) {
     assert_int_equal(of_tree, 1);
 }
 
+/* The peer may publish it under another name: which one it has here must not go with the power. */
+static void test_named_while_frozen(void **state) {
+    deliver();
+    assert_int_equal(acted, 1);
+    assert_int_equal(written, 0);
+    frozen = true;
+    deliver();
+    assert_int_equal(acted, 2);
+    assert_int_equal(written, 1);
+}
+
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
 int main(void) {
-    const struct CMUnitTest tests[] = {T(test_told), T(test_not_told), T(test_left_to_the_trees),
-                                       T(test_folder_not_told), T(test_folder_under_l)};
+    const struct CMUnitTest tests[] = {T(test_told),
+                                       T(test_not_told),
+                                       T(test_left_to_the_trees),
+                                       T(test_folder_not_told),
+                                       T(test_folder_under_l),
+                                       T(test_named_while_frozen)};
 
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
