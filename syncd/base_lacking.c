@@ -103,11 +103,11 @@ static int add(struct state *st, const struct mailfs_id *dir, enum lack lack) {
     return note(st, dir, OF_MAILBOX, lack);
 }
 
-/* What does this one lack after the start? With a state that was lost there is no base at all.
- * What mailfs marked before syncd was ever started has not been lost by anything. */
+/* What does this one lack after the start? With a state that was lost, or was never there, there is
+ * no base at all, and none that a power cut has taken. */
 static int lacks_at_start(struct state *st, const struct mailfs_id *dir, char what) {
     if (!st->recent.whole)
-        return st->lost ? LACKS : st->first ? RAISED : CUT;
+        return st->lost || st->first ? LACKS : CUT;
     return noted(st, dir, what);
 }
 

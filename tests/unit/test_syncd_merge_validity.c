@@ -1,7 +1,9 @@
 /* UIDVALIDITYs that differ when a mailbox is merged. */
+#include <ftw.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -132,12 +134,55 @@ static void test_validity_counted(void **state) {
     assert_false(fs_there(&p.a, "u/dovecot-uidvalidity.65000004"));
 }
 
+static int remove_one(const char *path, const struct stat *sb, int type, struct FTW *ftw) {
+    return remove(path);
+}
+
+/* mailfs has served the store, and syncd has never run there: its marks are all there is. */
+static void never_run(struct node *n) {
+    char base[120];
+
+    snprintf(base, sizeof(base), "%s/base", n->state);
+    assert_int_equal(nftw(base, remove_one, 8, FTW_DEPTH | FTW_PHYS), 0);
+    fs_unlink(n, ".mailfs/id");
+    node_reopen(n);
+    assert_false(n->start.lost);
+}
+
+/* Nothing of what is marked was lost by that, nor was there a base of it: what a client has begun
+ * on the node that is being filled gives way as in any mailbox. */
+static void test_validity_never_run(void **state) {
+    struct mailfs_id box;
+
+    make_box(&p.a, "u");
+    fs_write(&p.a, "u/dovecot-uidlist", "3 V1700000000 N1 " G_A "\n");
+    add_seen(&p.a, "u", "1.M1.a", "2,S", 1, "one\n");
+    add_seen(&p.a, "u", "2.M1.a", "2,S", 2, "two\n");
+    box = fs_id(&p.a, "u");
+    mark(&p.a, &box);
+    never_run(&p.a);
+    make_box(&p.b, "u");
+    fs_write(&p.b, "u/dovecot-uidlist", "3 V1700000009 N1 " G_B "\n");
+    add_seen(&p.b, "u", "3.M1.b", "2,S", 1, "three\n");
+    assert_int_equal(state_set_contact(p.a.st, false), 0);
+    assert_int_equal(state_set_contact(p.b.st, false), 0);
+    contact();
+    assert_starts(&p.a, "u/dovecot-uidlist", "3 V1700000000 N");
+    assert_int_equal(uid_of(&p.b, "u", "2.M1.a"), 2);
+}
+
 #define T(f) cmocka_unit_test_setup_teardown(f, merge_setup, mailbox_teardown)
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        T(test_validity_of_empty), T(test_validity_equal), T(test_validity_anew),
-        T(test_validity_lower),    T(test_validity_sent),  T(test_validity_counted),
+        T(test_validity_of_empty),
+        T(test_validity_equal),
+        T(test_validity_anew),
+        T(test_validity_lower),
+        T(test_validity_sent),
+        T(test_validity_counted),
+        cmocka_unit_test_setup_teardown(test_validity_never_run, merge_setup_empty,
+                                        mailbox_teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
