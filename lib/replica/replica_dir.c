@@ -48,7 +48,9 @@ void replica_dir_free(struct replica *r, struct dir *d) {
 
 /* True when forgetting the record changes nothing. */
 static bool is_default(const struct replica *r, const struct dir *d) {
-    if (d->lock != LOCK_FREE || d->waiters != NULL || d->busy || d->raising || d->job != JOB_NONE)
+    if (d->lock != LOCK_FREE || d->waiters != NULL || d->busy || d->job != JOB_NONE)
+        return false;
+    if (d->raising > 0 || d->list_lost)
         return false;
     if (d->mine != r->default_mine || d->raised || d->req_sent || d->peer_wants)
         return false;

@@ -236,6 +236,8 @@ void replica_lock_opened(struct replica *r, uint64_t now, struct mailfs_id dir, 
     if (d == NULL || d->lock != LOCK_GRANTED)
         return;
     d->lock = ok ? LOCK_HELD : LOCK_FREE;
+    if (!ok)
+        replica_token_unlocked(r, d);
     if (ok && d->raise_pending && !d->mine)
         d->raised = true;
     d->raise_pending = false;
@@ -284,7 +286,13 @@ static void lock_found(struct replica *r, struct dir *d) {
 static void raise_above_lost(struct replica *r, struct dir *d) {
     struct replica_action *a = replica_emit_dir(r, RACT_RAISE, d);
     a->raise = r->lower ? REPLICA_RAISE_ODD : REPLICA_RAISE_EVEN;
-    d->raising = true;
+    d->raising++;
+}
+
+void replica_token_unlocked(struct replica *r, struct dir *d) {
+    if (d->list_lost)
+        raise_above_lost(r, d);
+    d->list_lost = false;
 }
 
 /*
@@ -292,8 +300,8 @@ static void raise_above_lost(struct replica *r, struct dir *d) {
  * file system go away, and may have numbered a message in its own index and not in the list.
  */
 static void lock_gone(struct replica *r, struct dir *d, bool lost) {
-    if (lost)
-        raise_above_lost(r, d);
+    d->list_lost = d->list_lost || lost;
+    replica_token_unlocked(r, d);
     replica_suspect_dir(r, d);
     d->lock = LOCK_FREE;
     d->lock_shared = d->raise_pending = false;
@@ -303,18 +311,19 @@ static void lock_gone(struct replica *r, struct dir *d, bool lost) {
 void replica_list_replaced(struct replica *r, uint64_t now, struct mailfs_id dir) {
     r->now = now;
     struct dir *d = replica_dir_find(r, &dir);
-    if (d == NULL || d->raising)
+    if (d == NULL || d->list_lost)
         return;
     raise_above_lost(r, d);
+    d->list_lost = true;
     replica_pump(r);
 }
 
 void replica_raised(struct replica *r, uint64_t now, struct mailfs_id dir) {
     r->now = now;
     struct dir *d = replica_dir_find(r, &dir);
-    if (d == NULL)
+    if (d == NULL || d->raising == 0)
         return;
-    d->raising = false;
+    d->raising--;
     replica_settle(r, d);
     replica_pump(r);
 }
@@ -333,8 +342,12 @@ void replica_locks_are(struct replica *r, uint64_t now, const struct mailfs_id *
     for (size_t i = 0; i < n; i++)
         lock_found(r, replica_dir_get(r, &dirs[i]));
     HASH_ITER(hh, r->dirs, d, tmp) {
-        if (d->lock != LOCK_FREE && !listed(d, dirs, n))
+        if (d->lock == LOCK_FREE && d->list_lost) { /* if there was one it has ended */
+            replica_token_unlocked(r, d);
+            replica_settle(r, d);
+        } else if (d->lock != LOCK_FREE && !listed(d, dirs, n)) {
             lock_gone(r, d, lost);
+        }
     }
     replica_pump(r);
 }

@@ -163,6 +163,7 @@ void replica_unlock(struct replica *r, uint64_t now, uint64_t req, struct mailfs
         unlock_unsent(r, req, d, preps, n);
     d->lock = LOCK_FREE;
     d->lock_shared = d->raise_pending = d->fresh = false;
+    replica_token_unlocked(r, d);
     replica_settle(r, d);
     replica_pump(r);
 }
