@@ -12,6 +12,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "hold.h"
 #include "io/io.h"
 #include "maildir/class.h"
 #include "store.h"
@@ -60,6 +61,21 @@ static int open_as_told(struct state *st, struct store_dir *d, const struct cont
     return r;
 }
 
+/* One that is held back here, and that the other node does not have: it is a new one. */
+static int open_kept(struct state *st, struct store_dir *d, const struct content_want *w, int *fd,
+                     struct stat *sb, char **link) {
+    char buf[MAILDIR_NAME_MAX + 1], name[MAILDIR_NAME_MAX + 1];
+    int kept = hold_kept_dir(st, &d->id), r;
+
+    if (kept < 0)
+        return kept;
+    r = hold_kept_find(kept, w->name, content_full_name(w->name, w->info, buf), name);
+    if (r == 0)
+        r = open_plain(kept, name, fd, sb, link);
+    close(kept);
+    return r;
+}
+
 /* A message wherever it is. It can be renamed between finding and opening: three tries. */
 static int open_by_base(struct state *st, struct store_dir *d, const struct content_want *w,
                         int *fd, struct stat *sb, char **link) {
@@ -75,6 +91,8 @@ static int open_by_base(struct state *st, struct store_dir *d, const struct cont
             return r;
         r = open_plain(d->fd[sub], found, fd, sb, link);
     }
+    if (r == -ENOENT && hold_covers(st, &d->id))
+        r = open_kept(st, d, w, fd, sb, link);
     return r;
 }
 

@@ -19,6 +19,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "maildir/name.h"
 #include "util/id.h"
 
 /* When so many trees are held the next one holds the volume. */
@@ -86,6 +87,13 @@ int hold_make_dir(struct state *st, const struct mailfs_id *dir, struct invals *
 /* After a merge of full listings: a held directory that neither side listed, as its place is taken
  * here (made anew), and there has got the id of that one, is no longer in the base. */
 int hold_tree_merged(struct state *st, const struct tree_result *result);
+
+/* ---- hold_kept.c ------------------------------------------------------------------- */
+
+/* What .mailfs/undo keeps of dir: a descriptor. -ENOENT: nothing. */
+int hold_kept_dir(struct state *st, const struct mailfs_id *dir);
+/* The name that a message has in it, perhaps that of hint. -ENOENT. */
+int hold_kept_find(int kept, const char *base, const char *hint, char name[MAILDIR_NAME_MAX + 1]);
 
 /* ---- hold_end.c -------------------------------------------------------------------- */
 

@@ -13,6 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "build.h"
 #include "half.h"
@@ -150,12 +151,16 @@ static int scan_run(struct scan *s, Mfp__Listing **out) {
     if (base_dir_get(s->st, s->dir, &rec) < 0 || !rec.merged)
         s->full = true;
     s->d = (struct store_dir){.fd = {-1, -1, -1, -1}};
+    s->kept_fd = -1;
     s->out = malloc(sizeof(*s->out));
     if (s->out) {
         mfp__listing__init(s->out);
         r = scan_all(s);
     }
     index_free(&s->ix);
+    index_free(&s->kept);
+    if (s->kept_fd >= 0)
+        close(s->kept_fd);
     maildir_uidlist_free(s->list);
     free(s->pubs);
     store_dir_close(&s->d);

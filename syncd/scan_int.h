@@ -14,7 +14,9 @@ struct scan {
     struct state *st;
     const struct mailfs_id *dir;
     bool full;
-    bool held;    /* what is missing counts as there (hold.h) */
+    bool held;   /* what is missing counts as there (hold.h), */
+    int kept_fd; /* and is kept in this directory; -1 */
+    struct index kept;
     bool follows; /* what is missing is lost, see scan_mailbox_following(); so many */
     size_t n_lost;
     bool some_unread; /* unread.h */

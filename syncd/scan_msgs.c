@@ -17,6 +17,7 @@
 
 #include "build.h"
 #include "half.h"
+#include "hold.h"
 #include "unread.h"
 #include "util/str.h"
 
@@ -169,6 +170,36 @@ static int list_msg(struct scan *s, const char *base, const struct base_msg *was
     return r;
 }
 
+static int kept_name(void *arg, const char *name, unsigned char type) {
+    return *name == '.' ? 0 : index_set(arg, name, MFP__SUB__SELF);
+}
+
+/* Only who lists everything asks what is kept: else both nodes have what is held in their bases. */
+static int read_kept(struct scan *s) {
+    if (!s->held || !s->full)
+        return 0;
+    s->kept_fd = hold_kept_dir(s->st, s->dir);
+    if (s->kept_fd < 0)
+        return s->kept_fd == -ENOENT ? 0 : s->kept_fd;
+    return store_each_name(s->kept_fd, kept_name, &s->kept);
+}
+
+/* What the other end would fetch, if it has it not: a new node. False: nobody has it then. */
+static bool is_kept(const struct scan *s, const char *base, struct base_msg *is) {
+    const struct index_msg *k = index_find(&s->kept, base);
+    struct stat sb;
+
+    if (!k || fstatat(s->kept_fd, k->name, &sb, AT_SYMLINK_NOFOLLOW) != 0 ||
+        (s->some_unread && unread_is(s->st, s->dir, UNREAD_MSG, base, &sb) == UNREAD_STILL))
+        return false;
+    is->mode = sb.st_mode & 07777;
+    is->owner = sb.st_uid;
+    is->group = sb.st_gid;
+    is->mtime_ns = (int64_t)sb.st_mtim.tv_sec * 1000000000 + sb.st_mtim.tv_nsec;
+    is->size = (uint64_t)sb.st_size;
+    return true;
+}
+
 /* As it was agreed to be. Its UID says nothing beside a uidlist that is another, or gone. */
 static int list_held(struct scan *s, const char *base, const struct base_msg *was, bool lost) {
     struct base_msg is = *was;
@@ -176,6 +207,8 @@ static int list_held(struct scan *s, const char *base, const struct base_msg *wa
 
     if (s->out->v != s->out->base_v)
         is.uid = 0;
+    if (s->full && !lost)
+        lost = !is_kept(s, base, &is);
     r = s->full ? list_msg(s, base, was, &is, NULL) : 0;
     if (r == 0 && s->full)
         s->out->msgs[s->out->n_msgs - 1]->lost = lost;
@@ -219,7 +252,9 @@ int scan_msgs(struct scan *s) {
     int r;
 
     s->some_unread = unread_in(s->st, s->dir);
-    r = base_each_msg(s->st, s->dir, from_base, s);
+    r = read_kept(s);
+    if (r == 0)
+        r = base_each_msg(s->st, s->dir, from_base, s);
 
     HASH_ITER(hh, s->ix.msgs, m, tmp) {
         if (r < 0)

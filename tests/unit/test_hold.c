@@ -22,6 +22,7 @@
 #include "syncd/hold.h"
 #include "syncd/merge_run.h"
 #include "syncd/state_int.h"
+#include "syncd/unread.h"
 #include "syncd_contact.h"
 
 static struct pair p;
@@ -328,6 +329,43 @@ static void works_on(void **state) {
     stores_close(&p);
 }
 
+/*
+ * The other node is lost, and a new one in its place: it gets what is held back, with the flags and
+ * in the place that it had. What is not kept any more, or cannot be read, is nowhere.
+ */
+static void on_a_new_node(void **state) {
+    char path[512], hex[MAILFS_ID_HEX], *text;
+    struct stat sb;
+
+    hold_two();
+    assert_false(remove_one("u/Maildir", &box, 3));
+    goes_on();
+    snprintf(path, sizeof path, ".mailfs/undo/%s/101.M1.a", mailfs_id_format(&box, hex));
+    fs_unlink(&p.a, path);
+    snprintf(path, sizeof path, "%s/.mailfs/undo/%s/103.M1.a", p.a.store, hex);
+    assert_int_equal(stat(path, &sb), 0);
+    unread_note(p.a.st, &box, UNREAD_MSG, "103.M1.a", -EIO, &sb);
+    node_replaced(&p.b);
+    assert_int_equal(base_unmerge(p.a.st), 0);
+    contact_trees(&p, true);
+    box = fs_id(&p.a, "u/Maildir");
+    assert_int_equal(contact_merge_once(&p, &box, true), 0);
+    text = fs_read(&p.b, "u/Maildir/cur/100.M1.a:2,F");
+    assert_string_equal(text, "text\n");
+    free(text);
+    snprintf(path, sizeof path, "%s/u/Maildir/cur/100.M1.a:2,F", p.b.store);
+    assert_int_equal(stat(path, &sb), 0);
+    assert_true((sb.st_mode & 0600) == 0600 && sb.st_mtim.tv_sec > 0);
+    assert_false(there(&p.b, 1) || there(&p.b, 2) || there(&p.b, 3));
+    assert_true(fs_there(&p.b, "u/Maildir/new/600.M1.a"));
+    assert_int_equal(contact_merge_once(&p, &box, false), 0);
+    hold_meant(p.a.st, &box, (int64_t)time(NULL));
+    contact_mark(&p.a, &box);
+    contact_all(&p);
+    assert_false(fs_there(&p.b, "u/Maildir/cur/100.M1.a:2,F"));
+    stores_close(&p);
+}
+
 /* The power was cut: the base is an earlier one, what the other node did is applied once more. */
 static void after_a_power_cut(void **state) {
     int r;
@@ -534,6 +572,7 @@ int main(void) {
         cmocka_unit_test(in_a_snapshot_by_another_name),
         cmocka_unit_test(before_a_contact),
         cmocka_unit_test(works_on),
+        cmocka_unit_test(on_a_new_node),
         cmocka_unit_test(after_a_power_cut),
         cmocka_unit_test(it_was_meant),
         cmocka_unit_test(it_was_not),
