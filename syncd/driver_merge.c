@@ -512,12 +512,19 @@ static void on_round_over(struct merges *m, const struct replica_action *a) {
     jobs_run(m->v->jobs, &a->dir, put_off_run, round_over_done, s);
 }
 
+/* What a standby lacks it did not remove, from now on. But as long as there is an L of when it was
+ * active mailfs refuses nothing (mailfs/role.h). */
+static bool follows_from_now(const struct volume *link) {
+    return link->main != NULL && role_of(link).standby && !link->other_standby &&
+           !txns_locked_any(link->main->txns);
+}
+
 static void on_caught_up(struct merges *m, const struct replica_action *a) {
     struct step *s = merges_step_new(m, a);
     s->turn = merge_keep_turn(m->v->state);
     s->first = a->first;
     s->term = role_of(m->v).term;
-    s->standby = m->v->main != NULL && role_of(m->v).standby && !m->v->other_standby;
+    s->standby = follows_from_now(m->v);
     jobs_barrier(m->v->jobs, caught_up_run, caught_up_done, s);
 }
 

@@ -23,6 +23,7 @@
 #include "oneway.h"
 #include "oneway_lock.h"
 #include "reread.h"
+#include "role.h"
 #include "touched.h"
 #include "util/array.h"
 #include "util/clock.h"
@@ -349,6 +350,10 @@ bool txns_locked(const struct txns *t, const struct mailfs_id *dir) {
     return held_find(t, dir) != NULL;
 }
 
+bool txns_locked_any(const struct txns *t) {
+    return t->held != NULL;
+}
+
 void txns_lock_granted(struct txns *t, const struct mailfs_id *dir) {
     if (held_find(t, dir) != NULL)
         return;
@@ -373,10 +378,18 @@ void txns_granted(struct txns *t, uint64_t req, const struct mailfs_id *dir, uin
         txns_lock_opened(t, dir, false);
 }
 
+/* On a standby the last one is of when it was active, and mailfs let everybody write till then:
+ * from the next time that all is merged on it only follows (on_caught_up()). */
+static void last_unlocked(struct txns *t, const struct mailfs_id *dir) {
+    if (t->held == NULL && t->v->n_links > 0 && role_of(t->v).standby)
+        oneway_changed(t->v, dir, false);
+}
+
 void txns_unlock(struct txns *t, uint64_t req, const struct mailfs_id *dir) {
     struct collect *c = collect_new(t, dir);
     struct open_txn *o = open_find(t, dir);
     held_forget(t, dir);
+    last_unlocked(t, dir);
     c->unlock = true;
     c->req = req;
     if (o != NULL) {

@@ -48,6 +48,8 @@ void txns_lock_opened(struct txns *t, const struct mailfs_id *dir, bool ok);
 void txns_lock_granted(struct txns *t, const struct mailfs_id *dir);
 /* There is an L, or is about to be, by what was granted and mailfs has told. */
 bool txns_locked(const struct txns *t, const struct mailfs_id *dir);
+/* In any container. */
+bool txns_locked_any(const struct txns *t);
 void txns_lock_forget(struct txns *t, const struct mailfs_id *dir); /* the machine is not told */
 void txns_lock_open(struct txns *t, uint64_t req, const struct mailfs_id *asked);
 /* U; req 0: nobody waits. */

@@ -21,6 +21,7 @@
 #include "syncd/oneway.h"
 #include "syncd/oneway_lock.h"
 #include "syncd/reread.h"
+#include "syncd/role.h"
 #include "syncd/txn.h"
 #include "syncd/volume.h"
 
@@ -91,7 +92,16 @@ uint64_t volume_now(void) {
 void checkpoint_soon(struct checkpoint *c) {
 }
 
+static unsigned links_told;
+
 void oneway_changed(struct volume *v, const struct mailfs_id *dir, bool tree) {
+    links_told++;
+}
+
+static bool standby;
+
+struct conf_role role_of(const struct volume *v) {
+    return (struct conf_role){.standby = standby};
 }
 
 static bool mailfs_is_gone;
@@ -243,6 +253,26 @@ static void mailfs_names_l(void **state) {
     assert_true(txns_locked(f->v.txns, &one));
 }
 
+/* On a standby it is of when it was active: the links are to look once more when there is none. */
+static void the_last_l_of_a_standby(void **state) {
+    struct fixture *f = *state;
+    struct mailfs_id one = id_of(1), two = id_of(2);
+    f->v.n_links = 1;
+    standby = true;
+    txns_lock_granted(f->v.txns, &one);
+    txns_lock_granted(f->v.txns, &two);
+    assert_true(txns_locked_any(f->v.txns));
+    links_told = 0;
+    txns_unlock(f->v.txns, 0, &one);
+    unsigned told = links_told;
+    txns_unlock(f->v.txns, 0, &two);
+    assert_int_equal(links_told, 2 * told + 1);
+    assert_false(txns_locked_any(f->v.txns));
+    standby = false;
+    settle(f);
+    f->v.n_links = 0;
+}
+
 static void nonsense_is_refused(void **state) {
     struct fixture *f = *state;
     assert_int_equal(act(f, 1, false, "a", 15), -EPROTO);
@@ -333,6 +363,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(an_empty_transaction_is_looked_at, setup, teardown),
         cmocka_unit_test_setup_teardown(mailfs_gone, setup, teardown),
         cmocka_unit_test_setup_teardown(mailfs_names_l, setup, teardown),
+        cmocka_unit_test_setup_teardown(the_last_l_of_a_standby, setup, teardown),
         cmocka_unit_test_setup_teardown(nonsense_is_refused, setup, teardown),
         cmocka_unit_test_setup_teardown(its_id_changes_under_l, setup, teardown),
         cmocka_unit_test_setup_teardown(its_id_changes_before_l, setup, teardown),
