@@ -1,7 +1,7 @@
 /*
  * role - standby or active, and how one becomes the other
  *
- * Diagnostics: each change of the role; a role that could not be written.
+ * Diagnostics: each change of the role; a role that could not be written, or is gone.
  */
 #include "role.h"
 
@@ -17,6 +17,7 @@
 #include "jobs.h"
 #include "mem.h"
 #include "promote.h"
+#include "state.h"
 #include "util/log.h"
 #include "volume.h"
 
@@ -48,9 +49,44 @@ struct conf_role role_of(const struct volume *v) {
     return root_of(v)->role->now;
 }
 
+/* ---- what it was ------------------------------------------------------------------- */
+
+static void line_of(struct conf_role r, char line[STATE_ROLE_MAX]) {
+    snprintf(line, STATE_ROLE_MAX, "%s %" PRIu64, word(r.standby), r.term);
+}
+
+static uint64_t term_in(const char *line) {
+    uint64_t term;
+    return sscanf(line, "%*s %" SCNu64, &term) == 1 ? term : 0;
+}
+
+static void note(struct volume *v) {
+    char line[STATE_ROLE_MAX];
+    line_of(v->role->now, line);
+    (void)state_set_role(v->state, line); /* logged there */
+}
+
+/* Terms only grow: a lower one is that of a file that was removed, or put back. It counts all the
+ * same, as whoever did that may have meant it. */
+static void tell_if_lost(struct volume *v) {
+    char was[STATE_ROLE_MAX] = "", now[STATE_ROLE_MAX];
+    int r = state_role(v->state, was);
+    line_of(v->role->now, now);
+    if (r == 0 && term_in(was) > v->role->now.term)
+        volume_error(v,
+                     "%s/role said \"%s\" before, and has been removed or replaced: this node is "
+                     "\"%s\" now. If that was not meant, stop mailfs and mailfs-syncd, write the "
+                     "former line into that file, and start them again",
+                     v->cv->state, was, now);
+    if (r == -ENOENT || (r == 0 && strcmp(was, now) != 0))
+        note(v);
+}
+
 int role_open(struct volume *v, char *err, size_t errsize) {
     v->role = mem_new(sizeof *v->role);
     int r = conf_role_read(v->cv, &v->role->now);
+    if (r == 0)
+        tell_if_lost(v);
     if (r != 0)
         snprintf(err, errsize,
                  "%s/role: %s; it must be one line, \"active N\" or \"standby N\": remove it, and "
@@ -82,6 +118,7 @@ static int become(struct volume *v, bool standby, uint64_t term) {
         log_warn("volume %s: this node is %s from now on (term %" PRIu64 ")", v->cv->name,
                  word(standby), term);
     v->role->now = now;
+    note(v);
     front_role(v->front, standby);
     tell_others(v);
     return 0;

@@ -79,6 +79,10 @@ int state_set_met(struct state *st);
  * other end has not got. Durable. */
 int state_set_followed(struct state *st, uint64_t term);
 bool state_followed(struct state *st, uint64_t term);
+/* The role that this node was known to have last (role.h), a line. Durable. -ENOENT: none. */
+#define STATE_ROLE_MAX 256
+int state_set_role(struct state *st, const char *line);
+int state_role(struct state *st, char line[STATE_ROLE_MAX]);
 
 /*
  * Store synced, then base := what was acknowledged or applied when this was called; journal entries

@@ -112,6 +112,16 @@ bool state_followed(struct state *st, uint64_t term) {
     return is;
 }
 
+int state_set_role(struct state *st, const char *line) {
+    int r = meta_put(st, "role", line);
+
+    return r < 0 ? state_fail(st, r, NULL, "state: cannot note the role") : 0;
+}
+
+int state_role(struct state *st, char line[STATE_ROLE_MAX]) {
+    return meta_get(st, "role", line);
+}
+
 /* ---- a start after a power cut ----------------------------------------------------- */
 
 int state_start_begin(struct state *st) {
