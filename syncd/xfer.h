@@ -4,9 +4,9 @@
 /*
  * Contents on their way: prepared ones both ways, and those one side fetches from the other.
  *
- * Outgoing files are read as the link has room, a part at a time, in turn; nothing of a file is in
- * memory but the link's queue. Incoming parts wait for the disk in memory, at most XFER_IN_MAX for
- * all together (then the link is not read).
+ * Outgoing files are read as the link has room, a part at a time, in turn; in memory are
+ * the link's queue, and of each that the peer fetches one part. Incoming parts wait for the disk in
+ * memory, at most XFER_IN_MAX for all together (then the link is not read).
  *
  * Loop thread only.
  */

@@ -3,7 +3,8 @@
  *
  * The files take turns, a part each, so a large one does not hold up the small ones behind it.
  * `bandwidth` holds back what the peer fetches; a delivery that somebody waits for passes it.
- * Reading happens in the loop thread: what is being sent was written a moment ago.
+ * What is being delivered is read in the loop thread: it was written a moment ago. What is fetched
+ * a worker has read (xfer_serve.c, xfer_ahead.c).
  *
  * Diagnostics: a file that the peer wants and that cannot be read, with its container.
  */
@@ -30,23 +31,30 @@
 #include "wire/pack.h"
 #include "xfer_private.h"
 
-static void out_free(struct xfers *x, struct xfer_out *o) {
-    DL_DELETE(x->out, o);
-    x->n_served -= o->kind == MFP__BODY__KIND__FETCH;
+void xfer_out_end(struct xfer_out *o) {
+    o->gone = true;
+    if (o->reading)
+        return;
     if (o->file != NULL)
         replica_payload_unref(o->file);
     else if (o->fd >= 0)
         close(o->fd);
     io_hasher_free(o->hash);
     free(o->data);
+    free(o->part);
     free(o->symlink);
     free(o->want.name);
     free(o->want.info);
     free(o);
 }
 
-/* Reads the next part; its length, or -EIO when the file has become shorter. */
-static ssize_t out_read(const struct xfer_out *o, uint8_t *buf) {
+static void out_free(struct xfers *x, struct xfer_out *o) {
+    DL_DELETE(x->out, o);
+    x->n_served -= o->kind == MFP__BODY__KIND__FETCH;
+    xfer_out_end(o);
+}
+
+ssize_t xfer_out_read(const struct xfer_out *o, uint8_t *buf) {
     uint64_t left = o->size - o->offset;
     size_t want = left < XFER_PART ? (size_t)left : XFER_PART;
     size_t have = 0;
@@ -103,24 +111,18 @@ void xfer_tell_damaged(struct xfers *x, const struct mailfs_id *dir, const char 
                  state_path(x->v->state, dir, path, sizeof path), name);
 }
 
-/*
- * All of it has been read. What is damaged here must not become the peer's: -EUCLEAN, and the peer
- * does without.
- */
-static int hash_end(struct xfers *x, struct xfer_out *o) {
+/* What is damaged here must not become the peer's: it does without. */
+int xfer_out_hashed(struct xfer_out *o) {
     uint8_t sha256[IO_HASH_BYTES];
     int r = o->hash != NULL ? io_hasher_end(o->hash, sha256) : -ENOMEM;
     o->hash = NULL;
     if (r != 0)
         return 0;
-    r = xfer_sum_settle(o->fd, o->has_sum ? &o->sum : NULL, sha256, o->size, &o->mtime);
-    if (r != 0)
-        xfer_tell_damaged(x, &o->want.dir, o->want.name);
-    return r;
+    return xfer_sum_settle(o->fd, o->has_sum ? &o->sum : NULL, sha256, o->size, &o->mtime);
 }
 
-/* What is not there any more was removed meanwhile: that comes, too. Of a damaged one hash_end()
- * has told. */
+/* What is not there any more was removed meanwhile: that comes, too. Of a damaged one is told where
+ * it was read. */
 static void tell_unreadable(struct xfers *x, const struct xfer_out *o, int err) {
     char path[256];
     if (reread_failed(x->v->reread, &o->want, err, &o->sb))
@@ -155,20 +157,26 @@ static void out_pack(const struct xfers *x, struct xfer_out *o, Mfp__Body *body)
 static ssize_t out_take(const struct xfer_out *o, uint8_t **part) {
     if (o->err != 0)
         return 0;
-    if (o->data == NULL)
-        return o->fd >= 0 ? out_read(o, *part) : 0;
-    *part = o->data;
-    return (ssize_t)o->size;
+    if (o->data == NULL && !xfer_is_read_ahead(o))
+        return o->fd >= 0 ? xfer_out_read(o, *part) : 0;
+    *part = o->data != NULL ? o->data : o->part;
+    return o->data != NULL ? (ssize_t)o->size : o->part_len;
 }
 
-static void out_fill(struct xfers *x, struct xfer_out *o, Mfp__Body *body, uint8_t *buf) {
+/* Of a delivery; once, also if it is sent again. */
+static void out_hash(struct xfer_out *o, const uint8_t *buf, size_t n) {
+    if (o->hash == NULL || o->offset < o->hashed || xfer_is_read_ahead(o))
+        return;
+    io_hasher_add(o->hash, buf, n);
+    o->hashed = o->offset + n;
+    if (o->hashed >= o->size)
+        o->err = xfer_out_hashed(o);
+}
+
+static void out_fill(struct xfer_out *o, Mfp__Body *body, uint8_t *buf) {
     ssize_t n = out_take(o, &buf);
-    if (n >= 0 && o->hash != NULL && o->offset >= o->hashed) { /* once, also if it is sent again */
-        io_hasher_add(o->hash, buf, (size_t)n);
-        o->hashed = o->offset + (uint64_t)n;
-        if (o->hashed >= o->size)
-            o->err = hash_end(x, o);
-    }
+    if (n >= 0)
+        out_hash(o, buf, (size_t)n);
     body->kind = o->kind;
     body->id = o->id;
     body->offset = o->offset;
@@ -190,7 +198,7 @@ static int out_part(struct xfers *x, struct xfer_out *o) {
     static uint8_t buf[XFER_PART];
     Mfp__Frame frame = MFP__FRAME__INIT;
     Mfp__Body body = MFP__BODY__INIT;
-    out_fill(x, o, &body, buf);
+    out_fill(o, &body, buf);
     if (o->kind == MFP__BODY__KIND__FETCH && body.err != 0)
         tell_unreadable(x, o, -body.err);
     size_t part = body.data.len;
@@ -211,15 +219,20 @@ static int out_part(struct xfers *x, struct xfer_out *o) {
     return body.end ? 1 : 0;
 }
 
-/* The next whose turn it is; NULL: there is none, or bandwidth has to be waited for. */
+/* It has no part yet that could be sent. */
+static bool out_is_read(const struct xfer_out *o) {
+    return o->reading || (xfer_is_read_ahead(o) && o->err == 0 && !o->ready);
+}
+
+/* The next whose turn it is; NULL: there is none, or bandwidth, or a disk, has to be waited for. */
 static struct xfer_out *out_next(struct xfers *x) {
     uint64_t wait = x->out != NULL ? pace_wait(&x->pace, volume_now()) : 0;
     struct timeval tv = {.tv_sec = (time_t)(wait / 1000),
                          .tv_usec = (suseconds_t)(wait % 1000) * 1000};
     struct xfer_out *o = x->out;
-    while (wait > 0 && o != NULL && o->kind == MFP__BODY__KIND__FETCH)
+    while (o != NULL && ((wait > 0 && o->kind == MFP__BODY__KIND__FETCH) || out_is_read(o)))
         o = o->next;
-    if (o == NULL && x->out != NULL)
+    if (o == NULL && wait > 0)
         evtimer_add(x->paced, &tv);
     return o;
 }
@@ -232,7 +245,10 @@ void xfer_writable(struct xfers *x) {
             return; /* full: called again; down: all is dropped soon */
         if (r == 1) {
             out_free(x, o);
-        } else if (o->next != NULL) {
+            continue;
+        }
+        xfer_ahead(o);
+        if (o->next != NULL) {
             DL_DELETE(x->out, o);
             DL_APPEND(x->out, o);
         }
@@ -245,6 +261,7 @@ void xfer_paced(int fd, short what, void *arg) {
 
 struct xfer_out *xfer_out_new(struct xfers *x, Mfp__Body__Kind kind, uint64_t id) {
     struct xfer_out *o = mem_new(sizeof *o);
+    o->x = x;
     o->kind = kind;
     o->id = id;
     o->fd = -1;

@@ -11,6 +11,7 @@
 /* A file being sent. */
 struct xfer_out {
     struct xfer_out *next, *prev;
+    struct xfers *x;
     Mfp__Body__Kind kind;
     uint64_t id;
     struct replica_prep prep;     /* PREPARE */
@@ -18,6 +19,11 @@ struct xfer_out {
     int fd;
     uint8_t *data; /* FETCH: all of it, where it is short, checked already; then fd is -1 */
     uint64_t offset, size;
+    /* FETCH of a long one: the part at offset. While `reading` a worker owns this, and hash. */
+    uint8_t *part;
+    ssize_t part_len; /* -errno */
+    bool reading, ready;
+    bool gone; /* freed as soon as it is not being read */
     bool begun;
     bool dense;     /* its first part could not be compressed: nor will the others */
     int err;        /* FETCH: nothing but this is sent */
@@ -148,6 +154,16 @@ int xfer_delta_write(struct xfer_in *in, const struct xfer_chunk *c);
 int xfer_delta_end(struct xfer_in *in);
 
 struct xfer_out *xfer_out_new(struct xfers *x, Mfp__Body__Kind kind, uint64_t id);
+/* What is sent no more: frees it, when nobody reads it. */
+void xfer_out_end(struct xfer_out *o);
+/* Reads the next part; its length, or -EIO when the file has become shorter. Any thread. */
+ssize_t xfer_out_read(const struct xfer_out *o, uint8_t *buf);
+/* xfer_ahead.c: is its next part read by a worker? Have that be read: what there was has been sent.
+ */
+bool xfer_is_read_ahead(const struct xfer_out *o);
+void xfer_ahead(struct xfer_out *o);
+/* All of it has been read: does it fit its checksum? 0 or -EUCLEAN. Any thread. */
+int xfer_out_hashed(struct xfer_out *o);
 /* What goes is hashed; so far: taken over, of what went before, or NULL. */
 void xfer_out_hash(struct xfer_out *o, struct io_hasher *so_far);
 /*

@@ -227,6 +227,7 @@ static void serve_send(struct serve *s) {
     o->sb = s->sb;
     o->want = s->want;
     s->want.name = s->want.info = NULL;
+    xfer_ahead(o);
     xfer_writable(s->x);
 }
 
