@@ -54,12 +54,14 @@ maximal_backoff_time = 4s
 lmtp_connect_timeout = 5s
 """
 
-# chroot "n" everywhere: a chroot would need files of the machine's own instance
+# chroot "n" everywhere: a chroot would need files of the machine's own instance.  qmgr is woken
+# each 5 s, not 300: a new one puts what an old one's lmtp still delivers back into `incoming`, and
+# looks at that when it is woken, or when the next mail comes.
 MASTER = """
 smtp      inet  n       -       n       -       -       smtpd
 pickup    unix  n       -       n       60      1       pickup
 cleanup   unix  n       -       n       -       0       cleanup
-qmgr      unix  n       -       n       300     1       qmgr
+qmgr      unix  n       -       n       5       1       qmgr
 tlsmgr    unix  -       -       n       1000?   1       tlsmgr
 rewrite   unix  -       -       n       -       -       trivial-rewrite
 bounce    unix  -       -       n       -       0       bounce
