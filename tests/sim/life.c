@@ -131,7 +131,7 @@ void node_start_syncd(struct node *n) {
         forget_recent(n);
     for (unsigned b = 0; b < BOXES && n->recent_lost; b++) {
         n->lacks[b] = n->mark[b] != 0; /* it may lack what was acknowledged */
-        n->cut[b] = n->lacks[b] && n->life > 1;
+        n->was_cut[b] = n->cut[b] = n->lacks[b] && n->life > 1;
     }
     n->doubtful = n->recent_lost;
     n->recent_lost = false;
@@ -261,7 +261,7 @@ void node_lose_state(struct node *n) {
     for (unsigned b = 0; b < BOXES; b++) {
         box_copy(&n->base_disk[b], &n->base[b]);
         n->mark[b] = 0;
-        n->lacks[b] = n->cut[b] = false;
+        n->lacks[b] = n->was_cut[b] = n->cut[b] = false;
     }
     check_index_forgotten(n);
     n->gen = 1;

@@ -219,7 +219,7 @@ struct replica_payload *listing_make(const struct node *n, unsigned box, bool fu
         abort();
     l->box = box;
     l->full = full || !base->valid;
-    l->base_valid = base->valid;
+    l->base_valid = base->valid || n->was_cut[box];
     l->base_digest = box_digest(base);
     l->base_version = base->version + 1; /* 0: not known */
     if (n->lacks[box])

@@ -96,7 +96,7 @@ static void do_client(struct node *n, struct replica_action *a) {
 
 static void merge_done(struct node *n, unsigned b) {
     box_copy(&n->base[b], &n->merged[b]);
-    n->lacks[b] = n->cut[b] = false;
+    n->lacks[b] = n->was_cut[b] = n->cut[b] = false;
     list_free(&n->put_back[b]);
     halves_forget(&n->half[b]);
 }

@@ -253,6 +253,7 @@ struct node {
     uint32_t folders[BOXES];     /* a bit for each that is there */
     uint64_t folders_conn;       /* at which they were merged last */
     bool lacks[BOXES];           /* marked at the start: the base may lack what was acknowledged */
+    bool was_cut[BOXES];         /* by a power cut, and that it had been merged, too */
     bool doubtful;               /* it began with a base that is an earlier one */
     struct list put_back[BOXES]; /* by the journal's replay */
     struct halves half[BOXES];

@@ -134,6 +134,30 @@ static void test_validity_counted(void **state) {
     assert_false(fs_there(&p.a, "u/dovecot-uidvalidity.65000004"));
 }
 
+/* A list that both had, of a mailbox younger than the checkpoint, went with b's power. The one that
+ * b begins instead has more messages; but a is not being filled, and has shown the higher V. */
+static void test_validity_lost(void **state) {
+    struct acts acts = {.n = 0};
+    struct mailfs_id work;
+
+    common();
+    work = stores_mailbox(&p.b, &p.a, "u", ".Work");
+    merge(&work);
+    fs_write(&p.b, "u/.Work/dovecot-uidlist", "3 V1700000009 N1 " G_B "\n");
+    add_seen(&p.b, "u/.Work", "1.M1.b", "2,S", 1, "one\n");
+    act_add(&p.b, &acts, "u/.Work", MFL__SUB__CUR, "1.M1.b:2,S", 0);
+    act_file(&acts, "dovecot-uidlist");
+    assert_false(stores_send(&p.b, &p.a, &work, &acts, true));
+    mark(&p.b, &work);
+    node_reopen(&p.b);
+    node_replay(&p.b);
+    fs_write(&p.b, "u/.Work/dovecot-uidlist", "3 V1700000005 N1 " G_B "\n1 :1.M1.b\n");
+    add_seen(&p.b, "u/.Work", "2.M2.b", "2,", 2, "two\n");
+    contact();
+    assert_starts(&p.a, "u/.Work/dovecot-uidlist", "3 V1700000009 N");
+    assert_starts(&p.b, "u/.Work/dovecot-uidlist", "3 V1700000009 N");
+}
+
 static int remove_one(const char *path, const struct stat *sb, int type, struct FTW *ftw) {
     return remove(path);
 }
@@ -181,6 +205,7 @@ int main(void) {
         T(test_validity_lower),
         T(test_validity_sent),
         T(test_validity_counted),
+        T(test_validity_lost),
         cmocka_unit_test_setup_teardown(test_validity_never_run, merge_setup_empty,
                                         mailbox_teardown),
     };
