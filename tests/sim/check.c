@@ -218,6 +218,19 @@ static void expunging_twins(unsigned box, uint32_t name) {
             fate(box, i)->present = false;
 }
 
+/* After a power cut, and before the journal has been applied once more: the other node had removed
+ * it before, and the base will be without it, whoever removes it now. */
+static bool removed_in_journal(const struct node *n, unsigned box, uint32_t name) {
+    const struct journaled *j;
+    DL_FOREACH(n->journal, j) {
+        const struct txn *t = j->payload->data;
+        for (size_t i = 0; (n->recent_lost || n->doubtful) && !j->applied && i < t->n; i++)
+            if (t->box == box && t->ops[i].name == name && !t->ops[i].is.is)
+                return true;
+    }
+    return false;
+}
+
 void check_expunging(unsigned node, unsigned box, uint32_t name) {
     held[node][names[name].content] = false;
     expunging_twins(box, name);
@@ -229,7 +242,8 @@ void check_expunging(unsigned node, unsigned box, uint32_t name) {
         held[1 - node][names[name].content] = false;
     fate(box, name)->gen++;
     fate(box, name)->fragile = fate(box, name)->fragile_present = 0;
-    fate(box, name)->common = check_one_incarnation(box, name, false);
+    fate(box, name)->common =
+        check_one_incarnation(box, name, false) && !removed_in_journal(&nodes[node], box, name);
     fate(box, name)->unwritten = not_on_disk(box, name);
     fate(box, name)->flags = fate(box, name)->cleared = 0;
 }

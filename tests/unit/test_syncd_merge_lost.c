@@ -67,6 +67,29 @@ static void test_lost_base_of_a_young_one(void **state) {
     assert_true(fs_there(&p.a, "u/.Work/new/2.M2.b"));
 }
 
+/* The power of both went. b has again what it had removed, and sent word of; on a the journal takes
+ * it from the base, so it does not matter who has removed it from the store. No base is the later
+ * one: what only b's knows stays. */
+static void test_removed_and_both_cut(void **state) {
+    struct acts b = {.n = 0};
+
+    common();
+    mark(&p.a, &inbox);
+    mark(&p.b, &inbox);
+    fs_unlink(&p.b, "u/cur/2.M1.x:2,S");
+    act_remove(&b, MFL__SUB__CUR, "2.M1.x:2,S");
+    assert_false(stores_send(&p.b, &p.a, &inbox, &b, false));
+    fs_write(&p.b, "u/cur/2.M1.x:2,S", "two\n");
+    node_reopen(&p.a);
+    node_reopen(&p.b);
+    node_replay(&p.a);
+    node_replay(&p.b);
+    assert_false(fs_there(&p.a, "u/cur/2.M1.x:2,S"));
+    contact();
+    assert_true(fs_there(&p.a, "u/cur/2.M1.x:2,S"));
+    assert_true(fs_there(&p.b, "u/cur/2.M1.x:2,S"));
+}
+
 /*
  * The power of a went while somebody numbered a message: Dovecot's index has the UID, the list has
  * not. The other node brings nothing, and the UID is not given again all the same. A merge that a
@@ -129,6 +152,7 @@ static void test_replaced(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         T(test_lost_base),
+        T(test_removed_and_both_cut),
         T(test_lost_base_of_a_young_one),
         T(test_uid_in_an_index),
         T(test_replaced),
