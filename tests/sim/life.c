@@ -8,7 +8,7 @@
  * which writes it after a syncfs of the store, in the one commit that removes the journal entries
  * applied by then; marks are cleared last.
  */
-#include "sim.h"
+#include "client_int.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -329,8 +329,10 @@ static bool in_sync(const struct node *n) {
 
 static void begin(struct node *n) {
     n->ck.gen = 0;
-    if (in_sync(n))
-        n->ck.gen = ++n->gen; /* mailfs marks anew from here on */
+    if (in_sync(n) && world.now >= n->off_until) {
+        client_tell(n);       /* what mailfs did before has all been read when it answers */
+        n->ck.gen = ++n->gen; /* and marks anew from here on */
+    }
     n->ck.step = CK_SETTLED;
 }
 
