@@ -247,12 +247,22 @@ static bool frozen(const struct node *n, unsigned box) {
     return d != NULL && replica_round_frozen(d);
 }
 
+static bool half_applied(const struct node *n, unsigned box) {
+    const struct journaled *j;
+    DL_FOREACH(n->journal, j) {
+        if (j->half && ((const struct txn *)j->payload->data)->box == box)
+            return true;
+    }
+    return false;
+}
+
 static void step_flag_act(struct client *c) {
     struct node *n = client_node(c);
     const struct list *l = &n->store[c->box].msgs;
     /* Two such, made on both sides while a mailbox is being listed, can still swap: see
-     * docs/DESIGN.md. A frozen mailbox is therefore left alone here. */
-    if (l->n > 0 && !client_holds(n, c->box) && !frozen(n, c->box)) {
+     * docs/DESIGN.md. So can one that undoes what is applied once more. A frozen mailbox is
+     * therefore left alone here, and one in which that is so. */
+    if (l->n > 0 && !client_holds(n, c->box) && !frozen(n, c->box) && !half_applied(n, c->box)) {
         struct entry e = l->e[rnd(l->n)];
         e.s.flags ^= FLAG_TOGGLED;
         client_change(n, c, c->box, e.name, e.s, NULL);

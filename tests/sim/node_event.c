@@ -71,6 +71,7 @@ static bool apply(struct node *n, struct journaled *j) {
     folders_apply(n, j);
     check_dirty(n, box);
     j->applied = true;
+    j->half = false;
     if (MUTANT(MUTANT_JOURNAL_EARLY))
         node_drop_journaled(n, j);
     return misfit;
@@ -95,6 +96,7 @@ static void apply_half(struct node *n, const struct event *e) {
     box_copy(&base, &n->base[t->box]);
     size_t most = (size_t)rnd(t->n + 1);
     bool misfit = txn_apply(n, &base, t, most);
+    j->half = true;
     list_free(&base.msgs);
     check_dirty(n, t->box);
     if (misfit && most == t->n)

@@ -158,6 +158,7 @@ struct journaled {
     uint64_t seq, life; /* the machine's number, in this life */
     uint64_t order;     /* of arrival */
     bool applied;       /* in this life; it goes with the next checkpoint */
+    bool half;          /* some of it is in the store, and will be applied once more */
     bool taken;         /* by the checkpoint under way */
     bool folder_done;   /* in any life */
     uint64_t conn;      /* it came over */
