@@ -281,14 +281,6 @@ int front_open(struct volume *v, char *err, size_t errsize) {
     return 0;
 }
 
-void front_stop(struct volume *v) {
-    struct front *f = v->front;
-    if (f->accept != NULL)
-        event_free(f->accept);
-    f->accept = NULL;
-    front_disconnect(f);
-}
-
 void front_close(struct volume *v) {
     struct front *f = v->front;
     char path[4096];

@@ -31,8 +31,6 @@ struct volume;
 struct front;
 
 int front_open(struct volume *v, char *err, size_t errsize);
-/* No mailfs is let in any more; the present one's connection is closed. */
-void front_stop(struct volume *v);
 void front_close(struct volume *v);
 
 bool front_is_connected(const struct front *f);
