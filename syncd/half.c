@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "replica/base_age.h"
 #include "stage.h"
 #include "state_int.h"
 
@@ -120,9 +121,13 @@ static int add_named(struct half *h, const struct merge_run *m) {
     return 0;
 }
 
+uint64_t merge_age(const struct merge_run *m) {
+    return base_age_merged(base_age_higher(m->mine->base_version, m->mine->half_age),
+                           base_age_higher(m->theirs->base_version, m->theirs->half_age));
+}
+
 int half_keep(struct merge_run *m) {
     struct half *h = calloc(1, sizeof(*h));
-    uint64_t a = m->mine->half_age, b = m->theirs->half_age;
     size_t i;
     int r = h ? add_named(h, m) : -ENOMEM;
 
@@ -135,7 +140,7 @@ int half_keep(struct merge_run *m) {
         return r;
     }
     h->dir = m->a.dir;
-    h->age = (a > b ? a : b) + 1;
+    h->age = merge_age(m);
     half_forget(m->a.st, &h->dir);
     state_lock(m->a.st);
     HASH_ADD(hh, m->a.st->halves, dir, sizeof(h->dir), h);

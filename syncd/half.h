@@ -21,6 +21,8 @@ struct half_msg {
     char name[];
 };
 
+/* Of what this merge makes: later than both bases, and than what either node has half of. */
+uint64_t merge_age(const struct merge_run *m);
 /* Of this merge, which has been carried out. */
 int half_keep(struct merge_run *m);
 void half_forget(struct state *st, const struct mailfs_id *dir);
@@ -31,9 +33,9 @@ int half_settled(struct state *st, const struct mailfs_id *dir);
 void half_forget_msg(struct state *st, const struct mailfs_id *dir, const char *name);
 void half_free(struct state *st);
 
-/* For a listing; nothing changes it meanwhile. NULL: none. *age: which of two is the later, 0: none
- */
+/* For a listing; nothing changes it meanwhile. NULL: none. */
 const struct half_msg *half_find(struct state *st, const struct mailfs_id *dir, const char *name);
+/* The version of the base where that merge has come to its end; 0: there is none. */
 uint64_t half_age(struct state *st, const struct mailfs_id *dir);
 
 #endif

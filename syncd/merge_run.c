@@ -25,7 +25,6 @@
 #include "merge_int.h"
 #include "pending.h"
 #include "recent.h"
-#include "replica/base_age.h"
 #include "stage.h"
 #include "util/clock.h"
 #include "util/log.h"
@@ -238,10 +237,8 @@ static int agree_on_dir(struct merge_run *m) {
     return base_dir_put_in(m->a.st, BASE_PROPOSED, &m->a.dir, &rec);
 }
 
-/* The result is later than both bases. */
 static int merge_version(struct merge_run *m) {
-    return base_version_put(m->a.st, BASE_PROPOSED, BASE_OF_MAILBOX, &m->a.dir,
-                            base_age_merged(m->mine->base_version, m->theirs->base_version));
+    return base_version_put(m->a.st, BASE_PROPOSED, BASE_OF_MAILBOX, &m->a.dir, merge_age(m));
 }
 
 /* One that brings nothing can still have another number for what this node brings. */

@@ -13,8 +13,12 @@ bool base_age_lacks(uint64_t age) {
     return (age & BASE_AGE_LACKS) != 0;
 }
 
+uint64_t base_age_higher(uint64_t a, uint64_t b) {
+    return count(a) > count(b) ? count(a) : count(b);
+}
+
 uint64_t base_age_merged(uint64_t a, uint64_t b) {
-    return (count(a) > count(b) ? count(a) : count(b)) + 1;
+    return base_age_higher(a, b) + 1;
 }
 
 int base_age_cmp(uint64_t a, uint64_t b) {

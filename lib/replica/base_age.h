@@ -17,6 +17,8 @@
 #define BASE_AGE_LACKS (UINT64_C(1) << 63)
 
 bool base_age_lacks(uint64_t age);
+/* The higher count of two. */
+uint64_t base_age_higher(uint64_t a, uint64_t b);
 /* Of what two bases were merged to: later than both. */
 uint64_t base_age_merged(uint64_t a, uint64_t b);
 /* 1: a is the later; -1: b; 0: neither, or not known. */

@@ -73,7 +73,8 @@ struct merge_side {
     uint32_t base_validity; /* that `old` refers to; 0: the same, or none. Also of a
                              * base that is not valid: what the mailbox had here once */
     uint32_t base_next;     /* next UID of the base: lower UIDs it knew. 0: unknown */
-    uint64_t half_age;      /* of what entries say to be half: those of the higher one count */
+    uint64_t half_age;      /* of what entries say to be half: those of the higher one count; what
+                             * the base_version is where that merge has come to its end */
     uint64_t base_version;  /* which of two different bases is the later, see base_age.h. Not known
                              * on a side: then that of the higher base_next is, if they differ */
     const struct merge_entry *entries; /* any order, each base name once */

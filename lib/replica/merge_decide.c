@@ -216,18 +216,25 @@ static struct maildir_set carry(struct maildir_set from, struct maildir_set to,
     return on;
 }
 
+/* Has that merge come to its end at o? Its base is the result then, or later. */
+static bool is_whole(const struct merge_view *h, const struct merge_view *o) {
+    if (o->side->base_version == 0)
+        return later_base(h, o) == o;
+    return base_age_cmp(o->side->base_version, h->side->half_age) >= 0;
+}
+
 /*
  * A merge that h has carried out and o, as far as h knows, has not: its result is where h went on
- * from. o went on from what it had then, unless it is just as the result, or has carried it out,
- * too; but after a power cut it may be what it was before. False: nothing of that kind is known, or
- * not of flags alone.
+ * from, whatever the bases are, which were before that. o went on from what it had then, unless it
+ * is just as the result, or has carried it out, too; but after a power cut it may be what it was
+ * before. False: nothing of that kind is known, or not of flags alone.
  */
 static bool merge_half(const struct merge_view *h, const struct merge_view *o,
                        struct merge_state *to) {
     const struct merge_state *r = &h->half_mine, *p = &h->half_theirs;
 
-    if (!h->half || cut_short(o) || r->info || p->info || h->now.info || o->now.info ||
-        readded(h) || readded(o))
+    if (!h->half || cut_short(o) || is_whole(h, o) || r->info || p->info || h->now.info ||
+        o->now.info || readded(h) || readded(o))
         return false;
     if (o->half || same_marks(&o->now, r))
         p = r;
@@ -249,7 +256,7 @@ static void merge_marks(const struct merge_view *a, const struct merge_view *b,
     const struct merge_state *oa = base_a ? &a->old : &none, *ob = base_b ? &b->old : &none;
     const struct merge_view *later = later_base(a, b);
 
-    if (!later && (merge_half(a, b, &item->state) || merge_half(b, a, &item->state)))
+    if (merge_half(a, b, &item->state) || merge_half(b, a, &item->state))
         return;
     bool a_is_base = !later && base_b && same_marks(&a->now, ob);
     bool b_is_base = !later && base_a && same_marks(&b->now, oa);

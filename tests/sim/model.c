@@ -406,6 +406,12 @@ static uint64_t result_apply(struct node *n, struct box *store, struct box *base
     return h;
 }
 
+/* Later than both bases, and than what one of the two alone has carried out. */
+static uint64_t merged_version(const struct listing *own, const struct listing *peer) {
+    return base_age_merged(base_age_higher(own->base_version, own->half_age),
+                           base_age_higher(peer->base_version, peer->half_age));
+}
+
 /* syncd/half.c: nothing that came by this merge, or that the base would say otherwise. */
 static bool is_plain(const struct merge_item *it, bool lower) {
     const struct merge_entry *mine = lower ? it->a : it->b, *theirs = lower ? it->b : it->a;
@@ -424,7 +430,7 @@ static void halves_keep(struct node *n, const struct listing *own, const struct 
     bool lower = n->index == 0;
     halves_forget(h);
     h->kept = true;
-    h->age = (own->half_age > peer->half_age ? own->half_age : peer->half_age) + 1;
+    h->age = merged_version(own, peer) + 1; /* as it is listed */
     h->e = calloc(m->count + 1, sizeof *h->e);
     if (h->e == NULL)
         abort();
@@ -503,7 +509,7 @@ int listing_merge(struct node *n, struct box *base, const struct listing *own,
         uint64_t h = result_apply(n, store, base, m, suspect);
         memcpy(digest, &h, sizeof h);
         halves_keep(n, own, peer, m);
-        base->version = base_age_merged(own->base_version, peer->base_version);
+        base->version = merged_version(own, peer);
     }
     merge_result_free(m);
     side_free(&mine);

@@ -120,6 +120,22 @@ static void test_half_a_merge(void **state) {
     half_done(&a, "5 cur", "5 cur", 2); /* a later one, of a's: b's says nothing any more */
     a.entry.half = false;
     one_check(&a.side, &b.side, "5 cur FS", "set by both since");
+    one_side(&a, "5 cur", "5 cur", 10, 0); /* a cleared F, after b alone had carried that out */
+    one_side(&b, "5 cur", "5 cur F", 10, 0);
+    half_done(&b, "5 cur F", "5 cur F", 9);
+    a.side.base_version = 7; /* and either has not noted an answer before that merge */
+    b.side.base_version = 8;
+    one_check(&a.side, &b.side, "5 cur", "a cleared it");
+    one_check(&b.side, &a.side, "5 cur", "a cleared it");
+    a.side.base_version = 8;
+    b.side.base_version = 7;
+    one_check(&a.side, &b.side, "5 cur", "a cleared it");
+    one_check(&b.side, &a.side, "5 cur", "a cleared it");
+    one_side(&a, "5 cur F", "5 cur", 10, 0); /* or has come to the end of it */
+    a.side.base_version = 9;
+    half_done(&b, "5 cur F", "5 cur", 9);
+    one_check(&a.side, &b.side, "5 cur", "a cleared what b had set");
+    one_check(&b.side, &a.side, "5 cur", "a cleared what b had set");
     one_side(&a, "5 cur S", "5 cur S", 10, 0); /* after a power cut a may be what it was before */
     a.side.base_version = BASE_AGE_LACKS | 3;
     one_side(&b, "5 cur S", "5 cur", 10, 0);

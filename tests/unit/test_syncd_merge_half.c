@@ -37,8 +37,8 @@ static void test_half_a_merge(void **state) {
 }
 
 /* What came to b that way is not b's own doing: cleared by somebody, on either node, it is clear.
- */
-static void test_half_and_cleared(void **state) {
+ * ahead: before that, its node has noted an answer that the other has not. */
+static void half_and_cleared(struct node *ahead) {
     for (int by_a = 0; by_a < 2; by_a++) {
         struct node *by = by_a ? &p.a : &p.b;
 
@@ -50,6 +50,8 @@ static void test_half_and_cleared(void **state) {
         fs_rename(&p.b, "u/cur/2.M1.x:2,S", "u/cur/2.M1.x:2,FS");
         mark(&p.a, &inbox);
         mark(&p.b, &inbox);
+        if (ahead)
+            assert_int_equal(base_version_next(ahead->st, BASE_OF_MAILBOX, &inbox), 0);
         merge_at(&p.b, &p.a);
         assert_true(fs_there(&p.b, "u/cur/1.M1.x:2,F"));
         assert_true(fs_there(&p.b, "u/cur/3.M1.x:2,a"));
@@ -65,6 +67,16 @@ static void test_half_and_cleared(void **state) {
         mark(&p.b, &inbox);
         contact();
         assert_true(fs_there(&p.a, "u/cur/2.M1.x:2,S"));
+    }
+}
+
+static void test_half_and_cleared(void **state) {
+    struct node *const ahead[] = {NULL, &p.a, &p.b};
+
+    for (int i = 0; i < 3; i++) {
+        half_and_cleared(ahead[i]);
+        mailbox_teardown(state);
+        merge_setup(state);
     }
 }
 
