@@ -72,12 +72,16 @@ static bool tell_all(const struct reread *r) {
 /* ---- again ------------------------------------------------------------------------- */
 
 /* All are looked for. They are read for no longer than it is to the next look, as whoever puts one
- * back is not to wait for the others, nor is a verification, whose thread this is. */
+ * back is not to wait for the others, nor is a verification, whose thread this is. That time begins
+ * with the first that is read: what a bad disk takes to look for those before it is not in it, or
+ * the same ones would never be read. */
 static void try_run(void *arg) {
     struct reread *r = arg;
-    uint64_t until = clock_ms() + REREAD_LOOK_MS;
+    uint64_t until = UINT64_MAX;
     r->read_to = r->n;
     for (size_t i = 0; i < r->n && !atomic_load(&r->quiet); i++) {
+        if (i == r->from)
+            until = clock_ms() + REREAD_LOOK_MS;
         bool read = r->read && i >= r->from && clock_ms() < until;
         if (r->read && i >= r->from && !read && r->read_to == r->n)
             r->read_to = i;

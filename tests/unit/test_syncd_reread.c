@@ -32,7 +32,8 @@ static struct volume volume = {.engine = &engine, .cv = &conf};
 static struct reread *reread;
 
 static uint64_t now_ms;
-static unsigned takes_ms; /* to read one */
+static unsigned takes_ms; /* to read one, */
+static unsigned look_ms;  /* to look for one only */
 static bool stops;        /* syncd, while the first is read */
 static unsigned looked[MSGS], was_read[MSGS];
 
@@ -55,7 +56,7 @@ int unread_try(struct state *st, const struct unread_msg *m, bool read) {
 
     looked[i]++;
     was_read[i] += read;
-    now_ms += read ? takes_ms : 0;
+    now_ms += read ? takes_ms : look_ms;
     if (stops)
         reread_quiet(reread);
     return 0;
@@ -132,7 +133,7 @@ static int setup(void **state) {
     assert_int_equal(workq_new(1, 10, &engine.slow), 0);
     conf.peer = &peer;
     now_ms = 1000;
-    takes_ms = 0;
+    takes_ms = look_ms = 0;
     stops = false;
     memset(looked, 0, sizeof(looked));
     memset(was_read, 0, sizeof(was_read));
@@ -185,6 +186,15 @@ static void test_slow_disk(void **state) {
     counts_are(was_read, 1, 1, 1); /* now and then */
 }
 
+/* One that takes as long to say of a file that it is there: each is read in turn all the same. */
+static void test_slow_look(void **state) {
+    takes_ms = look_ms = REREAD_LOOK_MS;
+    reread_contact(reread, true);
+    for (unsigned i = 0; i < MSGS; i++)
+        step();
+    counts_are(was_read, 1, 1, 1);
+}
+
 static void test_stop(void **state) {
     stops = true;
     reread_contact(reread, true);
@@ -195,6 +205,7 @@ static void test_stop(void **state) {
 #define CASE(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
 int main(void) {
-    const struct CMUnitTest tests[] = {CASE(test_contact), CASE(test_slow_disk), CASE(test_stop)};
+    const struct CMUnitTest tests[] = {CASE(test_contact), CASE(test_slow_disk),
+                                       CASE(test_slow_look), CASE(test_stop)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
