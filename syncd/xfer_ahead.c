@@ -9,6 +9,7 @@
  * Diagnostics: a damaged message.
  */
 #include <errno.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 
 #include "mem.h"
@@ -23,6 +24,8 @@ bool xfer_is_read_ahead(const struct xfer_out *o) {
 
 static void ahead_run(void *arg) {
     struct xfer_out *o = arg;
+    if (atomic_load(&o->gone)) /* a bad disk takes long; the next connection waits behind it */
+        return;
     o->part_len = xfer_out_read(o, o->part);
     if (o->part_len < 0 || o->hash == NULL)
         return;
@@ -34,7 +37,7 @@ static void ahead_run(void *arg) {
 static void ahead_done(void *arg) {
     struct xfer_out *o = arg;
     o->reading = false;
-    if (o->gone) {
+    if (atomic_load(&o->gone)) {
         xfer_out_end(o);
         return;
     }

@@ -11,6 +11,7 @@
 #include "xfer.h"
 
 #include <errno.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -32,7 +33,7 @@
 #include "xfer_private.h"
 
 void xfer_out_end(struct xfer_out *o) {
-    o->gone = true;
+    atomic_store(&o->gone, true);
     if (o->reading)
         return;
     if (o->file != NULL)

@@ -23,7 +23,7 @@ struct xfer_out {
     uint8_t *part;
     ssize_t part_len; /* -errno */
     bool reading, ready;
-    bool gone; /* freed as soon as it is not being read */
+    _Atomic bool gone; /* freed as soon as it is not being read; what waits to be is not */
     bool begun;
     bool dense;     /* its first part could not be compressed: nor will the others */
     int err;        /* FETCH: nothing but this is sent */

@@ -2,6 +2,7 @@
 #include <dlfcn.h>
 #include <errno.h>
 #include <pthread.h>
+#include <sched.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdatomic.h>
@@ -35,6 +36,7 @@ static struct mailfs_id root;
 
 static pthread_t loop;
 static atomic_uint in_loop, in_workers;
+static pthread_mutex_t disk = PTHREAD_MUTEX_INITIALIZER; /* as long as it is locked it is slow */
 
 /* In place of the library's: who reads parts. */
 ssize_t pread(int fd, void *to, size_t n, off_t at) {
@@ -44,6 +46,10 @@ ssize_t pread(int fd, void *to, size_t n, off_t at) {
         real = (ssize_t(*)(int, void *, size_t, off_t))dlsym(RTLD_NEXT, "pread64");
     if (n >= XFER_PART)
         atomic_fetch_add(pthread_equal(pthread_self(), loop) ? &in_loop : &in_workers, 1);
+    if (n >= XFER_PART && !pthread_equal(pthread_self(), loop)) {
+        pthread_mutex_lock(&disk);
+        pthread_mutex_unlock(&disk);
+    }
     return real(fd, to, n, at);
 }
 
@@ -134,9 +140,27 @@ static void test_read_by_a_worker(void **state) {
     assert_int_equal(atomic_load(&in_loop), 0);
 }
 
+/* What waits to be read when the connection ends is not: the next one would wait for that. */
+static void test_not_read_for_nobody(void **state) {
+    put_long();
+    unsigned before = atomic_load(&in_workers);
+    pthread_mutex_lock(&disk);
+    for (unsigned i = 0; i < 8; i++)
+        assert_int_equal(ask(i), 0);
+    while (jobs_pending(v.jobs) > 0)
+        workq_drain(engine.disk);
+    while (atomic_load(&in_workers) == before)
+        sched_yield();
+    xfer_disconnected(v.xfers);
+    pthread_mutex_unlock(&disk);
+    settle();
+    assert_int_equal(atomic_load(&in_workers), before + 1);
+}
+
 #define T(t) cmocka_unit_test_setup_teardown(t, setup, teardown)
 
 int main(void) {
-    const struct CMUnitTest tests[] = {T(test_too_many_at_a_time), T(test_read_by_a_worker)};
+    const struct CMUnitTest tests[] = {T(test_too_many_at_a_time), T(test_read_by_a_worker),
+                                       T(test_not_read_for_nobody)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
