@@ -20,7 +20,7 @@
 #include "maildir/name.h"
 #include "merge_int.h"
 #include "pending.h"
-#include "stage.h"
+#include "stage_private.h"
 #include "util/str.h"
 
 #ifndef RENAME_NOREPLACE
@@ -190,8 +190,43 @@ static int place_beside(struct merge_run *m, const char *key, const char *file,
     return r == 0 ? 1 : r;
 }
 
-/* From the stage to its name. */
-static int place(struct merge_run *m, const struct merge_item *it) {
+/* From .mailfs/kept to its name. 1: another one had it, as in place_beside(). */
+static int put_over(struct merge_run *m, const char *kept, int sub, const char *name, bool same) {
+    int fd = m->a.d.fd[sub], made = -ENOENT;
+    int r = io_rename(m->a.st->kept, kept, fd, name, same ? 0 : RENAME_NOREPLACE);
+
+    if (r != -EEXIST)
+        return r;
+    made = apply_make_way(&m->a, sub, name);
+    if (made < 0 && made != -ENOENT)
+        return made;
+    r = io_rename(m->a.st->kept, kept, fd, name, RENAME_NOREPLACE);
+    return r == 0 ? made == 0 : r;
+}
+
+/* In the place of `over`, whose file has another name as well: there always is one of its base
+ * name. */
+static int place_over(struct merge_run *m, const char *key, const char *file, const Mfp__Meta *meta,
+                      int sub, const char *name, const struct index_msg *over) {
+    bool same = over->sub == sub && strcmp(over->name, name) == 0;
+    char kept[MERGE_KEPT_MAX];
+    int r = merge_kept_name(name, 'r', kept), unlinked = 0;
+
+    /* an attempt before may have ended just before the unlink */
+    if (r == 0 && (same || apply_is_message(m->a.d.fd[sub], name, m->a.st->stage, file) <= 0)) {
+        r = stage_place(m->a.st, key, meta, m->a.st->kept, kept);
+        if (r == 0)
+            r = put_over(m, kept, sub, name, same);
+    }
+    if (r < 0 || same)
+        return r;
+    told(m, over->sub, over->name, 0, NULL);
+    unlinked = io_unlink(m->a.d.fd[over->sub], over->name);
+    return unlinked < 0 && unlinked != -ENOENT ? unlinked : r;
+}
+
+/* From the stage to its name. over: or NULL. */
+static int place(struct merge_run *m, const struct merge_item *it, const struct index_msg *over) {
     char key[STAGE_NAME_MAX], file[STAGE_NAME_MAX], name[MAILDIR_NAME_MAX + 1];
     const Mfp__BaseMsg *b = their_msg(m, it);
     int sub = sub_of(&it->state), fd, r = merge_name_of(it->name, &it->state, name);
@@ -205,8 +240,9 @@ static int place(struct merge_run *m, const struct merge_item *it) {
     fd = store_sub_open(m->a.st, &m->a.d, sub, true);
     if (fd < 0)
         return fd;
-    r = stage_place(m->a.st, key, b ? b->meta : NULL, fd, name);
-    if (r == -EEXIST)
+    r = over ? place_over(m, key, file, b ? b->meta : NULL, sub, name, over)
+             : stage_place(m->a.st, key, b ? b->meta : NULL, fd, name);
+    if (r == -EEXIST && !over)
         r = place_beside(m, key, file, b ? b->meta : NULL, sub, name);
     if (r < 0)
         return r == -ENOENT || r == -ESTALE ? -ENODATA : r;
@@ -298,19 +334,72 @@ static int come_since(struct merge_run *m, const struct index_msg *have,
     return r > 0 ? 0 : r == 0 || r == -ENOENT ? -ESTALE : r;
 }
 
-/* Theirs comes in the place of ours: that was removed there, or (a split that had been carried out
- * already) it is a third message. */
+/* What is here under the name of a split has its other name already: keep_both(), perhaps of a
+ * merge that was broken off. */
+static bool is_half(struct merge_run *m, const struct index_msg *have,
+                    const struct merge_item *it) {
+    char name[MAILDIR_NAME_MAX + 1];
+    const struct index_msg *as;
+
+    if (!(it->what & MERGE_SPLIT))
+        return false;
+    merge_split_name(it->name, it->now_a.content, name);
+    as = index_find(&m->a.ix, name);
+    return as && stage_is_same_file(m->a.d.fd[have->sub], have->name, m->a.d.fd[as->sub], as->name);
+}
+
+/*
+ * Ours loses its name to one of theirs, and has both until that one comes. Were there none of that
+ * name for a moment, and this merge broken off then, the next would take it for removed here.
+ */
+static int keep_both(struct merge_run *m, const struct index_msg *have,
+                     const struct merge_item *it) {
+    char name[MAILDIR_NAME_MAX + 1];
+    int sub = sub_of(&it->state), fd, r = merge_name_of(it->name, &it->state, name);
+
+    if (r == 0 && m->a.st->read_only)
+        r = -EROFS;
+    if (r < 0)
+        return r;
+    fd = store_sub_open(m->a.st, &m->a.d, sub, true);
+    if (fd < 0)
+        return fd;
+    r = io_link(m->a.d.fd[have->sub], have->name, fd, name);
+    if (r == -EEXIST)
+        r = stage_is_same_file(m->a.d.fd[have->sub], have->name, fd, name) ? 0 : -ESTALE;
+    if (r < 0)
+        return r == -ENOENT ? 0 : r; /* removed meanwhile: that will be told */
+    told(m, 0, NULL, sub, name);
+    return index_set(&m->a.ix, name, sub);
+}
+
+/* The second half of a split: theirs comes, ours goes from its name. */
+static int apply_half(struct merge_run *m, const struct index_msg *have,
+                      const struct merge_item *it) {
+    const struct merge_item *stays = merge_result_find(m->result, it->split_from);
+
+    if (it->content == 'b')
+        return place(m, it, NULL);
+    if (!have)
+        return 0;
+    return stays && needs_theirs(stays) ? keep_both(m, have, it) : move(m, have, it);
+}
+
+/* Theirs comes in the place of ours: that was removed there, or has another name by now, or (a
+ * split that had been carried out already) it is a third message. */
 static int replace(struct merge_run *m, const struct index_msg *have, const struct merge_item *it) {
     char name[MAILDIR_NAME_MAX + 1];
     int r;
 
+    if (is_half(m, have, it))
+        return place(m, it, have);
     if (it->what & MERGE_SPLIT) {
         str_copy(name, sizeof(name), have->name);
         r = m->a.st->read_only ? -EROFS : apply_make_way(&m->a, have->sub, name);
     } else {
         r = drop(m, have, it);
     }
-    return r == 0 || r == -ENOENT ? place(m, it) : r;
+    return r == 0 || r == -ENOENT ? place(m, it, NULL) : r;
 }
 
 static int apply_present(struct merge_run *m, const struct merge_item *it) {
@@ -318,7 +407,7 @@ static int apply_present(struct merge_run *m, const struct merge_item *it) {
     const struct index_msg *have = index_find(&m->a.ix, base);
 
     if (it->split_from)
-        return it->content == 'b' ? place(m, it) : have ? move(m, have, it) : 0;
+        return apply_half(m, have, it);
     if (!have && merge_is_unread(it))
         return 0; /* it has gone since it was listed */
     if (have && it->content != 'b')
@@ -327,7 +416,7 @@ static int apply_present(struct merge_run *m, const struct merge_item *it) {
         return it->at_a ? replace(m, have, it) : come_since(m, have, it);
     if (it->at_a && it->content != 'b' && hold_covers(m->a.st, &m->a.dir))
         return 0; /* listed as there, and removed */
-    return place(m, it);
+    return place(m, it, NULL);
 }
 
 static int apply_absent(struct merge_run *m, const struct merge_item *it) {
@@ -391,6 +480,8 @@ static int rename_all_published(struct merge_run *m) {
 int merge_apply_msgs(struct merge_run *m) {
     int r = rename_all_published(m);
 
+    if (r == 0)
+        r = merge_forget_halves(m);
     if (r == 0)
         r = pass(m, true, true);
     if (r == 0)

@@ -72,6 +72,9 @@ void merge_unread_settled(struct merge_run *m);
 
 /* merge_uidlist.c */
 int merge_apply_uidlist(struct merge_run *m);
+/* Before any message gets another name: what loses its own to one of the peer's has no UID under it
+ * any more, or that one would have it until the list is written. */
+int merge_forget_halves(struct merge_run *m);
 int merge_drop_records(struct merge_run *m);
 /* The fields beside V and N, of which G is the mailbox's own id: those of the side whose V stays,
  * and of two made apart with one V the same on both nodes. */

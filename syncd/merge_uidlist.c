@@ -9,6 +9,7 @@
 
 #include <uthash.h>
 
+#include "base.h"
 #include "io/file.h"
 #include "maildir/uidlist.h"
 #include "merge_int.h"
@@ -197,6 +198,42 @@ int merge_apply_uidlist(struct merge_run *m) {
         r = apply_renumbered(&m->a);
     free(old);
     free(text);
+    maildir_uidlist_free(list);
+    return r;
+}
+
+/* By what both agreed on it is the UID of what has this name, whatever has become of that. */
+static bool is_agreed(const struct merge_run *m, const struct maildir_uidrec *rec) {
+    struct base_msg msg;
+
+    return base_msg_get(m->a.st, BASE_AGREED, &m->a.dir, rec->base, &msg) == 0 &&
+           msg.uid == rec->uid;
+}
+
+static int forget_half(const struct merge_run *m, const struct merge_item *it,
+                       struct maildir_uidlist *list) {
+    const struct maildir_uidrec *rec = maildir_uidlist_find(list, it->name, strlen(it->name));
+
+    return rec && !is_agreed(m, rec) && maildir_uidlist_remove(list, it->name) == 0;
+}
+
+int merge_forget_halves(struct merge_run *m) {
+    struct maildir_uidlist *list = NULL;
+    char *old = NULL;
+    size_t n = 0, i, some = 0;
+    int r = 0;
+
+    for (i = 0; r == 0 && i < m->result->count; i++) {
+        const struct merge_item *it = &m->result->items[i];
+        if (!(it->what & MERGE_SPLIT) || it->split_from || it->content != 'b')
+            continue;
+        if (!list)
+            r = read_own(m, &list, &old, &n);
+        some += r == 0 && old && forget_half(m, it, list);
+    }
+    if (r == 0 && some > 0)
+        r = apply_write_uidlist(&m->a, list);
+    free(old);
     maildir_uidlist_free(list);
     return r;
 }
