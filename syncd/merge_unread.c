@@ -28,6 +28,17 @@ static int forget_file_in_base(struct merge_run *m, const char *name, bool *some
     return base_file_put(m->a.st, BASE_AGREED, &m->a.dir, name, &none);
 }
 
+static int forget_files_in_base(struct merge_run *m, const Mfp__Listing *l, bool *some) {
+    size_t i;
+    int r = 0;
+
+    for (i = 0; r == 0 && i < l->n_files; i++) {
+        if (l->files[i]->unread)
+            r = forget_file_in_base(m, l->files[i]->name, some);
+    }
+    return r;
+}
+
 /* Likewise. */
 static int forget_in_base(struct merge_run *m, const struct merge_item *it, bool *some) {
     struct base_msg msg;
@@ -43,7 +54,8 @@ static int forget_in_base(struct merge_run *m, const struct merge_item *it, bool
 /*
  * The base of a node whose peer was lost, say, has it, and the result has not. What only the
  * earlier of two bases has was removed by agreement: so this one must not come back with it, by a
- * power cut before the next checkpoint. A base that lacks something removes nothing.
+ * power cut before the next checkpoint. A base that lacks something removes nothing. Of a file both
+ * bases may have it: no node's power cut is to make the other's doing a removal.
  */
 int merge_unread_begin(struct merge_run *m) {
     bool some = false;
@@ -55,10 +67,10 @@ int merge_unread_begin(struct merge_run *m) {
         if (merge_is_unread(it) && (it->at_a || (it->what & MERGE_SPLIT)))
             r = forget_in_base(m, it, &some);
     }
-    for (i = 0; r == 0 && i < m->mine->n_files; i++) {
-        if (m->mine->files[i]->unread)
-            r = forget_file_in_base(m, m->mine->files[i]->name, &some);
-    }
+    if (r == 0)
+        r = forget_files_in_base(m, m->mine, &some);
+    if (r == 0)
+        r = forget_files_in_base(m, m->theirs, &some);
     return r == 0 && some ? state_checkpoint(m->a.st, 0, NULL, 0) : r;
 }
 

@@ -257,6 +257,25 @@ static void test_told(void **state) {
     in_the_end("owner lrs\n");
 }
 
+/* Nor is it in b's base when b's power goes: a's is removed, as whoever has it is told to, and b's
+ * stays. */
+static void test_power_of_the_other(void **state) {
+    both_have("owner lr\n");
+    stores_checkpoint(&p);
+    write_before(&p.a, 10, "owner lrs\n");
+    fails();
+    mark(&p.a, &inbox);
+    merge(&inbox);
+    assert_in_no_base();
+    node_reopen(&p.b);
+    *bad = '\0';
+    fs_unlink(&p.a, ACL);
+    unread_forget(p.a.st, &inbox, UNREAD_FILE, "dovecot-acl");
+    mark(&p.a, &inbox);
+    mark(&p.b, &inbox);
+    in_the_end("owner lr\n");
+}
+
 /* b makes one of its own meanwhile, and tells a: each keeps what it has, until a's can be read. */
 static void test_both_write(void **state) {
     struct acts a = {.n = 0};
@@ -283,8 +302,13 @@ static void test_both_write(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        CASE(test_left),      CASE(test_restored), CASE(test_agreed),
-        CASE(test_asked_for), CASE(test_told),     CASE(test_both_write),
+        CASE(test_left),
+        CASE(test_restored),
+        CASE(test_agreed),
+        CASE(test_asked_for),
+        CASE(test_told),
+        CASE(test_both_write),
+        CASE(test_power_of_the_other),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
