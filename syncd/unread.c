@@ -11,6 +11,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "hold.h"
 #include "io/hash.h"
 #include "io/io.h"
 #include "io/sum.h"
@@ -275,8 +276,10 @@ int unread_try(struct state *st, const struct unread_msg *m, bool read) {
     if (r == 0)
         r = try_in(st, &d, m, read);
     store_dir_close(&d);
+    /* What is held is kept elsewhere (hold_kept.c): were it forgotten, it would be asked for again.
+     */
     if (r <= 0)
-        return r == -ENOENT ? r : 0;
+        return r == -ENOENT && !hold_covers(st, &m->dir) ? r : 0;
     state_lock(st);
     u = find(st, &m->dir, m->what, m->base);
     if (u)

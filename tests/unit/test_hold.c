@@ -335,7 +335,9 @@ static void works_on(void **state) {
  */
 static void on_a_new_node(void **state) {
     char path[512], hex[MAILFS_ID_HEX], *text;
+    struct unread_msg *unread;
     struct stat sb;
+    size_t n;
 
     hold_two();
     assert_false(remove_one("u/Maildir", &box, 3));
@@ -345,6 +347,9 @@ static void on_a_new_node(void **state) {
     snprintf(path, sizeof path, "%s/.mailfs/undo/%s/103.M1.a", p.a.store, hex);
     assert_int_equal(stat(path, &sb), 0);
     unread_note(p.a.st, &box, UNREAD_MSG, "103.M1.a", -EIO, &sb);
+    assert_int_equal(unread_list(p.a.st, &unread, &n), 0);
+    assert_int_equal(unread_try(p.a.st, &unread[0], true), 0); /* it has not gone */
+    free(unread);
     node_replaced(&p.b);
     assert_int_equal(base_unmerge(p.a.st), 0);
     contact_trees(&p, true);
