@@ -23,6 +23,7 @@
 #include <utlist.h>
 
 #include "driver.h"
+#include "driver_apply.h"
 #include "front.h"
 #include "link_peer.h"
 #include "mem.h"
@@ -272,6 +273,7 @@ static void conn_established(struct conn *conn, const Mfp__Hello *hello) {
     log_info("volume %s: connected with %s at %s%s", v->cv->name, hello->node,
              link_name(conn->link), hello->fresh ? " (it has had no contact yet)" : "");
     peer_reset(v->peer);
+    driver_apply_before_trees(v);
     replica_connected(v->machine, volume_now());
 }
 

@@ -41,6 +41,7 @@ struct apply {
     struct mailfs_id dir;
     uint64_t seq, journal_id;
     bool replay, early;
+    bool late;   /* the trees may have been listed without it */
     bool beside; /* other jobs of the volume are at work meanwhile */
     struct replica_payload *payload;
     struct apply_result result;
@@ -125,6 +126,7 @@ static void apply_early_done(struct apply *a) {
     } else if (l->applying) {
         apply_submit(v, (struct apply){.dir = a->dir,
                                        .seq = l->applied_seq,
+                                       .late = l->late,
                                        .journal_id = a->journal_id,
                                        .payload = replica_payload_ref(a->payload)});
     }
@@ -201,6 +203,8 @@ static void apply_done(void *arg) {
     driver_pump(v);
     if (a->result.tree)
         driver_compare_trees(v, "directories are not where the peer has them");
+    else if (a->late && touched_tree(load_of(a->payload)->txn))
+        driver_compare_trees(v, "directories were changed as the peer had told before it was met");
     apply_free(a);
     driver_pump(v);
 }
@@ -265,6 +269,7 @@ void driver_apply(struct volume *v, const struct replica_action *a) {
     struct load *l = load_of(a->payload);
     l->applying = true;
     l->applied_seq = a->seq;
+    l->late = a->late;
     if (l->early && !l->early_done)
         return; /* apply_early_done() goes on */
     if (l->early_ok) {
@@ -273,6 +278,7 @@ void driver_apply(struct volume *v, const struct replica_action *a) {
     }
     apply_submit(v, (struct apply){.dir = a->dir,
                                    .seq = a->seq,
+                                   .late = a->late,
                                    .journal_id = l->journal_id,
                                    .payload = replica_payload_ref(a->payload)});
 }
@@ -325,6 +331,16 @@ static bool may_be_early(const Mfp__Txn *txn) {
     return txn->n_ops > 0;
 }
 
+static void begin_early(struct volume *v, const struct mailfs_id *dir,
+                        struct replica_payload *payload) {
+    struct load *l = load_of(payload);
+    l->early = true;
+    apply_submit(v, (struct apply){.dir = *dir,
+                                   .early = true,
+                                   .journal_id = l->journal_id,
+                                   .payload = replica_payload_ref(payload)});
+}
+
 /* Not while trees are being compared, nor past another change of the tree that has to wait. */
 void driver_apply_early(struct volume *v, const struct mailfs_id *dir,
                         struct replica_payload *payload) {
@@ -337,9 +353,29 @@ void driver_apply_early(struct volume *v, const struct mailfs_id *dir,
         v->trees_unapplied++;
         return;
     }
-    l->early = true;
-    apply_submit(v, (struct apply){.dir = *dir,
-                                   .early = true,
-                                   .journal_id = l->journal_id,
-                                   .payload = replica_payload_ref(payload)});
+    begin_early(v, dir, payload);
+}
+
+struct before_trees {
+    struct volume *v;
+    bool end;
+};
+
+static void before_trees(void *arg, const struct mailfs_id *dir, struct replica_payload *payload) {
+    struct before_trees *b = arg;
+    struct load *l = load_of(payload);
+    if (b->end || l->early || !touched_tree(l->txn))
+        return;
+    b->end = !may_be_early(l->txn);
+    if (b->end)
+        return;
+    if (l->counted)
+        b->v->trees_unapplied--;
+    l->counted = false;
+    begin_early(b->v, dir, payload);
+}
+
+void driver_apply_before_trees(struct volume *v) {
+    struct before_trees b = {v, v->removals != NULL};
+    replica_each_unapplied(v->machine, before_trees, &b);
 }

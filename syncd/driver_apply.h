@@ -28,6 +28,14 @@ void driver_replay_go_on(struct volume *v);
 void driver_apply_early(struct volume *v, const struct mailfs_id *dir,
                         struct replica_payload *payload);
 
+/*
+ * The peer is met, and the trees are going to be listed. What of an earlier connection waits for
+ * somebody's L, and need not, is in them then; else it would be done after they are compared, and
+ * undo what the peer has done since. Up to the first that has to wait (then they are compared once
+ * more when it is done).
+ */
+void driver_apply_before_trees(struct volume *v);
+
 /* After the machine has heard something: removals of directories whose turn has come. */
 void driver_apply_go_on(struct volume *v);
 void driver_apply_close(struct volume *v);

@@ -29,6 +29,7 @@ struct load {
     uint64_t journal_id;
     bool applying;        /* the machine has asked for it */
     uint64_t applied_seq; /* what the machine calls it */
+    bool late;            /* of an earlier connection than this one */
     bool early;           /* begun before it asked */
     bool early_done, early_ok;
     bool counted; /* in the volume's trees_unapplied */

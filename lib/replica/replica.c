@@ -104,6 +104,14 @@ bool replica_has_received(const struct replica *r, struct mailfs_id dir) {
     return d != NULL && (d->rx != NULL || d->replaying > 0);
 }
 
+void replica_each_unapplied(const struct replica *r, replica_unapplied_fn *fn, void *arg) {
+    const struct rx *x, *tmp;
+    HASH_ITER(hh, r->rx, x, tmp) { /* it keeps the order */
+        if (x->journaled && !x->applying)
+            fn(arg, &x->dir->id, x->payload);
+    }
+}
+
 bool replica_is_merged(const struct replica *r, struct mailfs_id dir) {
     const struct dir *d = replica_dir_find(r, &dir);
     return r->connected && r->exchanged && (d == NULL || d->stage == STAGE_SAME);

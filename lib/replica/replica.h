@@ -144,7 +144,8 @@ enum replica_action_kind {
     RACT_WORKING,    /* req: what it waits for goes on. About once in a timeout, while it does */
     RACT_JOURNAL, /* seq, dir, payload: make it durable, contents included; then replica_journaled()
                    */
-    RACT_APPLY,   /* seq, dir, payload: to the store; then replica_applied() */
+    RACT_APPLY,   /* seq, dir, payload: to the store; then replica_applied(). late: it came before
+                   * this   connection, whose trees may be without it */
     RACT_ACKED,   /* seq, dir, payload: the peer has it: it is now in the common base */
     RACT_PUBLISH, /* prep: the origin is gone, or has forgotten it: give it a name in its mailbox,
                      which then differs from the peer's: if connected, replica_suspect() */
@@ -188,6 +189,7 @@ struct replica_action {
     int err;
     enum replica_raise raise;
     bool held, frozen, full, alone;
+    bool late;
     bool first; /* of this contact */
     enum replica_state state;
     struct replica_prep prep;
@@ -338,6 +340,10 @@ struct replica_counts {
 void replica_count(const struct replica *r, struct replica_counts *out);
 /* Has something been received of dir that is not applied yet? */
 bool replica_has_received(const struct replica *r, struct mailfs_id dir);
+/* What is durable here and not being applied yet, in the order in which it came. */
+typedef void replica_unapplied_fn(void *arg, const struct mailfs_id *dir,
+                                  struct replica_payload *payload);
+void replica_each_unapplied(const struct replica *r, replica_unapplied_fn *fn, void *arg);
 /* Connected, and both have the same of dir but for what is on its way? */
 bool replica_is_merged(const struct replica *r, struct mailfs_id dir);
 /* True when nothing of dir is in flight or to be merged: its mark may be cleared. */

@@ -398,6 +398,7 @@ bool replica_txn_step(struct replica *r, struct dir *d) {
     x->applying = true;
     struct replica_action *a = replica_emit_dir(r, RACT_APPLY, d);
     a->seq = x->id;
+    a->late = r->connected && x->epoch != r->epoch;
     a->payload = replica_payload_ref(x->payload);
     return true;
 }

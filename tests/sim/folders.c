@@ -33,8 +33,6 @@ void folders_apply(struct node *n, struct journaled *j) {
     if (t->folder & own(n))
         fail("%s: box %u: told of its own folder", n->name, t->box);
     j->folder_done = true;
-    if (j->conn < n->folders_conn)
-        return; /* it undoes what the trees' merge has found since: see docs/OPERATIONS.md */
     if (t->removed)
         n->folders[t->box] &= ~t->folder;
     else
@@ -43,6 +41,19 @@ void folders_apply(struct node *n, struct journaled *j) {
 }
 
 /* ---- trees ---- */
+
+/* A contact begins: what only makes one needs no L, and is done before they are listed. */
+void folders_before_trees(struct node *n) {
+    struct journaled *j;
+    DL_FOREACH(n->journal, j) {
+        const struct txn *t = j->payload->data;
+        if (t->folder == 0 || j->folder_done || j->life != n->life)
+            continue;
+        if (t->removed)
+            break;
+        folders_apply(n, j);
+    }
+}
 
 static void tree_free(struct replica_payload *p) {
     free(p->data);
@@ -58,7 +69,6 @@ struct replica_payload *folders_tree(const struct node *n) {
 
 void folders_merge(struct node *n, const struct event *e) {
     const uint32_t *tree = e->payload->data;
-    n->folders_conn = e->conn;
     for (unsigned b = 0; b < BOXES; b++)
         n->folders[b] = (n->folders[b] & own(n)) | (tree[b] & ~own(n));
 }

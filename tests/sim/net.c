@@ -137,6 +137,7 @@ static void ready(struct event *e) {
     trace("%s: connected", n->name);
     world.side_up[e->node] = true;
     n->conn_at = world.now;
+    folders_before_trees(n);
     replica_connected(n->r, node_now(n));
 }
 

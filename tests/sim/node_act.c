@@ -12,6 +12,7 @@ static void later_by(struct node *n, enum event_kind kind, const struct replica_
     e->round = a->round;
     e->frozen = a->frozen;
     e->full = a->full;
+    e->late = a->late;
     e->payload = replica_payload_ref(a->payload);
 }
 
@@ -121,6 +122,7 @@ static void act_on(struct node *n, struct replica_action *a) {
         later(n, E_JOURNALED, a);
         break;
     case RACT_APPLY:
+        node_apply_begins(n, a->seq);
         later_in_two(n, E_APPLY_HALF, E_APPLIED, a);
         break;
     case RACT_ACKED:

@@ -42,7 +42,6 @@ static void journaled(struct node *n, const struct event *e) {
     j->seq = e->seq;
     j->life = n->life;
     j->order = ++n->journal_order;
-    j->conn = e->conn;
     j->payload = replica_payload_ref(e->payload);
     DL_APPEND(n->journal, j);
     struct txn *t = e->payload->data;
@@ -77,18 +76,24 @@ static bool apply(struct node *n, struct journaled *j) {
     return misfit;
 }
 
-static struct journaled *journaled_find(const struct node *n, const struct event *e) {
+static struct journaled *journaled_of(const struct node *n, uint64_t seq) {
     struct journaled *j;
     DL_FOREACH(n->journal, j) {
-        if (j->seq == e->seq && j->life == n->life)
+        if (j->seq == seq && j->life == n->life)
             return j;
     }
     return NULL;
 }
 
+void node_apply_begins(struct node *n, uint64_t seq) {
+    struct journaled *j = journaled_of(n, seq);
+    if (j != NULL)
+        j->under_way = true;
+}
+
 /* Some of it is in the store when syncd is killed; the base knows nothing yet. */
 static void apply_half(struct node *n, const struct event *e) {
-    struct journaled *j = journaled_find(n, e);
+    struct journaled *j = journaled_of(n, e->seq);
     struct box base = {0};
     if (j == NULL || j->applied)
         return;
@@ -104,19 +109,26 @@ static void apply_half(struct node *n, const struct event *e) {
 }
 
 static void applied(struct node *n, const struct event *e) {
-    struct journaled *j = journaled_find(n, e);
+    struct journaled *j = journaled_of(n, e->seq);
     if (j == NULL) {
         fail("%s: told to apply what is not in the journal", n->name);
         return;
     }
+    j->under_way = false;
     if (n->disk_full && chance(90)) { /* no room, or an error that passes: later */
         event_again(e, 1000);
         return;
     }
     unsigned box = ((const struct txn *)j->payload->data)->box;
+    bool compare =
+        e->late && ((const struct txn *)j->payload->data)->folder != 0 && !j->folder_done;
     if (apply(n, j))
         node_suspect(n, box); /* before L can be granted */
     replica_applied(n->r, node_now(n), e->seq);
+    if (compare && world.side_up[n->index]) { /* the trees once more */
+        link_close(n->index);
+        replica_disconnected(n->r, node_now(n));
+    }
 }
 
 static struct journaled *replay_next(const struct node *n, unsigned box) {
@@ -155,7 +167,21 @@ static void replayed(struct node *n, const struct event *e) {
 /* A contact begins. Without a common base the tree's digest is none, and all is compared. */
 /* ---- merges ---- */
 
+/* Nothing else is at work meanwhile; what could not be applied, and is tried again, is not. */
+static bool is_applying(const struct node *n) {
+    const struct journaled *j;
+    DL_FOREACH(n->journal, j) {
+        if (j->under_way && j->life == n->life)
+            break;
+    }
+    return j != NULL;
+}
+
 static void tree_scanned(struct node *n, const struct event *e) {
+    if (is_applying(n)) {
+        event_again(e, 1);
+        return;
+    }
     uint8_t digest[REPLICA_DIGEST] = {n->had_contact ? 1 : 0};
     n->keep_removed = true;
     n->tree_full = e->full;

@@ -161,7 +161,7 @@ struct journaled {
     bool half;          /* some of it is in the store, and will be applied once more */
     bool taken;         /* by the checkpoint under way */
     bool folder_done;   /* in any life */
-    uint64_t conn;      /* it came over */
+    bool under_way;     /* its application */
     struct replica_payload *payload;
     struct journaled *prev, *next;
 };
@@ -252,7 +252,6 @@ struct node {
     uint64_t gen, mark[BOXES];   /* generation; of each mark, 0: none */
     bool hint[BOXES], raised_alone[BOXES];
     uint32_t folders[BOXES];     /* a bit for each that is there */
-    uint64_t folders_conn;       /* at which they were merged last */
     bool lacks[BOXES];           /* marked at the start: the base may lack what was acknowledged */
     bool was_cut[BOXES];         /* by a power cut, and that it had been merged, too */
     bool doubtful;               /* it began with a base that is an earlier one */
@@ -321,6 +320,7 @@ void node_keep(struct node *n, uint32_t content);
 
 uint32_t folders_change(struct node *n, unsigned box); /* one of its own; which */
 void folders_apply(struct node *n, struct journaled *j);
+void folders_before_trees(struct node *n);
 struct replica_payload *folders_tree(const struct node *n);
 void folders_merge(struct node *n, const struct event *e);
 void folders_check(void); /* C6 */
@@ -397,7 +397,7 @@ struct event {
     uint32_t round;
     int err;
     unsigned raise;
-    bool frozen, full;
+    bool frozen, full, late;
     struct replica_prep prep;
     struct replica_payload *payload;
     struct replica_msg *msg;

@@ -132,6 +132,7 @@ static void note(struct side *s, const struct replica_action *a) {
         .frozen = a->frozen,
         .full = a->full,
         .first = a->first,
+        .late = a->late,
     };
 }
 

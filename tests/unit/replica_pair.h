@@ -20,7 +20,7 @@ struct noted {
     uint32_t round;
     int err;
     enum replica_raise raise;
-    bool held, frozen, full, first;
+    bool held, frozen, full, first, late;
 };
 
 struct side {

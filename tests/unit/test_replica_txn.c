@@ -219,6 +219,40 @@ static void test_replay(void **state) {
 
 #define T(f) cmocka_unit_test_setup_teardown(f, pair_setup_connected, pair_teardown)
 
+static void note_dir(void *arg, const struct mailfs_id *dir, struct replica_payload *p) {
+    uint8_t *seen = arg;
+    seen[++seen[0]] = dir->b[0];
+    assert_non_null(p);
+}
+
+/* What waits for L when the link ends is known, in its order; and of what is applied in the next
+ * connection it is said that it is not of that. */
+static void test_late(void **state) {
+    (void)state;
+    uint8_t seen[8] = {0};
+    pair_open(1, 1, 1);
+    pair_open(1, 2, 2);
+    assert_true(pair_granted(1, 1) && pair_granted(1, 2));
+    pair_act(0, 2);
+    pair_act(0, 1);
+    pair_disconnect();
+    replica_each_unapplied(pair.side[1].r, note_dir, seen);
+    assert_int_equal(seen[0], 2);
+    assert_true(seen[1] == 2 && seen[2] == 1);
+    pair_unlock(1, 3, 2);
+    assert_false(pair_last(1, RACT_APPLY)->late);
+    pair_connect();
+    assert_int_equal(pair_count(1, RACT_APPLY, 1), 0);
+    pair_unlock(1, 4, 1);
+    assert_int_equal(pair_count(1, RACT_APPLY, 1), 1);
+    assert_true(pair_last(1, RACT_APPLY)->late);
+    pair_wait(5000);
+    assert_int_equal(replica_state(pair.side[1].r), REPLICA_IN_SYNC);
+    pair_act(0, 1);
+    assert_int_equal(pair_count(1, RACT_APPLY, 1), 2);
+    assert_false(pair_last(1, RACT_APPLY)->late);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         T(test_unlock_waits),
@@ -233,6 +267,7 @@ int main(void) {
         T(test_async),
         T(test_memory),
         T(test_not_under_lock),
+        T(test_late),
         T(test_replay),
     };
     return cmocka_run_group_tests_name("replica_txn", tests, NULL, NULL);

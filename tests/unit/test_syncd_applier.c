@@ -19,6 +19,7 @@
 #include "syncd/alias.h"
 #include "syncd/apply.h"
 #include "syncd/brake.h"
+#include "syncd/build.h"
 #include "syncd/contact.h"
 #include "syncd/driver.h"
 #include "syncd/driver_apply.h"
@@ -34,8 +35,11 @@ static struct engine engine;
 static struct volume volume;
 static int failing;                          /* the first one's */
 static unsigned applied, suspected, in_time; /* suspected before it was applied */
-static unsigned replaying, replaced;
+static unsigned replaying, replaced, compared;
+static enum replica_state at;
+static struct replica_payload *received[3]; /* and not applied */
 static bool locked, apart;
+static struct mailfs_id id = {{1}};
 static _Atomic unsigned tries;
 
 /* ---- stubs ------------------------------------------------------------------------- */
@@ -83,25 +87,31 @@ void replica_count(const struct replica *r, struct replica_counts *out) {
     memset(out, 0, sizeof(*out));
 }
 
+void replica_each_unapplied(const struct replica *r, replica_unapplied_fn *fn, void *arg) {
+    for (size_t i = 0; i < sizeof(received) / sizeof(*received); i++)
+        fn(arg, &id, received[i]);
+}
+
 bool replica_has_received(const struct replica *r, struct mailfs_id dir) {
     return false;
 }
 
 enum replica_state replica_state(const struct replica *r) {
-    return REPLICA_IN_SYNC;
+    return at;
 }
 
 void driver_pump(struct volume *v) {
 }
 
 void driver_compare_trees(struct volume *v, const char *why) {
+    compared++;
 }
 
 bool contact_is_up(const struct volume *v) {
     return true;
 }
 
-bool alias_now(struct state *st, const struct mailfs_id *id, struct mailfs_id *now) {
+bool alias_now(struct state *st, const struct mailfs_id *asked, struct mailfs_id *now) {
     return false;
 }
 
@@ -132,7 +142,8 @@ uint64_t volume_now(void) {
 /* ---- a volume ---------------------------------------------------------------------- */
 
 static int setup(void **state) {
-    applied = suspected = replaying = replaced = 0;
+    applied = suspected = replaying = replaced = compared = 0;
+    at = REPLICA_IN_SYNC;
     locked = apart = false;
     tries = 0;
     engine.evb = event_base_new();
@@ -148,8 +159,6 @@ static int teardown(void **state) {
     event_base_free(engine.evb);
     return 0;
 }
-
-static struct mailfs_id id = {{1}};
 
 static struct replica_payload *payload(void) {
     Mfp__Txn txn = MFP__TXN__INIT;
@@ -193,6 +202,65 @@ static void test_passes(void **state) {
         assert_int_equal(suspected, 0);
         assert_int_equal(tries, 2);
     }
+}
+
+static struct replica_payload *of_folder(Mfp__Op__OpCase what) {
+    Mfp__Txn *txn = build_txn(&id, false);
+
+    assert_non_null(build_op(txn, what));
+    return load_txn(txn);
+}
+
+/* It came before the present connection, and is done after the trees have been listed: they are
+ * compared once more. Not for what is done in a mailbox. */
+static void test_late(void **state) {
+    static const Mfp__Op__OpCase what[] = {MFP__OP__OP_MSG, MFP__OP__OP_DIR_REMOVE};
+
+    failing = 0;
+    for (unsigned late = 0; late < 2; late++) {
+        for (unsigned i = 0; i < 2; i++) {
+            struct replica_action a = {.seq = 1, .dir = id, .late = late};
+
+            a.payload = of_folder(what[i]);
+            driver_apply(&volume, &a);
+            replica_payload_unref(a.payload);
+            workq_drain(engine.io);
+            assert_int_equal(compared, late && i);
+        }
+    }
+    assert_int_equal(applied, 4);
+}
+
+/* What waits for L when the peer is met, and only makes directories, or moves them, is done before
+ * these are listed; not past a removal, which has to wait. */
+static void test_before_trees(void **state) {
+    static const Mfp__Op__OpCase what[] = {MFP__OP__OP_DIR_MAKE, MFP__OP__OP_DIR_REMOVE,
+                                           MFP__OP__OP_DIR_MOVE};
+
+    failing = 0;
+    at = REPLICA_ALONE;
+    for (unsigned i = 0; i < 3; i++) {
+        received[i] = of_folder(what[i]);
+        driver_apply_early(&volume, &id, received[i]);
+    }
+    workq_drain(engine.io);
+    assert_int_equal(tries, 0);
+    assert_int_equal(volume.trees_unapplied, 3);
+    driver_apply_before_trees(&volume);
+    workq_drain(engine.io);
+    assert_int_equal(tries, 1);
+    assert_int_equal(volume.trees_unapplied, 2);
+    for (unsigned i = 0; i < 3; i++) {
+        struct replica_action a = {.seq = 1, .dir = id, .late = true, .payload = received[i]};
+
+        driver_apply(&volume, &a);
+        workq_drain(engine.io);
+        replica_payload_unref(received[i]);
+    }
+    assert_int_equal(tries, 3);
+    assert_int_equal(applied, 3);
+    assert_int_equal(volume.trees_unapplied, 0);
+    assert_int_equal(compared, 2);
 }
 
 /* What no trying mends is merged, before L is granted. */
@@ -257,7 +325,8 @@ static void test_replay_stopped(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        T(test_at_once),        T(test_passes),       T(test_lasts),         T(test_replay),
+        T(test_at_once),        T(test_passes),       T(test_late),
+        T(test_before_trees),   T(test_lasts),        T(test_replay),
         T(test_replay_under_l), T(test_replay_apart), T(test_replay_stopped)};
 
     return cmocka_run_group_tests(tests, NULL, NULL);
