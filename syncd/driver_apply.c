@@ -32,6 +32,8 @@
 #define SEEK_MS        20
 #define SOUGHT_MAX     25
 #define SOUGHT_MERGING 150
+#define LOCKED_MS      20
+#define LOCKED_MAX     100
 
 /* ---- apply ------------------------------------------------------------------------- */
 
@@ -46,10 +48,11 @@ struct apply {
     struct replica_payload *payload;
     struct apply_result result;
     int err;
-    unsigned tries, sought;
+    unsigned tries, sought, locked; /* how often it was put off */
 };
 
 static void apply_start(struct apply *a);
+static void apply_unlocked(evutil_socket_t fd, short what, void *arg);
 static void apply_done(void *arg);
 static void apply_submit(struct volume *v, struct apply init);
 
@@ -143,7 +146,7 @@ static bool may_pass(int err) {
 static void apply_again(evutil_socket_t fd, short what, void *arg) {
     struct apply *a = arg;
     apply_result_free(&a->result);
-    apply_start(a);
+    apply_unlocked(fd, what, a);
 }
 
 static bool apply_later(struct apply *a) {
@@ -216,6 +219,32 @@ static void apply_start(struct apply *a) {
     touched_run(&t, a->v->jobs, apply_run, apply_done, a);
 }
 
+/* What is applied under an L of somebody's replaces the list that he writes to. Which L there are
+ * where mailfs has not come nobody knows. */
+static bool may_be_locked(const struct apply *a) {
+    return txns_locked(a->v->txns, &a->dir) || front_is_apart(a->v->front);
+}
+
+/*
+ * The machine knows of no L. But a mailfs that serves without us gives L by itself, and names those
+ * when it comes. They are waited for; who hangs under L is not, as at a start (driver_start.c).
+ */
+static void apply_unlocked(evutil_socket_t fd, short what, void *arg) {
+    struct apply *a = arg;
+    struct volume *v = a->v;
+    struct mailfs_id dir = a->dir;
+    struct timeval tv = {.tv_usec = LOCKED_MS * 1000};
+    bool locked = !a->early && !a->replay && may_be_locked(a);
+    if (locked && !v->stopping && a->locked++ < LOCKED_MAX &&
+        event_base_once(v->engine->evb, -1, EV_TIMEOUT, apply_unlocked, a, &tv) == 0)
+        return;
+    apply_start(a);
+    if (locked)
+        replica_list_replaced(v->machine, volume_now(), dir);
+    if (what != 0)
+        driver_pump(v); /* the raising, behind that */
+}
+
 /* ---- removals ---------------------------------------------------------------------- */
 
 /* The last messages of a directory are removed in transactions of its own, its end comes in one of
@@ -239,7 +268,7 @@ void driver_apply_go_on(struct volume *v) {
         if (removal_is_too_early(a))
             continue;
         DL_DELETE(v->removals, a);
-        apply_start(a);
+        apply_unlocked(-1, 0, a);
     }
 }
 
@@ -262,7 +291,7 @@ static void apply_submit(struct volume *v, struct apply init) {
     if (removal_is_too_early(a))
         DL_APPEND(v->removals, a);
     else
-        apply_start(a);
+        apply_unlocked(-1, 0, a);
 }
 
 void driver_apply(struct volume *v, const struct replica_action *a) {
@@ -301,12 +330,10 @@ bool driver_replay_is_locked(const struct volume *v) {
     return a != NULL;
 }
 
-/* What is applied under an L of somebody's replaces the list that he writes to. Which L there are
- * where mailfs has not come nobody knows. */
 static void replay_start(struct apply *a) {
     struct volume *v = a->v;
     struct mailfs_id dir = a->dir;
-    bool locked = txns_locked(v->txns, &dir) || front_is_apart(v->front);
+    bool locked = may_be_locked(a);
     apply_start(a);
     if (locked)
         replica_list_replaced(v->machine, volume_now(), dir);

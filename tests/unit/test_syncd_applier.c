@@ -272,6 +272,37 @@ static void test_lasts(void **state) {
     assert_int_equal(tries, 1);
 }
 
+static void look(void) {
+    assert_int_equal(event_base_loop(engine.evb, EVLOOP_ONCE), 0);
+    workq_drain(engine.io);
+}
+
+/* mailfs serves by itself, and gives L; when it has come it says which there are. */
+static void test_apart(void **state) {
+    apart = true;
+    apply(0);
+    look();
+    assert_int_equal(tries, 0);
+    apart = false;
+    locked = true;
+    look();
+    assert_int_equal(tries, 0);
+    locked = false;
+    look();
+    assert_int_equal(applied, 1);
+    assert_int_equal(replaced, 0);
+}
+
+/* It does not come, or he hangs under that L: the UIDs that he has given are not given again. */
+static void test_apart_for_long(void **state) {
+    apart = true;
+    apply(0);
+    for (unsigned i = 0; i < 1000 && tries == 0; i++)
+        look();
+    assert_int_equal(applied, 1);
+    assert_int_equal(replaced, 1);
+}
+
 /* Of an earlier life: nobody gets L from when it is known on, and who has it is waited for. */
 static void test_replay(void **state) {
     failing = 0;
@@ -325,9 +356,9 @@ static void test_replay_stopped(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        T(test_at_once),        T(test_passes),       T(test_late),
-        T(test_before_trees),   T(test_lasts),        T(test_replay),
-        T(test_replay_under_l), T(test_replay_apart), T(test_replay_stopped)};
+        T(test_at_once),        T(test_passes), T(test_late),           T(test_before_trees),
+        T(test_lasts),          T(test_replay), T(test_replay_under_l), T(test_replay_apart),
+        T(test_replay_stopped), T(test_apart),  T(test_apart_for_long)};
 
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
