@@ -79,6 +79,15 @@ class Pair:
             if self.c:
                 self.c.mailfs.write(mode="standby", links=[("source", n) for n in self.nodes])
 
+    def replace_b(self):
+        """b dies, and a new machine gets its name; a is told its fingerprint."""
+        self.b.destroy()
+        self.b.mailfs.prepare()
+        self.b.dovecot.prepare()
+        self.a.stop("syncd")
+        self.configure()
+        self.a.start("syncd")
+
     def down(self, failed=False):
         keep = failed and os.environ.get("LAB_KEEP") == "1"
         if keep:

@@ -37,16 +37,6 @@ def fill(t, user):
     t.wait_equal(user)
 
 
-def new_b(t):
-    t.b.destroy()
-    t.b.mailfs.prepare()
-    t.b.dovecot.prepare()
-    t.a.stop("syncd")
-    t.pair.configure()
-    t.a.start("syncd")
-    t.b.start("syncd", "mailfs", "dovecot")
-
-
 def test(t):
     t.needs_mailfs()
     t.forgive("reappeared")
@@ -57,7 +47,8 @@ def test(t):
     trees = {user + "/Maildir" for user in (meant, not_meant)}
     util.poll(lambda: "a holds %s" % t.a.status(), lambda: held(t.a) == trees, 15)
     t.pair.wait_in_sync()
-    new_b(t)
+    t.pair.replace_b()
+    t.b.start("syncd", "mailfs", "dovecot")
     t.pair.wait_in_sync(timeout=30)
     for user in (meant, not_meant):
         n = count(t.b, user)

@@ -10,16 +10,6 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.realpath(__file__)), "..
 from lab import case, compare, mail, util  # noqa: E402
 
 
-def new_b(t):
-    """b dies, and a new machine gets its name; a is told its fingerprint."""
-    t.b.destroy()
-    t.b.mailfs.prepare()
-    t.b.dovecot.prepare()
-    t.a.stop("syncd")
-    t.pair.configure()
-    t.a.start("syncd")
-
-
 def opened_alone(t, user, lower):
     """The new node cannot reach a yet, and is used; Dovecot takes the time of day for UIDVALIDITY."""
     util.poll("a UIDVALIDITY above %d" % lower, lambda: time.time() > lower + 2)
@@ -39,7 +29,7 @@ def test(t):
     for n in range(3):
         t.a.deliver(user, mail.message("nr %d" % n))
     before = t.wait_equal(user)["folders"]["INBOX"]
-    new_b(t)
+    t.pair.replace_b()
     new, higher = opened_alone(t, user, before[0])
     t.check(higher > before[0], "the new node's UIDVALIDITY is no higher: %d, %d", higher, before[0])
     t.pair.heal_link()

@@ -186,34 +186,37 @@ static int teardown(void **state) {
 
 static const struct mailfs_id dir = {{1}};
 
+static void tell(Mfl__Act *act) {
+    Mfl__ToSyncd m = MFL__TO_SYNCD__INIT, *got;
+    uint8_t packed[128];
+
+    m.m_case = MFL__TO_SYNCD__M_ACT;
+    m.act = act;
+    got = mfl__to_syncd__unpack(NULL, mfl__to_syncd__pack(&m, packed), packed);
+    assert_non_null(got);
+    assert_int_equal(txns_act(volume.txns, &got), 0);
+}
+
 static void remove_folder(bool by_owner_of_l) {
     const struct mailfs_id id = {{2}};
-    Mfl__ToSyncd m = MFL__TO_SYNCD__INIT, *got;
     Mfl__Act act = MFL__ACT__INIT;
     Mfl__DirRemove gone = MFL__DIR_REMOVE__INIT;
-    uint8_t packed[128];
 
     gone.id = wire_bytes_of(&id);
     act.dir = wire_bytes_of(&dir);
     act.in_txn = by_owner_of_l;
     act.what_case = MFL__ACT__WHAT_DIR_REMOVE;
     act.dir_remove = &gone;
-    m.m_case = MFL__TO_SYNCD__M_ACT;
-    m.act = &act;
-    got = mfl__to_syncd__unpack(NULL, mfl__to_syncd__pack(&m, packed), packed);
-    assert_non_null(got);
-    assert_int_equal(txns_act(volume.txns, &got), 0);
+    tell(&act);
 }
 
 /* A message gets its name, without L. */
 static void deliver(void) {
-    Mfl__ToSyncd m = MFL__TO_SYNCD__INIT, *got;
     Mfl__Act act = MFL__ACT__INIT;
     Mfl__Add add = MFL__ADD__INIT;
     Mfl__Source source = MFL__SOURCE__INIT;
     Mfl__Prepared prepared = MFL__PREPARED__INIT;
     char name[] = "1.M1.a";
-    uint8_t packed[128];
 
     source.prepared = &prepared;
     add.sub = MFL__SUB__NEW;
@@ -222,11 +225,7 @@ static void deliver(void) {
     act.dir = wire_bytes_of(&dir);
     act.what_case = MFL__ACT__WHAT_ADD;
     act.add = &add;
-    m.m_case = MFL__TO_SYNCD__M_ACT;
-    m.act = &act;
-    got = mfl__to_syncd__unpack(NULL, mfl__to_syncd__pack(&m, packed), packed);
-    assert_non_null(got);
-    assert_int_equal(txns_act(volume.txns, &got), 0);
+    tell(&act);
     workq_drain(engine.io);
 }
 

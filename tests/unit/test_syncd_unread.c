@@ -266,8 +266,8 @@ static void test_restored(void **state) {
     contact(); /* and the two stores hold the same */
 }
 
-/* The same file can be read again. */
-static void test_readable(void **state) {
+/* a alone has it, and can read it again; b has not asked for it. */
+static void readable(void) {
     struct unread_msg *msgs;
     size_t n;
 
@@ -276,6 +276,11 @@ static void test_readable(void **state) {
     assert_int_equal(unread_list(p.a.st, &msgs, &n), 0);
     assert_int_equal(unread_try(p.a.st, &msgs[0], true), 1);
     free(msgs);
+}
+
+/* The same file can be read again. */
+static void test_readable(void **state) {
+    readable();
     assert_int_equal(unread_is(p.a.st, &inbox, UNREAD_MSG, BAD, NULL), UNREAD_BEFORE);
     merge(&inbox);
     assert_everywhere("u/cur/" BAD ":2,", "four\n");
@@ -301,14 +306,8 @@ static void test_removed(void **state) {
  * told of when it is there once more. */
 static void test_removed_when_readable(void **state) {
     struct acts a = {.n = 0};
-    struct unread_msg *msgs;
-    size_t n;
 
-    apart();
-    merge(&inbox);
-    assert_int_equal(unread_list(p.a.st, &msgs, &n), 0);
-    assert_int_equal(unread_try(p.a.st, &msgs[0], true), 1);
-    free(msgs);
+    readable();
     fs_unlink(&p.a, "u/cur/" BAD ":2,");
     merge(&inbox);
     assert_false(unread_in(p.a.st, NULL));
