@@ -32,6 +32,7 @@
 #include "role.h"
 #include "stage.h"
 #include "txn.h"
+#include "unread.h"
 #include "util/log.h"
 #include "xfer.h"
 
@@ -102,6 +103,7 @@ static void failed_here(const struct step *s, enum unmerged_at at) {
 
 static void scan_run(void *arg) {
     struct step *s = arg;
+    unread_listing_begins(s->v->state, &s->dir);
     s->err = (s->follows ? scan_mailbox_following : scan_mailbox_for)(
         s->v->state, &s->dir, s->full, s->lenders, s->n_lenders, &s->listing);
 }

@@ -67,7 +67,7 @@ int merge_name_of(const char *base, const struct merge_state *s, char out[MAILDI
 bool merge_is_unread(const struct merge_item *it);
 /* Before anything is changed: this node's base knows nothing of it any more, durably. */
 int merge_unread_begin(struct merge_run *m);
-/* What both have now, or none, is told of again. */
+/* What both have now, or none, is told of again; not what cannot be read since it was listed. */
 void merge_unread_settled(struct merge_run *m);
 
 /* merge_uidlist.c */

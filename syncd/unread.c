@@ -25,7 +25,8 @@ struct unread {
     UT_hash_handle hh;
     struct unread_msg msg;
     bool told;
-    bool known; /* what follows: of the file that could not be read */
+    bool listed; /* what is merged next is of a listing that was begun after this was noted */
+    bool known;  /* what follows: of the file that could not be read */
     ino_t ino;
     off_t size;
     struct timespec mtime;
@@ -95,6 +96,7 @@ void unread_note(struct state *st, const struct mailfs_id *dir, enum unread_what
         u->told = u->told && u->msg.err == err;
         u->msg.err = err;
         u->msg.before = false;
+        u->listed = false;
         file_is(u, sb);
         st->unread_news = st->unread_news || !u->told;
     }
@@ -171,13 +173,23 @@ void unread_forget(struct state *st, const struct mailfs_id *dir, enum unread_wh
     free(u);
 }
 
+void unread_listing_begins(struct state *st, const struct mailfs_id *dir) {
+    struct unread *u;
+
+    state_lock(st);
+    for (u = st->unread; u; u = u->hh.next)
+        u->listed = u->listed || mailfs_id_equal(&u->msg.dir, dir);
+    state_unlock(st);
+}
+
 void unread_forget_others(struct state *st, const struct mailfs_id *dir, unread_stays_fn *stays,
                           const void *arg) {
     struct unread *u, *tmp;
 
     state_lock(st);
     HASH_ITER(hh, st->unread, u, tmp) {
-        if (!mailfs_id_equal(&u->msg.dir, dir) || stays(arg, u->msg.what, u->msg.base))
+        if (!mailfs_id_equal(&u->msg.dir, dir) || !u->listed ||
+            stays(arg, u->msg.what, u->msg.base))
             continue;
         /* NOLINTNEXTLINE(clang-analyzer-core.NullDereference): it is in the table */
         HASH_DEL(st->unread, u);

@@ -53,7 +53,12 @@ bool unread_in(struct state *st, const struct mailfs_id *dir);
 void unread_rename(struct state *st, const struct mailfs_id *dir, const char *base, const char *to);
 void unread_forget(struct state *st, const struct mailfs_id *dir, enum unread_what what,
                    const char *base);
-/* All of this container but those of which stays() says so. It is asked under the state's mutex. */
+/* A listing begins by which this container is to be merged. */
+void unread_listing_begins(struct state *st, const struct mailfs_id *dir);
+/*
+ * All of this container but those of which stays() says so. It is asked under the state's mutex;
+ * not of one that has been noted since that listing began: what is merged says nothing of it.
+ */
 typedef bool unread_stays_fn(const void *arg, enum unread_what what, const char *base);
 void unread_forget_others(struct state *st, const struct mailfs_id *dir, unread_stays_fn *stays,
                           const void *arg);

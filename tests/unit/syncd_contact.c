@@ -12,6 +12,7 @@
 #include "syncd/base.h"
 #include "syncd/merge_run.h"
 #include "syncd/scan.h"
+#include "syncd/unread.h"
 
 void contact_mark(struct node *n, const struct mailfs_id *dir) {
     assert_int_equal(state_mark(n->st, dir, 1), 0);
@@ -22,6 +23,8 @@ int contact_merge_once(struct pair *p, const struct mailfs_id *dir, bool full) {
     Mfp__Listing *la, *lb, *wa, *wb;
     int ra, rb;
 
+    unread_listing_begins(p->a.st, dir);
+    unread_listing_begins(p->b.st, dir);
     assert_int_equal(scan_mailbox(p->a.st, dir, full, &la), 0);
     assert_int_equal(scan_mailbox(p->b.st, dir, full, &lb), 0);
     wa = listing_over_wire(la);

@@ -25,6 +25,7 @@
 #include "syncd/role.h"
 #include "syncd/stage.h"
 #include "syncd/txn.h"
+#include "syncd/unread.h"
 #include "syncd/volume.h"
 #include "syncd/xfer.h"
 
@@ -69,9 +70,16 @@ size_t oneway_lenders(const struct volume *link, struct state **out) {
     return 0;
 }
 
+static bool begun; /* what cannot be read is noted from then on (unread.h) */
+
+void unread_listing_begins(struct state *st, const struct mailfs_id *dir) {
+    begun = true;
+}
+
 int scan_mailbox_for(struct state *st, const struct mailfs_id *dir, bool full,
                      struct state *const *lenders, size_t n_lenders, Mfp__Listing **out) {
-    note("scan");
+    note(begun ? "scan" : "scan-too-early");
+    begun = false;
     *out = malloc(sizeof **out);
     mfp__listing__init(*out);
     (*out)->full = full;

@@ -20,6 +20,8 @@
 
 #include "syncd/base.h"
 #include "syncd/check.h"
+#include "syncd/merge_run.h"
+#include "syncd/scan.h"
 #include "syncd/unread.h"
 #include "merge_pair.h"
 
@@ -257,6 +259,53 @@ static void test_told(void **state) {
     in_the_end("owner lrs\n");
 }
 
+/* A client writes to it, and it cannot be read back: that is not told. */
+static void written_unread(void) {
+    struct acts a = {.n = 0};
+
+    write_before(&p.a, 10, "owner lrs\n");
+    fails();
+    act_file(&a, "dovecot-acl");
+    assert_null(node_collect(&p.a, &inbox, &a, false));
+    acts_free(&a);
+}
+
+/* Both list, a sees that it cannot be read, and then both merge what they have listed. */
+static void merge_and_meanwhile(void (*meanwhile)(void)) {
+    uint8_t da[STATE_DIGEST], db[STATE_DIGEST];
+    Mfp__Listing *la, *lb;
+
+    unread_listing_begins(p.a.st, &inbox);
+    assert_int_equal(scan_mailbox(p.a.st, &inbox, false, &la), 0);
+    assert_int_equal(scan_mailbox(p.b.st, &inbox, false, &lb), 0);
+    meanwhile();
+    stores_stage(&p.a, &p.b, la);
+    assert_int_equal(merge_mailbox_run(p.a.st, &inbox, la, lb, da, NULL), 0);
+    assert_int_equal(merge_mailbox_run(p.b.st, &inbox, lb, la, db, NULL), 0);
+    assert_memory_equal(da, db, STATE_DIGEST);
+    assert_int_equal(merge_mailbox_done(p.a.st, &inbox), 0);
+    assert_int_equal(merge_mailbox_done(p.b.st, &inbox), 0);
+    mfp__listing__free_unpacked(la, NULL);
+    mfp__listing__free_unpacked(lb, NULL);
+}
+
+/* What was listed says nothing of what is written after that: were it forgotten with the merge, the
+ * mailbox would lose its mark, and b would never get it. */
+static void test_told_since_listed(void **state) {
+    both_have("owner lr\n");
+    add_seen(&p.a, "u", "4.M1.x", "2,", 4, "four\n");
+    mark(&p.a, &inbox);
+    merge_and_meanwhile(written_unread);
+    assert_int_equal(uid_of(&p.b, "u", "4.M1.x"), 4);
+    assert_noted();
+    merge(&inbox);
+    acl_is(&p.a, "owner lrs\n");
+    acl_is(&p.b, "owner lr\n");
+    assert_in_no_base();
+    readable_again();
+    in_the_end("owner lrs\n");
+}
+
 /* Nor is it in b's base when b's power goes: a's is removed, as whoever has it is told to, and b's
  * stays. */
 static void test_power_of_the_other(void **state) {
@@ -302,13 +351,10 @@ static void test_both_write(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        CASE(test_left),
-        CASE(test_restored),
-        CASE(test_agreed),
-        CASE(test_asked_for),
-        CASE(test_told),
-        CASE(test_both_write),
-        CASE(test_power_of_the_other),
+        CASE(test_left),       CASE(test_restored),
+        CASE(test_agreed),     CASE(test_asked_for),
+        CASE(test_told),       CASE(test_told_since_listed),
+        CASE(test_both_write), CASE(test_power_of_the_other),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
