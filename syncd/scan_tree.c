@@ -50,6 +50,7 @@ static void tree_clear(struct tree *t) {
 
     HASH_ITER(hh, t->nodes, n, tmp) {
         HASH_DEL(t->nodes, n);
+        scan_tree_forget_news(n);
         free(n->old_name);
         free(n->name);
         free(n);
@@ -180,6 +181,7 @@ static int scan(struct tree *t, Mfp__Tree **out, uint8_t digest[STATE_DIGEST],
         return state_fail(t->st, r, NULL, "cannot read the directory tree");
     }
     tree->full = t->full;
+    tree->says_msgs = true;
     tree->base_valid = t->st->had_contact;
     *out = tree;
     return 0;

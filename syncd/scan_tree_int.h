@@ -12,8 +12,11 @@ struct node {
     UT_hash_handle hh;
     struct mailfs_id id;
     bool was, is, looked, marked, listed;
-    bool inside;  /* that was looked at: */
-    bool changed; /* something in it is not as in the base */
+    bool inside;        /* that was looked at: */
+    bool changed;       /* something in it is not as in the base: */
+    Mfp__UidRec **news; /* all that it is, if that is messages with UIDs, and few */
+    size_t n_news;
+    uint32_t validity; /* of these UIDs */
     struct mailfs_id old_parent, parent;
     char *old_name, *name;
     uint32_t mode, uid, gid;
@@ -48,8 +51,17 @@ int scan_tree_make_held(struct tree *t, struct invals *inval);
 /* scan_tree_lost.c */
 int scan_tree_lose(struct tree *t);
 
-/* scan_tree_inside.c: sets inside and changed of the nodes */
+/* scan_tree_inside.c: sets inside, changed and news of the nodes */
 void scan_tree_look_inside(struct tree *t);
+
+/* scan_tree_msgs.c: TreeDir.msgs */
+#define SCAN_TREE_NEWS_MAX 16 /* of a directory; with more it lives, whatever they are */
+/* false: of this message it cannot be said, or they are too many. */
+bool scan_tree_note_new(const struct tree *t, struct node *n, const Mfp__Listing *l,
+                        const Mfp__BaseMsg *m);
+void scan_tree_forget_news(struct node *n);
+/* Into d: what is new in one that is there, or what the base has in one that was removed. */
+int scan_tree_fill_msgs(struct tree *t, struct node *n, Mfp__TreeDir *d);
 
 /* scan_tree_list.c */
 int scan_tree_list(struct tree *t, Mfp__Tree *out);

@@ -43,7 +43,7 @@ static int fill_old(const struct tree *t, const struct node *n, Mfp__TreeDir *d)
     return d->old_name ? build_id(&d->old_parent, moved ? &parent : &n->old_parent) : -ENOMEM;
 }
 
-static int fill(struct tree *t, const struct node *n, Mfp__TreeDir *d) {
+static int fill(struct tree *t, struct node *n, Mfp__TreeDir *d) {
     /* What was not looked at is as it was. */
     bool is = n->looked ? n->is : n->was;
     const char *name = n->looked ? n->name : n->old_name;
@@ -57,6 +57,8 @@ static int fill(struct tree *t, const struct node *n, Mfp__TreeDir *d) {
     d->has = is;
     d->borrowed = scan_tree_borrowed(t, n);
     d->changed_inside = n->changed || !(n->was || (d->borrowed && n->inside));
+    if (r == 0)
+        r = scan_tree_fill_msgs(t, n, d);
     if (r == 0 && n->was)
         r = fill_old(t, n, d);
     if (r == 0 && is && !(d->name = build_str(name)))

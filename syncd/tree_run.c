@@ -28,8 +28,21 @@
 
 /* ---- input ------------------------------------------------------------------------- */
 
-static int entry_of(const Mfp__TreeDir *d, struct tree_entry *e) {
-    memset(e, 0, sizeof(*e));
+static int msgs_of(const Mfp__TreeDir *d, struct tree_entry *e) {
+    struct tree_msg *m = calloc(d->n_msgs + 1, sizeof(*m));
+    size_t i;
+
+    if (!m)
+        return -ENOMEM;
+    for (i = 0; i < d->n_msgs; i++)
+        m[i] = (struct tree_msg){d->msgs[i]->bname, d->msgs[i]->uid};
+    e->msgs = m;
+    e->n_msgs = d->n_msgs;
+    e->validity = d->v;
+    return 0;
+}
+
+static int entry_of(const Mfp__TreeDir *d, bool with_msgs, struct tree_entry *e) {
     if (wire_id(&d->id, &e->id) < 0)
         return -EPROTO;
     e->was = d->had;
@@ -48,22 +61,30 @@ static int entry_of(const Mfp__TreeDir *d, struct tree_entry *e) {
     e->old_validity = d->old_v;
     e->changed_inside = d->changed_inside;
     e->borrowed = d->borrowed;
-    return 0;
+    return with_msgs && d->n_msgs > 0 ? msgs_of(d, e) : 0;
 }
 
-static int side_of(const Mfp__Tree *t, struct tree_side *side) {
+static int side_of(const Mfp__Tree *t, bool with_msgs, struct tree_side *side) {
     struct tree_entry *e = calloc(t->n_dirs + 1, sizeof(*e));
     size_t i;
     int r = e ? 0 : -ENOMEM;
 
     for (i = 0; r == 0 && i < t->n_dirs; i++)
-        r = entry_of(t->dirs[i], &e[i]);
+        r = entry_of(t->dirs[i], with_msgs, &e[i]);
     side->base_valid = t->base_valid;
     side->full = t->full;
     side->base_version = t->base_version;
     side->entries = e;
-    side->count = t->n_dirs;
+    side->count = e ? t->n_dirs : 0;
     return r;
+}
+
+static void side_free(struct tree_side *side) {
+    size_t i;
+
+    for (i = 0; i < side->count; i++)
+        free((void *)side->entries[i].msgs);
+    free((void *)side->entries);
 }
 
 /* ---- the base ---------------------------------------------------------------------- */
@@ -217,6 +238,7 @@ int tree_merge_run(struct state *st, const Mfp__Tree *mine, const Mfp__Tree *the
     struct tree_run t = {
         .st = st, .inval = inval, .full = mine->full && theirs->full, .standby = standby};
     struct tree_side a = {.entries = NULL}, b = {.entries = NULL};
+    bool with_msgs = mine->says_msgs && theirs->says_msgs;
     unsigned errors = state_sync_errors(st);
     int r;
 
@@ -224,9 +246,9 @@ int tree_merge_run(struct state *st, const Mfp__Tree *mine, const Mfp__Tree *the
     if (inval)
         memset(inval, 0, sizeof(*inval));
     recent_begin(st);
-    r = side_of(mine, &a);
+    r = side_of(mine, with_msgs, &a);
     if (r == 0)
-        r = side_of(theirs, &b);
+        r = side_of(theirs, with_msgs, &b);
     if (r == 0)
         r = tree_merge(&a, &b, &t.result);
     if (r == 0) {
@@ -251,8 +273,8 @@ int tree_merge_run(struct state *st, const Mfp__Tree *mine, const Mfp__Tree *the
     }
     free(t.order);
     tree_result_free(t.result);
-    free((void *)a.entries);
-    free((void *)b.entries);
+    side_free(&a);
+    side_free(&b);
     if (r == -ESTALE)
         log_info("the directories changed while their trees were merged: once more");
     return r < 0 && r != -ESTALE ? state_fail(st, r, NULL, "cannot merge the directory trees") : r;

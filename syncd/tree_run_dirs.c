@@ -277,7 +277,19 @@ int tree_run_place(struct tree_run *t, const struct tree_item *it) {
 struct agreed {
     struct state *st;
     const struct mailfs_id *id;
+    const struct tree_entry *mine;
 };
+
+/* What was new to this node's base the other one knew, when it was removed nevertheless. */
+static bool was_known(const struct tree_entry *mine, const char *base) {
+    size_t i;
+
+    for (i = 0; mine && i < mine->n_msgs; i++) {
+        if (strcmp(mine->msgs[i].name, base) == 0)
+            return true;
+    }
+    return false;
+}
 
 /* What was put back after a power cut the other node had sent: it was removed, or went with the
  * rest.
@@ -287,7 +299,9 @@ static int is_agreed(void *arg, const char *base) {
     struct base_msg rec;
     int r = base_msg_get(a->st, BASE_AGREED, a->id, base, &rec);
 
-    return r == -ENOENT ? base_was_put_back(a->st, a->id, base) : r == 0 ? 1 : r;
+    if (r == -ENOENT)
+        return was_known(a->mine, base) || base_was_put_back(a->st, a->id, base);
+    return r == 0 ? 1 : r;
 }
 
 /* The listing its removal was decided on is seconds old. The next round lets it live. */
@@ -320,7 +334,7 @@ static int take_out(struct tree_run *t, const struct tree_item *it, retire_agree
 }
 
 int tree_run_take_out(struct tree_run *t, const struct tree_item *it) {
-    struct agreed agreed = {t->st, &it->id};
+    struct agreed agreed = {t->st, &it->id, it->a};
 
     return take_out(t, it, is_agreed, &agreed);
 }

@@ -31,9 +31,36 @@ static const struct tree_view *later_base(const struct tree_view *a, const struc
     return c > 0 ? a : c < 0 ? b : NULL;
 }
 
+static bool knew(const struct tree_view *q, const struct tree_msg *m) {
+    for (size_t i = 0; i < q->n_msgs; i++) {
+        if (q->msgs[i].uid == m->uid && strcmp(q->msgs[i].name, m->name) == 0)
+            return true;
+    }
+    return false;
+}
+
+/*
+ * All that is new to p's base in what q removed q's base has, under the same UIDs: p had sent it,
+ * and was cut off or killed before it heard that q had it. What has no UID may be another of that
+ * name (merge_decide.c says the same of messages).
+ */
+static bool removed_knowing(const struct tree_view *p, const struct tree_view *q) {
+    if (p->n_msgs == 0 || !q->was || q->is || p->validity == 0 || p->validity != q->validity)
+        return false;
+    for (size_t i = 0; i < p->n_msgs; i++) {
+        if (p->msgs[i].uid == 0 || !knew(q, &p->msgs[i]))
+            return false;
+    }
+    return true;
+}
+
+static bool is_changed(const struct tree_view *p, const struct tree_view *q) {
+    return p->changed_inside && !MUTANT(MUTANT_TREE_REMOVE_CHANGED) && !removed_knowing(p, q);
+}
+
 /* p has it, q has not: did q remove what p has? */
 static bool removed_by_absent(const struct tree_view *p, const struct tree_view *q) {
-    if ((p->changed_inside && !MUTANT(MUTANT_TREE_REMOVE_CHANGED)) || !p->valid || !q->valid)
+    if (is_changed(p, q) || !p->valid || !q->valid)
         return false;
     /* Removed by agreement, or made since q's base. Both nodes change the tree at once, so that
      * what each base has counted tells nothing: only of one that may lack something is the other

@@ -45,6 +45,9 @@ static void view_of_entry(const struct tree_side *s, const struct tree_entry *e,
     v->is = e->is;
     v->borrowed = e->borrowed;
     v->changed_inside = e->is && e->changed_inside;
+    v->msgs = e->msgs;
+    v->n_msgs = e->n_msgs;
+    v->validity = e->validity;
     v->version = e->version;
     if (v->was) {
         v->old = e->old;

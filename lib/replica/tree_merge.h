@@ -13,6 +13,8 @@
  *                                becomes its alias
  *   A moved below B, B below A   the move of the highest id in the circle is undone
  *   no valid base on a side      nothing is removed
+ *   changed there by messages only that the removing side's base has   gone: an acknowledgement of
+ * them was lost, and the merge of the mailbox would take them out
  *   bases that differ            nothing is removed that only one base knows, and where both say
  * they did nothing the side with the later base is right
  *   lives though a side removed it   that side has forgotten which UIDs it had shown in it
@@ -38,6 +40,12 @@ struct tree_attr {
     uint32_t mode, uid, gid;
 };
 
+/* A message that has a UID. */
+struct tree_msg {
+    const char *name; /* its base name; the caller's until the merge is done */
+    uint32_t uid;
+};
+
 struct tree_entry {
     struct mailfs_id id;
     bool was, is;
@@ -46,10 +54,15 @@ struct tree_entry {
     uint32_t old_validity;           /* if was: its UIDVALIDITY by the base; 0: none is known */
     bool changed_inside; /* if is: something in it (not below its subdirectories) may differ from
                           * the base, so a removal elsewhere must not take it */
-    uint64_t version;    /* decides between two moves of one directory; 0: unknown */
-    bool borrowed;       /* this side follows the other one's like, and where it is here (or that it
-                          * is not) is what one of those is known to have: it has no say. What is in
-                          * it counts where it is this side's own (changed_inside). */
+    /* If changed_inside: all that is in it and not in the base, if nothing else is; if it was and
+     * is not: what the base has in it. None: that is not known. */
+    const struct tree_msg *msgs;
+    size_t n_msgs;
+    uint32_t validity; /* of their UIDs; 0: not known */
+    uint64_t version;  /* decides between two moves of one directory; 0: unknown */
+    bool borrowed;     /* this side follows the other one's like, and where it is here (or that it
+                        * is not) is what one of those is known to have: it has no say. What is in
+                        * it counts where it is this side's own (changed_inside). */
 };
 
 struct tree_side {

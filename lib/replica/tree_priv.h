@@ -14,6 +14,9 @@ struct tree_view {
     struct tree_attr old_attr, attr;
     uint32_t old_validity;
     bool changed_inside;
+    const struct tree_msg *msgs;
+    size_t n_msgs;
+    uint32_t validity;
     uint64_t version;
 };
 

@@ -248,6 +248,7 @@ static int check_tree(const Mfp__Tree *t, const char **why) {
             CHECK(check_id(&d->parent, why));
             CHECK(check_component(d->name, why));
         }
+        CHECK(check_recs(d->msgs, d->n_msgs, false, why));
     }
     return 0;
 }

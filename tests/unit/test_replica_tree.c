@@ -153,6 +153,40 @@ static void test_diff_listing(void **state) {
     tree_check(&a, &b, "", "unlisted is unchanged, so it goes");
 }
 
+/* What is new in it is what the other side removed with it, by name and UID. */
+static void test_removed_knowing(void **state) {
+    static const struct tree_msg one[] = {{"m", 3}}, two[] = {{"m", 3}, {"n", 4}},
+                                 other[] = {{"m", 5}}, none[] = {{"m", 0}};
+    static const struct {
+        const struct tree_msg *news, *known;
+        size_t n_news, n_known;
+        uint32_t v_news, v_known;
+        const char *want;
+    } table[] = {
+        {one, two, 1, 2, 7, 7, ""},         {two, one, 2, 1, 7, 7, "1:0/x "},
+        {one, one, 1, 1, 7, 8, "1:0/x "},   {one, one, 1, 1, 0, 0, "1:0/x "},
+        {other, one, 1, 1, 7, 7, "1:0/x "}, {none, none, 1, 1, 7, 7, "1:0/x "},
+        {one, NULL, 1, 0, 7, 7, "1:0/x "},  {NULL, one, 0, 1, 7, 7, "1:0/x "},
+    };
+    struct tree_line changed[] = {{1, "0 x", "0 x", 1, 0}, {0}},
+                     gone[] = {{1, "0 x", "", 0, 0}, {0}};
+    struct tree_entry ea[2], eb[2];
+    struct tree_side a, b;
+
+    for (size_t i = 0; i < sizeof(table) / sizeof(*table); i++) {
+        tree_side_of(changed, true, ea, &a);
+        tree_side_of(gone, true, eb, &b);
+        ea[0].msgs = table[i].news;
+        ea[0].n_msgs = table[i].n_news;
+        ea[0].validity = table[i].v_news;
+        eb[0].msgs = table[i].known;
+        eb[0].n_msgs = table[i].n_known;
+        eb[0].validity = table[i].v_known;
+        tree_check(&a, &b, table[i].want, "removed knowing");
+        tree_check(&b, &a, table[i].want, "removed knowing");
+    }
+}
+
 /* Who removed what lives on is told so, whichever side it is, and what it was numbered under. */
 static void test_anew(void **state) {
     struct tree_line gone[] = {{1, "0 x", "", 0, 0}, {2, "1 y", "", 0, 0}, {0}};
@@ -207,9 +241,10 @@ static void test_refused(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_cases),      cmocka_unit_test(test_later_base),
-        cmocka_unit_test(test_attributes), cmocka_unit_test(test_diff_listing),
-        cmocka_unit_test(test_anew),       cmocka_unit_test(test_refused),
+        cmocka_unit_test(test_cases),           cmocka_unit_test(test_later_base),
+        cmocka_unit_test(test_attributes),      cmocka_unit_test(test_diff_listing),
+        cmocka_unit_test(test_removed_knowing), cmocka_unit_test(test_anew),
+        cmocka_unit_test(test_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

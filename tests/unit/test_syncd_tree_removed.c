@@ -216,6 +216,77 @@ static void test_removed_cut_and_news(void **state) {
     assert_true(fs_there(&p.b, "u/.Work/new/2.M1.b"));
 }
 
+/* b had sent it, and has not heard that a has it. */
+static void not_heard_of(const char *base) {
+    struct base_msg none = {.sub = MFP__SUB__SELF};
+
+    assert_int_equal(base_msg_put(p.b.st, BASE_AGREED, &work, base, &none), 0);
+    contact_mark(&p.b, &work);
+}
+
+static void both_have_numbered(void) {
+    fs_write(&p.a, "u/.Work/dovecot-uidlist", LIST "1 :1.M1.a\n");
+    contact_mark(&p.a, &work);
+    contact_mark(&p.a, &inbox);
+    contact_all(&p);
+}
+
+/* It is what a removed with the rest, and the folder does not come back for it. */
+static void test_removed_before_the_ack(void **state) {
+    both_have_numbered();
+    not_heard_of("1.M1.a");
+    remove_work_at_a();
+    work_is_gone();
+}
+
+/* Another one came to b as well, of which a knows nothing. */
+static void test_removed_and_one_more(void **state) {
+    both_have_numbered();
+    not_heard_of("1.M1.a");
+    fs_write(&p.b, "u/.Work/new/2.M1.b", "late\n");
+    fs_append(&p.b, "u/.Work/dovecot-uidlist", "2 :2.M1.b\n");
+    remove_work_at_a();
+    contact_all(&p);
+    assert_true(fs_there(&p.a, "u/.Work/new/2.M1.b"));
+    assert_true(fs_there(&p.b, "u/.Work/new/2.M1.b"));
+}
+
+/* It was moved out at b, and in again: that is another message. */
+static void test_removed_and_in_again(void **state) {
+    both_have_numbered();
+    not_heard_of("1.M1.a");
+    fs_write(&p.b, "u/.Work/dovecot-uidlist",
+             "3 V1694498817 N3 G0123456789abcdef0123456789abcdef\n2 :1.M1.a\n");
+    remove_work_at_a();
+    contact_all(&p);
+    assert_true(fs_there(&p.b, "u/.Work/new/1.M1.a"));
+    assert_true(fs_there(&p.a, "u/.Work/new/1.M1.a"));
+}
+
+/* Nothing says that it is the same one. */
+static void test_removed_and_unnumbered(void **state) {
+    both_have_numbered();
+    not_heard_of("1.M1.a");
+    fs_write(&p.b, "u/.Work/dovecot-uidlist", LIST);
+    remove_work_at_a();
+    contact_all(&p);
+    assert_true(fs_there(&p.b, "u/.Work/new/1.M1.a"));
+}
+
+/* A peer of an older version says nothing of messages: the two decide alike. */
+static void test_removed_before_the_ack_older(void **state) {
+    struct trees t;
+
+    both_have_numbered();
+    not_heard_of("1.M1.a");
+    remove_work_at_a();
+    scan_both(&t, false);
+    t.a->says_msgs = t.wa->says_msgs = false;
+    assert_int_equal(run_both(&t), 0);
+    assert_true(fs_there(&p.a, "u/.Work"));
+    assert_true(fs_there(&p.b, "u/.Work"));
+}
+
 /* A standby has no clients, and its source's go on. */
 static void test_removed_lives_at_standby(void **state) {
     uint8_t d[STATE_DIGEST];
@@ -239,7 +310,9 @@ int main(void) {
         T(test_removed_in_part),          T(test_removed_and_both_killed),
         T(test_removed_while_fetched),    T(test_removed_is_kept_back),
         T(test_removed_lives_renumbered), T(test_removed_lives_cut_short),
-        T(test_removed_lives_at_standby),
+        T(test_removed_lives_at_standby), T(test_removed_before_the_ack),
+        T(test_removed_and_one_more),     T(test_removed_and_in_again),
+        T(test_removed_and_unnumbered),   T(test_removed_before_the_ack_older),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
