@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "apply_int.h"
+#include "asks.h"
 #include "io/file.h"
 #include "io/io.h"
 #include "maildir/keywords.h"
@@ -30,6 +31,11 @@
 #define KEYWORDS_FILE_MAX (1u << 20)
 
 /* ---- control files ----------------------------------------------------------------- */
+
+/* What L alone protects. */
+static bool is_under_lock(const char *name) {
+    return strcmp(name, UIDLIST) == 0 || strcmp(name, KEYWORDS) == 0;
+}
 
 int apply_write_control(struct apply *a, const char *name, const char *text, size_t n) {
     /* The temporary file in the stage, where a crash's is found. */
@@ -55,6 +61,7 @@ int apply_write_control(struct apply *a, const char *name, const char *text, siz
     }
     attr.uid = sb.st_uid;
     attr.gid = sb.st_gid;
+    attr.go_on = is_under_lock(name) ? asks_still : NULL;
     r = io_file_replace_at(a->d.fd[0], name, text, n, &attr);
     if (r == 0)
         inval_add(&a->out->inval, &a->dir, MFL__SUB__SELF, name, name, true);
@@ -213,7 +220,13 @@ static int append_text(struct apply *a, const char *text, size_t n) {
 
     if (fd < 0)
         return fd;
-    r = fstat(fd, &sb) < 0 ? -errno : io_write_all(fd, text, n);
+    /* The list that is open: a mailfs that gives L by itself puts another one in its place. */
+    r = fstat(fd, &sb) < 0 ? -errno : asks_still();
+    if (r < 0) {
+        close(fd);
+        return r;
+    }
+    r = io_write_all(fd, text, n);
     /* Half a line, and Dovecot would throw the file away and number everything anew. */
     if (r < 0)
         io_ftruncate(fd, sb.st_size);

@@ -53,6 +53,7 @@ struct apply {
 
 static void apply_start(struct apply *a);
 static void apply_unlocked(evutil_socket_t fd, short what, void *arg);
+static void replay_start(struct apply *a);
 static void apply_done(void *arg);
 static void apply_submit(struct volume *v, struct apply init);
 
@@ -146,7 +147,19 @@ static bool may_pass(int err) {
 static void apply_again(evutil_socket_t fd, short what, void *arg) {
     struct apply *a = arg;
     apply_result_free(&a->result);
-    apply_unlocked(fd, what, a);
+    if (!a->replay) {
+        apply_unlocked(fd, what, a);
+        return;
+    }
+    replay_start(a);
+    driver_pump(a->v);
+}
+
+/* Another mailfs has come, or none asks any more: who has L is to be known (asks.h). */
+static bool apply_when_known(struct apply *a) {
+    struct timeval tv = {.tv_usec = LOCKED_MS * 1000};
+    return a->err == -ENOTCONN && !a->v->stopping &&
+           event_base_once(a->v->engine->evb, -1, EV_TIMEOUT, apply_again, a, &tv) == 0;
 }
 
 static bool apply_later(struct apply *a) {
@@ -188,7 +201,7 @@ static void apply_done(void *arg) {
     v->changes++;
     brake_noticed(v->brake);
     front_invalidate(v->front, &a->result.inval);
-    if (apply_when_here(a) || apply_alone(a))
+    if (apply_when_known(a) || apply_when_here(a) || apply_alone(a))
         return;
     tell_links(a);
     if (a->early) {

@@ -16,6 +16,7 @@
 #include <event2/event.h>
 #include <utlist.h>
 
+#include "asks.h"
 #include "base.h"
 #include "contact.h"
 #include "driver.h"
@@ -64,6 +65,7 @@ static void conn_close(struct front *f) {
         close(f->fd);
     if (f->doubt_fd >= 0)
         close(f->doubt_fd);
+    asks_end(f->v->asks);
     f->fd = f->doubt_fd = -1;
     f->hello = f->doubted = false;
     f->gen_done = NULL;

@@ -13,6 +13,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "asks.h"
 #include "base.h"
 #include "contact.h"
 #include "driver.h"
@@ -137,6 +138,8 @@ static int recv_hello(struct front *f, const Mfl__Hello *h, int *fd) {
     f->mount = h->incarnation;
     f->is_private = h->unchecked;
     f->no_peer = h->no_peer;
+    if (!f->no_peer)
+        asks_begin(v->asks, f->fd);
     front_held_by(f, h->keeps ? h->holder : 0);
     if (h->mark_gen > f->gen)
         f->gen = h->mark_gen;

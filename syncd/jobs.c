@@ -20,6 +20,7 @@
 #include <uthash.h>
 #include <utlist.h>
 
+#include "asks.h"
 #include "mem.h"
 #include "util/bytes.h"
 
@@ -44,6 +45,7 @@ struct job {
     bool barrier;
     workq_fn *run, *done;
     void *arg;
+    unsigned term; /* asks.h */
     struct job *next, *prev;
     size_t not_first; /* queues in which another one is before it */
     size_t n;
@@ -52,6 +54,7 @@ struct job {
 
 struct jobs {
     struct workq *wq;
+    struct asks *asks; /* or NULL */
     uint64_t salt;
     size_t admitted, pending;
     bool barrier;
@@ -64,6 +67,10 @@ struct jobs *jobs_new(struct workq *wq, uint64_t salt) {
     jobs->wq = wq;
     jobs->salt = salt;
     return jobs;
+}
+
+void jobs_ask(struct jobs *jobs, struct asks *asks) {
+    jobs->asks = asks;
 }
 
 void jobs_free(struct jobs *jobs) {
@@ -100,8 +107,11 @@ static void queue_free_empty(struct jobs *jobs, struct queue *q) {
 
 static void job_run(void *arg) {
     struct job *job = arg;
-    if (job->run != NULL)
-        job->run(job->arg);
+    if (job->run == NULL)
+        return;
+    asks_enter(job->jobs->asks, job->term);
+    job->run(job->arg);
+    asks_enter(NULL, 0);
 }
 
 static void job_done(void *arg);
@@ -189,6 +199,7 @@ static void job_done(void *arg) {
 static struct job *job_new(struct jobs *jobs, size_t n, workq_fn *run, workq_fn *done, void *arg) {
     struct job *job = mem_new(sizeof *job + n * sizeof *job->places);
     job->jobs = jobs;
+    job->term = asks_term(jobs->asks);
     job->run = run;
     job->done = done;
     job->arg = arg;

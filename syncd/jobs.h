@@ -16,12 +16,16 @@
 #include "util/id.h"
 #include "util/workq.h"
 
+struct asks;
 struct jobs;
 
 /* The work queue is shared by the volumes; salt tells their lanes apart. */
 struct jobs *jobs_new(struct workq *wq, uint64_t salt);
 /* All jobs must have been delivered. NULL is allowed. */
 void jobs_free(struct jobs *jobs);
+
+/* What a job writes is written as long as the mailfs asks that asks when it is added (asks.h). */
+void jobs_ask(struct jobs *jobs, struct asks *asks);
 
 /* run may be NULL: only done(), in its turn. done may be NULL. */
 void jobs_run(struct jobs *jobs, const struct mailfs_id *dir, workq_fn *run, workq_fn *done,

@@ -20,6 +20,7 @@
 
 #include <event2/event.h>
 
+#include "asks.h"
 #include "await.h"
 #include "brake.h"
 #include "checkpoint.h"
@@ -183,6 +184,10 @@ static void modules_begin(struct volume *v) {
     v->incarnation = bytes_get_u64(salt.b);
     v->jobs =
         v->main != NULL ? v->main->jobs : jobs_new(v->engine->disk, bytes_get_u64(salt.b + 8));
+    if (v->main == NULL) {
+        v->asks = asks_new();
+        jobs_ask(v->jobs, v->asks);
+    }
     v->peer = peer_new(v);
     v->txns = txns_new(v);
     v->xfers = xfers_new(v);
@@ -369,6 +374,7 @@ void volume_close(struct volume *v) {
         await_free(v->await);
         if (v->main == NULL)
             jobs_free(v->jobs);
+        asks_free(v->asks);
     }
     if (v->machine != NULL)
         replica_free(v->machine);

@@ -59,6 +59,7 @@ struct volume {
     struct state_start start;
     struct replica *machine;
     struct jobs *jobs;
+    struct asks *asks; /* asks.h; NULL of a link: its jobs are its volume's */
 
     struct contact *contact;       /* contact.h */
     struct peer *peer;             /* link_peer.h */

@@ -140,6 +140,8 @@ int io_file_replace_at(int dirfd, const char *name, const void *p, size_t n,
     int r = temp_fill(fd, p, n, attr);
     if (close(fd) != 0 && r == 0)
         r = -errno;
+    if (r == 0 && attr->go_on != NULL)
+        r = attr->go_on();
     if (r == 0)
         r = io_file_take_name(tmpdir, temp, dirfd, name, attr);
     else

@@ -21,7 +21,8 @@ struct io_file_attr {
     struct timespec mtime;
     int has_tmpdir; /* the temporary file is made in tmpdir instead of dirfd: same filesystem! */
     int tmpdir;
-    int no_dirsync; /* the caller syncs the directory itself (a batch) */
+    int (*go_on)(void); /* asked when all but the rename is done; an error ends it. May be NULL */
+    int no_dirsync;     /* the caller syncs the directory itself (a batch) */
     /* Asked when the new file is durable, of what has the name then; and once more, as `keep` in
      * keepdir, when it has lost its name, since a program can write another one in between. An
      * error ends it, and what was there has its name again. May be NULL. */

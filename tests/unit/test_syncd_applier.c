@@ -303,6 +303,22 @@ static void test_apart_for_long(void **state) {
     assert_int_equal(replaced, 1);
 }
 
+/* mailfs has given syncd up while it was applied: as if it had not been begun. */
+static void test_given_up(void **state) {
+    apply(-ENOTCONN);
+    assert_int_equal(tries, 1);
+    assert_int_equal(applied + suspected, 0);
+    apart = true;
+    look();
+    look();
+    assert_int_equal(tries, 1);
+    apart = false;
+    failing = 0;
+    look();
+    assert_int_equal(applied, 1);
+    assert_int_equal(suspected + replaced, 0);
+}
+
 /* Of an earlier life: nobody gets L from when it is known on, and who has it is waited for. */
 static void test_replay(void **state) {
     failing = 0;
@@ -358,7 +374,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         T(test_at_once),        T(test_passes), T(test_late),           T(test_before_trees),
         T(test_lasts),          T(test_replay), T(test_replay_under_l), T(test_replay_apart),
-        T(test_replay_stopped), T(test_apart),  T(test_apart_for_long)};
+        T(test_replay_stopped), T(test_apart),  T(test_apart_for_long), T(test_given_up)};
 
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

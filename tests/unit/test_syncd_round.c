@@ -47,6 +47,8 @@ void oneway_lock(struct volume *link, const struct mailfs_id *dir, oneway_lock_f
     lock_arg = arg;
 }
 
+static bool apart; /* mailfs, from syncd */
+
 static bool taken; /* by a process, in a mailfs that served without syncd */
 
 bool oneway_holds(struct volume *link, const struct mailfs_id *dir) {
@@ -235,6 +237,10 @@ void driver_compare_trees(struct volume *v, const char *why) {
 void front_invalidate(struct front *f, const struct invals *iv) {
 }
 
+bool front_is_apart(const struct front *f) {
+    return apart;
+}
+
 void invals_free(struct invals *iv) {
 }
 
@@ -282,7 +288,7 @@ static int setup(void **state) {
     lock_fn = NULL;
     standby = follows = false;
     fits = 0;
-    taken = over = false;
+    taken = over = apart = false;
     return 0;
 }
 
@@ -491,6 +497,20 @@ static void test_half(void **state) {
     }
 }
 
+/* A pair's, whose mailfs gives L by itself: its list is not to be replaced. */
+static void test_apart(void **state) {
+    f->link.main = NULL;
+    until_frozen(false, 1);
+    apart = true;
+    act(RACT_MERGE, false, false, 1);
+    assert_string_equal(did, "scan listed unmerged ");
+    did[0] = '\0';
+    apart = false;
+    until_frozen(false, 1);
+    act(RACT_MERGE, false, false, 1);
+    assert_string_equal(did, "scan listed merge merged ");
+}
+
 /* Whose standby has nothing of its own has lost what is not there. */
 static void test_follows(void **state) {
     follows = true;
@@ -523,6 +543,7 @@ int main(void) {
         T(test_over_before_lock),
         T(test_half),
         T(test_lock_taken),
+        T(test_apart),
         T(test_follows),
         T(test_followed),
     };

@@ -1,0 +1,229 @@
+/*
+ * test_syncd_asks - a job that is at work when mailfs gives syncd up writes no list of UIDs over
+ * that of whoever has got L from mailfs meanwhile
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "io/io.h"
+#include "syncd/asks.h"
+#include "syncd/base.h"
+#include "syncd/jobs.h"
+#include "merge_pair.h"
+
+#define LIST "u/dovecot-uidlist"
+
+static struct asks *asks;
+static int ends[2]; /* of syncd, of mailfs */
+
+static void mailfs_comes(void) {
+    assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends), 0);
+    asks_begin(asks, ends[0]);
+}
+
+static void mailfs_goes(void) {
+    close(ends[0]);
+    close(ends[1]);
+}
+
+static int setup(void **state) {
+    asks = asks_new();
+    mailfs_comes();
+    return merge_setup(state);
+}
+
+static int teardown(void **state) {
+    io_ops_set(&io_ops_real);
+    asks_enter(NULL, 0);
+    mailfs_goes();
+    asks_free(asks);
+    return mailbox_teardown(state);
+}
+
+/* ---- the look ---------------------------------------------------------------------- */
+
+static void test_look(void **state) {
+    unsigned first = asks_term(asks);
+
+    assert_int_equal(asks_still(), 0); /* of no job */
+    asks_enter(asks, first);
+    assert_int_equal(asks_still(), 0);
+    assert_int_equal(shutdown(ends[1], SHUT_RDWR), 0); /* the loop thread has not seen it */
+    assert_int_equal(asks_still(), -ENOTCONN);
+    asks_end(asks);
+    assert_int_equal(asks_still(), -ENOTCONN);
+    mailfs_goes();
+    mailfs_comes();
+    assert_int_equal(asks_still(), -ENOTCONN); /* it may have given L before it came */
+    asks_enter(asks, asks_term(asks));
+    assert_int_equal(asks_still(), 0);
+    asks_end(asks);
+    asks_enter(asks, asks_term(asks)); /* begun with nobody there */
+    assert_int_equal(asks_still(), 0);
+}
+
+static void job_run(void *arg) {
+    *(int *)arg = asks_still();
+}
+
+/* Of the term in which it was added, however late it runs; and the thread is free again. */
+static void test_job(void **state) {
+    struct workq *wq;
+    struct jobs *jobs;
+    int late = 1, next = 1;
+
+    assert_int_equal(workq_new(1, 10, &wq), 0);
+    jobs = jobs_new(wq, 1);
+    jobs_ask(jobs, asks);
+    jobs_barrier(jobs, NULL, NULL, NULL); /* what comes behind it starts when it is delivered */
+    jobs_run(jobs, &inbox, job_run, NULL, &late);
+    asks_end(asks);
+    jobs_run(jobs, &inbox, job_run, NULL, &next);
+    while (jobs_pending(jobs) > 0)
+        workq_drain(wq);
+    assert_int_equal(late, -ENOTCONN);
+    assert_int_equal(next, 0);
+    jobs_free(jobs);
+    workq_free(wq);
+}
+
+/* ---- a transaction, a merge -------------------------------------------------------- */
+
+/* What it gives is above a gap, and whoever has L appends to the list: mailfs/raise.c. */
+#define GIVEN "3 V1700000000 N65536 G0123456789abcdef0123456789abcdef\n65536 :9.M1.z\n"
+
+static bool gave;
+
+/* mailfs gives syncd up, and L by itself. */
+static void gives_up(void) {
+    if (gave)
+        return;
+    gave = true;
+    assert_int_equal(shutdown(ends[1], SHUT_RDWR), 0);
+    fs_write(&p.b, "u/dovecot-uidlist.tmp", GIVEN);
+    fs_rename(&p.b, "u/dovecot-uidlist.tmp", LIST);
+}
+
+/* All of a new list has been written, and it gets its name next. */
+static int fsync_then(int fd) {
+    int r = io_ops_real.fsync(fd);
+
+    gives_up();
+    return r;
+}
+
+/* The list is to be appended to. */
+static int open_then(int dirfd, const char *path, int flags, mode_t mode, uint64_t resolve) {
+    int fd = io_ops_real.open(dirfd, path, flags, mode, resolve);
+
+    if (strcmp(path, "dovecot-uidlist") == 0 && (flags & O_APPEND))
+        gives_up();
+    return fd;
+}
+
+/* While b works it is given up. */
+static void b_begins(struct io_ops *ops) {
+    gave = false;
+    asks_enter(asks, asks_term(asks));
+    io_ops_set(ops);
+}
+
+static void b_ends(void) {
+    char *list = fs_read(&p.b, LIST);
+
+    io_ops_set(&io_ops_real);
+    assert_true(gave);
+    assert_string_equal(list, GIVEN);
+    free(list);
+}
+
+/* At a, and on the way to b. */
+static uint64_t sent(Mfp__Txn **got) {
+    struct acts a = {.n = 0};
+    Mfp__Txn *txn;
+    uint64_t id;
+
+    add_seen(&p.a, "u", "4.M1.x", "2,", 4, "four\n");
+    act_add(&p.a, &a, "u", MFL__SUB__CUR, "4.M1.x:2,", 0);
+    txn = node_collect(&p.a, &inbox, &a, true);
+    assert_non_null(txn);
+    id = node_receive(&p.a, &p.b, txn, got);
+    assert_int_equal(base_acked(p.a.st, txn), 0);
+    mfp__txn__free_unpacked(txn, NULL);
+    acts_free(&a);
+    return id;
+}
+
+static void applied_when_given_up(struct io_ops *ops) {
+    struct apply_result res;
+    Mfp__Txn *got;
+    uint64_t id = sent(&got);
+
+    b_begins(ops);
+    assert_int_equal(apply_txn(p.b.st, got, id, false, &res), -ENOTCONN);
+    b_ends();
+    assert_false(res.suspect);
+    apply_result_free(&res);
+    /* Then it is known that nobody asks, and the list is read as it is: 4 may have been seen. */
+    asks_end(asks);
+    asks_enter(asks, asks_term(asks));
+    assert_int_equal(apply_txn(p.b.st, got, id, false, &res), 0);
+    assert_true(res.suspect);
+    assert_int_equal(next_in(&p.b), 65537);
+    assert_int_equal(uid_of(&p.b, "u", "4.M1.x"), 0);
+    assert_int_equal(uid_of(&p.b, "u", "9.M1.z"), 65536);
+    apply_result_free(&res);
+    mfp__txn__free_unpacked(got, NULL);
+}
+
+static void test_append(void **state) {
+    struct io_ops ops = io_ops_real;
+
+    ops.open = open_then;
+    common();
+    applied_when_given_up(&ops);
+}
+
+/* The list has been touched since it was last seen: it is read, and written anew. */
+static void test_rewrite(void **state) {
+    struct io_ops ops = io_ops_real;
+
+    ops.fsync = fsync_then;
+    common();
+    fs_write(&p.b, LIST, "3 V1700000000 N4\n1 :1.M1.x\n2 :2.M1.x\n3 :3.M1.x\n5");
+    applied_when_given_up(&ops);
+}
+
+static void test_merge(void **state) {
+    struct io_ops ops = io_ops_real;
+
+    ops.fsync = fsync_then;
+    common();
+    add_seen(&p.b, "u", "5.M1.y", "2,", 4, "five\n");
+    mark(&p.b, &inbox);
+    add_seen(&p.a, "u", "3.M2.x", "2,", 4, "of a\n");
+    fs_rename(&p.a, "u/cur/1.M1.x:2,", "u/cur/1.M1.x:2,F");
+    fs_unlink(&p.a, "u/cur/3.M2.x:2,"); /* all that is left of it at a is its number */
+    mark(&p.a, &inbox);
+    b_begins(&ops);
+    assert_int_equal(try_at(&p.b, &p.a), -ENOTCONN);
+    b_ends();
+}
+
+#define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+
+int main(void) {
+    const struct CMUnitTest tests[] = {T(test_look), T(test_job), T(test_append), T(test_rewrite),
+                                       T(test_merge)};
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
