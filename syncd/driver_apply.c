@@ -43,8 +43,9 @@ struct apply {
     struct mailfs_id dir;
     uint64_t seq, journal_id;
     bool replay, early;
-    bool late;   /* the trees may have been listed without it */
-    bool beside; /* other jobs of the volume are at work meanwhile */
+    bool late;        /* the trees may have been listed without it */
+    unsigned meeting; /* v->meetings when it came */
+    bool beside;      /* other jobs of the volume are at work meanwhile */
     struct replica_payload *payload;
     struct apply_result result;
     int err;
@@ -131,6 +132,7 @@ static void apply_early_done(struct apply *a) {
         apply_submit(v, (struct apply){.dir = a->dir,
                                        .seq = l->applied_seq,
                                        .late = l->late,
+                                       .meeting = a->meeting,
                                        .journal_id = a->journal_id,
                                        .payload = replica_payload_ref(a->payload)});
     }
@@ -185,12 +187,18 @@ static bool apply_when_here(struct apply *a) {
     return event_base_once(a->v->engine->evb, -1, EV_TIMEOUT, apply_again, a, &tv) == 0;
 }
 
+/* It was put off, and the peer was met meanwhile. */
+static void note_met(struct apply *a) {
+    a->late = a->late || a->meeting != a->v->meetings;
+}
+
 /* With nothing else at work. */
 static bool apply_alone(struct apply *a) {
     if ((a->err != -EBUSY && a->err != -ENOENT) || !a->beside)
         return false;
     apply_result_free(&a->result);
     a->beside = false;
+    note_met(a);
     jobs_barrier(a->v->jobs, apply_run, apply_done, a);
     return true;
 }
@@ -229,6 +237,7 @@ static void apply_start(struct apply *a) {
     struct touched t;
     touched_by_txn(load_of(a->payload)->txn, &t);
     a->beside = true;
+    note_met(a);
     touched_run(&t, a->v->jobs, apply_run, apply_done, a);
 }
 
@@ -251,6 +260,10 @@ static void apply_unlocked(evutil_socket_t fd, short what, void *arg) {
     if (locked && !v->stopping && a->locked++ < LOCKED_MAX &&
         event_base_once(v->engine->evb, -1, EV_TIMEOUT, apply_unlocked, a, &tv) == 0)
         return;
+    if (locked && v->stopping) { /* who raises the list, again at the end of L, ends now */
+        apply_free(a);           /* it is in the journal */
+        return;
+    }
     apply_start(a);
     if (locked)
         replica_list_replaced(v->machine, volume_now(), dir);
@@ -321,6 +334,7 @@ void driver_apply(struct volume *v, const struct replica_action *a) {
     apply_submit(v, (struct apply){.dir = a->dir,
                                    .seq = a->seq,
                                    .late = a->late,
+                                   .meeting = v->meetings,
                                    .journal_id = l->journal_id,
                                    .payload = replica_payload_ref(a->payload)});
 }
@@ -377,6 +391,7 @@ static void begin_early(struct volume *v, const struct mailfs_id *dir,
     l->early = true;
     apply_submit(v, (struct apply){.dir = *dir,
                                    .early = true,
+                                   .meeting = v->meetings,
                                    .journal_id = l->journal_id,
                                    .payload = replica_payload_ref(payload)});
 }
@@ -417,5 +432,6 @@ static void before_trees(void *arg, const struct mailfs_id *dir, struct replica_
 
 void driver_apply_before_trees(struct volume *v) {
     struct before_trees b = {v, v->removals != NULL};
+    v->meetings++;
     replica_each_unapplied(v->machine, before_trees, &b);
 }
