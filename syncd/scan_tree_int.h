@@ -30,6 +30,7 @@ struct tree {
     bool follows;                 /* see tree_scan_following() */
     struct state *const *lenders; /* scan.h */
     size_t n_lenders;
+    size_t n_known; /* see scan_tree_fill_msgs() */
 };
 
 /* scan_tree.c */
@@ -60,7 +61,8 @@ void scan_tree_look_inside(struct tree *t);
 bool scan_tree_note_new(const struct tree *t, struct node *n, const Mfp__Listing *l,
                         const Mfp__BaseMsg *m);
 void scan_tree_forget_news(struct node *n);
-/* Into d: what is new in one that is there, or what the base has in one that was removed. */
+/* Into d: what is new in one that is there, or what the base has in one that was removed. Of many
+ * that were removed only the first say it (n_known); the others live if anything is new in them. */
 int scan_tree_fill_msgs(struct tree *t, struct node *n, Mfp__TreeDir *d);
 
 /* scan_tree_list.c */

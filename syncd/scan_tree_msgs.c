@@ -14,7 +14,8 @@
 
 #include "build.h"
 
-#define KNOWN_MAX 1000 /* of a directory that was removed; below WIRE_PART_MAX */
+#define KNOWN_MAX     1000   /* of a directory that was removed; below WIRE_PART_MAX */
+#define KNOWN_ALL_MAX 100000 /* of all of them, read or said: the volume waits for the tree */
 
 bool scan_tree_note_new(const struct tree *t, struct node *n, const Mfp__Listing *l,
                         const Mfp__BaseMsg *m) {
@@ -73,10 +74,11 @@ int scan_tree_fill_msgs(struct tree *t, struct node *n, Mfp__TreeDir *d) {
         n->n_news = 0;
         return 0;
     }
-    if (t->n_lenders || d->old_v == 0)
+    if (t->n_lenders || d->old_v == 0 || t->n_known + KNOWN_MAX > KNOWN_ALL_MAX)
         return 0;
     d->v = d->old_v;
     r = base_each_msg(t->st, &n->id, add_known, d);
+    t->n_known += d->n_msgs;
     if (r == -EFBIG)
         say_nothing(d);
     return r == -EFBIG ? 0 : r;

@@ -4,6 +4,7 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -287,6 +288,41 @@ static void test_removed_before_the_ack_older(void **state) {
     assert_true(fs_there(&p.b, "u/.Work"));
 }
 
+/* a's base has a folder of 1,000 messages that is not in the store. */
+static void large_folder_removed(unsigned i) {
+    struct base_msg msg = {.sub = MFP__SUB__NEW};
+    struct base_dir rec = {.parent = inbox, .mode = 0700, .agreed = true, .merged = true};
+    struct base_uidlist ul = {.v = 7, .n = 1001};
+    struct mailfs_id id = {{0x40, (uint8_t)(i >> 8), (uint8_t)i}};
+    char name[20];
+
+    snprintf(rec.name, sizeof(rec.name), ".Large%u", i);
+    assert_int_equal(base_dir_put(p.a.st, &id, &rec), 0);
+    assert_int_equal(base_uidlist_put(p.a.st, BASE_AGREED, &id, &ul), 0);
+    for (msg.uid = 1; msg.uid <= 1000; msg.uid++) {
+        snprintf(name, sizeof(name), "%u.M1.a", msg.uid);
+        assert_int_equal(base_msg_put(p.a.st, BASE_AGREED, &id, name, &msg), 0);
+    }
+}
+
+/* What the tree says of messages has a limit, however much was removed. */
+static void test_removed_very_many(void **state) {
+    uint8_t d[STATE_DIGEST];
+    size_t i, n = 0, said = 0;
+    Mfp__Tree *t;
+
+    for (i = 0; i < 120; i++)
+        large_folder_removed((unsigned)i);
+    assert_int_equal(tree_scan(p.a.st, true, &t, d, NULL), 0);
+    for (i = 0; i < t->n_dirs; i++) {
+        n += t->dirs[i]->had && !t->dirs[i]->has;
+        said += t->dirs[i]->n_msgs;
+    }
+    mfp__tree__free_unpacked(t, NULL);
+    assert_int_equal(n, 120);
+    assert_int_equal(said, 100000);
+}
+
 /* A standby has no clients, and its source's go on. */
 static void test_removed_lives_at_standby(void **state) {
     uint8_t d[STATE_DIGEST];
@@ -313,6 +349,7 @@ int main(void) {
         T(test_removed_lives_at_standby), T(test_removed_before_the_ack),
         T(test_removed_and_one_more),     T(test_removed_and_in_again),
         T(test_removed_and_unnumbered),   T(test_removed_before_the_ack_older),
+        T(test_removed_very_many),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
