@@ -12,9 +12,9 @@ struct node {
     UT_hash_handle hh;
     struct mailfs_id id;
     bool was, is, looked, marked, listed;
-    bool inside;        /* that was looked at: */
-    bool changed;       /* something in it is not as in the base: */
-    Mfp__UidRec **news; /* all that it is, if that is messages with UIDs, and few */
+    bool inside;         /* that was looked at: */
+    bool changed;        /* something in it is not as in the base: */
+    Mfp__TreeMsg **news; /* all that it is, if that can be said of it, and is little */
     size_t n_news;
     uint32_t validity; /* of these UIDs */
     struct mailfs_id old_parent, parent;

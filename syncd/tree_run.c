@@ -34,8 +34,13 @@ static int msgs_of(const Mfp__TreeDir *d, struct tree_entry *e) {
 
     if (!m)
         return -ENOMEM;
-    for (i = 0; i < d->n_msgs; i++)
-        m[i] = (struct tree_msg){d->msgs[i]->bname, d->msgs[i]->uid};
+    for (i = 0; i < d->n_msgs; i++) {
+        m[i] = (struct tree_msg){.name = d->msgs[i]->bname, .uid = d->msgs[i]->uid};
+        if (d->msgs[i]->prepared) {
+            m[i].prepared[0] = d->msgs[i]->prepared->incarnation;
+            m[i].prepared[1] = d->msgs[i]->prepared->seq;
+        }
+    }
     e->msgs = m;
     e->n_msgs = d->n_msgs;
     e->validity = d->v;

@@ -31,24 +31,28 @@ static const struct tree_view *later_base(const struct tree_view *a, const struc
     return c > 0 ? a : c < 0 ? b : NULL;
 }
 
-static bool knew(const struct tree_view *q, const struct tree_msg *m) {
-    for (size_t i = 0; i < q->n_msgs; i++) {
-        if (q->msgs[i].uid == m->uid && strcmp(q->msgs[i].name, m->name) == 0)
-            return true;
-    }
-    return false;
+static bool same_msg(const struct tree_view *p, const struct tree_msg *m, const struct tree_view *q,
+                     const struct tree_msg *known) {
+    if (m->prepared[0] != 0 && memcmp(m->prepared, known->prepared, sizeof m->prepared) == 0)
+        return true;
+    return m->uid != 0 && m->uid == known->uid && p->validity != 0 && p->validity == q->validity &&
+           strcmp(m->name, known->name) == 0;
 }
 
 /*
- * All that is new to p's base in what q removed q's base has, under the same UIDs: p had sent it,
- * and was cut off or killed before it heard that q had it. What has no UID may be another of that
- * name (merge_decide.c says the same of messages).
+ * All that is new to p's base in what q removed q had: under the same UIDs, since p had sent it,
+ * and was cut off or killed before it heard so; or q made it, and p published what q had prepared
+ * there when it was killed itself. What has neither may be another of that name (merge_decide.c
+ * says the same of messages).
  */
 static bool removed_knowing(const struct tree_view *p, const struct tree_view *q) {
-    if (p->n_msgs == 0 || !q->was || q->is || p->validity == 0 || p->validity != q->validity)
+    if (p->n_msgs == 0 || !q->was || q->is)
         return false;
     for (size_t i = 0; i < p->n_msgs; i++) {
-        if (p->msgs[i].uid == 0 || !knew(q, &p->msgs[i]))
+        size_t k = 0;
+        while (k < q->n_msgs && !same_msg(p, &p->msgs[i], q, &q->msgs[k]))
+            k++;
+        if (k == q->n_msgs)
             return false;
     }
     return true;

@@ -40,10 +40,11 @@ struct tree_attr {
     uint32_t mode, uid, gid;
 };
 
-/* A message that has a UID. */
 struct tree_msg {
-    const char *name; /* its base name; the caller's until the merge is done */
-    uint32_t uid;
+    const char *name;     /* its base name; the caller's until the merge is done */
+    uint32_t uid;         /* 0: none */
+    uint64_t prepared[2]; /* the prepared content it came from (incarnation, seq); 0: none, or not
+                             known */
 };
 
 struct tree_entry {

@@ -248,7 +248,8 @@ static int check_tree(const Mfp__Tree *t, const char **why) {
             CHECK(check_id(&d->parent, why));
             CHECK(check_component(d->name, why));
         }
-        CHECK(check_recs(d->msgs, d->n_msgs, false, why));
+        for (size_t k = 0; k < d->n_msgs; k++)
+            CHECK(check_base(d->msgs[k]->bname, why));
     }
     return 0;
 }

@@ -155,8 +155,10 @@ static void test_diff_listing(void **state) {
 
 /* What is new in it is what the other side removed with it, by name and UID. */
 static void test_removed_knowing(void **state) {
-    static const struct tree_msg one[] = {{"m", 3}}, two[] = {{"m", 3}, {"n", 4}},
-                                 other[] = {{"m", 5}}, none[] = {{"m", 0}};
+    static const struct tree_msg one[] = {{"m", 3, {0}}}, two[] = {{"m", 3, {0}}, {"n", 4, {0}}},
+                                 other[] = {{"m", 5, {0}}}, none[] = {{"m", 0, {0}}},
+                                 pub[] = {{"m", 0, {9, 1}}}, named[] = {{"n", 4, {9, 1}}},
+                                 next[] = {{"m", 0, {9, 2}}};
     static const struct {
         const struct tree_msg *news, *known;
         size_t n_news, n_known;
@@ -166,6 +168,7 @@ static void test_removed_knowing(void **state) {
         {one, two, 1, 2, 7, 7, ""},         {two, one, 2, 1, 7, 7, "1:0/x "},
         {one, one, 1, 1, 7, 8, "1:0/x "},   {one, one, 1, 1, 0, 0, "1:0/x "},
         {other, one, 1, 1, 7, 7, "1:0/x "}, {none, none, 1, 1, 7, 7, "1:0/x "},
+        {pub, named, 1, 1, 0, 7, ""},       {next, named, 1, 1, 0, 7, "1:0/x "},
         {one, NULL, 1, 0, 7, 7, "1:0/x "},  {NULL, one, 0, 1, 7, 7, "1:0/x "},
     };
     struct tree_line changed[] = {{1, "0 x", "0 x", 1, 0}, {0}},

@@ -13,6 +13,7 @@
 #include "syncd/base.h"
 #include "syncd/merge_run.h"
 #include "syncd/scan.h"
+#include "syncd/stage.h"
 #include "syncd/state_int.h"
 #include "syncd_contact.h"
 #include "tree_pair.h"
@@ -274,6 +275,43 @@ static void test_removed_and_unnumbered(void **state) {
     assert_true(fs_there(&p.b, "u/.Work/new/1.M1.a"));
 }
 
+/* b was killed, and has published what a had prepared there; a went on, and named it. */
+static void published_in_work(void) {
+    struct stage_prep prep = {77, 9};
+    struct acts a = {.n = 0};
+
+    fs_write(&p.a, "u/.Work/tmp/9.tmp", "nine\n");
+    stores_prepare(&p.a, &p.b, "u/.Work", "9.tmp", "u/.Work/tmp/9.tmp", 9);
+    assert_int_equal(stage_publish(p.b.st, &prep, 1, NULL), 0);
+    assert_true(fs_there(&p.b, "u/.Work/new/9.tmp"));
+    fs_rename(&p.a, "u/.Work/tmp/9.tmp", "u/.Work/new/9.M9.a");
+    act_add(&p.a, &a, "u/.Work", MFL__SUB__NEW, "9.M9.a", 9);
+    mfp__txn__free_unpacked(node_collect(&p.a, &work, &a, false), NULL);
+    base_forget_sent(p.a.st);
+    contact_mark(&p.b, &work);
+}
+
+static void test_removed_and_published(void **state) {
+    published_in_work();
+    remove_work_at_a();
+    work_is_gone();
+}
+
+/* And another one, that a has named nowhere. */
+static void test_removed_and_published_two(void **state) {
+    struct stage_prep prep = {77, 10};
+
+    published_in_work();
+    fs_write(&p.a, "u/.Work/tmp/10.tmp", "ten\n");
+    stores_prepare(&p.a, &p.b, "u/.Work", "10.tmp", "u/.Work/tmp/10.tmp", 10);
+    assert_int_equal(stage_publish(p.b.st, &prep, 1, NULL), 0);
+    remove_work_at_a();
+    contact_all(&p);
+    assert_true(fs_there(&p.a, "u/.Work/new/10.tmp"));
+    assert_true(fs_there(&p.b, "u/.Work/new/10.tmp"));
+    assert_false(fs_there(&p.b, "u/.Work/new/9.tmp"));
+}
+
 /* A peer of an older version says nothing of messages: the two decide alike. */
 static void test_removed_before_the_ack_older(void **state) {
     struct trees t;
@@ -340,16 +378,17 @@ static void test_removed_lives_at_standby(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        T(test_removed_and_number_lost),  T(test_removed_and_put_back),
-        T(test_removed_cut_and_news),     T(test_removed_with_news),
-        T(test_removed_with_new_folder),  T(test_removed_before_its_turn),
-        T(test_removed_in_part),          T(test_removed_and_both_killed),
-        T(test_removed_while_fetched),    T(test_removed_is_kept_back),
-        T(test_removed_lives_renumbered), T(test_removed_lives_cut_short),
-        T(test_removed_lives_at_standby), T(test_removed_before_the_ack),
-        T(test_removed_and_one_more),     T(test_removed_and_in_again),
-        T(test_removed_and_unnumbered),   T(test_removed_before_the_ack_older),
-        T(test_removed_very_many),
+        T(test_removed_and_number_lost),   T(test_removed_and_put_back),
+        T(test_removed_cut_and_news),      T(test_removed_with_news),
+        T(test_removed_with_new_folder),   T(test_removed_before_its_turn),
+        T(test_removed_in_part),           T(test_removed_and_both_killed),
+        T(test_removed_while_fetched),     T(test_removed_is_kept_back),
+        T(test_removed_lives_renumbered),  T(test_removed_lives_cut_short),
+        T(test_removed_lives_at_standby),  T(test_removed_before_the_ack),
+        T(test_removed_and_one_more),      T(test_removed_and_in_again),
+        T(test_removed_and_unnumbered),    T(test_removed_before_the_ack_older),
+        T(test_removed_very_many),         T(test_removed_and_published),
+        T(test_removed_and_published_two),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
