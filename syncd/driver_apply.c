@@ -160,8 +160,10 @@ static void apply_again(evutil_socket_t fd, short what, void *arg) {
 /* Another mailfs has come, or none asks any more: who has L is to be known (asks.h). */
 static bool apply_when_known(struct apply *a) {
     struct timeval tv = {.tv_usec = LOCKED_MS * 1000};
-    return a->err == -ENOTCONN && !a->v->stopping &&
-           event_base_once(a->v->engine->evb, -1, EV_TIMEOUT, apply_again, a, &tv) == 0;
+    if (a->err != -ENOTCONN || a->v->stopping)
+        return false;
+    a->locked = 0; /* those that it gives now are others */
+    return event_base_once(a->v->engine->evb, -1, EV_TIMEOUT, apply_again, a, &tv) == 0;
 }
 
 static bool apply_later(struct apply *a) {

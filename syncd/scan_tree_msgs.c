@@ -86,6 +86,20 @@ static int add_named(void *arg, const char *name) {
     return a->d->n_msgs == KNOWN_MAX ? -EFBIG : push(&a->d->msgs, &a->d->n_msgs, name, 0, &prep);
 }
 
+/* This node published what the peer had prepared: the peer may have named it since. */
+static int add_published(struct tree *t, const struct node *n, Mfp__TreeDir *d) {
+    struct stage_pub *pubs = NULL;
+    size_t i, n_pubs = 0;
+    int r = stage_published_in(t->st, &n->id, &pubs, &n_pubs);
+
+    for (i = 0; r == 0 && i < n_pubs; i++) {
+        struct base_prep prep = {pubs[i].incarnation, pubs[i].seq};
+        r = d->n_msgs == KNOWN_MAX ? -EFBIG : push(&d->msgs, &d->n_msgs, pubs[i].name, 0, &prep);
+    }
+    free(pubs);
+    return r;
+}
+
 int scan_tree_fill_msgs(struct tree *t, struct node *n, Mfp__TreeDir *d) {
     struct named named = {t, n, d};
     int r;
@@ -104,6 +118,8 @@ int scan_tree_fill_msgs(struct tree *t, struct node *n, Mfp__TreeDir *d) {
     r = base_each_msg(t->st, &n->id, add_known, d);
     if (r == 0)
         r = base_each_prep(t->st, &n->id, add_named, &named);
+    if (r == 0)
+        r = add_published(t, n, d);
     t->n_known += d->n_msgs;
     if (r == -EFBIG)
         clear(&d->msgs, &d->n_msgs);

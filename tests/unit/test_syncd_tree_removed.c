@@ -297,6 +297,23 @@ static void test_removed_and_published(void **state) {
     work_is_gone();
 }
 
+/* The other way round: a was alone, published it, and removed it with the folder; b named it. */
+static void test_removed_as_published(void **state) {
+    struct stage_prep prep = {77, 9};
+    struct acts a = {.n = 0};
+
+    fs_write(&p.b, "u/.Work/tmp/9.tmp", "nine\n");
+    stores_prepare(&p.b, &p.a, "u/.Work", "9.tmp", "u/.Work/tmp/9.tmp", 9);
+    assert_int_equal(stage_publish(p.a.st, &prep, 1, NULL), 0);
+    fs_rename(&p.b, "u/.Work/tmp/9.tmp", "u/.Work/new/9.M9.b");
+    act_add(&p.b, &a, "u/.Work", MFL__SUB__NEW, "9.M9.b", 9);
+    mfp__txn__free_unpacked(node_collect(&p.b, &work, &a, false), NULL);
+    base_forget_sent(p.b.st);
+    contact_mark(&p.b, &work);
+    remove_work_at_a();
+    work_is_gone();
+}
+
 /* And another one, that a has named nowhere. */
 static void test_removed_and_published_two(void **state) {
     struct stage_prep prep = {77, 10};
@@ -388,7 +405,7 @@ int main(void) {
         T(test_removed_and_one_more),      T(test_removed_and_in_again),
         T(test_removed_and_unnumbered),    T(test_removed_before_the_ack_older),
         T(test_removed_very_many),         T(test_removed_and_published),
-        T(test_removed_and_published_two),
+        T(test_removed_and_published_two), T(test_removed_as_published),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
