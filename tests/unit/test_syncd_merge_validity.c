@@ -195,6 +195,37 @@ static void test_validity_never_run(void **state) {
     assert_int_equal(uid_of(&p.b, "u", "2.M1.a"), 2);
 }
 
+/* On the one that is being filled syncd has never run either, and what its list was before nobody
+ * knows: the higher V is that of both, and under it each UID is what it was on the node that had
+ * shown it. */
+static void test_validity_new_never_run(void **state) {
+    struct mailfs_id box;
+
+    make_box(&p.a, "u");
+    fs_write(&p.a, "u/dovecot-uidlist", "3 V1700000000 N1 " G_A "\n");
+    add_seen(&p.a, "u", "1.M1.a", "2,S", 1, "one\n");
+    add_seen(&p.a, "u", "2.M1.a", "2,S", 2, "two\n");
+    make_box(&p.b, "u");
+    fs_write(&p.b, "u/dovecot-uidlist", "3 V1700000009 N1 " G_B "\n");
+    add_seen(&p.b, "u", "3.M1.b", "2,S", 2, "three\n"); /* 1 was shown, and is gone */
+    box = fs_id(&p.b, "u");
+    mark(&p.b, &box);
+    never_run(&p.b);
+    assert_int_equal(state_set_contact(p.a.st, false), 0);
+    assert_int_equal(state_set_contact(p.b.st, false), 0);
+    contact();
+    assert_starts(&p.a, "u/dovecot-uidlist", "3 V1700000009 N");
+    assert_starts(&p.b, "u/dovecot-uidlist", "3 V1700000009 N");
+    assert_int_equal(uid_of(&p.b, "u", "3.M1.b"), 2);
+    assert_int_equal(uid_of(&p.a, "u", "3.M1.b"), 2);
+    assert_true(uid_of(&p.b, "u", "1.M1.a") > 2);
+    assert_int_equal(uid_of(&p.a, "u", "1.M1.a"), uid_of(&p.b, "u", "1.M1.a"));
+    assert_true(uid_of(&p.b, "u", "2.M1.a") > 2);
+    assert_int_equal(uid_of(&p.a, "u", "2.M1.a"), uid_of(&p.b, "u", "2.M1.a"));
+    contact(); /* and stays so */
+    assert_starts(&p.a, "u/dovecot-uidlist", "3 V1700000009 N");
+}
+
 #define T(f) cmocka_unit_test_setup_teardown(f, merge_setup, mailbox_teardown)
 
 int main(void) {
@@ -207,6 +238,8 @@ int main(void) {
         T(test_validity_counted),
         T(test_validity_lost),
         cmocka_unit_test_setup_teardown(test_validity_never_run, merge_setup_empty,
+                                        mailbox_teardown),
+        cmocka_unit_test_setup_teardown(test_validity_new_never_run, merge_setup_empty,
                                         mailbox_teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
