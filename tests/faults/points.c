@@ -6,6 +6,7 @@
  */
 #include "tests/faults/points.h"
 
+#include <dirent.h>
 #include <dlfcn.h>
 #include <errno.h>
 #include <execinfo.h>
@@ -450,6 +451,12 @@ ssize_t __pread64_chk(int fd, void *p, size_t n, off64_t off, size_t room) {
     if (n > room)
         abort();
     return pread64(fd, p, n, off);
+}
+
+/* A directory, too. */
+struct dirent64 *readdir64(DIR *dir) {
+    NEXT(readdir64);
+    return unreadable(dirfd(dir)) ? NULL : real(dir);
 }
 
 /* --- beginning -------------------------------------------------------------------------------- */

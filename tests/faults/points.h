@@ -11,8 +11,8 @@
  * addresses, relative to the program, of the calls that led to it. Threads make the order of steps
  * differ from run to run; these do not.
  *
- * Reading is not in the table: points.c stands before pread(2), and fails that of files whose
- * path has a certain string in it.
+ * Reading is not in the table: points.c stands before pread(2) and readdir(3), and fails that of
+ * files whose path has a certain string in it.
  */
 
 #include <stdint.h>
