@@ -58,7 +58,7 @@ def cut_often(t, link):
 def spoilt(t, link):
     """What has come is not what it should be: all of it is sent, and none of what was there is used."""
     user, text = t.pair.user("spoilt"), mail.message("large", size=8 * MIB)
-    start, link.rate = link.forwarded, RATE
+    start, link.rate = link.forwarded, RATE // 8
     sender = util.Thread(t.a.deliver, user, text)
     cut_after(t, link, 4 * MIB)
     t.b.stop("syncd")
