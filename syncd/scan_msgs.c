@@ -269,7 +269,8 @@ int scan_msgs(struct scan *s) {
 }
 
 /* Added here, or published, and removed again: what the peer has of the same prepared content was
- * removed as well. It is listed as if it had been in the base, in new/. */
+ * removed as well. It is listed as if it had been in the base, in new/. Not what only was about to
+ * be published (the disk had no room): nobody has seen that, and the peer may have named it. */
 static int list_removed(void *arg, const char *name) {
     static const struct base_msg was = {.sub = MFP__SUB__NEW};
     struct scan *s = arg;
@@ -285,6 +286,6 @@ int scan_removed(struct scan *s) {
     int r = base_each_prep(s->st, s->dir, list_removed, s);
 
     for (i = 0; r == 0 && i < s->n_pubs; i++)
-        r = list_removed(s, s->pubs[i].name);
+        r = s->pubs[i].done ? list_removed(s, s->pubs[i].name) : 0;
     return r;
 }

@@ -86,7 +86,8 @@ static int add_named(void *arg, const char *name) {
     return a->d->n_msgs == KNOWN_MAX ? -EFBIG : push(&a->d->msgs, &a->d->n_msgs, name, 0, &prep);
 }
 
-/* This node published what the peer had prepared: the peer may have named it since. */
+/* This node published what the peer had prepared: the peer may have named it since. What only was
+ * about to be published nobody has seen here: it was not removed with the rest. */
 static int add_published(struct tree *t, const struct node *n, Mfp__TreeDir *d) {
     struct stage_pub *pubs = NULL;
     size_t i, n_pubs = 0;
@@ -94,7 +95,9 @@ static int add_published(struct tree *t, const struct node *n, Mfp__TreeDir *d) 
 
     for (i = 0; r == 0 && i < n_pubs; i++) {
         struct base_prep prep = {pubs[i].incarnation, pubs[i].seq};
-        r = d->n_msgs == KNOWN_MAX ? -EFBIG : push(&d->msgs, &d->n_msgs, pubs[i].name, 0, &prep);
+        if (pubs[i].done)
+            r = d->n_msgs == KNOWN_MAX ? -EFBIG
+                                       : push(&d->msgs, &d->n_msgs, pubs[i].name, 0, &prep);
     }
     free(pubs);
     return r;

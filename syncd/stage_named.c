@@ -107,6 +107,7 @@ static int pub_add(struct pub_list *l, const struct db_iter *it) {
     v += l->n++;
     v->incarnation = bytes_get_u64(k);
     v->seq = bytes_get_u64(k + 8);
+    v->done = b[0] == 'D';
     return str_copyn(v->name, sizeof(v->name), (const char *)b + 1 + MAILFS_ID_BYTES,
                      it->val.n - 1 - MAILFS_ID_BYTES);
 }

@@ -364,10 +364,11 @@ int stage_place(struct state *st, const char *key, const Mfp__Meta *meta, int di
 void stage_release(struct state *st, const char *key);
 /* What was fetched for a merge of a container that is there no more. */
 void stage_drop_fetched(struct state *st, const struct mailfs_id *dir);
-/* What was published in this container, by name; malloc'ed, sorted. */
+/* What was published in this container, or was about to be, by name; malloc'ed, sorted. */
 struct stage_pub {
     char name[STAGE_NAME_MAX];
     uint64_t incarnation, seq;
+    bool done; /* it was there, durably: if it is not any more, it was removed */
 };
 int stage_published_in(struct state *st, const struct mailfs_id *dir, struct stage_pub **v,
                        size_t *n);

@@ -13,8 +13,8 @@
  *                                becomes its alias
  *   A moved below B, B below A   the move of the highest id in the circle is undone
  *   no valid base on a side      nothing is removed
- *   changed there by messages only that the removing side's base has   gone: an acknowledgement of
- * them was lost, and the merge of the mailbox would take them out
+ *   changed there by messages only that the removing side had too (by UID, or by their prepared
+ * contents)   gone: the merge of the mailbox would take them out
  *   bases that differ            nothing is removed that only one base knows, and where both say
  * they did nothing the side with the later base is right
  *   lives though a side removed it   that side has forgotten which UIDs it had shown in it

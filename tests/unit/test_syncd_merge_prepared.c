@@ -34,6 +34,40 @@ static void published(struct acts *a) {
     mark(&p.a, &inbox);
 }
 
+static int no_room_for_name(int fd, const char *name, int to, const char *as, int flags) {
+    return -ENOSPC;
+}
+
+/* b's disk has no room for the name that it was about to give it; a has named it. */
+static void about_to_be_published(void) {
+    struct stage_prep prep = {77, 9};
+    struct io_ops full = io_ops_real;
+    struct acts a = {.n = 0};
+
+    common();
+    fs_write(&p.a, "u/tmp/9.tmp", "nine\n");
+    stores_prepare(&p.a, &p.b, "u", "9.tmp", "u/tmp/9.tmp", 9);
+    full.link = no_room_for_name;
+    io_ops_set(&full);
+    assert_int_equal(stage_publish(p.b.st, &prep, 1, NULL), -ENOSPC);
+    io_ops_set(&io_ops_real);
+    assert_false(fs_there(&p.b, "u/new/9.tmp"));
+    fs_rename(&p.a, "u/tmp/9.tmp", "u/new/9.M9.a");
+    act_add(&p.a, &a, "u", MFL__SUB__NEW, "9.M9.a", 9);
+    mfp__txn__free_unpacked(node_collect(&p.a, &inbox, &a, false), NULL);
+    base_forget_sent(p.a.st);
+    mark(&p.a, &inbox);
+    mark(&p.b, &inbox);
+}
+
+/* It was never there, so it was not removed. */
+static void test_about_to_be_published(void **state) {
+    about_to_be_published();
+    contact();
+    assert_true(fs_there(&p.a, "u/new/9.M9.a"));
+    assert_true(fs_there(&p.b, "u/new/9.M9.a"));
+}
+
 /* Which name it got is in memory only, until a checkpoint: the driver asks for one where the link
  * ends then. */
 static void test_named_and_unwritten(void **state) {
@@ -364,6 +398,7 @@ int main(void) {
         T(test_named_and_unwritten),
         T(test_forgotten_where_noted),
         T(test_published),
+        T(test_about_to_be_published),
         T(test_published_numbered),
         T(test_published_and_copied),
         T(test_published_and_merged),

@@ -10,6 +10,7 @@
 
 #include <cmocka.h>
 
+#include "io/io.h"
 #include "syncd/base.h"
 #include "syncd/merge_run.h"
 #include "syncd/scan.h"
@@ -297,6 +298,14 @@ static void test_removed_and_published(void **state) {
     work_is_gone();
 }
 
+static void b_names(struct acts *a) {
+    fs_rename(&p.b, "u/.Work/tmp/9.tmp", "u/.Work/new/9.M9.b");
+    act_add(&p.b, a, "u/.Work", MFL__SUB__NEW, "9.M9.b", 9);
+    mfp__txn__free_unpacked(node_collect(&p.b, &work, a, false), NULL);
+    base_forget_sent(p.b.st);
+    contact_mark(&p.b, &work);
+}
+
 /* The other way round: a was alone, published it, and removed it with the folder; b named it. */
 static void test_removed_as_published(void **state) {
     struct stage_prep prep = {77, 9};
@@ -305,13 +314,32 @@ static void test_removed_as_published(void **state) {
     fs_write(&p.b, "u/.Work/tmp/9.tmp", "nine\n");
     stores_prepare(&p.b, &p.a, "u/.Work", "9.tmp", "u/.Work/tmp/9.tmp", 9);
     assert_int_equal(stage_publish(p.a.st, &prep, 1, NULL), 0);
-    fs_rename(&p.b, "u/.Work/tmp/9.tmp", "u/.Work/new/9.M9.b");
-    act_add(&p.b, &a, "u/.Work", MFL__SUB__NEW, "9.M9.b", 9);
-    mfp__txn__free_unpacked(node_collect(&p.b, &work, &a, false), NULL);
-    base_forget_sent(p.b.st);
-    contact_mark(&p.b, &work);
+    b_names(&a);
     remove_work_at_a();
     work_is_gone();
+}
+
+static int no_room(int fd, const char *name, int to, const char *as, int flags) {
+    return -ENOSPC;
+}
+
+/* a's disk had no room for it: nobody there has seen what goes with the folder, and b's stays. */
+static void test_removed_not_published(void **state) {
+    struct stage_prep prep = {77, 9};
+    struct io_ops full = io_ops_real;
+    struct acts a = {.n = 0};
+
+    fs_write(&p.b, "u/.Work/tmp/9.tmp", "nine\n");
+    stores_prepare(&p.b, &p.a, "u/.Work", "9.tmp", "u/.Work/tmp/9.tmp", 9);
+    full.link = no_room;
+    io_ops_set(&full);
+    assert_int_equal(stage_publish(p.a.st, &prep, 1, NULL), -ENOSPC);
+    io_ops_set(&io_ops_real);
+    b_names(&a);
+    remove_work_at_a();
+    contact_all(&p);
+    assert_true(fs_there(&p.a, "u/.Work/new/9.M9.b"));
+    assert_true(fs_there(&p.b, "u/.Work/new/9.M9.b"));
 }
 
 /* And another one, that a has named nowhere. */
@@ -406,6 +434,7 @@ int main(void) {
         T(test_removed_and_unnumbered),    T(test_removed_before_the_ack_older),
         T(test_removed_very_many),         T(test_removed_and_published),
         T(test_removed_and_published_two), T(test_removed_as_published),
+        T(test_removed_not_published),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
