@@ -128,6 +128,16 @@ static void in_the_end(const char *text) {
     contact();
 }
 
+/* Each node keeps its own until then. */
+static void merged_when_read(void) {
+    merge(&inbox);
+    acl_is(&p.a, "owner lrs\n");
+    acl_is(&p.b, "owner lr\n");
+    assert_in_no_base();
+    readable_again();
+    in_the_end("owner lrs\n");
+}
+
 static void both_have(const char *text) {
     common();
     write_before(&p.a, 30, text);
@@ -251,12 +261,7 @@ static void test_told(void **state) {
     acts_free(&a);
     assert_noted();
     mark(&p.a, &inbox);
-    merge(&inbox);
-    acl_is(&p.a, "owner lrs\n");
-    acl_is(&p.b, "owner lr\n");
-    assert_in_no_base();
-    readable_again();
-    in_the_end("owner lrs\n");
+    merged_when_read();
 }
 
 /* A client writes to it, and it cannot be read back: that is not told. */
@@ -298,12 +303,7 @@ static void test_told_since_listed(void **state) {
     merge_and_meanwhile(written_unread);
     assert_int_equal(uid_of(&p.b, "u", "4.M1.x"), 4);
     assert_noted();
-    merge(&inbox);
-    acl_is(&p.a, "owner lrs\n");
-    acl_is(&p.b, "owner lr\n");
-    assert_in_no_base();
-    readable_again();
-    in_the_end("owner lrs\n");
+    merged_when_read();
 }
 
 /* Nor is it in b's base when b's power goes: a's is removed, as whoever has it is told to, and b's
