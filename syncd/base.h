@@ -57,6 +57,7 @@ struct base_dir {
     uint32_t mode, owner, group;
     uint8_t subdirs;         /* bit MFP__SUB__NEW, _CUR, _TMP */
     bool agreed;             /* the peer knows it too (false: only its place here is remembered) */
+    bool told;               /* made here, and not agreed, but the peer may have it nevertheless */
     bool merged;             /* its contents have been agreed on once: the digest is valid */
     struct io_handle handle; /* len 0: unknown */
 };

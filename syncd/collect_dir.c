@@ -31,6 +31,7 @@ static int note_dir(struct collect *c, const struct mailfs_id *id, const struct 
     if (rec.handle.len > IO_HANDLE_MAX)
         memset(&rec.handle, 0, sizeof(rec.handle));
     if (!rec.agreed) {
+        rec.told |= c->telling;
         rec.parent = *parent;
         if (str_copy(rec.name, sizeof(rec.name), name) < 0)
             return -EINVAL;
@@ -121,7 +122,9 @@ static int do_remove(struct collect *c, const Mfl__DirRemove *m) {
         hold_dir_gone(c->st, &id);
         return 0;
     }
-    if (base_dir_get(c->st, &id, &rec) == 0 && !rec.agreed)
+    /* Of one that the peer was told of, and may not have acknowledged before the link ends, the
+     * trees say that it was there: it would be one that the peer made. */
+    if (base_dir_get(c->st, &id, &rec) == 0 && !rec.agreed && !rec.told)
         r = base_dir_del(c->st, &id);
     if (r < 0 || !c->telling)
         return r;

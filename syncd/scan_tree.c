@@ -63,9 +63,10 @@ static int from_base(void *arg, const struct mailfs_id *id, const struct base_di
 
     if (!n)
         return -ENOMEM;
-    if (!rec->agreed)
+    if (!rec->agreed && !rec->told)
         return 0;
-    n->was = true;
+    n->was = rec->agreed;
+    n->told = !rec->agreed;
     n->old_parent = rec->parent;
     n->old_name = strdup(rec->name);
     n->mode = rec->mode;
@@ -126,6 +127,19 @@ bool scan_tree_borrowed(const struct tree *t, const struct node *n) {
     return false;
 }
 
+/*
+ * Made here, told, and deleted before the peer's answer: the peer may have it, by what it read when
+ * the link had ended. It is one that both had, then, and that this node removed. If the peer has it
+ * in its base, the bases differ, and it lists it.
+ */
+static void told_and_gone(struct tree *t) {
+    struct node *n, *tmp;
+
+    HASH_ITER(hh, t->nodes, n, tmp) {
+        n->was |= n->told && n->looked && !n->is;
+    }
+}
+
 /* ---- the order --------------------------------------------------------------------- */
 
 int tree_scan(struct state *st, bool full, Mfp__Tree **out, uint8_t digest[STATE_DIGEST],
@@ -143,6 +157,8 @@ static int look(struct tree *t, struct invals *inval) {
         r = t->full ? scan_tree_whole(t) : scan_tree_marked(t);
     if (r == 0)
         r = scan_tree_make_held(t, inval);
+    if (r == 0)
+        told_and_gone(t);
     if (r == 0 && t->follows)
         r = scan_tree_lose(t);
     if (r == 0)

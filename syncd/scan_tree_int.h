@@ -12,6 +12,7 @@ struct node {
     UT_hash_handle hh;
     struct mailfs_id id;
     bool was, is, looked, marked, listed;
+    bool told;           /* it is new, or gone again, and the peer may have it all the same */
     bool inside;         /* that was looked at: */
     bool changed;        /* something in it is not as in the base: */
     Mfp__TreeMsg **news; /* all that it is, if that can be said of it, and is little */
