@@ -19,6 +19,7 @@
 #include "driver_apply.h"
 #include "driver_journal.h"
 #include "driver_merge.h"
+#include "driver_raise.h"
 #include "front.h"
 #include "link_peer.h"
 #include "load.h"
@@ -26,7 +27,6 @@
 #include "merge_run.h"
 #include "oneway.h"
 #include "oneway_lock.h"
-#include "promote.h"
 #include "touched.h"
 #include "txn.h"
 #include "util/clock.h"
@@ -37,7 +37,6 @@
 #define COMPARE_TREES_MS 3000
 #define ACKED_HERE       16 /* operations */
 #define TICK_MAX_MS      3600000
-#define RAISE_AGAIN_MS   5000
 
 /* ---- the trees ---------------------------------------------------------------------- */
 
@@ -144,54 +143,6 @@ void driver_disconnected(struct volume *v) {
     journaler_wake(v->journaler);
 }
 
-/* ---- L lost with the mount --------------------------------------------------------- */
-
-struct raise_job {
-    struct volume *v;
-    struct mailfs_id dir;
-    enum replica_raise how;
-    struct invals inval;
-    int err;
-};
-
-static void raise_run(void *arg) {
-    struct raise_job *j = arg;
-    j->err = promote_raise_one(j->v->state, &j->dir, j->how, &j->inval); /* logged there */
-}
-
-static void raise_again(evutil_socket_t fd, short what, void *arg);
-
-/* Not raised, and no L: a UID that somebody has seen could name another message. */
-static bool put_off_raise(struct raise_job *j) {
-    struct timeval tv = {.tv_sec = RAISE_AGAIN_MS / 1000};
-    return j->err != 0 && !j->v->stopping &&
-           event_base_once(j->v->engine->evb, -1, EV_TIMEOUT, raise_again, j, &tv) == 0;
-}
-
-static void raise_done(void *arg) {
-    struct raise_job *j = arg;
-    struct volume *v = j->v;
-    front_invalidate(v->front, &j->inval);
-    invals_free(&j->inval);
-    if (put_off_raise(j))
-        return;
-    replica_raised(v->machine, volume_now(), j->dir);
-    free(j);
-    driver_pump(v);
-}
-
-static void raise_again(evutil_socket_t fd, short what, void *arg) {
-    struct raise_job *j = arg;
-    jobs_run(j->v->jobs, &j->dir, raise_run, raise_done, j);
-}
-
-/* In the mailbox's lane: ahead of the scan and the merge that follow. */
-static void act_raise(struct volume *v, const struct replica_action *a) {
-    struct raise_job *j = mem_new(sizeof *j);
-    *j = (struct raise_job){.v = v, .dir = a->dir, .how = a->raise};
-    jobs_run(v->jobs, &a->dir, raise_run, raise_done, j);
-}
-
 /* ---- actions ----------------------------------------------------------------------- */
 
 static void act_send(struct volume *v, const struct replica_action *a) {
@@ -294,7 +245,7 @@ static void carry_out(struct volume *v, const struct replica_action *a) {
         act_unprepare(v, a);
         break;
     case RACT_RAISE:
-        act_raise(v, a);
+        driver_raise(v, a);
         break;
     case RACT_CAUGHT_UP:
         v->untold_since_wall_ns = 0;

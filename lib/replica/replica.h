@@ -238,10 +238,10 @@ void replica_mailfs_away(struct replica *r, uint64_t now);
 void replica_locks_are(struct replica *r, uint64_t now, const struct mailfs_id *dirs, size_t n,
                        bool lost);
 /* While somebody has L, or may have one that no mailfs has named yet, the UID list gets another
- * file: what he appends from now on is lost. Raised at once, and at the end of L, since he may
- * write all of the list anew. */
+ * file: what he appends from now on is lost. Raised at once, each time, since it may be another one
+ * who has L by now; and at the end of L, since he may write all of the list anew. */
 void replica_list_replaced(struct replica *r, uint64_t now, struct mailfs_id dir);
-/* RAISE has been carried out, well or not: L may be granted there again. */
+/* RAISE has been carried out: L may be granted there again. */
 void replica_raised(struct replica *r, uint64_t now, struct mailfs_id dir);
 /* An unlink of L that mailfs asks about once more, after replica_unlock(): answered by RELEASE when
  * what was sent of that mailbox is acknowledged. */

@@ -148,6 +148,7 @@ struct dir {
     bool lock_found;    /* was there when mailfs came back: nobody granted it */
     bool raise_pending; /* granted with a gap: raised when L exists */
     unsigned raising;   /* RAISE is being carried out, so often: no L before that is done */
+    bool raise_due;     /* RAISE is among the actions that nobody has taken yet */
     bool list_lost;     /* the list was replaced under L: it is raised once more at its end */
     struct waiter *waiters;
     bool busy;         /* BUSY was answered: TOKEN_HERE is owed */
@@ -291,6 +292,7 @@ uint64_t replica_token_deadline(const struct replica *r, const struct dir *d);
 void replica_token_step(struct replica *r, struct dir *d);
 void replica_token_set(struct replica *r, struct dir *d, bool mine);
 void replica_token_unlocked(struct replica *r, struct dir *d); /* L has ended */
+void replica_token_raise_begins(struct replica *r, const struct mailfs_id *dir);
 void replica_token_alone(struct replica *r, struct dir *d);
 int replica_token_req(struct replica *r, const struct replica_msg *m);
 int replica_token_give(struct replica *r, const struct replica_msg *m);

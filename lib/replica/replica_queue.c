@@ -72,6 +72,8 @@ bool replica_next(struct replica *r, struct replica_action *out) {
     DL_DELETE(r->out, o);
     *out = o->action;
     free(o);
+    if (out->kind == RACT_RAISE)
+        replica_token_raise_begins(r, &out->dir);
     return true;
 }
 

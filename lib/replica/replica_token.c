@@ -284,9 +284,18 @@ static void lock_found(struct replica *r, struct dir *d) {
 /* A UID may have been shown that the list does not say: neither L nor the token is given before
  * the next one is above it. */
 static void raise_above_lost(struct replica *r, struct dir *d) {
+    if (d->raise_due) /* it is behind this, too */
+        return;
     struct replica_action *a = replica_emit_dir(r, RACT_RAISE, d);
     a->raise = r->lower ? REPLICA_RAISE_ODD : REPLICA_RAISE_EVEN;
     d->raising++;
+    d->raise_due = true;
+}
+
+void replica_token_raise_begins(struct replica *r, const struct mailfs_id *dir) {
+    struct dir *d = replica_dir_find(r, dir);
+    if (d != NULL)
+        d->raise_due = false;
 }
 
 void replica_token_unlocked(struct replica *r, struct dir *d) {
@@ -311,9 +320,9 @@ static void lock_gone(struct replica *r, struct dir *d, bool lost) {
 void replica_list_replaced(struct replica *r, uint64_t now, struct mailfs_id dir) {
     r->now = now;
     struct dir *d = replica_dir_find(r, &dir);
-    if (d == NULL || d->list_lost)
+    if (d == NULL)
         return;
-    raise_above_lost(r, d);
+    raise_above_lost(r, d); /* also where it was: who has L by now may be another one */
     d->list_lost = true;
     replica_pump(r);
 }

@@ -381,6 +381,27 @@ static void test_list_replaced_unseen(void **state) {
     assert_true(pair_granted(0, 1));
 }
 
+/* Again, while nobody has said whether the one before has ended: a mailfs that serves by itself may
+ * have given L to another one meanwhile, who began above the first raise. */
+static void test_list_replaced_again(void **state) {
+    (void)state;
+    pair.side[0].hold[RACT_RAISE] = true;
+    replica_replaying(pair.side[0].r, pair_dir(1));
+    replica_list_replaced(pair.side[0].r, pair.now, pair_dir(1));
+    replica_list_replaced(pair.side[0].r, pair.now, pair_dir(1)); /* one is behind both */
+    pair_run();
+    assert_int_equal(pair_count(0, RACT_RAISE, 1), 1);
+    replica_raised(pair.side[0].r, pair.now, pair_dir(1));
+    replica_list_replaced(pair.side[0].r, pair.now, pair_dir(1));
+    pair_run();
+    assert_int_equal(pair_count(0, RACT_RAISE, 1), 2);
+    replica_raised(pair.side[0].r, pair.now, pair_dir(1));
+    replica_replayed(pair.side[0].r, pair.now, pair_dir(1));
+    replica_locks_are(pair.side[0].r, pair.now, NULL, 0, false);
+    pair_run();
+    assert_int_equal(pair_count(0, RACT_RAISE, 1), 3);
+}
+
 /* U is asked about again: answered when the peer has what was sent, not before. */
 static void test_unlock_again(void **state) {
     (void)state;
@@ -419,6 +440,7 @@ int main(void) {
         T(test_replaced_in_a_grant),
         T(test_list_replaced),
         T(test_list_replaced_unseen),
+        T(test_list_replaced_again),
         T(test_unlock_again),
     };
     return cmocka_run_group_tests_name("replica_token", tests, NULL, NULL);

@@ -1,0 +1,75 @@
+/*
+ * driver_raise - from RACT_RAISE to replica_raised()
+ *
+ * No diagnostics: those of promote.c.
+ */
+#include "driver_raise.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+#include <event2/event.h>
+
+#include "driver.h"
+#include "front.h"
+#include "jobs.h"
+#include "mem.h"
+#include "promote.h"
+#include "volume.h"
+
+#define AGAIN_MS    5000
+#define GIVEN_UP_MS 20 /* nothing is wrong with the list: asks.h */
+
+struct raise_job {
+    struct volume *v;
+    struct mailfs_id dir;
+    enum replica_raise how;
+    struct invals inval;
+    int err;
+};
+
+static void raise_begin(struct raise_job *j);
+
+static void raise_run(void *arg) {
+    struct raise_job *j = arg;
+    j->err = promote_raise_one(j->v->state, &j->dir, j->how, &j->inval); /* logged there */
+}
+
+static void raise_again(evutil_socket_t fd, short what, void *arg) {
+    raise_begin(arg);
+}
+
+/* Not raised, and no L: a UID that somebody has seen could name another message. Nor while syncd
+ * ends. */
+static void put_off(struct raise_job *j) {
+    unsigned ms = j->err == -ENOTCONN ? GIVEN_UP_MS : AGAIN_MS;
+    struct timeval tv = {.tv_sec = ms / 1000, .tv_usec = (suseconds_t)(ms % 1000) * 1000};
+    if (j->v->stopping)
+        free(j);
+    else if (event_base_once(j->v->engine->evb, -1, EV_TIMEOUT, raise_again, j, &tv) != 0)
+        mem_out("an event");
+}
+
+static void raise_done(void *arg) {
+    struct raise_job *j = arg;
+    struct volume *v = j->v;
+    front_invalidate(v->front, &j->inval);
+    invals_free(&j->inval);
+    if (j->err != 0) {
+        put_off(j);
+        return;
+    }
+    replica_raised(v->machine, volume_now(), j->dir);
+    free(j);
+    driver_pump(v);
+}
+
+static void raise_begin(struct raise_job *j) {
+    jobs_run(j->v->jobs, &j->dir, raise_run, raise_done, j);
+}
+
+void driver_raise(struct volume *v, const struct replica_action *a) {
+    struct raise_job *j = mem_new(sizeof *j);
+    *j = (struct raise_job){.v = v, .dir = a->dir, .how = a->raise};
+    raise_begin(j);
+}

@@ -1,0 +1,120 @@
+/*
+ * test_syncd_raise - from RACT_RAISE to replica_raised(); the list is stubbed
+ *
+ * The machine grants L when it hears that the next UID is raised, so it must not hear that of one
+ * that could not be.
+ */
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#include <cmocka.h>
+#include <event2/event.h>
+
+#include "syncd/driver.h"
+#include "syncd/driver_raise.h"
+#include "syncd/front.h"
+#include "syncd/jobs.h"
+#include "syncd/promote.h"
+#include "syncd/volume.h"
+#include "util/clock.h"
+#include "util/workq.h"
+
+static struct engine engine;
+static struct volume volume;
+static const struct mailfs_id id = {{1}};
+static int failing; /* the first one's */
+static _Atomic unsigned tries;
+static unsigned raised;
+
+/* ---- stubs ------------------------------------------------------------------------- */
+
+int promote_raise_one(struct state *st, const struct mailfs_id *dir, enum replica_raise how,
+                      struct invals *inval) {
+    memset(inval, 0, sizeof(*inval));
+    return tries++ == 0 ? failing : 0;
+}
+
+void replica_raised(struct replica *r, uint64_t now, struct mailfs_id dir) {
+    assert_true(mailfs_id_equal(&dir, &id));
+    raised++;
+}
+
+void front_invalidate(struct front *f, const struct invals *iv) {
+}
+
+void driver_pump(struct volume *v) {
+}
+
+uint64_t volume_now(void) {
+    return 1000;
+}
+
+/* ---- a volume ---------------------------------------------------------------------- */
+
+static int setup(void **state) {
+    tries = 0;
+    raised = 0;
+    engine.evb = event_base_new();
+    if (engine.evb == NULL || workq_new(1, 100, &engine.io) != 0)
+        return -1;
+    volume = (struct volume){.engine = &engine, .jobs = jobs_new(engine.io, 0)};
+    return 0;
+}
+
+static int teardown(void **state) {
+    jobs_free(volume.jobs);
+    workq_free(engine.io);
+    event_base_free(engine.evb);
+    return 0;
+}
+
+/* Until it has been tried. */
+static void raise_it(int err) {
+    struct replica_action a = {.kind = RACT_RAISE, .dir = id, .raise = REPLICA_RAISE_ODD};
+
+    failing = err;
+    driver_raise(&volume, &a);
+    workq_drain(engine.io);
+    assert_int_equal(tries, 1);
+}
+
+/* ---- tests ------------------------------------------------------------------------- */
+
+static void test_at_once(void **state) {
+    raise_it(0);
+    assert_int_equal(raised, 1);
+}
+
+/* mailfs had given syncd up: nothing is wrong with the list, and nobody gets L until it is raised.
+ */
+static void test_given_up(void **state) {
+    uint64_t began = clock_ms();
+
+    raise_it(-ENOTCONN);
+    assert_int_equal(raised, 0);
+    assert_int_equal(event_base_loop(engine.evb, EVLOOP_ONCE), 0);
+    workq_drain(engine.io);
+    assert_int_equal(tries, 2);
+    assert_int_equal(raised, 1);
+    assert_true(clock_ms() - began < 2500);
+}
+
+/* A syncd that ends still grants L until it has. */
+static void test_stopping(void **state) {
+    volume.stopping = true;
+    raise_it(-EIO);
+    assert_int_equal(raised, 0);
+}
+
+#define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+
+int main(void) {
+    const struct CMUnitTest tests[] = {T(test_at_once), T(test_given_up), T(test_stopping)};
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
