@@ -120,12 +120,25 @@ static void apply_uncount(struct apply *a) {
     l->counted = false;
 }
 
+/* What the trees' comparison has not seen, or cannot have seen as it was to be. */
+static void compare_trees_after(const struct apply *a) {
+    if (a->result.tree)
+        driver_compare_trees(a->v, "directories are not where the peer has them");
+    else if (a->err != 0 && touched_tree(load_of(a->payload)->txn))
+        driver_compare_trees(a->v, "what the peer did to a directory cannot be applied");
+    else if (a->late && touched_tree(load_of(a->payload)->txn))
+        driver_compare_trees(a->v,
+                             "directories were changed as the peer had told before it was met");
+}
+
 /* Before its turn: with a fault, it is applied once more in its turn, and says so then. */
 static void apply_early_done(struct apply *a) {
     struct volume *v = a->v;
     struct load *l = load_of(a->payload);
     l->early_done = true;
     l->early_ok = a->err == 0 && !a->result.suspect && !a->result.tree && a->result.n_also == 0;
+    if (l->early_ok) /* it may have been put off */
+        compare_trees_after(a);
     if (l->applying && l->early_ok) {
         replica_applied(v->machine, volume_now(), l->applied_seq);
     } else if (l->applying) {
@@ -227,10 +240,7 @@ static void apply_done(void *arg) {
     else
         replica_applied(v->machine, volume_now(), a->seq);
     driver_pump(v);
-    if (a->result.tree)
-        driver_compare_trees(v, "directories are not where the peer has them");
-    else if (a->late && touched_tree(load_of(a->payload)->txn))
-        driver_compare_trees(v, "directories were changed as the peer had told before it was met");
+    compare_trees_after(a);
     apply_free(a);
     driver_pump(v);
 }

@@ -168,7 +168,11 @@ static void tree_finish(struct replica *r) {
         replica_emit(r, RACT_TREE_DONE);
     else
         marks_list(r);
-    replica_settle_all(r); /* what was received waits for the tree */
+    struct dir *d, *tmp;
+    HASH_ITER(hh, r->dirs, d, tmp) { /* what was received waits for the tree, and what was sent */
+        replica_txn_acknowledged(r, d);
+        replica_settle(r, d);
+    }
     if (r->exchanged && t->again)
         tree_anew(r);
 }

@@ -212,11 +212,18 @@ static void release_received(struct replica *r, struct dir *d) {
     }
 }
 
+/* The peer carries out nothing of the trees while they are compared, and they may be listed once
+ * more: where the base had moved by then, the directory would be where the base has it here, and
+ * there, and the place that is the former one could win. */
+static bool base_stays(const struct replica *r, const struct tx *t) {
+    return t->tree && r->connected && r->tree.stage != TREE_DONE;
+}
+
 /* What is durable there becomes the base, in order. While it is not known what becomes of a merge,
  * the base stays. */
 void replica_txn_acknowledged(struct replica *r, struct dir *d) {
     release_received(r, d);
-    while (d->stage != STAGE_MERGING && d->tx != NULL && d->tx->acked) {
+    while (d->stage != STAGE_MERGING && d->tx != NULL && d->tx->acked && !base_stays(r, d->tx)) {
         struct tx *t = d->tx;
         struct replica_action *a = replica_emit_dir(r, RACT_ACKED, d);
         a->seq = t->seq;

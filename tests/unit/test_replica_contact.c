@@ -352,6 +352,28 @@ static void test_tree_changed_fails(void **state) {
     assert_int_equal(pair_count(0, RACT_TREE_DONE, 0), 1);
 }
 
+/* What is done to a folder while the trees are compared is acknowledged at once, and is in neither
+ * base before both have the result: it would have moved here, and not there. What is done inside of
+ * one is no part of that. */
+static void test_folder_meanwhile(void **state) {
+    static const uint8_t digest[REPLICA_DIGEST] = {1};
+    (void)state;
+    pair.side[1].hold[RACT_TREE_MERGE] = true;
+    pair_connect();
+    pair_act_on_folder(1, 5);
+    pair_act(1, 6);
+    pair_run();
+    assert_int_equal(pair_sent(0, RMSG_TXN_ACK), 2);
+    assert_int_equal(pair_count(1, RACT_ACKED, 5), 0);
+    assert_int_equal(pair_count(1, RACT_ACKED, 6), 1);
+    assert_int_equal(pair_count(0, RACT_APPLY, 5), 0);
+    replica_tree_merged(pair.side[1].r, pair.now, digest, 0);
+    pair_run();
+    assert_in_sync();
+    assert_int_equal(pair_count(1, RACT_ACKED, 5), 1);
+    assert_int_equal(pair_count(0, RACT_APPLY, 5), 1);
+}
+
 /* Not where transactions travel: there the directories go with these. */
 static void test_tree_refused(void **state) {
     (void)state;
@@ -380,6 +402,7 @@ int main(void) {
         T(test_locked_during_exchange),
         T(test_silence),
         T(test_nonsense),
+        T(test_folder_meanwhile),
         T(test_tree_refused),
         cmocka_unit_test_setup_teardown(test_tree_changed, start_oneway, pair_teardown),
         cmocka_unit_test_setup_teardown(test_tree_changed_on_both, start_oneway, pair_teardown),
