@@ -53,8 +53,8 @@ struct apply {
 };
 
 static void apply_start(struct apply *a);
+static void replay_again(struct apply *a);
 static void apply_unlocked(evutil_socket_t fd, short what, void *arg);
-static void replay_start(struct apply *a);
 static void apply_done(void *arg);
 static void apply_submit(struct volume *v, struct apply init);
 
@@ -162,30 +162,38 @@ static bool may_pass(int err) {
 static void apply_again(evutil_socket_t fd, short what, void *arg) {
     struct apply *a = arg;
     apply_result_free(&a->result);
-    if (!a->replay) {
+    if (a->replay)
+        replay_again(a);
+    else
         apply_unlocked(fd, what, a);
-        return;
-    }
-    replay_start(a);
-    driver_pump(a->v);
 }
 
-/* Another mailfs has come, or none asks any more: who has L is to be known (asks.h). */
+static void put_off(struct apply *a, unsigned ms) {
+    struct timeval tv = {.tv_sec = ms / 1000, .tv_usec = (suseconds_t)(ms % 1000) * 1000};
+    if (event_base_once(a->v->engine->evb, -1, EV_TIMEOUT, apply_again, a, &tv) != 0)
+        mem_out("an event");
+}
+
+/* Another mailfs has come, or none asks any more: who has L is to be known (asks.h). It is as if it
+ * had not been begun, for a syncd that ends, too. */
 static bool apply_when_known(struct apply *a) {
-    struct timeval tv = {.tv_usec = LOCKED_MS * 1000};
-    if (a->err != -ENOTCONN || a->v->stopping)
+    if (a->err != -ENOTCONN)
         return false;
     a->locked = 0; /* those that it gives now are others */
-    return event_base_once(a->v->engine->evb, -1, EV_TIMEOUT, apply_again, a, &tv) == 0;
+    if (a->v->stopping)
+        apply_free(a); /* it is in the journal */
+    else
+        put_off(a, LOCKED_MS);
+    return true;
 }
 
 static bool apply_later(struct apply *a) {
-    struct timeval tv = {.tv_sec = APPLY_AGAIN_MS / 1000};
     if (!may_pass(a->err) || a->tries++ >= APPLY_TRIES || a->v->stopping)
         return false;
     volume_error(a->v, "a transaction of the peer's cannot be applied yet: %s",
                  log_strerror(a->err));
-    return event_base_once(a->v->engine->evb, -1, EV_TIMEOUT, apply_again, a, &tv) == 0;
+    put_off(a, APPLY_AGAIN_MS);
+    return true;
 }
 
 /*
@@ -253,10 +261,24 @@ static void apply_start(struct apply *a) {
     touched_run(&t, a->v->jobs, apply_run, apply_done, a);
 }
 
+/* Or by another id that its container had, or has: the machine knows of no L there (alias.h). */
+static bool is_locked(const struct apply *a) {
+    struct mailfs_id id = txns_lock_id(a->v->txns, &a->dir);
+    return txns_locked(a->v->txns, &id);
+}
+
 /* What is applied under an L of somebody's replaces the list that he writes to. Which L there are
  * where mailfs has not come nobody knows. */
 static bool may_be_locked(const struct apply *a) {
-    return txns_locked(a->v->txns, &a->dir) || front_is_apart(a->v->front);
+    return is_locked(a) || front_is_apart(a->v->front);
+}
+
+/* At the end of his L once more: the machine knows that by the id that it was granted under. */
+static void list_replaced(struct volume *v, const struct mailfs_id *dir) {
+    struct mailfs_id granted = txns_lock_id(v->txns, dir);
+    replica_list_replaced(v->machine, volume_now(), *dir);
+    if (!mailfs_id_equal(&granted, dir))
+        replica_list_replaced(v->machine, volume_now(), granted);
 }
 
 /*
@@ -278,7 +300,7 @@ static void apply_unlocked(evutil_socket_t fd, short what, void *arg) {
     }
     apply_start(a);
     if (locked)
-        replica_list_replaced(v->machine, volume_now(), dir);
+        list_replaced(v, &dir);
     if (what != 0)
         driver_pump(v); /* the raising, behind that */
 }
@@ -363,7 +385,7 @@ void driver_apply_replayed(struct volume *v, const struct mailfs_id *dir, uint64
 bool driver_replay_is_locked(const struct volume *v) {
     const struct apply *a;
     DL_FOREACH(v->replays, a) {
-        if (txns_locked(v->txns, &a->dir))
+        if (is_locked(a))
             break;
     }
     return a != NULL;
@@ -375,7 +397,7 @@ static void replay_start(struct apply *a) {
     bool locked = may_be_locked(a);
     apply_start(a);
     if (locked)
-        replica_list_replaced(v->machine, volume_now(), dir);
+        list_replaced(v, &dir);
 }
 
 void driver_replay_go_on(struct volume *v) {
@@ -385,6 +407,28 @@ void driver_replay_go_on(struct volume *v) {
         replay_start(a);
     }
     driver_pump(v); /* the raising, behind all of these */
+}
+
+static void replays_again(evutil_socket_t fd, short what, void *arg) {
+    struct volume *v = arg;
+    struct timeval tv = {.tv_usec = LOCKED_MS * 1000};
+    if (v->stopping) /* they are in the journal */
+        return;
+    if ((front_is_apart(v->front) || driver_replay_is_locked(v)) &&
+        v->replays_waited++ < LOCKED_MAX &&
+        event_base_once(v->engine->evb, -1, EV_TIMEOUT, replays_again, v, &tv) == 0)
+        return;
+    driver_replay_go_on(v);
+}
+
+/* In their order, and as at the start: L's that mailfs has given are waited for, for so long. */
+static void replay_again(struct apply *a) {
+    struct volume *v = a->v;
+    bool due = v->replays != NULL;
+    DL_APPEND(v->replays, a);
+    v->replays_waited = 0;
+    if (!due)
+        replays_again(-1, EV_TIMEOUT, v);
 }
 
 static bool may_be_early(const Mfp__Txn *txn) {

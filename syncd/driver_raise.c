@@ -10,6 +10,7 @@
 
 #include <event2/event.h>
 
+#include "alias.h"
 #include "driver.h"
 #include "front.h"
 #include "jobs.h"
@@ -22,7 +23,7 @@
 
 struct raise_job {
     struct volume *v;
-    struct mailfs_id dir;
+    struct mailfs_id dir, now; /* now: where dir is the former id of a container */
     enum replica_raise how;
     struct invals inval;
     int err;
@@ -32,7 +33,7 @@ static void raise_begin(struct raise_job *j);
 
 static void raise_run(void *arg) {
     struct raise_job *j = arg;
-    j->err = promote_raise_one(j->v->state, &j->dir, j->how, &j->inval); /* logged there */
+    j->err = promote_raise_one(j->v->state, &j->now, j->how, &j->inval); /* logged there */
 }
 
 static void raise_again(evutil_socket_t fd, short what, void *arg) {
@@ -65,7 +66,9 @@ static void raise_done(void *arg) {
 }
 
 static void raise_begin(struct raise_job *j) {
-    jobs_run(j->v->jobs, &j->dir, raise_run, raise_done, j);
+    if (!alias_now(j->v->state, &j->dir, &j->now))
+        j->now = j->dir;
+    jobs_run(j->v->jobs, &j->now, raise_run, raise_done, j);
 }
 
 void driver_raise(struct volume *v, const struct replica_action *a) {

@@ -92,6 +92,7 @@ struct volume {
     struct apply *removals;   /* driver.c: of directories of which something is to be applied */
     struct apply *replays;    /* of the journal of an earlier life, not begun yet, */
     uint64_t replay_until;    /* and when they are in any case; 0: not known yet */
+    unsigned replays_waited;  /* those that are put off: how often they were looked at */
     unsigned meetings;        /* counts when the peer was met, before the trees are listed */
     unsigned trees_unapplied; /* received changes of the tree that wait for their turn */
     uint64_t changes;         /* counts what a checkpoint would have to write */

@@ -33,13 +33,15 @@
 
 static struct engine engine;
 static struct volume volume;
-static int failing;                          /* the first one's */
+static int failing; /* the first ones' */
+static unsigned fails;
 static unsigned applied, suspected, in_time; /* suspected before it was applied */
 static unsigned replaying, replaced, compared;
 static enum replica_state at;
 static struct replica_payload *received[3]; /* and not applied */
 static bool locked, apart;
 static struct mailfs_id id = {{1}};
+static struct mailfs_id held = {{1}}; /* the id that L was granted under */
 static _Atomic unsigned tries;
 
 /* ---- stubs ------------------------------------------------------------------------- */
@@ -47,7 +49,7 @@ static _Atomic unsigned tries;
 int apply_txn_beside(struct state *st, const Mfp__Txn *txn, uint64_t journal_id, bool replay,
                      struct apply_result *out) {
     memset(out, 0, sizeof(*out));
-    return tries++ == 0 ? failing : 0;
+    return tries++ < fails ? failing : 0;
 }
 
 int apply_txn(struct state *st, const Mfp__Txn *txn, uint64_t journal_id, bool replay,
@@ -72,6 +74,7 @@ void replica_replaying(struct replica *r, struct mailfs_id dir) {
 }
 
 void replica_list_replaced(struct replica *r, uint64_t now, struct mailfs_id dir) {
+    assert_true(mailfs_id_equal(&dir, &id) || mailfs_id_equal(&dir, &held));
     replaced++;
 }
 
@@ -80,7 +83,11 @@ void replica_replayed(struct replica *r, uint64_t now, struct mailfs_id dir) {
 }
 
 bool txns_locked(const struct txns *t, const struct mailfs_id *dir) {
-    return locked;
+    return locked && mailfs_id_equal(dir, &held);
+}
+
+struct mailfs_id txns_lock_id(const struct txns *t, const struct mailfs_id *dir) {
+    return locked ? held : *dir;
 }
 
 void replica_count(const struct replica *r, struct replica_counts *out) {
@@ -146,7 +153,9 @@ static int setup(void **state) {
     applied = suspected = replaying = replaced = compared = 0;
     at = REPLICA_IN_SYNC;
     locked = apart = false;
+    held = id;
     tries = 0;
+    fails = 1;
     engine.evb = event_base_new();
     if (engine.evb == NULL || workq_new(1, 100, &engine.io) != 0)
         return -1;
@@ -321,6 +330,36 @@ static void test_given_up(void **state) {
     assert_int_equal(suspected + replaced, 0);
 }
 
+/* While syncd ends: as if it had not been begun, too. The journal has it. */
+static void test_given_up_stopping(void **state) {
+    volume.stopping = true;
+    apply(-ENOTCONN);
+    assert_int_equal(tries, 1);
+    assert_int_equal(applied + suspected + compared, 0);
+}
+
+/* The machine knows L by an id that the container has lost since, so says that it may be applied.
+ * At the end of that L the list is raised as well. */
+static void test_former_lock(void **state) {
+    held = (struct mailfs_id){{2}};
+    locked = true;
+    apply(0);
+    look();
+    assert_int_equal(tries, 0);
+    for (unsigned i = 0; i < 1000 && tries == 0; i++)
+        look();
+    assert_int_equal(applied, 1);
+    assert_int_equal(replaced, 2);
+}
+
+static void test_replay_former_lock(void **state) {
+    held = (struct mailfs_id){{2}};
+    locked = true;
+    driver_apply_replayed(&volume, &id, 1, payload());
+    assert_true(driver_replay_is_locked(&volume));
+    driver_apply_close(&volume);
+}
+
 /* Of an earlier life: nobody gets L from when it is known on, and who has it is waited for. */
 static void test_replay(void **state) {
     failing = 0;
@@ -349,6 +388,45 @@ static void test_replay_under_l(void **state) {
     workq_drain(engine.io);
     assert_int_equal(applied, 1);
     assert_int_equal(replaced, 1);
+}
+
+/* mailfs has given syncd up while two were applied: who has L is waited for once more. */
+static void test_replay_given_up(void **state) {
+    failing = -ENOTCONN;
+    for (unsigned i = 0; i < 2; i++)
+        driver_apply_replayed(&volume, &id, i + 1, payload());
+    apart = true;
+    fails = 2;
+    driver_replay_go_on(&volume);
+    workq_drain(engine.io);
+    assert_int_equal(tries, 2);
+    look();
+    look();
+    assert_int_equal(tries, 2);
+    apart = false;
+    locked = true;
+    look();
+    assert_int_equal(tries, 2);
+    locked = false;
+    replaced = 0;
+    look();
+    assert_int_equal(tries, 4);
+    assert_int_equal(applied, 2);
+    assert_int_equal(suspected + replaced, 0);
+}
+
+static void test_replay_given_up_stopping(void **state) {
+    failing = -ENOTCONN;
+    driver_apply_replayed(&volume, &id, 1, payload());
+    driver_replay_go_on(&volume);
+    workq_drain(engine.io);
+    apart = true;
+    look();
+    volume.stopping = true;
+    look();
+    assert_int_equal(tries, 1);
+    assert_int_equal(applied + suspected, 0);
+    driver_apply_close(&volume);
 }
 
 /* Nobody has said which L there are. */
@@ -407,11 +485,25 @@ static void test_stop_apart(void **state) {
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
 int main(void) {
-    const struct CMUnitTest tests[] = {
-        T(test_at_once),        T(test_passes),    T(test_late),           T(test_before_trees),
-        T(test_lasts),          T(test_replay),    T(test_replay_under_l), T(test_replay_apart),
-        T(test_replay_stopped), T(test_apart),     T(test_apart_for_long), T(test_given_up),
-        T(test_met_meanwhile),  T(test_stop_apart)};
+    const struct CMUnitTest tests[] = {T(test_at_once),
+                                       T(test_passes),
+                                       T(test_late),
+                                       T(test_before_trees),
+                                       T(test_lasts),
+                                       T(test_replay),
+                                       T(test_replay_under_l),
+                                       T(test_replay_apart),
+                                       T(test_replay_stopped),
+                                       T(test_apart),
+                                       T(test_apart_for_long),
+                                       T(test_given_up),
+                                       T(test_given_up_stopping),
+                                       T(test_former_lock),
+                                       T(test_replay_former_lock),
+                                       T(test_replay_given_up),
+                                       T(test_replay_given_up_stopping),
+                                       T(test_met_meanwhile),
+                                       T(test_stop_apart)};
 
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

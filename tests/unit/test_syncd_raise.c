@@ -15,6 +15,7 @@
 #include <cmocka.h>
 #include <event2/event.h>
 
+#include "syncd/alias.h"
 #include "syncd/driver.h"
 #include "syncd/driver_raise.h"
 #include "syncd/front.h"
@@ -30,18 +31,26 @@ static const struct mailfs_id id = {{1}};
 static int failing; /* the first one's */
 static _Atomic unsigned tries;
 static unsigned raised;
+static bool former; /* id is */
+static struct mailfs_id in;
 
 /* ---- stubs ------------------------------------------------------------------------- */
 
 int promote_raise_one(struct state *st, const struct mailfs_id *dir, enum replica_raise how,
                       struct invals *inval) {
     memset(inval, 0, sizeof(*inval));
+    in = *dir;
     return tries++ == 0 ? failing : 0;
 }
 
 void replica_raised(struct replica *r, uint64_t now, struct mailfs_id dir) {
     assert_true(mailfs_id_equal(&dir, &id));
     raised++;
+}
+
+bool alias_now(struct state *st, const struct mailfs_id *old, struct mailfs_id *now) {
+    *now = (struct mailfs_id){{2}};
+    return former;
 }
 
 void front_invalidate(struct front *f, const struct invals *iv) {
@@ -59,6 +68,7 @@ uint64_t volume_now(void) {
 static int setup(void **state) {
     tries = 0;
     raised = 0;
+    former = false;
     engine.evb = event_base_new();
     if (engine.evb == NULL || workq_new(1, 100, &engine.io) != 0)
         return -1;
@@ -88,6 +98,15 @@ static void raise_it(int err) {
 static void test_at_once(void **state) {
     raise_it(0);
     assert_int_equal(raised, 1);
+    assert_true(mailfs_id_equal(&in, &id));
+}
+
+/* L was granted under an id that its container has lost since. */
+static void test_former(void **state) {
+    former = true;
+    raise_it(0);
+    assert_int_equal(raised, 1);
+    assert_int_equal(in.b[0], 2);
 }
 
 /* mailfs had given syncd up: nothing is wrong with the list, and nobody gets L until it is raised.
@@ -114,7 +133,8 @@ static void test_stopping(void **state) {
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
 int main(void) {
-    const struct CMUnitTest tests[] = {T(test_at_once), T(test_given_up), T(test_stopping)};
+    const struct CMUnitTest tests[] = {T(test_at_once), T(test_former), T(test_given_up),
+                                       T(test_stopping)};
 
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
