@@ -6,6 +6,9 @@
  * it was removed, then, and is not one that the peer has made. In memory: after a start it is in
  * the base, and not in the store, which is the same to the next merge.
  *
+ * What this node had told of one, and the peer has in its journal, can wait there for somebody's L
+ * until after the merge. The trees are compared again then, and it is known here once more.
+ *
  * No diagnostics.
  */
 #include "base.h"
@@ -19,6 +22,7 @@
 struct gone {
     UT_hash_handle hh;
     struct mailfs_id dir;
+    bool unlisted;
 };
 
 static struct gone *find(const struct state *st, const struct mailfs_id *dir) {
@@ -32,7 +36,7 @@ bool base_gone(const struct state *st, const struct mailfs_id *dir) {
     return find(st, dir) != NULL;
 }
 
-int base_gone_note(struct state *st, const struct mailfs_id *dir) {
+int base_gone_note(struct state *st, const struct mailfs_id *dir, bool unlisted) {
     struct gone *g;
 
     if (find(st, dir))
@@ -41,6 +45,7 @@ int base_gone_note(struct state *st, const struct mailfs_id *dir) {
     if (!g)
         return -ENOMEM;
     g->dir = *dir;
+    g->unlisted = unlisted;
     HASH_ADD(hh, st->gone, dir, sizeof(g->dir), g);
     return 0;
 }
@@ -54,6 +59,18 @@ void base_gone_forget(struct state *st) {
     }
 }
 
+static int settle(struct state *st, const struct gone *g) {
+    struct base_dir rec;
+    int r = base_dir_get(st, &g->dir, &rec);
+
+    if (r < 0 && r != -ENOENT)
+        return r;
+    if (r == -ENOENT || !g->unlisted || rec.agreed || !rec.told || rec.asked)
+        return base_dir_del(st, &g->dir);
+    rec.asked = true;
+    return base_dir_put(st, &g->dir, &rec);
+}
+
 int base_gone_settled(struct state *st) {
     struct gone *g, *tmp;
     int r = 0;
@@ -61,7 +78,7 @@ int base_gone_settled(struct state *st) {
     recent_begin(st);
     HASH_ITER(hh, st->gone, g, tmp) {
         if (r == 0)
-            r = base_dir_del(st, &g->dir);
+            r = settle(st, g);
         stage_drop_fetched(st, &g->dir);
     }
     recent_end(st);

@@ -234,7 +234,7 @@ static int forget_unlisted(void *arg, const struct mailfs_id *id, const struct b
     if (r != -ENOENT)
         return r;
     follow(m->st, id);
-    return base_gone_note(m->st, id);
+    return base_gone_note(m->st, id, true);
 }
 
 int hold_tree_merged(struct state *st, const struct tree_result *result) {

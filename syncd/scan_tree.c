@@ -156,9 +156,9 @@ static int look(struct tree *t, struct invals *inval) {
     if (r == 0)
         r = t->full ? scan_tree_whole(t) : scan_tree_marked(t);
     if (r == 0)
-        r = scan_tree_make_held(t, inval);
-    if (r == 0)
         told_and_gone(t);
+    if (r == 0)
+        r = scan_tree_make_held(t, inval);
     if (r == 0 && t->follows)
         r = scan_tree_lose(t);
     if (r == 0)

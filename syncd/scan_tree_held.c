@@ -18,6 +18,7 @@ static int node_made(struct tree *t, struct node *n) {
     if (r < 0)
         return r;
     n->marked = true;
+    n->was = !n->told;
     r = scan_tree_place(t, n, &n->old_parent, n->old_name, d.fd[0]);
     store_dir_close(&d);
     return r;

@@ -106,7 +106,7 @@ static int agree(struct tree_run *t, const struct tree_item *it) {
     if (!it->present) /* of one that is left the record finds it, and was never agreed on */
         return r == -ENOENT || (tree_run_is_left(it) && r == 0 && !rec.agreed)
                    ? 0
-                   : base_gone_note(t->st, &it->id);
+                   : base_gone_note(t->st, &it->id, !it->b);
     if (r < 0 && r != -ENOENT)
         return r;
     if (r == -ENOENT)
