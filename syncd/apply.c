@@ -133,7 +133,7 @@ static int apply_one(struct apply *a, const Mfp__Op *op, bool *done, int *first)
     *done = r == 0;
     if (r >= 0)
         return 0;
-    if ((r == -EBUSY && a->beside) || r == -ENOTCONN)
+    if ((r == -EBUSY && a->beside) || r == -EOWNERDEAD)
         return *first = r;
     state_fail(a->st, r, &a->dir, "cannot apply what the peer did");
     a->out->suspect = true;
@@ -280,7 +280,7 @@ static int apply(struct state *st, const Mfp__Txn *txn, uint64_t journal_id, boo
     }
     if (done && a.former)
         memset(done, 0, txn->n_ops * sizeof(*done));
-    if (done && !((r == -EBUSY || r == -ENOENT) && beside) && r != -ENOTCONN) {
+    if (done && !((r == -EBUSY || r == -ENOENT) && beside) && r != -EOWNERDEAD) {
         r2 = note_undone(&a, txn, done);
         r = r == 0 ? r2 : r;
     }

@@ -19,59 +19,65 @@
 
 struct asks {
     pthread_mutex_t mutex;
-    unsigned term, terms; /* terms: so many there have been */
-    int fd;               /* -1: there is none, or it cannot be looked at */
+    unsigned term; /* another one whenever one has come, or ended */
+    int fd;        /* -1: there is none, or it cannot be looked at */
+    bool connected;
+    bool (*runs)(const void *arg);
+    const void *arg;
 };
 
 static _Thread_local struct {
     struct asks *asks;
-    unsigned term;
+    struct asks_at at;
 } job;
 
-struct asks *asks_new(void) {
+struct asks *asks_new(bool (*runs)(const void *arg), const void *arg) {
     struct asks *a = mem_new(sizeof *a);
+    a->runs = runs;
+    a->arg = arg;
     pthread_mutex_init(&a->mutex, NULL);
     a->fd = -1;
     return a;
 }
 
-static void set(struct asks *a, unsigned term, int fd) {
+static void set(struct asks *a, bool connected, int fd) {
     pthread_mutex_lock(&a->mutex);
     if (a->fd >= 0)
         close(a->fd);
     a->fd = fd;
-    a->term = term;
+    a->connected = connected;
+    a->term++;
     pthread_mutex_unlock(&a->mutex);
 }
 
 void asks_free(struct asks *a) {
     if (a == NULL)
         return;
-    set(a, 0, -1);
+    set(a, false, -1);
     pthread_mutex_destroy(&a->mutex);
     free(a);
 }
 
 void asks_begin(struct asks *a, int fd) {
-    if (a == NULL)
-        return;
-    if (++a->terms == 0)
-        a->terms = 1;
-    set(a, a->terms, fcntl(fd, F_DUPFD_CLOEXEC, 0));
+    if (a != NULL)
+        set(a, true, fcntl(fd, F_DUPFD_CLOEXEC, 0));
 }
 
 void asks_end(struct asks *a) {
-    if (a != NULL)
-        set(a, 0, -1);
+    if (a != NULL && a->connected)
+        set(a, false, -1);
 }
 
-unsigned asks_term(const struct asks *a) {
-    return a == NULL ? 0 : a->term; /* nobody else writes it */
+/* What it reads nobody else writes. */
+struct asks_at asks_now(const struct asks *a) {
+    if (a == NULL)
+        return (struct asks_at){0};
+    return (struct asks_at){a->term, !a->connected && a->runs(a->arg)};
 }
 
-void asks_enter(struct asks *a, unsigned term) {
+void asks_enter(struct asks *a, struct asks_at at) {
     job.asks = a;
-    job.term = term;
+    job.at = at;
 }
 
 static bool has_ended(int fd) {
@@ -81,10 +87,11 @@ static bool has_ended(int fd) {
 
 int asks_still(void) {
     struct asks *a = job.asks;
-    if (a == NULL || job.term == 0)
+    if (a == NULL)
         return 0;
     pthread_mutex_lock(&a->mutex);
-    bool still = a->term == job.term && !has_ended(a->fd);
+    bool same = a->term == job.at.term && !has_ended(a->fd), alone = !a->connected;
     pthread_mutex_unlock(&a->mutex);
-    return still ? 0 : -ENOTCONN;
+    bool come = same && alone && !job.at.ran && a->runs(a->arg);
+    return same && !come ? 0 : -EOWNERDEAD;
 }

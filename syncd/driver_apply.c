@@ -156,7 +156,7 @@ static void apply_early_done(struct apply *a) {
 /* No room, or the like: what was acknowledged stays ahead of the next L until it is applied. */
 static bool may_pass(int err) {
     return err == -ENOSPC || err == -EDQUOT || err == -EIO || err == -ENOMEM || err == -EMFILE ||
-           err == -ENFILE;
+           err == -ENFILE || err == -ENOTCONN; /* of a store on FUSE: that has ended */
 }
 
 static void apply_again(evutil_socket_t fd, short what, void *arg) {
@@ -177,7 +177,7 @@ static void put_off(struct apply *a, unsigned ms) {
 /* Another mailfs has come, or none asks any more: who has L is to be known (asks.h). It is as if it
  * had not been begun, for a syncd that ends, too. */
 static bool apply_when_known(struct apply *a) {
-    if (a->err != -ENOTCONN)
+    if (a->err != -EOWNERDEAD)
         return false;
     a->locked = 0; /* those that it gives now are others */
     if (a->v->stopping)

@@ -399,7 +399,7 @@ static void merge_go(struct step *s) {
     if (s->locked && !oneway_holds(s->v, &s->dir))
         s->err = -EAGAIN;
     if (s->v->main == NULL && front_is_apart(s->v->front))
-        s->err = -ENOTCONN; /* it gives L by itself: the connection ends soon (front.c) */
+        s->err = -EOWNERDEAD; /* it gives L by itself: the connection ends soon (front.c) */
     jobs_run(s->v->jobs, &s->dir, s->err == 0 ? merge_run : NULL, merge_done, s);
 }
 

@@ -43,7 +43,7 @@ static void raise_again(evutil_socket_t fd, short what, void *arg) {
 /* Not raised, and no L: a UID that somebody has seen could name another message. Nor while syncd
  * ends. */
 static void put_off(struct raise_job *j) {
-    unsigned ms = j->err == -ENOTCONN ? GIVEN_UP_MS : AGAIN_MS;
+    unsigned ms = j->err == -EOWNERDEAD ? GIVEN_UP_MS : AGAIN_MS;
     struct timeval tv = {.tv_sec = ms / 1000, .tv_usec = (suseconds_t)(ms % 1000) * 1000};
     if (j->v->stopping)
         free(j);

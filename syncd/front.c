@@ -320,9 +320,10 @@ const char *front_access(const struct front *f) {
 /* The pid in it says nothing: it stays there when mailfs has ended, and is another process's one
  * day.
  */
-static bool runs(const struct front *f) {
+bool front_mailfs_runs(const void *volume) {
+    const struct volume *v = volume;
     char path[4096];
-    if (str_printf(path, sizeof path, "%s/mailfs.lock", f->v->cv->state) != 0)
+    if (str_printf(path, sizeof path, "%s/mailfs.lock", v->cv->state) != 0)
         return false;
     int fd = open(path, O_RDONLY | O_CLOEXEC);
     bool locked = fd >= 0 && flock(fd, LOCK_SH | LOCK_NB) != 0 && errno == EWOULDBLOCK;
@@ -336,7 +337,7 @@ bool front_asks_nobody(const struct front *f) {
 }
 
 bool front_is_apart(const struct front *f) {
-    return front_is_connected(f) ? front_asks_nobody(f) : runs(f);
+    return front_is_connected(f) ? front_asks_nobody(f) : front_mailfs_runs(f->v);
 }
 
 bool front_is_looking(const struct front *f) {

@@ -37,6 +37,8 @@ bool front_is_connected(const struct front *f);
 /* Of the mailfs that is connected: "private" when the kernel checks no permissions in its mount,
  * "checked"; NULL: there is none. */
 const char *front_access(const struct front *f);
+/* volume: a struct volume. A mailfs of it, connected or not. Any thread. */
+bool front_mailfs_runs(const void *volume);
 /* Does the one that is connected number messages without asking, as it knows of no peer? */
 bool front_asks_nobody(const struct front *f);
 /* The same, or of one that runs and is not connected: it serves without us, or will come. */

@@ -45,7 +45,7 @@ struct job {
     bool barrier;
     workq_fn *run, *done;
     void *arg;
-    unsigned term; /* asks.h */
+    struct asks_at began;
     struct job *next, *prev;
     size_t not_first; /* queues in which another one is before it */
     size_t n;
@@ -109,9 +109,9 @@ static void job_run(void *arg) {
     struct job *job = arg;
     if (job->run == NULL)
         return;
-    asks_enter(job->jobs->asks, job->term);
+    asks_enter(job->jobs->asks, job->began);
     job->run(job->arg);
-    asks_enter(NULL, 0);
+    asks_enter(NULL, (struct asks_at){0});
 }
 
 static void job_done(void *arg);
@@ -199,7 +199,7 @@ static void job_done(void *arg) {
 static struct job *job_new(struct jobs *jobs, size_t n, workq_fn *run, workq_fn *done, void *arg) {
     struct job *job = mem_new(sizeof *job + n * sizeof *job->places);
     job->jobs = jobs;
-    job->term = asks_term(jobs->asks);
+    job->began = asks_now(jobs->asks);
     job->run = run;
     job->done = done;
     job->arg = arg;

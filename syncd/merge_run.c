@@ -392,7 +392,7 @@ int merge_mailbox_run(struct state *st, const struct mailfs_id *dir, const Mfp__
         r = base_digest_in(st, BASE_PROPOSED, dir, digest);
     if (r < 0)
         kv_refuse(st, dir);
-    if (r < 0 && r != -ENODATA && r != -ESTALE && r != -ENOTCONN && !m.told)
+    if (r < 0 && r != -ENODATA && r != -ESTALE && r != -EOWNERDEAD && !m.told)
         state_fail(st, r, dir, "cannot merge");
     return r;
 }

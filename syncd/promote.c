@@ -56,8 +56,9 @@ static int raise_mailbox(struct raise *r, const struct mailfs_id *dir) {
         err = raise_list(&a, r->how);
     if (err == 0)
         r->raised++;
-    else if (err != -ENOENT)
-        r->err = r->err != 0 ? r->err : state_fail(r->st, err, dir, "cannot raise the next UID");
+    else if (err != -ENOENT && r->err == 0)
+        r->err =
+            err == -EOWNERDEAD ? err : state_fail(r->st, err, dir, "cannot raise the next UID");
     store_dir_close(&a.d);
     return 0; /* the others all the same */
 }

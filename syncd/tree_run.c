@@ -282,5 +282,7 @@ int tree_merge_run(struct state *st, const Mfp__Tree *mine, const Mfp__Tree *the
     side_free(&b);
     if (r == -ESTALE)
         log_info("the directories changed while their trees were merged: once more");
-    return r < 0 && r != -ESTALE ? state_fail(st, r, NULL, "cannot merge the directory trees") : r;
+    return r < 0 && r != -ESTALE && r != -EOWNERDEAD
+               ? state_fail(st, r, NULL, "cannot merge the directory trees")
+               : r;
 }

@@ -75,6 +75,7 @@ static const struct {
     {EACCES, ANY, "mailfs-syncd is not allowed to here: look at its owner, mode and lsattr"},
     {EPERM, ANY, "mailfs-syncd is not allowed to here: look at its owner, mode and lsattr"},
     {ENOTCONN, ANY, "the link ended meanwhile; it is tried again"},
+    {EOWNERDEAD, ANY, "mailfs gave mailfs-syncd up meanwhile, or was started; it is tried again"},
 };
 
 void unmerged_words(enum unmerged_at at, int err, char why[UNMERGED_WHY]) {

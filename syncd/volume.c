@@ -185,7 +185,7 @@ static void modules_begin(struct volume *v) {
     v->jobs =
         v->main != NULL ? v->main->jobs : jobs_new(v->engine->disk, bytes_get_u64(salt.b + 8));
     if (v->main == NULL) {
-        v->asks = asks_new();
+        v->asks = asks_new(front_mailfs_runs, v);
         jobs_ask(v->jobs, v->asks);
     }
     v->peer = peer_new(v);

@@ -198,7 +198,7 @@ static void test_at_once(void **state) {
 }
 
 static void test_passes(void **state) {
-    static const int errors[] = {-ENOSPC, -EDQUOT, -EIO, -ENOMEM, -EMFILE, -ENFILE};
+    static const int errors[] = {-ENOSPC, -EDQUOT, -EIO, -ENOMEM, -EMFILE, -ENFILE, -ENOTCONN};
     size_t i;
 
     for (i = 0; i < sizeof(errors) / sizeof(*errors); i++) {
@@ -316,7 +316,7 @@ static void test_apart_for_long(void **state) {
 
 /* mailfs has given syncd up while it was applied: as if it had not been begun. */
 static void test_given_up(void **state) {
-    apply(-ENOTCONN);
+    apply(-EOWNERDEAD);
     assert_int_equal(tries, 1);
     assert_int_equal(applied + suspected, 0);
     apart = true;
@@ -333,7 +333,7 @@ static void test_given_up(void **state) {
 /* While syncd ends: as if it had not been begun, too. The journal has it. */
 static void test_given_up_stopping(void **state) {
     volume.stopping = true;
-    apply(-ENOTCONN);
+    apply(-EOWNERDEAD);
     assert_int_equal(tries, 1);
     assert_int_equal(applied + suspected + compared, 0);
 }
@@ -392,7 +392,7 @@ static void test_replay_under_l(void **state) {
 
 /* mailfs has given syncd up while two were applied: who has L is waited for once more. */
 static void test_replay_given_up(void **state) {
-    failing = -ENOTCONN;
+    failing = -EOWNERDEAD;
     for (unsigned i = 0; i < 2; i++)
         driver_apply_replayed(&volume, &id, i + 1, payload());
     apart = true;
@@ -416,7 +416,7 @@ static void test_replay_given_up(void **state) {
 }
 
 static void test_replay_given_up_stopping(void **state) {
-    failing = -ENOTCONN;
+    failing = -EOWNERDEAD;
     driver_apply_replayed(&volume, &id, 1, payload());
     driver_replay_go_on(&volume);
     workq_drain(engine.io);

@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
@@ -18,12 +19,18 @@
 #include "syncd/asks.h"
 #include "syncd/base.h"
 #include "syncd/jobs.h"
+#include "syncd/promote.h"
 #include "merge_pair.h"
 
 #define LIST "u/dovecot-uidlist"
 
 static struct asks *asks;
 static int ends[2]; /* of syncd, of mailfs */
+static bool runs;   /* one that has not come */
+
+static bool mailfs_runs(const void *arg) {
+    return runs;
+}
 
 static void mailfs_comes(void) {
     assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends), 0);
@@ -36,14 +43,15 @@ static void mailfs_goes(void) {
 }
 
 static int setup(void **state) {
-    asks = asks_new();
+    runs = false;
+    asks = asks_new(mailfs_runs, NULL);
     mailfs_comes();
     return merge_setup(state);
 }
 
 static int teardown(void **state) {
     io_ops_set(&io_ops_real);
-    asks_enter(NULL, 0);
+    asks_enter(NULL, (struct asks_at){0});
     mailfs_goes();
     asks_free(asks);
     return mailbox_teardown(state);
@@ -52,23 +60,52 @@ static int teardown(void **state) {
 /* ---- the look ---------------------------------------------------------------------- */
 
 static void test_look(void **state) {
-    unsigned first = asks_term(asks);
+    struct asks_at first = asks_now(asks);
 
     assert_int_equal(asks_still(), 0); /* of no job */
     asks_enter(asks, first);
     assert_int_equal(asks_still(), 0);
     assert_int_equal(shutdown(ends[1], SHUT_RDWR), 0); /* the loop thread has not seen it */
-    assert_int_equal(asks_still(), -ENOTCONN);
+    assert_int_equal(asks_still(), -EOWNERDEAD);
     asks_end(asks);
-    assert_int_equal(asks_still(), -ENOTCONN);
+    assert_int_equal(asks_still(), -EOWNERDEAD);
     mailfs_goes();
     mailfs_comes();
-    assert_int_equal(asks_still(), -ENOTCONN); /* it may have given L before it came */
-    asks_enter(asks, asks_term(asks));
+    assert_int_equal(asks_still(), -EOWNERDEAD); /* it may have given L before it came */
+    asks_enter(asks, asks_now(asks));
     assert_int_equal(asks_still(), 0);
     asks_end(asks);
-    asks_enter(asks, asks_term(asks)); /* begun with nobody there */
+    asks_enter(asks, asks_now(asks)); /* begun with nobody there */
     assert_int_equal(asks_still(), 0);
+}
+
+/* Begun when none was there. One is started, gets no answer, and gives L by itself; or it comes,
+ * and goes, which the loop thread has heard before the job is done. */
+static void test_none(void **state) {
+    asks_end(asks);
+    asks_enter(asks, asks_now(asks));
+    asks_end(asks); /* as for one that has not said Hello */
+    assert_int_equal(asks_still(), 0);
+    runs = true;
+    assert_int_equal(asks_still(), -EOWNERDEAD);
+    runs = false;
+    assert_int_equal(asks_still(), 0);
+    mailfs_goes();
+    mailfs_comes();
+    assert_int_equal(asks_still(), -EOWNERDEAD);
+    asks_end(asks);
+    assert_int_equal(asks_still(), -EOWNERDEAD);
+}
+
+/* Begun beside one that serves by itself, as it has to be at some time: until that one comes. */
+static void test_beside(void **state) {
+    asks_end(asks);
+    runs = true;
+    asks_enter(asks, asks_now(asks));
+    assert_int_equal(asks_still(), 0);
+    mailfs_goes();
+    mailfs_comes();
+    assert_int_equal(asks_still(), -EOWNERDEAD);
 }
 
 static void job_run(void *arg) {
@@ -90,7 +127,7 @@ static void test_job(void **state) {
     jobs_run(jobs, &inbox, job_run, NULL, &next);
     while (jobs_pending(jobs) > 0)
         workq_drain(wq);
-    assert_int_equal(late, -ENOTCONN);
+    assert_int_equal(late, -EOWNERDEAD);
     assert_int_equal(next, 0);
     jobs_free(jobs);
     workq_free(wq);
@@ -133,7 +170,7 @@ static int open_then(int dirfd, const char *path, int flags, mode_t mode, uint64
 /* While b works it is given up. */
 static void b_begins(struct io_ops *ops) {
     gave = false;
-    asks_enter(asks, asks_term(asks));
+    asks_enter(asks, asks_now(asks));
     io_ops_set(ops);
 }
 
@@ -169,13 +206,13 @@ static void applied_when_given_up(struct io_ops *ops) {
     uint64_t id = sent(&got);
 
     b_begins(ops);
-    assert_int_equal(apply_txn(p.b.st, got, id, false, &res), -ENOTCONN);
+    assert_int_equal(apply_txn(p.b.st, got, id, false, &res), -EOWNERDEAD);
     b_ends();
     assert_false(res.suspect);
     apply_result_free(&res);
     /* Then it is known that nobody asks, and the list is read as it is: 4 may have been seen. */
     asks_end(asks);
-    asks_enter(asks, asks_term(asks));
+    asks_enter(asks, asks_now(asks));
     assert_int_equal(apply_txn(p.b.st, got, id, false, &res), 0);
     assert_true(res.suspect);
     assert_int_equal(next_in(&p.b), 65537);
@@ -215,15 +252,37 @@ static void test_merge(void **state) {
     fs_unlink(&p.a, "u/cur/3.M2.x:2,"); /* all that is left of it at a is its number */
     mark(&p.a, &inbox);
     b_begins(&ops);
-    assert_int_equal(try_at(&p.b, &p.a), -ENOTCONN);
+    assert_int_equal(try_at(&p.b, &p.a), -EOWNERDEAD);
     b_ends();
+}
+
+/* Nothing is wrong with the list, so nobody is told that there is. */
+static void test_raise(void **state) {
+    struct io_ops ops = io_ops_real;
+    struct invals inval;
+    char said[STATE_ERROR_MAX];
+
+    ops.fsync = fsync_then;
+    common();
+    b_begins(&ops);
+    assert_int_equal(promote_raise_one(p.b.st, &inbox, REPLICA_RAISE_ODD, &inval), -EOWNERDEAD);
+    b_ends();
+    state_last_error(p.b.st, said);
+    assert_string_equal(said, "");
+    invals_free(&inval);
+    asks_end(asks);
+    asks_enter(asks, asks_now(asks));
+    assert_int_equal(promote_raise_one(p.b.st, &inbox, REPLICA_RAISE_ODD, &inval), 0);
+    assert_int_equal(next_in(&p.b), 5 * REPLICA_RAISE_BLOCK);
+    invals_free(&inval);
 }
 
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
 int main(void) {
-    const struct CMUnitTest tests[] = {T(test_look), T(test_job), T(test_append), T(test_rewrite),
-                                       T(test_merge)};
+    const struct CMUnitTest tests[] = {T(test_look),  T(test_none),   T(test_beside),
+                                       T(test_job),   T(test_append), T(test_rewrite),
+                                       T(test_merge), T(test_raise)};
 
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -114,7 +114,7 @@ static void test_former(void **state) {
 static void test_given_up(void **state) {
     uint64_t began = clock_ms();
 
-    raise_it(-ENOTCONN);
+    raise_it(-EOWNERDEAD);
     assert_int_equal(raised, 0);
     assert_int_equal(event_base_loop(engine.evb, EVLOOP_ONCE), 0);
     workq_drain(engine.io);
