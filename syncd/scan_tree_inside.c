@@ -55,21 +55,26 @@ static bool holds_new(const struct tree *t, struct node *n, const Mfp__Listing *
 struct arrival {
     struct state *st;
     const struct mailfs_id *dir;
+    bool merged;
     size_t n;
 };
+
+static bool is_arrival(const struct arrival *a, const char *name, size_t len) {
+    char base[MAILDIR_NAME_MAX + 1];
+    struct base_msg was;
+
+    str_copyn(base, sizeof(base), name, maildir_name_base_len(name, len));
+    return base_msg_get(a->st, BASE_AGREED, a->dir, base, &was) == -ENOENT &&
+           !base_was_put_back(a->st, a->dir, base);
+}
 
 /* 1: another one than what can be said by name. */
 static int count_arrival(void *arg, const char *name, unsigned char type) {
     struct arrival *a = arg;
     size_t len = strlen(name);
-    char base[MAILDIR_NAME_MAX + 1];
-    struct base_msg was;
 
-    if (type != DT_REG || maildir_name_check(name, len, MAILDIR_NAME_MESSAGE) < 0)
-        return 0;
-    str_copyn(base, sizeof(base), name, maildir_name_base_len(name, len));
-    return base_msg_get(a->st, BASE_AGREED, a->dir, base, &was) == -ENOENT &&
-           !base_was_put_back(a->st, a->dir, base) && a->n++ == SCAN_TREE_NEWS_MAX;
+    return type == DT_REG && maildir_name_check(name, len, MAILDIR_NAME_MESSAGE) == 0 &&
+           (!a->merged || is_arrival(a, name, len)) && a->n++ == SCAN_TREE_NEWS_MAX;
 }
 
 /*
@@ -78,18 +83,31 @@ static int count_arrival(void *arg, const char *name, unsigned char type) {
  * of 0.38, in which the other node has nothing to do; the rest is read when the mailboxes are
  * merged, many at a time.
  */
-static bool holds_many_arrivals(struct state *st, const struct mailfs_id *dir) {
-    struct arrival a = {.st = st, .dir = dir};
+static bool holds_many_arrivals(struct state *st, const struct mailfs_id *dir, bool merged) {
+    static const int subs[] = {MFP__SUB__NEW, MFP__SUB__CUR};
+    struct arrival a = {.st = st, .dir = dir, .merged = merged};
     struct store_dir d;
-    bool found;
-    int fd;
+    bool found = false;
+    int i, fd;
 
     if (store_dir_open(st, dir, &d) < 0)
         return false;
-    fd = store_sub_open(st, &d, MFP__SUB__NEW, false);
-    found = fd >= 0 && store_each_name(fd, count_arrival, &a) > 0;
+    for (i = 0; !found && i < (merged ? 1 : 2); i++) {
+        fd = store_sub_open(st, &d, subs[i], false);
+        found = fd >= 0 && store_each_name(fd, count_arrival, &a) > 0;
+    }
     store_dir_close(&d);
     return found;
+}
+
+/* Of one that has not been merged the base is with no peer, or with a former one. */
+static bool holds_former(const Mfp__Listing *l) {
+    size_t i;
+
+    for (i = 0; i < l->n_msgs; i++)
+        if (l->msgs[i]->is && l->msgs[i]->was)
+            return true;
+    return false;
 }
 
 static bool differs_inside(struct tree *t, struct node *n) {
@@ -99,11 +117,11 @@ static bool differs_inside(struct tree *t, struct node *n) {
 
     bool merged = base_dir_get(t->st, &n->id, &rec) == 0 && rec.merged;
 
-    if (!t->n_lenders && (!merged || holds_many_arrivals(t->st, &n->id)))
+    if (!t->n_lenders && holds_many_arrivals(t->st, &n->id, merged))
         return true;
     if (scan_mailbox_for(t->st, &n->id, false, t->lenders, t->n_lenders, &l) < 0)
         return true;
-    differs = !l->gone && ((l->full && !t->n_lenders) || holds_new(t, n, l));
+    differs = !l->gone && ((!merged && !t->n_lenders && holds_former(l)) || holds_new(t, n, l));
     mfp__listing__free_unpacked(l, NULL);
     if (differs) /* it is not these alone */
         scan_tree_forget_news(n);

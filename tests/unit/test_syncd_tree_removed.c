@@ -357,6 +357,62 @@ static void test_removed_and_published_two(void **state) {
     assert_false(fs_there(&p.b, "u/.Work/new/9.tmp"));
 }
 
+/* .Play is made at a, and both trees have it; nothing of what is in it has been merged. */
+static struct mailfs_id not_merged_yet(void) {
+    struct mailfs_id play;
+
+    fs_mkdir(&p.a, "u/.Play");
+    fs_mkdir(&p.a, "u/.Play/new");
+    play = fs_id(&p.a, "u/.Play");
+    contact_mark(&p.a, &inbox);
+    contact_trees(&p, false);
+    assert_true(fs_there(&p.b, "u/.Play"));
+    fs_mkdir(&p.b, "u/.Play/new");
+    return play;
+}
+
+static void remove_play_at_a(const struct mailfs_id *play) {
+    fs_rename(&p.a, "u/.Play", "u/..DOVECOT-TRASHED");
+    contact_mark(&p.a, &inbox);
+    contact_mark(&p.a, play);
+    contact_mark(&p.b, play);
+}
+
+/* A client has looked into it at b. It does not live for that. */
+static void test_removed_not_merged(void **state) {
+    struct mailfs_id play = not_merged_yet();
+
+    fs_write(&p.b, "u/.Play/dovecot-uidlist", LIST);
+    remove_play_at_a(&play);
+    contact_all(&p);
+    assert_false(fs_there(&p.a, "u/.Play"));
+    assert_false(fs_there(&p.b, "u/.Play"));
+}
+
+/* Mail is in it there. */
+static void test_removed_not_merged_and_news(void **state) {
+    struct mailfs_id play = not_merged_yet();
+
+    fs_write(&p.b, "u/.Play/new/2.M1.b", "two\n");
+    remove_play_at_a(&play);
+    contact_all(&p);
+    assert_true(fs_there(&p.a, "u/.Play/new/2.M1.b"));
+    assert_true(fs_there(&p.b, "u/.Play/new/2.M1.b"));
+}
+
+/* What it holds was agreed on with a node that is lost, and the new one has not got it yet. */
+static void test_removed_not_merged_again(void **state) {
+    node_replaced(&p.a);
+    assert_int_equal(base_unmerge(p.b.st), 0);
+    contact_trees(&p, true);
+    assert_int_equal(state_set_contact(p.a.st, true), 0);
+    contact_mark(&p.b, &work);
+    remove_work_at_a();
+    contact_all(&p);
+    assert_true(fs_there(&p.a, "u/.Work/new/1.M1.a"));
+    assert_true(fs_there(&p.b, "u/.Work/new/1.M1.a"));
+}
+
 /* A peer of an older version says nothing of messages: the two decide alike. */
 static void test_removed_before_the_ack_older(void **state) {
     struct trees t;
@@ -423,18 +479,32 @@ static void test_removed_lives_at_standby(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        T(test_removed_and_number_lost),   T(test_removed_and_put_back),
-        T(test_removed_cut_and_news),      T(test_removed_with_news),
-        T(test_removed_with_new_folder),   T(test_removed_before_its_turn),
-        T(test_removed_in_part),           T(test_removed_and_both_killed),
-        T(test_removed_while_fetched),     T(test_removed_is_kept_back),
-        T(test_removed_lives_renumbered),  T(test_removed_lives_cut_short),
-        T(test_removed_lives_at_standby),  T(test_removed_before_the_ack),
-        T(test_removed_and_one_more),      T(test_removed_and_in_again),
-        T(test_removed_and_unnumbered),    T(test_removed_before_the_ack_older),
-        T(test_removed_very_many),         T(test_removed_and_published),
-        T(test_removed_and_published_two), T(test_removed_as_published),
+        T(test_removed_and_number_lost),
+        T(test_removed_and_put_back),
+        T(test_removed_cut_and_news),
+        T(test_removed_with_news),
+        T(test_removed_with_new_folder),
+        T(test_removed_before_its_turn),
+        T(test_removed_in_part),
+        T(test_removed_and_both_killed),
+        T(test_removed_while_fetched),
+        T(test_removed_is_kept_back),
+        T(test_removed_lives_renumbered),
+        T(test_removed_lives_cut_short),
+        T(test_removed_lives_at_standby),
+        T(test_removed_before_the_ack),
+        T(test_removed_and_one_more),
+        T(test_removed_and_in_again),
+        T(test_removed_and_unnumbered),
+        T(test_removed_before_the_ack_older),
+        T(test_removed_very_many),
+        T(test_removed_and_published),
+        T(test_removed_and_published_two),
+        T(test_removed_as_published),
         T(test_removed_not_published),
+        T(test_removed_not_merged),
+        T(test_removed_not_merged_and_news),
+        T(test_removed_not_merged_again),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
