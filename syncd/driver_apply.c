@@ -113,6 +113,13 @@ static void apply_free(struct apply *a) {
     free(a);
 }
 
+/* syncd ends, and it is in the journal. */
+static void apply_leave(struct apply *a) {
+    if (!a->replay)
+        replica_left(a->v->machine, a->seq);
+    apply_free(a);
+}
+
 static void apply_uncount(struct apply *a) {
     struct load *l = load_of(a->payload);
     if (l->counted)
@@ -181,7 +188,7 @@ static bool apply_when_known(struct apply *a) {
         return false;
     a->locked = 0; /* those that it gives now are others */
     if (a->v->stopping)
-        apply_free(a); /* it is in the journal */
+        apply_leave(a);
     else
         put_off(a, LOCKED_MS);
     return true;
@@ -295,7 +302,7 @@ static void apply_unlocked(evutil_socket_t fd, short what, void *arg) {
         event_base_once(v->engine->evb, -1, EV_TIMEOUT, apply_unlocked, a, &tv) == 0)
         return;
     if (locked && v->stopping) { /* who raises the list, again at the end of L, ends now */
-        apply_free(a);           /* it is in the journal */
+        apply_leave(a);
         return;
     }
     apply_start(a);

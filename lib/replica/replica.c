@@ -76,7 +76,10 @@ enum replica_state replica_state(const struct replica *r) {
 void replica_count(const struct replica *r, struct replica_counts *out) {
     memset(out, 0, sizeof *out);
     out->unacked = HASH_COUNT(r->tx);
-    out->unapplied = HASH_COUNT(r->rx);
+    const struct rx *x, *xtmp;
+    HASH_ITER(hh, r->rx, x, xtmp) {
+        out->unapplied += !x->dir->rx->left || !x->journaled;
+    }
     out->waiting = HASH_COUNT(r->requests) + r->waiters;
     out->to_merge = r->to_merge;
     const struct prep_out *p, *ptmp;

@@ -307,6 +307,9 @@ void replica_working(struct replica *r, uint64_t now, uint64_t seq);
 /* In any order. err: refused (no room): acknowledged with the error, never applied. */
 void replica_journaled(struct replica *r, uint64_t now, uint64_t seq, int err);
 void replica_applied(struct replica *r, uint64_t now, uint64_t seq);
+/* It is not, as this node ends: it is in the journal, and so is what follows it in its mailbox.
+ * Nobody need wait for these; L is not granted there any more. */
+void replica_left(struct replica *r, uint64_t seq);
 /* At start: transactions of an earlier life, read from the journal, are being applied to dir;
    L of dir waits until as many replica_replayed() have come. */
 void replica_replaying(struct replica *r, struct mailfs_id dir);
@@ -333,6 +336,7 @@ void replica_merged(struct replica *r, uint64_t now, struct mailfs_id dir, uint3
 
 /* ---- looking in ----------------------------------------------------------------------- */
 
+/* unapplied: but for what is left (replica_left()). */
 struct replica_counts {
     size_t unacked, unapplied, waiting, to_merge, tokens_here, tokens_there, prepared_there;
     uint64_t oldest_unacked_at; /* ms; 0: none */

@@ -90,6 +90,7 @@ struct rx {
     uint64_t id, seq, epoch; /* id: ours; seq: on the wire */
     struct dir *dir;
     bool locked, journaled, applying;
+    bool left; /* applying, as far as the machine is concerned: replica_left() */
     struct replica_payload *payload;
     struct replica_prep *preps;
     size_t npreps;

@@ -421,6 +421,12 @@ void replica_applied(struct replica *r, uint64_t now, uint64_t seq) {
     replica_pump(r);
 }
 
+void replica_left(struct replica *r, uint64_t seq) {
+    struct rx *x = rx_find(r, seq);
+    if (x != NULL && x->applying)
+        x->left = true;
+}
+
 void replica_replaying(struct replica *r, struct mailfs_id dir) {
     replica_dir_get(r, &dir)->replaying++;
 }

@@ -253,6 +253,31 @@ static void test_late(void **state) {
     assert_false(pair_last(1, RACT_APPLY)->late);
 }
 
+/* A node that ends does not wait for what it leaves to the next start, nor for what follows that in
+ * its mailbox; for all else it does. */
+static void test_left(void **state) {
+    (void)state;
+    struct replica_counts n;
+    pair.side[1].hold[RACT_APPLY] = true;
+    pair_act(0, 1);
+    uint64_t first = pair_last(1, RACT_APPLY)->seq;
+    pair_act(0, 1);
+    pair_act(0, 2);
+    replica_left(pair.side[1].r, pair_last(1, RACT_APPLY)->seq); /* of 2 */
+    replica_count(pair.side[1].r, &n);
+    assert_int_equal(n.unapplied, 2);
+    replica_left(pair.side[1].r, first);
+    replica_count(pair.side[1].r, &n);
+    assert_int_equal(n.unapplied, 0);
+    pair_act(0, 2);
+    assert_int_equal(pair_count(1, RACT_APPLY, 2), 1);
+    replica_count(pair.side[1].r, &n);
+    assert_int_equal(n.unapplied, 0);
+    pair_open(1, 1, 1);
+    pair_wait(1500);
+    assert_false(pair_granted(1, 1));
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         T(test_unlock_waits),
@@ -269,6 +294,7 @@ int main(void) {
         T(test_not_under_lock),
         T(test_late),
         T(test_replay),
+        T(test_left),
     };
     return cmocka_run_group_tests_name("replica_txn", tests, NULL, NULL);
 }

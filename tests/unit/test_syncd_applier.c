@@ -34,7 +34,7 @@
 static struct engine engine;
 static struct volume volume;
 static int failing; /* the first ones' */
-static unsigned fails;
+static unsigned fails, left;
 static unsigned applied, suspected, in_time; /* suspected before it was applied */
 static unsigned replaying, replaced, compared;
 static enum replica_state at;
@@ -63,6 +63,10 @@ void apply_result_free(struct apply_result *r) {
 void replica_applied(struct replica *r, uint64_t now, uint64_t seq) {
     applied++;
     in_time = suspected;
+}
+
+void replica_left(struct replica *r, uint64_t seq) {
+    left++;
 }
 
 void replica_suspect(struct replica *r, uint64_t now, struct mailfs_id dir) {
@@ -150,7 +154,7 @@ uint64_t volume_now(void) {
 /* ---- a volume ---------------------------------------------------------------------- */
 
 static int setup(void **state) {
-    applied = suspected = replaying = replaced = compared = 0;
+    applied = suspected = replaying = replaced = compared = left = 0;
     at = REPLICA_IN_SYNC;
     locked = apart = false;
     held = id;
@@ -336,6 +340,7 @@ static void test_given_up_stopping(void **state) {
     apply(-EOWNERDEAD);
     assert_int_equal(tries, 1);
     assert_int_equal(applied + suspected + compared, 0);
+    assert_int_equal(left, 1); /* nor waited for */
 }
 
 /* The machine knows L by an id that the container has lost since, so says that it may be applied.
@@ -480,6 +485,7 @@ static void test_stop_apart(void **state) {
     look();
     volume.stopping = false;
     assert_int_equal(applied, 0);
+    assert_int_equal(left, 1);
 }
 
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
