@@ -25,9 +25,11 @@
 #include "journal.h"
 #include "maildir/class.h"
 #include "recent.h"
+#include "said.h"
 #include "state_int.h"
 #include "store.h"
 #include "unread.h"
+#include "util/clock.h"
 #include "util/log.h"
 #include "util/str.h"
 
@@ -39,7 +41,8 @@ static const char *const table_names[T_END] = {"cont", "msgs",    "files", "prep
 /* ---- errors ------------------------------------------------------------------------ */
 
 int state_fail(struct state *st, int err, const struct mailfs_id *dir, const char *fmt, ...) {
-    char what[STATE_ERROR_MAX], path[128] = "", text[STATE_ERROR_MAX];
+    char what[STATE_ERROR_MAX], path[128] = "", text[STATE_ERROR_MAX], of[STATE_ERROR_MAX];
+    bool again;
     va_list ap;
 
     va_start(ap, fmt);
@@ -49,10 +52,12 @@ int state_fail(struct state *st, int err, const struct mailfs_id *dir, const cha
         state_path(st, dir, path, sizeof(path));
     snprintf(text, sizeof(text), "%.90s%s%.90s: %.70s", path, dir ? ": " : "", what,
              log_strerror(err));
-    log_error("%s", text);
+    snprintf(of, sizeof(of), "%.90s: %.90s", path, what);
     state_lock(st);
     memcpy(st->last_error, text, sizeof(text));
+    again = said_before(&st->said, of, err, clock_ms());
     state_unlock(st);
+    log_msg(again ? LOG_LVL_DEBUG : LOG_LVL_ERROR, "%s", text);
     return err;
 }
 
@@ -278,6 +283,7 @@ void state_close(struct state *st) {
     pthread_cond_destroy(&st->sync_ended);
     pthread_mutex_destroy(&st->checkpoint);
     pthread_mutex_destroy(&st->mutex);
+    said_free(&st->said);
     free(st->store_path);
     free(st->node);
     free(st->peer);

@@ -204,6 +204,7 @@ struct state {
     bool kept_some;      /* kept/ may hold what is for the administrator; see merge_kept() */
     uint64_t generation; /* of the base in the database; see checkpoint() */
     char last_error[STATE_ERROR_MAX];
+    struct said *said;
 };
 
 /* While the trees are compared nobody gets L: well below every timeout. */
@@ -217,7 +218,7 @@ static inline void state_unlock(struct state *st) {
     pthread_mutex_unlock(&st->mutex);
 }
 
-/* Logs, keeps for state_last_error(), returns err. */
+/* Logs, once (said.h), keeps for state_last_error(), returns err. */
 int state_fail(struct state *st, int err, const struct mailfs_id *dir, const char *fmt, ...)
     __attribute__((format(printf, 4, 5)));
 

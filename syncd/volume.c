@@ -38,6 +38,7 @@
 #include "oneway_lock.h"
 #include "reread.h"
 #include "role.h"
+#include "said.h"
 #include "stage.h"
 #include "txn.h"
 #include "undo.h"
@@ -56,9 +57,6 @@
 #define MERGE_PARALLEL 8
 #define MERGE_BYTES    (3u << 20) /* both listings of 20,000 messages */
 #define MAX_UNACKED    65536
-
-/* The same sentence again is logged after this time only. */
-#define ERROR_AGAIN_NS (UINT64_C(60) * 1000000000)
 
 const char *volume_state_word(enum replica_state s) {
     static const char *const words[] = {"no-peer", "alone", "catching-up", "in-sync"};
@@ -80,14 +78,10 @@ void volume_error(struct volume *v, const char *fmt, ...) {
     va_start(ap, fmt);
     vsnprintf(text, sizeof text, fmt, ap);
     va_end(ap);
-    uint64_t now = clock_wall_ns();
-    bool again = strcmp(text, v->last_error) == 0 && now - v->last_error_wall_ns < ERROR_AGAIN_NS;
-    if (again) {
-        log_debug("volume %s: %s", v->cv->name, text);
-        return;
-    }
-    volume_remember(v, text);
-    log_warn("volume %s: %s", v->cv->name, text);
+    bool again = said_before(&v->said, text, 0, clock_ms());
+    if (!again || strcmp(text, v->last_error) != 0)
+        volume_remember(v, text);
+    log_msg(again ? LOG_LVL_DEBUG : LOG_LVL_WARN, "volume %s: %s", v->cv->name, text);
 }
 
 /* ---- opening ----------------------------------------------------------------------- */
@@ -385,6 +379,7 @@ void volume_close(struct volume *v) {
         close(v->lock_fd);
     role_close(v->role);
     watch_free(v->watch);
+    said_free(&v->said);
     free(v->links);
     free(v->link_cv.state);
     free(v);

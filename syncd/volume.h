@@ -95,6 +95,7 @@ struct volume {
     unsigned replays_waited;  /* those that are put off: how often they were looked at */
     unsigned meetings;        /* counts when the peer was met, before the trees are listed */
     unsigned trees_unapplied; /* received changes of the tree that wait for their turn */
+    struct said *said;        /* in the log */
     uint64_t changes;         /* counts what a checkpoint would have to write */
     uint64_t since_wall_ns;   /* of the present state */
     uint64_t merged, conflicts;
