@@ -21,6 +21,7 @@
 #include "load.h"
 #include "mem.h"
 #include "oneway.h"
+#include "owed.h"
 #include "touched.h"
 #include "txn.h"
 #include "util/log.h"
@@ -43,6 +44,7 @@ struct apply {
     struct mailfs_id dir;
     uint64_t seq, journal_id;
     bool replay, early;
+    bool under_lock;  /* there may be an L that is not waited for any more */
     bool late;        /* the trees may have been listed without it */
     unsigned meeting; /* v->meetings when it came */
     bool beside;      /* other jobs of the volume are at work meanwhile */
@@ -83,6 +85,8 @@ static void apply_run(void *arg) {
     struct apply *a = arg;
     const Mfp__Txn *txn = load_of(a->payload)->txn;
     a->err = mark_for_links(a->v, txn, &a->dir);
+    if (a->err == 0 && a->under_lock)
+        a->err = owed_note(a->v->state, &a->dir);
     if (a->err == 0 && a->beside)
         a->err = apply_txn_beside(a->v->state, txn, a->journal_id, a->replay, &a->result);
     else if (a->err == 0)
@@ -305,6 +309,7 @@ static void apply_unlocked(evutil_socket_t fd, short what, void *arg) {
         apply_leave(a);
         return;
     }
+    a->under_lock = locked;
     apply_start(a);
     if (locked)
         list_replaced(v, &dir);
@@ -402,6 +407,7 @@ static void replay_start(struct apply *a) {
     struct volume *v = a->v;
     struct mailfs_id dir = a->dir;
     bool locked = may_be_locked(a);
+    a->under_lock = locked;
     apply_start(a);
     if (locked)
         list_replaced(v, &dir);

@@ -15,6 +15,7 @@
 #include "front.h"
 #include "jobs.h"
 #include "mem.h"
+#include "owed.h"
 #include "promote.h"
 #include "volume.h"
 
@@ -33,6 +34,7 @@ static void raise_begin(struct raise_job *j);
 
 static void raise_run(void *arg) {
     struct raise_job *j = arg;
+    (void)owed_note(j->v->state, &j->dir);                               /* raised all the same */
     j->err = promote_raise_one(j->v->state, &j->now, j->how, &j->inval); /* logged there */
 }
 
@@ -51,6 +53,15 @@ static void put_off(struct raise_job *j) {
         mem_out("an event");
 }
 
+static void paid_run(void *arg) {
+    struct raise_job *j = arg;
+    owed_paid(j->v->state, &j->dir); /* logged there; the next start raises it once more */
+}
+
+static void paid_done(void *arg) {
+    free(arg);
+}
+
 static void raise_done(void *arg) {
     struct raise_job *j = arg;
     struct volume *v = j->v;
@@ -61,8 +72,21 @@ static void raise_done(void *arg) {
         return;
     }
     replica_raised(v->machine, volume_now(), j->dir);
-    free(j);
+    if (replica_is_raise_due(v->machine, j->dir))
+        free(j);
+    else
+        jobs_run(v->jobs, &j->now, paid_run, paid_done, j);
     driver_pump(v);
+}
+
+int driver_raise_left(struct volume *v) {
+    struct mailfs_id *dirs;
+    size_t n;
+    int r = owed_list(v->state, &dirs, &n);
+    for (size_t i = 0; r == 0 && i < n; i++)
+        replica_raise_left(v->machine, volume_now(), dirs[i]);
+    free(dirs);
+    return r;
 }
 
 static void raise_begin(struct raise_job *j) {

@@ -16,5 +16,8 @@ struct volume;
  * fails is tried until it is done, or the next start.
  */
 void driver_raise(struct volume *v, const struct replica_action *a);
+/* At a start: what an earlier life has not done, or was to do once more (owed.h). 0 or an error:
+ * then no L is to be granted. */
+int driver_raise_left(struct volume *v);
 
 #endif

@@ -14,6 +14,7 @@
 
 #include "contact.h"
 #include "driver_apply.h"
+#include "driver_raise.h"
 #include "front.h"
 #include "journal.h"
 #include "load.h"
@@ -165,7 +166,9 @@ static void replay_begin(evutil_socket_t fd, short what, void *arg) {
 int driver_replay(struct volume *v) {
     if (v->start.journal > 0)
         merge_keep_back(v->state);
-    int r = journal_replay(v->state, replay_one, v);
+    int r = driver_raise_left(v);
+    if (r == 0)
+        r = journal_replay(v->state, replay_one, v);
     if (r != 0)
         return r;
     if (v->start.journal > 0)

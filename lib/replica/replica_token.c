@@ -317,14 +317,27 @@ static void lock_gone(struct replica *r, struct dir *d, bool lost) {
     replica_settle(r, d);
 }
 
-void replica_list_replaced(struct replica *r, uint64_t now, struct mailfs_id dir) {
-    r->now = now;
-    struct dir *d = replica_dir_find(r, &dir);
-    if (d == NULL)
-        return;
+static void list_replaced(struct replica *r, struct dir *d) {
     raise_above_lost(r, d); /* also where it was: who has L by now may be another one */
     d->list_lost = true;
     replica_pump(r);
+}
+
+void replica_list_replaced(struct replica *r, uint64_t now, struct mailfs_id dir) {
+    r->now = now;
+    struct dir *d = replica_dir_find(r, &dir);
+    if (d != NULL)
+        list_replaced(r, d);
+}
+
+void replica_raise_left(struct replica *r, uint64_t now, struct mailfs_id dir) {
+    r->now = now;
+    list_replaced(r, replica_dir_get(r, &dir));
+}
+
+bool replica_is_raise_due(const struct replica *r, struct mailfs_id dir) {
+    const struct dir *d = replica_dir_find(r, &dir);
+    return d != NULL && (d->raising > 0 || d->list_lost);
 }
 
 void replica_raised(struct replica *r, uint64_t now, struct mailfs_id dir) {

@@ -402,6 +402,24 @@ static void test_list_replaced_again(void **state) {
     assert_int_equal(pair_count(0, RACT_RAISE, 1), 3);
 }
 
+/* By an earlier life, while somebody may have L still. */
+static void test_raise_left(void **state) {
+    (void)state;
+    pair.side[0].hold[RACT_RAISE] = true;
+    assert_false(replica_is_raise_due(pair.side[0].r, pair_dir(1)));
+    replica_raise_left(pair.side[0].r, pair.now, pair_dir(1));
+    pair_run();
+    assert_int_equal(pair_count(0, RACT_RAISE, 1), 1);
+    replica_raised(pair.side[0].r, pair.now, pair_dir(1));
+    assert_true(replica_is_raise_due(pair.side[0].r, pair_dir(1)));
+    replica_locks_are(pair.side[0].r, pair.now, NULL, 0, false);
+    pair_run();
+    assert_int_equal(pair_count(0, RACT_RAISE, 1), 2);
+    assert_true(replica_is_raise_due(pair.side[0].r, pair_dir(1)));
+    replica_raised(pair.side[0].r, pair.now, pair_dir(1));
+    assert_false(replica_is_raise_due(pair.side[0].r, pair_dir(1)));
+}
+
 /* U is asked about again: answered when the peer has what was sent, not before. */
 static void test_unlock_again(void **state) {
     (void)state;
@@ -441,6 +459,7 @@ int main(void) {
         T(test_list_replaced),
         T(test_list_replaced_unseen),
         T(test_list_replaced_again),
+        T(test_raise_left),
         T(test_unlock_again),
     };
     return cmocka_run_group_tests_name("replica_token", tests, NULL, NULL);

@@ -27,6 +27,7 @@
 #include "syncd/jobs.h"
 #include "syncd/load.h"
 #include "syncd/oneway.h"
+#include "syncd/owed.h"
 #include "syncd/txn.h"
 #include "syncd/volume.h"
 #include "util/workq.h"
@@ -35,6 +36,7 @@ static struct engine engine;
 static struct volume volume;
 static int failing; /* the first ones' */
 static unsigned fails, left;
+static _Atomic unsigned noted;               /* that it is to be raised */
 static unsigned applied, suspected, in_time; /* suspected before it was applied */
 static unsigned replaying, replaced, compared;
 static enum replica_state at;
@@ -67,6 +69,11 @@ void replica_applied(struct replica *r, uint64_t now, uint64_t seq) {
 
 void replica_left(struct replica *r, uint64_t seq) {
     left++;
+}
+
+int owed_note(struct state *st, const struct mailfs_id *dir) {
+    noted++;
+    return 0;
 }
 
 void replica_suspect(struct replica *r, uint64_t now, struct mailfs_id dir) {
@@ -155,6 +162,7 @@ uint64_t volume_now(void) {
 
 static int setup(void **state) {
     applied = suspected = replaying = replaced = compared = left = 0;
+    noted = 0;
     at = REPLICA_IN_SYNC;
     locked = apart = false;
     held = id;
@@ -198,6 +206,7 @@ static void apply(int err) {
 static void test_at_once(void **state) {
     apply(0);
     assert_int_equal(applied, 1);
+    assert_int_equal(noted, 0);
     assert_int_equal(suspected, 0);
 }
 
@@ -316,6 +325,7 @@ static void test_apart_for_long(void **state) {
         look();
     assert_int_equal(applied, 1);
     assert_int_equal(replaced, 1);
+    assert_int_equal(noted, 1);
 }
 
 /* mailfs has given syncd up while it was applied: as if it had not been begun. */
@@ -393,6 +403,7 @@ static void test_replay_under_l(void **state) {
     workq_drain(engine.io);
     assert_int_equal(applied, 1);
     assert_int_equal(replaced, 1);
+    assert_int_equal(noted, 1);
 }
 
 /* mailfs has given syncd up while two were applied: who has L is waited for once more. */

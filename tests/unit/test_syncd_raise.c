@@ -20,6 +20,7 @@
 #include "syncd/driver_raise.h"
 #include "syncd/front.h"
 #include "syncd/jobs.h"
+#include "syncd/owed.h"
 #include "syncd/promote.h"
 #include "syncd/volume.h"
 #include "util/clock.h"
@@ -33,14 +34,39 @@ static _Atomic unsigned tries;
 static unsigned raised;
 static bool former; /* id is */
 static struct mailfs_id in;
+static _Atomic bool noted;
+static bool due;
 
 /* ---- stubs ------------------------------------------------------------------------- */
 
 int promote_raise_one(struct state *st, const struct mailfs_id *dir, enum replica_raise how,
                       struct invals *inval) {
     memset(inval, 0, sizeof(*inval));
+    assert_true(noted);
     in = *dir;
     return tries++ == 0 ? failing : 0;
+}
+
+int owed_note(struct state *st, const struct mailfs_id *dir) {
+    noted = true;
+    return 0;
+}
+
+int owed_paid(struct state *st, const struct mailfs_id *dir) {
+    assert_true(mailfs_id_equal(dir, &id));
+    noted = false;
+    return 0;
+}
+
+int owed_list(struct state *st, struct mailfs_id **dirs, size_t *n) {
+    return 0;
+}
+
+void replica_raise_left(struct replica *r, uint64_t now, struct mailfs_id dir) {
+}
+
+bool replica_is_raise_due(const struct replica *r, struct mailfs_id dir) {
+    return due;
 }
 
 void replica_raised(struct replica *r, uint64_t now, struct mailfs_id dir) {
@@ -68,7 +94,8 @@ uint64_t volume_now(void) {
 static int setup(void **state) {
     tries = 0;
     raised = 0;
-    former = false;
+    former = due = false;
+    noted = false;
     engine.evb = event_base_new();
     if (engine.evb == NULL || workq_new(1, 100, &engine.io) != 0)
         return -1;
@@ -99,6 +126,17 @@ static void test_at_once(void **state) {
     raise_it(0);
     assert_int_equal(raised, 1);
     assert_true(mailfs_id_equal(&in, &id));
+    workq_drain(engine.io);
+    assert_false(noted);
+}
+
+/* Whoever has L may write the list as he knew it: that it is to be raised stays noted. */
+static void test_once_more(void **state) {
+    due = true;
+    raise_it(0);
+    workq_drain(engine.io);
+    assert_int_equal(raised, 1);
+    assert_true(noted);
 }
 
 /* L was granted under an id that its container has lost since. */
@@ -128,13 +166,14 @@ static void test_stopping(void **state) {
     volume.stopping = true;
     raise_it(-EIO);
     assert_int_equal(raised, 0);
+    assert_true(noted);
 }
 
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
 int main(void) {
-    const struct CMUnitTest tests[] = {T(test_at_once), T(test_former), T(test_given_up),
-                                       T(test_stopping)};
+    const struct CMUnitTest tests[] = {T(test_at_once), T(test_former), T(test_once_more),
+                                       T(test_given_up), T(test_stopping)};
 
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -17,6 +17,7 @@
 #include "syncd/contact.h"
 #include "syncd/driver.h"
 #include "syncd/driver_apply.h"
+#include "syncd/driver_raise.h"
 #include "syncd/front.h"
 #include "syncd/jobs.h"
 #include "syncd/journal.h"
@@ -35,9 +36,16 @@ static struct conf_peer peer;
 static const struct conf_volume cv = {.name = (char[]){"mail"}, .peer = &peer};
 static uint64_t now;
 static bool apart, locked;
+static int raise_err;
+static unsigned raises;
 static unsigned kept, begun, contacts, counted;
 
 /* ---- stubs ------------------------------------------------------------------------- */
+
+int driver_raise_left(struct volume *volume) {
+    raises++;
+    return raise_err;
+}
 
 int journal_replay(struct state *st, journal_fn *fn, void *arg) {
     Mfp__Txn *txn;
@@ -213,11 +221,21 @@ static void test_nothing_to_apply(void **state) {
     assert_int_equal(contacts, 1);
 }
 
+/* Where that cannot be read nobody may get L. */
+static void test_raises(void **state) {
+    raises = 0;
+    raise_err = -EIO;
+    assert_int_equal(driver_replay(&v), -EIO);
+    assert_int_equal(raises, 1);
+    raise_err = 0;
+}
+
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
 int main(void) {
-    const struct CMUnitTest tests[] = {T(test_no_mailfs), T(test_not_under_l), T(test_not_for_ever),
-                                       T(test_not_before_it_is_heard), T(test_nothing_to_apply)};
+    const struct CMUnitTest tests[] = {T(test_no_mailfs),        T(test_not_under_l),
+                                       T(test_not_for_ever),     T(test_not_before_it_is_heard),
+                                       T(test_nothing_to_apply), T(test_raises)};
 
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,0 +1,95 @@
+/*
+ * owed - mailboxes whose next UID is to be raised
+ *
+ * A key of T_META for each: there are few, and seldom any.
+ */
+#include "owed.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "io/db.h"
+#include "state_int.h"
+
+#define PREFIX  "raise"
+#define KEY_MAX (sizeof PREFIX - 1 + sizeof(struct mailfs_id))
+
+struct owed {
+    char key[KEY_MAX];
+    struct mailfs_id *dirs;
+    size_t n;
+};
+
+static void key_of(struct owed *o, const struct mailfs_id *dir) {
+    memcpy(o->key, PREFIX, sizeof PREFIX - 1);
+    memcpy(o->key + sizeof PREFIX - 1, dir, sizeof *dir);
+}
+
+static int look(struct db_txn *txn, void *arg) {
+    const struct owed *o = arg;
+    struct db_val v;
+    return db_get(txn, T_META, o->key, sizeof o->key, &v);
+}
+
+static int put(struct db_txn *txn, void *arg) {
+    const struct owed *o = arg;
+    return db_put(txn, T_META, o->key, sizeof o->key, "1", 1);
+}
+
+static int take(struct db_txn *txn, void *arg) {
+    const struct owed *o = arg;
+    return db_del(txn, T_META, o->key, sizeof o->key);
+}
+
+int owed_note(struct state *st, const struct mailfs_id *dir) {
+    struct owed o = {.n = 0};
+    key_of(&o, dir);
+    int r = db_view(st->db, look, &o);
+    if (r == -ENOENT)
+        r = db_update(st->db, put, &o);
+    return r < 0 ? state_fail(st, r, dir, "cannot note that the next UID is to be raised") : 0;
+}
+
+int owed_paid(struct state *st, const struct mailfs_id *dir) {
+    struct owed o = {.n = 0};
+    key_of(&o, dir);
+    int r = db_view(st->db, look, &o);
+    if (r == 0)
+        r = db_update(st->db, take, &o);
+    if (r == 0 || r == -ENOENT)
+        return 0;
+    return state_fail(st, r, dir, "cannot note that the next UID has been raised");
+}
+
+static int list_one(struct owed *o, const struct db_val *key) {
+    if (key->n != KEY_MAX)
+        return 0;
+    struct mailfs_id *more = realloc(o->dirs, (o->n + 1) * sizeof *more);
+    if (more == NULL)
+        return -ENOMEM;
+    o->dirs = more;
+    memcpy(&o->dirs[o->n++], (const char *)key->p + sizeof PREFIX - 1, sizeof *more);
+    return 0;
+}
+
+static int list_all(struct db_txn *txn, void *arg) {
+    struct owed *o = arg;
+    struct db_iter it;
+    int r = db_iter_first(txn, T_META, PREFIX, sizeof PREFIX - 1, &it);
+    while (r == 0) {
+        r = list_one(o, &it.key);
+        if (r == 0)
+            r = db_iter_next(&it);
+    }
+    db_iter_end(&it);
+    return r == -ENOENT ? 0 : r;
+}
+
+int owed_list(struct state *st, struct mailfs_id **dirs, size_t *n) {
+    struct owed o = {.n = 0};
+    int r = db_view(st->db, list_all, &o);
+    *dirs = o.dirs;
+    *n = o.n;
+    return r < 0 ? state_fail(st, r, NULL, "cannot read where the next UID is to be raised") : 0;
+}

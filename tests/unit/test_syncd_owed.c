@@ -1,0 +1,44 @@
+/* owed: where the next UID is to be raised, over the end of syncd. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+
+#include <cmocka.h>
+
+#include "mailbox_pair.h"
+#include "syncd/owed.h"
+
+static size_t owed(struct mailfs_id *first) {
+    struct mailfs_id *dirs;
+    size_t n;
+    assert_int_equal(owed_list(p.a.st, &dirs, &n), 0);
+    if (n > 0)
+        *first = dirs[0];
+    free(dirs);
+    return n;
+}
+
+static void over_a_start(void **state) {
+    struct mailfs_id id;
+    assert_int_equal(owed(&id), 0);
+    assert_int_equal(owed_paid(p.a.st, &inbox), 0); /* none is */
+    for (unsigned i = 0; i < 2; i++)
+        assert_int_equal(owed_note(p.a.st, &inbox), 0);
+    assert_int_equal(owed_note(p.a.st, &mailfs_id_root), 0);
+    node_reopen(&p.a);
+    assert_int_equal(owed(&id), 2);
+    assert_int_equal(owed_paid(p.a.st, &mailfs_id_root), 0);
+    assert_int_equal(owed(&id), 1);
+    assert_true(mailfs_id_equal(&id, &inbox));
+    assert_int_equal(owed_paid(p.a.st, &inbox), 0);
+    node_reopen(&p.a);
+    assert_int_equal(owed(&id), 0);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(over_a_start, mailbox_setup, mailbox_teardown)};
+    return cmocka_run_group_tests_name("owed", tests, NULL, NULL);
+}
