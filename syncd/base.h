@@ -58,7 +58,6 @@ struct base_dir {
     uint8_t subdirs; /* bit MFP__SUB__NEW, _CUR, _TMP */
     bool agreed;     /* the peer knows it too (false: only its place here is remembered) */
     bool told;       /* made here; while it is not agreed: the peer may have it all the same */
-    bool asked;      /* it had not when the trees were merged, and it was gone here */
     bool merged;     /* its contents have been agreed on once: the digest is valid */
     struct io_handle handle; /* len 0: unknown */
 };
@@ -133,11 +132,12 @@ int base_version_next(struct state *st, enum base_version_of of, const struct ma
 int base_dir_del(struct state *st, const struct mailfs_id *dir);
 /* A merge of the trees has removed it here: not in the tree's digest any more, otherwise as before
  * until both nodes have that result (settled) or begin anew (forget). Unlisted: by the peer. One
- * that was told stays after that once more, as the peer may have it in its journal. While nothing
- * else of the volume runs. */
+ * that was told stays until the nodes are in sync, as the peer may have it in its journal. While
+ * nothing else of the volume runs. */
 int base_gone_note(struct state *st, const struct mailfs_id *dir, bool unlisted);
 bool base_gone(const struct state *st, const struct mailfs_id *dir);
 int base_gone_settled(struct state *st);
+int base_gone_in_sync(struct state *st);
 void base_gone_forget(struct state *st);
 /* A merge of the trees has moved it in the base; was: the record before. Until both nodes have that
  * result, full listings tell of that place; false: not moved. */

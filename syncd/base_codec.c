@@ -17,7 +17,6 @@
 #define DIR_AGREED 1
 #define DIR_MERGED 2
 #define DIR_TOLD   4
-#define DIR_ASKED  8
 
 static void put32(struct buf *b, uint32_t v) {
     uint8_t p[4];
@@ -121,7 +120,7 @@ void base_file_identity(const void *val, size_t n, struct buf *b) {
 int base_dir_encode(const struct base_dir *d, struct buf *b) {
     buf_append(b, d->parent.b, MAILFS_ID_BYTES);
     buf_add_char(b, (char)((d->agreed ? DIR_AGREED : 0) | (d->merged ? DIR_MERGED : 0) |
-                           (d->told ? DIR_TOLD : 0) | (d->asked ? DIR_ASKED : 0)));
+                           (d->told ? DIR_TOLD : 0)));
     buf_add_char(b, (char)d->subdirs);
     put32(b, d->mode);
     put32(b, d->owner);
@@ -142,7 +141,6 @@ int base_dir_decode(const void *val, size_t n, struct base_dir *d) {
     d->agreed = p[0] & DIR_AGREED;
     d->merged = p[0] & DIR_MERGED;
     d->told = p[0] & DIR_TOLD;
-    d->asked = p[0] & DIR_ASKED;
     d->subdirs = p[1];
     d->mode = bytes_get_u32(p + 2);
     d->owner = bytes_get_u32(p + 6);

@@ -50,38 +50,47 @@ int base_gone_note(struct state *st, const struct mailfs_id *dir, bool unlisted)
     return 0;
 }
 
+static void drop(struct state *st, struct gone *g) {
+    HASH_DEL(st->gone, g);
+    free(g);
+}
+
 void base_gone_forget(struct state *st) {
     struct gone *g, *tmp;
 
     HASH_ITER(hh, st->gone, g, tmp) {
-        HASH_DEL(st->gone, g);
-        free(g);
+        drop(st, g);
     }
 }
 
-static int settle(struct state *st, const struct gone *g) {
+/* Of one of which the peer may hear yet. */
+static bool is_awaited(struct state *st, const struct gone *g) {
     struct base_dir rec;
-    int r = base_dir_get(st, &g->dir, &rec);
 
-    if (r < 0 && r != -ENOENT)
-        return r;
-    if (r == -ENOENT || !g->unlisted || rec.agreed || !rec.told || rec.asked)
-        return base_dir_del(st, &g->dir);
-    rec.asked = true;
-    return base_dir_put(st, &g->dir, &rec);
+    return g->unlisted && base_dir_get(st, &g->dir, &rec) == 0 && rec.told && !rec.agreed;
 }
 
-int base_gone_settled(struct state *st) {
+static int remove_all(struct state *st, bool awaited) {
     struct gone *g, *tmp;
     int r = 0;
 
     recent_begin(st);
     HASH_ITER(hh, st->gone, g, tmp) {
+        if (is_awaited(st, g) != awaited)
+            continue;
         if (r == 0)
-            r = settle(st, g);
+            r = base_dir_del(st, &g->dir);
         stage_drop_fetched(st, &g->dir);
+        drop(st, g);
     }
     recent_end(st);
-    base_gone_forget(st);
     return r;
+}
+
+int base_gone_settled(struct state *st) {
+    return remove_all(st, false);
+}
+
+int base_gone_in_sync(struct state *st) {
+    return remove_all(st, true);
 }

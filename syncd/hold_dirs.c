@@ -143,11 +143,59 @@ static int make(struct state *st, const struct mailfs_id *dir, struct invals *in
     return r < 0 ? r : 1;
 }
 
+/* The directory that has the place of this one now, or is it still: what is above it may have been
+ * made anew as well. A descriptor. */
+static int open_place(struct state *st, const struct mailfs_id *id, int depth) {
+    struct base_dir rec;
+    struct store_dir d;
+    int up, fd;
+
+    if (mailfs_id_is_root(id))
+        return io_open_beneath(st->root, ".", O_RDONLY | O_DIRECTORY, 0);
+    if (store_dir_open(st, id, &d) == 0) {
+        fd = fcntl(d.fd[0], F_DUPFD_CLOEXEC, 0);
+        store_dir_close(&d);
+        return fd < 0 ? -errno : fd;
+    }
+    if (depth >= HOLD_DEPTH_MAX || base_dir_get(st, id, &rec) < 0)
+        return -ENOENT;
+    up = open_place(st, &rec.parent, depth + 1);
+    fd = up < 0 ? up : io_open_beneath(up, rec.name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW, 0);
+    if (up >= 0)
+        close(up);
+    return fd;
+}
+
+/* What was held under this id is held under that of the directory that has its place now. */
+static void follow(struct state *st, const struct mailfs_id *id) {
+    int fd = open_place(st, id, 0);
+    struct mailfs_id now;
+
+    if (fd >= 0 && io_dirid_get(fd, &now) == 0 && !mailfs_id_equal(id, &now))
+        hold_alias(st, id, &now);
+    if (fd >= 0)
+        close(fd);
+}
+
+/* One that no merge of the trees says anything of: should the peer have it, it is joined with the
+ * one that has its name. */
+static int forget_own(struct state *st, const struct mailfs_id *dir, int err) {
+    struct base_dir rec;
+    int r = base_dir_get(st, dir, &rec);
+
+    if (r < 0 || rec.agreed)
+        return r < 0 && r != -ENOENT ? r : err;
+    follow(st, dir);
+    return base_dir_del(st, dir);
+}
+
 /* A name that is taken (the mailbox was made anew meanwhile): the trees' merge makes one of the
  * two. */
 int hold_make_dir(struct state *st, const struct mailfs_id *dir, struct invals *inval) {
     int r = make(st, dir, inval, 0);
 
+    if (r == -EEXIST || r == -ENOTEMPTY)
+        r = forget_own(st, dir, r);
     if (r < 0 && r != -EEXIST && r != -ENOTEMPTY)
         state_fail(st, r, dir, "is held (mailfsctl status), was removed, and cannot be made again");
     return r;
@@ -186,40 +234,6 @@ struct merged {
     struct state *st;
     const struct tree_result *result;
 };
-
-/* The directory that has the place of this one now, or is it still: what is above it may have been
- * made anew as well. A descriptor. */
-static int open_place(struct state *st, const struct mailfs_id *id, int depth) {
-    struct base_dir rec;
-    struct store_dir d;
-    int up, fd;
-
-    if (mailfs_id_is_root(id))
-        return io_open_beneath(st->root, ".", O_RDONLY | O_DIRECTORY, 0);
-    if (store_dir_open(st, id, &d) == 0) {
-        fd = fcntl(d.fd[0], F_DUPFD_CLOEXEC, 0);
-        store_dir_close(&d);
-        return fd < 0 ? -errno : fd;
-    }
-    if (depth >= HOLD_DEPTH_MAX || base_dir_get(st, id, &rec) < 0)
-        return -ENOENT;
-    up = open_place(st, &rec.parent, depth + 1);
-    fd = up < 0 ? up : io_open_beneath(up, rec.name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW, 0);
-    if (up >= 0)
-        close(up);
-    return fd;
-}
-
-/* What was held under this id is held under that of the directory that has its place now. */
-static void follow(struct state *st, const struct mailfs_id *id) {
-    int fd = open_place(st, id, 0);
-    struct mailfs_id now;
-
-    if (fd >= 0 && io_dirid_get(fd, &now) == 0 && !mailfs_id_equal(id, &now))
-        hold_alias(st, id, &now);
-    if (fd >= 0)
-        close(fd);
-}
 
 static int forget_unlisted(void *arg, const struct mailfs_id *id, const struct base_dir *rec) {
     const struct merged *m = arg;

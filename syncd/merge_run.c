@@ -126,7 +126,8 @@ int merge_caught_up(struct state *st, uint64_t turn) {
     stage_drop_idle(st);
     stage_keep_homeless(st);
     r = store_each_name(st->kept, drop_removed, st);
-
+    if (r == 0)
+        r = base_gone_in_sync(st);
     return r < 0 ? state_fail(st, r, NULL, "cannot remove what was kept back") : 0;
 }
 

@@ -41,9 +41,11 @@ int scan_tree_make_held(struct tree *t, struct invals *inval) {
             r = node_made(t, n);
         if (r == -EEXIST || r == -ENOTEMPTY || r == -ENOENT) {
             n->was = false;
+            r = 0;
+            if (n->told) /* in no base */
+                continue;
             t->unmade = true;
             hold_dir_gone(t->st, &n->id);
-            r = 0;
         }
         if (r < 0)
             break;

@@ -383,6 +383,7 @@ static void test_removed_not_merged(void **state) {
     struct mailfs_id play = not_merged_yet();
 
     fs_write(&p.b, "u/.Play/dovecot-uidlist", LIST);
+    fs_write(&p.b, "u/.Play/maildirfolder", "");
     remove_play_at_a(&play);
     contact_all(&p);
     assert_false(fs_there(&p.a, "u/.Play"));
@@ -398,6 +399,26 @@ static void test_removed_not_merged_and_news(void **state) {
     contact_all(&p);
     assert_true(fs_there(&p.a, "u/.Play/new/2.M1.b"));
     assert_true(fs_there(&p.b, "u/.Play/new/2.M1.b"));
+}
+
+static void lives_for_file(const char *rel) {
+    struct mailfs_id play = not_merged_yet();
+
+    fs_write(&p.b, rel, "Work\n");
+    remove_play_at_a(&play);
+    contact_all(&p);
+    assert_true(fs_there(&p.a, rel));
+    assert_true(fs_there(&p.b, rel));
+}
+
+/* Or a client has subscribed to something. */
+static void test_removed_not_merged_and_subscribed(void **state) {
+    lives_for_file("u/.Play/subscriptions");
+}
+
+/* Or has put a script there. */
+static void test_removed_not_merged_and_file(void **state) {
+    lives_for_file("u/.Play/filter.sieve");
 }
 
 /* What it holds was agreed on with a node that is lost, and the new one has not got it yet. */
@@ -505,6 +526,8 @@ int main(void) {
         T(test_removed_not_merged),
         T(test_removed_not_merged_and_news),
         T(test_removed_not_merged_again),
+        T(test_removed_not_merged_and_file),
+        T(test_removed_not_merged_and_subscribed),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

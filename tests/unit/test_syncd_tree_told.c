@@ -89,10 +89,11 @@ static void test_read_and_killed(void **state) {
     gone_on_both();
 }
 
-/* It waits at b for somebody's L, and is done when the trees have been merged. */
+/* It waits at b for somebody's L, and is done when the trees have been merged, more than once. */
 static void test_read_late(void **state) {
     a_deletes();
-    gone_on_both();
+    contact_trees(&p, false);
+    contact_trees(&p, false);
     b_reads();
     gone_on_both();
 }
@@ -102,7 +103,6 @@ static void test_not_read(void **state) {
     struct base_dir rec;
 
     a_deletes();
-    gone_on_both();
     gone_on_both();
     assert_int_equal(base_dir_get(p.a.st, &brief, &rec), -ENOENT);
 }
@@ -144,12 +144,50 @@ static void test_held_later(void **state) {
     there_on_both();
 }
 
+/* And its name has been taken by a new one: the two are one, and nothing is left to be done. */
+static void held_and_made_again(void) {
+    struct invals inval = {.n = 0};
+    struct mailfs_id *made;
+    struct base_dir rec;
+    size_t n;
+
+    assert_int_equal(hold_open(p.a.st, 30), 0);
+    a_deletes();
+    fs_mkdir(&p.a, "u/.Brief");
+    fs_mkdir(&p.a, "u/.Brief/new");
+    hold_set(p.a.st, &inbox, true);
+    there_on_both();
+    assert_int_equal(hold_make_dirs(p.a.st, &inval, &made, &n), 0);
+    free(made);
+    invals_free(&inval);
+    assert_false(hold_dirs_due(p.a.st));
+    assert_int_equal(contact_trees(&p, false), 0);
+    assert_true(base_dir_get(p.a.st, &brief, &rec) == -ENOENT || rec.agreed);
+}
+
+static void test_held_and_made_again(void **state) {
+    held_and_made_again();
+}
+
+static void test_held_read_and_made_again(void **state) {
+    b_reads();
+    held_and_made_again();
+}
+
 #define T(f) cmocka_unit_test_setup_teardown(f, begin, end)
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        T(test_read),           T(test_read_and_killed), T(test_read_late), T(test_not_read),
-        T(test_read_and_lives), T(test_something_came),  T(test_held),      T(test_held_later),
+        T(test_read),
+        T(test_read_and_killed),
+        T(test_read_late),
+        T(test_not_read),
+        T(test_read_and_lives),
+        T(test_something_came),
+        T(test_held),
+        T(test_held_later),
+        T(test_held_and_made_again),
+        T(test_held_read_and_made_again),
     };
     return cmocka_run_group_tests_name("syncd_tree_told", tests, NULL, NULL);
 }
