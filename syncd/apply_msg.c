@@ -162,14 +162,32 @@ static void changed(struct apply *a, const struct place *from, const struct plac
 
 /* ---- added ------------------------------------------------------------------------- */
 
-/* It lies in new/ already, under the name it got when its origin was gone. */
-static int take_published(struct apply *a, const Mfp__PrepId *prep, const char *name,
-                          const struct place *now) {
+/* Where it is under the name it got when its origin was gone. What only was about to get it may be
+ * another message there. */
+static int find_published(struct apply *a, const struct stage_pub *pub, int *sub,
+                          char found[MAILDIR_NAME_MAX + 1]) {
+    char key[STAGE_NAME_MAX], file[STAGE_NAME_MAX];
+    int r = store_msg_find(a->st, &a->d, pub->name, pub->name, sub, found);
+
+    stage_prep_key(pub->incarnation, pub->seq, key);
+    if (r < 0 || pub->done || stage_lookup(a->st, key, file) < 0)
+        return r;
+    r = apply_is_message(a->d.fd[*sub], found, a->st->stage, file);
+    return r > 0 ? 0 : r == 0 ? -ENOENT : r;
+}
+
+/* 1: it was only about to be, and is not there: it comes as any other. */
+static int take_published(struct apply *a, const struct stage_pub *pub, const struct place *now) {
+    const char *name = pub->name;
     char found[MAILDIR_NAME_MAX + 1];
     struct place from = {.sub = MFP__SUB__SELF};
     struct base_msg agreed;
-    int sub = 0, r = store_msg_find(a->st, &a->d, name, name, &sub, found);
+    int sub = 0, r = find_published(a, pub, &sub, found);
 
+    if (r == -ENOENT && !pub->done) {
+        r = stage_unpublish(a->st, pub->incarnation, pub->seq);
+        return r < 0 ? r : 1;
+    }
     if (r == 0) {
         r = apply_rename(a, sub, found, now->sub, now->name);
         from.sub = sub;
@@ -183,20 +201,23 @@ static int take_published(struct apply *a, const Mfp__PrepId *prep, const char *
         apply_suspect(a, "a message was named by its origin after it had been published", name);
     /* Removed meanwhile by somebody who read it: it stays removed. */
     if (r == -ENOENT)
-        return stage_unpublish(a->st, prep->incarnation, prep->seq);
+        return stage_unpublish(a->st, pub->incarnation, pub->seq);
     if (r < 0)
         return r;
     changed(a, &from, now);
-    return stage_unpublish(a->st, prep->incarnation, prep->seq);
+    return stage_unpublish(a->st, pub->incarnation, pub->seq);
 }
 
 static int add_new(struct apply *a, const Mfp__OpMsg *op, const struct place *now) {
-    char file[STAGE_NAME_MAX], published[STAGE_NAME_MAX];
+    char file[STAGE_NAME_MAX];
+    struct stage_pub pub;
     struct place none = {.sub = MFP__SUB__SELF};
-    int r, fd;
+    int r = 1, fd;
 
-    if (content_published(a->st, &a->told, op, published))
-        return take_published(a, op->source->prepared, published, now);
+    if (content_published(a->st, &a->told, op, &pub))
+        r = take_published(a, &pub, now);
+    if (r <= 0)
+        return r;
     r = content_item(a->st, &a->told, op, file);
     if (r == -ESTALE || r == -ENOENT) { /* or removed at the origin since: that comes too */
         apply_suspect(a, "a message's content is not here", op->bname);

@@ -130,19 +130,18 @@ void content_item_key(struct state *st, const struct mailfs_id *dir, const Mfp__
 /* A copy of it bears the same number, and is another message: it is not what was published, and not
  * removed with it. */
 bool content_published(struct state *st, const struct mailfs_id *dir, const Mfp__OpMsg *op,
-                       char name[STAGE_NAME_MAX]) {
+                       struct stage_pub *pub) {
     const Mfp__Source *src = op->source;
-    struct mailfs_id in;
 
     return src && src->prepared && src->dir.len == 0 &&
-           stage_published(st, src->prepared->incarnation, src->prepared->seq, &in, name) == 0 &&
-           mailfs_id_equal(&in, dir);
+           stage_published(st, src->prepared->incarnation, src->prepared->seq, pub) == 0 &&
+           mailfs_id_equal(&pub->dir, dir);
 }
 
 bool content_op_published(struct state *st, const struct mailfs_id *dir, const Mfp__OpMsg *op) {
-    char name[STAGE_NAME_MAX];
+    struct stage_pub pub;
 
-    return content_published(st, dir, op, name);
+    return content_published(st, dir, op, &pub) && pub.done;
 }
 
 bool content_is(struct state *st, const char *key, const Mfp__FileState *now) {

@@ -23,7 +23,7 @@ bool content_op_needs_file(const Mfp__OpFile *op);
 /* The stage item an added message comes from: what was fetched for it, else the prepared one. */
 void content_item_key(struct state *st, const struct mailfs_id *dir, const Mfp__OpMsg *op,
                       char key[STAGE_NAME_MAX]);
-/* content_published(), whatever the name. */
+/* Was it, for good? What only was about to be may be nowhere but in the stage, and is needed. */
 bool content_op_published(struct state *st, const struct mailfs_id *dir, const Mfp__OpMsg *op);
 
 /* content.c: names */

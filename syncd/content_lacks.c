@@ -51,13 +51,12 @@ static bool lists(const Mfp__Listing *l, const char *base) {
 /* It was published here, and the merge will see that it is this one: merge_published(). */
 static bool will_join(struct state *st, const struct mailfs_id *dir, const struct index *ix,
                       const Mfp__Listing *theirs, const Mfp__PrepId *prep) {
-    char name[STAGE_NAME_MAX];
-    struct mailfs_id in;
+    struct stage_pub pub;
     struct base_msg msg;
 
-    return prep && stage_published(st, prep->incarnation, prep->seq, &in, name) == 0 &&
-           mailfs_id_equal(&in, dir) && index_find(ix, name) && !lists(theirs, name) &&
-           base_msg_get(st, BASE_AGREED, dir, name, &msg) == -ENOENT;
+    return prep && stage_published(st, prep->incarnation, prep->seq, &pub) == 0 &&
+           mailfs_id_equal(&pub.dir, dir) && index_find(ix, pub.name) && !lists(theirs, pub.name) &&
+           base_msg_get(st, BASE_AGREED, dir, pub.name, &msg) == -ENOENT;
 }
 
 /* Staged, and not another message of that name, of a round that was put off. */

@@ -194,8 +194,7 @@ static void join_removed(struct merge_entry *is, struct merge_entry *removed) {
 
 static int join_names(struct merge_run *m, size_t mine_at, size_t theirs_at) {
     const Mfp__BaseMsg *b = m->mine->msgs[mine_at], *t = m->theirs->msgs[theirs_at];
-    char name[STAGE_NAME_MAX];
-    struct mailfs_id dir;
+    struct stage_pub pub;
 
     /* A side has both names: two messages, on both nodes. A duplicate is no loss. */
     if (strcmp(b->bname, t->bname) != 0 &&
@@ -210,8 +209,8 @@ static int join_names(struct merge_run *m, size_t mine_at, size_t theirs_at) {
     }
     if (strcmp(b->bname, t->bname) == 0)
         return 0;
-    if (stage_published(m->a.st, b->prepared->incarnation, b->prepared->seq, &dir, name) == 0 &&
-        mailfs_id_equal(&dir, &m->a.dir))
+    if (stage_published(m->a.st, b->prepared->incarnation, b->prepared->seq, &pub) == 0 &&
+        mailfs_id_equal(&pub.dir, &m->a.dir))
         m->em[mine_at].base = t->bname; /* the name its origin gave it: see merge_apply */
     else
         m->et[theirs_at].base = b->bname;

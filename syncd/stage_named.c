@@ -7,7 +7,9 @@
  * A prepared content that a transaction used is noted in `preps` in the commit that removes the
  * journal entry, before its file is removed: after a crash in between it is not taken for one that
  * nobody committed. What was published is noted there before it can be seen, so that it is never
- * published twice, and that the origin's transaction, when it comes after all, renames it.
+ * published twice, and that the origin's transaction, when it comes after all, renames it. What is
+ * noted as about to be published may be nowhere (the disk had no room for the name): it is still in
+ * the stage, and who wants to know whether it was published looks for it, or asks for 'D'.
  *
  * preps: incarnation 8, seq 8 -> 'U' (used up, the file goes) 'P' container 16, name
  *   (about to be published), 'D' the same (published)
@@ -52,32 +54,34 @@ int stage_record_write(struct db_txn *txn, void *arg) {
     return db_put(txn, T_PREPS, p->key, sizeof(p->key), val, 1 + MAILFS_ID_BYTES + n);
 }
 
-static int prep_read(struct db_txn *txn, void *arg) {
-    struct stage_record *p = arg;
-    struct db_val v;
-    int r = db_get(txn, T_PREPS, p->key, sizeof(p->key), &v);
-    const uint8_t *b = v.p;
+/* -ENOENT: this says nothing of what was published. */
+static int pub_parse(const struct db_val *key, const struct db_val *val, struct stage_pub *out) {
+    const uint8_t *k = key->p, *b = val->p;
 
-    if (r < 0)
-        return r;
-    if (v.n < 2 + MAILFS_ID_BYTES || (b[0] != 'P' && b[0] != 'D'))
+    if (key->n != 16 || val->n < 2 + MAILFS_ID_BYTES || (b[0] != 'P' && b[0] != 'D'))
         return -ENOENT;
-    memcpy(p->dir.b, b + 1, MAILFS_ID_BYTES);
-    return str_copyn(p->name, sizeof(p->name), (const char *)b + 1 + MAILFS_ID_BYTES,
-                     v.n - 1 - MAILFS_ID_BYTES);
+    out->incarnation = bytes_get_u64(k);
+    out->seq = bytes_get_u64(k + 8);
+    out->done = b[0] == 'D';
+    memcpy(out->dir.b, b + 1, MAILFS_ID_BYTES);
+    return str_copyn(out->name, sizeof(out->name), (const char *)b + 1 + MAILFS_ID_BYTES,
+                     val->n - 1 - MAILFS_ID_BYTES);
 }
 
-int stage_published(struct state *st, uint64_t incarnation, uint64_t seq, struct mailfs_id *dir,
-                    char name[STAGE_NAME_MAX]) {
-    struct stage_record p = {.name = ""};
+static int prep_read(struct db_txn *txn, void *arg) {
+    struct stage_pub *pub = arg;
+    uint8_t key[16];
+    struct db_val k = {key, sizeof(key)}, v;
     int r;
 
-    stage_record_key(incarnation, seq, p.key);
-    r = db_view(st->db, prep_read, &p);
-    if (r < 0)
-        return r;
-    *dir = p.dir;
-    return str_copy(name, STAGE_NAME_MAX, p.name);
+    stage_record_key(pub->incarnation, pub->seq, key);
+    r = db_get(txn, T_PREPS, key, sizeof(key), &v);
+    return r < 0 ? r : pub_parse(&k, &v, pub);
+}
+
+int stage_published(struct state *st, uint64_t incarnation, uint64_t seq, struct stage_pub *pub) {
+    *pub = (struct stage_pub){.incarnation = incarnation, .seq = seq};
+    return db_view(st->db, prep_read, pub);
 }
 
 int stage_unpublish(struct state *st, uint64_t incarnation, uint64_t seq) {
@@ -88,28 +92,23 @@ int stage_unpublish(struct state *st, uint64_t incarnation, uint64_t seq) {
 }
 
 struct pub_list {
-    const struct mailfs_id *dir;
+    const struct mailfs_id *dir; /* or NULL */
     struct stage_pub *v;
     size_t n;
 };
 
 static int pub_add(struct pub_list *l, const struct db_iter *it) {
-    const uint8_t *k = it->key.p, *b = it->val.p;
-    struct stage_pub *v;
+    struct stage_pub pub, *v;
+    int r = pub_parse(&it->key, &it->val, &pub);
 
-    if (it->key.n != 16 || it->val.n < 2 + MAILFS_ID_BYTES || (b[0] != 'P' && b[0] != 'D') ||
-        memcmp(b + 1, l->dir->b, MAILFS_ID_BYTES) != 0)
-        return 0;
+    if (r < 0 || (l->dir && !mailfs_id_equal(&pub.dir, l->dir)))
+        return r == -ENOENT ? 0 : r;
     v = realloc(l->v, (l->n + 1) * sizeof(*v));
     if (!v)
         return -ENOMEM;
     l->v = v;
-    v += l->n++;
-    v->incarnation = bytes_get_u64(k);
-    v->seq = bytes_get_u64(k + 8);
-    v->done = b[0] == 'D';
-    return str_copyn(v->name, sizeof(v->name), (const char *)b + 1 + MAILFS_ID_BYTES,
-                     it->val.n - 1 - MAILFS_ID_BYTES);
+    v[l->n++] = pub;
+    return 0;
 }
 
 static int pub_read(struct db_txn *txn, void *arg) {
@@ -156,28 +155,38 @@ bool stage_is_same_file(int dir, const char *name, int stage, const char *file) 
 }
 
 bool stage_is_linked(struct state *st, uint64_t incarnation, uint64_t seq, const char *file) {
-    char name[STAGE_NAME_MAX];
-    struct mailfs_id dir;
+    struct stage_pub pub;
     struct stat sb;
+    int r;
 
-    return fstatat(st->stage, file, &sb, AT_SYMLINK_NOFOLLOW) == 0 && sb.st_nlink > 1 &&
-           stage_published(st, incarnation, seq, &dir, name) == -ENOENT;
+    if (fstatat(st->stage, file, &sb, AT_SYMLINK_NOFOLLOW) < 0 || sb.st_nlink < 2)
+        return false;
+    r = stage_published(st, incarnation, seq, &pub);
+    return r == -ENOENT || (r == 0 && !pub.done);
 }
 
 struct find_link {
     int dir, stage;
-    const char *file;
+    const char *file, *noted;
 };
 
 static int find_link(void *arg, const char *name, unsigned char type) {
     const struct find_link *f = arg;
 
-    return type == DT_REG && stage_is_same_file(f->dir, name, f->stage, f->file);
+    return type == DT_REG && !maildir_name_same_base(name, f->noted) &&
+           stage_is_same_file(f->dir, name, f->stage, f->file);
 }
 
+/* A prepared content, and the name that this node was about to give it: by that it is not used up,
+ * publishing it is to be finished. "": none. */
+struct linked {
+    const char *file;
+    char noted[STAGE_NAME_MAX];
+};
+
 /* dir: of store_sub_open(). 1: yes. */
-static int has_link(struct state *st, int dir, const char *file) {
-    struct find_link f = {dir, st->stage, file};
+static int has_link(struct state *st, int dir, const struct linked *l) {
+    struct find_link f = {dir, st->stage, l->file, l->noted};
 
     if (dir < 0)
         return dir == -ENOENT ? 0 : dir;
@@ -192,22 +201,33 @@ static int own_dir(struct state *st, const struct mailfs_id *id, struct store_di
     return r == -ENOENT && alias_now(st, id, &now) ? store_dir_open(st, &now, d) : r;
 }
 
+static struct linked linked_of(struct state *st, const struct stage_prep *prep,
+                               const struct store_dir *d, const char *file) {
+    struct linked l = {file, ""};
+    struct stage_pub pub;
+
+    if (stage_published(st, prep->incarnation, prep->seq, &pub) == 0 &&
+        mailfs_id_equal(&pub.dir, &d->id))
+        str_copy(l.noted, sizeof(l.noted), pub.name);
+    return l;
+}
+
 /* Which part of it has a name of the message; 0: none. */
-static int own_name(struct state *st, struct store_dir *d, const char *file) {
+static int own_name(struct state *st, struct store_dir *d, const struct linked *l) {
     int sub, r = 0;
 
     for (sub = MFP__SUB__NEW; r == 0 && sub <= MFP__SUB__CUR; sub++)
-        r = has_link(st, store_sub_open(st, d, sub, false), file);
+        r = has_link(st, store_sub_open(st, d, sub, false), l);
     return r > 0 ? sub - 1 : r;
 }
 
 /* Its client expunged it since. 1: yes. */
-static int was_expunged(struct state *st, const struct store_dir *d, const char *file) {
+static int was_expunged(struct state *st, const struct store_dir *d, const struct linked *l) {
     char hex[MAILFS_ID_HEX];
     int fd = st->undo < 0 ? -ENOENT
                           : io_open_beneath(st->undo, mailfs_id_format(&d->id, hex),
                                             O_RDONLY | O_DIRECTORY | O_NOFOLLOW, 0);
-    int r = has_link(st, fd, file);
+    int r = has_link(st, fd, l);
 
     if (fd >= 0)
         close(fd);
@@ -222,6 +242,7 @@ static int was_expunged(struct state *st, const struct store_dir *d, const char 
 int stage_is_there_already(struct state *st, const struct stage_prep *prep,
                            const struct mailfs_id *id, const char *file) {
     struct store_dir d;
+    struct linked l;
     int r, sub;
 
     if (!stage_is_linked(st, prep->incarnation, prep->seq, file))
@@ -229,11 +250,12 @@ int stage_is_there_already(struct state *st, const struct stage_prep *prep,
     r = own_dir(st, id, &d);
     if (r < 0)
         return r == -ENOENT ? 0 : r;
-    sub = own_name(st, &d, file);
+    l = linked_of(st, prep, &d, file);
+    sub = own_name(st, &d, &l);
     if (sub > 0)
         r = io_fsync(d.fd[sub]);
     else
-        r = sub < 0 ? sub : was_expunged(st, &d, file);
+        r = sub < 0 ? sub : was_expunged(st, &d, &l);
     store_dir_close(&d);
     return sub > 0 && r == 0 ? 1 : r;
 }
@@ -241,14 +263,23 @@ int stage_is_there_already(struct state *st, const struct stage_prep *prep,
 /*
  * A name elsewhere may be a copy's: the message itself is not merged yet, and this may be all that
  * is here of it. (Was it moved to another mailbox since, it comes back, and that is no loss.) Where
- * the mailbox is not known, removed or lost with the base, each name is its own.
+ * the mailbox is not known, removed or lost with the base, each name is its own, unless this node
+ * was about to publish it, in what is above.
  */
-bool stage_used_before(struct state *st, const struct mailfs_id *id, const char *file) {
+bool stage_used_before(struct state *st, const struct stage_prep *prep, const struct mailfs_id *id,
+                       const char *file) {
     struct store_dir d;
     int r = own_dir(st, id, &d);
-    bool used =
-        r == -ENOENT || (r == 0 && (own_name(st, &d, file) > 0 || was_expunged(st, &d, file) > 0));
+    struct linked l;
+    struct stage_pub pub;
+    bool used;
 
+    if (r == -ENOENT)
+        return stage_published(st, prep->incarnation, prep->seq, &pub) == -ENOENT;
+    if (r < 0)
+        return false;
+    l = linked_of(st, prep, &d, file);
+    used = own_name(st, &d, &l) > 0 || was_expunged(st, &d, &l) > 0;
     store_dir_close(&d);
     return used;
 }

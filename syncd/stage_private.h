@@ -103,15 +103,17 @@ int stage_record_write(struct db_txn *txn, void *arg); /* arg: struct stage_reco
 /* The order of stage_published_in(). */
 int stage_pub_cmp(const void *a, const void *b);
 bool stage_is_same_file(int dir, const char *name, int stage, const char *file);
-/* It has a name somewhere, and not the one under which it was about to be published: a merge had
- * given it that name, and was not finished; or with the base the records of what was used up are
- * gone. */
+/* It has a name somewhere, and is not said to be published: a merge had given it that name, and was
+ * not finished; with the base the records of what was used up are gone; or it was about to be
+ * published. */
 bool stage_is_linked(struct state *st, uint64_t incarnation, uint64_t seq, const char *file);
-/* 1: its mailbox has it, under a name that is on the disk. */
+/* 1: its mailbox has it, under a name that is on the disk, and not the one noted for it. */
 int stage_is_there_already(struct state *st, const struct stage_prep *prep,
                            const struct mailfs_id *id, const char *file);
-/* Of a linked one, at a start: has the message itself got its name? */
-bool stage_used_before(struct state *st, const struct mailfs_id *id, const char *file);
+/* Of a linked one, at a start: has the message itself got its name, and not the one noted for it?
+ */
+bool stage_used_before(struct state *st, const struct stage_prep *prep, const struct mailfs_id *id,
+                       const char *file);
 
 /* ---- stage_publish.c --------------------------------------------------------------- */
 

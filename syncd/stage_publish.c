@@ -138,15 +138,17 @@ static int name_taken(struct state *st, struct store_dir *d, const char *file, c
 }
 
 /* The name it had in tmp/. Postfix gives that to all that one process delivers within a second:
- * then the number of the prepared content is behind it. */
+ * then the number of the prepared content is behind it. 1: it was noted before, and may be there.
+ */
 static int publish_name(struct state *st, struct store_dir *d, const struct stage_prep *prep,
                         const char *file, const char *tmp_name, char name[STAGE_NAME_MAX]) {
-    struct mailfs_id dir;
-    int r;
+    struct stage_pub pub;
+    int r = stage_published(st, prep->incarnation, prep->seq, &pub);
 
-    if (stage_published(st, prep->incarnation, prep->seq, &dir, name) == 0 &&
-        mailfs_id_equal(&dir, &d->id))
-        return 0; /* before syncd was killed */
+    if (r == 0 && mailfs_id_equal(&pub.dir, &d->id)) {
+        r = str_copy(name, STAGE_NAME_MAX, pub.name);
+        return r < 0 ? r : 1; /* before syncd was killed, or the disk had no room */
+    }
     r = name_taken(st, d, file, tmp_name);
     if (r < 0)
         return r;
@@ -154,27 +156,43 @@ static int publish_name(struct state *st, struct store_dir *d, const struct stag
                   : str_printf(name, STAGE_NAME_MAX, "%s.%" PRIx64, tmp_name, prep->seq);
 }
 
+/* Has it the name already, as syncd was killed then? Clients may have seen it, and moved it to
+ * cur/. Which part it is in; 0: no. */
+static int named_before(struct state *st, struct store_dir *d, const char *file, const char *name) {
+    char found[MAILDIR_NAME_MAX + 1];
+    int sub, r = store_msg_find(st, d, name, name, &sub, found);
+
+    if (r < 0)
+        return r == -ENOENT ? 0 : r;
+    return stage_is_same_file(d->fd[sub], found, st->stage, file) ? sub : 0;
+}
+
+/* sub: where it has it already, or 0. */
+static int give_name(struct state *st, const struct store_dir *d, const char *file,
+                     const char *name, int sub) {
+    int r = sub > 0 ? 0 : io_link(st->stage, file, d->fd[MFP__SUB__NEW], name);
+
+    return r == 0 ? io_fsync(d->fd[sub > 0 ? sub : MFP__SUB__NEW]) : r;
+}
+
 /* rec: what is noted of it, with its name. */
 static int publish_in(struct state *st, struct store_dir *d, const struct stage_prep *prep,
                       const char *file, const char *tmp_name, uint64_t gen,
                       struct stage_record *rec) {
-    int fd = d->fd[MFP__SUB__NEW];
-    int r = publish_name(st, d, prep, file, tmp_name, rec->name);
+    int sub = 0, r = publish_name(st, d, prep, file, tmp_name, rec->name);
 
+    if (r > 0)
+        r = sub = named_before(st, d, file, rec->name);
     rec->dir = d->id;
     stage_record_key(prep->incarnation, prep->seq, rec->key);
-    if (r == 0)
+    if (r >= 0)
         r = stage_sync(st);
     if (r == 0)
         r = state_mark(st, &d->id, gen);
     if (r == 0)
         r = db_update(st->db, stage_record_write, rec);
     if (r == 0)
-        r = io_link(st->stage, file, fd, rec->name);
-    if (r == -EEXIST && stage_is_same_file(fd, rec->name, st->stage, file))
-        r = 0;
-    if (r == 0)
-        r = io_fsync(fd);
+        r = give_name(st, d, file, rec->name, sub);
     rec->done = true;
     if (r == 0)
         r = db_update(st->db, stage_record_write, rec);
@@ -198,9 +216,11 @@ int stage_publish(struct state *st, const struct stage_prep *prep, uint64_t gen,
     d = (struct store_dir){.fd = {-1, -1, -1, -1}};
     r = stage_is_there_already(st, prep, &dir, file);
     if (r > 0) {
-        io_unlink(st->stage, file);
-        stage_taken(st, key, 0);
-        return 0;
+        r = stage_unpublish(st, prep->incarnation, prep->seq);
+        if (r == 0)
+            io_unlink(st->stage, file);
+        stage_taken(st, key, r);
+        return r < 0 ? state_fail(st, r, &dir, "cannot forget a prepared message") : 0;
     }
     if (r == 0)
         r = publish_dir(st, dir, &parent, &d);

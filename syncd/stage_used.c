@@ -68,7 +68,8 @@ static void sweep_one(struct state *st, const struct stage_prep *prep) {
     struct mailfs_id dir, parent;
 
     stage_prep_key(prep->incarnation, prep->seq, key);
-    if (stage_take(st, key, &dir, &parent, file, tmp) == 0 && !stage_used_before(st, &dir, file))
+    if (stage_take(st, key, &dir, &parent, file, tmp) == 0 &&
+        !stage_used_before(st, prep, &dir, file))
         stage_taken(st, key, -EEXIST);
 }
 

@@ -365,19 +365,20 @@ int stage_place(struct state *st, const char *key, const Mfp__Meta *meta, int di
 void stage_release(struct state *st, const char *key);
 /* What was fetched for a merge of a container that is there no more. */
 void stage_drop_fetched(struct state *st, const struct mailfs_id *dir);
-/* What was published in this container, or was about to be, by name; malloc'ed, sorted. */
+/* What a prepared content was published as, or was about to be. */
 struct stage_pub {
+    struct mailfs_id dir;
     char name[STAGE_NAME_MAX];
     uint64_t incarnation, seq;
     bool done; /* it was there, durably: if it is not any more, it was removed */
 };
+/* All in this container, NULL: in any; by name, malloc'ed, sorted. */
 int stage_published_in(struct state *st, const struct mailfs_id *dir, struct stage_pub **v,
                        size_t *n);
 /* Copies the item's file name. 0, -ENOENT, -ESTALE when gone. */
 int stage_lookup(struct state *st, const char *key, char file[STAGE_NAME_MAX]);
-/* What a prepared content was published as: 0 or -ENOENT. */
-int stage_published(struct state *st, uint64_t incarnation, uint64_t seq, struct mailfs_id *dir,
-                    char name[STAGE_NAME_MAX]);
+/* 0, or -ENOENT: neither. */
+int stage_published(struct state *st, uint64_t incarnation, uint64_t seq, struct stage_pub *pub);
 /* Forgets it: it has got its final name. */
 int stage_unpublish(struct state *st, uint64_t incarnation, uint64_t seq);
 /* In the checkpoint's commit: marks the items of these entries as used up. */
@@ -396,9 +397,10 @@ void content_keys_free(char **keys, size_t n);
 bool content_is(struct state *st, const char *key, const Mfp__FileState *now);
 /* Does this operation bring a message that was not there? */
 bool content_op_adds(const Mfp__OpMsg *op);
-/* Was the delivery that its origin names here published in dir when that was gone? As `name`. */
+/* Was the delivery that its origin names here published in dir when that was gone, or about to be?
+ * As *pub. */
 bool content_published(struct state *st, const struct mailfs_id *dir, const Mfp__OpMsg *op,
-                       char name[STAGE_NAME_MAX]);
+                       struct stage_pub *pub);
 /* File name in stage/ of an added message: 0, -ENOENT, -ESTALE when the peer has it no more. */
 int content_item(struct state *st, const struct mailfs_id *dir, const Mfp__OpMsg *op,
                  char file[STAGE_NAME_MAX]);

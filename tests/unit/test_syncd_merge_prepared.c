@@ -5,6 +5,7 @@
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -17,6 +18,15 @@
 #include "syncd/stage.h"
 #include "syncd/state_int.h"
 #include "merge_pair.h"
+
+static bool is_left(struct node *n) {
+    struct stage_prep *left;
+    size_t k;
+
+    assert_int_equal(stage_leftovers(n->st, &left, &k), 0);
+    free(left);
+    return k > 0;
+}
 
 /* b published what a had prepared and then gave a name of its own. */
 static void published(struct acts *a) {
@@ -38,20 +48,47 @@ static int no_room_for_name(int fd, const char *name, int to, const char *as, in
     return -ENOSPC;
 }
 
-/* b's disk has no room for the name that it was about to give it; a has named it. */
-static void about_to_be_published(void) {
+static int name_and_error(int fd, const char *name, int to, const char *as, int flags) {
+    int r = linkat(fd, name, to, as, flags);
+
+    return r < 0 ? -errno : -EIO;
+}
+
+/* b notes the name that it is about to give to what a prepared, and no more. */
+static void stop_publishing(int (*link)(int, const char *, int, const char *, int), int err) {
     struct stage_prep prep = {77, 9};
-    struct io_ops full = io_ops_real;
-    struct acts a = {.n = 0};
+    struct io_ops ops = io_ops_real;
+    struct stage_pub pub;
 
     common();
     fs_write(&p.a, "u/tmp/9.tmp", "nine\n");
     stores_prepare(&p.a, &p.b, "u", "9.tmp", "u/tmp/9.tmp", 9);
-    full.link = no_room_for_name;
-    io_ops_set(&full);
-    assert_int_equal(stage_publish(p.b.st, &prep, 1, NULL), -ENOSPC);
+    ops.link = link;
+    io_ops_set(&ops);
+    assert_int_equal(stage_publish(p.b.st, &prep, 1, NULL), err);
     io_ops_set(&io_ops_real);
+    assert_int_equal(stage_published(p.b.st, 77, 9, &pub), 0);
+    assert_false(pub.done);
+}
+
+/* Its disk has no room for it. */
+static void no_room_to_publish(void) {
+    stop_publishing(no_room_for_name, -ENOSPC);
     assert_false(fs_there(&p.b, "u/new/9.tmp"));
+}
+
+/* It tries again. */
+static void publish_again(void) {
+    struct stage_prep prep = {77, 9};
+
+    assert_true(stage_publish(p.b.st, &prep, 1, NULL) >= 0);
+}
+
+/* And a has named it. */
+static void about_to_be_published(void) {
+    struct acts a = {.n = 0};
+
+    no_room_to_publish();
     fs_rename(&p.a, "u/tmp/9.tmp", "u/new/9.M9.a");
     act_add(&p.a, &a, "u", MFL__SUB__NEW, "9.M9.a", 9);
     mfp__txn__free_unpacked(node_collect(&p.a, &inbox, &a, false), NULL);
@@ -66,6 +103,119 @@ static void test_about_to_be_published(void **state) {
     contact();
     assert_true(fs_there(&p.a, "u/new/9.M9.a"));
     assert_true(fs_there(&p.b, "u/new/9.M9.a"));
+}
+
+/* The link is back, and all is merged, when a names it at last. */
+static void name_and_tell(void) {
+    struct acts a = {.n = 0};
+
+    fs_rename(&p.a, "u/tmp/9.tmp", "u/new/9.M9.a");
+    act_add(&p.a, &a, "u", MFL__SUB__NEW, "9.M9.a", 9);
+    assert_false(stores_send(&p.a, &p.b, &inbox, &a, false));
+}
+
+/* It was never there, so it was not removed: it comes as any other, and not once more. */
+static void test_about_to_be_published_and_told(void **state) {
+    struct stage_pub pub;
+
+    no_room_to_publish();
+    name_and_tell();
+    assert_true(fs_there(&p.b, "u/new/9.M9.a"));
+    assert_int_equal(stage_published(p.b.st, 77, 9, &pub), -ENOENT);
+    publish_again();
+    stores_checkpoint(&p);
+    publish_again();
+    assert_false(fs_there(&p.b, "u/new/9.tmp"));
+    assert_false(stage_has_prep(p.b.st, &(struct stage_prep){77, 9}));
+    mark(&p.a, &inbox);
+    mark(&p.b, &inbox);
+    contact();
+    assert_true(fs_there(&p.a, "u/new/9.M9.a"));
+    assert_false(fs_there(&p.a, "u/new/9.tmp"));
+    assert_true(fs_there(&p.b, "u/new/9.M9.a"));
+}
+
+/* Also where syncd is killed when the transaction is in its journal, for which what was prepared is
+ * kept. */
+static void test_about_to_be_published_and_killed(void **state) {
+    struct acts a = {.n = 0};
+    Mfp__Txn *txn, *got;
+
+    no_room_to_publish();
+    fs_rename(&p.a, "u/tmp/9.tmp", "u/new/9.M9.a");
+    act_add(&p.a, &a, "u", MFL__SUB__NEW, "9.M9.a", 9);
+    txn = node_collect(&p.a, &inbox, &a, false);
+    node_receive(&p.a, &p.b, txn, &got);
+    mfp__txn__free_unpacked(txn, NULL);
+    mfp__txn__free_unpacked(got, NULL);
+    publish_again();
+    assert_false(fs_there(&p.b, "u/new/9.tmp"));
+    node_killed(&p.b);
+    node_replay(&p.b);
+    assert_true(fs_there(&p.b, "u/new/9.M9.a"));
+    assert_false(is_left(&p.b));
+    assert_false(fs_there(&p.b, "u/new/9.tmp"));
+}
+
+/* It is not in the stage any more (a power cut has torn it): it is fetched. */
+static void test_about_to_be_published_and_lost(void **state) {
+    no_room_to_publish();
+    assert_int_equal(stage_drop(p.b.st, &(struct stage_prep){77, 9}), 0);
+    name_and_tell();
+    assert_true(fs_there(&p.b, "u/new/9.M9.a"));
+}
+
+/* Another message there has the name that this one did not get. */
+static void test_about_to_be_published_as_another(void **state) {
+    char *text;
+
+    no_room_to_publish();
+    fs_write(&p.b, "u/new/9.tmp", "another\n");
+    name_and_tell();
+    text = fs_read(&p.b, "u/new/9.M9.a");
+    assert_non_null(text);
+    assert_string_equal(text, "nine\n");
+    free(text);
+    assert_true(fs_there(&p.b, "u/new/9.tmp"));
+}
+
+/* It has the name, which is not known to be on the disk: it gets the one of its origin's. */
+static void test_half_published_and_told(void **state) {
+    stop_publishing(name_and_error, -EIO);
+    assert_true(fs_there(&p.b, "u/new/9.tmp"));
+    fs_rename(&p.b, "u/new/9.tmp", "u/cur/9.tmp:2,S");
+    name_and_tell();
+    assert_false(fs_there(&p.b, "u/cur/9.tmp:2,S"));
+    assert_true(fs_there(&p.b, "u/new/9.M9.a"));
+    stores_checkpoint(&p);
+    publish_again();
+    assert_false(fs_there(&p.b, "u/new/9.tmp"));
+}
+
+/* A client has read it before the next attempt: that does not give it a second name. */
+static void half_published_and_seen(void) {
+    struct stage_pub pub;
+
+    fs_rename(&p.b, "u/new/9.tmp", "u/cur/9.tmp:2,S");
+    publish_again();
+    assert_false(fs_there(&p.b, "u/new/9.tmp"));
+    assert_true(fs_there(&p.b, "u/cur/9.tmp:2,S"));
+    assert_false(stage_has_prep(p.b.st, &(struct stage_prep){77, 9}));
+    assert_int_equal(stage_published(p.b.st, 77, 9, &pub), 0);
+    assert_true(pub.done);
+}
+
+static void test_half_published_and_seen(void **state) {
+    stop_publishing(name_and_error, -EIO);
+    half_published_and_seen();
+}
+
+/* Nor is it taken, by the next syncd, for one that a merge has named. */
+static void test_half_published_and_killed(void **state) {
+    stop_publishing(name_and_error, -EIO);
+    node_killed(&p.b);
+    assert_true(is_left(&p.b));
+    half_published_and_seen();
 }
 
 /* Which name it got is in memory only, until a checkpoint: the driver asks for one where the link
@@ -174,8 +324,7 @@ static void test_published_and_copied(void **state) {
  * the name that clients have seen.
  */
 static void test_published_and_merged(void **state) {
-    char name[STAGE_NAME_MAX];
-    struct mailfs_id dir;
+    struct stage_pub pub;
     struct acts a = {.n = 0};
 
     published_at_both();
@@ -196,31 +345,27 @@ static void test_published_and_merged(void **state) {
     assert_true(fs_there(&p.b, "u/cur/9.tmp:2,FS"));
     assert_false(fs_there(&p.a, "u/cur/9.M9.a:2,F"));
     assert_false(fs_there(&p.b, "u/cur/9.M9.a:2,F"));
-    assert_int_equal(stage_published(p.b.st, 77, 9, &dir, name), -ENOENT);
+    assert_int_equal(stage_published(p.b.st, 77, 9, &pub), -ENOENT);
     assert_true(fs_there(&p.b, "u/new/8.M8.a"));
     assert_int_equal(uid_of(&p.b, "u", "9.tmp"), 4);
     contact();
 }
 
-static bool is_left(struct node *n) {
-    struct stage_prep *left;
-    size_t k;
-
-    assert_int_equal(stage_leftovers(n->st, &left, &k), 0);
-    free(left);
-    return k > 0;
-}
-
-/* a prepares one and gives it its name, which b is not told. */
-static void name_untold(void) {
+/* a gives it its name, which b is not told. */
+static void name_prepared_untold(void) {
     struct acts a = {.n = 0};
 
-    fs_write(&p.a, "u/tmp/9.tmp", "nine\n");
-    stores_prepare(&p.a, &p.b, "u", "9.tmp", "u/tmp/9.tmp", 9);
     fs_rename(&p.a, "u/tmp/9.tmp", "u/new/9.M9.a");
     act_add(&p.a, &a, "u", MFL__SUB__NEW, "9.M9.a", 9);
     mfp__txn__free_unpacked(node_collect(&p.a, &inbox, &a, false), NULL);
     base_forget_sent(p.a.st);
+}
+
+/* And prepared it before. */
+static void name_untold(void) {
+    fs_write(&p.a, "u/tmp/9.tmp", "nine\n");
+    stores_prepare(&p.a, &p.b, "u", "9.tmp", "u/tmp/9.tmp", 9);
+    name_prepared_untold();
 }
 
 /* b has what a prepared, and merges the name that a gave it: once a knows that this is done, nobody
@@ -238,15 +383,12 @@ static ssize_t no_room(int fd, const void *bytes, size_t n, off_t off) {
     return -ENOSPC;
 }
 
-/* b's disk is full when the merge has given it its name there. It is not published beside that,
- * where the link is gone before the next merge. */
-static void test_prepared_and_half_merged(void **state) {
+/* b's disk is full when the merge has given it its name there. */
+static void half_merge(void) {
     struct io_ops ops = io_ops_real;
     uint8_t digest[STATE_DIGEST];
     Mfp__Listing *la, *lb;
 
-    common();
-    name_untold();
     fs_append(&p.a, "u/dovecot-uidlist", "4 W12 :9.M9.a\n");
     mark(&p.a, &inbox);
     assert_int_equal(scan_mailbox(p.a.st, &inbox, false, &la), 0);
@@ -259,13 +401,45 @@ static void test_prepared_and_half_merged(void **state) {
     mfp__listing__free_unpacked(la, NULL);
     mfp__listing__free_unpacked(lb, NULL);
     assert_true(fs_there(&p.b, "u/new/9.M9.a"));
+}
+
+/* It is not published beside that, where the link is gone before the next merge. */
+static void half_merged(void) {
+    struct stage_pub pub;
+
+    half_merge();
     assert_int_equal(stage_publish(p.b.st, &(struct stage_prep){77, 9}, 1, NULL), 0);
     assert_false(fs_there(&p.b, "u/new/9.tmp"));
     assert_false(stage_has_prep(p.b.st, &(struct stage_prep){77, 9}));
+    assert_int_equal(stage_published(p.b.st, 77, 9, &pub), -ENOENT);
     contact();
     assert_false(fs_there(&p.a, "u/new/9.tmp"));
     assert_true(fs_there(&p.b, "u/new/9.M9.a"));
     assert_int_equal(uid_of(&p.b, "u", "9.M9.a"), 4);
+}
+
+static void test_prepared_and_half_merged(void **state) {
+    common();
+    name_untold();
+    half_merged();
+}
+
+/* Also where there had been no room to publish it before. */
+static void test_about_to_be_published_and_half_merged(void **state) {
+    no_room_to_publish();
+    name_prepared_untold();
+    half_merged();
+}
+
+/* And by the next syncd. */
+static void test_about_to_be_published_half_merged_and_killed(void **state) {
+    no_room_to_publish();
+    name_prepared_untold();
+    half_merge();
+    assert_int_equal(state_checkpoint(p.b.st, 0, NULL, 0), 0);
+    node_killed(&p.b);
+    assert_false(is_left(&p.b));
+    assert_false(fs_there(&p.b, "u/new/9.tmp"));
 }
 
 /* A copy of it in another mailbox is merged first. */
@@ -399,6 +573,15 @@ int main(void) {
         T(test_forgotten_where_noted),
         T(test_published),
         T(test_about_to_be_published),
+        T(test_about_to_be_published_and_told),
+        T(test_about_to_be_published_and_killed),
+        T(test_about_to_be_published_and_lost),
+        T(test_about_to_be_published_as_another),
+        T(test_about_to_be_published_and_half_merged),
+        T(test_about_to_be_published_half_merged_and_killed),
+        T(test_half_published_and_told),
+        T(test_half_published_and_seen),
+        T(test_half_published_and_killed),
         T(test_published_numbered),
         T(test_published_and_copied),
         T(test_published_and_merged),
