@@ -55,6 +55,7 @@ static void tree_clear(struct tree *t) {
         free(n->name);
         free(n);
     }
+    free(t->pubs);
 }
 
 static int from_base(void *arg, const struct mailfs_id *id, const struct base_dir *rec) {

@@ -31,7 +31,10 @@ struct tree {
     bool follows;                 /* see tree_scan_following() */
     struct state *const *lenders; /* scan.h */
     size_t n_lenders;
-    size_t n_known; /* see scan_tree_fill_msgs() */
+    size_t n_known;         /* see scan_tree_fill_msgs() */
+    struct stage_pub *pubs; /* of all directories, once one of them has been asked for: */
+    size_t n_pubs;
+    bool has_pubs;
 };
 
 /* scan_tree.c */

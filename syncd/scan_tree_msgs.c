@@ -89,17 +89,16 @@ static int add_named(void *arg, const char *name) {
 /* This node published what the peer had prepared: the peer may have named it since. What only was
  * about to be published nobody has seen here: it was not removed with the rest. */
 static int add_published(struct tree *t, const struct node *n, Mfp__TreeDir *d) {
-    struct stage_pub *pubs = NULL;
-    size_t i, n_pubs = 0;
-    int r = stage_published_in(t->st, &n->id, &pubs, &n_pubs);
+    size_t i;
+    int r = t->has_pubs ? 0 : stage_published_in(t->st, NULL, &t->pubs, &t->n_pubs);
 
-    for (i = 0; r == 0 && i < n_pubs; i++) {
-        struct base_prep prep = {pubs[i].incarnation, pubs[i].seq};
-        if (pubs[i].done)
-            r = d->n_msgs == KNOWN_MAX ? -EFBIG
-                                       : push(&d->msgs, &d->n_msgs, pubs[i].name, 0, &prep);
+    t->has_pubs = r == 0;
+    for (i = 0; r == 0 && i < t->n_pubs; i++) {
+        const struct stage_pub *pub = &t->pubs[i];
+        struct base_prep prep = {pub->incarnation, pub->seq};
+        if (pub->done && mailfs_id_equal(&pub->dir, &n->id))
+            r = d->n_msgs == KNOWN_MAX ? -EFBIG : push(&d->msgs, &d->n_msgs, pub->name, 0, &prep);
     }
-    free(pubs);
     return r;
 }
 
