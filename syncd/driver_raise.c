@@ -34,8 +34,8 @@ static void raise_begin(struct raise_job *j);
 
 static void raise_run(void *arg) {
     struct raise_job *j = arg;
-    (void)owed_note(j->v->state, &j->dir);                               /* raised all the same */
-    j->err = promote_raise_one(j->v->state, &j->now, j->how, &j->inval); /* logged there */
+    (void)owed_note(j->v->state, &j->dir);                                /* raised all the same */
+    j->err = promote_raise_lost(j->v->state, &j->now, j->how, &j->inval); /* logged there */
 }
 
 static void raise_again(evutil_socket_t fd, short what, void *arg) {

@@ -90,11 +90,22 @@ int promote_raise_all(struct volume *v, enum replica_raise how, size_t *raised,
     return err != 0 ? err : r.err;
 }
 
-int promote_raise_one(struct state *st, const struct mailfs_id *dir, enum replica_raise how,
-                      struct invals *inval) {
+static int raise_times(struct state *st, const struct mailfs_id *dir, enum replica_raise how,
+                       unsigned times, struct invals *inval) {
     struct apply_result out = {0};
     struct raise r = {.st = st, .how = how, .out = &out};
-    raise_mailbox(&r, dir);
+    for (unsigned i = 0; r.err == 0 && i < times; i++)
+        raise_mailbox(&r, dir);
     *inval = out.inval;
     return r.err;
+}
+
+int promote_raise_one(struct state *st, const struct mailfs_id *dir, enum replica_raise how,
+                      struct invals *inval) {
+    return raise_times(st, dir, how, 1, inval);
+}
+
+int promote_raise_lost(struct state *st, const struct mailfs_id *dir, enum replica_raise how,
+                       struct invals *inval) {
+    return raise_times(st, dir, how, 2, inval);
 }

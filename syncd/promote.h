@@ -21,4 +21,12 @@ int promote_raise_all(struct volume *v, enum replica_raise how, size_t *raised,
 int promote_raise_one(struct state *st, const struct mailfs_id *dir, enum replica_raise how,
                       struct invals *inval);
 
+/*
+ * The same, above what somebody may have given whose list was replaced. Twice: a mailfs that serves
+ * by itself raises, too, by the same rule. Where it did so between the reading of the list and the
+ * replacing of it, what it raised to is what the first raise comes to.
+ */
+int promote_raise_lost(struct state *st, const struct mailfs_id *dir, enum replica_raise how,
+                       struct invals *inval);
+
 #endif

@@ -24,9 +24,16 @@
 
 #define LIST "u/dovecot-uidlist"
 
+/* What it gives is above a gap, and whoever has L appends to the list: mailfs/raise.c. */
+#define GIVEN "3 V1700000000 N65536 G0123456789abcdef0123456789abcdef\n65536 :9.M1.z\n"
+
+/* The same as it is with the rule that both raise by. */
+#define RAISED "3 V1700000000 N327681 G0123456789abcdef0123456789abcdef\n327680 :9.M1.z\n"
+
 static struct asks *asks;
-static int ends[2]; /* of syncd, of mailfs */
-static bool runs;   /* one that has not come */
+static int ends[2];       /* of syncd, of mailfs */
+static bool runs;         /* one that has not come */
+static const char *given; /* the list that one puts there which gives L by itself */
 
 static bool mailfs_runs(const void *arg) {
     return runs;
@@ -44,6 +51,7 @@ static void mailfs_goes(void) {
 
 static int setup(void **state) {
     runs = false;
+    given = GIVEN;
     asks = asks_new(mailfs_runs, NULL);
     mailfs_comes();
     return merge_setup(state);
@@ -135,9 +143,6 @@ static void test_job(void **state) {
 
 /* ---- a transaction, a merge -------------------------------------------------------- */
 
-/* What it gives is above a gap, and whoever has L appends to the list: mailfs/raise.c. */
-#define GIVEN "3 V1700000000 N65536 G0123456789abcdef0123456789abcdef\n65536 :9.M1.z\n"
-
 static bool gave;
 
 /* mailfs gives syncd up, and L by itself. */
@@ -146,7 +151,7 @@ static void gives_up(void) {
         return;
     gave = true;
     assert_int_equal(shutdown(ends[1], SHUT_RDWR), 0);
-    fs_write(&p.b, "u/dovecot-uidlist.tmp", GIVEN);
+    fs_write(&p.b, "u/dovecot-uidlist.tmp", given);
     fs_rename(&p.b, "u/dovecot-uidlist.tmp", LIST);
 }
 
@@ -179,7 +184,7 @@ static void b_ends(void) {
 
     io_ops_set(&io_ops_real);
     assert_true(gave);
-    assert_string_equal(list, GIVEN);
+    assert_string_equal(list, given);
     free(list);
 }
 
@@ -277,12 +282,32 @@ static void test_raise(void **state) {
     invals_free(&inval);
 }
 
+/* Beside a mailfs that serves by itself nothing holds the raising up. It raises, too, and whoever
+ * has L from it begins there: what he appends is lost, and is not given again. */
+static void test_raise_beside(void **state) {
+    struct io_ops ops = io_ops_real;
+    struct invals inval;
+
+    ops.fsync = fsync_then;
+    common();
+    asks_end(asks);
+    runs = true;
+    given = RAISED;
+    b_begins(&ops);
+    assert_int_equal(promote_raise_lost(p.b.st, &inbox, REPLICA_RAISE_ODD, &inval), 0);
+    io_ops_set(&io_ops_real);
+    assert_true(gave);
+    assert_int_equal(uid_of(&p.b, "u", "9.M1.z"), 0);
+    assert_true(next_in(&p.b) > 327680);
+    invals_free(&inval);
+}
+
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
 int main(void) {
     const struct CMUnitTest tests[] = {T(test_look),  T(test_none),   T(test_beside),
                                        T(test_job),   T(test_append), T(test_rewrite),
-                                       T(test_merge), T(test_raise)};
+                                       T(test_merge), T(test_raise),  T(test_raise_beside)};
 
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

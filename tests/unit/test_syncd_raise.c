@@ -39,8 +39,8 @@ static bool due;
 
 /* ---- stubs ------------------------------------------------------------------------- */
 
-int promote_raise_one(struct state *st, const struct mailfs_id *dir, enum replica_raise how,
-                      struct invals *inval) {
+int promote_raise_lost(struct state *st, const struct mailfs_id *dir, enum replica_raise how,
+                       struct invals *inval) {
     memset(inval, 0, sizeof(*inval));
     assert_true(noted);
     in = *dir;
