@@ -44,7 +44,7 @@ struct front {
     /* Of the mailfs that is connected, or was: its mount, and whether that outlives it. */
     uint64_t mount;
     bool is_private;     /* the kernel checks no permissions in it */
-    bool no_peer;        /* it asks nobody */
+    bool no_peer;        /* it was started without one: see front_asks_nobody() */
     bool missed;         /* not all that it said was read */
     unsigned looks;      /* for what it changed and did not tell, under way */
     bool keeps, away;    /* away: another one is waited for, as long as the holder lives */

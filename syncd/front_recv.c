@@ -138,7 +138,7 @@ static int recv_hello(struct front *f, const Mfl__Hello *h, int *fd) {
     f->mount = h->incarnation;
     f->is_private = h->unchecked;
     f->no_peer = h->no_peer;
-    if (!f->no_peer)
+    if (!front_asks_nobody(f))
         asks_begin(v->asks, f->fd);
     front_held_by(f, h->keeps ? h->holder : 0);
     if (h->mark_gen > f->gen)

@@ -20,6 +20,7 @@
 #include <event2/event.h>
 
 #include "net/local.h"
+#include "syncd/asks.h"
 #include "syncd/base.h"
 #include "syncd/contact.h"
 #include "syncd/driver.h"
@@ -43,7 +44,7 @@ static struct conf_volume cv = {.name = name, .state = dir};
 static struct engine engine;
 static struct volume v = {.cv = &cv, .engine = &engine};
 static unsigned came, went;
-static bool dropped;
+static bool dropped, no_peer;
 static int doubt = -1; /* of the last that came */
 
 /* ---- stubs ------------------------------------------------------------------------- */
@@ -147,11 +148,13 @@ static int setup(void **state) {
         return -1;
     v.machine = replica_new(&rc, 0);
     v.jobs = jobs_new(engine.disk, 1);
+    v.asks = asks_new(front_mailfs_runs, &v);
     return front_open(&v, err, sizeof err);
 }
 
 static int teardown(void **state) {
     front_close(&v);
+    asks_free(v.asks);
     jobs_free(v.jobs);
     replica_free(v.machine);
     workq_free(engine.disk);
@@ -190,6 +193,7 @@ static int come(void) {
     hello.incarnation = 7;
     hello.keeps = true;
     hello.holder = getpid();
+    hello.no_peer = no_peer;
     m.m_case = MFL__TO_SYNCD__M_HELLO;
     m.hello = &hello;
     if (doubt >= 0)
@@ -282,11 +286,40 @@ static void test_token_untold(void **state) {
     doubt = -1;
 }
 
+/* May a job write that was begun while this mailfs was there, when it has gone? */
+static int after_it_went(void) {
+    unsigned before = went;
+    int fd = come();
+
+    asks_enter(v.asks, asks_now(v.asks));
+    assert_int_equal(asks_still(), 0);
+    close(fd);
+    until(&went, before + 1);
+    int r = asks_still();
+    asks_enter(NULL, (struct asks_at){0});
+    return r;
+}
+
+/* Without a peer it asks for L all the same, for the one-way links; and gives it by itself then.
+ * With a peer that it was started without it asks nobody, so no job is begun as if it did. */
+static void test_asks(void **state) {
+    struct conf_peer peer = {.name = name};
+
+    no_peer = true;
+    assert_int_equal(after_it_went(), -EOWNERDEAD);
+    cv.peer = &peer;
+    assert_int_equal(after_it_went(), 0);
+    no_peer = false;
+    assert_int_equal(after_it_went(), -EOWNERDEAD);
+    cv.peer = NULL;
+    dropped = false;
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_first),        cmocka_unit_test(test_all_was_read),
         cmocka_unit_test(test_given_up),     cmocka_unit_test(test_replaced),
-        cmocka_unit_test(test_token_untold),
+        cmocka_unit_test(test_token_untold), cmocka_unit_test(test_asks),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }
