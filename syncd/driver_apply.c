@@ -47,7 +47,7 @@ struct apply {
     bool under_lock;  /* there may be an L that is not waited for any more */
     bool late;        /* the trees may have been listed without it */
     unsigned meeting; /* v->meetings when it came */
-    bool beside;      /* other jobs of the volume are at work meanwhile */
+    bool beside;      /* other jobs of the volume may be at work meanwhile */
     struct replica_payload *payload;
     struct apply_result result;
     int err;
@@ -224,14 +224,12 @@ static void note_met(struct apply *a) {
     a->late = a->late || a->meeting != a->v->meetings;
 }
 
-/* With nothing else at work. */
+/* With nothing else at work. The list may be somebody's by now: it is begun as any other. */
 static bool apply_alone(struct apply *a) {
     if ((a->err != -EBUSY && a->err != -ENOENT) || !a->beside)
         return false;
-    apply_result_free(&a->result);
     a->beside = false;
-    note_met(a);
-    jobs_barrier(a->v->jobs, apply_run, apply_done, a);
+    apply_again(-1, EV_TIMEOUT, a);
     return true;
 }
 
@@ -265,9 +263,11 @@ static void apply_done(void *arg) {
 static void apply_start(struct apply *a) {
     struct touched t;
     touched_by_txn(load_of(a->payload)->txn, &t);
-    a->beside = true;
     note_met(a);
-    touched_run(&t, a->v->jobs, apply_run, apply_done, a);
+    if (a->beside)
+        touched_run(&t, a->v->jobs, apply_run, apply_done, a);
+    else
+        jobs_barrier(a->v->jobs, apply_run, apply_done, a);
 }
 
 /* Or by another id that its container had, or has: the machine knows of no L there (alias.h). */
@@ -358,6 +358,7 @@ void driver_apply_close(struct volume *v) {
 static void apply_submit(struct volume *v, struct apply init) {
     struct apply *a = mem_copy(&init, sizeof init);
     a->v = v;
+    a->beside = true;
     if (removal_is_too_early(a))
         DL_APPEND(v->removals, a);
     else
@@ -386,8 +387,12 @@ void driver_apply(struct volume *v, const struct replica_action *a) {
 void driver_apply_replayed(struct volume *v, const struct mailfs_id *dir, uint64_t journal_id,
                            struct replica_payload *payload) {
     struct apply *a = mem_new(sizeof *a);
-    *a = (struct apply){
-        .v = v, .dir = *dir, .replay = true, .journal_id = journal_id, .payload = payload};
+    *a = (struct apply){.v = v,
+                        .dir = *dir,
+                        .replay = true,
+                        .beside = true,
+                        .journal_id = journal_id,
+                        .payload = payload};
     replica_replaying(v->machine, *dir); /* L is not granted there from now on */
     DL_APPEND(v->replays, a);
 }

@@ -42,9 +42,10 @@ static unsigned replaying, replaced, compared;
 static enum replica_state at;
 static struct replica_payload *received[3]; /* and not applied */
 static bool locked, apart;
+static bool down; /* the contact */
 static struct mailfs_id id = {{1}};
 static struct mailfs_id held = {{1}}; /* the id that L was granted under */
-static _Atomic unsigned tries;
+static _Atomic unsigned tries, alone; /* alone: with nothing else at work */
 
 /* ---- stubs ------------------------------------------------------------------------- */
 
@@ -56,6 +57,7 @@ int apply_txn_beside(struct state *st, const Mfp__Txn *txn, uint64_t journal_id,
 
 int apply_txn(struct state *st, const Mfp__Txn *txn, uint64_t journal_id, bool replay,
               struct apply_result *out) {
+    alone++;
     return apply_txn_beside(st, txn, journal_id, replay, out);
 }
 
@@ -127,7 +129,7 @@ void driver_compare_trees(struct volume *v, const char *why) {
 }
 
 bool contact_is_up(const struct volume *v) {
-    return true;
+    return !down;
 }
 
 bool alias_now(struct state *st, const struct mailfs_id *asked, struct mailfs_id *now) {
@@ -164,9 +166,9 @@ static int setup(void **state) {
     applied = suspected = replaying = replaced = compared = left = 0;
     noted = 0;
     at = REPLICA_IN_SYNC;
-    locked = apart = false;
+    locked = apart = down = false;
     held = id;
-    tries = 0;
+    tries = alone = 0;
     fails = 1;
     engine.evb = event_base_new();
     if (engine.evb == NULL || workq_new(1, 100, &engine.io) != 0)
@@ -191,13 +193,17 @@ static struct replica_payload *payload(void) {
     return load_txn(mfp__txn__unpack(NULL, mfp__txn__pack(&txn, packed), packed));
 }
 
-/* Until it has been tried. */
-static void apply(int err) {
+static void begin(int err) {
     struct replica_action a = {.seq = 1, .dir = id, .payload = payload()};
 
     failing = err;
     driver_apply(&volume, &a);
     replica_payload_unref(a.payload);
+}
+
+/* Until it has been tried. */
+static void apply(int err) {
+    begin(err);
     workq_drain(engine.io);
 }
 
@@ -328,6 +334,41 @@ static void test_apart_for_long(void **state) {
     assert_int_equal(noted, 1);
 }
 
+/* What has to be done with nothing else at work is looked at as before it was tried beside others:
+ * mailfs has given syncd up meanwhile. */
+static void test_alone_apart(void **state) {
+    static const int errors[] = {-EBUSY, -ENOENT};
+
+    down = true;
+    for (unsigned i = 0; i < 2; i++) {
+        tries = alone = applied = replaced = noted = 0;
+        apart = false;
+        begin(errors[i]);
+        apart = true;
+        workq_drain(engine.io);
+        look();
+        assert_int_equal(tries, 1);
+        for (unsigned n = 0; n < 1000 && tries == 1; n++)
+            look();
+        assert_int_equal(alone, 1);
+        assert_int_equal(applied, 1);
+        assert_int_equal(replaced, 1);
+        assert_int_equal(noted, 1);
+    }
+}
+
+/* It has been waited for; the list is raised behind what is done alone, too. */
+static void test_alone_apart_for_long(void **state) {
+    apart = true;
+    begin(-EBUSY);
+    for (unsigned i = 0; i < 1000 && tries < 2; i++)
+        look();
+    assert_int_equal(alone, 1);
+    assert_int_equal(applied, 1);
+    assert_int_equal(replaced, 2);
+    assert_int_equal(noted, 2);
+}
+
 /* mailfs has given syncd up while it was applied: as if it had not been begun. */
 static void test_given_up(void **state) {
     apply(-EOWNERDEAD);
@@ -431,6 +472,23 @@ static void test_replay_given_up(void **state) {
     assert_int_equal(suspected + replaced, 0);
 }
 
+/* Or while one was that has to be done with nothing else at work. */
+static void test_replay_alone_apart(void **state) {
+    failing = -ENOENT;
+    driver_apply_replayed(&volume, &id, 1, payload());
+    driver_replay_go_on(&volume);
+    apart = true;
+    workq_drain(engine.io);
+    look();
+    assert_int_equal(tries, 1);
+    for (unsigned n = 0; n < 1000 && tries == 1; n++)
+        look();
+    assert_int_equal(alone, 1);
+    assert_int_equal(applied, 1);
+    assert_int_equal(replaced, 1);
+    assert_int_equal(noted, 1);
+}
+
 static void test_replay_given_up_stopping(void **state) {
     failing = -EOWNERDEAD;
     driver_apply_replayed(&volume, &id, 1, payload());
@@ -513,11 +571,14 @@ int main(void) {
                                        T(test_replay_stopped),
                                        T(test_apart),
                                        T(test_apart_for_long),
+                                       T(test_alone_apart),
+                                       T(test_alone_apart_for_long),
                                        T(test_given_up),
                                        T(test_given_up_stopping),
                                        T(test_former_lock),
                                        T(test_replay_former_lock),
                                        T(test_replay_given_up),
+                                       T(test_replay_alone_apart),
                                        T(test_replay_given_up_stopping),
                                        T(test_met_meanwhile),
                                        T(test_stop_apart)};
