@@ -80,6 +80,10 @@ void asks_enter(struct asks *a, struct asks_at at) {
     job.at = at;
 }
 
+void asks_saw(bool ran) {
+    job.at.ran = ran;
+}
+
 static bool has_ended(int fd) {
     struct pollfd p = {.fd = fd, .events = POLLRDHUP};
     return fd >= 0 && poll(&p, 1, 0) > 0 && p.revents != 0;

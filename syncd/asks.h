@@ -12,7 +12,9 @@
  * A job may be begun while none asks. One that comes then asks for L, and is not granted any that
  * the job needs; but it may have given some before, and gives some if it does not get an answer, or
  * has connected and not been heard. So such a job is not to write either when one has come, or runs
- * that did not. Where one ran already and gave L, that was known to who began it.
+ * that did not. Where one ran already and gave L, that was known to who began it. Who has looked
+ * for that himself says what he saw (asks_saw()): by a second look, one that was started in between
+ * would count as known.
  */
 
 #include <stdbool.h>
@@ -39,6 +41,8 @@ struct asks_at asks_now(const struct asks *a);
 
 /* A worker: what it does next was begun then; a NULL: no more. */
 void asks_enter(struct asks *a, struct asks_at at);
+/* The same, of the job that it does: did one run that was not connected, when it was begun? */
+void asks_saw(bool ran);
 /* Any thread. 0, or -EOWNERDEAD, which no file system says: that mailfs may have given L by itself
  * by now. */
 int asks_still(void);

@@ -14,6 +14,7 @@
 
 #include "alias.h"
 #include "apply.h"
+#include "asks.h"
 #include "brake.h"
 #include "contact.h"
 #include "driver.h"
@@ -44,6 +45,7 @@ struct apply {
     struct mailfs_id dir;
     uint64_t seq, journal_id;
     bool replay, early;
+    bool apart;       /* mailfs, from us, when it was begun */
     bool under_lock;  /* there may be an L that is not waited for any more */
     bool late;        /* the trees may have been listed without it */
     unsigned meeting; /* v->meetings when it came */
@@ -84,6 +86,7 @@ static int mark_for_links(struct volume *v, const Mfp__Txn *txn, const struct ma
 static void apply_run(void *arg) {
     struct apply *a = arg;
     const Mfp__Txn *txn = load_of(a->payload)->txn;
+    asks_saw(a->apart);
     a->err = mark_for_links(a->v, txn, &a->dir);
     if (a->err == 0 && a->under_lock)
         a->err = owed_note(a->v->state, &a->dir);
@@ -278,8 +281,9 @@ static bool is_locked(const struct apply *a) {
 
 /* What is applied under an L of somebody's replaces the list that he writes to. Which L there are
  * where mailfs has not come nobody knows. */
-static bool may_be_locked(const struct apply *a) {
-    return is_locked(a) || front_is_apart(a->v->front);
+static bool may_be_locked(struct apply *a) {
+    a->apart = front_is_apart(a->v->front);
+    return a->apart || is_locked(a);
 }
 
 /* At the end of his L once more: the machine knows that by the id that it was granted under. */
@@ -299,7 +303,7 @@ static void apply_unlocked(evutil_socket_t fd, short what, void *arg) {
     struct volume *v = a->v;
     struct mailfs_id dir = a->dir;
     struct timeval tv = {.tv_usec = LOCKED_MS * 1000};
-    bool locked = !a->early && !a->replay && may_be_locked(a);
+    bool locked = may_be_locked(a) && !a->early && !a->replay;
     if (locked && !v->stopping && a->locked++ < LOCKED_MAX &&
         event_base_once(v->engine->evb, -1, EV_TIMEOUT, apply_unlocked, a, &tv) == 0)
         return;

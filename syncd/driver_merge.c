@@ -17,6 +17,7 @@
 #include <uthash.h>
 #include <utlist.h>
 
+#include "asks.h"
 #include "checkpoint.h"
 #include "contact.h"
 #include "driver.h"
@@ -278,6 +279,8 @@ static int merge_try(struct step *s) {
 
 static void merge_run(void *arg) {
     struct step *s = arg;
+    if (s->locked || s->v->main == NULL)
+        asks_saw(false); /* merge_go() has looked */
     if (s->mine == NULL || s->theirs == NULL)
         s->err = -EAGAIN;
     else if (bases_differ(s))

@@ -13,6 +13,7 @@
 
 #include <utlist.h>
 
+#include "asks.h"
 #include "driver.h"
 #include "front.h"
 #include "jobs.h"
@@ -66,6 +67,7 @@ static void answer(struct link_lock *l, int err) {
 
 static void raise_run(void *arg) {
     struct link_lock *l = arg;
+    asks_saw(false); /* oneway_lock() has looked */
     l->err = promote_raise_one(l->root->state, &l->dir, l->how, &l->inval);
 }
 

@@ -18,6 +18,7 @@
 
 #include "syncd/alias.h"
 #include "syncd/apply.h"
+#include "syncd/asks.h"
 #include "syncd/brake.h"
 #include "syncd/build.h"
 #include "syncd/contact.h"
@@ -47,12 +48,16 @@ static struct mailfs_id id = {{1}};
 static struct mailfs_id held = {{1}}; /* the id that L was granted under */
 static _Atomic unsigned tries, alone; /* alone: with nothing else at work */
 
+static bool mailfs_runs(const void *arg) {
+    return true;
+}
+
 /* ---- stubs ------------------------------------------------------------------------- */
 
 int apply_txn_beside(struct state *st, const Mfp__Txn *txn, uint64_t journal_id, bool replay,
                      struct apply_result *out) {
     memset(out, 0, sizeof(*out));
-    return tries++ < fails ? failing : 0;
+    return tries++ < fails ? failing : asks_still();
 }
 
 int apply_txn(struct state *st, const Mfp__Txn *txn, uint64_t journal_id, bool replay,
@@ -334,6 +339,25 @@ static void test_apart_for_long(void **state) {
     assert_int_equal(noted, 1);
 }
 
+/* It is started between the look for one and the beginning of the job: as if it had been there. Who
+ * begins it beside one all the same knows that. */
+static void test_started(void **state) {
+    struct asks *asks = asks_new(mailfs_runs, NULL);
+
+    jobs_ask(volume.jobs, asks);
+    fails = 0;
+    apply(0);
+    assert_int_equal(tries, 1);
+    assert_int_equal(applied, 0);
+    apart = true;
+    for (unsigned i = 0; i < 1000 && tries == 1; i++)
+        look();
+    assert_int_equal(tries, 2);
+    assert_int_equal(applied, 1);
+    assert_int_equal(replaced, 1);
+    asks_free(asks);
+}
+
 /* What has to be done with nothing else at work is looked at as before it was tried beside others:
  * mailfs has given syncd up meanwhile. */
 static void test_alone_apart(void **state) {
@@ -571,6 +595,7 @@ int main(void) {
                                        T(test_replay_stopped),
                                        T(test_apart),
                                        T(test_apart_for_long),
+                                       T(test_started),
                                        T(test_alone_apart),
                                        T(test_alone_apart_for_long),
                                        T(test_given_up),

@@ -116,6 +116,20 @@ static void test_beside(void **state) {
     assert_int_equal(asks_still(), -EOWNERDEAD);
 }
 
+/* Or started between the look of who began it and the beginning. */
+static void test_saw(void **state) {
+    asks_end(asks);
+    runs = true;
+    asks_enter(asks, asks_now(asks));
+    asks_saw(false);
+    assert_int_equal(asks_still(), -EOWNERDEAD);
+    runs = false;
+    asks_enter(asks, asks_now(asks));
+    asks_saw(true); /* it has ended since: another may come */
+    runs = true;
+    assert_int_equal(asks_still(), 0);
+}
+
 static void job_run(void *arg) {
     *(int *)arg = asks_still();
 }
@@ -305,9 +319,9 @@ static void test_raise_beside(void **state) {
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
 int main(void) {
-    const struct CMUnitTest tests[] = {T(test_look),  T(test_none),   T(test_beside),
-                                       T(test_job),   T(test_append), T(test_rewrite),
-                                       T(test_merge), T(test_raise),  T(test_raise_beside)};
+    const struct CMUnitTest tests[] = {
+        T(test_look),   T(test_none),    T(test_beside), T(test_saw),   T(test_job),
+        T(test_append), T(test_rewrite), T(test_merge),  T(test_raise), T(test_raise_beside)};
 
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -12,6 +12,7 @@
 
 #include <cmocka.h>
 
+#include "syncd/asks.h"
 #include "syncd/checkpoint.h"
 #include "syncd/contact.h"
 #include "syncd/driver.h"
@@ -111,10 +112,16 @@ bool merge_listing_is_base(const Mfp__Listing *l) {
 
 static int fits; /* 0, or what a merge says */
 
+static struct asks *asks;
+
+static bool mailfs_runs(const void *arg) {
+    return true;
+}
+
 int merge_mailbox_run(struct state *st, const struct mailfs_id *dir, const Mfp__Listing *mine,
                       const Mfp__Listing *theirs, uint8_t digest[STATE_DIGEST],
                       struct invals *inval) {
-    note("merge");
+    note(asks_still() == 0 ? "merge" : "given-up");
     return fits;
 }
 
@@ -289,12 +296,14 @@ static int setup(void **state) {
     standby = follows = false;
     fits = 0;
     taken = over = apart = false;
+    asks = asks_new(mailfs_runs, NULL);
     return 0;
 }
 
 static int teardown(void **state) {
     merges_free(f->link.merges);
     jobs_free(f->link.jobs);
+    asks_free(asks);
     workq_free(f->wq);
     free(f);
     return 0;
@@ -511,6 +520,25 @@ static void test_apart(void **state) {
     assert_string_equal(did, "scan listed merge merged ");
 }
 
+/* It is started between the look for one and the beginning of the job, of a pair or of a link that
+ * has L. One without writes to no list of anybody's. */
+static void test_started(void **state) {
+    jobs_ask(f->link.jobs, asks);
+    until_frozen(false, 1);
+    act(RACT_MERGE, false, false, 1);
+    lock_answers(0);
+    assert_string_equal(did, "scan listed lock given-up unlock merged ");
+    did[0] = '\0';
+    until_frozen(false, 1);
+    act(RACT_MERGE, false, false, 0);
+    assert_string_equal(did, "scan listed merge merged ");
+    did[0] = '\0';
+    f->link.main = NULL;
+    until_frozen(false, 1);
+    act(RACT_MERGE, false, false, 1);
+    assert_string_equal(did, "scan listed given-up merged ");
+}
+
 /* Whose standby has nothing of its own has lost what is not there. */
 static void test_follows(void **state) {
     follows = true;
@@ -544,6 +572,7 @@ int main(void) {
         T(test_half),
         T(test_lock_taken),
         T(test_apart),
+        T(test_started),
         T(test_follows),
         T(test_followed),
     };
