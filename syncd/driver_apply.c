@@ -53,10 +53,11 @@ struct apply {
     struct replica_payload *payload;
     struct apply_result result;
     int err;
+    bool unbegun;                   /* err: what is to be noted before it could not be */
+    bool told;                      /* the machine: list_replaced() */
     unsigned tries, sought, locked; /* how often it was put off */
 };
 
-static void apply_start(struct apply *a);
 static void replay_again(struct apply *a);
 static void apply_unlocked(evutil_socket_t fd, short what, void *arg);
 static void apply_done(void *arg);
@@ -90,9 +91,12 @@ static void apply_run(void *arg) {
     a->err = mark_for_links(a->v, txn, &a->dir);
     if (a->err == 0 && a->under_lock)
         a->err = owed_note(a->v->state, &a->dir);
-    if (a->err == 0 && a->beside)
+    a->unbegun = a->err != 0;
+    if (a->unbegun)
+        return;
+    if (a->beside)
         a->err = apply_txn_beside(a->v->state, txn, a->journal_id, a->replay, &a->result);
-    else if (a->err == 0)
+    else
         a->err = apply_txn(a->v->state, txn, a->journal_id, a->replay, &a->result);
 }
 
@@ -199,9 +203,15 @@ static bool apply_when_known(struct apply *a) {
     return true;
 }
 
+/* However often, where it has not been begun: nothing is noted of what it lacks, so that, counted
+ * as applied, it would be what this node has removed. */
 static bool apply_later(struct apply *a) {
-    if (!may_pass(a->err) || a->tries++ >= APPLY_TRIES || a->v->stopping)
+    if (!a->unbegun && (!may_pass(a->err) || (a->tries++ >= APPLY_TRIES && !a->v->stopping)))
         return false;
+    if (a->v->stopping) { /* the next start does it, before it grants L there */
+        apply_leave(a);
+        return true;
+    }
     volume_error(a->v, "a transaction of the peer's cannot be applied yet: %s",
                  log_strerror(a->err));
     put_off(a, APPLY_AGAIN_MS);
@@ -236,12 +246,32 @@ static bool apply_alone(struct apply *a) {
     return true;
 }
 
+/* At the end of his L once more: the machine knows that by the id that it was granted under. */
+static void list_replaced(struct apply *a) {
+    struct volume *v = a->v;
+    struct mailfs_id granted = txns_lock_id(v->txns, &a->dir);
+    a->told = true;
+    replica_list_replaced(v->machine, volume_now(), a->dir);
+    if (!mailfs_id_equal(&granted, &a->dir))
+        replica_list_replaced(v->machine, volume_now(), granted);
+}
+
+/* By one that was put off: before it, that would be one raise for each time that it failed. */
+static void list_replaced_late(struct apply *a) {
+    if (a->under_lock && !a->told && !a->unbegun) {
+        list_replaced(a);
+        driver_pump(a->v);
+    }
+    a->told = false;
+}
+
 static void apply_done(void *arg) {
     struct apply *a = arg;
     struct volume *v = a->v;
     v->changes++;
     brake_noticed(v->brake);
     front_invalidate(v->front, &a->result.inval);
+    list_replaced_late(a);
     if (apply_when_known(a) || apply_when_here(a) || apply_alone(a))
         return;
     tell_links(a);
@@ -263,10 +293,14 @@ static void apply_done(void *arg) {
     driver_pump(v);
 }
 
-static void apply_start(struct apply *a) {
+/* The raising comes behind it. */
+static void apply_start(struct apply *a, bool locked) {
     struct touched t;
     touched_by_txn(load_of(a->payload)->txn, &t);
     note_met(a);
+    if (locked && !a->under_lock)
+        list_replaced(a);
+    a->under_lock = locked;
     if (a->beside)
         touched_run(&t, a->v->jobs, apply_run, apply_done, a);
     else
@@ -286,14 +320,6 @@ static bool may_be_locked(struct apply *a) {
     return a->apart || is_locked(a);
 }
 
-/* At the end of his L once more: the machine knows that by the id that it was granted under. */
-static void list_replaced(struct volume *v, const struct mailfs_id *dir) {
-    struct mailfs_id granted = txns_lock_id(v->txns, dir);
-    replica_list_replaced(v->machine, volume_now(), *dir);
-    if (!mailfs_id_equal(&granted, dir))
-        replica_list_replaced(v->machine, volume_now(), granted);
-}
-
 /*
  * The machine knows of no L. But a mailfs that serves without us gives L by itself, and names those
  * when it comes. They are waited for; who hangs under L is not, as at a start (driver_start.c).
@@ -301,7 +327,6 @@ static void list_replaced(struct volume *v, const struct mailfs_id *dir) {
 static void apply_unlocked(evutil_socket_t fd, short what, void *arg) {
     struct apply *a = arg;
     struct volume *v = a->v;
-    struct mailfs_id dir = a->dir;
     struct timeval tv = {.tv_usec = LOCKED_MS * 1000};
     bool locked = may_be_locked(a) && !a->early && !a->replay;
     if (locked && !v->stopping && a->locked++ < LOCKED_MAX &&
@@ -311,10 +336,7 @@ static void apply_unlocked(evutil_socket_t fd, short what, void *arg) {
         apply_leave(a);
         return;
     }
-    a->under_lock = locked;
-    apply_start(a);
-    if (locked)
-        list_replaced(v, &dir);
+    apply_start(a, locked);
     if (what != 0)
         driver_pump(v); /* the raising, behind that */
 }
@@ -410,21 +432,11 @@ bool driver_replay_is_locked(const struct volume *v) {
     return a != NULL;
 }
 
-static void replay_start(struct apply *a) {
-    struct volume *v = a->v;
-    struct mailfs_id dir = a->dir;
-    bool locked = may_be_locked(a);
-    a->under_lock = locked;
-    apply_start(a);
-    if (locked)
-        list_replaced(v, &dir);
-}
-
 void driver_replay_go_on(struct volume *v) {
     struct apply *a, *tmp;
     DL_FOREACH_SAFE(v->replays, a, tmp) {
         DL_DELETE(v->replays, a);
-        replay_start(a);
+        apply_start(a, may_be_locked(a));
     }
     driver_pump(v); /* the raising, behind all of these */
 }

@@ -37,7 +37,8 @@ static struct engine engine;
 static struct volume volume;
 static int failing; /* the first ones' */
 static unsigned fails, left;
-static _Atomic unsigned noted;               /* that it is to be raised */
+static _Atomic unsigned noted; /* that it is to be raised */
+static int note_err;
 static unsigned applied, suspected, in_time; /* suspected before it was applied */
 static unsigned replaying, replaced, compared;
 static enum replica_state at;
@@ -80,7 +81,7 @@ void replica_left(struct replica *r, uint64_t seq) {
 
 int owed_note(struct state *st, const struct mailfs_id *dir) {
     noted++;
-    return 0;
+    return note_err;
 }
 
 void replica_suspect(struct replica *r, uint64_t now, struct mailfs_id dir) {
@@ -170,6 +171,7 @@ uint64_t volume_now(void) {
 static int setup(void **state) {
     applied = suspected = replaying = replaced = compared = left = 0;
     noted = 0;
+    note_err = 0;
     at = REPLICA_IN_SYNC;
     locked = apart = down = false;
     held = id;
@@ -393,6 +395,51 @@ static void test_alone_apart_for_long(void **state) {
     assert_int_equal(noted, 2);
 }
 
+/* That it is to be raised cannot be noted. What has not been begun never counts as applied, and is
+ * raised for once, and when it has been done. While syncd ends it stays for the next one. */
+static void test_not_noted(void **state) {
+    static const int errors[] = {-ENOSPC, -EUCLEAN};
+    for (unsigned e = 0; e < 2; e++) {
+        apart = true;
+        noted = replaced = 0;
+        apply(note_err = errors[e]);
+        for (unsigned i = 0; i < 1000 && noted < 2; i++)
+            look();
+        assert_int_equal(noted, 2);
+        assert_int_equal(tries + applied + suspected, 0);
+        assert_int_equal(replaced, 1);
+        volume.stopping = true;
+        look();
+        assert_int_equal(tries + applied + suspected, 0);
+        assert_int_equal(left, e + 1);
+        volume.stopping = false;
+    }
+}
+
+static void test_noted_late(void **state) {
+    apart = true;
+    fails = 0;
+    apply(note_err = -ENOSPC);
+    for (unsigned i = 0; i < 1000 && noted == 0; i++)
+        look();
+    note_err = 0;
+    look();
+    for (unsigned i = 0; i < 1000 && applied == 0; i++)
+        look();
+    assert_int_equal(applied, 1);
+    assert_int_equal(replaced, 2);
+}
+
+/* What passes, while syncd ends: L is not granted without it. The next start does it. */
+static void test_passes_stopping(void **state) {
+    volume.stopping = true;
+    apply(-ENOSPC);
+    volume.stopping = false;
+    assert_int_equal(tries, 1);
+    assert_int_equal(applied + suspected, 0);
+    assert_int_equal(left, 1);
+}
+
 /* mailfs has given syncd up while it was applied: as if it had not been begun. */
 static void test_given_up(void **state) {
     apply(-EOWNERDEAD);
@@ -598,6 +645,9 @@ int main(void) {
                                        T(test_started),
                                        T(test_alone_apart),
                                        T(test_alone_apart_for_long),
+                                       T(test_not_noted),
+                                       T(test_noted_late),
+                                       T(test_passes_stopping),
                                        T(test_given_up),
                                        T(test_given_up_stopping),
                                        T(test_former_lock),
