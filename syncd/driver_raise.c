@@ -36,6 +36,8 @@ static void raise_run(void *arg) {
     struct raise_job *j = arg;
     (void)owed_note(j->v->state, &j->dir);                                /* raised all the same */
     j->err = promote_raise_lost(j->v->state, &j->now, j->how, &j->inval); /* logged there */
+    if (j->err == 0)
+        (void)owed_raised(j->v->state, &j->dir); /* the next start raises it once more */
 }
 
 static void raise_again(evutil_socket_t fd, short what, void *arg) {
@@ -55,7 +57,7 @@ static void put_off(struct raise_job *j) {
 
 static void paid_run(void *arg) {
     struct raise_job *j = arg;
-    owed_paid(j->v->state, &j->dir); /* logged there; the next start raises it once more */
+    owed_paid(j->v->state, &j->dir); /* logged there */
 }
 
 static void paid_done(void *arg) {
@@ -80,11 +82,11 @@ static void raise_done(void *arg) {
 }
 
 int driver_raise_left(struct volume *v) {
-    struct mailfs_id *dirs;
+    struct owed_dir *dirs;
     size_t n;
     int r = owed_list(v->state, &dirs, &n);
     for (size_t i = 0; r == 0 && i < n; i++)
-        replica_raise_left(v->machine, volume_now(), dirs[i]);
+        replica_raise_left(v->machine, volume_now(), dirs[i].dir, dirs[i].raised);
     free(dirs);
     return r;
 }

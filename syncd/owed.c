@@ -15,9 +15,14 @@
 #define PREFIX  "raise"
 #define KEY_MAX (sizeof PREFIX - 1 + sizeof(struct mailfs_id))
 
+/* Values. An earlier life that ended before it had raised has left DUE. */
+#define DUE    '1'
+#define RAISED '2'
+
 struct owed {
     char key[KEY_MAX];
-    struct mailfs_id *dirs;
+    char value;
+    struct owed_dir *dirs;
     size_t n;
 };
 
@@ -26,15 +31,22 @@ static void key_of(struct owed *o, const struct mailfs_id *dir) {
     memcpy(o->key + sizeof PREFIX - 1, dir, sizeof *dir);
 }
 
+static char value_of(const struct db_val *v) {
+    return v->n == 1 && *(const char *)v->p == RAISED ? RAISED : DUE;
+}
+
 static int look(struct db_txn *txn, void *arg) {
-    const struct owed *o = arg;
+    struct owed *o = arg;
     struct db_val v;
-    return db_get(txn, T_META, o->key, sizeof o->key, &v);
+    int r = db_get(txn, T_META, o->key, sizeof o->key, &v);
+    if (r == 0)
+        o->value = value_of(&v);
+    return r;
 }
 
 static int put(struct db_txn *txn, void *arg) {
     const struct owed *o = arg;
-    return db_put(txn, T_META, o->key, sizeof o->key, "1", 1);
+    return db_put(txn, T_META, o->key, sizeof o->key, &o->value, 1);
 }
 
 static int take(struct db_txn *txn, void *arg) {
@@ -42,34 +54,54 @@ static int take(struct db_txn *txn, void *arg) {
     return db_del(txn, T_META, o->key, sizeof o->key);
 }
 
+/* 0: it is so already. */
+static int change(struct state *st, struct owed *o, char from, char to) {
+    int r = db_view(st->db, look, o);
+    if (r < 0 || o->value != from)
+        return r;
+    o->value = to;
+    return db_update(st->db, put, o);
+}
+
 int owed_note(struct state *st, const struct mailfs_id *dir) {
-    struct owed o = {.n = 0};
+    struct owed o = {.value = DUE};
     key_of(&o, dir);
-    int r = db_view(st->db, look, &o);
+    int r = change(st, &o, RAISED, DUE);
     if (r == -ENOENT)
         r = db_update(st->db, put, &o);
     return r < 0 ? state_fail(st, r, dir, "cannot note that the next UID is to be raised") : 0;
+}
+
+int owed_raised(struct state *st, const struct mailfs_id *dir) {
+    struct owed o = {.n = 0};
+    key_of(&o, dir);
+    int r = change(st, &o, DUE, RAISED);
+    if (r == 0 || r == -ENOENT)
+        return 0;
+    return state_fail(st, r, dir, "cannot note that the next UID has been raised");
 }
 
 int owed_paid(struct state *st, const struct mailfs_id *dir) {
     struct owed o = {.n = 0};
     key_of(&o, dir);
     int r = db_view(st->db, look, &o);
-    if (r == 0)
+    if (r == 0 && o.value == RAISED)
         r = db_update(st->db, take, &o);
     if (r == 0 || r == -ENOENT)
         return 0;
     return state_fail(st, r, dir, "cannot note that the next UID has been raised");
 }
 
-static int list_one(struct owed *o, const struct db_val *key) {
-    if (key->n != KEY_MAX)
+static int list_one(struct owed *o, const struct db_iter *it) {
+    if (it->key.n != KEY_MAX)
         return 0;
-    struct mailfs_id *more = realloc(o->dirs, (o->n + 1) * sizeof *more);
+    struct owed_dir *more = realloc(o->dirs, (o->n + 1) * sizeof *more);
     if (more == NULL)
         return -ENOMEM;
     o->dirs = more;
-    memcpy(&o->dirs[o->n++], (const char *)key->p + sizeof PREFIX - 1, sizeof *more);
+    struct owed_dir *one = &o->dirs[o->n++];
+    one->raised = value_of(&it->val) == RAISED;
+    memcpy(&one->dir, (const char *)it->key.p + sizeof PREFIX - 1, sizeof one->dir);
     return 0;
 }
 
@@ -78,7 +110,7 @@ static int list_all(struct db_txn *txn, void *arg) {
     struct db_iter it;
     int r = db_iter_first(txn, T_META, PREFIX, sizeof PREFIX - 1, &it);
     while (r == 0) {
-        r = list_one(o, &it.key);
+        r = list_one(o, &it);
         if (r == 0)
             r = db_iter_next(&it);
     }
@@ -86,7 +118,7 @@ static int list_all(struct db_txn *txn, void *arg) {
     return r == -ENOENT ? 0 : r;
 }
 
-int owed_list(struct state *st, struct mailfs_id **dirs, size_t *n) {
+int owed_list(struct state *st, struct owed_dir **dirs, size_t *n) {
     struct owed o = {.n = 0};
     int r = db_view(st->db, list_all, &o);
     *dirs = o.dirs;

@@ -9,15 +9,23 @@
  * Any thread. No diagnostics but those of state_fail().
  */
 
+#include <stdbool.h>
 #include <stddef.h>
 
 #include "state.h"
 
-/* Durable when it returns 0. */
+struct owed_dir {
+    struct mailfs_id dir;
+    bool raised; /* and once more when whoever may have had L then is known to be gone */
+};
+
+/* Also where it was raised before. Durable when it returns 0. */
 int owed_note(struct state *st, const struct mailfs_id *dir);
-/* It is raised, and nobody is left who may write the list as he knew it. */
+/* Right behind that, in the mailbox's lane: so many starts that come to nothing raise it once. */
+int owed_raised(struct state *st, const struct mailfs_id *dir);
+/* Nobody is left who may write the list as he knew it; but where it was noted anew. */
 int owed_paid(struct state *st, const struct mailfs_id *dir);
 /* What an earlier life has left; *dirs is the caller's. */
-int owed_list(struct state *st, struct mailfs_id **dirs, size_t *n);
+int owed_list(struct state *st, struct owed_dir **dirs, size_t *n);
 
 #endif

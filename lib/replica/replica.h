@@ -241,8 +241,8 @@ void replica_locks_are(struct replica *r, uint64_t now, const struct mailfs_id *
  * file: what he appends from now on is lost. Raised at once, each time, since it may be another one
  * who has L by now; and at the end of L, since he may write all of the list anew. */
 void replica_list_replaced(struct replica *r, uint64_t now, struct mailfs_id dir);
-/* At a start: an earlier life has left it so. */
-void replica_raise_left(struct replica *r, uint64_t now, struct mailfs_id dir);
+/* At a start: an earlier life has left it so. raised: it has been, and is to be at the end of L. */
+void replica_raise_left(struct replica *r, uint64_t now, struct mailfs_id dir, bool raised);
 /* RAISE is, or may still be, to be carried out. */
 bool replica_is_raise_due(const struct replica *r, struct mailfs_id dir);
 /* RAISE has been carried out: L may be granted there again. */

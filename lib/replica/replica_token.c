@@ -317,22 +317,23 @@ static void lock_gone(struct replica *r, struct dir *d, bool lost) {
     replica_settle(r, d);
 }
 
-static void list_replaced(struct replica *r, struct dir *d) {
+void replica_list_replaced(struct replica *r, uint64_t now, struct mailfs_id dir) {
+    r->now = now;
+    struct dir *d = replica_dir_find(r, &dir);
+    if (d == NULL)
+        return;
     raise_above_lost(r, d); /* also where it was: who has L by now may be another one */
     d->list_lost = true;
     replica_pump(r);
 }
 
-void replica_list_replaced(struct replica *r, uint64_t now, struct mailfs_id dir) {
+void replica_raise_left(struct replica *r, uint64_t now, struct mailfs_id dir, bool raised) {
     r->now = now;
-    struct dir *d = replica_dir_find(r, &dir);
-    if (d != NULL)
-        list_replaced(r, d);
-}
-
-void replica_raise_left(struct replica *r, uint64_t now, struct mailfs_id dir) {
-    r->now = now;
-    list_replaced(r, replica_dir_get(r, &dir));
+    struct dir *d = replica_dir_get(r, &dir);
+    if (!raised)
+        raise_above_lost(r, d);
+    d->list_lost = true;
+    replica_pump(r);
 }
 
 bool replica_is_raise_due(const struct replica *r, struct mailfs_id dir) {

@@ -407,7 +407,7 @@ static void test_raise_left(void **state) {
     (void)state;
     pair.side[0].hold[RACT_RAISE] = true;
     assert_false(replica_is_raise_due(pair.side[0].r, pair_dir(1)));
-    replica_raise_left(pair.side[0].r, pair.now, pair_dir(1));
+    replica_raise_left(pair.side[0].r, pair.now, pair_dir(1), false);
     pair_run();
     assert_int_equal(pair_count(0, RACT_RAISE, 1), 1);
     replica_raised(pair.side[0].r, pair.now, pair_dir(1));
@@ -418,6 +418,34 @@ static void test_raise_left(void **state) {
     assert_true(replica_is_raise_due(pair.side[0].r, pair_dir(1)));
     replica_raised(pair.side[0].r, pair.now, pair_dir(1));
     assert_false(replica_is_raise_due(pair.side[0].r, pair_dir(1)));
+}
+
+/* It was raised in that life: not before those who may have had L then are gone, and once. */
+static void test_raise_left_raised(void **state) {
+    (void)state;
+    pair.side[0].hold[RACT_RAISE] = true;
+    replica_raise_left(pair.side[0].r, pair.now, pair_dir(1), true);
+    pair_run();
+    assert_int_equal(pair_count(0, RACT_RAISE, 1), 0);
+    assert_true(replica_is_raise_due(pair.side[0].r, pair_dir(1)));
+    replica_locks_are(pair.side[0].r, pair.now, NULL, 0, false);
+    pair_run();
+    assert_int_equal(pair_count(0, RACT_RAISE, 1), 1);
+    replica_raised(pair.side[0].r, pair.now, pair_dir(1));
+    assert_false(replica_is_raise_due(pair.side[0].r, pair_dir(1)));
+}
+
+/* Its owner has it still. */
+static void test_raise_left_held(void **state) {
+    struct mailfs_id box = pair_dir(1);
+    (void)state;
+    replica_raise_left(pair.side[0].r, pair.now, box, true);
+    replica_locks_are(pair.side[0].r, pair.now, &box, 1, false);
+    pair_run();
+    assert_int_equal(pair_count(0, RACT_RAISE, 1), 0);
+    replica_locks_are(pair.side[0].r, pair.now, NULL, 0, false);
+    pair_run();
+    assert_int_equal(pair_count(0, RACT_RAISE, 1), 1);
 }
 
 /* U is asked about again: answered when the peer has what was sent, not before. */
@@ -460,6 +488,8 @@ int main(void) {
         T(test_list_replaced_unseen),
         T(test_list_replaced_again),
         T(test_raise_left),
+        T(test_raise_left_raised),
+        T(test_raise_left_held),
         T(test_unlock_again),
     };
     return cmocka_run_group_tests_name("replica_token", tests, NULL, NULL);

@@ -1,6 +1,7 @@
 /* owed: where the next UID is to be raised, over the end of syncd. */
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdlib.h>
@@ -10,12 +11,16 @@
 #include "mailbox_pair.h"
 #include "syncd/owed.h"
 
+static bool was_raised; /* the first one */
+
 static size_t owed(struct mailfs_id *first) {
-    struct mailfs_id *dirs;
+    struct owed_dir *dirs;
     size_t n;
     assert_int_equal(owed_list(p.a.st, &dirs, &n), 0);
-    if (n > 0)
-        *first = dirs[0];
+    if (n > 0) {
+        *first = dirs[0].dir;
+        was_raised = dirs[0].raised;
+    }
     free(dirs);
     return n;
 }
@@ -29,16 +34,40 @@ static void over_a_start(void **state) {
     assert_int_equal(owed_note(p.a.st, &mailfs_id_root), 0);
     node_reopen(&p.a);
     assert_int_equal(owed(&id), 2);
+    assert_int_equal(owed_raised(p.a.st, &mailfs_id_root), 0);
     assert_int_equal(owed_paid(p.a.st, &mailfs_id_root), 0);
     assert_int_equal(owed(&id), 1);
     assert_true(mailfs_id_equal(&id, &inbox));
+    assert_int_equal(owed_raised(p.a.st, &inbox), 0);
     assert_int_equal(owed_paid(p.a.st, &inbox), 0);
     node_reopen(&p.a);
     assert_int_equal(owed(&id), 0);
 }
 
+/* Once raised it is only to be raised again when L has ended, unless the list is replaced again. */
+static void raised_once(void **state) {
+    struct mailfs_id id;
+    assert_int_equal(owed_raised(p.a.st, &inbox), 0); /* it is not noted */
+    assert_int_equal(owed(&id), 0);
+    assert_int_equal(owed_note(p.a.st, &inbox), 0);
+    assert_int_equal(owed_paid(p.a.st, &inbox), 0); /* it is not raised */
+    assert_int_equal(owed(&id), 1);
+    assert_false(was_raised);
+    assert_int_equal(owed_raised(p.a.st, &inbox), 0);
+    for (unsigned i = 0; i < 3; i++) {
+        node_reopen(&p.a);
+        assert_int_equal(owed(&id), 1);
+        assert_true(was_raised);
+    }
+    assert_int_equal(owed_note(p.a.st, &inbox), 0);
+    node_reopen(&p.a);
+    assert_int_equal(owed(&id), 1);
+    assert_false(was_raised);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(over_a_start, mailbox_setup, mailbox_teardown)};
+        cmocka_unit_test_setup_teardown(over_a_start, mailbox_setup, mailbox_teardown),
+        cmocka_unit_test_setup_teardown(raised_once, mailbox_setup, mailbox_teardown)};
     return cmocka_run_group_tests_name("owed", tests, NULL, NULL);
 }

@@ -10,6 +10,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include <cmocka.h>
@@ -34,7 +35,8 @@ static _Atomic unsigned tries;
 static unsigned raised;
 static bool former; /* id is */
 static struct mailfs_id in;
-static _Atomic bool noted;
+static _Atomic bool noted, marked; /* to be raised, raised */
+static unsigned lefts;
 static bool due;
 
 /* ---- stubs ------------------------------------------------------------------------- */
@@ -52,17 +54,31 @@ int owed_note(struct state *st, const struct mailfs_id *dir) {
     return 0;
 }
 
+int owed_raised(struct state *st, const struct mailfs_id *dir) {
+    assert_true(noted && mailfs_id_equal(dir, &id));
+    marked = true;
+    return 0;
+}
+
 int owed_paid(struct state *st, const struct mailfs_id *dir) {
     assert_true(mailfs_id_equal(dir, &id));
     noted = false;
     return 0;
 }
 
-int owed_list(struct state *st, struct mailfs_id **dirs, size_t *n) {
+/* One that was raised, one that was not. */
+int owed_list(struct state *st, struct owed_dir **dirs, size_t *n) {
+    struct owed_dir *both = calloc(2, sizeof *both);
+    assert_non_null(both);
+    both[1] = (struct owed_dir){.dir = id, .raised = true};
+    *dirs = both;
+    *n = 2;
     return 0;
 }
 
-void replica_raise_left(struct replica *r, uint64_t now, struct mailfs_id dir) {
+void replica_raise_left(struct replica *r, uint64_t now, struct mailfs_id dir, bool done) {
+    assert_int_equal(done, mailfs_id_equal(&dir, &id));
+    lefts++;
 }
 
 bool replica_is_raise_due(const struct replica *r, struct mailfs_id dir) {
@@ -95,7 +111,8 @@ static int setup(void **state) {
     tries = 0;
     raised = 0;
     former = due = false;
-    noted = false;
+    noted = marked = false;
+    lefts = 0;
     engine.evb = event_base_new();
     if (engine.evb == NULL || workq_new(1, 100, &engine.io) != 0)
         return -1;
@@ -136,7 +153,12 @@ static void test_once_more(void **state) {
     raise_it(0);
     workq_drain(engine.io);
     assert_int_equal(raised, 1);
-    assert_true(noted);
+    assert_true(noted && marked);
+}
+
+static void test_left(void **state) {
+    assert_int_equal(driver_raise_left(&volume), 0);
+    assert_int_equal(lefts, 2);
 }
 
 /* L was granted under an id that its container has lost since. */
@@ -166,14 +188,14 @@ static void test_stopping(void **state) {
     volume.stopping = true;
     raise_it(-EIO);
     assert_int_equal(raised, 0);
-    assert_true(noted);
+    assert_true(noted && !marked);
 }
 
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
 int main(void) {
-    const struct CMUnitTest tests[] = {T(test_at_once), T(test_former), T(test_once_more),
-                                       T(test_given_up), T(test_stopping)};
+    const struct CMUnitTest tests[] = {T(test_at_once), T(test_former),   T(test_once_more),
+                                       T(test_left),    T(test_given_up), T(test_stopping)};
 
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
