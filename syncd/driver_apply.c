@@ -84,13 +84,19 @@ static int mark_for_links(struct volume *v, const Mfp__Txn *txn, const struct ma
     return r;
 }
 
+static int note_raise(const struct apply *a) {
+    struct mailfs_id now;
+    bool former = alias_now(a->v->state, &a->dir, &now);
+    return owed_note(a->v->state, former ? &now : &a->dir);
+}
+
 static void apply_run(void *arg) {
     struct apply *a = arg;
     const Mfp__Txn *txn = load_of(a->payload)->txn;
     asks_saw(a->apart);
     a->err = mark_for_links(a->v, txn, &a->dir);
     if (a->err == 0 && a->under_lock)
-        a->err = owed_note(a->v->state, &a->dir);
+        a->err = note_raise(a);
     a->unbegun = a->err != 0;
     if (a->unbegun)
         return;

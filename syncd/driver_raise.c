@@ -17,6 +17,7 @@
 #include "mem.h"
 #include "owed.h"
 #include "promote.h"
+#include "txn.h"
 #include "volume.h"
 
 #define AGAIN_MS    5000
@@ -32,12 +33,23 @@ struct raise_job {
 
 static void raise_begin(struct raise_job *j);
 
+/* What waited for its turn meanwhile has given it another id: by this one nothing would be found,
+ * as where it is removed. */
+static bool has_another_id(const struct raise_job *j) {
+    struct mailfs_id now;
+    return alias_now(j->v->state, &j->now, &now);
+}
+
 static void raise_run(void *arg) {
     struct raise_job *j = arg;
-    (void)owed_note(j->v->state, &j->dir);                                /* raised all the same */
+    if (has_another_id(j)) {
+        j->err = -EAGAIN;
+        return;
+    }
+    (void)owed_note(j->v->state, &j->now);                                /* raised all the same */
     j->err = promote_raise_lost(j->v->state, &j->now, j->how, &j->inval); /* logged there */
     if (j->err == 0)
-        (void)owed_raised(j->v->state, &j->dir); /* the next start raises it once more */
+        (void)owed_raised(j->v->state, &j->now); /* the next start raises it once more */
 }
 
 static void raise_again(evutil_socket_t fd, short what, void *arg) {
@@ -47,7 +59,8 @@ static void raise_again(evutil_socket_t fd, short what, void *arg) {
 /* Not raised, and no L: a UID that somebody has seen could name another message. Nor while syncd
  * ends. */
 static void put_off(struct raise_job *j) {
-    unsigned ms = j->err == -EOWNERDEAD ? GIVEN_UP_MS : AGAIN_MS;
+    bool wrong = j->err != -EOWNERDEAD && j->err != -EAGAIN;
+    unsigned ms = wrong ? AGAIN_MS : GIVEN_UP_MS;
     struct timeval tv = {.tv_sec = ms / 1000, .tv_usec = (suseconds_t)(ms % 1000) * 1000};
     if (j->v->stopping)
         free(j);
@@ -57,11 +70,17 @@ static void put_off(struct raise_job *j) {
 
 static void paid_run(void *arg) {
     struct raise_job *j = arg;
-    owed_paid(j->v->state, &j->dir); /* logged there */
+    owed_paid(j->v->state, &j->now); /* logged there */
 }
 
 static void paid_done(void *arg) {
     free(arg);
+}
+
+/* Or by the id that L was granted under. */
+static bool is_due(const struct volume *v, const struct mailfs_id *dir) {
+    return replica_is_raise_due(v->machine, *dir) ||
+           replica_is_raise_due(v->machine, txns_lock_id(v->txns, dir));
 }
 
 static void raise_done(void *arg) {
@@ -74,7 +93,7 @@ static void raise_done(void *arg) {
         return;
     }
     replica_raised(v->machine, volume_now(), j->dir);
-    if (replica_is_raise_due(v->machine, j->dir))
+    if (is_due(v, &j->dir) || is_due(v, &j->now))
         free(j);
     else
         jobs_run(v->jobs, &j->now, paid_run, paid_done, j);

@@ -92,6 +92,31 @@ int owed_paid(struct state *st, const struct mailfs_id *dir) {
     return state_fail(st, r, dir, "cannot note that the next UID has been raised");
 }
 
+int owed_copy(struct state *st, const struct mailfs_id *former, const struct mailfs_id *now) {
+    struct owed from = {.n = 0}, to = {.n = 0};
+    key_of(&from, former);
+    key_of(&to, now);
+    int r = db_view(st->db, look, &from);
+    if (r == -ENOENT)
+        return 0;
+    if (r == 0)
+        r = db_view(st->db, look, &to);
+    if (r == -ENOENT || (r == 0 && to.value == RAISED)) {
+        to.value = from.value;
+        r = db_update(st->db, put, &to);
+    }
+    return r;
+}
+
+int owed_drop(struct state *st, const struct mailfs_id *dir) {
+    struct owed o = {.n = 0};
+    key_of(&o, dir);
+    int r = db_view(st->db, look, &o);
+    if (r == 0)
+        r = db_update(st->db, take, &o);
+    return r == -ENOENT ? 0 : r;
+}
+
 static int list_one(struct owed *o, const struct db_iter *it) {
     if (it->key.n != KEY_MAX)
         return 0;

@@ -4,7 +4,7 @@
 /*
  * Mailboxes whose next UID is to be raised, since somebody may have given UIDs that their list does
  * not say: noted before that list is replaced, so that no end of syncd's, nor a disk that is full,
- * makes the next one grant L there as if nothing had been.
+ * makes the next one grant L there as if nothing had been. By the id that the container has.
  *
  * Any thread. No diagnostics but those of state_fail().
  */
@@ -25,6 +25,9 @@ int owed_note(struct state *st, const struct mailfs_id *dir);
 int owed_raised(struct state *st, const struct mailfs_id *dir);
 /* Nobody is left who may write the list as he knew it; but where it was noted anew. */
 int owed_paid(struct state *st, const struct mailfs_id *dir);
+/* Before and after a container gets another id, which is the only one that the next life knows. */
+int owed_copy(struct state *st, const struct mailfs_id *former, const struct mailfs_id *now);
+int owed_drop(struct state *st, const struct mailfs_id *dir);
 /* What an earlier life has left; *dirs is the caller's. */
 int owed_list(struct state *st, struct owed_dir **dirs, size_t *n);
 

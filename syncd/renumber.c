@@ -10,6 +10,7 @@
 #include "alias.h"
 #include "base.h"
 #include "io/dirid.h"
+#include "owed.h"
 #include "state_int.h"
 
 struct renumber {
@@ -37,11 +38,15 @@ int renumber_dir(struct state *st, int fd, const struct mailfs_id *former,
     int r = base_each_prep(st, former, take_prep, &n);
 
     if (r == 0)
+        r = owed_copy(st, former, now);
+    if (r == 0)
         r = io_dirid_replace(fd, now);
     if (r == 0)
         r = base_lacking_renumber(st, former, now);
     if (r == 0)
         r = alias_note(st, former, now);
+    if (r == 0)
+        r = owed_drop(st, former);
     return r == 0 ? base_dir_del(st, former) : r;
 }
 

@@ -39,6 +39,8 @@ static int failing; /* the first ones' */
 static unsigned fails, left;
 static _Atomic unsigned noted; /* that it is to be raised */
 static int note_err;
+static struct mailfs_id recorded;            /* by this id */
+static bool former;                          /* id is, of 3 */
 static unsigned applied, suspected, in_time; /* suspected before it was applied */
 static unsigned replaying, replaced, compared;
 static enum replica_state at;
@@ -81,6 +83,7 @@ void replica_left(struct replica *r, uint64_t seq) {
 
 int owed_note(struct state *st, const struct mailfs_id *dir) {
     noted++;
+    recorded = *dir;
     return note_err;
 }
 
@@ -139,7 +142,8 @@ bool contact_is_up(const struct volume *v) {
 }
 
 bool alias_now(struct state *st, const struct mailfs_id *asked, struct mailfs_id *now) {
-    return false;
+    *now = (struct mailfs_id){{3}};
+    return former;
 }
 
 void brake_noticed(struct brake *b) {
@@ -173,7 +177,7 @@ static int setup(void **state) {
     noted = 0;
     note_err = 0;
     at = REPLICA_IN_SYNC;
-    locked = apart = down = false;
+    locked = apart = down = former = false;
     held = id;
     tries = alone = 0;
     fails = 1;
@@ -479,6 +483,16 @@ static void test_former_lock(void **state) {
     assert_int_equal(replaced, 2);
 }
 
+/* By the id that the container has: the next life knows of no other. */
+static void test_former_record(void **state) {
+    locked = former = true;
+    apply(0);
+    for (unsigned i = 0; i < 1000 && tries == 0; i++)
+        look();
+    assert_int_equal(noted, 1);
+    assert_int_equal(recorded.b[0], 3);
+}
+
 static void test_replay_former_lock(void **state) {
     held = (struct mailfs_id){{2}};
     locked = true;
@@ -651,6 +665,7 @@ int main(void) {
                                        T(test_given_up),
                                        T(test_given_up_stopping),
                                        T(test_former_lock),
+                                       T(test_former_record),
                                        T(test_replay_former_lock),
                                        T(test_replay_given_up),
                                        T(test_replay_alone_apart),

@@ -10,6 +10,8 @@
 
 #include "mailbox_pair.h"
 #include "syncd/owed.h"
+#include "syncd/renumber.h"
+#include "syncd/store.h"
 
 static bool was_raised; /* the first one */
 
@@ -65,9 +67,27 @@ static void raised_once(void **state) {
     assert_false(was_raised);
 }
 
+/* The next life knows the container by that id only. What is to be raised now is, where both are.
+ */
+static void renumbered(void **state) {
+    static const struct mailfs_id other = {{9}};
+    struct store_dir d = {.fd = {-1, -1, -1, -1}};
+    struct mailfs_id id;
+    assert_int_equal(owed_note(p.a.st, &inbox), 0);
+    assert_int_equal(owed_note(p.a.st, &other), 0);
+    assert_int_equal(owed_raised(p.a.st, &other), 0);
+    assert_int_equal(store_dir_open(p.a.st, &inbox, &d), 0);
+    assert_int_equal(renumber_dir(p.a.st, d.fd[0], &inbox, &other), 0);
+    store_dir_close(&d);
+    assert_int_equal(owed(&id), 1);
+    assert_true(mailfs_id_equal(&id, &other));
+    assert_false(was_raised);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(over_a_start, mailbox_setup, mailbox_teardown),
-        cmocka_unit_test_setup_teardown(raised_once, mailbox_setup, mailbox_teardown)};
+        cmocka_unit_test_setup_teardown(raised_once, mailbox_setup, mailbox_teardown),
+        cmocka_unit_test_setup_teardown(renumbered, mailbox_setup, mailbox_teardown)};
     return cmocka_run_group_tests_name("owed", tests, NULL, NULL);
 }
