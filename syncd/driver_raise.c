@@ -27,6 +27,7 @@ struct raise_job {
     struct volume *v;
     struct mailfs_id dir, now; /* now: where dir is the former id of a container */
     enum replica_raise how;
+    struct promote_tried tried;
     struct invals inval;
     int err;
 };
@@ -46,8 +47,9 @@ static void raise_run(void *arg) {
         j->err = -EAGAIN;
         return;
     }
-    (void)owed_note(j->v->state, &j->now);                                /* raised all the same */
-    j->err = promote_raise_lost(j->v->state, &j->now, j->how, &j->inval); /* logged there */
+    (void)owed_note(j->v->state, &j->now); /* raised all the same */
+    j->err =
+        promote_raise_lost(j->v->state, &j->now, j->how, &j->tried, &j->inval); /* logged there */
     if (j->err == 0)
         (void)owed_raised(j->v->state, &j->now); /* the next start raises it once more */
 }

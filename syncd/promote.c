@@ -13,30 +13,47 @@
 
 #include "apply_int.h"
 #include "io/file.h"
+#include "io/io.h"
 #include "maildir/uidlist.h"
 #include "volume.h"
+
+#define UIDLIST "dovecot-uidlist"
 
 struct raise {
     struct volume *v;
     struct state *st; /* of the link that knows the mailboxes */
     enum replica_raise how;
     struct apply_result *out;
+    struct promote_tried *tried; /* or NULL */
     size_t raised;
     int err; /* the first */
 };
 
-static int raise_list(struct apply *a, enum replica_raise how) {
+/* The list has its name, but that may not be on the disk. Nobody has been told of it, either. */
+static int again_to_disk(struct apply *a) {
+    inval_add(&a->out->inval, &a->dir, MFL__SUB__SELF, UIDLIST, UIDLIST, true);
+    return io_fsync(a->d.fd[0]);
+}
+
+static int raise_next(struct apply *a, struct maildir_uidlist *list, struct raise *r) {
+    uint32_t next = maildir_uidlist_next(list), to = replica_raised_uid(next, r->how);
+    if (r->tried != NULL && r->tried->to == next)
+        return again_to_disk(a);
+    if (r->tried != NULL)
+        r->tried->to = to;
+    maildir_uidlist_raise_next_to(list, to);
+    return apply_write_uidlist(a, list);
+}
+
+static int raise_list(struct apply *a, struct raise *raise) {
     struct maildir_uidlist *list = NULL;
     char *text = NULL;
     size_t n;
-    int r =
-        io_file_read_at(a->d.fd[0], "dovecot-uidlist", MAILDIR_UIDLIST_TEXT_MAX, &text, &n, NULL);
+    int r = io_file_read_at(a->d.fd[0], UIDLIST, MAILDIR_UIDLIST_TEXT_MAX, &text, &n, NULL);
     if (r == 0)
         r = maildir_uidlist_parse(text, n, &list, NULL);
-    if (r == 0) {
-        maildir_uidlist_raise_next_to(list, replica_raised_uid(maildir_uidlist_next(list), how));
-        r = apply_write_uidlist(a, list);
-    }
+    if (r == 0)
+        r = raise_next(a, list, raise);
     maildir_uidlist_free(list);
     free(text);
     /* Empty or broken: Dovecot makes a new one, with another UIDVALIDITY. */
@@ -53,7 +70,7 @@ static int raise_mailbox(struct raise *r, const struct mailfs_id *dir) {
     if (err == 0)
         err = state_mark(r->st, dir, gen);
     if (err == 0)
-        err = raise_list(&a, r->how);
+        err = raise_list(&a, r);
     if (err == 0)
         r->raised++;
     else if (err != -ENOENT && r->err == 0)
@@ -90,22 +107,24 @@ int promote_raise_all(struct volume *v, enum replica_raise how, size_t *raised,
     return err != 0 ? err : r.err;
 }
 
-static int raise_times(struct state *st, const struct mailfs_id *dir, enum replica_raise how,
-                       unsigned times, struct invals *inval) {
+int promote_raise_one(struct state *st, const struct mailfs_id *dir, enum replica_raise how,
+                      struct invals *inval) {
     struct apply_result out = {0};
     struct raise r = {.st = st, .how = how, .out = &out};
-    for (unsigned i = 0; r.err == 0 && i < times; i++)
-        raise_mailbox(&r, dir);
+    raise_mailbox(&r, dir);
     *inval = out.inval;
     return r.err;
 }
 
-int promote_raise_one(struct state *st, const struct mailfs_id *dir, enum replica_raise how,
-                      struct invals *inval) {
-    return raise_times(st, dir, how, 1, inval);
-}
-
 int promote_raise_lost(struct state *st, const struct mailfs_id *dir, enum replica_raise how,
-                       struct invals *inval) {
-    return raise_times(st, dir, how, 2, inval);
+                       struct promote_tried *tried, struct invals *inval) {
+    struct apply_result out = {0};
+    struct raise r = {.st = st, .how = how, .out = &out, .tried = tried};
+    while (r.err == 0 && tried->steps < 2) {
+        raise_mailbox(&r, dir);
+        if (r.err == 0)
+            *tried = (struct promote_tried){.steps = tried->steps + 1};
+    }
+    *inval = out.inval;
+    return r.err;
 }

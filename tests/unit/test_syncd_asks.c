@@ -299,6 +299,7 @@ static void test_raise(void **state) {
 /* Beside a mailfs that serves by itself nothing holds the raising up. It raises, too, and whoever
  * has L from it begins there: what he appends is lost, and is not given again. */
 static void test_raise_beside(void **state) {
+    struct promote_tried tried = {0};
     struct io_ops ops = io_ops_real;
     struct invals inval;
 
@@ -308,7 +309,7 @@ static void test_raise_beside(void **state) {
     runs = true;
     given = RAISED;
     b_begins(&ops);
-    assert_int_equal(promote_raise_lost(p.b.st, &inbox, REPLICA_RAISE_ODD, &inval), 0);
+    assert_int_equal(promote_raise_lost(p.b.st, &inbox, REPLICA_RAISE_ODD, &tried, &inval), 0);
     io_ops_set(&io_ops_real);
     assert_true(gave);
     assert_int_equal(uid_of(&p.b, "u", "9.M1.z"), 0);
@@ -316,12 +317,40 @@ static void test_raise_beside(void **state) {
     invals_free(&inval);
 }
 
+static int fsync_no_dir(int fd) {
+    struct stat sb;
+    return fstat(fd, &sb) == 0 && S_ISDIR(sb.st_mode) ? -EIO : io_ops_real.fsync(fd);
+}
+
+/* The list has its name, and that does not reach the disk: it is not raised once more each time. */
+static void test_raise_unsynced(void **state) {
+    struct promote_tried tried = {0};
+    struct io_ops ops = io_ops_real;
+    struct invals inval;
+
+    ops.fsync = fsync_no_dir;
+    common();
+    asks_end(asks);
+    io_ops_set(&ops);
+    for (unsigned i = 0; i < 4; i++) {
+        assert_int_equal(promote_raise_lost(p.b.st, &inbox, REPLICA_RAISE_ODD, &tried, &inval),
+                         -EIO);
+        assert_int_equal(next_in(&p.b), 5 * REPLICA_RAISE_BLOCK);
+        invals_free(&inval);
+    }
+    io_ops_set(&io_ops_real);
+    assert_int_equal(promote_raise_lost(p.b.st, &inbox, REPLICA_RAISE_ODD, &tried, &inval), 0);
+    assert_int_equal(next_in(&p.b), 9 * REPLICA_RAISE_BLOCK);
+    invals_free(&inval);
+}
+
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
 int main(void) {
-    const struct CMUnitTest tests[] = {
-        T(test_look),   T(test_none),    T(test_beside), T(test_saw),   T(test_job),
-        T(test_append), T(test_rewrite), T(test_merge),  T(test_raise), T(test_raise_beside)};
+    const struct CMUnitTest tests[] = {T(test_look),         T(test_none),          T(test_beside),
+                                       T(test_saw),          T(test_job),           T(test_append),
+                                       T(test_rewrite),      T(test_merge),         T(test_raise),
+                                       T(test_raise_beside), T(test_raise_unsynced)};
 
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
