@@ -137,8 +137,10 @@ class Reader(Client):
     def work(self):
         if self.session is None:
             self.session = self.node.imap(self.user, PATIENCE)
-        if self.random.random() < 0.06:
-            self.random.choice((self.create, self.rename, self.delete, self.subscribe))()
+        often = self.load.folders_often
+        if self.random.random() < (0.35 if often else 0.06):
+            acts = (self.create, self.rename, self.delete, self.subscribe) + (self.rename,) * (3 * often)
+            self.random.choice(acts)()
         name, folder = self.some_folder()
         if folder is None:
             return
@@ -308,7 +310,8 @@ def gone(answers):
 class Load:
     """All clients of a run."""
 
-    def __init__(self, pair, ledger, look, seed, sessions=1):
+    def __init__(self, pair, ledger, look, seed, sessions=1, folders_often=False):
+        self.folders_often = folders_often
         self.ledger, self.witness, self.gate = ledger, look, Gate()
         self.users = list(ledger.books)
         self.readers = 2 * sessions         # of each user: that many at each node

@@ -106,7 +106,8 @@ class Lab:
 
 
 class Torture:
-    def __init__(self, seed, kinds, say):
+    def __init__(self, seed, kinds, say, folders_often=False):
+        self.folders_often = folders_often
         self.seed, self.kinds, self.say = seed, {k: faults.KINDS[k] for k in kinds}, say
         self.total = Run()
         self.pair = Pair(timeout=TIMEOUT, disk=DISK, brake="0")
@@ -124,7 +125,8 @@ class Torture:
             self.states = States(self.pair)
             self.states.start()
             self.lab = Lab(self.pair, self.ledger, self.states)
-            self.load = clients.Load(self.pair, self.ledger, self.witness, self.seed)
+            self.load = clients.Load(self.pair, self.ledger, self.witness, self.seed,
+                                     folders_often=self.folders_often)
             self.offsets = {}
         except BaseException:
             self.pair.down(failed=True)
