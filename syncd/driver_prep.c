@@ -39,7 +39,8 @@ static void publish_run(void *arg) {
 
 static void publish_again(evutil_socket_t fd, short what, void *arg);
 
-/* It may be the only copy there is, so it is not left until the next start. One whose mailbox is
+/* It may be the only copy there is, so it is not left until the next start, nor to a transaction
+ * that may not get into the journal: the machine does not know of it any more. One whose mailbox is
  * gone waits for a merge (stage_publish_homeless()). */
 static bool put_off_publish(struct prep_job *p) {
     struct timeval tv = {.tv_sec = PUBLISH_AGAIN_MS / 1000};

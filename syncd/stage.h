@@ -93,7 +93,8 @@ int stage_drop(struct state *st, const struct stage_prep *prep);
 /*
  * The origin is gone: gives it a name in new/ of its mailbox (or in the nearest container that
  * still is there), remembers what it was published as, marks the container with generation gen. 0;
- * 1: not published: used by a transaction already, or aborted. iv may be NULL.
+ * 1: not published: used up already, or aborted. -EBUSY: a transaction refers to it, which may not
+ * get into the journal. iv may be NULL.
  */
 int stage_publish(struct state *st, const struct stage_prep *prep, uint64_t gen, struct invals *iv);
 

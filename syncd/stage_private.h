@@ -117,7 +117,7 @@ bool stage_used_before(struct state *st, const struct stage_prep *prep, const st
 
 /* ---- stage_publish.c --------------------------------------------------------------- */
 
-/* Reserves the item. 0; 1: nothing to publish. */
+/* Reserves the item. 0; 1: nothing to publish; -EBUSY: the journal refers to it. */
 int stage_take(struct state *st, const char *key, struct mailfs_id *dir, struct mailfs_id *parent,
                char file[STAGE_NAME_MAX], char tmp[STAGE_NAME_MAX]);
 /* What became of what was taken. err 0: the item is freed. */

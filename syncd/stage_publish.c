@@ -31,7 +31,9 @@ int stage_take(struct state *st, const char *key, struct mailfs_id *dir, struct 
 
     state_lock(st);
     it = stage_find(st, key);
-    if (it && it->is_prep && it->refs == 0 && !it->used && !it->gone) {
+    if (it && it->is_prep && it->refs > 0) {
+        r = -EBUSY;
+    } else if (it && it->is_prep && !it->used && !it->gone) {
         *dir = it->dir;
         *parent = it->parent;
         r = str_copy(file, STAGE_NAME_MAX, it->file);

@@ -12,6 +12,7 @@
 #include "io/io.h"
 #include "syncd/base.h"
 #include "syncd/collect.h"
+#include "syncd/journal.h"
 #include "syncd/merge_run.h"
 #include "syncd/pending.h"
 #include "syncd/scan.h"
@@ -78,10 +79,8 @@ static void no_room_to_publish(void) {
 }
 
 /* It tries again. */
-static void publish_again(void) {
-    struct stage_prep prep = {77, 9};
-
-    assert_true(stage_publish(p.b.st, &prep, 1, NULL) >= 0);
+static int publish_again(void) {
+    return stage_publish(p.b.st, &(struct stage_prep){77, 9}, 1, NULL);
 }
 
 /* And a has named it. */
@@ -122,9 +121,9 @@ static void test_about_to_be_published_and_told(void **state) {
     name_and_tell();
     assert_true(fs_there(&p.b, "u/new/9.M9.a"));
     assert_int_equal(stage_published(p.b.st, 77, 9, &pub), -ENOENT);
-    publish_again();
+    assert_int_equal(publish_again(), -EBUSY);
     stores_checkpoint(&p);
-    publish_again();
+    assert_int_equal(publish_again(), 1);
     assert_false(fs_there(&p.b, "u/new/9.tmp"));
     assert_false(stage_has_prep(p.b.st, &(struct stage_prep){77, 9}));
     mark(&p.a, &inbox);
@@ -148,13 +147,43 @@ static void test_about_to_be_published_and_killed(void **state) {
     node_receive(&p.a, &p.b, txn, &got);
     mfp__txn__free_unpacked(txn, NULL);
     mfp__txn__free_unpacked(got, NULL);
-    publish_again();
+    assert_int_equal(publish_again(), -EBUSY);
     assert_false(fs_there(&p.b, "u/new/9.tmp"));
     node_killed(&p.b);
     node_replay(&p.b);
     assert_true(fs_there(&p.b, "u/new/9.M9.a"));
     assert_false(is_left(&p.b));
     assert_false(fs_there(&p.b, "u/new/9.tmp"));
+}
+
+static int in_use;
+
+static int commit_fails(const char *what) {
+    in_use = publish_again();
+    return -ENOSPC;
+}
+
+/* The next attempt meets the transaction on its way into the journal, for which the disk has no
+ * room either: what was prepared may be all there is, so it is tried once more. */
+static void test_about_to_be_published_and_refused(void **state) {
+    struct io_ops ops = io_ops_real;
+    struct acts a = {.n = 0};
+    struct journal_entry e;
+    Mfp__Txn *txn;
+
+    no_room_to_publish();
+    fs_rename(&p.a, "u/tmp/9.tmp", "u/new/9.M9.a");
+    act_add(&p.a, &a, "u", MFL__SUB__NEW, "9.M9.a", 9);
+    txn = node_collect(&p.a, &inbox, &a, false);
+    e = (struct journal_entry){.txn = txn};
+    ops.barrier = commit_fails;
+    io_ops_set(&ops);
+    assert_int_equal(journal_append(p.b.st, &e, 1), -ENOSPC);
+    io_ops_set(&io_ops_real);
+    mfp__txn__free_unpacked(txn, NULL);
+    assert_int_equal(in_use, -EBUSY);
+    assert_int_equal(publish_again(), 0);
+    assert_true(fs_there(&p.b, "u/new/9.tmp"));
 }
 
 /* It is not in the stage any more (a power cut has torn it): it is fetched. */
@@ -188,7 +217,7 @@ static void test_half_published_and_told(void **state) {
     assert_false(fs_there(&p.b, "u/cur/9.tmp:2,S"));
     assert_true(fs_there(&p.b, "u/new/9.M9.a"));
     stores_checkpoint(&p);
-    publish_again();
+    assert_int_equal(publish_again(), 1);
     assert_false(fs_there(&p.b, "u/new/9.tmp"));
 }
 
@@ -197,7 +226,7 @@ static void half_published_and_seen(void) {
     struct stage_pub pub;
 
     fs_rename(&p.b, "u/new/9.tmp", "u/cur/9.tmp:2,S");
-    publish_again();
+    assert_int_equal(publish_again(), 0);
     assert_false(fs_there(&p.b, "u/new/9.tmp"));
     assert_true(fs_there(&p.b, "u/cur/9.tmp:2,S"));
     assert_false(stage_has_prep(p.b.st, &(struct stage_prep){77, 9}));
@@ -575,6 +604,7 @@ int main(void) {
         T(test_about_to_be_published),
         T(test_about_to_be_published_and_told),
         T(test_about_to_be_published_and_killed),
+        T(test_about_to_be_published_and_refused),
         T(test_about_to_be_published_and_lost),
         T(test_about_to_be_published_as_another),
         T(test_about_to_be_published_and_half_merged),
