@@ -176,22 +176,31 @@ static int find_published(struct apply *a, const struct stage_pub *pub, int *sub
     return r > 0 ? 0 : r == 0 ? -ENOENT : r;
 }
 
+/* It gets the name that its origin gave it. from: where it was; as it is where it was not found. */
+static int rename_published(struct apply *a, const struct stage_pub *pub, const struct place *now,
+                            struct place *from) {
+    char found[MAILDIR_NAME_MAX + 1];
+    int sub = 0, r = find_published(a, pub, &sub, found);
+
+    if (r < 0)
+        return r;
+    from->sub = sub;
+    str_copy(from->name, sizeof(from->name), found);
+    return apply_rename(a, sub, found, now->sub, now->name);
+}
+
 /* 1: it was only about to be, and is not there: it comes as any other. */
 static int take_published(struct apply *a, const struct stage_pub *pub, const struct place *now) {
     const char *name = pub->name;
-    char found[MAILDIR_NAME_MAX + 1];
     struct place from = {.sub = MFP__SUB__SELF};
     struct base_msg agreed;
-    int sub = 0, r = find_published(a, pub, &sub, found);
+    int r = rename_published(a, pub, now, &from);
 
-    if (r == -ENOENT && !pub->done) {
+    if (r == -ENOENT) /* or a client has moved it since it was found */
+        r = rename_published(a, pub, now, &from);
+    if (r == -ENOENT && !pub->done && from.sub == MFP__SUB__SELF) {
         r = stage_unpublish(a->st, pub->incarnation, pub->seq);
         return r < 0 ? r : 1;
-    }
-    if (r == 0) {
-        r = apply_rename(a, sub, found, now->sub, now->name);
-        from.sub = sub;
-        str_copy(from.name, sizeof(from.name), found);
     }
     if (r > 0)
         apply_suspect(a, "another message had the name that one gets from its origin", now->name);

@@ -5,6 +5,7 @@
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -219,6 +220,72 @@ static void test_half_published_and_told(void **state) {
     stores_checkpoint(&p);
     assert_int_equal(publish_again(), 1);
     assert_false(fs_there(&p.b, "u/new/9.tmp"));
+}
+
+static unsigned moves;
+
+/* Somebody reads it in the moment before. */
+static void read_at_once(const char *name) {
+    if (moves++ == 0 && strcmp(name, "9.tmp") == 0)
+        fs_rename(&p.b, "u/new/9.tmp", "u/cur/9.tmp:2,S");
+}
+
+static int read_and_rename(int fd, const char *from, int to, const char *as, unsigned flags) {
+    read_at_once(from);
+    return io_ops_real.rename(fd, from, to, as, flags);
+}
+
+static int read_and_open(int fd, const char *path, int flags, mode_t mode, uint64_t resolve) {
+    if (strcmp(path, "9.tmp") == 0)
+        read_at_once(path);
+    return io_ops_real.open(fd, path, flags, mode, resolve);
+}
+
+static int expunge_and_rename(int fd, const char *from, int to, const char *as, unsigned flags) {
+    if (moves++ == 0)
+        fs_unlink(&p.b, "u/new/9.tmp");
+    return io_ops_real.rename(fd, from, to, as, flags);
+}
+
+static void name_meanwhile(const struct io_ops *ops) {
+    moves = 0;
+    io_ops_set(ops);
+    name_and_tell();
+    io_ops_set(&io_ops_real);
+    assert_true(moves > 0);
+    assert_false(fs_there(&p.b, "u/new/9.tmp"));
+    assert_false(fs_there(&p.b, "u/cur/9.tmp:2,S"));
+}
+
+/* Between its being found and its new name: it is looked for once more. */
+static void test_half_published_and_read(void **state) {
+    struct io_ops ops = io_ops_real;
+
+    ops.rename = read_and_rename;
+    stop_publishing(name_and_error, -EIO);
+    name_meanwhile(&ops);
+    assert_true(fs_there(&p.b, "u/new/9.M9.a"));
+}
+
+/* Or before it can be compared with what was prepared, where it is not the same file. */
+static void test_half_published_and_read_unseen(void **state) {
+    struct io_ops ops = io_ops_real;
+
+    ops.open = read_and_open;
+    no_room_to_publish();
+    fs_write(&p.b, "u/new/9.tmp", "nine\n");
+    name_meanwhile(&ops);
+    assert_true(fs_there(&p.b, "u/new/9.M9.a"));
+}
+
+/* One that was there, and then was not, was expunged. */
+static void test_half_published_and_expunged(void **state) {
+    struct io_ops ops = io_ops_real;
+
+    ops.rename = expunge_and_rename;
+    stop_publishing(name_and_error, -EIO);
+    name_meanwhile(&ops);
+    assert_false(fs_there(&p.b, "u/new/9.M9.a"));
 }
 
 /* A client has read it before the next attempt: that does not give it a second name. */
@@ -610,6 +677,9 @@ int main(void) {
         T(test_about_to_be_published_and_half_merged),
         T(test_about_to_be_published_half_merged_and_killed),
         T(test_half_published_and_told),
+        T(test_half_published_and_read),
+        T(test_half_published_and_read_unseen),
+        T(test_half_published_and_expunged),
         T(test_half_published_and_seen),
         T(test_half_published_and_killed),
         T(test_published_numbered),
