@@ -196,11 +196,28 @@ static int publish_in(struct state *st, struct store_dir *d, const struct stage_
     if (r == 0)
         r = give_name(st, d, file, rec->name, sub);
     rec->done = true;
-    if (r == 0)
-        r = db_update(st->db, stage_record_write, rec);
-    if (r == 0)
-        r = io_unlink(st->stage, file);
-    return r;
+    return r == 0 ? db_update(st->db, stage_record_write, rec) : r;
+}
+
+/* 1: it has had its name, and the stage could not let it go. What has become of it since stays: it
+ * may have been expunged. */
+static int was_published(struct state *st, const struct stage_prep *prep,
+                         struct stage_record *rec) {
+    struct stage_pub pub;
+    int r = stage_published(st, prep->incarnation, prep->seq, &pub);
+
+    if (r < 0 || !pub.done)
+        return r == -ENOENT ? 0 : r;
+    rec->dir = pub.dir;
+    r = str_copy(rec->name, sizeof(rec->name), pub.name);
+    return r == 0 ? 1 : r;
+}
+
+/* An attempt that failed may have taken it away. */
+static int leave_stage(struct state *st, const char *file) {
+    int r = io_unlink(st->stage, file);
+
+    return r == -ENOENT ? 0 : r;
 }
 
 int stage_publish(struct state *st, const struct stage_prep *prep, uint64_t gen,
@@ -216,8 +233,8 @@ int stage_publish(struct state *st, const struct stage_prep *prep, uint64_t gen,
     if (r)
         return r;
     d = (struct store_dir){.fd = {-1, -1, -1, -1}};
-    r = stage_is_there_already(st, prep, &dir, file);
-    if (r > 0) {
+    r = was_published(st, prep, &rec);
+    if (r == 0 && (r = stage_is_there_already(st, prep, &dir, file)) > 0) {
         r = stage_unpublish(st, prep->incarnation, prep->seq);
         if (r == 0)
             io_unlink(st->stage, file);
@@ -228,10 +245,12 @@ int stage_publish(struct state *st, const struct stage_prep *prep, uint64_t gen,
         r = publish_dir(st, dir, &parent, &d);
     if (r == 0)
         r = publish_in(st, &d, prep, file, tmp, gen, &rec);
+    if (r >= 0)
+        r = leave_stage(st, file);
     stage_taken(st, key, r);
     if (r == 0) {
-        inval_add(iv, &d.id, MFL__SUB__NEW, NULL, rec.name, false);
-        inval_poke(iv, &d.id, MFL__SUB__NEW);
+        inval_add(iv, &rec.dir, MFL__SUB__NEW, NULL, rec.name, false);
+        inval_poke(iv, &rec.dir, MFL__SUB__NEW);
     }
     store_dir_close(&d);
     return r < 0 ? state_fail(st, r, &dir, "cannot publish a prepared message") : 0;

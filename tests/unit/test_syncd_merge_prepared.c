@@ -314,6 +314,46 @@ static void test_half_published_and_killed(void **state) {
     half_published_and_seen();
 }
 
+static int stays(int fd, const char *name, int flags) {
+    return -EIO;
+}
+
+static int goes_and_error(int fd, const char *name, int flags) {
+    int r = unlinkat(fd, name, flags);
+
+    return r < 0 ? -errno : -EIO;
+}
+
+/* It has its name for good, and its client expunges it before what was prepared of it goes from the
+ * stage: that is all the next attempt does. */
+static void published_and_left(int (*unlink)(int, const char *, int)) {
+    struct stage_prep prep = {77, 9};
+    struct io_ops ops = io_ops_real;
+    struct invals iv = {NULL, 0};
+
+    common();
+    fs_write(&p.a, "u/tmp/9.tmp", "nine\n");
+    stores_prepare(&p.a, &p.b, "u", "9.tmp", "u/tmp/9.tmp", 9);
+    ops.unlink = unlink;
+    io_ops_set(&ops);
+    assert_int_equal(stage_publish(p.b.st, &prep, 1, &iv), -EIO);
+    io_ops_set(&io_ops_real);
+    fs_unlink(&p.b, "u/new/9.tmp");
+    assert_int_equal(stage_publish(p.b.st, &prep, 1, &iv), 0);
+    assert_false(fs_there(&p.b, "u/new/9.tmp"));
+    assert_false(stage_has_prep(p.b.st, &prep));
+    assert_int_equal(iv.n, 1); /* of the first attempt nobody was told */
+    invals_free(&iv);
+}
+
+static void test_published_left_and_expunged(void **state) {
+    published_and_left(stays);
+}
+
+static void test_published_gone_and_expunged(void **state) {
+    published_and_left(goes_and_error);
+}
+
 /* Which name it got is in memory only, until a checkpoint: the driver asks for one where the link
  * ends then. */
 static void test_named_and_unwritten(void **state) {
@@ -682,6 +722,8 @@ int main(void) {
         T(test_half_published_and_expunged),
         T(test_half_published_and_seen),
         T(test_half_published_and_killed),
+        T(test_published_left_and_expunged),
+        T(test_published_gone_and_expunged),
         T(test_published_numbered),
         T(test_published_and_copied),
         T(test_published_and_merged),
