@@ -130,12 +130,18 @@ int merge_contents_sync(struct merge_run *m) {
  */
 static void drop_prepared(struct merge_run *m, const Mfp__PrepId *id) {
     struct stage_prep prep;
+    struct stage_pub pub;
 
     if (!id)
         return;
     prep = (struct stage_prep){id->incarnation, id->seq};
-    if (stage_prep_is_of(m->a.st, &prep, &m->a.dir))
-        stage_drop(m->a.st, &prep);
+    if (!stage_prep_is_of(m->a.st, &prep, &m->a.dir))
+        return;
+    /* Nor is it about to be published any more. */
+    if (stage_published(m->a.st, prep.incarnation, prep.seq, &pub) == 0 && !pub.done &&
+        mailfs_id_equal(&pub.dir, &m->a.dir))
+        stage_unpublish(m->a.st, prep.incarnation, prep.seq);
+    stage_drop(m->a.st, &prep);
 }
 
 void merge_release_staged(struct merge_run *m) {

@@ -97,12 +97,16 @@ static void about_to_be_published(void) {
     mark(&p.b, &inbox);
 }
 
-/* It was never there, so it was not removed. */
+/* It was never there, so it was not removed; and what it was about to be called is no matter any
+ * more. */
 static void test_about_to_be_published(void **state) {
+    struct stage_pub pub;
+
     about_to_be_published();
     contact();
     assert_true(fs_there(&p.a, "u/new/9.M9.a"));
     assert_true(fs_there(&p.b, "u/new/9.M9.a"));
+    assert_int_equal(stage_published(p.b.st, 77, 9, &pub), -ENOENT);
 }
 
 /* The link is back, and all is merged, when a names it at last. */
