@@ -258,7 +258,7 @@ static int preps_of(const Mfp__Txn *txn, struct stage_prep **preps, size_t *n) {
     if (!*preps)
         return -ENOMEM;
     for (i = 0; i < txn->n_ops; i++) {
-        const Mfp__PrepId *id = wire_prepared(txn->ops[i]);
+        const Mfp__PrepId *id = wire_used_up(txn->ops[i]);
         if (id)
             (*preps)[(*n)++] = (struct stage_prep){id->incarnation, id->seq};
     }

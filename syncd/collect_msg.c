@@ -168,6 +168,19 @@ static int forget_former(struct collect *c, const struct change *ch, int sub, co
     return base_msg_put(c->st, BASE_AGREED, c->dir, ch->base, &agreed);
 }
 
+/* Prepared, and this is the first name it gets. */
+static bool is_own(const Mfl__Source *s) {
+    return s && s->prepared && s->link_dir.len == 0;
+}
+
+/* Out and in again before it was told: it is no copy of what it was meanwhile, and uses up what was
+ * prepared, which nobody else is going to. */
+static bool is_back(const Mfl__Source *first, const Mfl__Source *again) {
+    return is_own(first) && again && again->prepared &&
+           first->prepared->incarnation == again->prepared->incarnation &&
+           first->prepared->seq == again->prepared->seq;
+}
+
 int collect_note_add(struct collect *c, const Mfl__Add *a) {
     const char *info;
     struct change *ch = change_of_name(c, a->name, &info);
@@ -187,11 +200,12 @@ int collect_note_add(struct collect *c, const Mfl__Add *a) {
     else
         fill_meta(c, ch, (int)a->sub, a->name);
     if (ch->was.sub == MFP__SUB__SELF && !ch->untold) {
-        ch->source = a->source;
+        if (!is_back(ch->source, a->source))
+            ch->source = a->source;
         pending_add(c->st, c->dir, ch->base, ch->is.size);
     }
     /* A copy of it is a message of its own. */
-    if (a->source && a->source->prepared && a->source->link_dir.len == 0) {
+    if (is_own(a->source)) {
         prep.incarnation = a->source->prepared->incarnation;
         prep.seq = a->source->prepared->seq;
         return base_prep_put(c->st, BASE_AGREED, c->dir, ch->base, &prep);

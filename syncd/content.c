@@ -110,10 +110,12 @@ bool content_staged(struct state *st, const char *key) {
     return good;
 }
 
-/* The prepared content an added message has, under this key, or "" */
+/* The prepared content an added message is, under this key, or "". A copy's is pinned under a key
+ * of its own: what the journal holds goes with the entry, and the message itself may need it still.
+ */
 static void prep_key_of(const Mfp__OpMsg *op, char key[STAGE_NAME_MAX]) {
     key[0] = '\0';
-    if (op->source && op->source->prepared)
+    if (op->source && op->source->prepared && op->source->dir.len == 0)
         stage_prep_key(op->source->prepared->incarnation, op->source->prepared->seq, key);
 }
 

@@ -41,25 +41,34 @@ static int pin_message(struct state *st, const struct mailfs_id *from, const cha
     return r;
 }
 
-/* The source is itself a message not applied yet (copied twice in one transaction, say). */
-static int pin_staged(struct state *st, const struct mailfs_id *from, const char *base,
-                      const char *key) {
-    char have[STAGE_NAME_MAX], file[STAGE_NAME_MAX];
-    struct stage_item *it;
+/* What is in the stage under another key. */
+static int pin_item(struct state *st, const char *have, const char *key) {
+    char file[STAGE_NAME_MAX];
     int fd, r;
 
-    stage_fetch_name(from, MFP__SUB__CUR, base, have);
-    state_lock(st);
-    it = stage_find(st, have);
-    r = it ? str_copy(file, sizeof(file), it->file) : -ENOENT;
-    state_unlock(st);
-    if (r < 0)
+    if (!content_staged(st, have) || stage_lookup(st, have, file) < 0)
         return -ENOENT;
     fd = io_open_beneath(st->stage, file, O_RDONLY, 0);
     r = fd < 0 ? fd : stage_pin(st, fd, key);
     if (fd >= 0)
         close(fd);
     return r;
+}
+
+/* The source is itself a message not applied yet: prepared, or copied twice in one transaction. */
+static int pin_staged(struct state *st, const struct mailfs_id *from, const Mfp__Source *src,
+                      const char *key) {
+    char have[STAGE_NAME_MAX];
+    int r = -ENOENT;
+
+    if (src->prepared) {
+        stage_prep_key(src->prepared->incarnation, src->prepared->seq, have);
+        r = pin_item(st, have, key);
+    }
+    if (r != -ENOENT)
+        return r;
+    stage_fetch_name(from, MFP__SUB__CUR, src->bname, have);
+    return pin_item(st, have, key);
 }
 
 /* What the base does not know is not looked for in the directories: that would be a reading of all
@@ -73,7 +82,7 @@ static int pin_source(struct state *st, const Mfp__Source *src, const char *key)
     if (!src || src->dir.len == 0 || wire_id(&src->dir, &from) < 0 ||
         maildir_name_check(src->bname, strlen(src->bname), MAILDIR_NAME_BASE) < 0)
         return -ENOENT;
-    r = pin_staged(st, &from, src->bname, key);
+    r = pin_staged(st, &from, src, key);
     if (r != -ENOENT)
         return r;
     hint = content_hint(st, &from, src->bname, buf);

@@ -65,12 +65,12 @@ static int join(ProtobufCMessage **whole, ProtobufCMessage **part, size_t *bytes
     return 1;
 }
 
-/* The contents a transaction refers to, for the machine; the caller frees them. */
+/* The contents a transaction uses up, for the machine; the caller frees them. */
 static size_t txn_preps(const Mfp__Txn *txn, struct replica_prep **out) {
     struct replica_prep *preps = mem_new((txn->n_ops + 1) * sizeof *preps);
     size_t n = 0;
     for (size_t i = 0; i < txn->n_ops; i++) {
-        const Mfp__PrepId *id = wire_prepared(txn->ops[i]);
+        const Mfp__PrepId *id = wire_used_up(txn->ops[i]);
         if (id != NULL)
             preps[n++] = (struct replica_prep){id->incarnation, id->seq};
     }

@@ -39,6 +39,11 @@ const Mfp__PrepId *wire_prepared(const Mfp__Op *op) {
     return op->op_case == MFP__OP__OP_MSG && op->msg->source ? op->msg->source->prepared : NULL;
 }
 
+const Mfp__PrepId *wire_used_up(const Mfp__Op *op) {
+    const Mfp__PrepId *id = wire_prepared(op);
+    return id != NULL && op->msg->source->dir.len == 0 ? id : NULL;
+}
+
 int wire_id(const ProtobufCBinaryData *bytes, struct mailfs_id *id) {
     if (bytes->len != MAILFS_ID_BYTES)
         return -EPROTO;

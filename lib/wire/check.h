@@ -26,6 +26,9 @@ int wire_check_txn(const Mfp__Txn *txn, const char **why);
 
 /* The prepared content that the message of this op is made of; NULL: none, or it is no message. */
 const Mfp__PrepId *wire_prepared(const Mfp__Op *op);
+/* The one that it uses up. A copy of a message that is elsewhere bears the number of that, which
+ * may not have come yet: it takes the content, and leaves it. */
+const Mfp__PrepId *wire_used_up(const Mfp__Op *op);
 
 /* 0, or -EPROTO when it is not 16 bytes. */
 int wire_id(const ProtobufCBinaryData *bytes, struct mailfs_id *id);

@@ -287,6 +287,19 @@ static void test_claimed(void **state) {
     assert_int_equal(pair_count(1, RACT_PUBLISH, 0), 1);
 }
 
+/* Named by the transaction of a copy in another mailbox, which does not use it up, while its own
+ * mailbox's is not told. */
+static void test_copied(void **state) {
+    (void)state;
+    prepared();
+    replica_act(pair.side[0].r, pair.now, pair_dir(2), pair_payload(), NULL, 0, false);
+    pair_run();
+    assert_int_equal(pair_count(1, RACT_JOURNAL, 0), 1);
+    pair_disconnect();
+    pair_wait(4000);
+    assert_int_equal(pair_count(1, RACT_PUBLISH, 0), 1);
+}
+
 static void test_aborted(void **state) {
     (void)state;
     prepare();
@@ -312,11 +325,14 @@ static void test_peer_full(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        T(test_prepare),           T(test_prepare_alone),     T(test_published),
-        T(test_not_published),     T(test_abort_lost),        T(test_confirmation_lost),
-        T(test_published_in_sync), T(test_named_after_merge), T(test_progress),
-        T(test_prepare_again),     T(test_prepared_past),     T(test_prepare_again_unknown),
-        T(test_died_untold),       T(test_died_later),        T(test_claimed),
+        T(test_prepare),           T(test_prepare_alone),
+        T(test_published),         T(test_not_published),
+        T(test_abort_lost),        T(test_confirmation_lost),
+        T(test_published_in_sync), T(test_named_after_merge),
+        T(test_progress),          T(test_prepare_again),
+        T(test_prepared_past),     T(test_prepare_again_unknown),
+        T(test_died_untold),       T(test_died_later),
+        T(test_claimed),           T(test_copied),
         T(test_aborted),           T(test_peer_full),
     };
     return cmocka_run_group_tests_name("replica_prep", tests, NULL, NULL);
