@@ -84,11 +84,14 @@ static void tell_add(const struct spot *at, struct inode *in, const struct stat 
     Mfl__Source source = MFL__SOURCE__INIT;
     Mfl__Prepared prepared = MFL__PREPARED__INIT;
     Mfl__Meta meta;
+    bool named;
     event_meta(&meta, st);
     add.sub = event_sub(at->w.kind);
     add.name = event_text(at->name);
     add.meta = &meta;
-    if (prepare_id(in, &prepared.seq)) {
+    if (prepare_id(in, &prepared.seq, &named)) {
+        if (!named) /* its first name since it was prepared: this uses it up, as no copy does */
+            from = NULL;
         prepared.incarnation = vol.incarnation;
         source.prepared = &prepared;
         add.source = &source;

@@ -157,11 +157,12 @@ bool prepare_is_for(const struct spot *at) {
     return at->w.kind == MAILDIR_DIR_TMP || (at->sent && at->class == MAILDIR_MESSAGE);
 }
 
-bool prepare_id(struct inode *in, uint64_t *seq) {
+bool prepare_id(struct inode *in, uint64_t *seq, bool *named) {
     pthread_mutex_lock(&lock);
     bool is = in->prep != NULL && !in->prep->failed && !in->changed;
     if (is)
         *seq = in->prep->seq;
+    *named = is && in->prep->named;
     pthread_mutex_unlock(&lock);
     return is;
 }

@@ -22,7 +22,7 @@ struct inode;
 void prepare_fsync(fuse_req_t req, struct file *f, const struct spot *at, int datasync);
 
 /* The id of the content as it is now; false: there is none. */
-bool prepare_id(struct inode *in, uint64_t *seq);
+bool prepare_id(struct inode *in, uint64_t *seq, bool *named);
 
 /* Is a prepared content still of use under this name: as a message, or in tmp/? */
 bool prepare_is_for(const struct spot *at);

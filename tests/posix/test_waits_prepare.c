@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <pthread.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <time.h>
@@ -63,6 +64,29 @@ static void case_prepare(void) {
     CHECK(strcmp(a->add->source->link_name, "1.x") == 0);
     CHECK(memcmp(a->add->source->link_dir.data, dir_bytes[0], 16) == 0);
     CHECK(memcmp(a->dir.data, dir_bytes[1], 16) == 0);
+}
+
+/* Prepared under the name of a copy that was begun in an earlier life of mailfs: the first name
+ * that it gets since then uses it up, though the message itself is known again by then. */
+static void case_copy_prepared(void) {
+    pthread_t d;
+    void *err;
+    make_box("a", 0);
+    make_box("b", 1);
+    put_file(in_store("a/new/1.x"), "one");
+    char *message = strdup(in_store("a/new/1.x"));
+    CHECK(link(message, in_store("b/tmp/y")) == 0);
+    free(message);
+    CHECK(pthread_create(&d, NULL, fsync_it, strdup(in_mount("b/tmp/y"))) == 0);
+    const Mfl__ToSyncd *m = fake_expect(MFL__TO_SYNCD__M_PREPARE);
+    uint64_t seq = m->prepare->id->seq;
+    fake_release(m->prepare->req, 0);
+    CHECK(pthread_join(d, &err) == 0 && err == NULL);
+    CHECK(exists(in_mount("a/new/1.x")));
+    CHECK(rename(in_mount("b/tmp/y"), in_mount("b/new/y")) == 0);
+    const Mfl__Source *s = expect_act(MFL__ACT__WHAT_ADD)->add->source;
+    CHECK(s != NULL && s->prepared != NULL && s->prepared->seq == seq && s->link_dir.len == 0);
+    nothing_comes();
 }
 
 /* Refused, changed, given up. */
@@ -128,6 +152,7 @@ static void case_sieve_tmp(void) {
 
 static const struct wait_case cases[] = {
     {"prepare", case_prepare, NULL, NULL},
+    {"copy_prepared", case_copy_prepared, NULL, NULL},
     {"prepare_ends", case_prepare_ends, NULL, NULL},
     {"fsync_twice", case_fsync_twice, NULL, NULL},
     {"sieve_tmp", case_sieve_tmp, NULL, NULL},
