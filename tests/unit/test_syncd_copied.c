@@ -4,6 +4,7 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
 
@@ -153,6 +154,31 @@ static void test_copy_is_here(void **state) {
     acts_free(&message);
 }
 
+/* As a former version left it: the stage has it under its number alone. */
+static void test_copy_of_former(void **state) {
+    struct acts message, copy;
+    struct apply_result res;
+    char key[STAGE_NAME_MAX], rel[STAGE_NAME_MAX + 32];
+    Mfp__Txn *txn, *got;
+    uint64_t id;
+
+    deliver(&message, &copy);
+    txn = node_collect(&p.a, &work, &copy, false);
+    assert_non_null(txn);
+    id = node_receive(&p.a, &p.b, txn, &got);
+    stage_fetch_name(&work, MFP__SUB__CUR, "9.M9.a", key);
+    snprintf(rel, sizeof(rel), ".mailfs/stage/%s", key);
+    fs_unlink(&p.b, rel);
+    node_reopen(&p.b);
+    assert_int_equal(apply_txn(p.b.st, got, id, true, &res), 0);
+    apply_result_free(&res);
+    assert_true(fs_there(&p.b, "u/.Work/new/9.M9.a"));
+    assert_true(stage_has_prep(p.b.st, &nine));
+    mfp__txn__free_unpacked(txn, NULL);
+    mfp__txn__free_unpacked(got, NULL);
+    acts_free(&message);
+}
+
 /* How many of the contents the transaction uses up, on which both ends have to agree; all bear the
  * number. */
 static void uses_up(const struct mailfs_id *dir, struct acts *a, size_t expected) {
@@ -201,7 +227,8 @@ int main(void) {
         T(test_only_copy_told),   T(test_only_copy_told_and_killed),
         T(test_message_and_copy), T(test_copy_and_message),
         T(test_copy_waits),       T(test_copy_is_here),
-        T(test_used_up_once),     T(test_back_before_told),
+        T(test_copy_of_former),   T(test_used_up_once),
+        T(test_back_before_told),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
