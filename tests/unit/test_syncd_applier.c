@@ -364,6 +364,18 @@ static void test_started(void **state) {
     asks_free(asks);
 }
 
+/* It waits, then is done with nothing else at work, noted before and raised behind. */
+static void done_alone(void) {
+    look();
+    assert_int_equal(tries, 1);
+    for (unsigned n = 0; n < 1000 && tries == 1; n++)
+        look();
+    assert_int_equal(alone, 1);
+    assert_int_equal(applied, 1);
+    assert_int_equal(replaced, 1);
+    assert_int_equal(noted, 1);
+}
+
 /* What has to be done with nothing else at work is looked at as before it was tried beside others:
  * mailfs has given syncd up meanwhile. */
 static void test_alone_apart(void **state) {
@@ -376,14 +388,7 @@ static void test_alone_apart(void **state) {
         begin(errors[i]);
         apart = true;
         workq_drain(engine.io);
-        look();
-        assert_int_equal(tries, 1);
-        for (unsigned n = 0; n < 1000 && tries == 1; n++)
-            look();
-        assert_int_equal(alone, 1);
-        assert_int_equal(applied, 1);
-        assert_int_equal(replaced, 1);
-        assert_int_equal(noted, 1);
+        done_alone();
     }
 }
 
@@ -564,14 +569,7 @@ static void test_replay_alone_apart(void **state) {
     driver_replay_go_on(&volume);
     apart = true;
     workq_drain(engine.io);
-    look();
-    assert_int_equal(tries, 1);
-    for (unsigned n = 0; n < 1000 && tries == 1; n++)
-        look();
-    assert_int_equal(alone, 1);
-    assert_int_equal(applied, 1);
-    assert_int_equal(replaced, 1);
-    assert_int_equal(noted, 1);
+    done_alone();
 }
 
 static void test_replay_given_up_stopping(void **state) {
