@@ -222,10 +222,10 @@ static int own_name(struct state *st, struct store_dir *d, const struct linked *
 }
 
 /* Its client expunged it since. 1: yes. */
-static int was_expunged(struct state *st, const struct store_dir *d, const struct linked *l) {
+static int was_expunged(struct state *st, const struct mailfs_id *id, const struct linked *l) {
     char hex[MAILFS_ID_HEX];
     int fd = st->undo < 0 ? -ENOENT
-                          : io_open_beneath(st->undo, mailfs_id_format(&d->id, hex),
+                          : io_open_beneath(st->undo, mailfs_id_format(id, hex),
                                             O_RDONLY | O_DIRECTORY | O_NOFOLLOW, 0);
     int r = has_link(st, fd, l);
 
@@ -255,31 +255,65 @@ int stage_is_there_already(struct state *st, const struct stage_prep *prep,
     if (sub > 0)
         r = io_fsync(d.fd[sub]);
     else
-        r = sub < 0 ? sub : was_expunged(st, &d, &l);
+        r = sub < 0 ? sub : was_expunged(st, &d.id, &l);
     store_dir_close(&d);
     return sub > 0 && r == 0 ? 1 : r;
 }
 
-/*
- * A name elsewhere may be a copy's: the message itself is not merged yet, and this may be all that
- * is here of it. (Was it moved to another mailbox since, it comes back, and that is no loss.) Where
- * the mailbox is not known, removed or lost with the base, each name is its own, unless this node
- * was about to publish it, in what is above.
+struct count_links {
+    int stage;
+    const char *file;
+    nlink_t n;
+};
+
+static int count_link(void *arg, const char *name, unsigned char type) {
+    struct count_links *c = arg;
+
+    c->n += type == DT_REG && stage_is_same_file(c->stage, name, c->stage, c->file);
+    return 0;
+}
+
+/* Has it a name outside the stage? In it copies have one each, before they are in their mailboxes.
  */
+static bool is_outside(struct state *st, const char *file) {
+    struct count_links c = {st->stage, file, 0};
+    struct stat sb;
+
+    return fstatat(st->stage, file, &sb, AT_SYMLINK_NOFOLLOW) == 0 &&
+           store_each_name(st->stage, count_link, &c) == 0 && sb.st_nlink > c.n;
+}
+
+/*
+ * Its mailbox is not known. With the base all of them are lost, and with the journal what that had
+ * used up: so each name is its own, unless this node was about to publish it, in what is above.
+ * Else the mailbox has not come yet, or was removed, and a name elsewhere is a copy's.
+ */
+static bool used_nowhere(struct state *st, const struct stage_prep *prep,
+                         const struct mailfs_id *id, const char *file) {
+    struct linked l = {file, ""};
+    struct stage_pub pub;
+
+    if (!st->lost)
+        return was_expunged(st, id, &l) > 0;
+    return stage_published(st, prep->incarnation, prep->seq, &pub) == -ENOENT &&
+           is_outside(st, file);
+}
+
+/* A name elsewhere may be a copy's: the message itself is not merged yet, and this may be all that
+ * is here of it. (Was it moved to another mailbox since, it comes back, and that is no loss.) */
 bool stage_used_before(struct state *st, const struct stage_prep *prep, const struct mailfs_id *id,
                        const char *file) {
     struct store_dir d;
     int r = own_dir(st, id, &d);
     struct linked l;
-    struct stage_pub pub;
     bool used;
 
     if (r == -ENOENT)
-        return stage_published(st, prep->incarnation, prep->seq, &pub) == -ENOENT;
+        return used_nowhere(st, prep, id, file);
     if (r < 0)
         return false;
     l = linked_of(st, prep, &d, file);
-    used = own_name(st, &d, &l) > 0 || was_expunged(st, &d, &l) > 0;
+    used = own_name(st, &d, &l) > 0 || was_expunged(st, &d.id, &l) > 0;
     store_dir_close(&d);
     return used;
 }

@@ -78,6 +78,14 @@ void node_replaced(struct node *n) {
     assert_int_equal(state_set_contact(n->st, false), 0);
 }
 
+void node_lost(struct node *n) {
+    state_close(n->st);
+    nftw(n->state, rm_one, 16, FTW_DEPTH | FTW_PHYS | FTW_MOUNT);
+    assert_int_equal(mkdir(n->state, 0700), 0);
+    node_start(n);
+    assert_true(n->start.lost);
+}
+
 void node_killed(struct node *n) {
     state_close(n->st);
     node_start(n);

@@ -33,6 +33,7 @@ void stores_close(struct pair *p);
 /* As after a power cut, with a store that was synced: what is not in a checkpoint is forgotten. */
 void node_reopen(struct node *n);
 void node_killed(struct node *n);   /* as after syncd was killed: nothing is forgotten */
+void node_lost(struct node *n);     /* its syncd ended, and all it had in STATE is gone */
 void node_replay(struct node *n);   /* the journal, to the store; and the start is over */
 void node_replaced(struct node *n); /* an empty one is in its place, that has met nobody */
 

@@ -34,15 +34,24 @@ static void add_copy(struct acts *a, const char *mbox, const struct mailfs_id *f
     acts_prepared(a, nine.seq);
 }
 
-/* What a tells of the message, and of its copy. */
-static void deliver(struct acts *message, struct acts *copy) {
+/* What a tells of the message, in that mailbox, and of its copy. */
+static void deliver_to(const char *mbox, const struct mailfs_id *id, struct acts *message,
+                       struct acts *copy) {
+    char tmp[64], name[64];
+
     *message = *copy = (struct acts){.n = 0};
-    fs_write(&p.a, "u/tmp/9.tmp", "nine\n");
-    stores_prepare(&p.a, &p.b, "u", "9.tmp", "u/tmp/9.tmp", nine.seq);
-    fs_rename(&p.a, "u/tmp/9.tmp", "u/new/9.M9.a");
-    act_add(&p.a, message, "u", MFL__SUB__NEW, "9.M9.a", nine.seq);
-    fs_link(&p.a, "u/new/9.M9.a", "u/.Work/new/9.M9.a");
-    add_copy(copy, "u/.Work", &inbox);
+    snprintf(tmp, sizeof(tmp), "%s/tmp/9.tmp", mbox);
+    snprintf(name, sizeof(name), "%s/new/9.M9.a", mbox);
+    fs_write(&p.a, tmp, "nine\n");
+    stores_prepare(&p.a, &p.b, mbox, "9.tmp", tmp, nine.seq);
+    fs_rename(&p.a, tmp, name);
+    act_add(&p.a, message, mbox, MFL__SUB__NEW, "9.M9.a", nine.seq);
+    fs_link(&p.a, name, "u/.Work/new/9.M9.a");
+    add_copy(copy, "u/.Work", id);
+}
+
+static void deliver(struct acts *message, struct acts *copy) {
+    deliver_to("u", &inbox, message, copy);
 }
 
 static bool both_there(void) {
@@ -71,18 +80,85 @@ static void test_only_copy_told(void **state) {
     assert_null(p.b.st->items);
 }
 
-/* The same with b's syncd killed in between. */
-static void test_only_copy_told_and_killed(void **state) {
-    struct stage_prep *left;
+/* What a start finds that nobody has named. */
+static size_t left(void) {
+    struct stage_prep *preps;
     size_t n;
 
+    assert_int_equal(stage_leftovers(p.b.st, &preps, &n), 0);
+    free(preps);
+    return n;
+}
+
+/* The same with b's syncd killed in between. */
+static void test_only_copy_told_and_killed(void **state) {
     copy_alone();
     node_killed(&p.b);
-    assert_int_equal(stage_leftovers(p.b.st, &left, &n), 0);
-    free(left);
-    assert_int_equal(n, 1);
+    assert_int_equal(left(), 1);
     assert_int_equal(stage_publish(p.b.st, &nine, 1, NULL), 0);
     assert_true(fs_there(&p.b, "u/new/9.tmp"));
+}
+
+/* The message's own mailbox has not come yet. */
+static void deliver_to_new(struct acts *copy) {
+    struct acts message;
+    struct mailfs_id id;
+
+    fs_mkdir(&p.a, "u/.New");
+    fs_mkdir(&p.a, "u/.New/new");
+    fs_mkdir(&p.a, "u/.New/tmp");
+    id = fs_id(&p.a, "u/.New");
+    deliver_to("u/.New", &id, &message, copy);
+    acts_free(&message);
+}
+
+/* b's syncd dies when it has linked the content for the copy, before its journal has that. */
+static void pinned_in_new(void) {
+    struct content_wants wants;
+    struct acts copy;
+    Mfp__Txn *txn;
+
+    deliver_to_new(&copy);
+    txn = node_collect(&p.a, &work, &copy, false);
+    assert_non_null(txn);
+    assert_int_equal(content_missing(p.b.st, txn, &wants), 0);
+    content_wants_free(&wants);
+    mfp__txn__free_unpacked(txn, NULL);
+}
+
+static void test_copy_pinned_and_killed(void **state) {
+    pinned_in_new();
+    node_killed(&p.b);
+    assert_int_equal(left(), 1);
+}
+
+/* Without the base no mailbox is known. */
+static void test_copy_pinned_and_lost(void **state) {
+    pinned_in_new();
+    node_lost(&p.b);
+    assert_int_equal(left(), 1);
+}
+
+static void test_copy_told_and_killed(void **state) {
+    struct acts copy;
+
+    deliver_to_new(&copy);
+    assert_false(stores_send(&p.a, &p.b, &work, &copy, false));
+    assert_int_equal(state_checkpoint(p.b.st, 0, NULL, 0), 0);
+    node_killed(&p.b);
+    assert_int_equal(left(), 1);
+}
+
+/* But then a name in a mailbox is taken for its own. */
+static void test_message_told_and_lost(void **state) {
+    struct acts message, copy;
+
+    deliver(&message, &copy);
+    assert_false(stores_send(&p.a, &p.b, &inbox, &message, false));
+    assert_true(stage_has_prep(p.b.st, &nine));
+    node_lost(&p.b);
+    assert_int_equal(left(), 0);
+    acts_free(&copy);
 }
 
 /* Nothing is left of it when both have come, in either order. */
@@ -224,10 +300,18 @@ static void test_back_before_told(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        T(test_only_copy_told),   T(test_only_copy_told_and_killed),
-        T(test_message_and_copy), T(test_copy_and_message),
-        T(test_copy_waits),       T(test_copy_is_here),
-        T(test_copy_of_former),   T(test_used_up_once),
+        T(test_only_copy_told),
+        T(test_only_copy_told_and_killed),
+        T(test_copy_pinned_and_killed),
+        T(test_copy_pinned_and_lost),
+        T(test_copy_told_and_killed),
+        T(test_message_told_and_lost),
+        T(test_message_and_copy),
+        T(test_copy_and_message),
+        T(test_copy_waits),
+        T(test_copy_is_here),
+        T(test_copy_of_former),
+        T(test_used_up_once),
         T(test_back_before_told),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
