@@ -123,15 +123,23 @@ void stage_drop_fetched(struct state *st, const struct mailfs_id *dir) {
 
 /* ---- one --------------------------------------------------------------------------- */
 
+/* Under the mutex. What is not removed is still there: nobody is to believe that it is not. */
+static int drop_one(struct state *st, struct stage_item *it) {
+    int r = it->gone ? 0 : io_unlink(st->stage, it->file);
+
+    if (r < 0 && r != -ENOENT)
+        return r;
+    stage_item_free(st, it);
+    return 0;
+}
+
 void stage_release(struct state *st, const char *key) {
     struct stage_item *it;
 
     state_lock(st);
     it = stage_find(st, key);
-    if (it && it->refs == 0) {
-        io_unlink(st->stage, it->file);
-        stage_item_free(st, it);
-    }
+    if (it && it->refs == 0)
+        (void)drop_one(st, it);
     state_unlock(st);
 }
 
@@ -143,10 +151,8 @@ int stage_drop(struct state *st, const struct stage_prep *prep) {
     stage_prep_key(prep->incarnation, prep->seq, key);
     state_lock(st);
     it = stage_find(st, key);
-    if (it && it->refs == 0 && !it->used) {
-        r = io_unlink(st->stage, it->file);
-        stage_item_free(st, it);
-    }
+    if (it && it->refs == 0 && !it->used)
+        r = drop_one(st, it);
     state_unlock(st);
-    return r == -ENOENT ? 0 : r;
+    return r;
 }

@@ -48,6 +48,8 @@ int stage_record_write(struct db_txn *txn, void *arg) {
         r = db_del(txn, T_PREPS, p->key, sizeof(p->key));
         return r == -ENOENT ? 0 : r;
     }
+    if (p->used)
+        return db_put(txn, T_PREPS, p->key, sizeof(p->key), "U", 1);
     val[0] = p->done ? 'D' : 'P';
     memcpy(val + 1, p->dir.b, MAILFS_ID_BYTES);
     memcpy(val + 1 + MAILFS_ID_BYTES, p->name, n);
@@ -82,13 +84,6 @@ static int prep_read(struct db_txn *txn, void *arg) {
 int stage_published(struct state *st, uint64_t incarnation, uint64_t seq, struct stage_pub *pub) {
     *pub = (struct stage_pub){.incarnation = incarnation, .seq = seq};
     return db_view(st->db, prep_read, pub);
-}
-
-int stage_unpublish(struct state *st, uint64_t incarnation, uint64_t seq) {
-    struct stage_record p = {.del = true};
-
-    stage_record_key(incarnation, seq, p.key);
-    return db_update(st->db, stage_record_write, &p);
 }
 
 struct pub_list {

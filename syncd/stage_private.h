@@ -95,6 +95,7 @@ struct stage_record {
     struct mailfs_id dir;
     char name[STAGE_NAME_MAX];
     bool del;
+    bool used; /* it is used up, and its file may be there still */
     bool done; /* its name in new/ is durable */
 };
 

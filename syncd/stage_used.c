@@ -40,6 +40,56 @@ static bool is_published_for_good(const struct db_val *v) {
     return v->n && *(const uint8_t *)v->p == 'D';
 }
 
+/* ---- what was published ------------------------------------------------------------ */
+
+/* Of one that has its name for good the stage has something still, as that could not be removed:
+ * from now on nobody publishes it. */
+static bool take_left(struct state *st, const char *key) {
+    struct stage_item *it;
+    bool left;
+
+    state_lock(st);
+    it = stage_find(st, key);
+    left = it && !it->gone && it->refs == 0;
+    if (left)
+        it->used = true;
+    state_unlock(st);
+    return left;
+}
+
+/* err: of noting that. */
+static void left_noted(struct state *st, const char *key, int err) {
+    struct stage_item *it;
+
+    if (err == 0)
+        stage_release(st, key);
+    state_lock(st);
+    it = err < 0 ? stage_find(st, key) : NULL;
+    if (it && it->refs == 0)
+        it->used = false;
+    state_unlock(st);
+}
+
+int stage_unpublish(struct state *st, uint64_t incarnation, uint64_t seq) {
+    struct stage_record rec = {.del = true};
+    char key[STAGE_NAME_MAX];
+    struct stage_pub pub;
+    int r = stage_published(st, incarnation, seq, &pub);
+
+    if (r < 0)
+        return r == -ENOENT ? 0 : r;
+    stage_prep_key(incarnation, seq, key);
+    rec.used = pub.done && take_left(st, key);
+    rec.del = !rec.used;
+    stage_record_key(incarnation, seq, rec.key);
+    r = db_update(st->db, stage_record_write, &rec);
+    if (rec.used)
+        left_noted(st, key, r);
+    return r;
+}
+
+/* ---- at a start -------------------------------------------------------------------- */
+
 /* After a crash: what was used up is not there to be published. (What was about to be published may
  * have to be done once more: it is not marked.) */
 static int sweep_used(struct db_txn *txn, void *arg) {
@@ -222,6 +272,8 @@ int stage_leftovers(struct state *st, struct stage_prep **preps, size_t *n) {
     *n = k;
     return 0;
 }
+
+/* ---- at a checkpoint --------------------------------------------------------------- */
 
 /* Records of what was used up and whose file is gone (the sync before this commit made that sure).
  */

@@ -379,7 +379,8 @@ int stage_published_in(struct state *st, const struct mailfs_id *dir, struct sta
 int stage_lookup(struct state *st, const char *key, char file[STAGE_NAME_MAX]);
 /* 0, or -ENOENT: neither. */
 int stage_published(struct state *st, uint64_t incarnation, uint64_t seq, struct stage_pub *pub);
-/* Forgets it: it has got its final name. */
+/* Forgets it: it has got its final name. What the stage could not let go when it was published is
+ * not published again. */
 int stage_unpublish(struct state *st, uint64_t incarnation, uint64_t seq);
 /* In the checkpoint's commit: marks the items of these entries as used up. */
 int stage_checkpoint_write(struct state *st, struct db_txn *txn, const struct jentry *const *v,

@@ -270,20 +270,25 @@ static int goes_and_error(int fd, const char *name, int flags) {
     return r < 0 ? -errno : -EIO;
 }
 
-/* It has its name for good, and its client expunges it before what was prepared of it goes from the
- * stage: that is all the next attempt does. */
-static void published_and_left(int (*unlink)(int, const char *, int)) {
-    struct stage_prep prep = {77, 9};
+/* It has its name for good, and what was prepared of it stays in the stage. */
+static void publish_and_leave(int (*unlink)(int, const char *, int)) {
     struct io_ops ops = io_ops_real;
-    struct invals iv = {NULL, 0};
 
     common();
     fs_write(&p.a, "u/tmp/9.tmp", "nine\n");
     stores_prepare(&p.a, &p.b, "u", "9.tmp", "u/tmp/9.tmp", 9);
     ops.unlink = unlink;
     io_ops_set(&ops);
-    assert_int_equal(stage_publish(p.b.st, &prep, 1, &iv), -EIO);
+    assert_int_equal(publish_again(), -EIO);
     io_ops_set(&io_ops_real);
+}
+
+/* Its client expunges it before that goes: that is all the next attempt does. */
+static void published_and_left(int (*unlink)(int, const char *, int)) {
+    struct stage_prep prep = {77, 9};
+    struct invals iv = {NULL, 0};
+
+    publish_and_leave(unlink);
     fs_unlink(&p.b, "u/new/9.tmp");
     assert_int_equal(stage_publish(p.b.st, &prep, 1, &iv), 0);
     assert_false(fs_there(&p.b, "u/new/9.tmp"));
@@ -298,6 +303,76 @@ static void test_published_left_and_expunged(void **state) {
 
 static void test_published_gone_and_expunged(void **state) {
     published_and_left(goes_and_error);
+}
+
+/* Its client has expunged it, and it does not come back: not now, nor when syncd starts anew. */
+static void assert_expunged_for_good(void) {
+    struct stage_pub pub;
+
+    fs_unlink(&p.b, "u/new/9.M9.a");
+    assert_int_equal(stage_published(p.b.st, 77, 9, &pub), -ENOENT);
+    assert_int_equal(publish_again(), 1);
+    node_killed(&p.b);
+    assert_false(publish_is_left(&p.b));
+    assert_false(fs_there(&p.b, "u/new/9.tmp"));
+    stores_checkpoint(&p);
+    node_killed(&p.b);
+    assert_false(publish_is_left(&p.b));
+}
+
+/* Its origin names it before the next attempt, and only then it is expunged. */
+static void test_published_left_and_told(void **state) {
+    publish_and_leave(stays);
+    name_and_tell();
+    assert_true(fs_there(&p.b, "u/new/9.M9.a"));
+    assert_expunged_for_good();
+}
+
+static int prepared_stays(int fd, const char *name, int flags) {
+    return strncmp(name, "p-", 2) == 0 ? -EIO : io_ops_real.unlink(fd, name, flags);
+}
+
+/* And it cannot be removed then either. */
+static void test_published_stays_and_told(void **state) {
+    struct io_ops ops = io_ops_real;
+
+    ops.unlink = prepared_stays;
+    publish_and_leave(stays);
+    io_ops_set(&ops);
+    name_and_tell();
+    io_ops_set(&io_ops_real);
+    assert_expunged_for_good();
+}
+
+/* It was expunged before its origin names it. */
+static void test_published_left_expunged_and_told(void **state) {
+    publish_and_leave(stays);
+    fs_unlink(&p.b, "u/new/9.tmp");
+    name_and_tell();
+    assert_false(fs_there(&p.b, "u/new/9.M9.a"));
+    stores_checkpoint(&p);
+    node_killed(&p.b);
+    assert_false(publish_is_left(&p.b));
+}
+
+/* Or a merge gives it that name. */
+static void test_published_stays_and_merged(void **state) {
+    struct io_ops ops = io_ops_real;
+    struct acts a = {.n = 0};
+
+    ops.unlink = prepared_stays;
+    publish_and_leave(stays);
+    fs_rename(&p.a, "u/tmp/9.tmp", "u/new/9.M9.a");
+    act_add(&p.a, &a, "u", MFL__SUB__NEW, "9.M9.a", 9);
+    mfp__txn__free_unpacked(node_collect(&p.a, &inbox, &a, false), NULL);
+    base_forget_sent(p.a.st);
+    mark(&p.a, &inbox);
+    mark(&p.b, &inbox);
+    io_ops_set(&ops);
+    contact();
+    io_ops_set(&io_ops_real);
+    assert_true(fs_there(&p.b, "u/new/9.M9.a"));
+    assert_expunged_for_good();
 }
 
 #define T(f) cmocka_unit_test_setup_teardown(f, merge_setup, mailbox_teardown)
@@ -318,6 +393,10 @@ int main(void) {
         T(test_half_published_and_killed),
         T(test_published_left_and_expunged),
         T(test_published_gone_and_expunged),
+        T(test_published_left_and_told),
+        T(test_published_stays_and_told),
+        T(test_published_left_expunged_and_told),
+        T(test_published_stays_and_merged),
     };
     return cmocka_run_group_tests_name("syncd_about_to_publish", tests, NULL, NULL);
 }
