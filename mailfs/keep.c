@@ -18,6 +18,7 @@
 
 #define MAGIC      "mailfsKP"
 #define NOTES_AT   (UINT64_C(64) << 10)
+#define NAMES_AT   (UINT64_C(512) << 10)
 #define FILES_AT   (UINT64_C(1) << 20)
 #define INODES_AT  (FILES_AT + (uint64_t)KEEP_FILES_MAX * sizeof(struct keep_file))
 #define KEEP_BYTES (INODES_AT + (uint64_t)KEEP_INODES_MAX * sizeof(struct keep_inode))
@@ -26,7 +27,9 @@ _Static_assert(sizeof(struct keep_inode) == 64, "the layout is in INTERFACES");
 _Static_assert(sizeof(struct keep_file) == 16, "the layout is in INTERFACES");
 _Static_assert(sizeof(struct keep_note) == 56, "the layout is in INTERFACES");
 _Static_assert(sizeof(struct keep_head) <= NOTES_AT, "the head has room");
-_Static_assert(NOTES_AT + KEEP_NOTES_MAX * sizeof(struct keep_note) <= FILES_AT, "notes have room");
+_Static_assert(sizeof(struct keep_named) == 280, "the layout is in INTERFACES");
+_Static_assert(NOTES_AT + KEEP_NOTES_MAX * sizeof(struct keep_note) <= NAMES_AT, "notes have room");
+_Static_assert(NAMES_AT + sizeof(struct keep_names) <= FILES_AT, "names have room");
 
 struct keep keep;
 
@@ -36,6 +39,7 @@ static int map(int fd) {
         return -errno;
     keep.head = (struct keep_head *)(void *)p;
     keep.notes = (struct keep_note *)(void *)(p + NOTES_AT);
+    keep.names = (struct keep_names *)(void *)(p + NAMES_AT);
     keep.files = (struct keep_file *)(void *)(p + FILES_AT);
     keep.inodes = (struct keep_inode *)(void *)(p + INODES_AT);
     return 0;

@@ -5,7 +5,8 @@
  * What outlives a worker while the mount is kept: a memfd that the holder has, and every worker
  * maps (INTERFACES, "What a worker leaves to the next"). It holds what the kernel goes on to rely
  * on and a new worker cannot find out: which node id is which inode, which handle is which open
- * file, the notes about requests under way, and the kernel's INIT.
+ * file, the notes about requests under way, the names that the next syncd is told of, and the
+ * kernel's INIT.
  *
  * A worker can be killed between any two stores. So a slot is filled before its state says that it
  * is used; the count of the kernel's lookups goes up before the reply that makes the kernel count,
@@ -14,7 +15,7 @@
  *
  * The tables are sparse: memory is used for what was ever used, 64 bytes an inode, 16 a file; that
  * of inodes is given back. Who may write a slot is said by its user (inode.c, keep_file below,
- * note.c); nothing here locks.
+ * note.c, named.c); nothing here locks.
  */
 
 #include <stdatomic.h>
@@ -23,7 +24,11 @@
 #include <stdint.h>
 #include <sys/types.h>
 
-/* Another layout has another number: a worker that finds one does not take over. */
+#include "util/id.h"
+
+/* Another layout has another number: a worker that finds one does not take over. (What lies where
+ * nothing was, and says nothing while it is zero, needs none: mailfs is upgraded under its mount.)
+ */
 #define KEEP_LAYOUT UINT32_C(3)
 
 #define KEEP_INODES_MAX (UINT32_C(1) << (sizeof(void *) == 8 ? 26 : 20))
@@ -32,6 +37,8 @@
 #define KEEP_WALKERS    64u
 #define KEEP_INIT_MAX   1024u
 #define KEEP_HANDLE_MAX 24u
+#define KEEP_NAMED_MAX  512u
+#define KEEP_BASE_MAX   256u
 
 enum keep_state { KEEP_FREE, KEEP_USED, KEEP_MADE_UP };
 
@@ -80,6 +87,19 @@ struct keep_note {
     _Atomic uint64_t told; /* 1: syncd was told of it, or need not be */
 };
 
+/* A name that a prepared content got (named.h). */
+struct keep_named {
+    _Atomic uint64_t seq; /* 0: none, or only half written */
+    struct mailfs_id dir;
+    char base[KEEP_BASE_MAX];
+};
+
+/* The last ones, in a ring. */
+struct keep_names {
+    _Atomic uint64_t noted; /* ever */
+    struct keep_named v[KEEP_NAMED_MAX];
+};
+
 struct keep_head {
     char magic[8];
     uint32_t layout;
@@ -101,6 +121,7 @@ struct keep_head {
 struct keep {
     struct keep_head *head;
     struct keep_note *notes;
+    struct keep_names *names;
     struct keep_file *files;
     struct keep_inode *inodes;
 };

@@ -5,74 +5,74 @@
  */
 #include "named.h"
 
-#include <limits.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "keep.h"
 #include "maildir/name.h"
 #include "util/str.h"
 #include "vol.h"
 #include "wire/check.h"
 
 enum {
-    NAMED_MAX = 512,
     HELLO_BYTES = 64 * 1024, /* half a packet: L's are named there, too */
     ENTRY_BYTES = 64         /* of one, packed, beside its name */
 };
 
-struct named {
-    uint64_t seq;
-    struct mailfs_id dir;
-    char base[NAME_MAX + 1];
-};
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER; /* of this worker's threads */
 
-static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
-static struct named ring[NAMED_MAX];
-static size_t noted; /* ever */
-
+/* A worker can be killed between any two stores: the number is written last, and counted then. */
 void named_note(uint64_t seq, const struct mailfs_id *dir, const char *name) {
     pthread_mutex_lock(&lock);
-    struct named *n = &ring[noted % NAMED_MAX];
+    uint64_t noted = atomic_load(&keep.names->noted);
+    struct keep_named *n = &keep.names->v[noted % KEEP_NAMED_MAX];
+    atomic_store(&n->seq, 0);
+    n->dir = *dir;
     if (str_copyn(n->base, sizeof n->base, name, maildir_name_base_len(name, strlen(name))) == 0) {
-        n->seq = seq;
-        n->dir = *dir;
-        noted++;
+        atomic_store(&n->seq, seq);
+        atomic_store(&keep.names->noted, noted + 1);
     }
     pthread_mutex_unlock(&lock);
 }
 
 /* A copy of one, as Hello wants it. */
 struct told {
-    struct named named;
+    struct mailfs_id dir;
+    char base[KEEP_BASE_MAX];
     Mfl__Prepared id;
     Mfl__Named msg;
 };
 
 struct told_all {
-    Mfl__Named *list[NAMED_MAX];
-    struct told told[NAMED_MAX];
+    Mfl__Named *list[KEEP_NAMED_MAX];
+    struct told told[KEEP_NAMED_MAX];
 };
 
-static Mfl__Named *tell(struct told *t, const struct named *n) {
-    t->named = *n;
+static Mfl__Named *tell(struct told *t, const struct keep_named *n) {
+    t->dir = n->dir;
+    memcpy(t->base, n->base, sizeof t->base);
     mfl__prepared__init(&t->id);
     mfl__named__init(&t->msg);
     t->id.incarnation = vol.incarnation;
-    t->id.seq = n->seq;
+    t->id.seq = atomic_load(&n->seq);
     t->msg.id = &t->id;
-    t->msg.dir = wire_bytes_of(&t->named.dir);
-    t->msg.bname = t->named.base;
+    t->msg.dir = wire_bytes_of(&t->dir);
+    t->msg.bname = t->base;
     return &t->msg;
 }
 
 /* The newest first. */
 void *named_hello(Mfl__Hello *hello) {
     pthread_mutex_lock(&lock);
-    size_t n = noted < NAMED_MAX ? noted : NAMED_MAX, left = HELLO_BYTES;
+    uint64_t noted = atomic_load(&keep.names->noted);
+    size_t n = noted < KEEP_NAMED_MAX ? (size_t)noted : KEEP_NAMED_MAX, left = HELLO_BYTES;
     struct told_all *all = n == 0 ? NULL : malloc(sizeof *all);
     for (size_t i = 0; all != NULL && i < n; i++) {
-        const struct named *from = &ring[(noted - 1 - i) % NAMED_MAX];
+        const struct keep_named *from = &keep.names->v[(noted - 1 - i) % KEEP_NAMED_MAX];
+        if (atomic_load(&from->seq) == 0)
+            continue;
         size_t bytes = ENTRY_BYTES + strlen(from->base);
         if (bytes > left)
             break;

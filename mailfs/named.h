@@ -7,8 +7,9 @@
  * end, under another name, and without its number nobody can tell that the two are one message. So
  * each syncd that comes is told of all that are kept here (Hello.named); what it knows it skips.
  *
- * Memory: 512 names. Nothing is prepared while syncd is away, so they need only reach back over
- * what a syncd may have been told and not noted.
+ * They outlive a worker, since it can die in the same seconds as syncd (keep.h). 512 of them:
+ * nothing is prepared while syncd is away, so they need only reach back over what a syncd may have
+ * been told and not noted.
  */
 
 #include <stdint.h>

@@ -2,7 +2,8 @@
 """syncd dies between a delivery's fsync and its name, or before it has read of it (DESIGN 8.6).
 
 What was prepared with the peer gets its name while nobody hears of it; the peer publishes it under
-another one, or is about to.  mailfs tells the next syncd, so that both know it for one message.
+another one, or is about to.  mailfs tells the next syncd, so that both know it for one message; also where the worker
+that gave the name has died as well.
 """
 
 import contextlib
@@ -11,7 +12,7 @@ import signal
 import sys
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.realpath(__file__)), ".."))
-from lab import case, compare, mail, util  # noqa: E402
+from lab import alone, case, compare, mail, util  # noqa: E402
 
 TIMEOUT = 1
 
@@ -169,6 +170,25 @@ def merging(t):
     compare.assert_has(view, [delivery.ident, large])
 
 
+def worker_too(t, number, under_l):
+    """Both syncd die, and then the worker of mailfs that they have heard of the name from."""
+    user = t.pair.user("worker%d" % number)
+    t.wait_equal(user)
+    with locked(t.a.home(user, "Maildir")) if under_l else contextlib.nullcontext():
+        delivery = Delivery(t, user, number)
+        delivery.rename()
+        for node in t.pair.nodes:
+            node.kill("syncd")
+        alone.kill_worker(t.a.daemon("mailfs").known()[0])
+    for node in t.pair.nodes:
+        node.start("syncd")
+    t.pair.wait_in_sync()
+    stage_empty(t)
+    view = t.wait_equal(user)
+    compare.assert_no_duplicates(view)
+    compare.assert_has(view, [delivery.ident], exactly=True)
+
+
 def test(t):
     t.needs_mailfs()
     story(t, published=True)
@@ -178,6 +198,8 @@ def test(t):
     power(t, restarted=True)
     power(t, told=True)
     merging(t)
+    worker_too(t, 5, under_l=True)
+    worker_too(t, 6, under_l=False)
 
 
 case.main(test, own=True, timeout=TIMEOUT, postfix=False, disk=96 << 20)
