@@ -27,7 +27,7 @@ struct raise_job {
     struct volume *v;
     struct mailfs_id dir, now; /* now: where dir is the former id of a container */
     enum replica_raise how;
-    struct promote_tried tried;
+    uint32_t tried; /* promote_raise_lost() */
     struct invals inval;
     int err;
 };

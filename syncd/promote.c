@@ -24,7 +24,7 @@ struct raise {
     struct state *st; /* of the link that knows the mailboxes */
     enum replica_raise how;
     struct apply_result *out;
-    struct promote_tried *tried; /* or NULL */
+    uint32_t *tried; /* or NULL: promote_raise_lost() */
     size_t raised;
     int err; /* the first */
 };
@@ -37,10 +37,10 @@ static int again_to_disk(struct apply *a) {
 
 static int raise_next(struct apply *a, struct maildir_uidlist *list, struct raise *r) {
     uint32_t next = maildir_uidlist_next(list), to = replica_raised_uid(next, r->how);
-    if (r->tried != NULL && r->tried->to == next)
+    if (r->tried != NULL && *r->tried == next)
         return again_to_disk(a);
     if (r->tried != NULL)
-        r->tried->to = to;
+        *r->tried = to = replica_raised_uid(to, r->how);
     maildir_uidlist_raise_next_to(list, to);
     return apply_write_uidlist(a, list);
 }
@@ -117,14 +117,10 @@ int promote_raise_one(struct state *st, const struct mailfs_id *dir, enum replic
 }
 
 int promote_raise_lost(struct state *st, const struct mailfs_id *dir, enum replica_raise how,
-                       struct promote_tried *tried, struct invals *inval) {
+                       uint32_t *tried, struct invals *inval) {
     struct apply_result out = {0};
     struct raise r = {.st = st, .how = how, .out = &out, .tried = tried};
-    while (r.err == 0 && tried->steps < 2) {
-        raise_mailbox(&r, dir);
-        if (r.err == 0)
-            *tried = (struct promote_tried){.steps = tried->steps + 1};
-    }
+    raise_mailbox(&r, dir);
     *inval = out.inval;
     return r.err;
 }

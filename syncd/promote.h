@@ -22,18 +22,14 @@ int promote_raise_one(struct state *st, const struct mailfs_id *dir, enum replic
                       struct invals *inval);
 
 /*
- * The same, above what somebody may have given whose list was replaced. Twice: a mailfs that serves
- * by itself raises, too, by the same rule. Where it did so between the reading of the list and the
- * replacing of it, what it raised to is what the first raise comes to.
+ * The same, above what somebody may have given whose list was replaced: by two steps of the rule. A
+ * mailfs that serves by itself raises, too, by the same rule. Where it does so between the reading
+ * of the list and the replacing of it, what it raised to is at the first step.
  *
- * tried: zero at first, and as it was left when it is tried again after an error: a list that got
- * its name, and of which only that did not reach the disk, is not raised beyond that.
+ * tried: 0 at first, and as it was left when it is tried again after an error: a list that got its
+ * name, and of which only that did not reach the disk, is not raised beyond that.
  */
-struct promote_tried {
-    unsigned steps; /* that are done */
-    uint32_t to;    /* of the next one; 0: not begun */
-};
 int promote_raise_lost(struct state *st, const struct mailfs_id *dir, enum replica_raise how,
-                       struct promote_tried *tried, struct invals *inval);
+                       uint32_t *tried, struct invals *inval);
 
 #endif
