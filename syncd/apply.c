@@ -247,22 +247,45 @@ static bool moves_tree(const Mfp__Op *op) {
 }
 
 /* The peer's base moves when it hears that this is in the journal. What is in its base only was not
- * removed here. */
+ * removed here. By the id that the peer knows nothing is done. */
 static int note_undone(const struct apply *a, const Mfp__Txn *txn, const bool *done) {
     bool some = false, tree = false;
     size_t i;
 
+    if (!done)
+        return -ENOMEM;
     for (i = 0; i < txn->n_ops; i++) {
-        some |= !done[i];
-        tree |= !done[i] && moves_tree(txn->ops[i]);
+        bool undone = a->former || !done[i];
+        some |= undone;
+        tree |= undone && moves_tree(txn->ops[i]);
     }
     return some ? base_lacking_note(a->st, &a->dir, tree) : 0;
+}
+
+/* It is as if it had not been begun. */
+static bool begins_anew(const struct apply *a, int err) {
+    return ((err == -EBUSY || err == -ENOENT) && a->beside) || err == -EOWNERDEAD;
+}
+
+/* What is not done is noted first: the entry counts as applied with what follows it. */
+static int follow(struct apply *a, const Mfp__Txn *txn, const bool *done, bool opened, int err,
+                  uint64_t journal_id) {
+    int r;
+
+    if (begins_anew(a, err))
+        return 0;
+    r = note_undone(a, txn, done);
+    a->out->unnoted = r != 0;
+    if (r == 0 && opened && (err == 0 || is_permanent(err)))
+        r = a->former ? former_base(a, txn, done, journal_id)
+                      : apply_base(a, txn, done, journal_id);
+    return r;
 }
 
 static int apply(struct state *st, const Mfp__Txn *txn, uint64_t journal_id, bool replay,
                  bool beside, struct apply_result *out) {
     struct apply a = {.st = st, .replay = replay, .out = out, .locked = txn->locked};
-    bool *done = calloc(txn->n_ops + 1, sizeof(*done));
+    bool *done = calloc(txn->n_ops + 1, sizeof(*done)), opened;
     int r, r2;
 
     memset(out, 0, sizeof(*out));
@@ -270,20 +293,11 @@ static int apply(struct state *st, const Mfp__Txn *txn, uint64_t journal_id, boo
     a.d = (struct store_dir){.fd = {-1, -1, -1, -1}};
     recent_begin(st);
     r = done ? apply_open(&a, txn) : -ENOMEM;
-    if (r == 0) {
+    opened = r == 0;
+    if (opened)
         r = apply_all(&a, txn, done);
-        if (r == 0 || is_permanent(r)) {
-            r2 = a.former ? former_base(&a, txn, done, journal_id)
-                          : apply_base(&a, txn, done, journal_id);
-            r = r2 < 0 ? r2 : r;
-        }
-    }
-    if (done && a.former)
-        memset(done, 0, txn->n_ops * sizeof(*done));
-    if (done && !((r == -EBUSY || r == -ENOENT) && beside) && r != -EOWNERDEAD) {
-        r2 = note_undone(&a, txn, done);
-        r = r == 0 ? r2 : r;
-    }
+    r2 = follow(&a, txn, done, opened, r, journal_id);
+    r = r2 < 0 ? r2 : r;
     recent_end(st);
     if (journal_id)
         journal_tried(st, journal_id);

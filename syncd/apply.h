@@ -14,6 +14,7 @@ struct apply_result {
     bool suspect; /* the store was in neither the state before nor after: merge the container */
     struct mailfs_id also[4]; /* and these */
     size_t n_also;
+    bool unnoted; /* what was not done could not be noted: it must not count as applied */
     bool tree; /* directories are elsewhere than the peer thinks: compare the trees (a new contact)
                 */
 };

@@ -91,6 +91,10 @@ static int note(struct state *st, const struct mailfs_id *dir, char what, enum l
                   lack != WHOLE);
 }
 
+static enum lack lack_of(const struct lacking *l) {
+    return l->lost_uids ? CUT : l->cut ? RAISED : LACKS;
+}
+
 static int add(struct state *st, const struct mailfs_id *dir, enum lack lack) {
     struct lacking *l = calloc(1, sizeof(*l));
 
@@ -99,6 +103,7 @@ static int add(struct state *st, const struct mailfs_id *dir, enum lack lack) {
     l->dir = *dir;
     l->cut = lack == CUT || lack == RAISED;
     l->lost_uids = lack == CUT && !st->main;
+    l->noted = true; /* or there is no start */
     HASH_ADD(hh, st->lacking, dir, sizeof(l->dir), l);
     return note(st, dir, OF_MAILBOX, lack);
 }
@@ -142,6 +147,26 @@ int base_lacking_load(struct state *st) {
     return r < 0 ? r : 0;
 }
 
+/* Where it could not be before, too. */
+static int note_once(struct state *st, const struct mailfs_id *dir) {
+    enum lack lack = WHOLE;
+    struct lacking *l;
+    int r;
+
+    state_lock(st);
+    l = find(st, dir);
+    if (l && !l->noted)
+        lack = lack_of(l);
+    state_unlock(st);
+    r = lack != WHOLE ? note(st, dir, OF_MAILBOX, lack) : 0;
+    state_lock(st);
+    l = find(st, dir);
+    if (l && r == 0)
+        l->noted = true;
+    state_unlock(st);
+    return r;
+}
+
 int base_lacking_note(struct state *st, const struct mailfs_id *dir, bool tree) {
     struct lacking *l = calloc(1, sizeof(*l));
     bool was;
@@ -159,7 +184,7 @@ int base_lacking_note(struct state *st, const struct mailfs_id *dir, bool tree) 
     state_unlock(st);
     if (was)
         free(l);
-    r = was ? 0 : note(st, dir, OF_MAILBOX, LACKS);
+    r = note_once(st, dir);
     return r == 0 && tree ? note(st, &mailfs_id_root, OF_TREE, UNDONE) : r;
 }
 
@@ -285,7 +310,8 @@ int base_lacking_renumber(struct state *st, const struct mailfs_id *former,
         l->dir = *now;
         l->cut = l->cut || (to && to->cut);
         l->lost_uids = l->lost_uids || (to && to->lost_uids);
-        lack = l->lost_uids ? CUT : l->cut ? RAISED : LACKS;
+        l->noted = true; /* or it has not been renumbered */
+        lack = lack_of(l);
         if (to)
             /* NOLINTNEXTLINE(clang-analyzer-core.NullDereference): it is in the table */
             HASH_DEL(st->lacking, to);

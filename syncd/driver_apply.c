@@ -209,10 +209,11 @@ static bool apply_when_known(struct apply *a) {
     return true;
 }
 
-/* However often, where it has not been begun: nothing is noted of what it lacks, so that, counted
- * as applied, it would be what this node has removed. */
+/* However often, where nothing is noted of what it lacks: counted as applied, that would be what
+ * this node has removed. */
 static bool apply_later(struct apply *a) {
-    if (!a->unbegun && (!may_pass(a->err) || (a->tries++ >= APPLY_TRIES && !a->v->stopping)))
+    bool unknown = a->unbegun || a->result.unnoted;
+    if (!unknown && (!may_pass(a->err) || (a->tries++ >= APPLY_TRIES && !a->v->stopping)))
         return false;
     if (a->v->stopping) { /* the next start does it, before it grants L there */
         apply_leave(a);

@@ -130,6 +130,7 @@ struct lacking {
     struct mailfs_id dir;
     bool cut;       /* see base_was_cut() */
     bool lost_uids; /* see base_lost_uids() */
+    bool noted;     /* with the base */
     struct put_back *put_back;
 };
 

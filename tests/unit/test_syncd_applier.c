@@ -39,6 +39,7 @@ static int failing; /* the first ones' */
 static unsigned fails, left;
 static _Atomic unsigned noted; /* that it is to be raised */
 static int note_err;
+static bool unnoted;                         /* what the first ones lack */
 static struct mailfs_id recorded;            /* by this id */
 static bool former;                          /* id is, of 3 */
 static unsigned applied, suspected, in_time; /* suspected before it was applied */
@@ -60,6 +61,7 @@ static bool mailfs_runs(const void *arg) {
 int apply_txn_beside(struct state *st, const Mfp__Txn *txn, uint64_t journal_id, bool replay,
                      struct apply_result *out) {
     memset(out, 0, sizeof(*out));
+    out->unnoted = unnoted && tries < fails;
     return tries++ < fails ? failing : asks_still();
 }
 
@@ -176,6 +178,7 @@ static int setup(void **state) {
     applied = suspected = replaying = replaced = compared = left = 0;
     noted = 0;
     note_err = 0;
+    unnoted = false;
     at = REPLICA_IN_SYNC;
     locked = apart = down = former = false;
     held = id;
@@ -316,6 +319,17 @@ static void test_lasts(void **state) {
 static void look(void) {
     assert_int_equal(event_base_loop(engine.evb, EVLOOP_ONCE), 0);
     workq_drain(engine.io);
+}
+
+/* Nor does that count as applied of which nothing is noted, however it failed. */
+static void test_unnoted(void **state) {
+    unnoted = true;
+    apply(-EPROTO);
+    assert_int_equal(applied + suspected, 0);
+    look();
+    assert_int_equal(tries, 2);
+    assert_int_equal(applied, 1);
+    assert_int_equal(suspected, 0);
 }
 
 /* mailfs serves by itself, and gives L; when it has come it says which there are. */
@@ -648,6 +662,7 @@ int main(void) {
                                        T(test_late),
                                        T(test_before_trees),
                                        T(test_lasts),
+                                       T(test_unnoted),
                                        T(test_replay),
                                        T(test_replay_under_l),
                                        T(test_replay_apart),
