@@ -53,6 +53,20 @@ int stage_sync_names(struct state *st, const struct stage_names *l) {
 
 /* ---- what was staged in a hurry ---------------------------------------------------- */
 
+/* What the error was about may have another name in the stage, which no later sync says it of. */
+static int sync_pinned(struct state *st, int fd) {
+    struct stage_item *dropped;
+    int r = io_fsync(fd);
+
+    if (r == 0)
+        return 0;
+    state_lock(st);
+    dropped = stage_drop_unsure(st);
+    state_unlock(st);
+    stage_unlink(st, dropped);
+    return r;
+}
+
 int stage_pin(struct state *st, int fd, const char *file) {
     struct stage_item *it;
     bool loose;
@@ -61,7 +75,8 @@ int stage_pin(struct state *st, int fd, const char *file) {
     state_lock(st);
     loose = ++st->stage_pins > STAGE_SYNCED_ALONE;
     state_unlock(st);
-    r = loose ? 0 : io_fsync(fd); /* who wrote it may not have; it is going to be acknowledged */
+    r = loose ? 0
+              : sync_pinned(st, fd); /* who wrote it may not have; it is going to be acknowledged */
     if (r == 0)
         r = io_link_fd(fd, st->stage, file);
     if (r < 0 && r != -EEXIST)

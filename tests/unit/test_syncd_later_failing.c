@@ -270,6 +270,32 @@ static void test_dropped_beside_others(void **state) {
     assert_int_equal(whole(".mailfs/stage", "", false), 1);
 }
 
+/* It is told to whoever links the content into the stage once more, for a copy of the message: no
+ * sync on the message's own way into the journal hears of it. */
+static void test_failing_for_a_copy(void **state) {
+    struct mailfs_id work = stores_mailbox(&p.a, &p.b, "u", ".Work");
+    struct content_wants wants;
+    struct acts copy = {.n = 0};
+    Mfp__Txn *txn, *of_copy;
+
+    prepare(&inbox, 1);
+    txn = name_prepared(1);
+    fs_link(&p.a, "u/new/0.M1.a", "u/.Work/new/0.M1.a");
+    act_add_link(&p.a, &copy, "u/.Work", MFL__SUB__NEW, "0.M1.a", &inbox, MFL__SUB__NEW, "0.M1.a");
+    acts_prepared(&copy, 1);
+    of_copy = node_collect(&p.a, &work, &copy, false);
+    assert_non_null(of_copy);
+    fail_once();
+    assert_int_equal(content_missing(p.b.st, of_copy, &wants), -EIO);
+    io_ops_set(&io_ops_real);
+    assert_int_equal(append(txn), -ENODATA);
+    assert_int_equal(content_missing(p.b.st, of_copy, &wants), 0);
+    assert_int_equal(wants.n, 1);
+    content_wants_free(&wants);
+    mfp__txn__free_unpacked(txn, NULL);
+    mfp__txn__free_unpacked(of_copy, NULL);
+}
+
 #define T(f) cmocka_unit_test_setup_teardown(f, mailbox_setup_grave, mailbox_teardown)
 
 int main(void) {
@@ -283,6 +309,7 @@ int main(void) {
         T(test_failing_and_kept),
         T(test_failing_on_another_thread),
         T(test_dropped_beside_others),
+        T(test_failing_for_a_copy),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
