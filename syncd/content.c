@@ -272,13 +272,7 @@ int content_keys(struct state *st, const Mfp__Txn *txn, char ***keys, size_t *n)
 int content_item(struct state *st, const struct mailfs_id *dir, const Mfp__OpMsg *op,
                  char file[STAGE_NAME_MAX]) {
     char key[STAGE_NAME_MAX];
-    int r;
 
     content_item_key(st, dir, op, key);
-    r = stage_lookup(st, key, file);
-    if (r != -ENOENT || !op->source || !op->source->prepared)
-        return r;
-    /* A copy that a former version has in its journal has no key of its own. */
-    stage_prep_key(op->source->prepared->incarnation, op->source->prepared->seq, key);
     return stage_lookup(st, key, file);
 }

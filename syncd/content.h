@@ -38,6 +38,9 @@ void content_wants_free(struct content_wants *w); /* frees what it holds, leaves
  * removes it follows.
  */
 int content_missing(struct state *st, const Mfp__Txn *txn, struct content_wants *out);
+/* Of an entry of the journal that a former version has written, where a copy of what was prepared
+ * has no key of its own: as content_missing() would have given it one. */
+int content_pin_copies(struct state *st, const Mfp__Txn *txn);
 /* Without waiting for a disk or a lock: is all of it certainly in the stage? Else content_missing()
  * tells. */
 bool content_at_hand(struct state *st, const Mfp__Txn *txn);

@@ -176,6 +176,36 @@ int content_missing(struct state *st, const Mfp__Txn *txn, struct content_wants 
     return 0;
 }
 
+/* Is it a copy of what was prepared? */
+static bool is_copy(const Mfp__OpMsg *op) {
+    return content_op_adds(op) && op->source && op->source->prepared && op->source->dir.len > 0;
+}
+
+static int pin_copy(struct state *st, const struct mailfs_id *dir, const Mfp__OpMsg *op) {
+    char key[STAGE_NAME_MAX];
+    struct mailfs_id from;
+    int r = wire_id(&op->source->dir, &from);
+
+    stage_fetch_name(dir, MFP__SUB__CUR, op->bname, key);
+    if (r < 0 || content_staged(st, key))
+        return r;
+    r = pin_staged(st, &from, op->source, key);
+    return r == -ENOENT ? 0 : r;
+}
+
+int content_pin_copies(struct state *st, const Mfp__Txn *txn) {
+    struct mailfs_id dir;
+    size_t i;
+    int r = wire_id(&txn->dir, &dir);
+
+    for (i = 0; r == 0 && i < txn->n_ops; i++) {
+        const Mfp__Op *op = txn->ops[i];
+        if (op->op_case == MFP__OP__OP_MSG && is_copy(op->msg))
+            r = pin_copy(st, &dir, op->msg);
+    }
+    return r < 0 ? state_fail(st, r, &dir, "cannot keep what a copy in the journal is made of") : 0;
+}
+
 int content_gone(struct state *st, const struct content_want *w) {
     char key[STAGE_NAME_MAX];
 

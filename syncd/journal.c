@@ -396,7 +396,10 @@ static int each_entry(struct state *st, journal_fn *fn, void *arg) {
 
 static int load_one(void *arg, uint64_t id, Mfp__Txn *txn) {
     bool lacks; /* what had been applied */
-    int r = entry_note(arg, id, txn, &lacks);
+    int r;
+
+    (void)content_pin_copies(arg, txn); /* which tells of errors: a merge brings it then */
+    r = entry_note(arg, id, txn, &lacks);
 
     mfp__txn__free_unpacked(txn, NULL);
     return r;

@@ -230,8 +230,9 @@ static void test_copy_is_here(void **state) {
     acts_free(&message);
 }
 
-/* As a former version left it: the stage has it under its number alone. */
-static void test_copy_of_former(void **state) {
+/* As a former version left it: the stage has it under its number alone. used: up, by the message's
+ * merge, before the copy is applied. */
+static void copy_of_former(bool used) {
     struct acts message, copy;
     struct apply_result res;
     char key[STAGE_NAME_MAX], rel[STAGE_NAME_MAX + 32];
@@ -246,13 +247,24 @@ static void test_copy_of_former(void **state) {
     snprintf(rel, sizeof(rel), ".mailfs/stage/%s", key);
     fs_unlink(&p.b, rel);
     node_reopen(&p.b);
+    if (used)
+        assert_int_equal(stage_drop(p.b.st, &nine), 0);
     assert_int_equal(apply_txn(p.b.st, got, id, true, &res), 0);
+    assert_false(res.suspect);
     apply_result_free(&res);
     assert_true(fs_there(&p.b, "u/.Work/new/9.M9.a"));
-    assert_true(stage_has_prep(p.b.st, &nine));
+    assert_int_equal(stage_has_prep(p.b.st, &nine), !used);
     mfp__txn__free_unpacked(txn, NULL);
     mfp__txn__free_unpacked(got, NULL);
     acts_free(&message);
+}
+
+static void test_copy_of_former(void **state) {
+    copy_of_former(false);
+}
+
+static void test_copy_of_former_and_used(void **state) {
+    copy_of_former(true);
 }
 
 /* How many of the contents the transaction uses up, on which both ends have to agree; all bear the
@@ -311,6 +323,7 @@ int main(void) {
         T(test_copy_waits),
         T(test_copy_is_here),
         T(test_copy_of_former),
+        T(test_copy_of_former_and_used),
         T(test_used_up_once),
         T(test_back_before_told),
     };

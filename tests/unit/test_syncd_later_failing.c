@@ -276,6 +276,7 @@ static void test_failing_for_a_copy(void **state) {
     struct mailfs_id work = stores_mailbox(&p.a, &p.b, "u", ".Work");
     struct content_wants wants;
     struct acts copy = {.n = 0};
+    char file[STAGE_NAME_MAX];
     Mfp__Txn *txn, *of_copy;
 
     prepare(&inbox, 1);
@@ -289,6 +290,7 @@ static void test_failing_for_a_copy(void **state) {
     assert_int_equal(content_missing(p.b.st, of_copy, &wants), -EIO);
     io_ops_set(&io_ops_real);
     assert_int_equal(append(txn), -ENODATA);
+    assert_int_equal(content_item(p.b.st, &inbox, txn->ops[0]->msg, file), -ENOENT);
     assert_int_equal(content_missing(p.b.st, of_copy, &wants), 0);
     assert_int_equal(wants.n, 1);
     content_wants_free(&wants);
