@@ -13,6 +13,7 @@
 #include <stdlib.h>
 
 #include "hold.h"
+#include "owed.h"
 #include "state_int.h"
 #include "util/clock.h"
 
@@ -52,7 +53,10 @@ static void drop_old(struct state *st) {
 
 int alias_note(struct state *st, const struct mailfs_id *old, const struct mailfs_id *now) {
     struct alias *a;
+    int r = owed_copy(st, old, now);
 
+    if (r < 0)
+        return r;
     hold_alias(st, old, now);
     state_lock(st);
     in_use(st, now);

@@ -22,6 +22,7 @@
 /* An id that was given up for one that was given up, and so on. */
 #define ALIAS_CHAIN_MAX 16
 
+/* What is noted of its next UID by the old one is by the other, too (owed.h). */
 int alias_note(struct state *st, const struct mailfs_id *old, const struct mailfs_id *now);
 /* A directory gets this id, perhaps again. */
 void alias_end(struct state *st, const struct mailfs_id *id);

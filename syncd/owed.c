@@ -101,7 +101,7 @@ int owed_copy(struct state *st, const struct mailfs_id *former, const struct mai
         return 0;
     if (r == 0)
         r = db_view(st->db, look, &to);
-    if (r == -ENOENT || (r == 0 && to.value == RAISED)) {
+    if (r == -ENOENT || (r == 0 && to.value == RAISED && from.value == DUE)) {
         to.value = from.value;
         r = db_update(st->db, put, &to);
     }
@@ -117,8 +117,12 @@ int owed_drop(struct state *st, const struct mailfs_id *dir) {
     return r == -ENOENT ? 0 : r;
 }
 
+bool owed_is_key(const struct db_val *key) {
+    return key->n == KEY_MAX && memcmp(key->p, PREFIX, sizeof PREFIX - 1) == 0;
+}
+
 static int list_one(struct owed *o, const struct db_iter *it) {
-    if (it->key.n != KEY_MAX)
+    if (!owed_is_key(&it->key))
         return 0;
     struct owed_dir *more = realloc(o->dirs, (o->n + 1) * sizeof *more);
     if (more == NULL)

@@ -21,6 +21,7 @@
 
 #include "io/file.h"
 #include "io/io.h"
+#include "owed.h"
 #include "recent.h"
 #include "state_int.h"
 #include "util/log.h"
@@ -258,6 +259,20 @@ static int restart_generation(struct state *st) {
     return r;
 }
 
+static int clear_meta(struct db_txn *txn) {
+    struct db_iter it;
+    int r = db_iter_first(txn, T_META, NULL, 0, &it);
+
+    while (r == 0) {
+        if (!owed_is_key(&it.key))
+            r = db_iter_del(&it);
+        if (r == 0)
+            r = db_iter_next(&it);
+    }
+    db_iter_end(&it);
+    return r == -ENOENT ? 0 : r;
+}
+
 struct anew {
     const char *store_id;
     bool lost;
@@ -273,7 +288,7 @@ static int write_anew(struct db_txn *txn, void *arg) {
     int r = 0;
 
     for (t = 0; r == 0 && t < T_END; t++)
-        r = db_clear(txn, t);
+        r = t == T_META ? clear_meta(txn) : db_clear(txn, t);
     if (r == 0)
         r = meta_write(txn, &id);
     if (r == 0 && a->lost)

@@ -21,6 +21,7 @@
 #include "io/io.h"
 #include "maildir/class.h"
 #include "merge_int.h"
+#include "owed.h"
 #include "pour.h"
 #include "renumber.h"
 #include "retire.h"
@@ -355,6 +356,8 @@ static int pour_into(struct tree_run *t, const struct tree_item *it, struct stor
         r = state_mark(t->st, &it->alias_of, gen);
     if (r == 0) /* cut short, they may be two again next time */
         r = state_mark(t->st, &it->id, gen);
+    if (r == 0) /* cut short behind the taking out, nobody knows any more that they were one */
+        r = owed_copy(t->st, &it->id, &it->alias_of);
     if (r == 0)
         r = pour_dir(t->st, d, other, t->inval);
     inval_poke(t->inval, &it->alias_of, MFP__SUB__NEW);

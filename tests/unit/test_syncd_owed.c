@@ -4,11 +4,14 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
 #include "mailbox_pair.h"
+#include "syncd/alias.h"
 #include "syncd/owed.h"
 #include "syncd/renumber.h"
 #include "syncd/store.h"
@@ -84,10 +87,44 @@ static void renumbered(void **state) {
     assert_false(was_raised);
 }
 
+/* Joined with one that is here, or was never here by that id. */
+static void joined(void **state) {
+    static const struct mailfs_id former = {{9}};
+    struct mailfs_id id;
+    for (unsigned raised = 0; raised < 2; raised++) {
+        assert_int_equal(owed_note(p.a.st, &former), 0);
+        if (raised)
+            assert_int_equal(owed_raised(p.a.st, &former), 0);
+        assert_int_equal(alias_note(p.a.st, &former, &inbox), 0);
+        node_reopen(&p.a);
+        assert_int_equal(owed_drop(p.a.st, &former), 0);
+        assert_int_equal(owed(&id), 1);
+        assert_true(mailfs_id_equal(&id, &inbox));
+        assert_int_equal(was_raised, raised);
+        assert_int_equal(owed_drop(p.a.st, &inbox), 0);
+    }
+}
+
+/* The base is forgotten; the UIDs have been given all the same. */
+static void base_lost(void **state) {
+    struct mailfs_id id;
+    char name[300];
+    assert_int_equal(owed_note(p.a.st, &inbox), 0);
+    snprintf(name, sizeof(name), "%s/.mailfs/id", p.a.store);
+    assert_int_equal(unlink(name), 0);
+    node_reopen(&p.a);
+    assert_true(p.a.start.lost);
+    assert_int_equal(owed(&id), 1);
+    assert_true(mailfs_id_equal(&id, &inbox));
+    assert_false(was_raised);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(over_a_start, mailbox_setup, mailbox_teardown),
         cmocka_unit_test_setup_teardown(raised_once, mailbox_setup, mailbox_teardown),
-        cmocka_unit_test_setup_teardown(renumbered, mailbox_setup, mailbox_teardown)};
+        cmocka_unit_test_setup_teardown(renumbered, mailbox_setup, mailbox_teardown),
+        cmocka_unit_test_setup_teardown(joined, mailbox_setup, mailbox_teardown),
+        cmocka_unit_test_setup_teardown(base_lost, mailbox_setup, mailbox_teardown)};
     return cmocka_run_group_tests_name("owed", tests, NULL, NULL);
 }
