@@ -63,8 +63,12 @@ static void prep_done(void *arg) {
     free(p);
 }
 
+/* Its origin may have ended with it meanwhile, which drops it, or be about to name it: so not while
+ * it may say so. */
 static void publish_again(evutil_socket_t fd, short what, void *arg) {
     struct prep_job *p = arg;
+    if (!replica_may_publish(p->v->machine, volume_now()) && put_off_publish(p))
+        return;
     p->gen = front_gen(p->v->front);
     jobs_barrier(p->v->jobs, publish_run, prep_done, p);
 }

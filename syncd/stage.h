@@ -87,7 +87,8 @@ bool stage_has_prep(struct state *st, const struct stage_prep *prep);
 /* Was it prepared in this mailbox, or is it not here? A copy of a message, in another mailbox,
  * bears the same number. */
 bool stage_prep_is_of(struct state *st, const struct stage_prep *prep, const struct mailfs_id *dir);
-/* Aborted by its origin. Something the journal refers to stays until the entry goes. */
+/* Aborted by its origin. Something the journal refers to stays until the entry goes; what is being
+ * published is published, or goes when it could not be. */
 int stage_drop(struct state *st, const struct stage_prep *prep);
 
 /*

@@ -151,7 +151,9 @@ int stage_drop(struct state *st, const struct stage_prep *prep) {
     stage_prep_key(prep->incarnation, prep->seq, key);
     state_lock(st);
     it = stage_find(st, key);
-    if (it && it->refs == 0 && !it->used)
+    if (it && it->refs == 0 && it->used)
+        it->unwanted = true; /* if it cannot be published: stage_taken() */
+    else if (it && it->refs == 0)
         r = drop_one(st, it);
     state_unlock(st);
     return r;

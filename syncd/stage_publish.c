@@ -49,6 +49,7 @@ int stage_take(struct state *st, const char *key, struct mailfs_id *dir, struct 
 
 void stage_taken(struct state *st, const char *key, int err) {
     struct stage_item *it;
+    bool unwanted = false;
 
     state_lock(st);
     it = stage_find(st, key);
@@ -57,8 +58,11 @@ void stage_taken(struct state *st, const char *key, int err) {
     } else if (it) {
         it->used = false;
         it->homeless = it->homeless || err == -ENOENT; /* also after an error of the disk */
+        unwanted = it->unwanted;
     }
     state_unlock(st);
+    if (unwanted)
+        stage_release(st, key);
 }
 
 struct stage_prep *stage_pick(struct state *st, stage_pick_fn *fn, size_t *n) {

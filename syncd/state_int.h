@@ -76,6 +76,7 @@ struct stage_item {
     bool gone;     /* the peer has it no more: there is no file */
     bool is_prep;
     bool homeless;               /* to be published, but its mailbox was not there */
+    bool unwanted;               /* dropped while it was being published */
     bool loose;                  /* not known to be on disk: it is in loose_items, */
     bool syncing;                /* or in syncing_items */
     enum stage_item_later later; /* of one that was fetched, and nobody counts on yet */

@@ -32,6 +32,7 @@ enum replica_mutant {
     MUTANT_NO_PUBLISH,   /* what a dead origin had prepared is forgotten */
     MUTANT_NOT_CONSUMED, /* by the transaction that named it */
     MUTANT_ABORT_ONCE,   /* that it is aborted is not said again when the link ends with that */
+    MUTANT_ABORT_KNOWN,  /* what could not be published yet is published though it is aborted */
     /* rounds */
     MUTANT_NO_FREEZE,       /* L goes on while the merge is made */
     MUTANT_DROP_HELD,       /* acts made while frozen are not sent */

@@ -304,6 +304,9 @@ void replica_content_durable(struct replica *r, uint64_t now, struct replica_pre
 /* Has the peer, which is away, this content of ours, and may it publish it under a name of its own?
  * So it may where it was asked for before this machine lived. */
 bool replica_prep_is_past(const struct replica *r, struct replica_prep prep);
+/* One that could not be published when the machine asked for it, and that it does not know of any
+ * more: may it be tried again now? */
+bool replica_may_publish(const struct replica *r, uint64_t now);
 /* A merge here has given a name to what the peer had prepared: it is not to be published again. */
 void replica_prep_used(struct replica *r, struct replica_prep prep);
 /* JOURNAL of this one takes its time, and has come further since it was said last. */

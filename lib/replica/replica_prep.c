@@ -14,7 +14,9 @@
  * somebody was told of may be missing here, so that nobody but the peer has the message.
  *
  * That it is aborted is said until the peer has confirmed it, at each contact anew: a delivery that
- * was told to have failed, and is tried again, would be there twice if it were published.
+ * was told to have failed, and is tried again, would be there twice if it were published. The
+ * driver is told of it whether this machine still knows it or not: what could not be published yet
+ * (the disk is full, its mailbox has not come) is the driver's to try again.
  */
 #include "replica/replica_int.h"
 
@@ -62,10 +64,13 @@ void replica_content_durable(struct replica *r, uint64_t now, struct replica_pre
 int replica_prep_abort(struct replica *r, const struct replica_msg *m) {
     struct prep_in *p = in_find(r, &m->prep);
     replica_send(r, RMSG_ABORTED)->prep = m->prep;
-    if (p == NULL || p->claim != NULL)
-        return 0; /* used by the merge, or by a transaction: it has its name */
-    replica_emit(r, RACT_UNPREPARE)->prep = p->prep;
-    in_free(r, p);
+    if (p != NULL && p->claim != NULL)
+        return 0; /* used by a transaction: it has its name */
+    if (p == NULL && MUTANT(MUTANT_ABORT_KNOWN))
+        return 0;
+    replica_emit(r, RACT_UNPREPARE)->prep = m->prep;
+    if (p != NULL)
+        in_free(r, p);
     return 0;
 }
 
@@ -117,6 +122,10 @@ static uint64_t may_publish_at(const struct replica *r) {
     if (!r->connected)
         return 0;
     return r->state == REPLICA_IN_SYNC ? r->in_sync_at + r->config.timeout_ms : UINT64_MAX;
+}
+
+bool replica_may_publish(const struct replica *r, uint64_t now) {
+    return now >= may_publish_at(r);
 }
 
 uint64_t replica_prep_deadline(const struct replica *r) {

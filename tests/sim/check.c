@@ -442,7 +442,7 @@ static void check_published(const struct node *n) {
     DL_FOREACH(n->prepared, p) {
         struct prep_in *in;
         HASH_FIND(hh, n->r->preps_in, &p->prep, sizeof p->prep, in);
-        if (in == NULL)
+        if (in == NULL && !p->put_off)
             fail("C4: %s: content %u is kept and nobody will give it a name", n->name, p->content);
     }
 }

@@ -376,6 +376,28 @@ static void aborted_and_cut(void) {
         fail("C7: what was aborted is published");
 }
 
+static bool put_off(void) {
+    return world.put_off > 0;
+}
+
+/* The other node is about to publish it, and has no room, when that is said. */
+static void aborted_before_published(void) {
+    start();
+    go(A, 0, C_VIRTUAL, 0, 0);
+    until(a_prepared, "prepared on b");
+    nodes[B].disk_full = true;
+    link_close(A);
+    replica_disconnected(nodes[A].r, node_now(&nodes[A]));
+    client_die_alone(&nodes[A].client[0]);
+    part();
+    until(put_off, "no room to publish it");
+    nodes[B].disk_full = false;
+    meet();
+    pass(20000);
+    if (world.published != 0)
+        fail("C7: what was aborted is published");
+}
+
 static bool expunged_there(void) {
     return nodes[B].journal == NULL && nodes[B].store[0].msgs.n == 0;
 }
@@ -468,6 +490,7 @@ static const struct execution executions[] = {
     {"6", "published by a dead origin's peer", published_once, MUTANT_NO_PUBLISH},
     {"6", "and not twice", published_once, MUTANT_PUBLISH_TWICE},
     {"6", "aborted, and the link goes", aborted_and_cut, MUTANT_ABORT_ONCE},
+    {"6", "aborted, and not published yet", aborted_before_published, MUTANT_ABORT_KNOWN},
     {"8", "expunged, and a power cut", expunged_and_power, MUTANT_FORGET_REMOVAL},
     {"8", "a power cut of both", power_of_both, MUTANT_ABSENT_REMOVED},
     {"10", "a folder made while its mailbox is frozen", folder_while_frozen, MUTANT_LIST_FOLDERS},

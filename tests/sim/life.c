@@ -244,7 +244,8 @@ static void stage_again(struct node *n, const struct txn *t) {
         p = calloc(1, sizeof *p);
         if (p == NULL)
             abort();
-        *p = (struct prepared){name->prep, name->content, t->box, true, NULL, NULL};
+        *p = (struct prepared){
+            .prep = name->prep, .content = name->content, .box = t->box, .durable = true};
         DL_APPEND(n->prepared, p);
     }
 }

@@ -26,6 +26,7 @@ const struct mutant mutants[MUTANT_COUNT] = {
     [MUTANT_NO_PUBLISH] = {"no-publish", "6", "what a dead origin had prepared is published"},
     [MUTANT_NOT_CONSUMED] = {"not-consumed", "6", "the first commit consumes a prepared id"},
     [MUTANT_ABORT_ONCE] = {"abort-once", "6", "that it is aborted is said until it is confirmed"},
+    [MUTANT_ABORT_KNOWN] = {"abort-known", "6", "and ends what is still to be published"},
     [MUTANT_NO_FREEZE] = {"no-freeze", "10", "no L while the merge is made"},
     [MUTANT_DROP_HELD] = {"drop-held", "10", "what is done meanwhile counts as later"},
     [MUTANT_LIST_FOLDERS] = {"list-folders", "10", "and no listing tells of folders"},

@@ -108,8 +108,14 @@ void node_before_receive(struct node *n, const struct replica_msg *m) {
     event_add(E_DURABLE, n->index, some_time(world.delay_disk))->prep = m->prep;
 }
 
+static void put_off(struct node *n, struct prepared *p) {
+    p->put_off = true;
+    world.put_off++;
+    event_add(E_PUBLISH, n->index, 10000)->prep = p->prep;
+}
+
 /* Durable, and marked; nobody is told but by the merge. */
-void node_publish(struct node *n, struct prepared *p) {
+static void publish(struct node *n, struct prepared *p) {
     uint32_t name = name_new(p->content, p->box, p->prep), origin = names_of_content(p->content);
     check_published_once(n, p);
     names[name].published = true;
@@ -123,6 +129,27 @@ void node_publish(struct node *n, struct prepared *p) {
     disk_sync_names(n, p->box);
     if (!MUTANT(MUTANT_PUBLISH_TWICE))
         node_drop_prepared(n, p);
+}
+
+void node_publish(struct node *n, struct prepared *p) {
+    unsigned box = p->box;
+    if (n->disk_full) {
+        put_off(n, p);
+        return;
+    }
+    publish(n, p);
+    if (n->r->connected)
+        node_suspect(n, box);
+}
+
+void node_publish_again(struct node *n, struct replica_prep prep) {
+    struct prepared *p = node_prepared_find(n, prep);
+    if (p == NULL)
+        return;
+    if (replica_may_publish(n->r, node_now(n)))
+        node_publish(n, p);
+    else
+        put_off(n, p);
 }
 
 void node_suspect(struct node *n, unsigned box) {

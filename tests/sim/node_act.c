@@ -40,14 +40,10 @@ static void do_prep(struct node *n, struct replica_prep prep, bool keep) {
     struct prepared *p = node_prepared_find(n, prep);
     if (p == NULL)
         return;
-    unsigned box = p->box;
-    if (keep) {
+    if (keep)
         node_publish(n, p);
-        if (n->r->connected)
-            node_suspect(n, box);
-    } else {
+    else
         node_drop_prepared(n, p);
-    }
 }
 
 /* L was lost with the mount. */

@@ -347,6 +347,9 @@ void node_event(struct node *n, const struct event *e) {
     case E_DURABLE:
         durable(n, e);
         break;
+    case E_PUBLISH:
+        node_publish_again(n, e->prep);
+        break;
     case E_TREE_SCANNED:
         tree_scanned(n, e);
         break;

@@ -7,6 +7,7 @@
 
 bool node_prep_equal(struct replica_prep a, struct replica_prep b);
 struct prepared *node_prepared_find(const struct node *n, struct replica_prep prep);
+void node_publish_again(struct node *n, struct replica_prep prep);
 /* What is in the mailbox is not what its base says: it is to be compared. */
 void node_suspect(struct node *n, unsigned box);
 /* The machine has asked for its application. */

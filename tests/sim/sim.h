@@ -171,6 +171,7 @@ struct prepared {
     uint32_t content;
     unsigned box;
     bool durable;
+    bool put_off; /* there was no room to publish it: an event tries again */
     struct prepared *prev, *next;
 };
 
@@ -369,6 +370,7 @@ enum event_kind {
     E_APPLIED,
     E_REPLAYED,
     E_DURABLE,
+    E_PUBLISH, /* what there was no room for */
     E_TREE_SCANNED,
     E_TREE_MERGED,
     E_MARKS,
@@ -429,7 +431,7 @@ struct world {
     bool first_contact;
     const char *failed;
     char failure[512];
-    uint64_t granted[2], busy, published, merges, faults, acked, suspects;
+    uint64_t granted[2], busy, published, put_off, merges, faults, acked, suspects;
 };
 extern struct world world;
 

@@ -133,6 +133,27 @@ static void test_about_to_be_published_and_refused(void **state) {
     assert_true(fs_there(&p.b, "u/new/9.tmp"));
 }
 
+static int aborted_and_no_room(int fd, const char *name, int to, const char *as, int flags) {
+    assert_int_equal(stage_drop(p.b.st, &(struct stage_prep){77, 9}), 0);
+    return -ENOSPC;
+}
+
+/* Its origin ends with it: who tries again finds nothing. */
+static void test_about_to_be_published_and_aborted(void **state) {
+    publish_no_room();
+    assert_int_equal(stage_drop(p.b.st, &(struct stage_prep){77, 9}), 0);
+    assert_int_equal(publish_again(), 1);
+    assert_false(fs_there(&p.b, "u/new/9.tmp"));
+}
+
+/* Also where that comes in the midst of an attempt. */
+static void test_aborted_while_published(void **state) {
+    publish_stopped(aborted_and_no_room, -ENOSPC);
+    assert_false(stage_has_prep(p.b.st, &(struct stage_prep){77, 9}));
+    assert_int_equal(publish_again(), 1);
+    assert_false(fs_there(&p.b, "u/new/9.tmp"));
+}
+
 /* It is not in the stage any more (a power cut has torn it): it is fetched. */
 static void test_about_to_be_published_and_lost(void **state) {
     publish_no_room();
@@ -383,6 +404,8 @@ int main(void) {
         T(test_about_to_be_published_and_told),
         T(test_about_to_be_published_and_killed),
         T(test_about_to_be_published_and_refused),
+        T(test_about_to_be_published_and_aborted),
+        T(test_aborted_while_published),
         T(test_about_to_be_published_and_lost),
         T(test_about_to_be_published_as_another),
         T(test_half_published_and_told),

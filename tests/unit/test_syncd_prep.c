@@ -12,6 +12,7 @@
 #include <cmocka.h>
 #include <event2/event.h>
 
+#include "replica/replica_int.h"
 #include "syncd/driver.h"
 #include "syncd/front.h"
 #include "syncd/jobs.h"
@@ -25,6 +26,7 @@ static struct engine engine;
 static struct volume v;
 static int err; /* of publishing */
 static unsigned attempts;
+static struct replica machine;
 static event_callback_fn again;
 static void *again_arg;
 
@@ -73,10 +75,11 @@ int event_base_once(struct event_base *base, evutil_socket_t fd, short what, eve
 
 static int setup(void **state) {
     attempts = 0;
+    machine = (struct replica){.connected = false};
     again = NULL;
     if (workq_new(1, 100, &engine.io) != 0)
         return -1;
-    v = (struct volume){.engine = &engine, .jobs = jobs_new(engine.io, 0)};
+    v = (struct volume){.engine = &engine, .machine = &machine, .jobs = jobs_new(engine.io, 0)};
     return 0;
 }
 
@@ -111,6 +114,21 @@ static void test_until_published(void **state) {
     assert_int_equal(attempts, 3);
 }
 
+/* The nodes meet: whoever prepared it may say what becomes of it. */
+static void test_while_they_meet(void **state) {
+    err = -ENOSPC;
+    driver_publish_prep(&v, (struct replica_prep){77, 9});
+    workq_drain(engine.io);
+    machine.connected = true;
+    machine.state = REPLICA_CATCHING_UP;
+    next_attempt(0);
+    assert_int_equal(attempts, 1);
+    machine.state = REPLICA_IN_SYNC;
+    next_attempt(0);
+    assert_null(again);
+    assert_int_equal(attempts, 2);
+}
+
 /* The transaction is applied. */
 static void test_until_used_up(void **state) {
     err = -EBUSY;
@@ -132,8 +150,8 @@ static void test_homeless(void **state) {
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
 int main(void) {
-    const struct CMUnitTest tests[] = {T(test_until_published), T(test_until_used_up),
-                                       T(test_homeless)};
+    const struct CMUnitTest tests[] = {T(test_until_published), T(test_while_they_meet),
+                                       T(test_until_used_up), T(test_homeless)};
 
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
