@@ -57,17 +57,31 @@ static bool letters_move(const struct merge_run *m, const struct merge_item *it)
              maildir_set_equal(it->now_b.keywords, none));
 }
 
+/* An earlier half told of it; if this one did not, that would count no more (Listing.half_age). */
+static bool was_told(const struct merge_item *it) {
+    return (it->a && it->a->half) || (it->b && it->b->half);
+}
+
+/* In this node's base, so what becomes of it is told by that. */
+static bool in_base(const struct merge_run *m, const struct merge_item *it) {
+    return m->mine->base_valid && it->a && it->a->was;
+}
+
 /*
  * The base says the same (and so does the peer's listing of it, if this node's leaves it out), or
  * nothing can be said of flags. Where no base says anything, and both had the same already, nothing
  * came to this node by the merge: a mailbox that was copied there beforehand.
  */
-static bool is_plain(const struct merge_item *it) {
+static bool is_plain(const struct merge_run *m, const struct merge_item *it) {
     const struct merge_entry *e = it->a ? it->a : it->b;
 
-    if (!it->present || (it->what & MERGE_LEFT) || !it->at_a || !it->at_b || !e)
+    if ((it->what & (MERGE_LEFT | MERGE_UNREAD)) || !e)
         return true;
-    return same_flags(&it->state, &it->now_b) &&
+    if (!it->present)
+        return !it->at_b || in_base(m, it);
+    if (!it->at_a || !it->at_b)
+        return !it->at_a && !it->at_b;
+    return !was_told(it) && same_flags(&it->state, &it->now_b) &&
            same_flags(&it->state, e->was ? &e->old : &it->now_a);
 }
 
@@ -81,23 +95,27 @@ static int info_of(const char *name, const struct merge_state *s, char out[MAILD
 }
 
 static int add(struct half *h, const struct merge_item *it) {
-    char mine[MAILDIR_NAME_MAX + 1], theirs[MAILDIR_NAME_MAX + 1];
+    char mine[MAILDIR_NAME_MAX + 1] = "", theirs[MAILDIR_NAME_MAX + 1] = "";
     size_t n = strlen(it->name) + 1, nm, nt;
     struct half_msg *m;
-    int r = info_of(it->name, &it->state, mine);
+    int r = it->present ? info_of(it->name, &it->state, mine) : 0;
 
-    if (r == 0)
+    if (r == 0 && it->at_b)
         r = info_of(it->name, &it->now_b, theirs);
     if (r < 0)
         return r;
     nm = strlen(mine) + 1;
     nt = strlen(theirs) + 1;
-    m = malloc(sizeof(*m) + n + nm + nt);
+    m = calloc(1, sizeof(*m) + n + nm + nt);
     if (!m)
         return -ENOMEM;
     memcpy(m->name, it->name, n);
-    m->mine = memcpy(m->name + n, mine, nm);
-    m->theirs = memcpy(m->name + n + nm, theirs, nt);
+    memcpy(m->name + n, mine, nm);
+    memcpy(m->name + n + nm, theirs, nt);
+    m->mine = it->present ? m->name + n : NULL;
+    m->theirs = it->at_b ? m->name + n + nm : NULL;
+    m->uid_mine = it->present ? it->state.uid : 0;
+    m->uid_theirs = it->at_b ? it->now_b.uid : 0;
     HASH_ADD_KEYPTR(hh, h->msgs, m->name, n - 1, m);
     return 0;
 }
@@ -132,7 +150,7 @@ int half_keep(struct merge_run *m) {
     int r = h ? add_named(h, m) : -ENOMEM;
 
     for (i = 0; r == 0 && i < m->result->count; i++) {
-        if (!is_plain(&m->result->items[i]) && !letters_move(m, &m->result->items[i]))
+        if (!is_plain(m, &m->result->items[i]) && !letters_move(m, &m->result->items[i]))
             r = add(h, &m->result->items[i]);
     }
     if (r < 0) {
@@ -211,6 +229,24 @@ const struct half_msg *half_find(struct state *st, const struct mailfs_id *dir, 
     m = msg_of(find(st, dir), name);
     state_unlock(st);
     return m;
+}
+
+int half_each(struct state *st, const struct mailfs_id *dir, int (*fn)(void *arg, const char *name),
+              void *arg) {
+    struct half_msg *m, *tmp;
+    struct half *h;
+    int r = 0;
+
+    state_lock(st);
+    h = find(st, dir);
+    state_unlock(st);
+    if (!h)
+        return 0;
+    HASH_ITER(hh, h->msgs, m, tmp) {
+        if (r == 0)
+            r = fn(arg, m->name);
+    }
+    return r;
 }
 
 uint64_t half_age(struct state *st, const struct mailfs_id *dir) {

@@ -64,10 +64,12 @@ static int entry_of(const Mfp__BaseMsg *b, const struct maildir_keywords_remap *
         r = state_of(b->was, map, 0, &e->old);
     if (r == 0 && e->is)
         r = state_of(b->is, map, b->meta && !b->lost ? b->meta->size : 0, &e->now);
-    e->half = b->half_mine && b->half_theirs;
-    if (r == 0 && e->half)
+    e->half_here = there(b->half_mine);
+    e->half_there = there(b->half_theirs);
+    e->half = e->half_here || e->half_there;
+    if (r == 0 && e->half_here)
         r = state_of(b->half_mine, map, 0, &e->half_mine);
-    if (r == 0 && e->half)
+    if (r == 0 && e->half_there)
         r = state_of(b->half_theirs, map, 0, &e->half_theirs);
     return r;
 }

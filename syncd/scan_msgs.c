@@ -120,11 +120,13 @@ static int fill_msg(struct scan *s, Mfp__BaseMsg *m, const char *base, const str
     return add_rec(s, base);
 }
 
-static Mfp__MsgState *half_state(const char *info, int *err) {
-    struct base_msg b = {.sub = MFP__SUB__CUR};
+static Mfp__MsgState *half_state(const char *info, uint32_t uid, int *err) {
+    struct base_msg b = {.sub = MFP__SUB__CUR, .uid = uid};
 
+    if (*err < 0 || !info)
+        return NULL;
     str_copy(b.info, sizeof(b.info), info);
-    return *err < 0 ? NULL : build_msg_state(&b, err);
+    return build_msg_state(&b, err);
 }
 
 static int fill_half(struct scan *s, Mfp__BaseMsg *m, const char *base) {
@@ -132,8 +134,8 @@ static int fill_half(struct scan *s, Mfp__BaseMsg *m, const char *base) {
     int r = 0;
 
     if (h) {
-        m->half_mine = half_state(h->mine, &r);
-        m->half_theirs = half_state(h->theirs, &r);
+        m->half_mine = half_state(h->mine, h->uid_mine, &r);
+        m->half_theirs = half_state(h->theirs, h->uid_theirs, &r);
     }
     return r;
 }
@@ -245,6 +247,29 @@ static int from_base(void *arg, const char *name, const struct base_msg *was) {
                                                                   : 0;
 }
 
+static bool in_base(const struct scan *s, const char *name) {
+    struct base_msg msg;
+
+    return base_msg_get(s->st, BASE_AGREED, s->dir, name, &msg) == 0;
+}
+
+/* list_removed() will list it. */
+static bool was_prepared(const struct scan *s, const char *name) {
+    const struct stage_pub *pub = pub_find(s, name);
+    struct base_prep prep;
+
+    return (pub && pub->done) || base_prep_get(s->st, s->dir, name, &prep) == 0;
+}
+
+/* Came here by a merge that the peer may not have, or was here before that, and is gone again. */
+static int list_gone_half(void *arg, const char *name) {
+    struct scan *s = arg;
+
+    if (index_find(&s->ix, name) || in_base(s, name) || was_prepared(s, name))
+        return 0;
+    return list_msg(s, name, NULL, NULL, NULL);
+}
+
 int scan_msgs(struct scan *s) {
     char base[MAILDIR_NAME_MAX + 1];
     struct index_msg *m, *tmp;
@@ -265,6 +290,8 @@ int scan_msgs(struct scan *s) {
         str_copyn(base, sizeof(base), m->name, m->base_len);
         r = list_msg(s, base, NULL, &is, m);
     }
+    if (r == 0 && !s->held) /* no removal is passed on then */
+        r = half_each(s->st, s->dir, list_gone_half, s);
     return r;
 }
 
@@ -274,9 +301,8 @@ int scan_msgs(struct scan *s) {
 static int list_removed(void *arg, const char *name) {
     static const struct base_msg was = {.sub = MFP__SUB__NEW};
     struct scan *s = arg;
-    struct base_msg msg;
 
-    if (index_find(&s->ix, name) || base_msg_get(s->st, BASE_AGREED, s->dir, name, &msg) == 0)
+    if (index_find(&s->ix, name) || in_base(s, name))
         return 0;
     return list_msg(s, name, &was, NULL, NULL);
 }

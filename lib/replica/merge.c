@@ -68,6 +68,8 @@ static void make_view(const struct merge_side *s, const struct merge_entry *own,
         v->put_back = own->put_back;
         v->lost = own->lost;
         v->unread = own->unread;
+        v->half_here = own->half_here;
+        v->half_there = own->half_there;
         v->half_mine = own->half_mine;
         v->half_theirs = own->half_theirs;
         if (v->was)

@@ -43,7 +43,7 @@ struct merge_state {
     uint64_t content;            /* what tells two contents apart, e.g. the size; 0: not known */
 };
 
-/* What a side says of one base name. At least one of was and is. */
+/* What a side says of one base name. At least one of was, is and half. */
 struct merge_entry {
     const char *base;       /* base name, the caller's until the result is freed */
     bool was, is;           /* there is a base state, a current state */
@@ -53,8 +53,9 @@ struct merge_entry {
     struct merge_state now; /* if is */
     /* This side has carried out a merge, and does not know the other to have done so: */
     bool half;
-    struct merge_state half_mine;   /* the result, as it was then here */
-    struct merge_state half_theirs; /* what the other had when that was computed */
+    bool half_here, half_there;     /* the message was in the result, and at the other then */
+    struct merge_state half_mine;   /* if half_here: the result, as it was then here */
+    struct merge_state half_theirs; /* if half_there: what the other had when that was computed */
     bool put_back; /* after a power cut, by what the other had sent before: it may have been removed
                     * here since, which this side's base does not know any more */
     bool lost;     /* it is said to be there, and has to come from the other side (M9) */

@@ -7,7 +7,9 @@
  * M8. What a side has borrowed (merge.h) never changes what the other has, nor what that has
  * undone. M9. What a side has lost is there only if the other has it. M10. What only one side has,
  * and cannot read, stays there, with a UID as if both had it, and is in no base: so it is that
- * side's to bring as soon as it can be read.
+ * side's to bring as soon as it can be read. M11. What one side alone has carried out of a merge is
+ * where both go on from: what is gone since on the side that it came to, or on the one it came
+ * from, was removed there, though it is in no base.
  *
  * A name is the same incarnation of a message when the UIDs are equal, or one is not known. But a
  * name that had a UID in its side's base and has none now was removed and added again: Dovecot
@@ -233,10 +235,10 @@ static bool merge_half(const struct merge_view *h, const struct merge_view *o,
                        struct merge_state *to) {
     const struct merge_state *r = &h->half_mine, *p = &h->half_theirs;
 
-    if (!h->half || cut_short(o) || is_whole(h, o) || r->info || p->info || h->now.info ||
-        o->now.info || readded(h) || readded(o))
+    if (!h->half || !h->half_here || cut_short(o) || is_whole(h, o) || r->info || p->info ||
+        h->now.info || o->now.info || readded(h) || readded(o))
         return false;
-    if (o->half || same_marks(&o->now, r))
+    if (o->half || !h->half_there || same_marks(&o->now, r))
         p = r;
     to->flags = maildir_set_merge(r->flags, carry(p->flags, o->now.flags, r->flags), r->flags,
                                   h->now.flags);
@@ -391,9 +393,27 @@ static void decide_unread(const struct merge_view *p, const struct merge_view *q
     item->at_b = side == 'b';
 }
 
+/* What had none may have been given one since. */
+static bool is_number(uint32_t uid, const struct merge_view *h, const struct merge_view *p) {
+    return uid == 0 || p->v_now != h->v_now || p->now.uid == uid;
+}
+
+/* Is what p has the message that h's half of a merge speaks of? */
+static bool is_of_half(const struct merge_view *h, const struct merge_view *p) {
+    return !readded(p) && ((h->half_here && is_number(h->half_mine.uid, h, p)) ||
+                           (h->half_there && is_number(h->half_theirs.uid, h, p)));
+}
+
+/* M11. p has the message, q has not. */
+static bool removed_since_half(const struct merge_view *p, const struct merge_view *q) {
+    if (q->half && is_of_half(q, p))
+        return true;
+    return p->half && p->half_here && p->half_there && !cut_short(q) && is_of_half(p, p);
+}
+
 static void decide_lone(const struct merge_view *p, const struct merge_view *q, char side,
                         struct merge_item *item, struct merge_slot *slot) {
-    if (p->lost || removed_by_absent(p, q)) {
+    if (p->lost || removed_by_absent(p, q) || removed_since_half(p, q)) {
         item->what |= MERGE_REMOVED;
         if (p->was && changed(p))
             item->what |= MERGE_CONFLICT;

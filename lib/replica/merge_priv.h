@@ -8,7 +8,8 @@
 /* What one side knows of one message, listed or not. */
 struct merge_view {
     const struct merge_side *side;
-    bool was, is, borrowed, half, put_back, lost, unread;
+    bool was, is, borrowed, put_back, lost, unread;
+    bool half, half_here, half_there;
     struct merge_state old, now, half_mine, half_theirs;
     uint32_t v_old, v_now; /* the UIDVALIDITY that the two UIDs belong to */
 };

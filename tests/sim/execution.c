@@ -257,6 +257,39 @@ static void half_merged_here(void) {
     half_and_cleared(A);
 }
 
+static bool b_has_message(void) {
+    return nodes[B].store[0].msgs.n > 0;
+}
+
+/* It came to a alone, and b alone carried out the merge; then somebody expunges it. */
+static void half_and_expunged(unsigned by) {
+    start();
+    part();
+    uint32_t name = seen_message(0);
+    world.silent_until = world.now;
+    until(a_exchanged, "marks exchanged");
+    nodes[A].disk_full = true;
+    until(b_has_message, "merged by b");
+    pass(100);
+    check_expunging(by, 0, name);
+    node_mark(&nodes[by], 0);
+    list_set(&nodes[by].store[0].msgs, name, (struct state){0});
+    check_dirty(&nodes[by], 0);
+    nodes[A].disk_full = false;
+    until(in_sync, "in sync again");
+    for (unsigned i = 0; i < NODES; i++)
+        if (list_get(&nodes[i].store[0].msgs, name).is)
+            fail("C6: %s: a message that was expunged is back", nodes[i].name);
+}
+
+static void half_expunged_there(void) {
+    half_and_expunged(B);
+}
+
+static void half_expunged_here(void) {
+    half_and_expunged(A);
+}
+
 static bool a_lacks_flag(void) {
     return flag_of_first(&nodes[A]) == 0;
 }
@@ -483,6 +516,8 @@ static const struct execution executions[] = {
     {"2", "a UID in an index, and a power cut", index_and_power, MUTANT_SHOWN_AGAIN},
     {"3", "half a merge, and the flag cleared there", half_merged_there, MUTANT_FORGET_HALF},
     {"3", "half a merge, and the flag cleared here", half_merged_here, MUTANT_FORGET_HALF},
+    {"3", "half a merge, and expunged where it came to", half_expunged_there, MUTANT_FORGET_HALF},
+    {"3", "half a merge, and expunged where it came from", half_expunged_here, MUTANT_FORGET_HALF},
     {"3", "half a merge, and a transaction since", half_merged_and_told, MUTANT_STALE_HALF},
     {"4", "acknowledged, not applied, then alone", unapplied, MUTANT_GRANT_UNAPPLIED},
     {"4", "applied, and a power cut", applied_and_power, MUTANT_JOURNAL_EARLY},

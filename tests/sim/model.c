@@ -215,7 +215,8 @@ struct replica_payload *listing_make(const struct node *n, unsigned box, bool fu
     struct listing *l = calloc(1, sizeof *l);
     const struct box *store = &n->store[box], *base = &n->base[box];
     const struct list *s = &store->msgs, *b = &base->msgs;
-    if (l == NULL || (l->e = calloc(s->n + b->n + 1, sizeof *l->e)) == NULL)
+    const struct halves *h = &n->half[box];
+    if (l == NULL || (l->e = calloc(s->n + b->n + h->n + 1, sizeof *l->e)) == NULL)
         abort();
     l->box = box;
     l->full = full || !base->valid;
@@ -240,6 +241,9 @@ struct replica_payload *listing_make(const struct node *n, unsigned box, bool fu
         i += in_s;
         j += in_b;
     }
+    for (i = 0; i < h->n; i++)
+        if (!list_get(s, h->e[i].name).is && !list_get(b, h->e[i].name).is)
+            listing_add(l, n, h->e[i].name, (struct state){0}, (struct state){0});
     return replica_payload_new(l, sizeof *l + l->n * sizeof *l->e, listing_free);
 }
 
@@ -283,6 +287,8 @@ static void side_make(struct side *s, const struct listing *l) {
             .old = to_merge_state(e->name, e->was),
             .now = to_merge_state(e->name, e->is),
             .half = e->half,
+            .half_here = e->h.mine.is,
+            .half_there = e->h.theirs.is,
             .put_back = e->put_back,
             .half_mine = to_merge_state(e->name, e->h.mine),
             .half_theirs = to_merge_state(e->name, e->h.theirs),
@@ -413,13 +419,19 @@ static uint64_t merged_version(const struct listing *own, const struct listing *
 }
 
 /* syncd/half.c: nothing that came by this merge, or that the base would say otherwise. */
-static bool is_plain(const struct merge_item *it, bool lower) {
+static bool is_plain(const struct merge_item *it, bool lower, bool base_valid) {
     const struct merge_entry *mine = lower ? it->a : it->b, *theirs = lower ? it->b : it->a;
     const struct merge_entry *e = mine != NULL ? mine : theirs;
+    bool here = lower ? it->at_a : it->at_b, there = lower ? it->at_b : it->at_a;
+    bool told = (mine != NULL && mine->half) || (theirs != NULL && theirs->half);
     uint32_t to = item_state(it).flags;
-    if (!it->present || !it->at_a || !it->at_b || e == NULL)
+    if (e == NULL)
         return true;
-    return to == listed_now(it, !lower).flags &&
+    if (!it->present)
+        return !there || (base_valid && mine != NULL && mine->was);
+    if (!here || !there)
+        return !here && !there;
+    return !told && to == listed_now(it, !lower).flags &&
            to == (e->was ? from_merge_state(&e->old) : listed_now(it, lower)).flags;
 }
 
@@ -436,7 +448,7 @@ static void halves_keep(struct node *n, const struct listing *own, const struct 
         abort();
     for (size_t i = 0; i < m->count; i++) {
         const struct merge_item *it = &m->items[i];
-        if (!is_plain(it, lower))
+        if (!is_plain(it, lower, own->base_valid))
             h->e[h->n++] = (struct half){item_name(it), item_state(it), listed_now(it, !lower)};
     }
 }

@@ -104,6 +104,7 @@ int try_at(struct node *here, struct node *other) {
 
     assert_int_equal(scan_mailbox(here->st, &inbox, false, &mine), 0);
     assert_int_equal(scan_mailbox(other->st, &inbox, false, &theirs), 0);
+    stores_stage(other, here, theirs);
     r = merge_mailbox_run(here->st, &inbox, mine, theirs, digest, NULL);
     merge_mailbox_forget(here->st, &inbox);
     mfp__listing__free_unpacked(mine, NULL);

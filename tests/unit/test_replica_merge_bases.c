@@ -91,9 +91,10 @@ static void test_unanswered(void **state) {
  */
 static void half_done(struct one *b, const char *result, const char *had, uint64_t age) {
     b->entry.half = true;
-    one_state(result, &b->entry.half_mine);
-    one_state(had, &b->entry.half_theirs);
+    b->entry.half_here = one_state(result, &b->entry.half_mine);
+    b->entry.half_there = one_state(had, &b->entry.half_theirs);
     b->side.half_age = age;
+    b->side.count = 1;
 }
 
 static void test_half_a_merge(void **state) {
@@ -142,6 +143,52 @@ static void test_half_a_merge(void **state) {
     b.side.base_version = BASE_AGE_LACKS | 3;
     half_done(&b, "5 cur", "5 cur", 1);
     one_check(&a.side, &b.side, "5 cur", "b cleared it");
+}
+
+static void check_both(const struct one *a, const struct one *b, const char *want,
+                       const char *why) {
+    one_check(&a->side, &b->side, want, why);
+    one_check(&b->side, &a->side, want, why);
+}
+
+/* b has carried out a merge that brought it from a, or to a, and a may not have done so. */
+static void test_half_came(void **state) {
+    struct one a, b;
+
+    one_side(&a, "", "5 cur S", 10, 0);
+    one_side(&b, "", "", 10, 0);
+    half_done(&b, "5 cur S", "5 cur S", 1);
+    check_both(&a, &b, "", "expunged at b, where it came to");
+    one_side(&a, "", "7 cur S", 10, 0);
+    half_done(&b, "7 cur S", "5 cur S", 1);
+    check_both(&a, &b, "", "and a has the number of that merge");
+    half_done(&b, "", "7 cur S", 1);
+    check_both(&a, &b, "", "and a second merge said so");
+    one_side(&a, "", "8 cur S", 10, 0);
+    b.side.next = 8;
+    half_done(&b, "7 cur S", "5 cur S", 1);
+    check_both(&a, &b, "8 cur S", "another one of that name");
+    one_side(&a, "", "0 new", 10, 0);
+    b.side.next = 10;
+    check_both(&a, &b, "0 new", "another one, without a number yet");
+    half_done(&b, "0 new", "0 new", 1);
+    check_both(&a, &b, "", "it had none then");
+    one_side(&a, "", "", 10, 0);
+    one_side(&b, "", "5 cur", 10, 0);
+    half_done(&b, "5 cur", "5 cur", 1);
+    check_both(&a, &b, "", "expunged at a, where it came from");
+    a.side.base_version = BASE_AGE_LACKS | 3;
+    b.side.base_version = 3;
+    check_both(&a, &b, "10 cur", "or lost there with the power");
+    one_side(&a, "", "", 5, 0);
+    half_done(&b, "5 cur", "", 1);
+    check_both(&a, &b, "5 cur", "on its way to a");
+    one_side(&a, "", "5 cur F", 10, 0); /* a has it from b: who cleared S? */
+    one_side(&b, "", "5 cur S", 10, 0);
+    half_done(&b, "5 cur S", "", 1);
+    check_both(&a, &b, "5 cur F", "a, which has carried it out");
+    half_done(&b, "", "5 cur", 1);
+    check_both(&a, &b, "5 cur FS", "it was to go, and came again to both");
 }
 
 /* After a crash the peer's delivery is put into the store once more, without its UID, although a
@@ -197,7 +244,8 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_bases_that_lack), cmocka_unit_test(test_numbered_beyond_both),
         cmocka_unit_test(test_later_base_wins), cmocka_unit_test(test_unanswered),
-        cmocka_unit_test(test_half_a_merge),    cmocka_unit_test(test_put_back),
+        cmocka_unit_test(test_half_a_merge),    cmocka_unit_test(test_half_came),
+        cmocka_unit_test(test_put_back),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -80,6 +80,46 @@ static void test_half_and_cleared(void **state) {
     }
 }
 
+static void gone_at_both(const char *rel) {
+    assert_false(fs_there(&p.a, rel));
+    assert_false(fs_there(&p.b, rel));
+}
+
+/* Came by that, and was expunged by somebody: it does not come back. again: the second merge, too,
+ * was carried out by that node alone. */
+static void half_and_expunged(struct node *by, bool again) {
+    common();
+    add_seen(&p.a, "u", "4.M1.a", "2,S", 4, "four\n");
+    add_new(&p.a, "u", "5.M1.a", "five\n");
+    add_new(&p.b, "u", "6.M1.b", "six\n");
+    add_new(&p.a, "u", "7.M1.a", "seven\n");
+    mark(&p.a, &inbox);
+    mark(&p.b, &inbox);
+    merge_at(&p.b, &p.a);
+    assert_true(fs_there(&p.b, "u/cur/4.M1.a:2,S"));
+    fs_unlink(by, "u/cur/4.M1.a:2,S");
+    fs_unlink(by, "u/new/5.M1.a");
+    fs_unlink(&p.b, "u/new/6.M1.b");
+    if (again)
+        merge_at(&p.b, &p.a);
+    if (again) /* what that said nothing new of counts still */
+        fs_unlink(by, "u/new/7.M1.a");
+    contact();
+    gone_at_both("u/cur/4.M1.a:2,S");
+    gone_at_both("u/new/5.M1.a");
+    gone_at_both("u/new/6.M1.b");
+    assert_int_equal(fs_there(&p.a, "u/new/7.M1.a"), !again);
+    assert_int_equal(fs_there(&p.b, "u/new/7.M1.a"), !again);
+}
+
+static void test_half_and_expunged(void **state) {
+    for (int i = 0; i < 4; i++) {
+        half_and_expunged(i & 1 ? &p.a : &p.b, i & 2);
+        mailbox_teardown(state);
+        merge_setup(state);
+    }
+}
+
 static void both_keywords(void) {
     contact();
     assert_true(fs_there(&p.a, "u/cur/1.M1.x:2,ab"));
@@ -159,8 +199,8 @@ static void test_half_of_the_same(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        T(test_half_a_merge),     T(test_half_and_cleared), T(test_half_and_keywords),
-        T(test_half_and_letters), T(test_half_of_the_same),
+        T(test_half_a_merge),     T(test_half_and_cleared),  T(test_half_and_keywords),
+        T(test_half_and_letters), T(test_half_and_expunged), T(test_half_of_the_same),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
