@@ -401,13 +401,13 @@ static int restore_hash(struct inode *in) {
     return table_add(in);
 }
 
-/* The kernel knows it, or a lock hangs on it: it goes on. */
+/* The kernel knows it, or a lock or a prepared content hangs on it: it goes on. */
 static int restore_one(uint32_t i) {
     struct keep_inode *k = &keep.inodes[i];
     uint8_t state = atomic_load(&k->state);
     uint64_t lookups = atomic_load(&k->lookups);
     bool is_dir = (atomic_load(&k->kind) & KEEP_TYPE) == S_IFDIR >> 12;
-    if (i > 0 && lookups == 0 && !(state == KEEP_USED && is_dir && atomic_load(&k->aux) != 0))
+    if (i > 0 && lookups == 0 && !(state == KEEP_USED && atomic_load(&k->aux) != 0))
         atomic_store(&k->state, state = KEEP_FREE);
     if (state == KEEP_FREE) {
         keep_unused_add(&unused, i);

@@ -1,4 +1,4 @@
-/* What a worker of mailfs makes of the directories that the one before it left. Each worker is a
+/* What a worker of mailfs makes of the inodes that the one before it left. Each worker is a
  * process of its own, as its tables are. */
 #include <dlfcn.h>
 #include <errno.h>
@@ -18,6 +18,7 @@
 #include "mailfs/dir.h"
 #include "mailfs/inode.h"
 #include "mailfs/keep.h"
+#include "mailfs/prepare.h"
 #include "mailfs/vol.h"
 #include "handle_err.h"
 #include "scratch.h"
@@ -149,6 +150,30 @@ static int next_named(void) {
     return at.parent == inode_of(CUR) && strcmp(at.name, "1.M1.a:2,") == 0 ? 0 : -205;
 }
 
+/* The kernel has forgotten the message, which is closed, and is to be renamed: syncd had it forget
+ * all names, say. It was prepared under the number 9. */
+static int first_prepared(void) {
+    int r = first();
+
+    inode_take_back(inode_of(MESSAGE));
+    inode_slot(inode_of(MESSAGE))->aux = 9 << 3;
+    return r;
+}
+
+static int next_prepared(void) {
+    int r = inode_init(store);
+    struct inode *msg;
+    struct stat st;
+    uint64_t seq;
+    bool named;
+
+    if (r == 0)
+        r = inode_lookup(inode_of(CUR), "1.M1.a:2,", &msg, &st);
+    if (r != 0)
+        return r;
+    return prepare_id(msg, &seq, &named) && seq == 9 && !named ? 0 : -206;
+}
+
 static void test_taken_over(void **state) {
     assert_int_equal(worker(first), 0);
     assert_int_equal(worker(next), 0);
@@ -183,6 +208,12 @@ static void test_cannot_be_listed(void **state) {
     assert_int_equal(worker(next_named), 0);
 }
 
+static void test_prepared_and_forgotten(void **state) {
+    assert_int_equal(worker(first_prepared), 0);
+    assert_int_equal(worker(next_prepared), 0);
+    assert_int_equal(worker(next_prepared), 0);
+}
+
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
 int main(void) {
@@ -191,6 +222,7 @@ int main(void) {
         T(test_removed),
         T(test_cannot_be_opened),
         T(test_cannot_be_listed),
+        T(test_prepared_and_forgotten),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
