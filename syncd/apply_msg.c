@@ -199,8 +199,12 @@ static int take_published(struct apply *a, const struct stage_pub *pub, const st
     if (r == -ENOENT) /* or a client has moved it since it was found */
         r = rename_published(a, pub, now, &from);
     if (r == -ENOENT && !pub->done && from.sub == MFP__SUB__SELF) {
-        r = stage_unpublish(a->st, pub->incarnation, pub->seq);
-        return r < 0 ? r : 1;
+        r = stage_was_expunged(a->st, pub);
+        if (r == 0)
+            r = stage_unpublish(a->st, pub->incarnation, pub->seq);
+        if (r <= 0)
+            return r < 0 ? r : 1;
+        r = -ENOENT;
     }
     if (r > 0)
         apply_suspect(a, "another message had the name that one gets from its origin", now->name);

@@ -296,8 +296,7 @@ int scan_msgs(struct scan *s) {
 }
 
 /* Added here, or published, and removed again: what the peer has of the same prepared content was
- * removed as well. It is listed as if it had been in the base, in new/. Not what only was about to
- * be published (the disk had no room): nobody has seen that, and the peer may have named it. */
+ * removed as well. It is listed as if it had been in the base, in new/. */
 static int list_removed(void *arg, const char *name) {
     static const struct base_msg was = {.sub = MFP__SUB__NEW};
     struct scan *s = arg;
@@ -307,11 +306,20 @@ static int list_removed(void *arg, const char *name) {
     return list_msg(s, name, &was, NULL, NULL);
 }
 
+/* Not what only was about to be published (the disk had no room): nobody has seen that, and the
+ * peer may have named it. */
+static int was_published(const struct scan *s, const struct stage_pub *pub) {
+    return pub->done ? 1 : stage_was_expunged(s->st, pub);
+}
+
 int scan_removed(struct scan *s) {
     size_t i;
     int r = base_each_prep(s->st, s->dir, list_removed, s);
 
-    for (i = 0; r == 0 && i < s->n_pubs; i++)
-        r = s->pubs[i].done ? list_removed(s, s->pubs[i].name) : 0;
+    for (i = 0; r == 0 && i < s->n_pubs; i++) {
+        r = was_published(s, &s->pubs[i]);
+        if (r > 0)
+            r = list_removed(s, s->pubs[i].name);
+    }
     return r;
 }

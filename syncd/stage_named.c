@@ -9,7 +9,8 @@
  * nobody committed. What was published is noted there before it can be seen, so that it is never
  * published twice, and that the origin's transaction, when it comes after all, renames it. What is
  * noted as about to be published may be nowhere (the disk had no room for the name): it is still in
- * the stage, and who wants to know whether it was published looks for it, or asks for 'D'.
+ * the stage, and who wants to know whether it was published looks for it, also among what was
+ * expunged, or asks for 'D'.
  *
  * preps: incarnation 8, seq 8 -> 'U' (used up, the file goes) 'P' container 16, name
  *   (about to be published), 'D' the same (published)
@@ -188,7 +189,7 @@ static int has_link(struct state *st, int dir, const struct linked *l) {
     return store_each_name(dir, find_link, &f);
 }
 
-/* The mailbox it was prepared for. */
+/* The mailbox it was prepared for, or published in. */
 static int own_dir(struct state *st, const struct mailfs_id *id, struct store_dir *d) {
     struct mailfs_id now;
     int r = store_dir_open(st, id, d);
@@ -216,13 +217,17 @@ static int own_name(struct state *st, struct store_dir *d, const struct linked *
     return r > 0 ? sub - 1 : r;
 }
 
+static int undo_open(struct state *st, const struct mailfs_id *id) {
+    char hex[MAILFS_ID_HEX];
+
+    return st->undo < 0 ? -ENOENT
+                        : io_open_beneath(st->undo, mailfs_id_format(id, hex),
+                                          O_RDONLY | O_DIRECTORY | O_NOFOLLOW, 0);
+}
+
 /* Its client expunged it since. 1: yes. */
 static int was_expunged(struct state *st, const struct mailfs_id *id, const struct linked *l) {
-    char hex[MAILFS_ID_HEX];
-    int fd = st->undo < 0 ? -ENOENT
-                          : io_open_beneath(st->undo, mailfs_id_format(id, hex),
-                                            O_RDONLY | O_DIRECTORY | O_NOFOLLOW, 0);
-    int r = has_link(st, fd, l);
+    int fd = undo_open(st, id), r = has_link(st, fd, l);
 
     if (fd >= 0)
         close(fd);
@@ -254,6 +259,61 @@ int stage_is_there_already(struct state *st, const struct stage_prep *prep,
     store_dir_close(&d);
     return sub > 0 && r == 0 ? 1 : r;
 }
+
+/* ---- what was about to be published ------------------------------------------------- */
+
+static int find_noted(void *arg, const char *name, unsigned char type) {
+    const struct find_link *f = arg;
+
+    return type == DT_REG && maildir_name_same_base(name, f->noted) &&
+           stage_is_same_file(f->dir, name, f->stage, f->file);
+}
+
+static int is_expunged_as_noted(struct state *st, const struct stage_pub *pub, const char *file) {
+    struct find_link f = {undo_open(st, &pub->dir), st->stage, file, pub->name};
+    int r;
+
+    if (f.dir < 0)
+        return f.dir == -ENOENT ? 0 : f.dir;
+    r = store_each_name(f.dir, find_noted, &f);
+    close(f.dir);
+    return r;
+}
+
+int stage_was_expunged(struct state *st, const struct stage_pub *pub) {
+    char key[STAGE_NAME_MAX], file[STAGE_NAME_MAX];
+
+    stage_prep_key(pub->incarnation, pub->seq, key);
+    return stage_lookup(st, key, file) == 0 ? is_expunged_as_noted(st, pub, file) : 0;
+}
+
+/* Which part of it has it under the name that was noted; 0: none. */
+static int noted_name(struct state *st, struct store_dir *d, const char *name, const char *file) {
+    char found[MAILDIR_NAME_MAX + 1];
+    int sub, r = store_msg_find(st, d, name, name, &sub, found);
+
+    if (r < 0)
+        return r == -ENOENT ? 0 : r;
+    return stage_is_same_file(d->fd[sub], found, st->stage, file) ? sub : 0;
+}
+
+int stage_is_half_published(struct state *st, struct stage_pub *pub, const char *file) {
+    struct store_dir d;
+    int sub = 0, r = own_dir(st, &pub->dir, &d);
+
+    if (r == 0) {
+        sub = r = noted_name(st, &d, pub->name, file);
+        if (sub > 0)
+            r = io_fsync(d.fd[sub]);
+        pub->dir = d.id;
+        store_dir_close(&d);
+    }
+    if (sub > 0)
+        return r < 0 ? r : 1;
+    return r == 0 || r == -ENOENT ? is_expunged_as_noted(st, pub, file) : r;
+}
+
+/* ---- at a start -------------------------------------------------------------------- */
 
 struct count_links {
     int stage;

@@ -111,6 +111,10 @@ bool stage_is_linked(struct state *st, uint64_t incarnation, uint64_t seq, const
 /* 1: its mailbox has it, under a name that is on the disk, and not the one noted for it. */
 int stage_is_there_already(struct state *st, const struct stage_prep *prep,
                            const struct mailfs_id *id, const char *file);
+/* 1: it has the name that was noted for it, which is on the disk, or had it, and was expunged; by
+ * whom that was noted was killed then, or met an error of the disk. pub->dir: its mailbox's id now.
+ */
+int stage_is_half_published(struct state *st, struct stage_pub *pub, const char *file);
 /* Of a linked one, at a start: has the message itself got its name, and not the one noted for it?
  */
 bool stage_used_before(struct state *st, const struct stage_prep *prep, const struct mailfs_id *id,

@@ -144,17 +144,14 @@ static int name_taken(struct state *st, struct store_dir *d, const char *file, c
 }
 
 /* The name it had in tmp/. Postfix gives that to all that one process delivers within a second:
- * then the number of the prepared content is behind it. 1: it was noted before, and may be there.
- */
+ * then the number of the prepared content is behind it. */
 static int publish_name(struct state *st, struct store_dir *d, const struct stage_prep *prep,
                         const char *file, const char *tmp_name, char name[STAGE_NAME_MAX]) {
     struct stage_pub pub;
     int r = stage_published(st, prep->incarnation, prep->seq, &pub);
 
-    if (r == 0 && mailfs_id_equal(&pub.dir, &d->id)) {
-        r = str_copy(name, STAGE_NAME_MAX, pub.name);
-        return r < 0 ? r : 1; /* before syncd was killed, or the disk had no room */
-    }
+    if (r == 0 && mailfs_id_equal(&pub.dir, &d->id))
+        return str_copy(name, STAGE_NAME_MAX, pub.name); /* and it has not got it yet */
     r = name_taken(st, d, file, tmp_name);
     if (r < 0)
         return r;
@@ -162,59 +159,47 @@ static int publish_name(struct state *st, struct store_dir *d, const struct stag
                   : str_printf(name, STAGE_NAME_MAX, "%s.%" PRIx64, tmp_name, prep->seq);
 }
 
-/* Has it the name already, as syncd was killed then? Clients may have seen it, and moved it to
- * cur/. Which part it is in; 0: no. */
-static int named_before(struct state *st, struct store_dir *d, const char *file, const char *name) {
-    char found[MAILDIR_NAME_MAX + 1];
-    int sub, r = store_msg_find(st, d, name, name, &sub, found);
-
-    if (r < 0)
-        return r == -ENOENT ? 0 : r;
-    return stage_is_same_file(d->fd[sub], found, st->stage, file) ? sub : 0;
-}
-
-/* sub: where it has it already, or 0. */
-static int give_name(struct state *st, const struct store_dir *d, const char *file,
-                     const char *name, int sub) {
-    int r = sub > 0 ? 0 : io_link(st->stage, file, d->fd[MFP__SUB__NEW], name);
-
-    return r == 0 ? io_fsync(d->fd[sub > 0 ? sub : MFP__SUB__NEW]) : r;
-}
-
 /* rec: what is noted of it, with its name. */
 static int publish_in(struct state *st, struct store_dir *d, const struct stage_prep *prep,
                       const char *file, const char *tmp_name, uint64_t gen,
                       struct stage_record *rec) {
-    int sub = 0, r = publish_name(st, d, prep, file, tmp_name, rec->name);
+    int fd = d->fd[MFP__SUB__NEW], r = publish_name(st, d, prep, file, tmp_name, rec->name);
 
-    if (r > 0)
-        r = sub = named_before(st, d, file, rec->name);
     rec->dir = d->id;
-    stage_record_key(prep->incarnation, prep->seq, rec->key);
-    if (r >= 0)
+    if (r == 0)
         r = stage_sync(st);
     if (r == 0)
         r = state_mark(st, &d->id, gen);
     if (r == 0)
         r = db_update(st->db, stage_record_write, rec);
     if (r == 0)
-        r = give_name(st, d, file, rec->name, sub);
+        r = io_link(st->stage, file, fd, rec->name);
+    if (r == 0)
+        r = io_fsync(fd);
     rec->done = true;
     return r == 0 ? db_update(st->db, stage_record_write, rec) : r;
 }
 
-/* 1: it has had its name, and the stage could not let it go. What has become of it since stays: it
- * may have been expunged. */
-static int was_published(struct state *st, const struct stage_prep *prep,
-                         struct stage_record *rec) {
+/* 1: it has had its name, and the stage could not let it go, or that was not noted any more. What
+ * has become of it since stays: it may have been expunged. */
+static int was_published(struct state *st, const struct stage_prep *prep, const char *file,
+                         uint64_t gen, struct stage_record *rec) {
     struct stage_pub pub;
     int r = stage_published(st, prep->incarnation, prep->seq, &pub);
 
-    if (r < 0 || !pub.done)
+    if (r < 0)
         return r == -ENOENT ? 0 : r;
+    if (!pub.done && (r = stage_is_half_published(st, &pub, file)) <= 0)
+        return r;
     rec->dir = pub.dir;
     r = str_copy(rec->name, sizeof(rec->name), pub.name);
-    return r == 0 ? 1 : r;
+    if (r < 0 || pub.done)
+        return r < 0 ? r : 1;
+    rec->done = true;
+    r = state_mark(st, &pub.dir, gen);
+    if (r == 0)
+        r = db_update(st->db, stage_record_write, rec);
+    return r < 0 ? r : 1;
 }
 
 /* An attempt that failed may have taken it away. */
@@ -233,11 +218,12 @@ int stage_publish(struct state *st, const struct stage_prep *prep, uint64_t gen,
     int r;
 
     stage_prep_key(prep->incarnation, prep->seq, key);
+    stage_record_key(prep->incarnation, prep->seq, rec.key);
     r = stage_take(st, key, &dir, &parent, file, tmp);
     if (r)
         return r;
     d = (struct store_dir){.fd = {-1, -1, -1, -1}};
-    r = was_published(st, prep, &rec);
+    r = was_published(st, prep, file, gen, &rec);
     if (r == 0 && (r = stage_is_there_already(st, prep, &dir, file)) > 0) {
         r = stage_unpublish(st, prep->incarnation, prep->seq);
         if (r == 0)

@@ -377,6 +377,9 @@ struct stage_pub {
 /* All in this container, NULL: in any; by name, malloc'ed, sorted. */
 int stage_published_in(struct state *st, const struct mailfs_id *dir, struct stage_pub **v,
                        size_t *n);
+/* One that is noted as about to be published, without having been noted as published: did it have
+ * the name, and was expunged? 1: yes. */
+int stage_was_expunged(struct state *st, const struct stage_pub *pub);
 /* Copies the item's file name. 0, -ENOENT, -ESTALE when gone. */
 int stage_lookup(struct state *st, const char *key, char file[STAGE_NAME_MAX]);
 /* 0, or -ENOENT: neither. */

@@ -1,6 +1,7 @@
 /* A content that was prepared is about to be published, or half, when its origin's word of it, or a
  * merge, comes. */
 #include <errno.h>
+#include <fcntl.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -12,6 +13,7 @@
 #include <cmocka.h>
 
 #include "io/io.h"
+#include "io/undo.h"
 #include "publish_pair.h"
 #include "syncd/base.h"
 #include "syncd/journal.h"
@@ -281,6 +283,76 @@ static void test_half_published_and_killed(void **state) {
     half_published_and_seen();
 }
 
+/* Its client has read it, and expunged it, as mailfs does that, before the next attempt. */
+static void half_published_and_undone(void) {
+    char path[512];
+    int fd;
+
+    publish_stopped(name_and_error, -EIO);
+    if (p.b.st->undo < 0)
+        p.b.st->undo = io_undo_open(p.b.st->home);
+    fs_rename(&p.b, "u/new/9.tmp", "u/cur/9.tmp:2,S");
+    snprintf(path, sizeof(path), "%s/u/cur", p.b.store);
+    fd = open(path, O_RDONLY | O_DIRECTORY);
+    assert_int_equal(io_undo_keep(p.b.st->undo, &inbox, "u", fd, "9.tmp:2,S"), 0);
+    close(fd);
+    assert_false(fs_there(&p.b, "u/cur/9.tmp:2,S"));
+}
+
+/* It does not come back by that; nor when its origin names it. */
+static void assert_undone_for_good(void) {
+    struct stage_pub pub;
+
+    assert_int_equal(publish_again(), 0);
+    assert_false(fs_there(&p.b, "u/new/9.tmp"));
+    assert_false(stage_has_prep(p.b.st, &(struct stage_prep){77, 9}));
+    assert_int_equal(stage_published(p.b.st, 77, 9, &pub), 0);
+    assert_true(pub.done);
+    name_and_tell();
+    assert_false(fs_there(&p.b, "u/new/9.M9.a"));
+}
+
+static void test_half_published_and_undone(void **state) {
+    half_published_and_undone();
+    assert_undone_for_good();
+}
+
+static void test_half_published_undone_and_killed(void **state) {
+    half_published_and_undone();
+    node_killed(&p.b);
+    assert_true(publish_is_left(&p.b));
+    assert_undone_for_good();
+}
+
+/* Its origin names it before there is a next attempt. */
+static void test_half_published_undone_and_told(void **state) {
+    half_published_and_undone();
+    name_and_tell();
+    assert_false(fs_there(&p.b, "u/new/9.M9.a"));
+    stores_checkpoint(&p);
+    assert_int_equal(publish_again(), 1);
+    node_killed(&p.b);
+    assert_false(publish_is_left(&p.b));
+}
+
+/* Or a merge says that it has: it was removed here. */
+static void test_half_published_undone_and_merged(void **state) {
+    struct acts a = {.n = 0};
+
+    half_published_and_undone();
+    fs_rename(&p.a, "u/tmp/9.tmp", "u/new/9.M9.a");
+    act_add(&p.a, &a, "u", MFL__SUB__NEW, "9.M9.a", 9);
+    mfp__txn__free_unpacked(node_collect(&p.a, &inbox, &a, false), NULL);
+    base_forget_sent(p.a.st);
+    mark(&p.a, &inbox);
+    mark(&p.b, &inbox);
+    contact();
+    assert_false(fs_there(&p.a, "u/new/9.M9.a"));
+    assert_false(fs_there(&p.b, "u/new/9.M9.a"));
+    assert_int_equal(publish_again(), 1);
+    assert_false(fs_there(&p.b, "u/new/9.tmp"));
+}
+
 static int stays(int fd, const char *name, int flags) {
     return -EIO;
 }
@@ -414,6 +486,10 @@ int main(void) {
         T(test_half_published_and_expunged),
         T(test_half_published_and_seen),
         T(test_half_published_and_killed),
+        T(test_half_published_and_undone),
+        T(test_half_published_undone_and_killed),
+        T(test_half_published_undone_and_told),
+        T(test_half_published_undone_and_merged),
         T(test_published_left_and_expunged),
         T(test_published_gone_and_expunged),
         T(test_published_left_and_told),
