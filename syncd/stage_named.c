@@ -150,12 +150,17 @@ bool stage_is_same_file(int dir, const char *name, int stage, const char *file) 
            a.st_ino == b.st_ino;
 }
 
+bool stage_has_links(struct state *st, const char *file) {
+    struct stat sb;
+
+    return fstatat(st->stage, file, &sb, AT_SYMLINK_NOFOLLOW) == 0 && sb.st_nlink > 1;
+}
+
 bool stage_is_linked(struct state *st, uint64_t incarnation, uint64_t seq, const char *file) {
     struct stage_pub pub;
-    struct stat sb;
     int r;
 
-    if (fstatat(st->stage, file, &sb, AT_SYMLINK_NOFOLLOW) < 0 || sb.st_nlink < 2)
+    if (!stage_has_links(st, file))
         return false;
     r = stage_published(st, incarnation, seq, &pub);
     return r == -ENOENT || (r == 0 && !pub.done);

@@ -104,6 +104,7 @@ int stage_record_write(struct db_txn *txn, void *arg); /* arg: struct stage_reco
 /* The order of stage_published_in(). */
 int stage_pub_cmp(const void *a, const void *b);
 bool stage_is_same_file(int dir, const char *name, int stage, const char *file);
+bool stage_has_links(struct state *st, const char *file); /* another name, anywhere */
 /* It has a name somewhere, and is not said to be published: a merge had given it that name, and was
  * not finished; with the base the records of what was used up are gone; or it was about to be
  * published. */

@@ -2,7 +2,8 @@
  * stage_used: prepared contents that were used up are removed, at a start and at a checkpoint.
  *
  * A start also finds what nobody has used, which is published then. The records are those of
- * stage_named.c.
+ * stage_named.c. They are read without the mutex: a checkpoint takes it within its transaction, and
+ * one that has to grow the map stands between the two.
  *
  * Diagnostics: a stage that cannot be read; info: what a power cut has torn.
  */
@@ -22,14 +23,19 @@
 #include "util/bytes.h"
 #include "util/log.h"
 
-/* The item a record of `preps` is about. Under the mutex. */
-static struct stage_item *item_of(struct state *st, const struct db_val *k) {
+/* Under the mutex. */
+static struct stage_item *item_of(struct state *st, const struct stage_prep *prep) {
     char key[STAGE_NAME_MAX];
 
-    if (k->n != 16)
-        return NULL;
-    stage_prep_key(bytes_get_u64(k->p), bytes_get_u64((const uint8_t *)k->p + 8), key);
+    stage_prep_key(prep->incarnation, prep->seq, key);
     return stage_find(st, key);
+}
+
+/* What a record of `preps` is about. */
+static struct stage_prep prep_of(const struct db_val *k) {
+    if (k->n != 16)
+        return (struct stage_prep){0, 0}; /* none */
+    return (struct stage_prep){bytes_get_u64(k->p), bytes_get_u64((const uint8_t *)k->p + 8)};
 }
 
 static bool is_used(const struct db_val *v) {
@@ -90,27 +96,56 @@ int stage_unpublish(struct state *st, uint64_t incarnation, uint64_t seq) {
 
 /* ---- at a start -------------------------------------------------------------------- */
 
-/* After a crash: what was used up is not there to be published. (What was about to be published may
- * have to be done once more: it is not marked.) */
-static int sweep_used(struct db_txn *txn, void *arg) {
-    struct state *st = arg;
-    struct stage_item *item;
+struct used {
+    struct stage_prep *v;
+    size_t n;
+};
+
+static int used_add(struct used *u, struct stage_prep prep) {
+    struct stage_prep *v = realloc(u->v, (u->n + 1) * sizeof(*v));
+
+    if (!v)
+        return -ENOMEM;
+    u->v = v;
+    v[u->n++] = prep;
+    return 0;
+}
+
+static int read_used(struct db_txn *txn, void *arg) {
     struct db_iter it;
     int r;
 
     for (r = db_iter_first(txn, T_PREPS, NULL, 0, &it); r == 0; r = db_iter_next(&it)) {
-        item = item_of(st, &it.key);
-        if (item && item->refs == 0 && (is_used(&it.val) || is_published_for_good(&it.val)))
-            item->used = true;
+        if ((is_used(&it.val) || is_published_for_good(&it.val)) &&
+            (r = used_add(arg, prep_of(&it.key))) < 0)
+            break;
     }
     db_iter_end(&it);
     return r == -ENOENT ? 0 : r;
 }
 
-/* Under the mutex. */
+/* After a crash: what was used up is not there to be published. (What was about to be published may
+ * have to be done once more: it is not marked.) */
+static int sweep_used(struct state *st) {
+    struct used u = {NULL, 0};
+    struct stage_item *it;
+    int r = db_view(st->db, read_used, &u);
+    size_t i;
+
+    state_lock(st);
+    for (i = 0; r == 0 && i < u.n; i++) {
+        it = item_of(st, &u.v[i]);
+        if (it && it->refs == 0)
+            it->used = true;
+    }
+    state_unlock(st);
+    free(u.v);
+    return r;
+}
+
+/* Under the mutex. (Of what is noted as published none is left.) */
 static bool is_named(struct state *st, const struct stage_item *it) {
-    return it->is_prep && it->refs == 0 && !it->used &&
-           stage_is_linked(st, it->incarnation, it->seq, it->file);
+    return it->is_prep && it->refs == 0 && !it->used && stage_has_links(st, it->file);
 }
 
 static void sweep_one(struct state *st, const struct stage_prep *prep) {
@@ -242,9 +277,7 @@ int stage_leftovers(struct state *st, struct stage_prep **preps, size_t *n) {
 
     *preps = NULL;
     *n = 0;
-    state_lock(st);
-    r = db_view(st->db, sweep_used, st);
-    state_unlock(st);
+    r = sweep_used(st);
     if (r == 0)
         r = sweep_named(st);
     if (r == 0)
@@ -278,6 +311,7 @@ int stage_leftovers(struct state *st, struct stage_prep **preps, size_t *n) {
 /* Records of what was used up and whose file is gone (the sync before this commit made that sure).
  */
 static int drop_old_used(struct state *st, struct db_txn *txn) {
+    struct stage_prep prep;
     struct db_iter it;
     bool there;
     int r;
@@ -285,8 +319,9 @@ static int drop_old_used(struct state *st, struct db_txn *txn) {
     for (r = db_iter_first(txn, T_PREPS, NULL, 0, &it); r == 0; r = db_iter_next(&it)) {
         if (!is_used(&it.val))
             continue;
+        prep = prep_of(&it.key);
         state_lock(st);
-        there = item_of(st, &it.key) != NULL;
+        there = item_of(st, &prep) != NULL;
         state_unlock(st);
         if (!there && (r = db_iter_del(&it)) < 0)
             break;
