@@ -308,16 +308,16 @@ int stage_leftovers(struct state *st, struct stage_prep **preps, size_t *n) {
 
 /* ---- at a checkpoint --------------------------------------------------------------- */
 
-/* Records of what was used up and whose file is gone (the sync before this commit made that sure).
- */
-static int drop_old_used(struct state *st, struct db_txn *txn) {
+/* Records of what was used up, or about to be published, and whose file is gone (the sync before
+ * this commit made that sure): who published it notes that before its file goes. */
+static int drop_old(struct state *st, struct db_txn *txn) {
     struct stage_prep prep;
     struct db_iter it;
     bool there;
     int r;
 
     for (r = db_iter_first(txn, T_PREPS, NULL, 0, &it); r == 0; r = db_iter_next(&it)) {
-        if (!is_used(&it.val))
+        if (is_published_for_good(&it.val))
             continue;
         prep = prep_of(&it.key);
         state_lock(st);
@@ -335,7 +335,7 @@ int stage_checkpoint_write(struct state *st, struct db_txn *txn, const struct je
     uint64_t inc, seq;
     uint8_t key[16];
     size_t i, j;
-    int r = drop_old_used(st, txn);
+    int r = drop_old(st, txn);
 
     for (i = 0; i < n; i++) {
         for (j = 0; r == 0 && j < v[i]->n_names; j++) {

@@ -1,4 +1,5 @@
-/* The records of prepared contents: who waits for whom while they are read. */
+/* The records of prepared contents: which of them go, and who waits for whom while they are read.
+ */
 #include <dirent.h>
 #include <errno.h>
 #include <pthread.h>
@@ -18,6 +19,34 @@
 #include "publish_pair.h"
 #include "syncd/stage.h"
 #include "syncd/state_int.h"
+
+static bool is_noted(void) {
+    struct stage_pub pub;
+    int r = stage_published(p.b.st, 77, 9, &pub);
+
+    assert_true(r == 0 || r == -ENOENT);
+    return r == 0;
+}
+
+/* Its origin has ended with it: what it was about to be called is no matter any more, and another
+ * message may have that name. */
+static void test_note_of_aborted(void **state) {
+    publish_no_room();
+    assert_int_equal(stage_drop(p.b.st, &(struct stage_prep){77, 9}), 0);
+    stores_checkpoint(&p);
+    assert_false(is_noted());
+}
+
+static void test_note_of_unpublished(void **state) {
+    publish_no_room();
+    stores_checkpoint(&p);
+    assert_true(is_noted());
+    assert_int_equal(publish_again(), 0);
+    stores_checkpoint(&p);
+    assert_true(is_noted());
+}
+
+/* ---- who waits --------------------------------------------------------------------- */
 
 static atomic_int filler, sweeper; /* their threads' ids, when they are about to wait */
 
@@ -109,6 +138,8 @@ static void test_sweep_and_growing_map(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
+        T(test_note_of_aborted),
+        T(test_note_of_unpublished),
         T(test_sweep_and_growing_map),
     };
     return cmocka_run_group_tests_name("syncd_stage_used", tests, NULL, NULL);
