@@ -282,14 +282,18 @@ static int follow(struct apply *a, const Mfp__Txn *txn, const bool *done, bool o
     return r;
 }
 
-static int apply(struct state *st, const Mfp__Txn *txn, uint64_t journal_id, bool replay,
-                 bool beside, struct apply_result *out) {
-    struct apply a = {.st = st, .replay = replay, .out = out, .locked = txn->locked};
+int apply_txn(struct state *st, const Mfp__Txn *txn, uint64_t journal_id,
+              const struct apply_how *how, struct apply_result *out) {
+    struct apply a = {.st = st, .out = out, .locked = txn->locked};
     bool *done = calloc(txn->n_ops + 1, sizeof(*done)), opened;
     int r, r2;
 
     memset(out, 0, sizeof(*out));
-    a.beside = beside;
+    if (how) {
+        a.replay = how->replay;
+        a.beside = how->beside;
+        a.raise = how->raise;
+    }
     a.d = (struct store_dir){.fd = {-1, -1, -1, -1}};
     recent_begin(st);
     r = done ? apply_open(&a, txn) : -ENOMEM;
@@ -306,14 +310,4 @@ static int apply(struct state *st, const Mfp__Txn *txn, uint64_t journal_id, boo
     store_dir_close(&a.d);
     free(done);
     return r;
-}
-
-int apply_txn(struct state *st, const Mfp__Txn *txn, uint64_t journal_id, bool replay,
-              struct apply_result *out) {
-    return apply(st, txn, journal_id, replay, false, out);
-}
-
-int apply_txn_beside(struct state *st, const Mfp__Txn *txn, uint64_t journal_id, bool replay,
-                     struct apply_result *out) {
-    return apply(st, txn, journal_id, replay, true, out);
 }

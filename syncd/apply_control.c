@@ -4,7 +4,7 @@
  * The uidlist is what Dovecot must never see wrong: it only grows, N never goes down, no UID is
  * bound again. Records that only add to the end are appended to the file in place (while the file
  * is as it was when last looked at, without reading it); anything else is a new inode with a time
- * it never had.
+ * it never had. So is all that is written while somebody may have L.
  *
  * No diagnostics but of apply.
  */
@@ -326,12 +326,53 @@ static int read_list(struct apply *a, const Mfp__OpUidlist *op, struct maildir_u
     return r;
 }
 
+/* What its N says is another one's than the peer's: the merge tells that one. */
+static int mark_raised(struct apply *a) {
+    uint64_t gen;
+    int r = state_mark_gen(a->st, &gen);
+
+    return r == 0 ? state_mark(a->st, &a->dir, gen) : r;
+}
+
+/* In one write, or somebody could begin where the owner of L has. */
+static int write_raised(struct apply *a, struct maildir_uidlist *list) {
+    struct stat was = {0}, is;
+    bool had = fstatat(a->d.fd[0], UIDLIST, &was, AT_SYMLINK_NOFOLLOW) == 0;
+    int r = mark_raised(a);
+
+    maildir_uidlist_raise_next_to(list, replica_raised_over(maildir_uidlist_next(list), a->raise));
+    if (r == 0)
+        r = apply_write_uidlist(a, list);
+    if (r == 0)
+        a->out->raised = true;
+    else if (r != -EOWNERDEAD) /* asks_still(): another has the name then, and this one had not */
+        a->out->unsure = fstatat(a->d.fd[0], UIDLIST, &is, AT_SYMLINK_NOFOLLOW) == 0 &&
+                         (!had || was.st_ino != is.st_ino || was.st_dev != is.st_dev);
+    return r;
+}
+
+static int write_merged(struct apply *a, struct maildir_uidlist *list, bool fresh,
+                        const struct maildir_uidlist_result *res) {
+    int r = 0;
+
+    if (!fresh && res->change == MAILDIR_UIDLIST_SAME)
+        return 0;
+    if (a->raise != REPLICA_RAISE_NONE)
+        return write_raised(a, list);
+    if (fresh || res->change == MAILDIR_UIDLIST_REWRITE)
+        return apply_write_uidlist(a, list);
+    r = append_text(a, res->append, res->append_len);
+    if (r == 0)
+        note_written(a, list);
+    return r;
+}
+
 int apply_uidlist(struct apply *a, const Mfp__OpUidlist *op) {
     struct maildir_uidlist_result res = {.change = MAILDIR_UIDLIST_SAME};
     struct maildir_uidlist_update up;
     struct maildir_uidlist *list = NULL;
     bool skipped = false, anew = false;
-    int r = append_blind(a, op), fresh;
+    int r = a->raise != REPLICA_RAISE_NONE ? 1 : append_blind(a, op), fresh;
 
     if (r <= 0)
         return r;
@@ -348,12 +389,8 @@ int apply_uidlist(struct apply *a, const Mfp__OpUidlist *op) {
     if (r == -EEXIST || r == -ESTALE) {
         apply_suspect(a, "the uidlist does not fit the peer's", NULL);
         r = APPLY_NOT_DONE;
-    } else if (r == 0 && (fresh || res.change == MAILDIR_UIDLIST_REWRITE)) {
-        r = apply_write_uidlist(a, list);
-    } else if (r == 0 && res.change == MAILDIR_UIDLIST_APPEND) {
-        r = append_text(a, res.append, res.append_len);
-        if (r == 0)
-            note_written(a, list);
+    } else if (r == 0) {
+        r = write_merged(a, list, fresh, &res);
     }
     if (r == 0 && anew)
         r = apply_renumbered(a);

@@ -14,10 +14,11 @@ struct apply {
     struct mailfs_id dir;
     struct store_dir d;
     bool replay;
-    bool locked;           /* the transaction was made under L: it may bind UIDs */
-    bool beside;           /* other jobs are at work */
-    struct mailfs_id told; /* as the peer calls it: */
-    bool former;           /* by an id that it is about to give up, dir is the one that it has */
+    bool locked;              /* the transaction was made under L: it may bind UIDs */
+    bool beside;              /* other jobs are at work */
+    enum replica_raise raise; /* how->raise */
+    struct mailfs_id told;    /* as the peer calls it: */
+    bool former;              /* by an id that it is about to give up, dir is the one that it has */
     struct index ix;
     bool has_ix;
     bool has_table;                 /* of keywords: the peer's, by this transaction */

@@ -45,16 +45,15 @@ struct apply {
     struct mailfs_id dir;
     uint64_t seq, journal_id;
     bool replay, early;
-    bool apart;       /* mailfs, from us, when it was begun */
-    bool under_lock;  /* there may be an L that is not waited for any more */
-    bool late;        /* the trees may have been listed without it */
-    unsigned meeting; /* v->meetings when it came */
-    bool beside;      /* other jobs of the volume may be at work meanwhile */
+    bool apart;               /* mailfs, from us, when it was begun */
+    bool late;                /* the trees may have been listed without it */
+    unsigned meeting;         /* v->meetings when it came */
+    bool beside;              /* other jobs of the volume may be at work meanwhile */
+    enum replica_raise raise; /* there may be an L that is not waited for any more */
     struct replica_payload *payload;
     struct apply_result result;
     int err;
     bool unbegun;                   /* err: what is to be noted before it could not be */
-    bool told;                      /* the machine: list_replaced() */
     unsigned tries, sought, locked; /* how often it was put off */
 };
 
@@ -84,26 +83,27 @@ static int mark_for_links(struct volume *v, const Mfp__Txn *txn, const struct ma
     return r;
 }
 
-static int note_raise(const struct apply *a) {
+/* The next life knows of no other id. */
+static struct mailfs_id id_now(const struct apply *a) {
     struct mailfs_id now;
-    bool former = alias_now(a->v->state, &a->dir, &now);
-    return owed_note(a->v->state, former ? &now : &a->dir);
+    return alias_now(a->v->state, &a->dir, &now) ? now : a->dir;
 }
 
 static void apply_run(void *arg) {
     struct apply *a = arg;
     const Mfp__Txn *txn = load_of(a->payload)->txn;
+    const struct apply_how how = {.replay = a->replay, .beside = a->beside, .raise = a->raise};
+    struct mailfs_id now = id_now(a);
     asks_saw(a->apart);
     a->err = mark_for_links(a->v, txn, &a->dir);
-    if (a->err == 0 && a->under_lock)
-        a->err = note_raise(a);
+    if (a->err == 0 && a->raise != REPLICA_RAISE_NONE)
+        a->err = owed_note(a->v->state, &now);
     a->unbegun = a->err != 0;
     if (a->unbegun)
         return;
-    if (a->beside)
-        a->err = apply_txn_beside(a->v->state, txn, a->journal_id, a->replay, &a->result);
-    else
-        a->err = apply_txn(a->v->state, txn, a->journal_id, a->replay, &a->result);
+    a->err = apply_txn(a->v->state, txn, a->journal_id, &how, &a->result);
+    if (a->result.raised)
+        (void)owed_raised(a->v->state, &now); /* the next start raises it once more */
 }
 
 static void tell_links(const struct apply *a) {
@@ -253,23 +253,13 @@ static bool apply_alone(struct apply *a) {
     return true;
 }
 
-/* At the end of his L once more: the machine knows that by the id that it was granted under. */
-static void list_replaced(struct apply *a) {
+/* The machine knows L by the id that it was granted under. */
+static void list_replaced(struct apply *a, bool raised) {
     struct volume *v = a->v;
     struct mailfs_id granted = txns_lock_id(v->txns, &a->dir);
-    a->told = true;
-    replica_list_replaced(v->machine, volume_now(), a->dir);
+    replica_list_replaced(v->machine, volume_now(), a->dir, raised);
     if (!mailfs_id_equal(&granted, &a->dir))
-        replica_list_replaced(v->machine, volume_now(), granted);
-}
-
-/* By one that was put off: before it, that would be one raise for each time that it failed. */
-static void list_replaced_late(struct apply *a) {
-    if (a->under_lock && !a->told && !a->unbegun) {
-        list_replaced(a);
-        driver_pump(a->v);
-    }
-    a->told = false;
+        replica_list_replaced(v->machine, volume_now(), granted, raised);
 }
 
 static void apply_done(void *arg) {
@@ -278,7 +268,10 @@ static void apply_done(void *arg) {
     v->changes++;
     brake_noticed(v->brake);
     front_invalidate(v->front, &a->result.inval);
-    list_replaced_late(a);
+    if (a->result.unsure) {
+        list_replaced(a, false);
+        driver_pump(v);
+    }
     if (apply_when_known(a) || apply_when_here(a) || apply_alone(a))
         return;
     tell_links(a);
@@ -300,14 +293,14 @@ static void apply_done(void *arg) {
     driver_pump(v);
 }
 
-/* The raising comes behind it. */
+/* At the end of that L the list is raised, whatever becomes of this. */
 static void apply_start(struct apply *a, bool locked) {
     struct touched t;
     touched_by_txn(load_of(a->payload)->txn, &t);
     note_met(a);
-    if (locked && !a->under_lock)
-        list_replaced(a);
-    a->under_lock = locked;
+    a->raise = locked ? replica_raise_rule(a->v->machine) : REPLICA_RAISE_NONE;
+    if (locked)
+        list_replaced(a, true);
     if (a->beside)
         touched_run(&t, a->v->jobs, apply_run, apply_done, a);
     else
@@ -327,16 +320,24 @@ static bool may_be_locked(struct apply *a) {
     return a->apart || is_locked(a);
 }
 
+/* By another one, for that L, which has not ended since. */
+static bool was_waited_for(const struct apply *a) {
+    const struct volume *v = a->v;
+    return replica_is_raise_due(v->machine, a->dir) ||
+           replica_is_raise_due(v->machine, txns_lock_id(v->txns, &a->dir));
+}
+
 /*
  * The machine knows of no L. But a mailfs that serves without us gives L by itself, and names those
- * when it comes. They are waited for; who hangs under L is not, as at a start (driver_start.c).
+ * when it comes. They are waited for, once for a mailbox; who hangs under L is not, as at a start
+ * (driver_start.c).
  */
 static void apply_unlocked(evutil_socket_t fd, short what, void *arg) {
     struct apply *a = arg;
     struct volume *v = a->v;
     struct timeval tv = {.tv_usec = LOCKED_MS * 1000};
     bool locked = may_be_locked(a) && !a->early && !a->replay;
-    if (locked && !v->stopping && a->locked++ < LOCKED_MAX &&
+    if (locked && !v->stopping && !was_waited_for(a) && a->locked++ < LOCKED_MAX &&
         event_base_once(v->engine->evb, -1, EV_TIMEOUT, apply_unlocked, a, &tv) == 0)
         return;
     if (locked && v->stopping) { /* who raises the list, again at the end of L, ends now */

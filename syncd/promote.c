@@ -40,7 +40,7 @@ static int raise_next(struct apply *a, struct maildir_uidlist *list, struct rais
     if (r->tried != NULL && *r->tried == next)
         return again_to_disk(a);
     if (r->tried != NULL)
-        *r->tried = to = replica_raised_uid(to, r->how);
+        *r->tried = to = replica_raised_over(next, r->how);
     maildir_uidlist_raise_next_to(list, to);
     return apply_write_uidlist(a, list);
 }

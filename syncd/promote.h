@@ -22,9 +22,7 @@ int promote_raise_one(struct state *st, const struct mailfs_id *dir, enum replic
                       struct invals *inval);
 
 /*
- * The same, above what somebody may have given whose list was replaced: by two steps of the rule. A
- * mailfs that serves by itself raises, too, by the same rule. Where it does so between the reading
- * of the list and the replacing of it, what it raised to is at the first step.
+ * The same, above what somebody may have given whose list was replaced (replica_raised_over()).
  *
  * tried: 0 at first, and as it was left when it is tried again after an error: a list that got its
  * name, and of which only that did not reach the disk, is not raised beyond that.

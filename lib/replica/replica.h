@@ -177,6 +177,10 @@ enum replica_action_kind {
 enum replica_raise { REPLICA_RAISE_NONE, REPLICA_RAISE_ODD, REPLICA_RAISE_EVEN };
 #define REPLICA_RAISE_BLOCK UINT32_C(0x10000)
 uint32_t replica_raised_uid(uint32_t next, enum replica_raise raise);
+/* Above what somebody may give, or has given, whose list is replaced: by two steps of the rule. A
+ * mailfs that serves by itself raises, too, by the same one. Where it does so between the reading
+ * of the list and the replacing of it, what it raised to is at the first step. */
+uint32_t replica_raised_over(uint32_t next, enum replica_raise raise);
 /* next itself if it is in the same block as `from`, or in one that nobody raises to; else the first
  * of the next such block. */
 uint32_t replica_unraised_uid(uint32_t from, uint32_t next);
@@ -238,9 +242,12 @@ void replica_mailfs_away(struct replica *r, uint64_t now);
 void replica_locks_are(struct replica *r, uint64_t now, const struct mailfs_id *dirs, size_t n,
                        bool lost);
 /* While somebody has L, or may have one that no mailfs has named yet, the UID list gets another
- * file: what he appends from now on is lost. Raised at once, each time, since it may be another one
- * who has L by now; and at the end of L, since he may write all of the list anew. */
-void replica_list_replaced(struct replica *r, uint64_t now, struct mailfs_id dir);
+ * file, or may: what he appends from now on is lost. Raised at the end of L, since he may write all
+ * of the list anew; and at once, each time, unless the list that was put there is (raised): it may
+ * be another one who has L by now. */
+void replica_list_replaced(struct replica *r, uint64_t now, struct mailfs_id dir, bool raised);
+/* By which of the rules this node raises. */
+enum replica_raise replica_raise_rule(const struct replica *r);
 /* At a start: an earlier life has left it so. raised: it has been, and is to be at the end of L. */
 void replica_raise_left(struct replica *r, uint64_t now, struct mailfs_id dir, bool raised);
 /* RAISE is, or may still be, to be carried out. */

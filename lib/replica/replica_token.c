@@ -26,6 +26,10 @@ uint32_t replica_raised_uid(uint32_t next, enum replica_raise raise) {
     return uid < UINT32_MAX ? (uint32_t)uid : next; /* used up: nothing better can be done */
 }
 
+uint32_t replica_raised_over(uint32_t next, enum replica_raise raise) {
+    return replica_raised_uid(replica_raised_uid(next, raise), raise);
+}
+
 uint32_t replica_unraised_uid(uint32_t from, uint32_t next) {
     uint32_t block = next / REPLICA_RAISE_BLOCK;
     bool raised_to = (block & 3) == 1 || (block & 3) == 2;
@@ -281,13 +285,17 @@ static void lock_found(struct replica *r, struct dir *d) {
     replica_settle(r, d);
 }
 
+enum replica_raise replica_raise_rule(const struct replica *r) {
+    return r->lower ? REPLICA_RAISE_ODD : REPLICA_RAISE_EVEN;
+}
+
 /* A UID may have been shown that the list does not say: neither L nor the token is given before
  * the next one is above it. */
 static void raise_above_lost(struct replica *r, struct dir *d) {
     if (d->raise_due) /* it is behind this, too */
         return;
     struct replica_action *a = replica_emit_dir(r, RACT_RAISE, d);
-    a->raise = r->lower ? REPLICA_RAISE_ODD : REPLICA_RAISE_EVEN;
+    a->raise = replica_raise_rule(r);
     d->raising++;
     d->raise_due = true;
 }
@@ -317,12 +325,13 @@ static void lock_gone(struct replica *r, struct dir *d, bool lost) {
     replica_settle(r, d);
 }
 
-void replica_list_replaced(struct replica *r, uint64_t now, struct mailfs_id dir) {
+void replica_list_replaced(struct replica *r, uint64_t now, struct mailfs_id dir, bool raised) {
     r->now = now;
     struct dir *d = replica_dir_find(r, &dir);
     if (d == NULL)
         return;
-    raise_above_lost(r, d); /* also where it was: who has L by now may be another one */
+    if (!raised)
+        raise_above_lost(r, d); /* also where it was: who has L by now may be another one */
     d->list_lost = true;
     replica_pump(r);
 }

@@ -100,7 +100,7 @@ static int replay_one(void *arg, uint64_t id, Mfp__Txn *txn) {
     struct node *n = arg;
     struct apply_result res;
 
-    assert_int_equal(apply_txn(n->st, txn, id, true, &res), 0);
+    assert_int_equal(apply_txn(n->st, txn, id, &(struct apply_how){.replay = true}, &res), 0);
     apply_result_free(&res);
     mfp__txn__free_unpacked(txn, NULL);
     return 0;
@@ -218,7 +218,7 @@ bool stores_send(struct node *from, struct node *to, const struct mailfs_id *dir
         return false;
     id = node_receive(from, to, txn, &got);
     assert_int_equal(base_acked(from->st, txn), 0);
-    assert_int_equal(apply_txn(to->st, got, id, false, &res), 0);
+    assert_int_equal(apply_txn(to->st, got, id, NULL, &res), 0);
     suspect = res.suspect;
     apply_result_free(&res);
     mfp__txn__free_unpacked(txn, NULL);

@@ -336,8 +336,8 @@ static void test_list_replaced(void **state) {
     pair_connect();
     pair.side[0].hold[RACT_RAISE] = true;
     pair_open(0, 1, 1);
-    replica_list_replaced(pair.side[0].r, pair.now, pair_dir(1));
-    replica_list_replaced(pair.side[0].r, pair.now, pair_dir(2)); /* nobody has that */
+    replica_list_replaced(pair.side[0].r, pair.now, pair_dir(1), false);
+    replica_list_replaced(pair.side[0].r, pair.now, pair_dir(2), false); /* nobody has that */
     pair_run();
     assert_int_equal(pair_count(0, RACT_RAISE, 1), 1);
     assert_int_equal(pair_count(0, RACT_RAISE, 2), 0);
@@ -360,7 +360,7 @@ static void test_list_replaced_unseen(void **state) {
     (void)state;
     pair.side[0].hold[RACT_RAISE] = true;
     replica_replaying(pair.side[0].r, pair_dir(1));
-    replica_list_replaced(pair.side[0].r, pair.now, pair_dir(1));
+    replica_list_replaced(pair.side[0].r, pair.now, pair_dir(1), false);
     pair_run();
     assert_int_equal(pair_count(0, RACT_RAISE, 1), 1);
     replica_replayed(pair.side[0].r, pair.now, pair_dir(1));
@@ -387,12 +387,12 @@ static void test_list_replaced_again(void **state) {
     (void)state;
     pair.side[0].hold[RACT_RAISE] = true;
     replica_replaying(pair.side[0].r, pair_dir(1));
-    replica_list_replaced(pair.side[0].r, pair.now, pair_dir(1));
-    replica_list_replaced(pair.side[0].r, pair.now, pair_dir(1)); /* one is behind both */
+    replica_list_replaced(pair.side[0].r, pair.now, pair_dir(1), false);
+    replica_list_replaced(pair.side[0].r, pair.now, pair_dir(1), false); /* one is behind both */
     pair_run();
     assert_int_equal(pair_count(0, RACT_RAISE, 1), 1);
     replica_raised(pair.side[0].r, pair.now, pair_dir(1));
-    replica_list_replaced(pair.side[0].r, pair.now, pair_dir(1));
+    replica_list_replaced(pair.side[0].r, pair.now, pair_dir(1), false);
     pair_run();
     assert_int_equal(pair_count(0, RACT_RAISE, 1), 2);
     replica_raised(pair.side[0].r, pair.now, pair_dir(1));
@@ -400,6 +400,29 @@ static void test_list_replaced_again(void **state) {
     replica_locks_are(pair.side[0].r, pair.now, NULL, 0, false);
     pair_run();
     assert_int_equal(pair_count(0, RACT_RAISE, 1), 3);
+}
+
+/* What was put in its place is raised: it is once more when L has ended, since its owner may have
+ * written all of it anew. */
+static void test_list_replaced_raised(void **state) {
+    (void)state;
+    pair_connect();
+    pair.side[0].hold[RACT_RAISE] = true;
+    pair_open(0, 1, 1);
+    for (unsigned i = 0; i < 2; i++)
+        replica_list_replaced(pair.side[0].r, pair.now, pair_dir(1), true);
+    pair_run();
+    assert_int_equal(pair_count(0, RACT_RAISE, 1), 0);
+    assert_true(replica_is_raise_due(pair.side[0].r, pair_dir(1)));
+    pair_unlock(0, 2, 1);
+    assert_int_equal(pair_count(0, RACT_RAISE, 1), 1);
+    pair_open(0, 3, 1);
+    pair_wait(50);
+    assert_false(pair_granted(0, 3));
+    replica_raised(pair.side[0].r, pair.now, pair_dir(1));
+    pair_run();
+    pair_wait(1500);
+    assert_true(pair_granted(0, 3));
 }
 
 /* By an earlier life, while somebody may have L still. */
@@ -487,6 +510,7 @@ int main(void) {
         T(test_list_replaced),
         T(test_list_replaced_unseen),
         T(test_list_replaced_again),
+        T(test_list_replaced_raised),
         T(test_raise_left),
         T(test_raise_left_raised),
         T(test_raise_left_held),

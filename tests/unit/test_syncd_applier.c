@@ -38,12 +38,15 @@ static struct volume volume;
 static int failing; /* the first ones' */
 static unsigned fails, left;
 static _Atomic unsigned noted; /* that it is to be raised */
+static _Atomic unsigned noted_raised;
 static int note_err;
 static bool unnoted;                         /* what the first ones lack */
 static struct mailfs_id recorded;            /* by this id */
 static bool former;                          /* id is, of 3 */
 static unsigned applied, suspected, in_time; /* suspected before it was applied */
-static unsigned replaying, replaced, compared;
+static unsigned replaying, compared;
+static unsigned replaced, to_raise; /* the list, or may be; and is not raised */
+static struct apply_result result;  /* its list */
 static enum replica_state at;
 static struct replica_payload *received[3]; /* and not applied */
 static bool locked, apart;
@@ -51,6 +54,7 @@ static bool down; /* the contact */
 static struct mailfs_id id = {{1}};
 static struct mailfs_id held = {{1}}; /* the id that L was granted under */
 static _Atomic unsigned tries, alone; /* alone: with nothing else at work */
+static _Atomic unsigned raises;       /* where it replaces the list */
 
 static bool mailfs_runs(const void *arg) {
     return true;
@@ -58,17 +62,13 @@ static bool mailfs_runs(const void *arg) {
 
 /* ---- stubs ------------------------------------------------------------------------- */
 
-int apply_txn_beside(struct state *st, const Mfp__Txn *txn, uint64_t journal_id, bool replay,
-                     struct apply_result *out) {
-    memset(out, 0, sizeof(*out));
+int apply_txn(struct state *st, const Mfp__Txn *txn, uint64_t journal_id,
+              const struct apply_how *how, struct apply_result *out) {
+    *out = result;
+    alone += !how->beside;
+    raises += how->raise == REPLICA_RAISE_ODD;
     out->unnoted = unnoted && tries < fails;
     return tries++ < fails ? failing : asks_still();
-}
-
-int apply_txn(struct state *st, const Mfp__Txn *txn, uint64_t journal_id, bool replay,
-              struct apply_result *out) {
-    alone++;
-    return apply_txn_beside(st, txn, journal_id, replay, out);
 }
 
 void apply_result_free(struct apply_result *r) {
@@ -89,6 +89,12 @@ int owed_note(struct state *st, const struct mailfs_id *dir) {
     return note_err;
 }
 
+int owed_raised(struct state *st, const struct mailfs_id *dir) {
+    assert_true(mailfs_id_equal(dir, &recorded));
+    noted_raised++;
+    return 0;
+}
+
 void replica_suspect(struct replica *r, uint64_t now, struct mailfs_id dir) {
     suspected++;
 }
@@ -97,9 +103,18 @@ void replica_replaying(struct replica *r, struct mailfs_id dir) {
     replaying++;
 }
 
-void replica_list_replaced(struct replica *r, uint64_t now, struct mailfs_id dir) {
+void replica_list_replaced(struct replica *r, uint64_t now, struct mailfs_id dir, bool raised) {
     assert_true(mailfs_id_equal(&dir, &id) || mailfs_id_equal(&dir, &held));
-    replaced++;
+    replaced += raised;
+    to_raise += !raised;
+}
+
+bool replica_is_raise_due(const struct replica *r, struct mailfs_id dir) {
+    return replaced > 0 && mailfs_id_equal(&dir, &held);
+}
+
+enum replica_raise replica_raise_rule(const struct replica *r) {
+    return REPLICA_RAISE_ODD;
 }
 
 void replica_replayed(struct replica *r, uint64_t now, struct mailfs_id dir) {
@@ -175,8 +190,9 @@ uint64_t volume_now(void) {
 /* ---- a volume ---------------------------------------------------------------------- */
 
 static int setup(void **state) {
-    applied = suspected = replaying = replaced = compared = left = 0;
-    noted = 0;
+    applied = suspected = replaying = replaced = to_raise = compared = left = 0;
+    result = (struct apply_result){0};
+    noted = noted_raised = raises = 0;
     note_err = 0;
     unnoted = false;
     at = REPLICA_IN_SYNC;
@@ -348,15 +364,67 @@ static void test_apart(void **state) {
     assert_int_equal(replaced, 0);
 }
 
-/* It does not come, or he hangs under that L: the UIDs that he has given are not given again. */
-static void test_apart_for_long(void **state) {
+static void apply_apart(int err) {
     apart = true;
-    apply(0);
+    apply(err);
     for (unsigned i = 0; i < 1000 && tries == 0; i++)
         look();
+}
+
+/* It does not come, or he hangs under that L: the UIDs that he has given are not given again. Noted
+ * is which of both is known. */
+static void test_apart_for_long(void **state) {
+    for (unsigned raised = 0; raised < 2; raised++) {
+        applied = replaced = noted = raises = tries = 0;
+        result.raised = raised;
+        fails = 0;
+        apply_apart(0);
+        assert_int_equal(applied, 1);
+        assert_int_equal(raises, 1);
+        assert_int_equal(replaced, 1);
+        assert_int_equal(noted, 1);
+        assert_int_equal(noted_raised, raised);
+    }
+    assert_int_equal(to_raise, 0);
+}
+
+/* On a full disk it is tried again and again: no list is replaced, and none raised. */
+static void test_apart_full(void **state) {
+    fails = 2;
+    apply_apart(-ENOSPC);
+    for (unsigned i = 0; i < 2; i++)
+        look();
+    assert_int_equal(tries, 3);
     assert_int_equal(applied, 1);
-    assert_int_equal(replaced, 1);
-    assert_int_equal(noted, 1);
+    assert_int_equal(to_raise, 0);
+}
+
+/* One that may have got its name is raised at once, and before L is granted there. */
+static void test_apart_unsure(void **state) {
+    result.unsure = true;
+    apply_apart(-EIO);
+    assert_int_equal(applied, 0);
+    assert_int_equal(to_raise, 1);
+    result.unsure = false;
+    look();
+    assert_int_equal(applied, 1);
+    assert_int_equal(to_raise, 1);
+}
+
+/* What comes behind it in that mailbox does not wait once more, until that L has ended. */
+static void test_apart_many(void **state) {
+    fails = 0;
+    apply_apart(0);
+    for (unsigned i = 2; i <= 5; i++) {
+        apply(0);
+        assert_int_equal(applied, i);
+    }
+    replaced = 0;
+    apply(0);
+    assert_int_equal(applied, 5);
+    apart = false;
+    look();
+    assert_int_equal(applied, 6);
 }
 
 /* It is started between the look for one and the beginning of the job: as if it had been there. Who
@@ -418,8 +486,8 @@ static void test_alone_apart_for_long(void **state) {
     assert_int_equal(noted, 2);
 }
 
-/* That it is to be raised cannot be noted. What has not been begun never counts as applied, and is
- * raised for once, and when it has been done. While syncd ends it stays for the next one. */
+/* That it is to be raised cannot be noted. What has not been begun never counts as applied. While
+ * syncd ends it stays for the next one. */
 static void test_not_noted(void **state) {
     static const int errors[] = {-ENOSPC, -EUCLEAN};
     for (unsigned e = 0; e < 2; e++) {
@@ -430,7 +498,8 @@ static void test_not_noted(void **state) {
             look();
         assert_int_equal(noted, 2);
         assert_int_equal(tries + applied + suspected, 0);
-        assert_int_equal(replaced, 1);
+        assert_int_equal(replaced, 2);
+        assert_int_equal(to_raise, 0);
         volume.stopping = true;
         look();
         assert_int_equal(tries + applied + suspected, 0);
@@ -669,6 +738,9 @@ int main(void) {
                                        T(test_replay_stopped),
                                        T(test_apart),
                                        T(test_apart_for_long),
+                                       T(test_apart_full),
+                                       T(test_apart_unsure),
+                                       T(test_apart_many),
                                        T(test_started),
                                        T(test_alone_apart),
                                        T(test_alone_apart_for_long),

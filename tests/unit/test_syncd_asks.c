@@ -225,14 +225,14 @@ static void applied_when_given_up(struct io_ops *ops) {
     uint64_t id = sent(&got);
 
     b_begins(ops);
-    assert_int_equal(apply_txn(p.b.st, got, id, false, &res), -EOWNERDEAD);
+    assert_int_equal(apply_txn(p.b.st, got, id, NULL, &res), -EOWNERDEAD);
     b_ends();
     assert_false(res.suspect);
     apply_result_free(&res);
     /* Then it is known that nobody asks, and the list is read as it is: 4 may have been seen. */
     asks_end(asks);
     asks_enter(asks, asks_now(asks));
-    assert_int_equal(apply_txn(p.b.st, got, id, false, &res), 0);
+    assert_int_equal(apply_txn(p.b.st, got, id, NULL, &res), 0);
     assert_true(res.suspect);
     assert_int_equal(next_in(&p.b), 65537);
     assert_int_equal(uid_of(&p.b, "u", "4.M1.x"), 0);

@@ -204,7 +204,7 @@ static void test_copy_waits(void **state) {
     assert_false(stores_send(&p.a, &p.b, &inbox, &message, false));
     assert_int_equal(state_checkpoint(p.b.st, 0, NULL, 0), 0);
     assert_false(stage_has_prep(p.b.st, &nine));
-    assert_int_equal(apply_txn(p.b.st, got, id, false, &res), 0);
+    assert_int_equal(apply_txn(p.b.st, got, id, NULL, &res), 0);
     assert_false(res.suspect);
     apply_result_free(&res);
     assert_int_equal(state_checkpoint(p.b.st, 0, NULL, 0), 0);
@@ -249,7 +249,7 @@ static void copy_of_former(bool used) {
     node_reopen(&p.b);
     if (used)
         assert_int_equal(stage_drop(p.b.st, &nine), 0);
-    assert_int_equal(apply_txn(p.b.st, got, id, true, &res), 0);
+    assert_int_equal(apply_txn(p.b.st, got, id, &(struct apply_how){.replay = true}, &res), 0);
     assert_false(res.suspect);
     apply_result_free(&res);
     assert_true(fs_there(&p.b, "u/.Work/new/9.M9.a"));

@@ -81,10 +81,10 @@ static void test_two_of_one_name(void **state) {
     tb = node_collect(&p.b, &inbox, &b, false);
     ja = node_receive(&p.a, &p.b, ta, &ga);
     jb = node_receive(&p.b, &p.a, tb, &gb);
-    assert_int_equal(apply_txn(p.b.st, ga, ja, false, &res), 0);
+    assert_int_equal(apply_txn(p.b.st, ga, ja, NULL, &res), 0);
     assert_int_equal(res.n_also, 1);
     apply_result_free(&res);
-    assert_int_equal(apply_txn(p.a.st, gb, jb, false, &res), 0);
+    assert_int_equal(apply_txn(p.a.st, gb, jb, NULL, &res), 0);
     apply_result_free(&res);
     ia = fs_id(&p.a, "u/.Sent");
     ib = fs_id(&p.b, "u/.Sent");
@@ -139,7 +139,7 @@ static void test_told_under_a_former_id(void **state) {
     fs_write(keeps, "u/.Sent/cur/2.M1.x:2,S", "two\n");
     id[2] = told(gives, keeps, &in, &mail, &got[2]);
     for (i = 0; i < 3; i++) {
-        assert_int_equal(apply_txn(keeps->st, got[i], id[i], false, &res), 0);
+        assert_int_equal(apply_txn(keeps->st, got[i], id[i], NULL, &res), 0);
         assert_false(res.tree);
         apply_result_free(&res);
     }
@@ -147,7 +147,7 @@ static void test_told_under_a_former_id(void **state) {
     assert_true(fs_there(keeps, "u/.Sent/new/1.M1.x"));
     assert_false(fs_there(keeps, "u/.Sent/new/2.M1.x"));
     assert_true(fs_there(keeps, "u/.Sent/cur/2.M1.x:2,S"));
-    assert_int_equal(apply_txn(gives->st, got[3], id[3], false, &res), 0);
+    assert_int_equal(apply_txn(gives->st, got[3], id[3], NULL, &res), 0);
     assert_true(res.inval.n > 0 && res.inval.v[0].renumbered);
     assert_true(mailfs_id_equal(&res.inval.v[0].former_id, &in));
     apply_result_free(&res);
@@ -179,7 +179,7 @@ static void test_no_container(void **state) {
     act_add(&p.a, &a, "u/.Work", MFL__SUB__NEW, "1.M1.a", 0);
     txn = node_collect(&p.a, &work, &a, false);
     id = node_receive(&p.a, &p.b, txn, &got);
-    assert_int_equal(apply_txn(p.b.st, got, id, false, &res), -ENOENT);
+    assert_int_equal(apply_txn(p.b.st, got, id, NULL, &res), -ENOENT);
     assert_true(res.suspect);
     apply_result_free(&res);
     assert_int_equal(base_msg_get(p.b.st, BASE_AGREED, &work, "1.M1.a", &m), -ENOENT);

@@ -298,7 +298,7 @@ static int told_with_failures(unsigned fails_from) {
     renames.n = 0;
     renames.fails_from = fails_from;
     io_ops_set(&ops);
-    r = apply_txn(p.b.st, got, id, false, &res);
+    r = apply_txn(p.b.st, got, id, NULL, &res);
     io_ops_set(&io_ops_real);
     apply_result_free(&res);
     mfp__txn__free_unpacked(txn, NULL);

@@ -168,7 +168,7 @@ static void test_not_done_is_not_agreed(void **state) {
     fs_unlink(&p.a, "u/new/1.M1.a"); /* the peer's Fetch finds nothing */
     id = node_receive(&p.a, &p.b, txn, &got);
     assert_int_equal(base_acked(p.a.st, txn), 0);
-    assert_int_equal(apply_txn(p.b.st, got, id, false, &res), 0);
+    assert_int_equal(apply_txn(p.b.st, got, id, NULL, &res), 0);
     assert_true(res.suspect);
     apply_result_free(&res);
     assert_true(base_has(&p.a, "1.M1.a"));

@@ -162,7 +162,7 @@ static void test_hostile_file(void **state) {
     free(txn->ops[0]->file->name);
     txn->ops[0]->file->name = strdup("dovecot-uidlist");
     id = node_receive(&p.a, &p.b, txn, &got);
-    assert_int_equal(apply_txn(p.b.st, got, id, false, &res), -EPERM);
+    assert_int_equal(apply_txn(p.b.st, got, id, NULL, &res), -EPERM);
     apply_result_free(&res);
     assert_false(fs_there(&p.b, "u/dovecot-uidlist"));
     mfp__txn__free_unpacked(txn, NULL);

@@ -370,7 +370,7 @@ static void test_noted_and_in_again(void **state) {
     act_add(&p.b, &a, "u", MFL__SUB__NEW, "8.M8.b", 0);
     txn = node_collect(&p.b, &inbox, &a, false);
     id = node_receive(&p.b, &p.a, txn, &got);
-    assert_int_equal(apply_txn(p.a.st, got, id, false, &res), 0);
+    assert_int_equal(apply_txn(p.a.st, got, id, NULL, &res), 0);
     apply_result_free(&res);
     mfp__txn__free_unpacked(txn, NULL);
     mfp__txn__free_unpacked(got, NULL);

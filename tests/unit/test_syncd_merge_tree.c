@@ -111,7 +111,7 @@ static void test_tree_made_unapplied(void **state) {
     txn = node_collect(&p.a, &inbox, &acts, false);
     id = node_receive(&p.a, &p.b, txn, &got);
     assert_int_equal(base_acked(p.a.st, txn), 0);
-    assert_int_equal(apply_txn(p.b.st, got, id, false, &res), -ENOENT);
+    assert_int_equal(apply_txn(p.b.st, got, id, NULL, &res), -ENOENT);
     assert_true(res.suspect && res.tree);
     apply_result_free(&res);
     mfp__txn__free_unpacked(txn, NULL);

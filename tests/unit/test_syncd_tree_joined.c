@@ -134,7 +134,7 @@ static uint64_t tell_b(const struct mailfs_id *dir, struct acts *acts, bool lock
 static void apply_at_b(Mfp__Txn *txn, uint64_t id) {
     struct apply_result res;
 
-    assert_int_equal(apply_txn(p.b.st, txn, id, false, &res), 0);
+    assert_int_equal(apply_txn(p.b.st, txn, id, NULL, &res), 0);
     assert_true(res.suspect || res.n_also > 0);
     apply_result_free(&res);
     mfp__txn__free_unpacked(txn, NULL);

@@ -38,7 +38,7 @@ static void b_reads(void) {
     Mfp__Txn *got;
     uint64_t number = node_receive(&p.a, &p.b, told, &got);
 
-    assert_int_equal(apply_txn(p.b.st, got, number, false, &out), 0);
+    assert_int_equal(apply_txn(p.b.st, got, number, NULL, &out), 0);
     apply_result_free(&out);
     mfp__txn__free_unpacked(got, NULL);
     assert_true(fs_there(&p.b, "u/.Brief"));

@@ -59,13 +59,13 @@ static bool apply_twice(unsigned at) {
     assert_non_null(build_op(txn, MFP__OP__OP_UIDLIST));
     uint64_t id = node_receive(&p.a, &p.b, txn, &got);
     fails_at = at;
-    int r = apply_txn(p.b.st, got, id, false, &res);
+    int r = apply_txn(p.b.st, got, id, NULL, &res);
     bool all = fails_at > 0;
     fails_at = 0;
     assert_true(res.unnoted ? r == -ENOMEM : lacks());
     assert_int_equal(journal_waiting(p.b.st), r != -EPROTO);
     apply_result_free(&res);
-    assert_int_equal(apply_txn(p.b.st, got, id, false, &res), -EPROTO);
+    assert_int_equal(apply_txn(p.b.st, got, id, NULL, &res), -EPROTO);
     assert_false(res.unnoted);
     assert_int_equal(journal_waiting(p.b.st), 0);
     apply_result_free(&res);
