@@ -16,6 +16,7 @@
 #include "brake.h"
 #include "checkpoint.h"
 #include "collect.h"
+#include "copied.h"
 #include "driver.h"
 #include "front.h"
 #include "load.h"
@@ -55,6 +56,7 @@ struct txns {
     struct volume *v;
     struct open_txn *open;
     struct held_lock *held;
+    uint64_t copies; /* numbers given */
 };
 
 struct collect {
@@ -72,6 +74,7 @@ struct collect {
     Mfp__Txn *txn;
     struct stage_prep *preps;
     size_t n_preps;
+    struct copied *copied; /* of what may be left to a merge; or NULL */
     struct invals inval;
     bool renamed; /* the container has another id now */
     struct mailfs_id now;
@@ -115,6 +118,8 @@ static void collect_run(void *arg) {
     else
         c->err = collect_txn(c->v->state, &c->dir, acts, c->acts.n, c->unlock, &c->txn, &c->preps,
                              &c->n_preps, &c->inval);
+    if (c->copied != NULL && c->txn != NULL)
+        copied_open(c->copied, c->v->state, &c->dir, c->txn);
     /* Told under an id that the container has lost: it is compared under the one it has. */
     int r = c->err == 0 ? alias_mark(c->v->state, &c->asked, &c->now) : 0;
     c->renamed = r > 0;
@@ -130,11 +135,14 @@ static bool collect_give(struct collect *c) {
     for (size_t i = 0; i < c->n_preps; i++)
         preps[i] = (struct replica_prep){c->preps[i].incarnation, c->preps[i].seq};
     bool left = c->unlock && !c->alone && !replica_is_merged(machine, c->dir);
+    bool copied = left && c->copied != NULL && c->copied->n > 0;
     if (c->unlock && !c->unlocked)
-        replica_unlock(machine, volume_now(), c->req, c->dir, p, preps, c->n_preps);
+        replica_unlock(machine, volume_now(), copied ? 0 : c->req, c->dir, p, preps, c->n_preps);
     else if (!c->unlock && p != NULL)
         left =
             replica_act(machine, volume_now(), c->dir, p, preps, c->n_preps, touched_tree(c->txn));
+    if (copied)
+        copied_prepare(c->copied, machine, volume_now(), c->req);
     free(preps);
     replica_payload_unref(p);
     return left;
@@ -192,6 +200,7 @@ static void collect_done(void *arg) {
         driver_compare_trees(v, "what was done to a directory cannot be told");
     acts_free(&c->acts);
     free(c->preps);
+    copied_free(c->copied);
     free(c);
     driver_pump(v);
 }
@@ -212,12 +221,21 @@ static bool removes_unmerged(const struct volume *v, const struct acts *a) {
     return false;
 }
 
+static void copied_expect(struct collect *c) {
+    struct txns *t = c->v->txns;
+    c->copied = mem_new(sizeof *c->copied);
+    c->copied->first = (struct replica_prep){c->v->incarnation, t->copies + 1};
+    t->copies += COPIED_MAX;
+}
+
 /* What is told under an id that the container has lost is of the one that it has. */
 static void collect_submit(struct collect *c) {
     if (!c->unlock && !alias_now(c->v->state, &c->asked, &c->dir))
         c->dir = c->asked;
     if (!c->alone && removes_unmerged(c->v, &c->acts))
         c->trees = true;
+    if (c->unlock && !c->alone && !replica_is_merged(c->v->machine, c->dir))
+        copied_expect(c);
     touched_by_acts(&c->dir, c->acts.acts, c->acts.n, &c->touched);
     touched_run(&c->touched, c->v->jobs, collect_run, collect_done, c);
 }

@@ -13,6 +13,9 @@
  * then. That holds as long as this machine lives: it knows of no power cut, after which a name that
  * somebody was told of may be missing here, so that nobody but the peer has the message.
  *
+ * A copy that has its name in a mailbox which is left to a merge is one of those, too: the peer has
+ * it till all is merged.
+ *
  * That it is aborted is said until the peer has confirmed it, at each contact anew: a delivery that
  * was told to have failed, and is tried again, would be there twice if it were published. The
  * driver is told of it whether this machine still knows it or not: what could not be published yet
@@ -221,7 +224,7 @@ static void prep_ask(struct replica *r, uint64_t now, uint64_t req, struct repli
     struct prep_out *p = out_new(r, prep);
     if (r->config.commit == REPLICA_COMMIT_ASYNC) {
         replica_release(r, req, true);
-    } else {
+    } else if (req != 0) {
         p->req = req;
         replica_request_add(r, req, true);
     }
@@ -275,6 +278,15 @@ void replica_prepare_again(struct replica *r, uint64_t now, uint64_t req, struct
     r->now = now;
     wait_again(r, req, p);
     replica_pump(r);
+}
+
+/* Nobody is going to name it: the merge carries the name over. */
+void replica_prepare_copy(struct replica *r, uint64_t now, uint64_t req, struct replica_prep prep,
+                          struct replica_payload *payload) {
+    prep_ask(r, now, req, prep, payload);
+    struct prep_out *p = out_find(r, &prep);
+    if (p != NULL)
+        out_is_dead(r, p);
 }
 
 void replica_progress(struct replica *r, uint64_t now, struct replica_prep prep) {

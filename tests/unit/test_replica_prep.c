@@ -340,29 +340,68 @@ static void test_peer_full(void **state) {
     assert_int_equal(pair_count(0, RACT_DISCONNECT, 0), 1);
 }
 
+/* A copy of a delivery, in mailbox 3, which is still to be merged: U waits for it. */
+static void prepare_copy(void) {
+    pair.side[0].marks[0] = 3;
+    pair_disconnect();
+    pair.side[1].hold[RACT_MERGE] = true;
+    pair_connect();
+    replica_prepare_copy(pair.side[0].r, pair.now, 5, prep, pair_payload());
+    pair_run();
+    assert_false(pair_released(0, 5));
+    replica_content_durable(pair.side[1].r, pair.now, prep, 0);
+    pair_run();
+    assert_true(pair_released(0, 5));
+    assert_int_equal(pair_count(1, RACT_UNPREPARE, 0), 0);
+}
+
+/* The merge has carried it over: nobody names it, so it goes. */
+static void test_copy_and_merged(void **state) {
+    (void)state;
+    prepare_copy();
+    const struct noted *m = pair_last(1, RACT_MERGE);
+    const uint8_t digest[REPLICA_DIGEST] = {pair.side[1].merged};
+    replica_merged(pair.side[1].r, pair.now, pair_dir(m->dir), m->round, digest, 0);
+    pair_run();
+    assert_int_equal(replica_state(pair.side[0].r), REPLICA_IN_SYNC);
+    assert_int_equal(pair_count(1, RACT_UNPREPARE, 0), 1);
+    pair_disconnect();
+    pair_wait(4000);
+    assert_int_equal(pair_count(1, RACT_PUBLISH, 0), 0);
+}
+
+/* Or the origin dies before. */
+static void test_copy_and_lost(void **state) {
+    (void)state;
+    prepare_copy();
+    pair_disconnect();
+    pair_wait(4000);
+    assert_int_equal(pair_count(1, RACT_PUBLISH, 0), 1);
+}
+
+static void test_copy_alone(void **state) {
+    (void)state;
+    pair_disconnect();
+    replica_prepare_copy(pair.side[0].r, pair.now, 5, prep, pair_payload());
+    pair_run();
+    assert_true(pair_released(0, 5));
+}
+
 #define T(f) cmocka_unit_test_setup_teardown(f, pair_setup_connected, pair_teardown)
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        T(test_prepare),
-        T(test_prepare_alone),
-        T(test_published),
-        T(test_not_published),
-        T(test_abort_lost),
-        T(test_confirmation_lost),
-        T(test_published_in_sync),
-        T(test_named_after_merge),
-        T(test_progress),
-        T(test_prepare_again),
-        T(test_prepared_past),
-        T(test_prepare_again_unknown),
-        T(test_died_untold),
-        T(test_died_later),
-        T(test_claimed),
-        T(test_copied),
-        T(test_aborted),
-        T(test_peer_full),
-        T(test_aborted_when_published),
+        T(test_prepare),           T(test_prepare_alone),
+        T(test_published),         T(test_not_published),
+        T(test_abort_lost),        T(test_confirmation_lost),
+        T(test_published_in_sync), T(test_named_after_merge),
+        T(test_progress),          T(test_prepare_again),
+        T(test_prepared_past),     T(test_prepare_again_unknown),
+        T(test_died_untold),       T(test_died_later),
+        T(test_claimed),           T(test_copied),
+        T(test_copy_and_merged),   T(test_copy_and_lost),
+        T(test_copy_alone),        T(test_aborted),
+        T(test_peer_full),         T(test_aborted_when_published),
     };
     return cmocka_run_group_tests_name("replica_prep", tests, NULL, NULL);
 }

@@ -16,6 +16,7 @@
 #include "syncd/brake.h"
 #include "syncd/checkpoint.h"
 #include "syncd/collect.h"
+#include "syncd/copied.h"
 #include "syncd/driver.h"
 #include "syncd/front.h"
 #include "syncd/oneway.h"
@@ -36,6 +37,17 @@ static int note(const struct mailfs_id *dir, Mfl__Act *const *acts, size_t n) {
         end += sprintf(end, "%s%s", i > 0 ? "," : "", acts[i]->remove->name);
     sprintf(end, ";");
     return 0;
+}
+
+void copied_open(struct copied *c, struct state *st, const struct mailfs_id *dir,
+                 const Mfp__Txn *txn) {
+}
+
+void copied_prepare(struct copied *c, struct replica *machine, uint64_t now, uint64_t req) {
+}
+
+void copied_free(struct copied *c) {
+    free(c);
 }
 
 int collect_alone(struct state *st, const struct mailfs_id *dir, Mfl__Act *const *acts, size_t n) {

@@ -21,6 +21,7 @@
 #include "syncd/build.h"
 #include "syncd/checkpoint.h"
 #include "syncd/collect.h"
+#include "syncd/copied.h"
 #include "syncd/driver.h"
 #include "syncd/front.h"
 #include "syncd/jobs.h"
@@ -40,6 +41,8 @@ static int failing;
 static bool merged, frozen; /* what is removed; what something is done in */
 static unsigned acted, of_tree, compared, written;
 static unsigned unlocked, sent, suspected, in_time; /* suspected before it was unlocked */
+static size_t copies;                               /* in what is collected */
+static uint64_t unlock_req, copy_req;               /* who answers U */
 
 /* ---- stubs ------------------------------------------------------------------------- */
 
@@ -65,8 +68,24 @@ int collect_alone(struct state *st, const struct mailfs_id *dir, Mfl__Act *const
 void replica_unlock(struct replica *r, uint64_t now, uint64_t req, struct mailfs_id dir,
                     struct replica_payload *payload, const struct replica_prep *preps, size_t n) {
     unlocked++;
+    unlock_req = req;
     sent += payload != NULL;
     in_time = suspected;
+}
+
+void copied_open(struct copied *c, struct state *st, const struct mailfs_id *dir,
+                 const Mfp__Txn *txn) {
+    c->n = copies;
+}
+
+void copied_prepare(struct copied *c, struct replica *machine, uint64_t now, uint64_t req) {
+    assert_int_equal(unlocked, 1);
+    assert_int_equal(c->n, copies);
+    copy_req = req;
+}
+
+void copied_free(struct copied *c) {
+    free(c);
 }
 
 void replica_suspect(struct replica *r, uint64_t now, struct mailfs_id dir) {
@@ -169,6 +188,8 @@ static int setup(void **state) {
     acted = of_tree = compared = written = unlocked = sent = suspected = in_time = 0;
     merged = true;
     frozen = false;
+    copies = 0;
+    unlock_req = copy_req = 0;
     failing = 0;
     if (workq_new(1, 100, &engine.io) != 0)
         return -1;
@@ -293,6 +314,29 @@ static void test_named_while_frozen(void **state) {
     assert_int_equal(written, 1);
 }
 
+/* U waits for the copy of a delivery where only a merge will bring it. */
+static void test_copy_left_to_merge(void **state) {
+    copies = 1;
+    merged = false;
+    unlock(0);
+    assert_int_equal(unlock_req, 0);
+    assert_int_equal(copy_req, 7);
+}
+
+static void test_copy_told(void **state) {
+    copies = 1;
+    unlock(0);
+    assert_int_equal(unlock_req, 7);
+    assert_int_equal(copy_req, 0);
+}
+
+static void test_left_to_merge(void **state) {
+    merged = false;
+    unlock(0);
+    assert_int_equal(unlock_req, 7);
+    assert_int_equal(copy_req, 0);
+}
+
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
 int main(void) {
@@ -301,7 +345,10 @@ int main(void) {
                                        T(test_left_to_the_trees),
                                        T(test_folder_not_told),
                                        T(test_folder_under_l),
-                                       T(test_named_while_frozen)};
+                                       T(test_named_while_frozen),
+                                       T(test_copy_left_to_merge),
+                                       T(test_copy_told),
+                                       T(test_left_to_merge)};
 
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
