@@ -31,6 +31,14 @@ static const struct tree_view *later_base(const struct tree_view *a, const struc
     return c > 0 ? a : c < 0 ? b : NULL;
 }
 
+/* Neither was moved since its base: whose base says where it is? One that could not follow the
+ * other's is listed without an age. */
+static const struct tree_view *right_base(const struct tree_view *a, const struct tree_view *b) {
+    if (!a->valid || !b->valid || (a->base_version == 0) == (b->base_version == 0))
+        return later_base(a, b);
+    return a->base_version != 0 ? a : b;
+}
+
 static bool same_msg(const struct tree_view *p, const struct tree_msg *m, const struct tree_view *q,
                      const struct tree_msg *known) {
     if (m->prepared[0] != 0 && memcmp(m->prepared, known->prepared, sizeof m->prepared) == 0)
@@ -97,8 +105,8 @@ static void merge_place(const struct tree_view *a, const struct tree_view *b,
         it->place = moved_a ? a->now : b->now;
     } else if (a_is_base != b_is_base) { /* one is where the other started from */
         it->place = a_is_base ? b->now : a->now;
-    } else if (!moved_a && later_base(a, b)) {
-        it->place = later_base(a, b)->now;
+    } else if (!moved_a && right_base(a, b)) {
+        it->place = right_base(a, b)->now;
     } else {
         it->place = *choose_move(a, b);
         it->what |= TREE_CONFLICT;

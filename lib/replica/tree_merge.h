@@ -16,7 +16,7 @@
  *   changed there by messages only that the removing side had too (by UID, or by their prepared
  * contents)   gone: the merge of the mailbox would take them out
  *   bases that differ            nothing is removed that only one base knows, and where both say
- * they did nothing the side with the later base is right
+ * they did nothing the side with the later base is right, or whose base could follow the other's
  *   lives though a side removed it   that side has forgotten which UIDs it had shown in it
  *   what a side has borrowed   changes nothing at the other
  *
@@ -71,7 +71,8 @@ struct tree_side {
     bool full;       /* every directory is listed. Otherwise those that differ from the common base,
                       * and in addition all their parents, old and new, up to the root; bases must
                       * be valid and equal then. */
-    uint64_t base_version; /* which of two different bases is the later, see base_age.h */
+    uint64_t base_version; /* which of two different bases is the later, see base_age.h. 0: it
+                            * could not follow the other side's */
     const struct tree_entry *entries; /* any order, each id once, not the root */
     size_t count;
 };

@@ -120,6 +120,24 @@ static void test_later_base(void **state) {
     tree_check(&a, &b, "1:0/x ", "made by agreement");
 }
 
+/* Moved by agreement, and one had no room for that: to a name before or behind the former. */
+static void test_base_could_not_follow(void **state) {
+    struct tree_line moved[] = {{1, "0 x", "0 x", 0, 0}, {0}};
+    struct tree_line former[] = {{1, "0 a", "0 a", 0, 0}, {0}},
+                     late[] = {{1, "0 z", "0 z", 0, 0}, {0}};
+    struct tree_entry ea[2], eb[2];
+    struct tree_side a, b;
+
+    for (int i = 0; i < 2; i++) {
+        tree_side_of(moved, true, ea, &a);
+        tree_side_of(i == 0 ? former : late, true, eb, &b);
+        a.base_version = 1 | (i == 0 ? BASE_AGE_LACKS : 0);
+        b.base_version = 0;
+        tree_check(&a, &b, "1:0/x ", "the base that followed is right");
+        tree_check(&b, &a, "1:0/x ", "the base that followed is right");
+    }
+}
+
 static void test_attributes(void **state) {
     struct tree_line one[] = {{1, "0 x", "0 x", 0, 0}, {0}};
     struct tree_entry ea[2], eb[2];
@@ -244,9 +262,13 @@ static void test_refused(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_cases),           cmocka_unit_test(test_later_base),
-        cmocka_unit_test(test_attributes),      cmocka_unit_test(test_diff_listing),
-        cmocka_unit_test(test_removed_knowing), cmocka_unit_test(test_anew),
+        cmocka_unit_test(test_cases),
+        cmocka_unit_test(test_later_base),
+        cmocka_unit_test(test_base_could_not_follow),
+        cmocka_unit_test(test_attributes),
+        cmocka_unit_test(test_diff_listing),
+        cmocka_unit_test(test_removed_knowing),
+        cmocka_unit_test(test_anew),
         cmocka_unit_test(test_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
