@@ -18,6 +18,7 @@
 #include "brake.h"
 #include "contact.h"
 #include "driver.h"
+#include "driver_merge.h"
 #include "front.h"
 #include "load.h"
 #include "mem.h"
@@ -114,6 +115,8 @@ static void tell_links(const struct apply *a) {
 
 static void apply_suspects(const struct apply *a) {
     struct volume *v = a->v;
+    if (a->err != 0 && touched_tree(load_of(a->payload)->txn))
+        merges_await_trees(v->merges, &a->dir);
     if (a->err != 0 || a->result.suspect) {
         replica_suspect(v->machine, volume_now(), a->dir);
         driver_pump(v);
@@ -209,11 +212,16 @@ static bool apply_when_known(struct apply *a) {
     return true;
 }
 
+/* Nor again and again where what was before it has been given up: L waits for all of these. */
+static bool tried_enough(struct apply *a) {
+    return a->tries++ >= APPLY_TRIES || merges_awaits_trees(a->v->merges, &a->dir);
+}
+
 /* However often, where nothing is noted of what it lacks: counted as applied, that would be what
  * this node has removed. */
 static bool apply_later(struct apply *a) {
     bool unknown = a->unbegun || a->result.unnoted;
-    if (!unknown && (!may_pass(a->err) || (a->tries++ >= APPLY_TRIES && !a->v->stopping)))
+    if (!unknown && (!may_pass(a->err) || (tried_enough(a) && !a->v->stopping)))
         return false;
     if (a->v->stopping) { /* the next start does it, before it grants L there */
         apply_leave(a);

@@ -23,10 +23,10 @@
 #include "driver.h"
 #include "driver_merge_int.h"
 #include "front.h"
+#include "idset.h"
 #include "load.h"
 #include "mem.h"
 #include "merge_own.h"
-#include "misfit.h"
 #include "oneway.h"
 #include "oneway_lock.h"
 #include "reread.h"
@@ -102,8 +102,17 @@ static void failed_here(const struct step *s, enum unmerged_at at) {
     unmerged_failed(&s->v->merges->unmerged, &s->dir, why);
 }
 
+static int look_for_room(struct step *s) {
+    int r = tree_merge_room(s->v->state);
+    s->may_compare = r == 0;
+    return r == 0 ? -ESTALE : r;
+}
+
 static void scan_run(void *arg) {
     struct step *s = arg;
+    s->err = s->treeless ? look_for_room(s) : 0;
+    if (s->err != 0)
+        return;
     unread_listing_begins(s->v->state, &s->dir);
     s->err = (s->follows ? scan_mailbox_following : scan_mailbox_for)(
         s->v->state, &s->dir, s->full, s->lenders, s->n_lenders, &s->listing);
@@ -139,6 +148,8 @@ static void scan_done(void *arg) {
     else if (s->locked) /* nobody else gives it up */
         oneway_unlock(s->v, &s->dir, false);
     replica_payload_unref(p);
+    if (s->may_compare)
+        driver_compare_trees(s->v, "there is room for what could not be done to directories");
     merges_step_free(s);
 }
 
@@ -149,6 +160,7 @@ static void scan_when_free(evutil_socket_t fd, short what, void *arg) {
     if (s->frozen && txns_former_locked(s->v->txns, &s->dir) && !s->v->stopping &&
         event_base_once(s->v->engine->evb, -1, EV_TIMEOUT, scan_when_free, s, &tv) == 0)
         return;
+    s->treeless = merges_awaits_trees(s->v->merges, &s->dir);
     jobs_run(s->v->jobs, &s->dir, scan_run, scan_done, s);
 }
 
@@ -170,9 +182,9 @@ static bool writes_with_lock(const struct volume *v) {
 static void misfit_look(const struct step *s) {
     struct merges *m = s->v->merges;
     if (s->tried && s->v->main != NULL && (s->err == -ESTALE || s->err == -ENODATA))
-        misfit_note(&m->misfits, &s->dir, true);
+        idset_put(&m->misfits, &s->dir, true);
     else if (s->err == 0)
-        misfit_note(&m->misfits, &s->dir, false);
+        idset_put(&m->misfits, &s->dir, false);
 }
 
 /*
@@ -184,7 +196,7 @@ static void misfit_look(const struct step *s) {
 static void scan_start(struct step *s) {
     struct merges *m = s->v->merges;
     if (s->frozen && s->full && writes_with_lock(s->v) && own_theirs_some(m->own, &s->dir) &&
-        misfit_is(m->misfits, &s->dir))
+        idset_has(m->misfits, &s->dir))
         oneway_lock(s->v, &s->dir, scan_locked, s);
     else
         scan_when_free(-1, 0, s);
@@ -539,6 +551,14 @@ bool merges_under_way(const struct merges *m, const struct mailfs_id *dir) {
     return own_is(m->own, dir);
 }
 
+void merges_await_trees(struct merges *m, const struct mailfs_id *dir) {
+    idset_put(&m->treeless, dir, true);
+}
+
+bool merges_awaits_trees(const struct merges *m, const struct mailfs_id *dir) {
+    return idset_has(m->treeless, dir);
+}
+
 bool merges_action(struct merges *m, const struct replica_action *a) {
     switch (a->kind) {
     case RACT_TREE_SCAN:
@@ -579,7 +599,8 @@ void merges_free(struct merges *m) {
     if (m == NULL)
         return;
     own_free(&m->own);
-    misfit_free(&m->misfits);
+    idset_free(&m->misfits);
+    idset_free(&m->treeless);
     struct lone *l, *next;
     HASH_ITER(hh, m->lone, l, next)
         lone_forget(m, &l->dir);

@@ -21,6 +21,14 @@ void merges_free(struct merges *m);
 /* Is a round of this mailbox under way? */
 bool merges_under_way(const struct merges *m, const struct mailfs_id *dir);
 
+/*
+ * Something that the peer did to the directories in it, or to it, could not be done here: on a full
+ * disk, say. No merge of this mailbox can tell of that. So it stays to be merged, and nobody is in
+ * sync, until there is room; then the trees are compared.
+ */
+void merges_await_trees(struct merges *m, const struct mailfs_id *dir);
+bool merges_awaits_trees(const struct merges *m, const struct mailfs_id *dir);
+
 /* Carries out one of the actions of contact; false: it is none of these. */
 bool merges_action(struct merges *m, const struct replica_action *a);
 

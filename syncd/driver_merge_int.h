@@ -12,13 +12,15 @@
 
 struct own;
 struct lone;
-struct misfit;
+struct idset;
 
 struct merges {
     struct volume *v;
     struct own *own;
     struct lone *lone;
-    struct misfit *misfits;
+    struct idset *misfits;  /* of a link: the last merge did not fit what had been done between its
+                             * listing and L for its result (merge_fits.c) */
+    struct idset *treeless; /* of these the tree lacks what the peer did */
     struct unmerged *unmerged;
     struct replica_payload *tree;
     bool tree_full;
@@ -43,8 +45,10 @@ struct step {
     struct state *lenders[CONF_LINKS_MAX];
     size_t n_lenders;
     uint64_t turn;
-    bool tried; /* the merge was carried out, or was to be */
-    bool tells; /* that it cannot be merged: */
+    bool tried;    /* the merge was carried out, or was to be */
+    bool treeless; /* dir is one of m->treeless, and is not listed before the trees are compared: */
+    bool may_compare; /* they can be */
+    bool tells;       /* that it cannot be merged: */
     char why[UNMERGED_WHY], path[256];
     struct replica_payload *mine, *theirs;
     /* results */

@@ -17,6 +17,7 @@
 #include "driver_merge_int.h"
 #include "front.h"
 #include "hold.h"
+#include "idset.h"
 #include "load.h"
 #include "mem.h"
 #include "oneway.h"
@@ -113,6 +114,11 @@ static void tell_links(const struct step *s) {
     }
 }
 
+static void trees_are_merged(struct merges *m, const uint8_t digest[STATE_DIGEST]) {
+    memcpy(m->trees, digest, sizeof m->trees);
+    idset_free(&m->treeless);
+}
+
 static void tree_merge_done(void *arg) {
     struct step *s = arg;
     tell_brake(s);
@@ -124,7 +130,7 @@ static void tree_merge_done(void *arg) {
     else if (s->err != 0)
         volume_error(s->v, "the directory trees cannot be merged: %s", log_strerror(s->err));
     else
-        memcpy(s->v->merges->trees, s->digest, sizeof s->digest);
+        trees_are_merged(s->v->merges, s->digest);
     replica_tree_merged(s->v->machine, volume_now(), s->digest, s->err);
     merges_step_free(s);
 }

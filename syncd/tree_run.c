@@ -17,6 +17,7 @@
 #include "alias.h"
 #include "base.h"
 #include "hold.h"
+#include "io/io.h"
 #include "merge_run.h"
 #include "recent.h"
 #include "replica/base_age.h"
@@ -227,6 +228,14 @@ int tree_merge_settled(struct state *st) {
 
     base_moved_settled(st);
     return r < 0 ? state_fail(st, r, NULL, "cannot settle the merge of the directory trees") : 0;
+}
+
+int tree_merge_room(struct state *st) {
+    int r = io_mkdir(st->trash, "room", 0700);
+
+    if (r == 0 || r == -EEXIST)
+        r = io_rmdir(st->trash, "room");
+    return r == 0 && io_is_full(st->root) ? -ENOSPC : r;
 }
 
 static void report(const struct tree_result *res) {

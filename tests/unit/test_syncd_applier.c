@@ -24,6 +24,7 @@
 #include "syncd/contact.h"
 #include "syncd/driver.h"
 #include "syncd/driver_apply.h"
+#include "syncd/driver_merge.h"
 #include "syncd/front.h"
 #include "syncd/jobs.h"
 #include "syncd/load.h"
@@ -44,7 +45,7 @@ static bool unnoted;                         /* what the first ones lack */
 static struct mailfs_id recorded;            /* by this id */
 static bool former;                          /* id is, of 3 */
 static unsigned applied, suspected, in_time; /* suspected before it was applied */
-static unsigned replaying, compared;
+static unsigned replaying, compared, awaited;
 static unsigned replaced, to_raise; /* the list, or may be; and is not raised */
 static struct apply_result result;  /* its list */
 static enum replica_state at;
@@ -97,6 +98,18 @@ int owed_raised(struct state *st, const struct mailfs_id *dir) {
 
 void replica_suspect(struct replica *r, uint64_t now, struct mailfs_id dir) {
     suspected++;
+}
+
+/* Before it is suspected, or its merge would come to its end. */
+void merges_await_trees(struct merges *m, const struct mailfs_id *dir) {
+    assert_int_equal(suspected, awaited);
+    awaited++;
+}
+
+static bool awaits; /* id: trees */
+
+bool merges_awaits_trees(const struct merges *m, const struct mailfs_id *dir) {
+    return awaits;
 }
 
 void replica_replaying(struct replica *r, struct mailfs_id dir) {
@@ -190,7 +203,8 @@ uint64_t volume_now(void) {
 /* ---- a volume ---------------------------------------------------------------------- */
 
 static int setup(void **state) {
-    applied = suspected = replaying = replaced = to_raise = compared = left = 0;
+    applied = suspected = replaying = replaced = to_raise = compared = left = awaited = 0;
+    awaits = false;
     result = (struct apply_result){0};
     noted = noted_raised = raises = 0;
     note_err = 0;
@@ -330,6 +344,36 @@ static void test_lasts(void **state) {
     assert_int_equal(suspected, 1);
     assert_int_equal(in_time, 1);
     assert_int_equal(tries, 1);
+}
+
+/* No merge of mailboxes tells of a directory that could not be made, moved or removed. */
+static void test_lasts_of_the_tree(void **state) {
+    static const Mfp__Op__OpCase what[] = {MFP__OP__OP_DIR_MAKE, MFP__OP__OP_DIR_MOVE,
+                                           MFP__OP__OP_DIR_REMOVE, MFP__OP__OP_MSG};
+
+    for (unsigned i = 0; i < 4; i++) {
+        struct replica_action a = {.seq = 1, .dir = id, .payload = of_folder(what[i])};
+
+        tries = 0;
+        failing = -EROFS;
+        driver_apply(&volume, &a);
+        replica_payload_unref(a.payload);
+        workq_drain(engine.io);
+        assert_int_equal(suspected, i + 1);
+        assert_int_equal(awaited, i < 3 ? i + 1 : 3);
+    }
+    assert_int_equal(applied, 4);
+}
+
+/* Nothing is tried for long in a container of which the tree lacks something: it is to be merged.
+ */
+static void test_awaits_trees(void **state) {
+    awaits = true;
+    fails = 2;
+    apply(-ENOSPC);
+    assert_int_equal(tries, 1);
+    assert_int_equal(applied, 1);
+    assert_int_equal(suspected, 1);
 }
 
 static void look(void) {
@@ -731,6 +775,8 @@ int main(void) {
                                        T(test_late),
                                        T(test_before_trees),
                                        T(test_lasts),
+                                       T(test_lasts_of_the_tree),
+                                       T(test_awaits_trees),
                                        T(test_unnoted),
                                        T(test_replay),
                                        T(test_replay_under_l),

@@ -9,7 +9,9 @@
 #include "syncd/alias.h"
 #include "syncd/base.h"
 #include "syncd/journal.h"
+#include "syncd/merge_run.h"
 #include "syncd/state_int.h"
+#include "io_fault.h"
 #include "live_pair.h"
 
 static void test_dirs(void **state) {
@@ -206,6 +208,23 @@ static void test_former_ids_end(void **state) {
 
 #define T(f) cmocka_unit_test_setup_teardown(f, mailbox_setup, mailbox_teardown)
 
+/* Not where the next directory would find none; and nothing is left of the one that is made. */
+static void test_room(void **state) {
+    static const unsigned first[] = {0, 1, 2};
+
+    for (unsigned i = 0; i < 3; i++) {
+        fault_start(grave, FAULT_FAIL_ON, first[i], -ENOSPC);
+        assert_int_equal(tree_merge_room(p.b.st), -ENOSPC);
+        fault_power_on();
+    }
+    fault_start(grave, FAULT_FAIL_ON, 0, -EROFS);
+    assert_int_equal(tree_merge_room(p.b.st), -EROFS);
+    fault_power_on();
+    fs_mkdir(&p.b, ".mailfs/trash/room"); /* of a life that was killed in it */
+    assert_int_equal(tree_merge_room(p.b.st), 0);
+    assert_false(fs_there(&p.b, ".mailfs/trash/room"));
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         T(test_dirs),
@@ -215,6 +234,7 @@ int main(void) {
         T(test_told_under_a_former_id),
         T(test_no_container),
         T(test_former_ids_end),
+        cmocka_unit_test_setup_teardown(test_room, mailbox_setup_grave, mailbox_teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

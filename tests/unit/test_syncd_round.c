@@ -239,6 +239,13 @@ void driver_pump(struct volume *v) {
 }
 
 void driver_compare_trees(struct volume *v, const char *why) {
+    note("compare");
+}
+
+static int room;
+
+int tree_merge_room(struct state *st) {
+    return room;
 }
 
 void front_invalidate(struct front *f, const struct invals *iv) {
@@ -296,6 +303,7 @@ static int setup(void **state) {
     standby = follows = false;
     fits = 0;
     taken = over = apart = false;
+    room = 0;
     asks = asks_new(mailfs_runs, NULL);
     return 0;
 }
@@ -555,6 +563,25 @@ static void test_followed(void **state) {
     assert_string_equal(did, "followed ");
 }
 
+/* The tree lacks what a full disk kept out: the mailbox is not merged before the trees are, and
+ * these not before there is room. */
+static void test_treeless(void **state) {
+    struct mailfs_id other = {{1}};
+    f->link.main = NULL;
+    merges_await_trees(f->link.merges, &other);
+    act(RACT_SCAN, true, false, 0);
+    assert_string_equal(did, "scan listed ");
+    did[0] = '\0';
+    merges_await_trees(f->link.merges, &mailfs_id_root);
+    room = -ENOSPC;
+    for (unsigned i = 0; i < 2; i++)
+        act(RACT_SCAN, true, i > 0, 0);
+    assert_string_equal(did, "unlisted unlisted ");
+    room = 0;
+    act(RACT_SCAN, true, false, 0);
+    assert_string_equal(did, "unlisted unlisted unlisted compare ");
+}
+
 #define T(t) cmocka_unit_test_setup_teardown(t, setup, teardown)
 
 int main(void) {
@@ -575,6 +602,7 @@ int main(void) {
         T(test_started),
         T(test_follows),
         T(test_followed),
+        T(test_treeless),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
