@@ -5,16 +5,18 @@
  */
 #include "said.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include <uthash.h>
 
+#define KEY_MAX 600
+
 struct said {
-    int err;
     uint64_t at;
-    UT_hash_handle hh;
-    char of[];
+    UT_hash_handle hh; /* the table keeps the order: the oldest is the first */
+    char key[];
 };
 
 static void drop(struct said **all, struct said *s) {
@@ -22,30 +24,42 @@ static void drop(struct said **all, struct said *s) {
     free(s);
 }
 
-static struct said *get(struct said **all, const char *of) {
-    size_t n = strlen(of);
+static void forget_old(struct said **all, uint64_t now) {
+    while (*all != NULL && now - (*all)->at >= SAID_AGAIN_MS)
+        drop(all, *all);
+}
+
+static struct said *find(struct said *all, const char *key) {
     struct said *s;
-    HASH_FIND(hh, *all, of, n, s);
-    if (s != NULL)
-        return s;
-    if (HASH_COUNT(*all) >= SAID_MAX)
-        drop(all, *all); /* the table keeps the order */
-    s = calloc(1, sizeof *s + n + 1);
-    if (s == NULL)
-        return NULL;
-    memcpy(s->of, of, n);
-    HASH_ADD(hh, *all, of, n, s);
+    HASH_FIND_STR(all, key, s);
     return s;
 }
 
-bool said_before(struct said **all, const char *of, int err, uint64_t now) {
-    struct said *s = get(all, of);
-    bool before = s != NULL && s->at != 0 && s->err == err && now - s->at < SAID_AGAIN_MS;
-    if (s != NULL && !before) {
-        s->err = err;
-        s->at = now > 0 ? now : 1;
+static void add(struct said **all, const char *key, uint64_t now) {
+    size_t n = strlen(key) + 1;
+    struct said *s = calloc(1, sizeof *s + n);
+    if (s == NULL)
+        return;
+    s->at = now;
+    memcpy(s->key, key, n);
+    HASH_ADD_STR(*all, key, s);
+}
+
+enum said_what said_look(struct said **all, const char *of, int err, uint64_t now) {
+    static const char more[] = "more"; /* no other begins with a letter */
+    char key[KEY_MAX];
+    forget_old(all, now);
+    snprintf(key, sizeof key, "%d %s", err, of);
+    if (find(*all, key) != NULL)
+        return SAID_BEFORE;
+    if (HASH_COUNT(*all) < SAID_MAX) {
+        add(all, key, now);
+        return SAID_NOT;
     }
-    return before;
+    if (find(*all, more) != NULL)
+        return SAID_BEFORE;
+    add(all, more, now);
+    return SAID_TOO_MANY;
 }
 
 void said_free(struct said **all) {

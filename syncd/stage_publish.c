@@ -281,7 +281,7 @@ static void keep_one(struct state *st, const struct stage_prep *prep) {
     if (r < 0)
         state_fail(st, r, &dir, "a prepared message cannot be put into .mailfs/kept");
     else
-        state_fail(st, -ENOENT, &dir,
+        state_tell(st, &dir,
                    "a prepared message's mailbox is gone on both nodes: see .mailfs/kept/l-*");
 }
 

@@ -40,25 +40,50 @@ static const char *const table_names[T_END] = {"cont", "msgs",    "files", "prep
 
 /* ---- errors ------------------------------------------------------------------------ */
 
+static void text_of(struct state *st, const struct mailfs_id *dir, const char *what, int err,
+                    char text[STATE_ERROR_MAX]) {
+    char path[128] = "";
+
+    if (dir)
+        state_path(st, dir, path, sizeof(path));
+    snprintf(text, STATE_ERROR_MAX, "%.90s%s%.90s%s%.60s", path, dir ? ": " : "", what,
+             err ? ": " : "", err ? log_strerror(err) : "");
+}
+
+/* Paths may begin alike for longer than what is logged of them. */
+static void key_of(const struct mailfs_id *dir, const char *what, char *of, size_t size) {
+    char hex[MAILFS_ID_HEX] = "";
+
+    snprintf(of, size, "%s %s", dir ? mailfs_id_format(dir, hex) : "", what);
+}
+
 int state_fail(struct state *st, int err, const struct mailfs_id *dir, const char *fmt, ...) {
-    char what[STATE_ERROR_MAX], path[128] = "", text[STATE_ERROR_MAX], of[STATE_ERROR_MAX];
-    bool again;
+    char what[STATE_ERROR_MAX], text[STATE_ERROR_MAX], of[MAILFS_ID_HEX + STATE_ERROR_MAX];
+    enum said_what said;
     va_list ap;
 
     va_start(ap, fmt);
     vsnprintf(what, sizeof(what), fmt, ap);
     va_end(ap);
-    if (dir)
-        state_path(st, dir, path, sizeof(path));
-    snprintf(text, sizeof(text), "%.90s%s%.90s: %.70s", path, dir ? ": " : "", what,
-             log_strerror(err));
-    snprintf(of, sizeof(of), "%.90s: %.90s", path, what);
+    text_of(st, dir, what, err, text);
+    key_of(dir, what, of, sizeof(of));
     state_lock(st);
     memcpy(st->last_error, text, sizeof(text));
-    again = said_before(&st->said, of, err, clock_ms());
+    said = said_look(&st->said, of, err, clock_ms());
     state_unlock(st);
-    log_msg(again ? LOG_LVL_DEBUG : LOG_LVL_ERROR, "%s", text);
+    log_msg(said == SAID_BEFORE ? LOG_LVL_DEBUG : LOG_LVL_ERROR, "%s%s", text,
+            said == SAID_TOO_MANY ? SAID_MORE : "");
     return err;
+}
+
+void state_tell(struct state *st, const struct mailfs_id *dir, const char *what) {
+    char text[STATE_ERROR_MAX];
+
+    text_of(st, dir, what, 0, text);
+    state_lock(st);
+    memcpy(st->last_error, text, sizeof(text));
+    state_unlock(st);
+    log_error("%s", text);
 }
 
 void state_last_error(struct state *st, char *buf) {

@@ -223,6 +223,8 @@ static inline void state_unlock(struct state *st) {
 /* Logs, once (said.h), keeps for state_last_error(), returns err. */
 int state_fail(struct state *st, int err, const struct mailfs_id *dir, const char *fmt, ...)
     __attribute__((format(printf, 4, 5)));
+/* The same of what happens once, and is no other's error: each time. */
+void state_tell(struct state *st, const struct mailfs_id *dir, const char *what);
 
 /* ---- state_identity.c -------------------------------------------------------------- */
 

@@ -78,10 +78,11 @@ void volume_error(struct volume *v, const char *fmt, ...) {
     va_start(ap, fmt);
     vsnprintf(text, sizeof text, fmt, ap);
     va_end(ap);
-    bool again = said_before(&v->said, text, 0, clock_ms());
-    if (!again || strcmp(text, v->last_error) != 0)
+    enum said_what said = said_look(&v->said, text, 0, clock_ms());
+    if (said != SAID_BEFORE || strcmp(text, v->last_error) != 0)
         volume_remember(v, text);
-    log_msg(again ? LOG_LVL_DEBUG : LOG_LVL_WARN, "volume %s: %s", v->cv->name, text);
+    log_msg(said == SAID_BEFORE ? LOG_LVL_DEBUG : LOG_LVL_WARN, "volume %s: %s%s", v->cv->name,
+            text, said == SAID_TOO_MANY ? SAID_MORE : "");
 }
 
 /* ---- opening ----------------------------------------------------------------------- */
