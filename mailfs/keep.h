@@ -91,7 +91,7 @@ struct keep_note {
 struct keep_named {
     _Atomic uint64_t seq; /* 0: none, or only half written */
     struct mailfs_id dir;
-    char base[KEEP_BASE_MAX];
+    char base[KEEP_BASE_MAX]; /* "": it gets none */
 };
 
 /* The last ones, in a ring. */

@@ -1,5 +1,5 @@
 /*
- * named - the names that prepared contents got
+ * named - what became of prepared contents
  *
  * Diagnostics: none.
  */
@@ -24,17 +24,27 @@ enum {
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER; /* of this worker's threads */
 
 /* A worker can be killed between any two stores: the number is written last, and counted then. */
-void named_note(uint64_t seq, const struct mailfs_id *dir, const char *name) {
+static void note(uint64_t seq, const struct mailfs_id *dir, const char *base, size_t n_base) {
     pthread_mutex_lock(&lock);
     uint64_t noted = atomic_load(&keep.names->noted);
     struct keep_named *n = &keep.names->v[noted % KEEP_NAMED_MAX];
     atomic_store(&n->seq, 0);
     n->dir = *dir;
-    if (str_copyn(n->base, sizeof n->base, name, maildir_name_base_len(name, strlen(name))) == 0) {
+    if (str_copyn(n->base, sizeof n->base, base, n_base) == 0) {
         atomic_store(&n->seq, seq);
         atomic_store(&keep.names->noted, noted + 1);
     }
     pthread_mutex_unlock(&lock);
+}
+
+void named_note(uint64_t seq, const struct mailfs_id *dir, const char *name) {
+    size_t n = maildir_name_base_len(name, strlen(name));
+    if (n > 0) /* else no Maildir reader looks at it */
+        note(seq, dir, name, n);
+}
+
+void named_given_up(uint64_t seq) {
+    note(seq, &mailfs_id_root, "", 0);
 }
 
 /* A copy of one, as Hello wants it. */
@@ -46,11 +56,12 @@ struct told {
 };
 
 struct told_all {
-    Mfl__Named *list[KEEP_NAMED_MAX];
+    Mfl__Named *named[KEEP_NAMED_MAX];
+    Mfl__Prepared *aborted[KEEP_NAMED_MAX];
     struct told told[KEEP_NAMED_MAX];
 };
 
-static Mfl__Named *tell(struct told *t, const struct keep_named *n) {
+static void tell(Mfl__Hello *hello, struct told *t, const struct keep_named *n) {
     t->dir = n->dir;
     memcpy(t->base, n->base, sizeof t->base);
     mfl__prepared__init(&t->id);
@@ -60,7 +71,10 @@ static Mfl__Named *tell(struct told *t, const struct keep_named *n) {
     t->msg.id = &t->id;
     t->msg.dir = wire_bytes_of(&t->dir);
     t->msg.bname = t->base;
-    return &t->msg;
+    if (t->base[0] == '\0')
+        hello->aborted[hello->n_aborted++] = &t->id;
+    else
+        hello->named[hello->n_named++] = &t->msg;
 }
 
 /* The newest first. */
@@ -69,6 +83,10 @@ void *named_hello(Mfl__Hello *hello) {
     uint64_t noted = atomic_load(&keep.names->noted);
     size_t n = noted < KEEP_NAMED_MAX ? (size_t)noted : KEEP_NAMED_MAX, left = HELLO_BYTES;
     struct told_all *all = n == 0 ? NULL : malloc(sizeof *all);
+    if (all != NULL) {
+        hello->named = all->named;
+        hello->aborted = all->aborted;
+    }
     for (size_t i = 0; all != NULL && i < n; i++) {
         const struct keep_named *from = &keep.names->v[(noted - 1 - i) % KEEP_NAMED_MAX];
         if (atomic_load(&from->seq) == 0)
@@ -77,10 +95,8 @@ void *named_hello(Mfl__Hello *hello) {
         if (bytes > left)
             break;
         left -= bytes;
-        all->list[hello->n_named++] = tell(&all->told[i], from);
+        tell(hello, &all->told[i], from);
     }
     pthread_mutex_unlock(&lock);
-    if (all != NULL)
-        hello->named = all->list;
     return all;
 }

@@ -21,6 +21,7 @@
 #include "file.h"
 #include "io/io.h"
 #include "keep.h"
+#include "named.h"
 #include "notify.h"
 #include "owner.h"
 #include "upcall.h"
@@ -84,6 +85,7 @@ static void tell_abort(uint64_t seq) {
     abort_it.id = &id;
     m.m_case = MFL__TO_SYNCD__M_ABORT;
     m.abort = &abort_it;
+    named_given_up(seq);
     upcall_tell(&m);
 }
 

@@ -117,6 +117,12 @@ static int recv_locks(struct front *f, const Mfl__Hello *h) {
     return r;
 }
 
+static void recv_aborted(struct front *f, const Mfl__Hello *h) {
+    for (size_t i = 0; i < h->n_aborted; i++)
+        replica_abort(f->v->machine, volume_now(),
+                      (struct replica_prep){h->aborted[i]->incarnation, h->aborted[i]->seq});
+}
+
 static int recv_hello(struct front *f, const Mfl__Hello *h, int *fd) {
     struct volume *v = f->v;
     if (f->hello || h->version != LOCAL_VERSION || strcmp(h->volume, v->cv->name) != 0) {
@@ -132,6 +138,7 @@ static int recv_hello(struct front *f, const Mfl__Hello *h, int *fd) {
     if (r != 0)
         return r;
     named_learn(v, h);
+    recv_aborted(f, h);
     f->doubt_fd = *fd;
     *fd = -1;
     f->hello = true;

@@ -349,6 +349,17 @@ void replica_prep_connected(struct replica *r) {
     }
 }
 
+/* Nobody can be told now, and it is of a life before this one. */
+static void abort_unknown(struct replica *r, struct replica_prep prep) {
+    if (HASH_COUNT(r->preps_out) >= REPLICA_MAX_PREPS)
+        forget_past(r);
+    if (r->config.peer == NULL || HASH_COUNT(r->preps_out) >= REPLICA_MAX_PREPS)
+        return;
+    struct prep_out *p = out_new(r, prep);
+    p->past = true;
+    out_is_dead(r, p);
+}
+
 void replica_abort(struct replica *r, uint64_t now, struct replica_prep prep) {
     r->now = now;
     struct prep_out *p = out_find(r, &prep);
@@ -356,6 +367,8 @@ void replica_abort(struct replica *r, uint64_t now, struct replica_prep prep) {
         abort_prep(r, prep);
     else if (p != NULL)
         out_is_dead(r, p);
+    else
+        abort_unknown(r, prep);
     replica_pump(r);
 }
 

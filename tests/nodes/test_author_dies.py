@@ -1,12 +1,16 @@
 #!/usr/bin/env python3
-"""A process that delivers is killed before its message has a name: the peer does not publish it."""
+"""A process that delivers is killed before its message has a name: the peer does not publish it.
 
+Nor where syncd had been killed then, or the worker of mailfs is killed as well before there is another syncd.
+"""
+
+import itertools
 import os
 import subprocess
 import sys
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.realpath(__file__)), ".."))
-from lab import case, compare, mail, util  # noqa: E402
+from lab import alone, case, compare, mail, util  # noqa: E402
 from lab.dovecot import GID, UID  # noqa: E402
 
 PROGRAM = """
@@ -20,19 +24,24 @@ os.read(os.open(sys.argv[2], os.O_RDONLY), 1)
 """
 
 
-def die_delivering(node, user, text):
-    """Up to the fsync, and no further."""
+numbers = itertools.count(1)
+
+
+def die_delivering(node, user, text, before=None):
+    """Up to the fsync, and no further.  before: done before it dies."""
     fifo = os.path.join(node.dir, "author.fifo")
     os.mkfifo(fifo, 0o666)
     os.chmod(fifo, 0o666)
     child = subprocess.Popen(
         node.argv("setpriv", "--reuid=%d" % UID, "--regid=%d" % GID, "--clear-groups", "python3", "-c",
-                  PROGRAM, node.home(user, "Maildir", "tmp", "1.M1P1.author"), fifo),
+                  PROGRAM, node.home(user, "Maildir", "tmp", "1.M%dP1.author" % next(numbers)), fifo),
         stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     child.stdin.write(text)
     child.stdin.close()
     if child.stdout.readline() != b"durable\n":
         raise util.Fail("the fsync has failed")
+    if before:
+        before()
     child.kill()
     child.wait(5)
     os.unlink(fifo)
@@ -57,6 +66,17 @@ def test(t):
     t.pair.heal_link()
     t.pair.wait_in_sync()
     compare.assert_has(t.wait_equal(user), [first], exactly=True)
+    for worker_too in (False, True):
+        before = set(staged(t.b))
+        die_delivering(t.a, user, mail.message("never delivered"), lambda: t.a.kill("syncd"))
+        t.check(set(staged(t.b)) - before, "b has not been given it")
+        if worker_too:
+            alone.kill_worker(t.a.daemon("mailfs").known()[0])
+        t.a.start("syncd")
+        t.pair.wait_in_sync()
+        util.poll(lambda: "what b was given of it goes: %s" % staged(t.b),
+                  lambda b=before: not set(staged(t.b)) - b, 10)
+        compare.assert_has(t.wait_equal(user), [first], exactly=True)
 
 
 case.main(test)

@@ -86,6 +86,21 @@ static bool tells_three(void) {
     return ok;
 }
 
+static bool gives_one_up(void) {
+    named_given_up(12);
+    return true;
+}
+
+static bool tells_it(void) {
+    Mfl__Hello hello = MFL__HELLO__INIT;
+    void *named = named_hello(&hello);
+    bool ok = hello.n_named == 3 && is_told(hello.named[0], 9, "1.M9.a") && hello.n_aborted == 1 &&
+              hello.aborted[0]->incarnation == 5 && hello.aborted[0]->seq == 12;
+
+    free(named);
+    return ok;
+}
+
 static bool tells_none(void) {
     Mfl__Hello hello = MFL__HELLO__INIT;
     void *named = named_hello(&hello);
@@ -123,6 +138,8 @@ static void test_worker_died(void **state) {
     worker(tells_two);
     worker(names_one_more);
     worker(tells_three);
+    worker(gives_one_up);
+    worker(tells_it);
 }
 
 static void test_half_written(void **state) {

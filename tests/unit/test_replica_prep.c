@@ -358,6 +358,24 @@ static void test_aborted(void **state) {
     assert_int_equal(pair_count(1, RACT_PUBLISH, 0), 0);
 }
 
+/* Asked for by the machine before this one, which was killed: said as soon as there is a link. */
+static void test_aborted_since_the_start(void **state) {
+    (void)state;
+    replica_receive(
+        pair.side[1].r, pair.now,
+        &(struct replica_msg){.kind = RMSG_PREPARE, .prep = prep, .payload = pair_payload()});
+    replica_content_durable(pair.side[1].r, pair.now, prep, 0);
+    pair_run();
+    pair_disconnect();
+    replica_abort(pair.side[0].r, pair.now, prep);
+    pair_connect();
+    assert_int_equal(pair_count(1, RACT_UNPREPARE, 0), 1);
+    pair_wait(4000);
+    pair_disconnect();
+    pair_wait(4000);
+    assert_int_equal(pair_count(1, RACT_PUBLISH, 0), 0);
+}
+
 static void test_peer_full(void **state) {
     (void)state;
     prepare();
@@ -439,6 +457,7 @@ int main(void) {
         T(test_copy_and_merged),
         T(test_copy_and_lost),
         T(test_copy_alone),
+        T(test_aborted_since_the_start),
         T(test_aborted),
         T(test_peer_full),
         T(test_aborted_when_published),
