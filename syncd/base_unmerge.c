@@ -26,9 +26,9 @@ static int unmerge_one(void *arg, const struct mailfs_id *id, const struct base_
     struct unmerge *u = arg;
     struct base_dir now = *rec;
 
+    half_forget(u->st, id); /* of one that has never been merged, too */
     if (!rec->merged)
         return 0;
-    half_forget(u->st, id);
     now.merged = false;
     u->n++;
     return base_dir_put(u->st, id, &now);

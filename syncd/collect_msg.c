@@ -11,6 +11,7 @@
 
 #include "build.h"
 #include "collect_int.h"
+#include "half.h"
 #include "hold.h"
 #include "io/io.h"
 #include "maildir/name.h"
@@ -190,10 +191,13 @@ int collect_note_add(struct collect *c, const Mfl__Add *a) {
     if (!ch || r < 0)
         return r;
     base_put_back_forget(c->st, c->dir, ch->base);
-    if (ch->is.sub == MFP__SUB__SELF)
-        ch->is.uid = 0; /* moved out and in again: not the message that had the UID */
-    else if (!is_at(ch, (int)a->sub, info) && still_there(c, ch))
+    if (ch->is.sub ==
+        MFP__SUB__SELF) { /* moved out and in again: not the message that had the UID */
+        ch->is.uid = 0;
+        half_forget_msg(c->st, c->dir, ch->base);
+    } else if (!is_at(ch, (int)a->sub, info) && still_there(c, ch)) {
         ch->former = ch->is;
+    }
     set_place(ch, (int)a->sub, info);
     if (a->meta)
         set_meta(ch, a->meta);

@@ -16,7 +16,7 @@
 struct half {
     UT_hash_handle hh;
     struct mailfs_id dir;
-    uint64_t age;
+    uint64_t age, with;
     struct half_msg *msgs;
     struct stage_prep *named; /* published here, and the name that its origin gave it is to go */
     size_t n_named;
@@ -75,10 +75,10 @@ static bool in_base(const struct merge_run *m, const struct merge_item *it) {
 static bool is_plain(const struct merge_run *m, const struct merge_item *it) {
     const struct merge_entry *e = it->a ? it->a : it->b;
 
-    if ((it->what & (MERGE_LEFT | MERGE_UNREAD)) || !e)
+    if ((it->what & (MERGE_LEFT | MERGE_UNREAD | MERGE_SPLIT)) || !e)
         return true;
     if (!it->present)
-        return !it->at_b || in_base(m, it);
+        return !it->at_b || in_base(m, it) || it->b->lost;
     if (!it->at_a || !it->at_b)
         return !it->at_a && !it->at_b;
     return !was_told(it) && same_flags(&it->state, &it->now_b) &&
@@ -158,7 +158,8 @@ int half_keep(struct merge_run *m) {
         return r;
     }
     h->dir = m->a.dir;
-    h->age = merge_age(m);
+    h->age = merge_age(m) + 1; /* as it is listed, base_version_list() */
+    h->with = m->theirs->life;
     half_forget(m->a.st, &h->dir);
     state_lock(m->a.st);
     HASH_ADD(hh, m->a.st->halves, dir, sizeof(h->dir), h);
@@ -249,13 +250,14 @@ int half_each(struct state *st, const struct mailfs_id *dir, int (*fn)(void *arg
     return r;
 }
 
-uint64_t half_age(struct state *st, const struct mailfs_id *dir) {
+uint64_t half_age(struct state *st, const struct mailfs_id *dir, uint64_t *with) {
     const struct half *h;
     uint64_t age;
 
     state_lock(st);
     h = find(st, dir);
     age = h ? h->age : 0;
+    *with = h ? h->with : 0;
     state_unlock(st);
     return age;
 }

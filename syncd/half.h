@@ -41,7 +41,8 @@ const struct half_msg *half_find(struct state *st, const struct mailfs_id *dir, 
 /* Each name, which fn may not change anything of; until it returns something else than 0. */
 int half_each(struct state *st, const struct mailfs_id *dir, int (*fn)(void *arg, const char *name),
               void *arg);
-/* The version of the base where that merge has come to its end; 0: there is none. */
-uint64_t half_age(struct state *st, const struct mailfs_id *dir);
+/* The version of the base where that merge has come to its end, as it is listed; 0: there is none.
+ * with: the peer's life (Listing.life) when it was computed. */
+uint64_t half_age(struct state *st, const struct mailfs_id *dir, uint64_t *with);
 
 #endif

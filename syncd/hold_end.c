@@ -15,6 +15,7 @@
 #include "apply_int.h"
 #include "base.h"
 #include "gone.h"
+#include "half.h"
 #include "hold_int.h"
 #include "index.h"
 #include "io/io.h"
@@ -234,6 +235,7 @@ int hold_put_back(struct state *st, const struct mailfs_id *dir, int64_t since,
     b.from = io_open_beneath(st->undo, mailfs_id_format(dir, hex), O_RDONLY | O_DIRECTORY, 0);
     if (b.from < 0 && b.from != -ENOENT)
         return b.from;
+    half_forget(st, dir); /* what cannot be put back comes from the peer */
     r = store_dir_open(st, dir, &b.a.d);
     if (r == 0)
         r = put_all(&b);

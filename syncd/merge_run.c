@@ -200,6 +200,9 @@ static void side_of(const Mfp__Listing *l, const struct merge_entry *entries, si
     s->base_next = l->base_n;
     s->base_version = l->base_version;
     s->half_age = l->half_age;
+    s->life = l->life;
+    s->half_with = l->half_with;
+    s->held = l->held;
     s->entries = entries;
     s->count = n;
 }

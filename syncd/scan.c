@@ -81,7 +81,9 @@ static int scan_head(struct scan *s) {
         s->out->base_n = ul.n;
         free(ul.header_ext);
     }
-    s->out->half_age = half_age(s->st, s->dir);
+    s->out->half_age = half_age(s->st, s->dir, &s->out->half_with);
+    s->out->life = s->st->life;
+    s->out->held = s->held;
     s->out->full = s->full;
     s->out->base_valid =
         (base_dir_get(s->st, s->dir, &rec) == 0 && rec.merged) || base_was_cut(s->st, s->dir);

@@ -253,12 +253,18 @@ static bool in_base(const struct scan *s, const char *name) {
     return base_msg_get(s->st, BASE_AGREED, s->dir, name, &msg) == 0;
 }
 
+/* Not what only was about to be published (the disk had no room): nobody has seen that, and the
+ * peer may have named it. */
+static int was_published(const struct scan *s, const struct stage_pub *pub) {
+    return pub->done ? 1 : stage_was_expunged(s->st, pub);
+}
+
 /* list_removed() will list it. */
 static bool was_prepared(const struct scan *s, const char *name) {
     const struct stage_pub *pub = pub_find(s, name);
     struct base_prep prep;
 
-    return (pub && pub->done) || base_prep_get(s->st, s->dir, name, &prep) == 0;
+    return (pub && was_published(s, pub) != 0) || base_prep_get(s->st, s->dir, name, &prep) == 0;
 }
 
 /* Came here by a merge that the peer may not have, or was here before that, and is gone again. */
@@ -290,7 +296,7 @@ int scan_msgs(struct scan *s) {
         str_copyn(base, sizeof(base), m->name, m->base_len);
         r = list_msg(s, base, NULL, &is, m);
     }
-    if (r == 0 && !s->held) /* no removal is passed on then */
+    if (r == 0)
         r = half_each(s->st, s->dir, list_gone_half, s);
     return r;
 }
@@ -304,12 +310,6 @@ static int list_removed(void *arg, const char *name) {
     if (index_find(&s->ix, name) || in_base(s, name))
         return 0;
     return list_msg(s, name, &was, NULL, NULL);
-}
-
-/* Not what only was about to be published (the disk had no room): nobody has seen that, and the
- * peer may have named it. */
-static int was_published(const struct scan *s, const struct stage_pub *pub) {
-    return pub->done ? 1 : stage_was_expunged(s->st, pub);
 }
 
 int scan_removed(struct scan *s) {

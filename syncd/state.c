@@ -223,6 +223,16 @@ static struct state *state_alloc(const struct state_config *conf) {
     return st;
 }
 
+static int begin_life(struct state *st) {
+    struct mailfs_id id;
+    int r = mailfs_id_new(&id);
+
+    if (r == 0)
+        memcpy(&st->life, id.b, sizeof(st->life));
+    st->life |= 1; /* never 0 */
+    return r;
+}
+
 int state_open(const struct state_config *conf, struct state **out, struct state_start *start) {
     struct state *st = state_alloc(conf);
     int r;
@@ -236,7 +246,9 @@ int state_open(const struct state_config *conf, struct state **out, struct state
                   r == -EXDEV ? "the store is no directory of its own" : log_strerror(r));
         goto fail;
     }
-    r = open_databases(st, conf->dir);
+    r = begin_life(st);
+    if (r == 0)
+        r = open_databases(st, conf->dir);
     if (r == 0)
         r = state_check_format(st);
     if (r == 0)

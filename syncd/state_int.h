@@ -186,6 +186,7 @@ struct state {
     struct alias *aliases;
     unsigned alias_ms; /* ALIAS_MS; for tests */
     struct half *halves;
+    uint64_t life;         /* of this opening, random (Listing.life) */
     struct unread *unread; /* see unread.h */
     bool unread_news;      /* some of it has not been told */
     struct gone *gone;     /* see base_gone.c */

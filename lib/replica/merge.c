@@ -53,6 +53,14 @@ static void start_view(const struct merge_side *s, struct merge_view *v) {
     v->v_old = s->base_validity ? s->base_validity : s->validity;
 }
 
+/* Does it count? The other one has to take it for the same. */
+static bool is_half(const struct merge_side *s, const struct merge_entry *own,
+                    const struct merge_side *o) {
+    bool known = (s->life != 0 && o->life != 0) || (own->half_here && own->half_there);
+
+    return own->half && known && s->half_age >= o->half_age && !MUTANT(MUTANT_FORGET_HALF);
+}
+
 /* What a side s knows of a message: by its own entry, or, where its listing leaves out what is as
  * in the common base, by what the other, o, says of that base (in `any`, an entry that there is).
  */
@@ -64,7 +72,7 @@ static void make_view(const struct merge_side *s, const struct merge_entry *own,
         v->was = own->was && s->base_valid;
         v->is = own->is;
         v->borrowed = own->borrowed;
-        v->half = own->half && s->half_age >= o->half_age && !MUTANT(MUTANT_FORGET_HALF);
+        v->half = is_half(s, own, o);
         v->put_back = own->put_back;
         v->lost = own->lost;
         v->unread = own->unread;

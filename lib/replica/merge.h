@@ -76,8 +76,12 @@ struct merge_side {
     uint32_t base_next;     /* next UID of the base: lower UIDs it knew. 0: unknown */
     uint64_t half_age;      /* of what entries say to be half: those of the higher one count; what
                              * the base_version is where that merge has come to its end */
-    uint64_t base_version;  /* which of two different bases is the later, see base_age.h. Not known
-                             * on a side: then that of the higher base_next is, if they differ */
+    uint64_t life;      /* of the node: another each time that it starts; 0: not known, it knows no
+                         * more of half a merge than flags */
+    uint64_t half_with; /* the other's life when that merge was computed */
+    bool held;          /* removals are held back there: what it lacks has not gone */
+    uint64_t base_version; /* which of two different bases is the later, see base_age.h. Not known
+                            * on a side: then that of the higher base_next is, if they differ */
     const struct merge_entry *entries; /* any order, each base name once */
     size_t count;
 };

@@ -404,16 +404,36 @@ static bool is_of_half(const struct merge_view *h, const struct merge_view *p) {
                            (h->half_there && is_number(h->half_theirs.uid, h, p)));
 }
 
+/* Has o been up since h's half of a merge was computed? If not, it may be another store, or what
+ * was restored of it. */
+static bool same_life(const struct merge_view *h, const struct merge_view *o) {
+    return h->side->half_with == o->side->life;
+}
+
+/* p has the message, and h, which lacks it, carried out half of a merge with it. Where p's base
+ * says that p came to the end of that, and not this message, p got it after that. */
+static bool removed_by_half(const struct merge_view *h, const struct merge_view *p) {
+    if (!h->half || !is_of_half(h, p) || !(p->side->base_valid || same_life(h, p)))
+        return false;
+    return !(is_whole(h, p) && p->side->base_valid && !p->was);
+}
+
+/* h has the message, by half of a merge or before it, and o, which had it then, lacks it. */
+static bool removed_since_half(const struct merge_view *h, const struct merge_view *o) {
+    return h->half && h->half_here && h->half_there && same_life(h, o) && !cut_short(o) &&
+           !readded(h) && is_number(h->half_mine.uid, h, h);
+}
+
 /* M11. p has the message, q has not. */
-static bool removed_since_half(const struct merge_view *p, const struct merge_view *q) {
-    if (q->half && is_of_half(q, p))
-        return true;
-    return p->half && p->half_here && p->half_there && !cut_short(q) && is_of_half(p, p);
+static bool removed_after_half(const struct merge_view *p, const struct merge_view *q) {
+    if (p->side->life == 0 || q->side->life == 0 || q->side->held)
+        return false;
+    return removed_by_half(q, p) || removed_since_half(p, q);
 }
 
 static void decide_lone(const struct merge_view *p, const struct merge_view *q, char side,
                         struct merge_item *item, struct merge_slot *slot) {
-    if (p->lost || removed_by_absent(p, q) || removed_since_half(p, q)) {
+    if (p->lost || removed_by_absent(p, q) || removed_after_half(p, q)) {
         item->what |= MERGE_REMOVED;
         if (p->was && changed(p))
             item->what |= MERGE_CONFLICT;

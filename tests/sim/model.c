@@ -227,6 +227,8 @@ struct replica_payload *listing_make(const struct node *n, unsigned box, bool fu
         l->base_version |= BASE_AGE_LACKS;
     l->cut = n->cut[box];
     l->half_age = n->half[box].kept ? n->half[box].age : 0;
+    l->half_with = n->half[box].kept ? n->half[box].with : 0;
+    l->life = n->life + 1;
     l->v = store->v;
     l->next = store->next;
     l->base_v = base->v;
@@ -304,6 +306,8 @@ static void side_make(struct side *s, const struct listing *l) {
         .base_next = l->base_next,
         .base_version = l->base_version,
         .half_age = l->half_age,
+        .half_with = l->half_with,
+        .life = l->life,
         .entries = s->entries,
         .count = l->n,
     };
@@ -443,6 +447,7 @@ static void halves_keep(struct node *n, const struct listing *own, const struct 
     halves_forget(h);
     h->kept = true;
     h->age = merged_version(own, peer) + 1; /* as it is listed */
+    h->with = peer->life;
     h->e = calloc(m->count + 1, sizeof *h->e);
     if (h->e == NULL)
         abort();

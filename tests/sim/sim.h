@@ -88,7 +88,7 @@ struct half { /* what a merge made of a message here, and what the other node ha
 
 struct halves { /* of the last merge that the other node is not known to have carried out */
     bool kept;
-    uint64_t age;
+    uint64_t age, with;
     struct half *e;
     size_t n;
 };
@@ -105,7 +105,7 @@ struct listing {
     bool full, base_valid, cut;
     uint64_t base_digest, base_version;
     uint32_t v, next, base_v, base_next;
-    uint64_t half_age;
+    uint64_t half_age, half_with, life;
     struct listed *e;
     size_t n;
 };

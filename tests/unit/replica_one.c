@@ -34,6 +34,7 @@ void one_side(struct one *o, const char *base, const char *now, uint32_t next, u
                                   .validity = 9,
                                   .next = next,
                                   .base_next = base_next,
+                                  .life = 1,
                                   .entries = &o->entry,
                                   .count = o->entry.was || o->entry.is};
 }

@@ -94,6 +94,7 @@ static void half_done(struct one *b, const char *result, const char *had, uint64
     b->entry.half_here = one_state(result, &b->entry.half_mine);
     b->entry.half_there = one_state(had, &b->entry.half_theirs);
     b->side.half_age = age;
+    b->side.half_with = 1;
     b->side.count = 1;
 }
 
@@ -183,12 +184,53 @@ static void test_half_came(void **state) {
     one_side(&a, "", "", 5, 0);
     half_done(&b, "5 cur", "", 1);
     check_both(&a, &b, "5 cur", "on its way to a");
+    one_side(&a, "", "", 5, 0);
+    one_side(&b, "", "8 cur", 10, 0);
+    half_done(&b, "5 cur", "0 new", 1);
+    check_both(&a, &b, "8 cur", "at b, moved out and in again");
     one_side(&a, "", "5 cur F", 10, 0); /* a has it from b: who cleared S? */
     one_side(&b, "", "5 cur S", 10, 0);
     half_done(&b, "5 cur S", "", 1);
     check_both(&a, &b, "5 cur F", "a, which has carried it out");
     half_done(&b, "", "5 cur", 1);
     check_both(&a, &b, "5 cur FS", "it was to go, and came again to both");
+}
+
+/* What says nothing of a removal, though the message was there when b carried out that merge. */
+static void test_half_and_not_removed(void **state) {
+    struct one a, b;
+
+    one_side(&a, "", "", 5, 0);
+    one_side(&b, "", "5 cur", 10, 0);
+    half_done(&b, "5 cur", "5 cur", 1);
+    check_both(&a, &b, "", "it went from a");
+    a.side.held = true;
+    check_both(&a, &b, "5 cur", "a tells of no removals");
+    a.side.held = false;
+    a.side.life = 2;
+    check_both(&a, &b, "5 cur", "a was started anew: perhaps from a backup");
+    a.side.life = 0;
+    check_both(&a, &b, "5 cur", "a knows nothing of that");
+    one_side(&a, "", "5 cur", 10, 0);
+    one_side(&b, "", "", 5, 0);
+    half_done(&b, "5 cur", "5 cur", 1);
+    a.side.life = 2;
+    check_both(&a, &b, "", "it went from b");
+    b.side.held = true;
+    check_both(&a, &b, "5 cur", "b tells of no removals");
+    b.side.held = false;
+    a.side.base_valid = false;
+    check_both(&a, &b, "5 cur", "a was started anew, and knows of no base");
+    a.side.life = 1;
+    check_both(&a, &b, "", "nor ever did");
+    b.side.life = 0;
+    check_both(&a, &b, "5 cur", "b knows nothing of that");
+    one_side(&a, "", "0 new", 10, 0);
+    one_side(&b, "", "", 10, 0);
+    half_done(&b, "0 new", "0 new", 9);
+    a.side.base_version = 9;
+    b.side.base_version = 7;
+    check_both(&a, &b, "0 new", "moved out and in again, after a had come to the end of it");
 }
 
 /* After a crash the peer's delivery is put into the store once more, without its UID, although a
@@ -242,10 +284,10 @@ static void test_put_back(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_bases_that_lack), cmocka_unit_test(test_numbered_beyond_both),
-        cmocka_unit_test(test_later_base_wins), cmocka_unit_test(test_unanswered),
-        cmocka_unit_test(test_half_a_merge),    cmocka_unit_test(test_half_came),
-        cmocka_unit_test(test_put_back),
+        cmocka_unit_test(test_bases_that_lack),      cmocka_unit_test(test_numbered_beyond_both),
+        cmocka_unit_test(test_later_base_wins),      cmocka_unit_test(test_unanswered),
+        cmocka_unit_test(test_half_a_merge),         cmocka_unit_test(test_half_came),
+        cmocka_unit_test(test_half_and_not_removed), cmocka_unit_test(test_put_back),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -37,8 +37,9 @@ static void test_half_a_merge(void **state) {
 }
 
 /* What came to b that way is not b's own doing: cleared by somebody, on either node, it is clear.
- * ahead: before that, its node has noted an answer that the other has not. */
-static void half_and_cleared(struct node *ahead) {
+ * ahead: before that, its node has noted an answer that the other has not; late: or after it, the
+ * other one has. */
+static void half_and_cleared(struct node *ahead, bool late) {
     for (int by_a = 0; by_a < 2; by_a++) {
         struct node *by = by_a ? &p.a : &p.b;
 
@@ -53,6 +54,8 @@ static void half_and_cleared(struct node *ahead) {
         if (ahead)
             assert_int_equal(base_version_next(ahead->st, BASE_OF_MAILBOX, &inbox), 0);
         merge_at(&p.b, &p.a);
+        if (late)
+            assert_int_equal(base_version_next(p.a.st, BASE_OF_MAILBOX, &inbox), 0);
         assert_true(fs_there(&p.b, "u/cur/1.M1.x:2,F"));
         assert_true(fs_there(&p.b, "u/cur/3.M1.x:2,a"));
         fs_rename(by, "u/cur/1.M1.x:2,F", "u/cur/1.M1.x:2,");
@@ -73,8 +76,8 @@ static void half_and_cleared(struct node *ahead) {
 static void test_half_and_cleared(void **state) {
     struct node *const ahead[] = {NULL, &p.a, &p.b};
 
-    for (int i = 0; i < 3; i++) {
-        half_and_cleared(ahead[i]);
+    for (int i = 0; i < 6; i++) {
+        half_and_cleared(ahead[i / 2], i & 1);
         mailbox_teardown(state);
         merge_setup(state);
     }
@@ -118,6 +121,43 @@ static void test_half_and_expunged(void **state) {
         mailbox_teardown(state);
         merge_setup(state);
     }
+}
+
+/* The other node is lost, and an empty one takes its place: what came by half of the first merge of
+ * all was not removed by that. */
+static void test_half_and_new_peer(void **state) {
+    fs_write(&p.b, "u/new/1.M1.b", "one\n");
+    fs_write(&p.b, "u/new/2.M1.b", "two\n");
+    merge_at(&p.a, &p.b);
+    fs_unlink(&p.b, "u/new/1.M1.b");
+    fs_unlink(&p.b, "u/new/2.M1.b");
+    p.b.st->life += 2;
+    contact();
+    assert_true(fs_there(&p.a, "u/new/1.M1.b"));
+    assert_true(fs_there(&p.b, "u/new/1.M1.b"));
+}
+
+/* And one that says so is not even told of it. */
+static void test_half_and_blank_peer(void **state) {
+    fs_write(&p.b, "u/new/1.M1.b", "one\n");
+    merge_at(&p.a, &p.b);
+    assert_non_null(half_find(p.a.st, &inbox, "1.M1.b"));
+    assert_int_equal(base_unmerge(p.a.st), 0);
+    assert_null(half_find(p.a.st, &inbox, "1.M1.b"));
+}
+
+/* Two contents of one name: of which of them a half speaks cannot be said, so it does not. */
+static void test_half_and_split(void **state) {
+    common();
+    add_seen(&p.a, "u", "8.M1.x", "2,S", 8, "the longer one\n");
+    add_seen(&p.b, "u", "8.M1.x", "2,", 8, "short\n");
+    mark(&p.a, &inbox);
+    mark(&p.b, &inbox);
+    merge_at(&p.a, &p.b);
+    fs_unlink(&p.b, "u/cur/8.M1.x:2,");
+    contact();
+    assert_true(fs_there(&p.a, "u/cur/8.M1.x:2,S"));
+    assert_true(fs_there(&p.b, "u/cur/8.M1.x:2,S"));
 }
 
 static void both_keywords(void) {
@@ -199,8 +239,9 @@ static void test_half_of_the_same(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        T(test_half_a_merge),     T(test_half_and_cleared),  T(test_half_and_keywords),
-        T(test_half_and_letters), T(test_half_and_expunged), T(test_half_of_the_same),
+        T(test_half_a_merge),        T(test_half_and_cleared),  T(test_half_and_keywords),
+        T(test_half_and_letters),    T(test_half_and_expunged), T(test_half_and_new_peer),
+        T(test_half_and_blank_peer), T(test_half_and_split),    T(test_half_of_the_same),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
