@@ -16,6 +16,10 @@
 #include "state.h"
 #include "wire/local.pb-c.h"
 
+/* Apart from those that mailfs gives (mailfs/prepare.c), which have 39 bits: a content's body comes
+ * to the peer under the number alone. */
+#define COPIED_FIRST (UINT64_C(1) << 63)
+
 #define COPIED_MAX 16 /* of one transaction; of more, the first */
 
 struct copied {
@@ -32,7 +36,7 @@ struct copied {
  * listing of the merge. What cannot be opened is left to that. */
 void copied_open(struct copied *c, struct state *st, const struct mailfs_id *dir,
                  const Mfp__Txn *txn);
-/* In the loop thread, after replica_unlock(): RELEASE of req comes when the peer has the last one,
+/* In the loop thread, after replica_unlock(): RELEASE of req comes when the peer has all of them,
  * or is gone. Takes them. */
 void copied_prepare(struct copied *c, struct replica *machine, uint64_t now, uint64_t req);
 /* NULL is allowed. */

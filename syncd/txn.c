@@ -224,7 +224,7 @@ static bool removes_unmerged(const struct volume *v, const struct acts *a) {
 static void copied_expect(struct collect *c) {
     struct txns *t = c->v->txns;
     c->copied = mem_new(sizeof *c->copied);
-    c->copied->first = (struct replica_prep){c->v->incarnation, t->copies + 1};
+    c->copied->first = (struct replica_prep){c->v->incarnation, COPIED_FIRST + t->copies};
     t->copies += COPIED_MAX;
 }
 

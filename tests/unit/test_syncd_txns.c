@@ -43,6 +43,7 @@ static unsigned acted, of_tree, compared, written;
 static unsigned unlocked, sent, suspected, in_time; /* suspected before it was unlocked */
 static size_t copies;                               /* in what is collected */
 static uint64_t unlock_req, copy_req;               /* who answers U */
+static struct replica_prep copy_first;
 
 /* ---- stubs ------------------------------------------------------------------------- */
 
@@ -82,6 +83,7 @@ void copied_prepare(struct copied *c, struct replica *machine, uint64_t now, uin
     assert_int_equal(unlocked, 1);
     assert_int_equal(c->n, copies);
     copy_req = req;
+    copy_first = c->first;
 }
 
 void copied_free(struct copied *c) {
@@ -323,6 +325,15 @@ static void test_copy_left_to_merge(void **state) {
     assert_int_equal(copy_req, 7);
 }
 
+/* Its body, which comes under that alone, is not appended to one that mailfs has numbered. */
+static void test_number_of_copy(void **state) {
+    const uint64_t last_of_mailfs = (UINT64_C(1) << 39) - 1;
+
+    test_copy_left_to_merge(state);
+    assert_true(copy_first.seq > last_of_mailfs);
+    assert_true(copy_first.seq <= UINT64_MAX - COPIED_MAX);
+}
+
 static void test_copy_told(void **state) {
     copies = 1;
     unlock(0);
@@ -347,6 +358,7 @@ int main(void) {
                                        T(test_folder_under_l),
                                        T(test_named_while_frozen),
                                        T(test_copy_left_to_merge),
+                                       T(test_number_of_copy),
                                        T(test_copy_told),
                                        T(test_left_to_merge)};
 
