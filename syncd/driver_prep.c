@@ -48,10 +48,7 @@ static bool put_off_publish(struct prep_job *p) {
            event_base_once(p->v->engine->evb, -1, EV_TIMEOUT, publish_again, p, &tv) == 0;
 }
 
-static void prep_done(void *arg) {
-    struct prep_job *p = arg;
-    if (put_off_publish(p))
-        return;
+static void job_end(struct prep_job *p) {
     p->v->changes++;
     if (p->inval.n >
         0) { /* nobody has been told; without the peer a mark tells at the next contact */
@@ -63,12 +60,20 @@ static void prep_done(void *arg) {
     free(p);
 }
 
+static void prep_done(void *arg) {
+    struct prep_job *p = arg;
+    if (!put_off_publish(p))
+        job_end(p);
+}
+
 /* Its origin may have ended with it meanwhile, which drops it, or be about to name it: so not while
- * it may say so. */
+ * it may say so. If syncd ends first the next one publishes it. */
 static void publish_again(evutil_socket_t fd, short what, void *arg) {
     struct prep_job *p = arg;
-    if (!replica_may_publish(p->v->machine, volume_now()) && put_off_publish(p))
+    if (!replica_may_publish(p->v->machine, volume_now())) {
+        prep_done(p);
         return;
+    }
     p->gen = front_gen(p->v->front);
     jobs_barrier(p->v->jobs, publish_run, prep_done, p);
 }

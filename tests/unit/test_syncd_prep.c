@@ -129,6 +129,19 @@ static void test_while_they_meet(void **state) {
     assert_int_equal(attempts, 2);
 }
 
+/* And syncd is to end before they have: the next one tries. */
+static void test_stopped_while_they_meet(void **state) {
+    err = -ENOSPC;
+    driver_publish_prep(&v, (struct replica_prep){77, 9});
+    workq_drain(engine.io);
+    machine.connected = true;
+    machine.state = REPLICA_CATCHING_UP;
+    v.stopping = true;
+    next_attempt(0);
+    assert_null(again);
+    assert_int_equal(attempts, 1);
+}
+
 /* The transaction is applied. */
 static void test_until_used_up(void **state) {
     err = -EBUSY;
@@ -151,7 +164,8 @@ static void test_homeless(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {T(test_until_published), T(test_while_they_meet),
-                                       T(test_until_used_up), T(test_homeless)};
+                                       T(test_stopped_while_they_meet), T(test_until_used_up),
+                                       T(test_homeless)};
 
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
