@@ -85,16 +85,17 @@ void copied_open(struct copied *c, struct state *st, const struct mailfs_id *dir
 }
 
 void copied_prepare(struct copied *c, struct replica *machine, uint64_t now, uint64_t req) {
-    struct replica_payload *p;
+    struct replica_copy v[COPIED_MAX] = {{.payload = NULL}};
     size_t i, n = c->n;
 
-    c->n = 0;
+    c->n = 0; /* the payloads have what it had */
     for (i = 0; i < n; i++) {
-        p = load_file(c->v[i].fd, c->v[i].size, c->v[i].prepare);
-        replica_prepare_copy(machine, now, i + 1 == n ? req : 0,
-                             (struct replica_prep){c->first.incarnation, c->first.seq + i}, p);
-        replica_payload_unref(p);
+        v[i].prep = (struct replica_prep){c->first.incarnation, c->first.seq + i};
+        v[i].payload = load_file(c->v[i].fd, c->v[i].size, c->v[i].prepare);
     }
+    replica_prepare_copies(machine, now, req, v, n);
+    for (i = 0; i < n; i++)
+        replica_payload_unref(v[i].payload);
 }
 
 void copied_free(struct copied *c) {

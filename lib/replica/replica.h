@@ -274,10 +274,14 @@ void replica_prepare(struct replica *r, uint64_t now, uint64_t req, struct repli
  * RELEASE as the first would have been. */
 void replica_prepare_again(struct replica *r, uint64_t now, uint64_t req, struct replica_prep prep,
                            struct replica_payload *payload);
+struct replica_copy {
+    struct replica_prep prep;
+    struct replica_payload *payload;
+};
 /* The same of what has its name, in a mailbox that is left to a merge: the peer keeps it till all
- * is merged. req 0: nobody waits. */
-void replica_prepare_copy(struct replica *r, uint64_t now, uint64_t req, struct replica_prep prep,
-                          struct replica_payload *payload);
+ * is merged. RELEASE comes when it has all of them. req 0: nobody waits. */
+void replica_prepare_copies(struct replica *r, uint64_t now, uint64_t req,
+                            const struct replica_copy *v, size_t n);
 /* It gets no name any more. The peer is told until it confirms that, at each contact anew. */
 void replica_abort(struct replica *r, uint64_t now, struct replica_prep prep);
 /* A new mailfs is there: what those before it had prepared and not named is aborted, at once or, if

@@ -67,6 +67,7 @@ struct waiter {
 struct request {
     uint64_t req, at;
     uint64_t told; /* who asked has heard of it */
+    size_t owed;   /* that the peer has not said it has */
     bool body;     /* fsync */
     UT_hash_handle hh;
     struct request *prev, *next; /* by `at` */
@@ -308,7 +309,9 @@ void replica_txn_alone(struct replica *r, struct dir *d);
 void replica_txn_free_all(struct replica *r, struct dir *d);
 int replica_txn_receive(struct replica *r, const struct replica_msg *m);
 int replica_txn_ack(struct replica *r, const struct replica_msg *m);
-void replica_request_add(struct replica *r, uint64_t req, bool body);
+void replica_request_add(struct replica *r, uint64_t req, size_t owed, bool body);
+/* The peer has one of what it waits for, or is not asked for that any more. */
+void replica_request_part(struct replica *r, uint64_t req, bool alone);
 void replica_request_end(struct replica *r, uint64_t req, bool alone);
 void replica_request_progress(struct replica *r, uint64_t req);
 void replica_requests_end(struct replica *r); /* alone */

@@ -211,26 +211,30 @@ static struct prep_out *out_new(struct replica *r, struct replica_prep prep) {
     return p;
 }
 
-static void prep_ask(struct replica *r, uint64_t now, uint64_t req, struct replica_prep prep,
-                     struct replica_payload *payload) {
-    r->now = now;
+/* NULL: the peer cannot be asked for it, or has been. */
+static struct prep_out *out_ask(struct replica *r, struct replica_prep prep,
+                                struct replica_payload *payload) {
     if (HASH_COUNT(r->preps_out) >= REPLICA_MAX_PREPS)
         forget_past(r);
     if (!r->connected || out_find(r, &prep) != NULL ||
-        HASH_COUNT(r->preps_out) >= REPLICA_MAX_PREPS) {
-        replica_release(r, req, true);
-        return;
-    }
-    struct prep_out *p = out_new(r, prep);
-    if (r->config.commit == REPLICA_COMMIT_ASYNC) {
-        replica_release(r, req, true);
-    } else if (req != 0) {
-        p->req = req;
-        replica_request_add(r, req, true);
-    }
+        HASH_COUNT(r->preps_out) >= REPLICA_MAX_PREPS)
+        return NULL;
     struct replica_msg *m = replica_send(r, RMSG_PREPARE);
     m->prep = prep;
     m->payload = replica_payload_ref(payload);
+    return out_new(r, prep);
+}
+
+static void prep_ask(struct replica *r, uint64_t now, uint64_t req, struct replica_prep prep,
+                     struct replica_payload *payload) {
+    r->now = now;
+    struct prep_out *p = out_ask(r, prep, payload);
+    if (p == NULL || r->config.commit == REPLICA_COMMIT_ASYNC) {
+        replica_release(r, req, true);
+    } else if (req != 0) {
+        p->req = req;
+        replica_request_add(r, req, 1, true);
+    }
     replica_pump(r);
 }
 
@@ -259,7 +263,7 @@ static void wait_again(struct replica *r, uint64_t req, struct prep_out *p) {
     } else {
         replica_request_end(r, p->req, true); /* of the mailfs before, if it has not ended */
         p->req = req;
-        replica_request_add(r, req, true);
+        replica_request_add(r, req, 1, true);
     }
 }
 
@@ -280,13 +284,24 @@ void replica_prepare_again(struct replica *r, uint64_t now, uint64_t req, struct
     replica_pump(r);
 }
 
-/* Nobody is going to name it: the merge carries the name over. */
-void replica_prepare_copy(struct replica *r, uint64_t now, uint64_t req, struct replica_prep prep,
-                          struct replica_payload *payload) {
-    prep_ask(r, now, req, prep, payload);
-    struct prep_out *p = out_find(r, &prep);
-    if (p != NULL)
+/* Nobody is going to name them: the merge carries the names over. */
+void replica_prepare_copies(struct replica *r, uint64_t now, uint64_t req,
+                            const struct replica_copy *v, size_t n) {
+    size_t owed = 0;
+    r->now = now;
+    for (size_t i = 0; i < n; i++) {
+        struct prep_out *p = out_ask(r, v[i].prep, v[i].payload);
+        if (p == NULL)
+            continue;
         out_is_dead(r, p);
+        p->req = r->config.commit == REPLICA_COMMIT_ASYNC ? 0 : req;
+        owed += p->req != 0;
+    }
+    if (owed > 0)
+        replica_request_add(r, req, owed, true);
+    else if (req != 0)
+        replica_release(r, req, true);
+    replica_pump(r);
 }
 
 void replica_progress(struct replica *r, uint64_t now, struct replica_prep prep) {
@@ -304,7 +319,7 @@ int replica_prep_ok(struct replica *r, const struct replica_msg *m) {
     struct prep_out *p = out_find(r, &m->prep);
     if (p == NULL || p->req == 0)
         return 0; /* aborted meanwhile */
-    replica_request_end(r, p->req, false);
+    replica_request_part(r, p->req, false);
     p->req = 0;
     return 0;
 }
@@ -313,7 +328,7 @@ static void abort_out(struct replica *r, struct prep_out *p) {
     if (p->told)
         return;
     if (p->req != 0)
-        replica_request_end(r, p->req, true);
+        replica_request_part(r, p->req, true);
     p->req = 0;
     r->dead -= p->dead;
     p->dead = false;

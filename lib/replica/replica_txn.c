@@ -13,11 +13,12 @@
 
 /* ---- who waits for the peer ---- */
 
-void replica_request_add(struct replica *r, uint64_t req, bool body) {
+void replica_request_add(struct replica *r, uint64_t req, size_t owed, bool body) {
     replica_request_end(r, req, true); /* a number used twice: mailfs came back */
     struct request *q = replica_alloc(sizeof *q);
     q->req = req;
     q->at = q->told = r->now;
+    q->owed = owed;
     q->body = body;
     HASH_ADD(hh, r->requests, req, sizeof q->req, q);
     DL_APPEND(r->waiting, q);
@@ -37,6 +38,12 @@ void replica_request_end(struct replica *r, uint64_t req, bool alone) {
     DL_DELETE(r->waiting, q);
     replica_release(r, q->req, alone);
     free(q);
+}
+
+void replica_request_part(struct replica *r, uint64_t req, bool alone) {
+    struct request *q = request_find(r, req);
+    if (q != NULL && --q->owed == 0)
+        replica_request_end(r, req, alone);
 }
 
 void replica_requests_end(struct replica *r) {
@@ -133,7 +140,7 @@ static void unlock_shared(struct replica *r, uint64_t req, struct dir *d,
     struct tx *t = tx_new(d, payload, preps, n);
     if (req != 0 && r->config.commit != REPLICA_COMMIT_ASYNC && !MUTANT(MUTANT_NO_ACK_WAIT)) {
         t->req = req;
-        replica_request_add(r, req, false);
+        replica_request_add(r, req, 1, false);
     } else if (req != 0) {
         replica_release(r, req, true);
     }
@@ -176,7 +183,7 @@ void replica_unlock_again(struct replica *r, uint64_t now, uint64_t req, struct 
         replica_release(r, req, last == NULL || !(last->acked || last->received));
     } else {
         last->req = req; /* the request it had before ended with the mailfs before */
-        replica_request_add(r, req, false);
+        replica_request_add(r, req, 1, false);
     }
     replica_pump(r);
 }

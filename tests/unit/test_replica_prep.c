@@ -386,13 +386,25 @@ static void test_peer_full(void **state) {
     assert_int_equal(pair_count(0, RACT_DISCONNECT, 0), 1);
 }
 
-/* A copy of a delivery, in mailbox 3, which is still to be merged: U waits for it. */
-static void prepare_copy(void) {
+static void ask_copies(const struct replica_prep *preps, size_t n) {
+    struct replica_copy v[2];
+    for (size_t i = 0; i < n; i++)
+        v[i] = (struct replica_copy){preps[i], pair_payload()};
+    replica_prepare_copies(pair.side[0].r, pair.now, 5, v, n);
+}
+
+/* Mailbox 3 is still to be merged. */
+static void hold_merge(void) {
     pair.side[0].marks[0] = 3;
     pair_disconnect();
     pair.side[1].hold[RACT_MERGE] = true;
     pair_connect();
-    replica_prepare_copy(pair.side[0].r, pair.now, 5, prep, pair_payload());
+}
+
+/* A copy of a delivery in it: U waits for it. */
+static void prepare_copy(void) {
+    hold_merge();
+    ask_copies(&prep, 1);
     pair_run();
     assert_false(pair_released(0, 5));
     replica_content_durable(pair.side[1].r, pair.now, prep, 0);
@@ -425,10 +437,43 @@ static void test_copy_and_lost(void **state) {
     assert_int_equal(pair_count(1, RACT_PUBLISH, 0), 1);
 }
 
+/* Two under one L, and the second is durable first. */
+static void test_copies(void **state) {
+    (void)state;
+    const struct replica_prep two[] = {{7, 1}, {7, 2}};
+    hold_merge();
+    ask_copies(two, 2);
+    pair_run();
+    replica_content_durable(pair.side[1].r, pair.now, two[1], 0);
+    pair_run();
+    assert_false(pair_released(0, 5));
+    pair_wait(2000);
+    replica_progress(pair.side[0].r, pair.now, two[0]);
+    pair_wait(2000);
+    assert_false(pair_released(0, 5));
+    replica_content_durable(pair.side[1].r, pair.now, two[0], 0);
+    pair_run();
+    assert_true(pair_released(0, 5));
+}
+
+/* One of them is asked for already, under that number. */
+static void test_copies_and_asked(void **state) {
+    (void)state;
+    const struct replica_prep two[] = {{7, 1}, {7, 2}};
+    hold_merge();
+    prepare();
+    ask_copies(two, 2);
+    pair_run();
+    assert_false(pair_released(0, 5));
+    replica_content_durable(pair.side[1].r, pair.now, two[1], 0);
+    pair_run();
+    assert_true(pair_released(0, 5));
+}
+
 static void test_copy_alone(void **state) {
     (void)state;
     pair_disconnect();
-    replica_prepare_copy(pair.side[0].r, pair.now, 5, prep, pair_payload());
+    ask_copies(&prep, 1);
     pair_run();
     assert_true(pair_released(0, 5));
 }
@@ -457,6 +502,8 @@ int main(void) {
         T(test_copy_and_merged),
         T(test_copy_and_lost),
         T(test_copy_alone),
+        T(test_copies),
+        T(test_copies_and_asked),
         T(test_aborted_since_the_start),
         T(test_aborted),
         T(test_peer_full),

@@ -41,7 +41,7 @@ static void hand_over(const struct copied *c) {
 }
 
 /* The machine's. Without the peer U is answered at once. */
-static void ask(struct copied *c, bool answered) {
+static void ask(struct copied *c) {
     struct replica_config config = {.node = "a", .peer = "b", .timeout_ms = 3000};
     struct replica *r = replica_new(&config, 1000);
     struct replica_action a;
@@ -53,7 +53,7 @@ static void ask(struct copied *c, bool answered) {
         released = released || (a.kind == RACT_RELEASE && a.req == 5);
         replica_action_done(&a);
     }
-    assert_int_equal(released, answered);
+    assert_true(released);
     replica_free(r);
 }
 
@@ -80,9 +80,10 @@ static void deliver(unsigned n_copies) {
     assert_non_null(txn);
     copied_open(c, p.a.st, &work, txn);
     assert_int_equal(c->n, n_copies);
-    if (n_copies)
+    if (n_copies) {
         hand_over(c);
-    ask(c, n_copies > 0);
+        ask(c);
+    }
     copied_free(c);
     mfp__txn__free_unpacked(txn, NULL);
     base_forget_sent(p.a.st);
