@@ -134,7 +134,6 @@ struct back {
     char path[PATH_MAX];
     int from;
     uint64_t n;
-    bool missing;
 };
 
 /* Where it was agreed to be, else, if it went since then and is nowhere else, as it was called. */
@@ -190,16 +189,17 @@ static int forget_missing(void *arg, const char *name, const struct base_msg *ms
 
     if (index_find(&b->a.ix, name))
         return 0;
-    b->missing = true;
     return base_msg_put(b->a.st, BASE_AGREED, &b->a.dir, name, &none);
 }
 
+/* That the base lacks something is noted in any case: what the peer has of a merge that it alone
+ * carried out may be missing here, and in no base. */
 static int leave_missing(struct back *b) {
     int r;
 
     recent_begin(b->a.st);
     r = base_each_msg(b->a.st, &b->a.dir, forget_missing, b);
-    if (r == 0 && b->missing)
+    if (r == 0)
         r = base_lacking_note(b->a.st, &b->a.dir, false);
     recent_end(b->a.st);
     return r;

@@ -7,8 +7,10 @@
 
 #include <cmocka.h>
 
+#include "io/undo.h"
 #include "syncd/base.h"
 #include "syncd/half.h"
+#include "syncd/hold.h"
 #include "syncd/merge_run.h"
 #include "syncd/scan.h"
 #include "syncd/state_int.h"
@@ -146,6 +148,25 @@ static void test_half_and_blank_peer(void **state) {
     assert_null(half_find(p.a.st, &inbox, "1.M1.b"));
 }
 
+/* What went at one node while its removals were held back, and cannot be put back there, is not
+ * removed at the other: that one has merged it, and no base knows it yet. */
+static void test_half_and_held(void **state) {
+    struct invals iv = {0};
+    uint64_t n;
+
+    common();
+    add_new(&p.b, "u", "6.M1.b", "six\n");
+    mark(&p.b, &inbox);
+    merge_at(&p.a, &p.b);
+    fs_unlink(&p.b, "u/new/6.M1.b");
+    p.b.st->undo = io_undo_open(p.b.st->home);
+    assert_int_equal(hold_put_back(p.b.st, &inbox, 0, &iv, &n), 0);
+    invals_free(&iv);
+    contact();
+    assert_true(fs_there(&p.a, "u/new/6.M1.b"));
+    assert_true(fs_there(&p.b, "u/new/6.M1.b"));
+}
+
 /* Two contents of one name: of which of them a half speaks cannot be said, so it does not. */
 static void test_half_and_split(void **state) {
     common();
@@ -242,6 +263,7 @@ int main(void) {
         T(test_half_a_merge),        T(test_half_and_cleared),  T(test_half_and_keywords),
         T(test_half_and_letters),    T(test_half_and_expunged), T(test_half_and_new_peer),
         T(test_half_and_blank_peer), T(test_half_and_split),    T(test_half_of_the_same),
+        T(test_half_and_held),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
