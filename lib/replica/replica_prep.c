@@ -364,11 +364,13 @@ void replica_prep_connected(struct replica *r) {
     }
 }
 
-/* Nobody can be told now, and it is of a life before this one. */
+/* Nobody can be told now. What was asked for in this life and is not known was never sent. */
 static void abort_unknown(struct replica *r, struct replica_prep prep) {
+    if (!is_of_earlier_life(r, prep))
+        return;
     if (HASH_COUNT(r->preps_out) >= REPLICA_MAX_PREPS)
         forget_past(r);
-    if (r->config.peer == NULL || HASH_COUNT(r->preps_out) >= REPLICA_MAX_PREPS)
+    if (HASH_COUNT(r->preps_out) >= REPLICA_MAX_PREPS)
         return;
     struct prep_out *p = out_new(r, prep);
     p->past = true;

@@ -376,6 +376,21 @@ static void test_aborted_since_the_start(void **state) {
     assert_int_equal(pair_count(1, RACT_PUBLISH, 0), 0);
 }
 
+/* What nobody was ever given is not kept to be aborted: in a long outage it would push out what the
+ * peer has. */
+static void test_aborted_never_sent(void **state) {
+    (void)state;
+    const struct replica_prep next = {7, 2};
+    pair_disconnect();
+    prepare();
+    replica_abort(pair.side[0].r, pair.now, prep);
+    replica_prepare(pair.side[0].r, pair.now, 2, next, pair_payload());
+    replica_abort(pair.side[0].r, pair.now, next);
+    pair_connect();
+    assert_int_equal(replica_state(pair.side[0].r), REPLICA_IN_SYNC);
+    assert_int_equal(pair_sent(0, RMSG_ABORT), 0);
+}
+
 static void test_peer_full(void **state) {
     (void)state;
     prepare();
@@ -505,6 +520,7 @@ int main(void) {
         T(test_copies),
         T(test_copies_and_asked),
         T(test_aborted_since_the_start),
+        T(test_aborted_never_sent),
         T(test_aborted),
         T(test_peer_full),
         T(test_aborted_when_published),
