@@ -16,12 +16,13 @@
 
 #define HAS_RESEND (UINT64_C(1) << 39) /* FUSE_HAS_RESEND, of Linux 6.9 */
 
-#define MAGIC      "mailfsKP"
-#define NOTES_AT   (UINT64_C(64) << 10)
-#define NAMES_AT   (UINT64_C(512) << 10)
-#define FILES_AT   (UINT64_C(1) << 20)
-#define INODES_AT  (FILES_AT + (uint64_t)KEEP_FILES_MAX * sizeof(struct keep_file))
-#define KEEP_BYTES (INODES_AT + (uint64_t)KEEP_INODES_MAX * sizeof(struct keep_inode))
+#define MAGIC       "mailfsKP"
+#define NOTES_AT    (UINT64_C(64) << 10)
+#define NAMES_AT    (UINT64_C(512) << 10)
+#define GIVEN_UP_AT (UINT64_C(960) << 10)
+#define FILES_AT    (UINT64_C(1) << 20)
+#define INODES_AT   (FILES_AT + (uint64_t)KEEP_FILES_MAX * sizeof(struct keep_file))
+#define KEEP_BYTES  (INODES_AT + (uint64_t)KEEP_INODES_MAX * sizeof(struct keep_inode))
 
 _Static_assert(sizeof(struct keep_inode) == 64, "the layout is in INTERFACES");
 _Static_assert(sizeof(struct keep_file) == 16, "the layout is in INTERFACES");
@@ -29,7 +30,8 @@ _Static_assert(sizeof(struct keep_note) == 56, "the layout is in INTERFACES");
 _Static_assert(sizeof(struct keep_head) <= NOTES_AT, "the head has room");
 _Static_assert(sizeof(struct keep_named) == 280, "the layout is in INTERFACES");
 _Static_assert(NOTES_AT + KEEP_NOTES_MAX * sizeof(struct keep_note) <= NAMES_AT, "notes have room");
-_Static_assert(NAMES_AT + sizeof(struct keep_names) <= FILES_AT, "names have room");
+_Static_assert(NAMES_AT + sizeof(struct keep_names) <= GIVEN_UP_AT, "names have room");
+_Static_assert(GIVEN_UP_AT + sizeof(struct keep_given_up) <= FILES_AT, "these have room");
 
 struct keep keep;
 
@@ -40,6 +42,7 @@ static int map(int fd) {
     keep.head = (struct keep_head *)(void *)p;
     keep.notes = (struct keep_note *)(void *)(p + NOTES_AT);
     keep.names = (struct keep_names *)(void *)(p + NAMES_AT);
+    keep.given_up = (struct keep_given_up *)(void *)(p + GIVEN_UP_AT);
     keep.files = (struct keep_file *)(void *)(p + FILES_AT);
     keep.inodes = (struct keep_inode *)(void *)(p + INODES_AT);
     return 0;

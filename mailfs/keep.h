@@ -38,6 +38,7 @@
 #define KEEP_INIT_MAX   1024u
 #define KEEP_HANDLE_MAX 24u
 #define KEEP_NAMED_MAX  512u
+#define KEEP_GIVEN_UP   1024u
 #define KEEP_BASE_MAX   256u
 
 enum keep_state { KEEP_FREE, KEEP_USED, KEEP_MADE_UP };
@@ -91,13 +92,20 @@ struct keep_note {
 struct keep_named {
     _Atomic uint64_t seq; /* 0: none, or only half written */
     struct mailfs_id dir;
-    char base[KEEP_BASE_MAX]; /* "": it gets none */
+    char base[KEEP_BASE_MAX];
 };
 
 /* The last ones, in a ring. */
 struct keep_names {
     _Atomic uint64_t noted; /* ever */
     struct keep_named v[KEEP_NAMED_MAX];
+};
+
+/* The numbers of the last prepared contents that get no name, in a ring of their own: of names
+ * there are many more, also while those cannot be told. */
+struct keep_given_up {
+    _Atomic uint64_t noted; /* ever */
+    _Atomic uint64_t seq[KEEP_GIVEN_UP];
 };
 
 struct keep_head {
@@ -122,6 +130,7 @@ struct keep {
     struct keep_head *head;
     struct keep_note *notes;
     struct keep_names *names;
+    struct keep_given_up *given_up;
     struct keep_file *files;
     struct keep_inode *inodes;
 };

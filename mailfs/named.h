@@ -10,9 +10,11 @@
  * well, beside what its sender delivers when he tries again; so the next syncd is told of that, too
  * (Hello.aborted).
  *
- * They outlive a worker, since it can die in the same seconds as syncd (keep.h). 512 of them:
- * nothing is prepared while syncd is away, so they need only reach back over what a syncd may have
- * been told and not noted.
+ * They outlive a worker, since it can die in the same seconds as syncd (keep.h). 512 names: nothing
+ * is prepared while syncd is away, so they need only reach back over what a syncd may have been
+ * told and not noted. More than that are in doubt where one L is held for more than 512 messages,
+ * which are told when it goes. 1024 that get none, apart from these: the peer may be away for long
+ * before it can be told, and names are given meanwhile.
  */
 
 #include <stdint.h>

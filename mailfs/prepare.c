@@ -85,7 +85,6 @@ static void tell_abort(uint64_t seq) {
     abort_it.id = &id;
     m.m_case = MFL__TO_SYNCD__M_ABORT;
     m.abort = &abort_it;
-    named_given_up(seq);
     upcall_tell(&m);
 }
 
@@ -120,13 +119,23 @@ static void unwatch(uint64_t watch, struct author *author) {
         author_free(author);
 }
 
+/* Killed before the last of these, the next worker has it still; it does not ask for it again by
+ * this number, of which the next syncd is told that it was given up. Under the lock. */
+static void slot_drop(struct inode *in, const struct prep *p) {
+    if (!p->named) {
+        aux_or(in, AUX_CHANGED);
+        named_given_up(p->seq);
+    }
+    aux_set(in, 0);
+}
+
 /* Takes the inode's prep off it; aborts what nobody will ask for; gives the reference back. */
 static void drop(struct inode *in) {
     pthread_mutex_lock(&lock);
     struct prep *p = in->prep;
     in->prep = NULL;
     if (p != NULL)
-        aux_set(in, 0);
+        slot_drop(in, p);
     pthread_mutex_unlock(&lock);
     if (p == NULL)
         return;

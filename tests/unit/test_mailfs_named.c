@@ -14,6 +14,7 @@
 #include "mailfs/keep.h"
 #include "mailfs/named.h"
 #include "mailfs/vol.h"
+#include "net/local.h"
 #include "wire/check.h"
 
 static const struct mailfs_id box = {{7}};
@@ -148,12 +149,38 @@ static void test_half_written(void **state) {
     worker(tells_the_last);
 }
 
+/* What was given up is told whatever is named after it, and the oldest of it goes first. */
+static bool gives_up_many(void) {
+    for (unsigned i = 1; i <= KEEP_GIVEN_UP + 1; i++)
+        named_given_up(i + KEEP_NAMED_MAX + 2);
+    return names_many();
+}
+
+static bool tells_both(void) {
+    Mfl__Hello hello = MFL__HELLO__INIT;
+    void *named = named_hello(&hello);
+    bool ok = hello.n_named > 0 && hello.n_aborted == KEEP_GIVEN_UP &&
+              mfl__hello__get_packed_size(&hello) < LOCAL_PACKET_MAX;
+
+    for (size_t i = 0; i < hello.n_aborted; i++)
+        ok = ok && hello.aborted[i]->incarnation == 5 &&
+             hello.aborted[i]->seq > KEEP_NAMED_MAX + 2 + 1;
+    free(named);
+    return ok;
+}
+
+static void test_given_up_stays(void **state) {
+    worker(gives_up_many);
+    worker(tells_both);
+}
+
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
 int main(void) {
     const struct CMUnitTest tests[] = {
         T(test_worker_died),
         T(test_half_written),
+        T(test_given_up_stays),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -3,10 +3,12 @@
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -18,6 +20,7 @@
 #include "mailfs/dir.h"
 #include "mailfs/inode.h"
 #include "mailfs/keep.h"
+#include "mailfs/named.h"
 #include "mailfs/prepare.h"
 #include "mailfs/vol.h"
 #include "handle_err.h"
@@ -42,6 +45,19 @@ int openat(int dirfd, const char *path, int flags, ...) {
     if (errno)
         return -1;
     return real(dirfd, path, flags, mode);
+}
+
+/* In place of the library's: a worker is killed before that many of these; 0: it is not. */
+static unsigned unlocks_left;
+
+int pthread_mutex_unlock(pthread_mutex_t *m) {
+    static int (*real)(pthread_mutex_t *);
+
+    if (!real)
+        real = (int (*)(pthread_mutex_t *))dlsym(RTLD_NEXT, "pthread_mutex_unlock");
+    if (unlocks_left > 0 && --unlocks_left == 0)
+        _exit(0);
+    return real(m);
 }
 
 static char path[SCRATCH_PATH];
@@ -174,6 +190,44 @@ static int next_prepared(void) {
     return prepare_id(msg, &seq, &named) && seq == 9 && !named ? 0 : -206;
 }
 
+static unsigned killed_before;
+
+/* It is given up, as its process has ended. */
+static int next_gives_up(void) {
+    int r = inode_init(store);
+    struct inode *msg;
+    struct stat st;
+
+    if (r == 0)
+        r = inode_lookup(inode_of(CUR), "1.M1.a:2,", &msg, &st);
+    if (r != 0)
+        return r;
+    unlocks_left = killed_before;
+    prepare_dropped(msg);
+    return unlocks_left > 0 ? -207 : 0;
+}
+
+/* The next syncd is told, or it is still to be given up; and what is said to be given up gets no
+ * name. */
+static int next_knows(void) {
+    int r = inode_init(store);
+    Mfl__Hello hello = MFL__HELLO__INIT;
+    void *told = named_hello(&hello);
+    bool given_up = hello.n_aborted > 0 && hello.aborted[0]->seq == 9, named;
+    struct inode *msg;
+    struct stat st;
+    uint64_t seq;
+
+    free(told);
+    if (r == 0)
+        r = inode_lookup(inode_of(CUR), "1.M1.a:2,", &msg, &st);
+    if (r != 0)
+        return r;
+    if (!given_up && inode_slot(msg)->aux >> 3 != 9)
+        return -208;
+    return given_up && prepare_id(msg, &seq, &named) ? -209 : 0;
+}
+
 static void test_taken_over(void **state) {
     assert_int_equal(worker(first), 0);
     assert_int_equal(worker(next), 0);
@@ -214,6 +268,20 @@ static void test_prepared_and_forgotten(void **state) {
     assert_int_equal(worker(next_prepared), 0);
 }
 
+static void test_killed_giving_up(void **state) {
+    int r = 0;
+
+    for (killed_before = 1; r == 0; killed_before++) {
+        assert_int_equal(teardown(state), 0);
+        assert_int_equal(setup(state), 0);
+        assert_int_equal(worker(first_prepared), 0);
+        r = worker(next_gives_up);
+        assert_int_equal(worker(next_knows), 0);
+    }
+    assert_int_equal(r, -207); /* it came to its end */
+    assert_true(killed_before > 4);
+}
+
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
 int main(void) {
@@ -223,6 +291,7 @@ int main(void) {
         T(test_cannot_be_opened),
         T(test_cannot_be_listed),
         T(test_prepared_and_forgotten),
+        T(test_killed_giving_up),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
