@@ -212,9 +212,12 @@ static int take_published(struct apply *a, const struct stage_pub *pub, const st
     /* A merge has given it to both under that name: only another one takes it away there. */
     if ((r == 0 || r == -ENOENT) && base_msg_get(a->st, BASE_AGREED, &a->dir, name, &agreed) == 0)
         apply_suspect(a, "a message was named by its origin after it had been published", name);
-    /* Removed meanwhile by somebody who read it: it stays removed. */
-    if (r == -ENOENT)
+    /* Removed meanwhile by somebody who read it: it stays removed, and its origin is to hear that.
+     */
+    if (r == -ENOENT) {
+        apply_suspect(a, "a message was expunged before its origin gave it its name", now->name);
         return stage_unpublish(a->st, pub->incarnation, pub->seq);
+    }
     if (r < 0)
         return r;
     changed(a, &from, now);

@@ -74,9 +74,9 @@ static int entry_of(const Mfp__BaseMsg *b, const struct maildir_keywords_remap *
     return r;
 }
 
-/* Was in the base and is there: listed with a prepared content by who published it. */
-static bool is_published(const Mfp__BaseMsg *b) {
-    return b->prepared && there(b->is) && there(b->was);
+/* Listed with a prepared content by who published it, or named it. */
+static bool is_of_prepared(const Mfp__BaseMsg *b) {
+    return b->prepared && there(b->is);
 }
 
 static int entries_of(const Mfp__Listing *l, const struct maildir_keywords_remap *map,
@@ -86,7 +86,7 @@ static int entries_of(const Mfp__Listing *l, const struct maildir_keywords_remap
     int r = 0;
 
     for (i = 0; i < l->n_msgs; i++)
-        room += is_published(l->msgs[i]);
+        room += is_of_prepared(l->msgs[i]);
     e = calloc(room, sizeof(*e));
     *n = l->n_msgs;
 
@@ -282,15 +282,16 @@ static int join_prepared(struct merge_run *m) {
     return r;
 }
 
-/* Still there under this name? A listing of differences leaves out what is as in the base. */
-static bool has(const Mfp__Listing *l, const char *base) {
+/* Did a merge bring p there, too, under this name? One alone may have carried that out, so that it
+ * is in no base. A listing of differences leaves out what is as in the base. */
+static bool has(const Mfp__Listing *l, const Mfp__BaseMsg *p) {
     size_t i;
 
     for (i = 0; i < l->n_msgs; i++) {
-        if (strcmp(l->msgs[i]->bname, base) == 0)
-            return there(l->msgs[i]->is);
+        if (strcmp(l->msgs[i]->bname, p->bname) == 0)
+            return there(l->msgs[i]->is) && (there(p->was) || l->msgs[i]->half_mine);
     }
-    return !l->full;
+    return !l->full && there(p->was);
 }
 
 /* p, which one side published, is named by its origin on the other: in `named`, or SIZE_MAX. */
@@ -323,8 +324,9 @@ struct names_side {
 };
 
 /*
- * Both had what was published, by a merge, when its origin gave it its name after all. That one
- * goes, as if the publisher had removed it: by the other clients know it, with UID and flags.
+ * Both had what was published, by a merge, when its origin gave it its name after all (one alone
+ * may have carried that merge out: then it is in no base). That one goes, as if the publisher had
+ * removed it: by the other clients know it, with UID and flags.
  */
 static void drop_second_names(struct names_side pub, struct names_side named) {
     size_t i, at;
@@ -332,7 +334,7 @@ static void drop_second_names(struct names_side pub, struct names_side named) {
     for (i = 0; i < pub.l->n_msgs; i++) {
         const Mfp__BaseMsg *p = pub.l->msgs[i];
 
-        if (!is_published(p) || !has(named.l, p->bname))
+        if (!is_of_prepared(p) || !has(named.l, p))
             continue;
         at = second_name(named.l, p);
         if (at == SIZE_MAX || listed(pub.l, named.l->msgs[at]->bname))

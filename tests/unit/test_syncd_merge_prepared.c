@@ -170,6 +170,28 @@ static void test_published_and_merged(void **state) {
     contact();
 }
 
+/* The same where a alone has carried out the merge by which it came, and it is in no base. */
+static void test_published_and_half_merged(void **state) {
+    struct stage_prep prep = {77, 9};
+    struct acts a = {.n = 0};
+
+    common();
+    fs_write(&p.a, "u/tmp/9.tmp", "nine\n");
+    stores_prepare(&p.a, &p.b, "u", "9.tmp", "u/tmp/9.tmp", 9);
+    assert_int_equal(stage_publish(p.b.st, &prep, 1, NULL), 0);
+    mark(&p.b, &inbox);
+    merge_at(&p.a, &p.b);
+    assert_true(fs_there(&p.a, "u/new/9.tmp"));
+    fs_rename(&p.a, "u/tmp/9.tmp", "u/new/9.M9.a");
+    act_add(&p.a, &a, "u", MFL__SUB__NEW, "9.M9.a", 9);
+    mfp__txn__free_unpacked(node_collect(&p.a, &inbox, &a, false), NULL);
+    base_forget_sent(p.a.st);
+    mark(&p.a, &inbox);
+    contact();
+    assert_int_equal(fs_there(&p.a, "u/new/9.M9.a") + fs_there(&p.a, "u/new/9.tmp"), 1);
+    assert_int_equal(fs_there(&p.b, "u/new/9.M9.a") + fs_there(&p.b, "u/new/9.tmp"), 1);
+}
+
 /* a gives it its name, which b is not told. */
 static void name_prepared_untold(void) {
     struct acts a = {.n = 0};
@@ -396,6 +418,7 @@ int main(void) {
         T(test_published_numbered),
         T(test_published_and_copied),
         T(test_published_and_merged),
+        T(test_published_and_half_merged),
         T(test_prepared_and_merged),
         T(test_prepared_and_half_merged),
         T(test_prepared_and_copied),
