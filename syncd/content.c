@@ -110,6 +110,15 @@ bool content_staged(struct state *st, const char *key) {
     return good;
 }
 
+bool content_fits(struct state *st, const char *key, const Mfp__Meta *meta) {
+    char file[STAGE_NAME_MAX];
+    struct stat sb;
+
+    return stage_lookup(st, key, file) == 0 &&
+           (!meta || (fstatat(st->stage, file, &sb, AT_SYMLINK_NOFOLLOW) == 0 &&
+                      (uint64_t)sb.st_size == meta->size));
+}
+
 /* The prepared content an added message is, under this key, or "". A copy's is pinned under a key
  * of its own: what the journal holds goes with the entry, and the message itself may need it still.
  */

@@ -18,6 +18,9 @@ int content_want_msg(struct content_wants *w, const struct mailfs_id *dir, const
 /* Has the stage something under this key, that is or can be made durable, and has the peer not said
  * that it is gone? */
 bool content_staged(struct state *st, const char *key);
+/* Staged, and of that size: not another message of its name (of a round that was put off) or of its
+ * number. meta: NULL if it is not known. */
+bool content_fits(struct state *st, const char *key, const Mfp__Meta *meta);
 /* Does this operation refer to a content that it does not bring along? */
 bool content_op_needs_file(const Mfp__OpFile *op);
 /* The stage item an added message comes from: what was fetched for it, else the prepared one. */

@@ -59,16 +59,6 @@ static bool will_join(struct state *st, const struct mailfs_id *dir, const struc
            base_msg_get(st, BASE_AGREED, dir, pub.name, &msg) == -ENOENT;
 }
 
-/* Staged, and not another message of that name, of a round that was put off. */
-static bool staged_as(struct state *st, const char *key, const Mfp__Meta *meta) {
-    char file[STAGE_NAME_MAX];
-    struct stat sb;
-
-    return stage_lookup(st, key, file) == 0 &&
-           (!meta || (fstatat(st->stage, file, &sb, AT_SYMLINK_NOFOLLOW) == 0 &&
-                      (uint64_t)sb.st_size == meta->size));
-}
-
 static int is_here(struct state *st, const char *key, struct content_wants *out) {
     out->unsynced = out->unsynced || stage_is_unsynced(st, key);
     return 0;
@@ -94,13 +84,13 @@ static int lacks_msg(struct state *st, struct store_dir *d, const struct index *
     if (!is_there(m) || have_msg(d, ix, m) || !will_come(st, dir, ix, m))
         return 0;
     stage_fetch_name(dir, MFP__SUB__CUR, m->bname, key);
-    if (staged_as(st, key, m->meta))
+    if (content_fits(st, key, m->meta))
         return is_here(st, key, out);
     if (will_join(st, dir, ix, l, m->prepared))
         return 0;
     if (m->prepared) {
         stage_prep_key(m->prepared->incarnation, m->prepared->seq, key);
-        if (content_staged(st, key))
+        if (content_staged(st, key) && content_fits(st, key, m->meta))
             return is_here(st, key, out);
     }
     int r = content_want_msg(out, dir, m->bname, m->is, m->meta, m->prepared);

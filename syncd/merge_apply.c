@@ -85,7 +85,9 @@ static int staged_key(struct merge_run *m, const struct merge_item *it, char key
     if (r == 0 || !b || !b->prepared)
         return r;
     stage_prep_key(b->prepared->incarnation, b->prepared->seq, key);
-    return content_staged(m->a.st, key) ? stage_lookup(m->a.st, key, file) : -ENOENT;
+    return content_staged(m->a.st, key) && content_fits(m->a.st, key, b->meta)
+               ? stage_lookup(m->a.st, key, file)
+               : -ENOENT;
 }
 
 /* Likewise where it has gone since it was listed: apply_present() looks for it in the stage. */

@@ -19,13 +19,13 @@ static const struct replica_prep first = {99, 17};
 static const struct stage_prep its = {99, 17};
 static struct mailfs_id work;
 
-/* b gets what is opened of it, as the link would bring it. */
-static void hand_over(const struct copied *c) {
+/* b gets what is opened of it, as the link would bring it: or that with another one's body. */
+static void hand_over(const struct copied *c, const char *appended) {
     const Mfl__Prepare *m = c->v[0].prepare->prepare;
     Mfp__Meta meta = MFP__META__INIT;
     struct mailfs_id dir;
     struct stage_file *f;
-    char text[64];
+    char text[64] = "";
 
     assert_int_equal(m->dir.len, MAILFS_ID_BYTES);
     memcpy(dir.b, m->dir.data, MAILFS_ID_BYTES);
@@ -35,6 +35,8 @@ static void hand_over(const struct copied *c) {
     meta.mtime_ns = m->meta->mtime_ns;
     meta.size = c->v[0].size;
     assert_int_equal(pread(c->v[0].fd, text, sizeof(text), 0), meta.size);
+    strcat(text, appended);
+    meta.size += strlen(appended);
     assert_int_equal(stage_begin_prep(p.b.st, &its, &dir, m->tmp_name, &meta, &f), 0);
     assert_int_equal(stage_write(f, 0, text, meta.size), 0);
     assert_int_equal(stage_commit(f, STAGE_DURABLE), 0);
@@ -58,7 +60,7 @@ static void ask(struct copied *c) {
 }
 
 /* The message is told; its copy is not, as U's transaction is not sent, but goes to b by itself. */
-static void deliver(unsigned n_copies) {
+static void deliver_with(unsigned n_copies, const char *appended) {
     struct acts message = {.n = 0}, copy = {.n = 0};
     struct copied *c = calloc(1, sizeof(*c));
     Mfp__Txn *txn;
@@ -81,13 +83,17 @@ static void deliver(unsigned n_copies) {
     copied_open(c, p.a.st, &work, txn);
     assert_int_equal(c->n, n_copies);
     if (n_copies) {
-        hand_over(c);
+        hand_over(c, appended);
         ask(c);
     }
     copied_free(c);
     mfp__txn__free_unpacked(txn, NULL);
     base_forget_sent(p.a.st);
     mark(&p.a, &work);
+}
+
+static void deliver(unsigned n_copies) {
+    deliver_with(n_copies, "");
 }
 
 static bool copy_is(struct node *n) {
@@ -144,6 +150,13 @@ static void test_merged(void **state) {
     assert_int_equal(stage_publish(p.b.st, &its, 1, NULL), 1);
 }
 
+/* What has come under its number is not what it is listed as: it is fetched. */
+static void test_not_its_content(void **state) {
+    deliver_with(1, "ten\n");
+    contact();
+    assert_true(copy_is(&p.b));
+}
+
 /* It was no delivery that somebody waits for: the peer has what it is a copy of. */
 static void test_not_prepared(void **state) {
     deliver(0);
@@ -158,6 +171,7 @@ int main(void) {
         T(test_lost_read_and_back),
         T(test_lost_expunged_and_back),
         T(test_merged),
+        T(test_not_its_content),
         T(test_not_prepared),
     };
     return cmocka_run_group_tests_name("syncd_copied_unmerged", tests, NULL, NULL);
