@@ -18,7 +18,7 @@ struct half {
     struct mailfs_id dir;
     uint64_t age, with;
     struct half_msg *msgs;
-    struct stage_prep *named; /* published here, and the name that its origin gave it is to go */
+    struct stage_prep *named; /* published here, and its origin has told its name of it */
     size_t n_named;
 };
 
@@ -120,21 +120,39 @@ static int add(struct half *h, const struct merge_item *it) {
     return 0;
 }
 
-/* The second names (merge_published()) are those that this side has no message of. */
-static int add_named(struct half *h, const struct merge_run *m) {
-    size_t n = m->n_em - m->mine->n_msgs, i, k;
+static bool same_number(const Mfp__PrepId *x, const Mfp__PrepId *y) {
+    return x && y && x->incarnation == y->incarnation && x->seq == y->seq;
+}
 
-    if (n == 0)
-        return 0;
-    h->named = calloc(n, sizeof(*h->named));
-    if (!h->named)
-        return -ENOMEM;
-    for (i = m->mine->n_msgs; i < m->n_em; i++) {
-        for (k = 0; k < m->theirs->n_msgs; k++) {
-            const Mfp__PrepId *id = m->theirs->msgs[k]->prepared;
-            if (id && strcmp(m->et[k].base, m->em[i].base) == 0)
-                h->named[h->n_named++] = (struct stage_prep){id->incarnation, id->seq};
-        }
+/* The number by which its origin lists it, under the name it was published with here (a copy has
+ * that from the beginning), or under one that is to go here: such second names (merge_published())
+ * are what this side has no message of. */
+static const Mfp__PrepId *named_by_origin(const struct merge_run *m, const struct merge_item *it) {
+    size_t mine = it->a ? (size_t)(it->a - m->em) : m->n_em;
+    size_t theirs = it->b ? (size_t)(it->b - m->et) : m->n_et;
+    const Mfp__PrepId *id = theirs < m->theirs->n_msgs ? m->theirs->msgs[theirs]->prepared : NULL;
+
+    if (mine < m->mine->n_msgs)
+        return !(it->what & (MERGE_LEFT | MERGE_UNREAD | MERGE_SPLIT)) &&
+                       same_number(m->mine->msgs[mine]->prepared, id)
+                   ? id
+                   : NULL;
+    return mine < m->n_em ? id : NULL;
+}
+
+static int add_named(struct half *h, const struct merge_run *m) {
+    size_t i;
+
+    for (i = 0; i < m->result->count; i++) {
+        const Mfp__PrepId *id = named_by_origin(m, &m->result->items[i]);
+        struct stage_prep *v;
+        if (!id)
+            continue;
+        v = realloc(h->named, (h->n_named + 1) * sizeof(*v));
+        if (!v)
+            return -ENOMEM;
+        h->named = v;
+        v[h->n_named++] = (struct stage_prep){id->incarnation, id->seq};
     }
     return 0;
 }

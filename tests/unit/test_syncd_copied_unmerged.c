@@ -1,5 +1,6 @@
 /* A delivery to two mailboxes, the second of which is left to a merge: its copy is prepared on the
  * other node under a number of its own till then. */
+#include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -112,6 +113,13 @@ static void test_lost(void **state) {
     assert_true(copy_is(&p.b));
 }
 
+/* Its number is no matter any more: no later merge lists what became of it since. */
+static void assert_forgotten(void) {
+    struct stage_pub pub;
+
+    assert_int_equal(stage_published(p.b.st, its.incarnation, its.seq, &pub), -ENOENT);
+}
+
 /* The origin comes back: it is one message. */
 static void test_lost_and_back(void **state) {
     test_lost(state);
@@ -119,6 +127,7 @@ static void test_lost_and_back(void **state) {
     contact();
     assert_true(copy_is(&p.a));
     assert_null(p.b.st->items);
+    assert_forgotten();
 }
 
 /* Somebody has read it there, before. */
@@ -129,6 +138,7 @@ static void test_lost_read_and_back(void **state) {
     contact();
     assert_true(fs_there(&p.a, "u/.Work/cur/9.M9.a:2,S"));
     assert_false(copy_is(&p.a));
+    assert_forgotten();
 }
 
 /* Or expunged it. */
@@ -138,6 +148,7 @@ static void test_lost_expunged_and_back(void **state) {
     mark(&p.b, &work);
     contact();
     assert_false(copy_is(&p.a));
+    assert_forgotten();
 }
 
 /* The merge uses it up. */
