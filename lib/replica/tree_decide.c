@@ -32,11 +32,13 @@ static const struct tree_view *later_base(const struct tree_view *a, const struc
 }
 
 /* Neither was moved since its base: whose base says where it is? One that could not follow the
- * other's is listed without an age. */
+ * other's is listed without an age. Which directory it was that did not follow is not known: beside
+ * one that has lost something in a power cut it may be the right one. */
 static const struct tree_view *right_base(const struct tree_view *a, const struct tree_view *b) {
     if (!a->valid || !b->valid || (a->base_version == 0) == (b->base_version == 0))
         return later_base(a, b);
-    return a->base_version != 0 ? a : b;
+    const struct tree_view *followed = a->base_version != 0 ? a : b;
+    return base_age_lacks(followed->base_version) ? NULL : followed;
 }
 
 static bool same_msg(const struct tree_view *p, const struct tree_msg *m, const struct tree_view *q,
