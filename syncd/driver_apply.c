@@ -115,9 +115,10 @@ static void tell_links(const struct apply *a) {
 
 static void apply_suspects(const struct apply *a) {
     struct volume *v = a->v;
-    if (a->err != 0 && touched_tree(load_of(a->payload)->txn))
-        merges_await_trees(v->merges, &a->dir);
-    if (a->err != 0 || a->result.suspect) {
+    bool lacks = a->result.tree || (a->err != 0 && touched_tree(load_of(a->payload)->txn));
+    if (lacks)
+        merges_await_trees(v->merges, &a->dir, a->err);
+    if (a->err != 0 || a->result.suspect || lacks) {
         replica_suspect(v->machine, volume_now(), a->dir);
         driver_pump(v);
     }
@@ -147,11 +148,9 @@ static void apply_uncount(struct apply *a) {
     l->counted = false;
 }
 
-/* What the trees' comparison has not seen, or cannot have seen as it was to be. */
+/* What the trees' comparison has not seen. */
 static void compare_trees_after(const struct apply *a) {
-    if (a->result.tree)
-        driver_compare_trees(a->v, "directories are not where the peer has them");
-    else if (a->late && touched_tree(load_of(a->payload)->txn))
+    if (a->late && touched_tree(load_of(a->payload)->txn))
         driver_compare_trees(a->v,
                              "directories were changed as the peer had told before it was met");
 }
@@ -242,6 +241,7 @@ static bool apply_when_here(struct apply *a) {
     struct replica_counts n;
     replica_count(a->v->machine, &n);
     if (a->err != -ENOENT || !a->beside || a->replay || !contact_is_up(a->v) || a->v->stopping ||
+        merges_awaits_trees(a->v->merges, &a->dir) ||
         a->sought++ >= (n.to_merge > 0 ? SOUGHT_MERGING : SOUGHT_MAX))
         return false;
     return event_base_once(a->v->engine->evb, -1, EV_TIMEOUT, apply_again, a, &tv) == 0;

@@ -32,6 +32,7 @@
 #include "reread.h"
 #include "role.h"
 #include "stage.h"
+#include "treeless.h"
 #include "txn.h"
 #include "unread.h"
 #include "util/log.h"
@@ -103,7 +104,7 @@ static void failed_here(const struct step *s, enum unmerged_at at) {
 }
 
 static int look_for_room(struct step *s) {
-    int r = tree_merge_room(s->v->state);
+    int r = s->lasting != 0 ? s->lasting : tree_merge_room(s->v->state);
     s->may_compare = r == 0;
     return r == 0 ? -ESTALE : r;
 }
@@ -116,6 +117,11 @@ static void scan_run(void *arg) {
     unread_listing_begins(s->v->state, &s->dir);
     s->err = (s->follows ? scan_mailbox_following : scan_mailbox_for)(
         s->v->state, &s->dir, s->full, s->lenders, s->n_lenders, &s->listing);
+    if (s->err == 0 && s->lacking && s->listing->gone) {
+        mfp__listing__free_unpacked(s->listing, NULL);
+        s->listing = NULL;
+        s->err = look_for_room(s);
+    }
 }
 
 /*
@@ -153,6 +159,13 @@ static void scan_done(void *arg) {
     merges_step_free(s);
 }
 
+static void look_for_treeless(struct step *s) {
+    struct treeless *set = s->v->merges->treeless;
+    s->treeless = treeless_has(set, &s->dir);
+    s->lacking = set != NULL;
+    s->lasting = treeless_lasting(set, &s->dir);
+}
+
 /* L of the same directory, granted under an id that it had before: the machine knows of none. */
 static void scan_when_free(evutil_socket_t fd, short what, void *arg) {
     struct step *s = arg;
@@ -160,7 +173,7 @@ static void scan_when_free(evutil_socket_t fd, short what, void *arg) {
     if (s->frozen && txns_former_locked(s->v->txns, &s->dir) && !s->v->stopping &&
         event_base_once(s->v->engine->evb, -1, EV_TIMEOUT, scan_when_free, s, &tv) == 0)
         return;
-    s->treeless = merges_awaits_trees(s->v->merges, &s->dir);
+    look_for_treeless(s);
     jobs_run(s->v->jobs, &s->dir, scan_run, scan_done, s);
 }
 
@@ -551,12 +564,12 @@ bool merges_under_way(const struct merges *m, const struct mailfs_id *dir) {
     return own_is(m->own, dir);
 }
 
-void merges_await_trees(struct merges *m, const struct mailfs_id *dir) {
-    idset_put(&m->treeless, dir, true);
+void merges_await_trees(struct merges *m, const struct mailfs_id *dir, int err) {
+    treeless_put(&m->treeless, dir, err);
 }
 
 bool merges_awaits_trees(const struct merges *m, const struct mailfs_id *dir) {
-    return idset_has(m->treeless, dir);
+    return treeless_has(m->treeless, dir);
 }
 
 bool merges_action(struct merges *m, const struct replica_action *a) {
@@ -600,7 +613,7 @@ void merges_free(struct merges *m) {
         return;
     own_free(&m->own);
     idset_free(&m->misfits);
-    idset_free(&m->treeless);
+    treeless_free(&m->treeless);
     struct lone *l, *next;
     HASH_ITER(hh, m->lone, l, next)
         lone_forget(m, &l->dir);

@@ -22,11 +22,12 @@ void merges_free(struct merges *m);
 bool merges_under_way(const struct merges *m, const struct mailfs_id *dir);
 
 /*
- * Something that the peer did to the directories in it, or to it, could not be done here: on a full
- * disk, say. No merge of this mailbox can tell of that. So it stays to be merged, and nobody is in
- * sync, until there is room; then the trees are compared.
+ * Something that the peer did to the directories in it, or to it, could not be done here (err): on
+ * a full disk, say; or does not fit what is here (0). No merge of this mailbox can tell of that. So
+ * it stays to be merged, and nobody is in sync, until there is room; then the trees are compared.
+ * After an error that room does not mend (treeless.h) not before the next contact.
  */
-void merges_await_trees(struct merges *m, const struct mailfs_id *dir);
+void merges_await_trees(struct merges *m, const struct mailfs_id *dir, int err);
 bool merges_awaits_trees(const struct merges *m, const struct mailfs_id *dir);
 
 /* Carries out one of the actions of contact; false: it is none of these. */

@@ -13,14 +13,15 @@
 struct own;
 struct lone;
 struct idset;
+struct treeless;
 
 struct merges {
     struct volume *v;
     struct own *own;
     struct lone *lone;
-    struct idset *misfits;  /* of a link: the last merge did not fit what had been done between its
-                             * listing and L for its result (merge_fits.c) */
-    struct idset *treeless; /* of these the tree lacks what the peer did */
+    struct idset *misfits; /* of a link: the last merge did not fit what had been done between its
+                            * listing and L for its result (merge_fits.c) */
+    struct treeless *treeless;
     struct unmerged *unmerged;
     struct replica_payload *tree;
     bool tree_full;
@@ -46,7 +47,9 @@ struct step {
     size_t n_lenders;
     uint64_t turn;
     bool tried;    /* the merge was carried out, or was to be */
-    bool treeless; /* dir is one of m->treeless, and is not listed before the trees are compared: */
+    bool treeless; /* dir is one of m->treeless, and is not listed before the trees are compared */
+    bool lacking;  /* there are such, and what is not here may be in one of them */
+    int lasting;   /* why the trees are not to be compared */
     bool may_compare; /* they can be */
     bool tells;       /* that it cannot be merged: */
     char why[UNMERGED_WHY], path[256];

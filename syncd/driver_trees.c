@@ -17,11 +17,11 @@
 #include "driver_merge_int.h"
 #include "front.h"
 #include "hold.h"
-#include "idset.h"
 #include "load.h"
 #include "mem.h"
 #include "oneway.h"
 #include "role.h"
+#include "treeless.h"
 #include "util/log.h"
 #include "wire/check.h"
 
@@ -116,7 +116,7 @@ static void tell_links(const struct step *s) {
 
 static void trees_are_merged(struct merges *m, const uint8_t digest[STATE_DIGEST]) {
     memcpy(m->trees, digest, sizeof m->trees);
-    idset_free(&m->treeless);
+    treeless_free(&m->treeless);
 }
 
 static void tree_merge_done(void *arg) {

@@ -55,7 +55,7 @@ int merge_caught_up(struct state *st, uint64_t turn);
 int tree_merge_run(struct state *st, const Mfp__Tree *mine, const Mfp__Tree *theirs, bool standby,
                    uint8_t digest[STATE_DIGEST], struct invals *inval);
 /* Is there room for directories? 0, or the error. By making one, out of sight; and not on a disk
- * that is all but full, where the merge would break off at the next one. */
+ * with less than 16 MiB left, where the merge might break off at the next one. */
 int tree_merge_room(struct state *st);
 /* Both have that result: what it removed is no longer in the base. While nothing else of the volume
  * runs. */

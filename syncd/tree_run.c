@@ -27,6 +27,8 @@
 #include "util/str.h"
 #include "wire/check.h"
 
+#define ROOM (UINT64_C(16) << 20) /* bytes, for what a merge may have to make */
+
 /* ---- input ------------------------------------------------------------------------- */
 
 static int msgs_of(const Mfp__TreeDir *d, struct tree_entry *e) {
@@ -235,7 +237,7 @@ int tree_merge_room(struct state *st) {
 
     if (r == 0 || r == -EEXIST)
         r = io_rmdir(st->trash, "room");
-    return r == 0 && io_is_full(st->root) ? -ENOSPC : r;
+    return r == 0 && io_lacks(st->root, ROOM) ? -ENOSPC : r;
 }
 
 static void report(const struct tree_result *res) {

@@ -315,9 +315,13 @@ int io_syncfs(int fd) {
     return RETRY(int, ops->syncfs(fd));
 }
 
-bool io_is_full(int fd) {
+bool io_lacks(int fd, uint64_t bytes) {
     struct statvfs fs;
-    return ops->fstatvfs(fd, &fs) == 0 && (uint64_t)fs.f_bfree * fs.f_frsize < IO_ROOM;
+    return ops->fstatvfs(fd, &fs) == 0 && (uint64_t)fs.f_bfree * fs.f_frsize < bytes;
+}
+
+bool io_is_full(int fd) {
+    return io_lacks(fd, IO_ROOM);
 }
 
 /* --- names ----------------------------------------------------------------------------------- */

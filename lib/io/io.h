@@ -102,6 +102,7 @@ int io_syncfs(int fd);
  */
 #define IO_ROOM (UINT64_C(1) << 20) /* bytes */
 bool io_is_full(int fd);
+bool io_lacks(int fd, uint64_t bytes); /* less is free */
 int io_rename(int fromdir, const char *from, int todir, const char *to, unsigned flags);
 int io_link(int fromdir, const char *from, int todir, const char *to);
 int io_link_fd(int fd, int todir, const char *to); /* an O_TMPFILE or otherwise open file */

@@ -46,6 +46,7 @@ static struct mailfs_id recorded;            /* by this id */
 static bool former;                          /* id is, of 3 */
 static unsigned applied, suspected, in_time; /* suspected before it was applied */
 static unsigned replaying, compared, awaited;
+static int awaited_err;
 static unsigned replaced, to_raise; /* the list, or may be; and is not raised */
 static struct apply_result result;  /* its list */
 static enum replica_state at;
@@ -101,8 +102,9 @@ void replica_suspect(struct replica *r, uint64_t now, struct mailfs_id dir) {
 }
 
 /* Before it is suspected, or its merge would come to its end. */
-void merges_await_trees(struct merges *m, const struct mailfs_id *dir) {
+void merges_await_trees(struct merges *m, const struct mailfs_id *dir, int err) {
     assert_int_equal(suspected, awaited);
+    awaited_err = err;
     awaited++;
 }
 
@@ -361,8 +363,38 @@ static void test_lasts_of_the_tree(void **state) {
         workq_drain(engine.io);
         assert_int_equal(suspected, i + 1);
         assert_int_equal(awaited, i < 3 ? i + 1 : 3);
+        assert_int_equal(awaited_err, -EROFS);
     }
     assert_int_equal(applied, 4);
+}
+
+/* Directories that are not where the peer has them: it may be a full disk that kept them out. While
+ * it is full, a comparison would stop all that is applied. */
+static void test_trees_differ(void **state) {
+    static const int errors[] = {0, -ENOENT};
+
+    fails = 2;   /* with nothing else at work, too */
+    down = true; /* it is not sought */
+    result.tree = true;
+    for (unsigned i = 0; i < 2; i++) {
+        tries = 0;
+        apply(errors[i]);
+        assert_int_equal(applied, i + 1);
+        assert_int_equal(awaited, i + 1);
+        assert_int_equal(suspected, i + 1);
+        assert_int_equal(awaited_err, errors[i] == 0 ? 0 : -ENOENT);
+        assert_int_equal(compared, 0);
+    }
+}
+
+/* What is not here, and is known to be lacking, is not on its way: L waits for what is put off. */
+static void test_not_sought(void **state) {
+    awaits = true;
+    fails = 100;
+    apply(-ENOENT);
+    assert_int_equal(tries, 2); /* and with nothing else at work */
+    assert_int_equal(alone, 1);
+    assert_int_equal(applied, 1);
 }
 
 /* Nothing is tried for long in a container of which the tree lacks something: it is to be merged.
@@ -776,6 +808,8 @@ int main(void) {
                                        T(test_before_trees),
                                        T(test_lasts),
                                        T(test_lasts_of_the_tree),
+                                       T(test_trees_differ),
+                                       T(test_not_sought),
                                        T(test_awaits_trees),
                                        T(test_unnoted),
                                        T(test_replay),

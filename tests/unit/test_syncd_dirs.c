@@ -3,9 +3,11 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
+#include <sys/statvfs.h>
 
 #include <cmocka.h>
 
+#include "io/io.h"
 #include "syncd/alias.h"
 #include "syncd/base.h"
 #include "syncd/journal.h"
@@ -208,6 +210,16 @@ static void test_former_ids_end(void **state) {
 
 #define T(f) cmocka_unit_test_setup_teardown(f, mailbox_setup, mailbox_teardown)
 
+static struct io_ops short_of;
+
+static int some_room(int fd, struct statvfs *fs) {
+    int r = io_ops_real.fstatvfs(fd, fs);
+
+    fs->f_frsize = 4096;
+    fs->f_bfree = (16 << 20) / 4096 - 1;
+    return r;
+}
+
 /* Not where the next directory would find none; and nothing is left of the one that is made. */
 static void test_room(void **state) {
     static const unsigned first[] = {0, 1, 2};
@@ -223,6 +235,11 @@ static void test_room(void **state) {
     fs_mkdir(&p.b, ".mailfs/trash/room"); /* of a life that was killed in it */
     assert_int_equal(tree_merge_room(p.b.st), 0);
     assert_false(fs_there(&p.b, ".mailfs/trash/room"));
+    short_of = io_ops_real;
+    short_of.fstatvfs = some_room;
+    io_ops_set(&short_of);
+    assert_int_equal(tree_merge_room(p.b.st), -ENOSPC);
+    io_ops_set(&io_ops_real);
 }
 
 int main(void) {

@@ -25,6 +25,7 @@
 #include "syncd/reread.h"
 #include "syncd/role.h"
 #include "syncd/stage.h"
+#include "syncd/treeless.h"
 #include "syncd/txn.h"
 #include "syncd/unread.h"
 #include "syncd/volume.h"
@@ -79,6 +80,8 @@ void unread_listing_begins(struct state *st, const struct mailfs_id *dir) {
     begun = true;
 }
 
+static bool gone; /* the mailbox */
+
 int scan_mailbox_for(struct state *st, const struct mailfs_id *dir, bool full,
                      struct state *const *lenders, size_t n_lenders, Mfp__Listing **out) {
     note(begun ? "scan" : "scan-too-early");
@@ -86,6 +89,7 @@ int scan_mailbox_for(struct state *st, const struct mailfs_id *dir, bool full,
     *out = malloc(sizeof **out);
     mfp__listing__init(*out);
     (*out)->full = full;
+    (*out)->gone = gone;
     return 0;
 }
 
@@ -304,6 +308,7 @@ static int setup(void **state) {
     fits = 0;
     taken = over = apart = false;
     room = 0;
+    gone = false;
     asks = asks_new(mailfs_runs, NULL);
     return 0;
 }
@@ -568,11 +573,11 @@ static void test_followed(void **state) {
 static void test_treeless(void **state) {
     struct mailfs_id other = {{1}};
     f->link.main = NULL;
-    merges_await_trees(f->link.merges, &other);
+    merges_await_trees(f->link.merges, &other, 0);
     act(RACT_SCAN, true, false, 0);
     assert_string_equal(did, "scan listed ");
     did[0] = '\0';
-    merges_await_trees(f->link.merges, &mailfs_id_root);
+    merges_await_trees(f->link.merges, &mailfs_id_root, -ENOSPC);
     room = -ENOSPC;
     for (unsigned i = 0; i < 2; i++)
         act(RACT_SCAN, true, i > 0, 0);
@@ -580,6 +585,45 @@ static void test_treeless(void **state) {
     room = 0;
     act(RACT_SCAN, true, false, 0);
     assert_string_equal(did, "unlisted unlisted unlisted compare ");
+}
+
+/* Nor is one listed as gone that may be in what is lacking: the other node would compare the trees,
+ * whatever room there is here. */
+static void test_gone_while_treeless(void **state) {
+    struct mailfs_id other = {{1}};
+    f->link.main = NULL;
+    gone = true;
+    act(RACT_SCAN, true, false, 0);
+    assert_string_equal(did, "scan listed ");
+    did[0] = '\0';
+    merges_await_trees(f->link.merges, &other, -ENOSPC);
+    room = -ENOSPC;
+    act(RACT_SCAN, true, false, 0);
+    assert_string_equal(did, "scan unlisted ");
+    room = 0;
+    act(RACT_SCAN, true, false, 0);
+    assert_string_equal(did, "scan unlisted scan unlisted compare ");
+}
+
+/* The trees are not compared for what a merge of them could not do either, or one folder would stop
+ * all: neither for that one, nor for what cannot be there without it. */
+static void test_treeless_for_good(void **state) {
+    static const int lasting[] = {-EIO, -EPERM, -EMLINK, -EROFS};
+    struct mailfs_id other = {{1}};
+    f->link.main = NULL;
+    for (unsigned i = 0; i < sizeof lasting / sizeof *lasting; i++) {
+        struct treeless **set = &f->link.merges->treeless;
+        merges_await_trees(f->link.merges, &mailfs_id_root, -ENOENT);
+        merges_await_trees(f->link.merges, &other, lasting[i]);
+        merges_await_trees(f->link.merges, &other, -ENOSPC);
+        act(RACT_SCAN, true, false, 0);
+        assert_string_equal(did, "unlisted ");
+        assert_int_equal(treeless_lasting(*set, &mailfs_id_root), lasting[i]);
+        treeless_free(set);
+        did[0] = '\0';
+    }
+    act(RACT_SCAN, true, false, 0);
+    assert_string_equal(did, "scan listed ");
 }
 
 #define T(t) cmocka_unit_test_setup_teardown(t, setup, teardown)
@@ -603,6 +647,8 @@ int main(void) {
         T(test_follows),
         T(test_followed),
         T(test_treeless),
+        T(test_gone_while_treeless),
+        T(test_treeless_for_good),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
