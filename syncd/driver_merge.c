@@ -163,7 +163,7 @@ static void look_for_treeless(struct step *s) {
     struct treeless *set = s->v->merges->treeless;
     s->treeless = treeless_has(set, &s->dir);
     s->lacking = set != NULL;
-    s->lasting = treeless_lasting(set, &s->dir);
+    s->lasting = treeless_lasting(set, &s->dir, volume_now());
 }
 
 /* L of the same directory, granted under an id that it had before: the machine knows of none. */
@@ -565,7 +565,7 @@ bool merges_under_way(const struct merges *m, const struct mailfs_id *dir) {
 }
 
 void merges_await_trees(struct merges *m, const struct mailfs_id *dir, int err) {
-    treeless_put(&m->treeless, dir, err);
+    treeless_put(&m->treeless, dir, err, volume_now());
 }
 
 bool merges_awaits_trees(const struct merges *m, const struct mailfs_id *dir) {

@@ -337,7 +337,7 @@ static void drop_second_names(struct names_side pub, struct names_side named) {
         if (!is_of_prepared(p) || !has(named.l, p))
             continue;
         at = second_name(named.l, p);
-        if (at == SIZE_MAX || listed(pub.l, named.l->msgs[at]->bname))
+        if (at == SIZE_MAX || named.e[at].was || listed(pub.l, named.e[at].base))
             continue;
         take_flags(&pub.e[i].now, &named.e[at].now);
         named.e[at].was = true;

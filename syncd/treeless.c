@@ -11,6 +11,7 @@
 struct treeless {
     struct mailfs_id id;
     int lasting;
+    uint64_t until; /* it lasts */
     UT_hash_handle hh;
 };
 
@@ -20,7 +21,8 @@ static struct treeless *find(struct treeless *set, const struct mailfs_id *id) {
     return e;
 }
 
-/* Not what ends when there is room, or what a merge of the trees is there to settle. */
+/* Not what ends when there is room, or the store is there again (tree_merge_room() makes a
+ * directory in it), or what a merge of the trees is there to settle. */
 static bool lasts(int err) {
     switch (err) {
     case 0:
@@ -33,32 +35,39 @@ static bool lasts(int err) {
     case -EEXIST:
     case -ENOTEMPTY:
     case -EBUSY:
+    case -EROFS:
+    case -ENOTCONN:
         return false;
     default:
         return true;
     }
 }
 
-void treeless_put(struct treeless **set, const struct mailfs_id *id, int err) {
+void treeless_put(struct treeless **set, const struct mailfs_id *id, int err, uint64_t now) {
     struct treeless *e = find(*set, id);
     if (e == NULL) {
         e = mem_new(sizeof *e);
         e->id = *id;
         HASH_ADD(hh, *set, id, sizeof e->id, e);
     }
-    if (lasts(err))
+    if (lasts(err)) {
         e->lasting = err;
+        e->until = err == -EIO ? now + TREELESS_EIO_MS : UINT64_MAX;
+    }
 }
 
 bool treeless_has(struct treeless *set, const struct mailfs_id *id) {
     return find(set, id) != NULL;
 }
 
-int treeless_lasting(struct treeless *set, const struct mailfs_id *id) {
-    struct treeless *e = find(set, id);
-    int err = e == NULL ? 0 : e->lasting;
-    for (e = set; e != NULL && err == 0; e = e->hh.next)
-        err = e->lasting;
+static int lasting_at(const struct treeless *e, uint64_t now) {
+    return e != NULL && now < e->until ? e->lasting : 0;
+}
+
+int treeless_lasting(struct treeless *set, const struct mailfs_id *id, uint64_t now) {
+    int err = lasting_at(find(set, id), now);
+    for (struct treeless *e = set; e != NULL && err == 0; e = e->hh.next)
+        err = lasting_at(e, now);
     return err;
 }
 

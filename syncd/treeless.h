@@ -5,20 +5,24 @@
  * are to be compared. Loop thread. */
 
 #include <stdbool.h>
+#include <stdint.h>
 
 #include "util/id.h"
 
+/* An EIO may have been the whole store's, and may have passed. */
+#define TREELESS_EIO_MS (10u * 60 * 1000)
+
 struct treeless;
 
-/* err: what came of it, a negative errno; 0: it did not fit what is here. */
-void treeless_put(struct treeless **set, const struct mailfs_id *id, int err);
+/* err: what came of it, a negative errno; 0: it did not fit what is here. now: volume_now(). */
+void treeless_put(struct treeless **set, const struct mailfs_id *id, int err, uint64_t now);
 bool treeless_has(struct treeless *set, const struct mailfs_id *id);
 /*
  * An error of one of them that a merge of the trees would meet as well, whatever room there is,
  * that of id before another's; 0: none. Such a merge would be tried again for ever, and nothing at
  * all is applied meanwhile. What another one lacks may be in what that one could not make.
  */
-int treeless_lasting(struct treeless *set, const struct mailfs_id *id);
+int treeless_lasting(struct treeless *set, const struct mailfs_id *id, uint64_t now);
 void treeless_free(struct treeless **set);
 
 #endif
