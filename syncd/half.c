@@ -157,9 +157,14 @@ static int add_named(struct half *h, const struct merge_run *m) {
     return 0;
 }
 
+/* A peer of a version that lists no life counts one further, as for a transaction: both have to
+ * come to the same. */
 uint64_t merge_age(const struct merge_run *m) {
-    return base_age_merged(base_age_higher(m->mine->base_version, m->mine->half_age),
-                           base_age_higher(m->theirs->base_version, m->theirs->half_age));
+    uint64_t a = base_age_higher(m->mine->base_version, m->mine->half_age);
+    uint64_t b = base_age_higher(m->theirs->base_version, m->theirs->half_age);
+    bool known = m->mine->life != 0 && m->theirs->life != 0;
+
+    return known ? base_age_of_merge(a, b) : base_age_merged(a, b);
 }
 
 int half_keep(struct merge_run *m) {

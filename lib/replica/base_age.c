@@ -21,6 +21,13 @@ uint64_t base_age_merged(uint64_t a, uint64_t b) {
     return base_age_higher(a, b) + 1;
 }
 
+/* So many transactions between two merges of one mailbox would be needed to reach the next one. */
+enum { TXNS_BITS = 24 };
+
+uint64_t base_age_of_merge(uint64_t a, uint64_t b) {
+    return ((base_age_higher(a, b) >> TXNS_BITS) + 1) << TXNS_BITS;
+}
+
 int base_age_cmp(uint64_t a, uint64_t b) {
     bool careful = !MUTANT(MUTANT_LACKING_BASE);
     if (a == 0 || b == 0 || (base_age_lacks(a) && base_age_lacks(b) && careful))

@@ -21,6 +21,9 @@ bool base_age_lacks(uint64_t age);
 uint64_t base_age_higher(uint64_t a, uint64_t b);
 /* Of what two bases were merged to: later than both. */
 uint64_t base_age_merged(uint64_t a, uint64_t b);
+/* The same of a mailbox, out of reach of the transactions that either base moves by meanwhile: an
+ * age as late as this one's has come to the end of that merge, or of one after it. */
+uint64_t base_age_of_merge(uint64_t a, uint64_t b);
 /* 1: a is the later; -1: b; 0: neither, or not known. */
 int base_age_cmp(uint64_t a, uint64_t b);
 

@@ -418,8 +418,8 @@ static uint64_t result_apply(struct node *n, struct box *store, struct box *base
 
 /* Later than both bases, and than what one of the two alone has carried out. */
 static uint64_t merged_version(const struct listing *own, const struct listing *peer) {
-    return base_age_merged(base_age_higher(own->base_version, own->half_age),
-                           base_age_higher(peer->base_version, peer->half_age));
+    return base_age_of_merge(base_age_higher(own->base_version, own->half_age),
+                             base_age_higher(peer->base_version, peer->half_age));
 }
 
 /* syncd/half.c: nothing that came by this merge, or that the base would say otherwise. */

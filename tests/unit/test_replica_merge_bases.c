@@ -20,6 +20,8 @@ static void test_bases_that_lack(void **state) {
     assert_int_equal(base_age_cmp(3 | BASE_AGE_LACKS, 2 | BASE_AGE_LACKS), 0);
     assert_int_equal(base_age_cmp(0, 2), 0);
     assert_int_equal(base_age_merged(3 | BASE_AGE_LACKS, 5), 6);
+    assert_true(base_age_of_merge(3 | BASE_AGE_LACKS, 5) > 100000);
+    assert_true(base_age_of_merge(base_age_of_merge(3, 5), 5) > base_age_of_merge(3, 5) + 100000);
 }
 
 /* The power of both went: what b removed was there before the UIDs that its base knows, and what a
