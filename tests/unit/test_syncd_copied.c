@@ -190,6 +190,13 @@ static void test_copy_and_message(void **state) {
     come(true);
 }
 
+/* In b's journal, not applied yet. */
+static uint64_t copy_received(struct acts *copy, Mfp__Txn **txn, Mfp__Txn **got) {
+    *txn = node_collect(&p.a, &work, copy, false);
+    assert_non_null(*txn);
+    return node_receive(&p.a, &p.b, *txn, got);
+}
+
 /* The copy waits in the journal for somebody's L, when the message is there, and synced. */
 static void test_copy_waits(void **state) {
     struct acts message, copy;
@@ -198,9 +205,7 @@ static void test_copy_waits(void **state) {
     uint64_t id;
 
     deliver(&message, &copy);
-    txn = node_collect(&p.a, &work, &copy, false);
-    assert_non_null(txn);
-    id = node_receive(&p.a, &p.b, txn, &got);
+    id = copy_received(&copy, &txn, &got);
     assert_false(stores_send(&p.a, &p.b, &inbox, &message, false));
     assert_int_equal(state_checkpoint(p.b.st, 0, NULL, 0), 0);
     assert_false(stage_has_prep(p.b.st, &nine));
@@ -240,9 +245,7 @@ static void copy_of_former(bool used) {
     uint64_t id;
 
     deliver(&message, &copy);
-    txn = node_collect(&p.a, &work, &copy, false);
-    assert_non_null(txn);
-    id = node_receive(&p.a, &p.b, txn, &got);
+    id = copy_received(&copy, &txn, &got);
     stage_fetch_name(&work, MFP__SUB__CUR, "9.M9.a", key);
     snprintf(rel, sizeof(rel), ".mailfs/stage/%s", key);
     fs_unlink(&p.b, rel);
