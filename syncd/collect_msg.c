@@ -259,12 +259,15 @@ int collect_note_move(struct collect *c, const Mfl__Move *m) {
             ch->is.uid = 0;
         }
         old->is.sub = MFP__SUB__SELF;
+        pending_del(c->st, c->dir, old->base);
     }
     if (!ch)
         return 0;
     set_place(ch, (int)m->sub, info);
     if (ch->was.sub == MFP__SUB__SELF && ch->is.mode == 0)
         fill_meta(c, ch, (int)m->sub, m->name); /* never told of: the peer will fetch it */
+    if (old != ch && ch->was.sub == MFP__SUB__SELF && !ch->untold)
+        pending_add(c->st, c->dir, ch->base, ch->is.size);
     return 0;
 }
 

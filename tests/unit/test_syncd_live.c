@@ -10,7 +10,6 @@
 #include "syncd/apply.h"
 #include "syncd/base.h"
 #include "syncd/journal.h"
-#include "syncd/pending.h"
 #include "live_pair.h"
 
 static void test_delivery_and_flags(void **state) {
@@ -98,30 +97,6 @@ static void test_crossing_flags(void **state) {
     assert_true(fs_there(&p.b, "u/cur/1.M1.a:2,FS"));
 }
 
-static void test_pending(void **state) {
-    struct pending_totals t;
-    struct acts a = {.n = 0};
-    Mfp__Txn *txn;
-
-    fs_write(&p.a, "u/new/1.M1.a", "four");
-    act_add(&p.a, &a, "u", MFL__SUB__NEW, "1.M1.a", 0);
-    txn = node_collect(&p.a, &inbox, &a, false);
-    pending_totals(p.a.st, &t);
-    assert_int_equal(t.messages, 1);
-    assert_int_equal(t.bytes, 4);
-    assert_true(t.oldest_wall_ns > 0);
-    assert_int_equal(base_acked(p.a.st, txn), 0);
-    pending_totals(p.a.st, &t);
-    assert_int_equal(t.messages, 0);
-    assert_int_equal(t.oldest_wall_ns, 0);
-    fs_write(&p.a, "u/new/2.M1.a", "five5");
-    assert_int_equal(pending_rescan(p.a.st, &inbox), 0);
-    pending_totals(p.a.st, &t);
-    assert_int_equal(t.messages, 1);
-    assert_int_equal(t.bytes, 5);
-    mfp__txn__free_unpacked(txn, NULL);
-}
-
 /* Several transactions on their way: each one's "was" is what the one before made. */
 static void test_in_flight(void **state) {
     struct acts a = {.n = 0};
@@ -193,15 +168,10 @@ static void test_not_done_is_not_agreed(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        T(test_delivery_and_flags),
-        T(test_expunge),
-        T(test_moved_in_again),
-        T(test_linked_without_lock),
-        T(test_copy_is_a_link),
-        T(test_crossing_flags),
-        T(test_pending),
-        T(test_in_flight),
-        T(test_not_done_is_not_agreed),
+        T(test_delivery_and_flags), T(test_expunge),
+        T(test_moved_in_again),     T(test_linked_without_lock),
+        T(test_copy_is_a_link),     T(test_crossing_flags),
+        T(test_in_flight),          T(test_not_done_is_not_agreed),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
