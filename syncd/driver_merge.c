@@ -1,6 +1,6 @@
 /*
  * driver_merge - the actions of contact: SCAN, STAGE, MERGE, CAUGHT_UP; dispatch of these and of
- * those of driver_trees.c
+ * those of driver_trees.c. What waits for the trees is driver_treeless.c's.
  *
  * Each is one job whose arguments are kept in a struct step, and is answered exactly once.
  *
@@ -14,7 +14,6 @@
 #include <string.h>
 
 #include <event2/event.h>
-#include <uthash.h>
 #include <utlist.h>
 
 #include "asks.h"
@@ -39,13 +38,6 @@
 #include "xfer.h"
 
 #define FORMER_LOCK_MS 20
-
-/* A mailbox that was on one node only when it was last to be merged. */
-struct lone {
-    struct mailfs_id dir;
-    uint8_t trees[STATE_DIGEST]; /* what was agreed on then */
-    UT_hash_handle hh;
-};
 
 struct step *merges_step_new(struct merges *m, const struct replica_action *a) {
     struct step *s = mem_new(sizeof *s);
@@ -87,31 +79,18 @@ static bool bases_differ(const struct step *s) {
 
 /* ---- mailboxes --------------------------------------------------------------------- */
 
-/* A mailbox that one node has and the other has not: no merge of mailboxes can settle that, one of
- * the trees can. */
-static bool one_is_gone(const struct step *s) {
-    return s->mine != NULL && s->theirs != NULL &&
-           load_of(s->mine)->listing->gone != load_of(s->theirs)->listing->gone;
-}
-
 static void failed_here(const struct step *s, enum unmerged_at at) {
     char why[UNMERGED_WHY] = UNMERGED_LONE;
     if (s->err == 0)
         return;
-    if (s->err != -EAGAIN || !one_is_gone(s))
+    if (s->err != -EAGAIN || !merges_one_is_gone(s))
         unmerged_words(at, s->err, why);
     unmerged_failed(&s->v->merges->unmerged, &s->dir, why);
 }
 
-static int look_for_room(struct step *s) {
-    int r = s->lasting != 0 ? s->lasting : tree_merge_room(s->v->state);
-    s->may_compare = r == 0;
-    return r == 0 ? -ESTALE : r;
-}
-
 static void scan_run(void *arg) {
     struct step *s = arg;
-    s->err = s->treeless ? look_for_room(s) : 0;
+    s->err = s->treeless ? merges_look_for_room(s) : 0;
     if (s->err != 0)
         return;
     unread_listing_begins(s->v->state, &s->dir);
@@ -120,7 +99,7 @@ static void scan_run(void *arg) {
     if (s->err == 0 && s->lacking && s->listing->gone) {
         mfp__listing__free_unpacked(s->listing, NULL);
         s->listing = NULL;
-        s->err = look_for_room(s);
+        s->err = merges_look_for_room(s);
     }
 }
 
@@ -159,13 +138,6 @@ static void scan_done(void *arg) {
     merges_step_free(s);
 }
 
-static void look_for_treeless(struct step *s) {
-    struct treeless *set = s->v->merges->treeless;
-    s->treeless = treeless_has(set, &s->dir);
-    s->lacking = set != NULL;
-    s->lasting = treeless_lasting(set, &s->dir, volume_now());
-}
-
 /* L of the same directory, granted under an id that it had before: the machine knows of none. */
 static void scan_when_free(evutil_socket_t fd, short what, void *arg) {
     struct step *s = arg;
@@ -173,7 +145,7 @@ static void scan_when_free(evutil_socket_t fd, short what, void *arg) {
     if (s->frozen && txns_former_locked(s->v->txns, &s->dir) && !s->v->stopping &&
         event_base_once(s->v->engine->evb, -1, EV_TIMEOUT, scan_when_free, s, &tv) == 0)
         return;
-    look_for_treeless(s);
+    merges_look_for_treeless(s);
     jobs_run(s->v->jobs, &s->dir, scan_run, scan_done, s);
 }
 
@@ -286,7 +258,7 @@ static void stage_fetch(struct step *s) {
 
 static void stage_done(void *arg) {
     struct step *s = arg;
-    if (s->err == 0 && !one_is_gone(s)) /* failed_here() looks for that */
+    if (s->err == 0 && !merges_one_is_gone(s)) /* failed_here() looks for that */
         listings_release(s);
     if (s->err != 0 || (s->wants.n == 0 && !s->wants.unsynced))
         stage_answer(s, s->err);
@@ -331,55 +303,6 @@ static bool both_changed(const struct step *s) {
     return !a->full && !b->full && a->n_msgs + a->n_files > 0 && b->n_msgs + b->n_files > 0;
 }
 
-static struct lone *lone_find(const struct merges *m, const struct mailfs_id *dir) {
-    struct lone *l;
-    HASH_FIND(hh, m->lone, dir, sizeof *dir, l);
-    return l;
-}
-
-static bool lone_forget(struct merges *m, const struct mailfs_id *dir) {
-    struct lone *l = lone_find(m, dir);
-    if (l == NULL)
-        return false;
-    /* NOLINTNEXTLINE(clang-analyzer-core.NullDereference): it is in the table */
-    HASH_DEL(m->lone, l);
-    free(l);
-    return true;
-}
-
-static void lone_note(struct merges *m, const struct mailfs_id *dir) {
-    struct lone *l = lone_find(m, dir);
-    if (l == NULL) {
-        l = mem_new(sizeof *l);
-        l->dir = *dir;
-        HASH_ADD(hh, m->lone, dir, sizeof l->dir, l);
-    }
-    memcpy(l->trees, m->trees, sizeof l->trees);
-}
-
-/* Nothing travels on a link that could make it. But a comparison that has changed nothing will not
- * the next time. */
-static bool is_lone_on_link(struct merges *m, const struct mailfs_id *dir) {
-    const struct lone *l = lone_find(m, dir);
-    bool in_vain = l != NULL && memcmp(l->trees, m->trees, sizeof l->trees) == 0;
-    lone_note(m, dir);
-    return !in_vain;
-}
-
-/* Are the trees to be compared? What makes it on the other node may be on its way, held back while
- * its parent is merged. So not the first time: the next round is a second later. */
-static bool is_lone_still(struct step *s) {
-    struct merges *m = s->v->merges;
-    bool lone = s->err == -EAGAIN && one_is_gone(s);
-    if (lone && s->v->main != NULL)
-        return is_lone_on_link(m, &s->dir);
-    if (lone_forget(m, &s->dir))
-        return lone;
-    if (lone)
-        lone_note(m, &s->dir);
-    return false;
-}
-
 /* Has this node listed something as borrowed? */
 static bool some_borrowed(const struct step *s) {
     const Mfp__Listing *l = load_of(s->mine)->listing;
@@ -393,7 +316,7 @@ static bool some_borrowed(const struct step *s) {
 
 static void merge_done(void *arg) {
     struct step *s = arg;
-    bool lone = is_lone_still(s);
+    bool lone = merges_lone_still(s);
     bool changed = s->inval.n > 0;
     failed_here(s, UNMERGED_MERGE);
     misfit_look(s);
@@ -564,14 +487,6 @@ bool merges_under_way(const struct merges *m, const struct mailfs_id *dir) {
     return own_is(m->own, dir);
 }
 
-void merges_await_trees(struct merges *m, const struct mailfs_id *dir, int err) {
-    treeless_put(&m->treeless, dir, err, volume_now());
-}
-
-bool merges_awaits_trees(const struct merges *m, const struct mailfs_id *dir) {
-    return treeless_has(m->treeless, dir);
-}
-
 bool merges_action(struct merges *m, const struct replica_action *a) {
     switch (a->kind) {
     case RACT_TREE_SCAN:
@@ -614,9 +529,7 @@ void merges_free(struct merges *m) {
     own_free(&m->own);
     idset_free(&m->misfits);
     treeless_free(&m->treeless);
-    struct lone *l, *next;
-    HASH_ITER(hh, m->lone, l, next)
-        lone_forget(m, &l->dir);
+    merges_lone_free(m);
     unmerged_free(&m->unmerged);
     replica_payload_unref(m->tree);
     free(m);

@@ -1,7 +1,7 @@
 #ifndef SYNCD_DRIVER_MERGE_INT_H
 #define SYNCD_DRIVER_MERGE_INT_H
 
-/* Shared by driver_merge.c and driver_trees.c. */
+/* Shared by driver_merge.c, driver_trees.c and driver_treeless.c. */
 
 #include "content.h"
 #include "driver_merge.h"
@@ -74,5 +74,20 @@ void merges_step_free(struct step *s);
 void merges_on_tree(struct merges *m, const struct replica_action *a);
 void merges_on_tree_done(struct merges *m, const struct replica_action *a);
 void merges_on_list_marks(struct merges *m, const struct replica_action *a);
+
+/* driver_treeless.c: the loop's, but for merges_look_for_room() */
+
+/* A mailbox that one node has and the other has not: no merge of mailboxes can settle that, one of
+ * the trees can. */
+bool merges_one_is_gone(const struct step *s);
+/* After a merge: are the trees to be compared? What makes it on the other node may be on its way,
+ * held back while its parent is merged. So not the first time: the next round is a second later. */
+bool merges_lone_still(struct step *s);
+void merges_lone_free(struct merges *m);
+/* Before it is listed: what is known to be lacking (treeless, lacking, lasting). */
+void merges_look_for_treeless(struct step *s);
+/* By the worker, for what is not to be listed: what the round ends with, -ESTALE where there is
+ * room and the trees may be compared. */
+int merges_look_for_room(struct step *s);
 
 #endif
