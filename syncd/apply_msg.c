@@ -189,8 +189,20 @@ static int rename_published(struct apply *a, const struct stage_pub *pub, const 
     return apply_rename(a, sub, found, now->sub, now->name);
 }
 
+/*
+ * Removed since by somebody who read it: it stays removed, and its origin is to hear that. Both
+ * nodes have agreed on it, whatever becomes of the rest of the transaction. The note of it stays
+ * until that is on the disk, and goes with the journal's entry: what is not finished, on a full
+ * disk or in a life that ends, is done again, and would find nothing that says it was here.
+ */
+static int take_expunged(struct apply *a, const Mfp__OpMsg *op, const struct place *now) {
+    apply_suspect(a, "a message was expunged before its origin gave it its name", now->name);
+    return a->former ? 0 : base_agree_msg(a->st, &a->dir, op, a->locked);
+}
+
 /* 1: it was only about to be, and is not there: it comes as any other. */
-static int take_published(struct apply *a, const struct stage_pub *pub, const struct place *now) {
+static int take_published(struct apply *a, const Mfp__OpMsg *op, const struct stage_pub *pub,
+                          const struct place *now) {
     const char *name = pub->name;
     struct place from = {.sub = MFP__SUB__SELF};
     struct base_msg agreed;
@@ -212,12 +224,8 @@ static int take_published(struct apply *a, const struct stage_pub *pub, const st
     /* A merge has given it to both under that name: only another one takes it away there. */
     if ((r == 0 || r == -ENOENT) && base_msg_get(a->st, BASE_AGREED, &a->dir, name, &agreed) == 0)
         apply_suspect(a, "a message was named by its origin after it had been published", name);
-    /* Removed meanwhile by somebody who read it: it stays removed, and its origin is to hear that.
-     */
-    if (r == -ENOENT) {
-        apply_suspect(a, "a message was expunged before its origin gave it its name", now->name);
-        return stage_unpublish(a->st, pub->incarnation, pub->seq);
-    }
+    if (r == -ENOENT)
+        return take_expunged(a, op, now);
     if (r < 0)
         return r;
     changed(a, &from, now);
@@ -231,7 +239,7 @@ static int add_new(struct apply *a, const Mfp__OpMsg *op, const struct place *no
     int r = 1, fd;
 
     if (content_published(a->st, &a->told, op, &pub))
-        r = take_published(a, &pub, now);
+        r = take_published(a, op, &pub, now);
     if (r <= 0)
         return r;
     r = content_item(a->st, &a->told, op, file);

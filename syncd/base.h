@@ -183,6 +183,9 @@ int base_wipe(struct state *st, enum base_view view, const struct mailfs_id *dir
  * the later.
  */
 int base_apply_txn(struct state *st, enum base_view view, const Mfp__Txn *txn, const bool *done);
+/* The same of one message that a transaction under way adds, and nothing else of it yet. */
+int base_agree_msg(struct state *st, const struct mailfs_id *dir, const Mfp__OpMsg *op,
+                   bool locked);
 
 /* Which prepared content a message was added with, until the peer has it. */
 struct base_prep {

@@ -314,6 +314,13 @@ int base_apply_txn(struct state *st, enum base_view view, const Mfp__Txn *txn, c
     return r;
 }
 
+int base_agree_msg(struct state *st, const struct mailfs_id *dir, const Mfp__OpMsg *op,
+                   bool locked) {
+    struct ctx c = {st, BASE_AGREED, dir, locked};
+
+    return do_msg(&c, op);
+}
+
 /* ---- the driver's ------------------------------------------------------------------ */
 
 static int acked_op(struct state *st, const struct mailfs_id *dir, const Mfp__Op *op) {

@@ -155,6 +155,29 @@ bool content_op_published(struct state *st, const struct mailfs_id *dir, const M
     return content_published(st, dir, op, &pub) && pub.done;
 }
 
+int content_published_of(struct state *st, const Mfp__Txn *txn, struct stage_prep **v, size_t *n) {
+    struct stage_pub pub;
+    struct mailfs_id dir;
+    size_t i;
+    int r = wire_id(&txn->dir, &dir);
+
+    *v = NULL;
+    *n = 0;
+    for (i = 0; r == 0 && i < txn->n_ops; i++) {
+        const Mfp__Op *op = txn->ops[i];
+        struct stage_prep *room;
+        if (op->op_case != MFP__OP__OP_MSG || !content_op_adds(op->msg) ||
+            !content_published(st, &dir, op->msg, &pub))
+            continue;
+        room = array_room(*v, *n, sizeof(**v));
+        if (!room)
+            return -ENOMEM;
+        *v = room;
+        room[(*n)++] = (struct stage_prep){pub.incarnation, pub.seq};
+    }
+    return r;
+}
+
 bool content_is(struct state *st, const char *key, const Mfp__FileState *now) {
     char file[STAGE_NAME_MAX];
     uint8_t hash[IO_HASH_BYTES];

@@ -25,6 +25,7 @@
 static void entry_free(struct state *st, struct jentry *e) {
     HASH_DEL(st->journal, e);
     content_keys_free(e->names, e->n_names);
+    free(e->published);
     free(e);
 }
 
@@ -70,7 +71,11 @@ static int entry_note(struct state *st, uint64_t id, const Mfp__Txn *txn, bool *
     e->id = id;
     memcpy(e->dir.b, txn->dir.data, txn->dir.len == MAILFS_ID_BYTES ? MAILFS_ID_BYTES : 0);
     r = content_keys(st, txn, &e->names, &e->n_names);
+    if (r == 0)
+        r = content_published_of(st, txn, &e->published, &e->n_published);
     if (r < 0) {
+        content_keys_free(e->names, e->n_names);
+        free(e->published);
         free(e);
         return r;
     }

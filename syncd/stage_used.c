@@ -308,26 +308,46 @@ int stage_leftovers(struct state *st, struct stage_prep **preps, size_t *n) {
 
 /* ---- at a checkpoint --------------------------------------------------------------- */
 
+static bool has_item(struct state *st, const struct stage_prep *prep) {
+    bool has;
+
+    state_lock(st);
+    has = item_of(st, prep) != NULL;
+    state_unlock(st);
+    return has;
+}
+
 /* Records of what was used up, or about to be published, and whose file is gone (the sync before
  * this commit made that sure): who published it notes that before its file goes. */
 static int drop_old(struct state *st, struct db_txn *txn) {
     struct stage_prep prep;
     struct db_iter it;
-    bool there;
     int r;
 
     for (r = db_iter_first(txn, T_PREPS, NULL, 0, &it); r == 0; r = db_iter_next(&it)) {
         if (is_published_for_good(&it.val))
             continue;
         prep = prep_of(&it.key);
-        state_lock(st);
-        there = item_of(st, &prep) != NULL;
-        state_unlock(st);
-        if (!there && (r = db_iter_del(&it)) < 0)
+        if (!has_item(st, &prep) && (r = db_iter_del(&it)) < 0)
             break;
     }
     db_iter_end(&it);
     return r == -ENOENT ? 0 : r;
+}
+
+/* Its origin has named it, and the base on the disk says so from now on. Not while the stage has it
+ * still, as that could not be removed: it would be published once more. */
+static int forget_published(struct state *st, struct db_txn *txn, const struct stage_prep *prep) {
+    struct db_val v;
+    uint8_t key[16];
+    int r;
+
+    stage_record_key(prep->incarnation, prep->seq, key);
+    r = db_get(txn, T_PREPS, key, sizeof(key), &v);
+    if (r < 0)
+        return r == -ENOENT ? 0 : r;
+    return is_published_for_good(&v) && !has_item(st, prep) ? db_del(txn, T_PREPS, key, sizeof(key))
+                                                            : 0;
 }
 
 int stage_checkpoint_write(struct state *st, struct db_txn *txn, const struct jentry *const *v,
@@ -344,6 +364,8 @@ int stage_checkpoint_write(struct state *st, struct db_txn *txn, const struct je
             stage_record_key(inc, seq, key);
             r = db_put(txn, T_PREPS, key, sizeof(key), "U", 1);
         }
+        for (j = 0; r == 0 && j < v[i]->n_published; j++)
+            r = forget_published(st, txn, &v[i]->published[j]);
     }
     return r;
 }

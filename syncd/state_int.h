@@ -62,6 +62,8 @@ struct jentry {
     struct mailfs_id dir;
     char **names; /* of stage items */
     size_t n_names;
+    struct stage_prep *published; /* here, of what it adds: what is noted of these goes with it */
+    size_t n_published;
 };
 
 /* Is it on disk? See stage_later.c. */
@@ -390,7 +392,8 @@ int stage_published(struct state *st, uint64_t incarnation, uint64_t seq, struct
 /* Forgets it: it has got its final name. What the stage could not let go when it was published is
  * not published again. */
 int stage_unpublish(struct state *st, uint64_t incarnation, uint64_t seq);
-/* In the checkpoint's commit: marks the items of these entries as used up. */
+/* In the checkpoint's commit: marks the items of these entries as used up, and forgets what of
+ * theirs was published. */
 int stage_checkpoint_write(struct state *st, struct db_txn *txn, const struct jentry *const *v,
                            size_t n);
 /* After it: gives up their references and removes what nobody refers to. */
@@ -410,6 +413,8 @@ bool content_op_adds(const Mfp__OpMsg *op);
  * As *pub. */
 bool content_published(struct state *st, const struct mailfs_id *dir, const Mfp__OpMsg *op,
                        struct stage_pub *pub);
+/* All that were, of a transaction's, malloc'ed. */
+int content_published_of(struct state *st, const Mfp__Txn *txn, struct stage_prep **v, size_t *n);
 /* File name in stage/ of an added message: 0, -ENOENT, -ESTALE when the peer has it no more. */
 int content_item(struct state *st, const struct mailfs_id *dir, const Mfp__OpMsg *op,
                  char file[STAGE_NAME_MAX]);

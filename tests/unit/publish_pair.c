@@ -1,13 +1,17 @@
 /* publish_pair - see publish_pair.h */
 #include <errno.h>
+#include <fcntl.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
 #include "io/io.h"
+#include "io/undo.h"
 #include "publish_pair.h"
 #include "syncd/stage.h"
 #include "syncd/state_int.h"
@@ -48,4 +52,25 @@ void publish_no_room(void) {
 
 int publish_again(void) {
     return stage_publish(p.b.st, &(struct stage_prep){77, 9}, 1, NULL);
+}
+
+int publish_name_and_error(int fd, const char *name, int to, const char *as, int flags) {
+    int r = linkat(fd, name, to, as, flags);
+
+    return r < 0 ? -errno : -EIO;
+}
+
+void publish_half_undone(void) {
+    char path[512];
+    int fd;
+
+    publish_stopped(publish_name_and_error, -EIO);
+    if (p.b.st->undo < 0)
+        p.b.st->undo = io_undo_open(p.b.st->home);
+    fs_rename(&p.b, "u/new/9.tmp", "u/cur/9.tmp:2,S");
+    snprintf(path, sizeof(path), "%s/u/cur", p.b.store);
+    fd = open(path, O_RDONLY | O_DIRECTORY);
+    assert_int_equal(io_undo_keep(p.b.st->undo, &inbox, "u", fd, "9.tmp:2,S"), 0);
+    close(fd);
+    assert_false(fs_there(&p.b, "u/cur/9.tmp:2,S"));
 }

@@ -1,7 +1,6 @@
 /* A content that was prepared is about to be published, or half, when its origin's word of it, or a
  * merge, comes. */
 #include <errno.h>
-#include <fcntl.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -13,7 +12,6 @@
 #include <cmocka.h>
 
 #include "io/io.h"
-#include "io/undo.h"
 #include "publish_pair.h"
 #include "syncd/base.h"
 #include "syncd/journal.h"
@@ -21,12 +19,6 @@
 #include "syncd/scan.h"
 #include "syncd/stage.h"
 #include "syncd/state_int.h"
-
-static int name_and_error(int fd, const char *name, int to, const char *as, int flags) {
-    int r = linkat(fd, name, to, as, flags);
-
-    return r < 0 ? -errno : -EIO;
-}
 
 /* And a has named it. */
 static void about_to_be_published(void) {
@@ -194,7 +186,7 @@ static void test_about_to_be_published_as_another(void **state) {
 
 /* It has the name, which is not known to be on the disk: it gets the one of its origin's. */
 static void test_half_published_and_told(void **state) {
-    publish_stopped(name_and_error, -EIO);
+    publish_stopped(publish_name_and_error, -EIO);
     assert_true(fs_there(&p.b, "u/new/9.tmp"));
     fs_rename(&p.b, "u/new/9.tmp", "u/cur/9.tmp:2,S");
     name_and_tell();
@@ -245,7 +237,7 @@ static void test_half_published_and_read(void **state) {
     struct io_ops ops = io_ops_real;
 
     ops.rename = read_and_rename;
-    publish_stopped(name_and_error, -EIO);
+    publish_stopped(publish_name_and_error, -EIO);
     name_meanwhile(&ops, false);
     assert_true(fs_there(&p.b, "u/new/9.M9.a"));
 }
@@ -266,7 +258,7 @@ static void test_half_published_and_expunged(void **state) {
     struct io_ops ops = io_ops_real;
 
     ops.rename = expunge_and_rename;
-    publish_stopped(name_and_error, -EIO);
+    publish_stopped(publish_name_and_error, -EIO);
     name_meanwhile(&ops, true);
     assert_false(fs_there(&p.b, "u/new/9.M9.a"));
 }
@@ -285,32 +277,16 @@ static void half_published_and_seen(void) {
 }
 
 static void test_half_published_and_seen(void **state) {
-    publish_stopped(name_and_error, -EIO);
+    publish_stopped(publish_name_and_error, -EIO);
     half_published_and_seen();
 }
 
 /* Nor is it taken, by the next syncd, for one that a merge has named. */
 static void test_half_published_and_killed(void **state) {
-    publish_stopped(name_and_error, -EIO);
+    publish_stopped(publish_name_and_error, -EIO);
     node_killed(&p.b);
     assert_true(publish_is_left(&p.b));
     half_published_and_seen();
-}
-
-/* Its client has read it, and expunged it, as mailfs does that, before the next attempt. */
-static void half_published_and_undone(void) {
-    char path[512];
-    int fd;
-
-    publish_stopped(name_and_error, -EIO);
-    if (p.b.st->undo < 0)
-        p.b.st->undo = io_undo_open(p.b.st->home);
-    fs_rename(&p.b, "u/new/9.tmp", "u/cur/9.tmp:2,S");
-    snprintf(path, sizeof(path), "%s/u/cur", p.b.store);
-    fd = open(path, O_RDONLY | O_DIRECTORY);
-    assert_int_equal(io_undo_keep(p.b.st->undo, &inbox, "u", fd, "9.tmp:2,S"), 0);
-    close(fd);
-    assert_false(fs_there(&p.b, "u/cur/9.tmp:2,S"));
 }
 
 /* It does not come back by that; nor when its origin names it. */
@@ -326,12 +302,12 @@ static void assert_undone_for_good(void) {
 }
 
 static void test_half_published_and_undone(void **state) {
-    half_published_and_undone();
+    publish_half_undone();
     assert_undone_for_good();
 }
 
 static void test_half_published_undone_and_killed(void **state) {
-    half_published_and_undone();
+    publish_half_undone();
     node_killed(&p.b);
     assert_true(publish_is_left(&p.b));
     assert_undone_for_good();
@@ -339,7 +315,7 @@ static void test_half_published_undone_and_killed(void **state) {
 
 /* Its origin names it before there is a next attempt. */
 static void test_half_published_undone_and_told(void **state) {
-    half_published_and_undone();
+    publish_half_undone();
     name_expunged();
     stores_checkpoint(&p);
     assert_int_equal(publish_again(), 1);
@@ -351,7 +327,7 @@ static void test_half_published_undone_and_told(void **state) {
 static void test_half_published_undone_and_merged(void **state) {
     struct acts a = {.n = 0};
 
-    half_published_and_undone();
+    publish_half_undone();
     fs_rename(&p.a, "u/tmp/9.tmp", "u/new/9.M9.a");
     act_add(&p.a, &a, "u", MFL__SUB__NEW, "9.M9.a", 9);
     mfp__txn__free_unpacked(node_collect(&p.a, &inbox, &a, false), NULL);
