@@ -20,6 +20,7 @@
 #   mailfs|syncd|tools  -> main.c is the program, the rest an archive that tests link too
 #   tests/K/test_*.c    -> one program each, linked with tests/K/'s other *.c (same for bench_,
 #                          fuzz_, torture_, tool_)
+#   tests/K/stubs_X.c   -> in place of what K's test_X.c and test_X_*.c would take from an archive
 
 MAKEFLAGS += --no-builtin-rules
 .SUFFIXES:
@@ -115,7 +116,8 @@ PROG_AR = $(foreach d,$(PROG_DIRS),$(if $(call prog_rest,$(d)),$(BUILD)/lib/prog
 TEST_KINDS = unit sim posix nodes faults torture bench lab
 TEST_PREFIX = test_ bench_ torture_ tool_
 test_mains = $(sort $(foreach p,$(TEST_PREFIX),$(wildcard tests/$(1)/$(p)*.c)))
-test_helpers = $(filter-out $(call test_mains,$(1)),$(wildcard tests/$(1)/*.c))
+test_stubs = $(wildcard tests/$(1)/stubs_*.c)
+test_helpers = $(filter-out $(call test_mains,$(1)) $(call test_stubs,$(1)),$(wildcard tests/$(1)/*.c))
 test_bins = $(patsubst tests/%.c,$(BUILD)/tests/%,$(call test_mains,$(1)))
 TEST_BINS = $(foreach k,$(TEST_KINDS),$(call test_bins,$(k)))
 FUZZ_SRC := $(wildcard tests/fuzz/fuzz_*.c)
@@ -194,9 +196,17 @@ $(BUILD)/lib/tests_$(1).a: $(call obj,$(call test_helpers,$(1)))
 $(BUILD)/tests/$(1)/%: $(BUILD)/obj/tests/$(1)/%.o $(call test_ar,$(1)) $(PROG_AR) $(LIBS_A)
 	$$(call say,LD,$$@)
 	$$(Q)mkdir -p $$(@D)
-	$$(Q)$$(CC) $$(ALL_LDFLAGS) -o $$@ $$^ $$(LIBS_test) $$(LIBS_mailfs) $$(LIBS_common)
+	$$(Q)$$(CC) $$(ALL_LDFLAGS) -o $$@ $$(filter %.o,$$^) $$(filter %.a,$$^) $$(LIBS_test) \
+		$$(LIBS_mailfs) $$(LIBS_common)
 endef
 $(foreach k,$(TEST_KINDS),$(eval $(call TEST_RULE,$(k))))
+
+# Stubs are in no archive: a test of something else would take them for what they stand for.
+stubbed = $(addprefix $(BUILD)/tests/$(1)/,$(patsubst stubs_%,test_%,$(2)) $(patsubst stubs_%,test_%_%,$(2)))
+define STUBS_RULE
+$(filter $(call stubbed,$(1),$(basename $(notdir $(2)))),$(call test_bins,$(1))): $(call obj,$(2))
+endef
+$(foreach k,$(TEST_KINDS),$(foreach s,$(call test_stubs,$(k)),$(eval $(call STUBS_RULE,$(k),$(s)))))
 
 # What the targets take from the programs, which are not all built once more for it.
 FUZZ_OF_PROGS = syncd/delta.c
