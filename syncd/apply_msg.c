@@ -91,9 +91,22 @@ static int by_index(struct apply *a, const char *base, struct place *p) {
     return by_index(a, base, p);
 }
 
-/* Where the message is; cur->sub SELF: nowhere. */
-static int find(struct apply *a, const char *base, const struct place *old, const struct place *now,
-                struct place *cur) {
+/* Of two contents of one name a merge makes two messages, while each store has its own. */
+static bool has_size(struct apply *a, const struct place *p, const Mfp__Meta *m) {
+    struct stat sb;
+    int fd = store_sub_open(a->st, &a->d, p->sub, false);
+
+    return !m || fd < 0 || fstatat(fd, p->name, &sb, AT_SYMLINK_NOFOLLOW) < 0 ||
+           (uint64_t)sb.st_size == m->size;
+}
+
+/* Where the message is; cur->sub SELF: nowhere. APPLY_NOT_DONE: that is another one. */
+static int find(struct apply *a, const Mfp__OpMsg *op, const struct place *old,
+                const struct place *now, struct place *cur) {
+    const char *base = op->bname;
+    bool added = old->sub == MFP__SUB__SELF;
+    int r;
+
     *cur = *now;
     if (is_there(a, now))
         return 0;
@@ -101,11 +114,16 @@ static int find(struct apply *a, const char *base, const struct place *old, cons
     if (is_there(a, old) || by_view(a, BASE_SENT, base, cur) || by_view(a, BASE_AGREED, base, cur))
         return 0;
     cur->sub = MFP__SUB__SELF;
-    /* Added for the first time: it cannot be here under a name we do not know. Unless this is
-     * another directory: a client here may have put the same message into it. */
-    if (!a->replay && !a->former && old->sub == MFP__SUB__SELF)
+    /* Born there: it cannot be here under a name we do not know. Unless this is another directory:
+     * a client here may have put the same message into it. (Else the peer changed one that is not
+     * in its base: both stores had it beforehand, or half of a merge has brought it.) */
+    if (added && (op->source || now->sub == MFP__SUB__NEW) && !a->replay && !a->former)
         return 0;
-    return by_index(a, base, cur);
+    r = by_index(a, base, cur);
+    if (r < 0 || !added || cur->sub == MFP__SUB__SELF || has_size(a, cur, op->meta))
+        return r;
+    apply_suspect(a, "another content has the name of a message", base);
+    return APPLY_NOT_DONE;
 }
 
 static bool meta_differs(const struct stat *sb, const Mfp__Meta *m) {
@@ -364,8 +382,8 @@ int apply_msg_present(struct apply *a, const Mfp__OpMsg *op) {
         return APPLY_NOT_DONE;
     }
     if (r > 0)
-        r = find(a, op->bname, &old, &now, &cur);
-    if (r < 0)
+        r = find(a, op, &old, &now, &cur);
+    if (r != 0)
         return r;
     if (cur.sub == MFP__SUB__SELF) {
         if (old.sub == MFP__SUB__SELF)
@@ -419,8 +437,8 @@ int apply_msg_remove(struct apply *a, const Mfp__OpMsg *op) {
     int r = place_of(op->bname, op->old, &old), fd;
 
     if (r == 0)
-        r = find(a, op->bname, &old, &now, &cur);
-    if (r < 0 || cur.sub == MFP__SUB__SELF)
+        r = find(a, op, &old, &now, &cur);
+    if (r != 0 || cur.sub == MFP__SUB__SELF)
         return r;
     fd = store_sub_open(a->st, &a->d, cur.sub, false);
     if (fd < 0)
