@@ -58,6 +58,7 @@ void merges_step_free(struct step *s) {
     content_wants_free(&s->wants);
     invals_free(&s->inval);
     free(s->marks);
+    free(s->lacking);
     free(s);
     driver_pump(v);
 }
@@ -96,7 +97,7 @@ static void scan_run(void *arg) {
     unread_listing_begins(s->v->state, &s->dir);
     s->err = (s->follows ? scan_mailbox_following : scan_mailbox_for)(
         s->v->state, &s->dir, s->full, s->lenders, s->n_lenders, &s->listing);
-    if (s->err == 0 && s->lacking && s->listing->gone) {
+    if (s->err == 0 && s->n_lacking > 0 && s->listing->gone) {
         mfp__listing__free_unpacked(s->listing, NULL);
         s->listing = NULL;
         s->err = merges_look_for_room(s);

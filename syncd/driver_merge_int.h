@@ -48,8 +48,9 @@ struct step {
     uint64_t turn;
     bool tried;    /* the merge was carried out, or was to be */
     bool treeless; /* dir is one of m->treeless, and is not listed before the trees are compared */
-    bool lacking;  /* there are such, and what is not here may be in one of them */
-    int lasting;   /* why the trees are not to be compared */
+    struct mailfs_id *lacking; /* all such: what is not here may be in one of them */
+    size_t n_lacking;
+    int lasting;      /* why the trees are not to be compared */
     bool may_compare; /* they can be */
     bool tells;       /* that it cannot be merged: */
     char why[UNMERGED_WHY], path[256];

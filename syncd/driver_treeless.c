@@ -95,12 +95,13 @@ bool merges_awaits_trees(const struct merges *m, const struct mailfs_id *dir) {
 void merges_look_for_treeless(struct step *s) {
     struct treeless *set = s->v->merges->treeless;
     s->treeless = treeless_has(set, &s->dir);
-    s->lacking = set != NULL;
+    free(s->lacking);
+    s->lacking = treeless_all(set, &s->n_lacking);
     s->lasting = treeless_lasting(set, &s->dir, volume_now());
 }
 
 int merges_look_for_room(struct step *s) {
-    int r = s->lasting != 0 ? s->lasting : tree_merge_room(s->v->state);
+    int r = s->lasting != 0 ? s->lasting : tree_merge_room(s->v->state, s->lacking, s->n_lacking);
     s->may_compare = r == 0;
     return r == 0 ? -ESTALE : r;
 }

@@ -55,8 +55,9 @@ int merge_caught_up(struct state *st, uint64_t turn);
 int tree_merge_run(struct state *st, const Mfp__Tree *mine, const Mfp__Tree *theirs, bool standby,
                    uint8_t digest[STATE_DIGEST], struct invals *inval);
 /* Is there room for directories? 0, or the error. By making one, out of sight; and not on a disk
- * with less than 16 MiB left, where the merge might break off at the next one. */
-int tree_merge_room(struct state *st);
+ * with less than 16 MiB left, where the merge might break off at the next one, or by the quotas of
+ * those that own these n containers (what is not here is passed over) with less than 1 MiB. */
+int tree_merge_room(struct state *st, const struct mailfs_id *in, size_t n);
 /* Both have that result: what it removed is no longer in the base. While nothing else of the volume
  * runs. */
 int tree_merge_settled(struct state *st);

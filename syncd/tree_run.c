@@ -17,7 +17,6 @@
 #include "alias.h"
 #include "base.h"
 #include "hold.h"
-#include "io/io.h"
 #include "merge_run.h"
 #include "recent.h"
 #include "replica/base_age.h"
@@ -26,8 +25,6 @@
 #include "util/log.h"
 #include "util/str.h"
 #include "wire/check.h"
-
-#define ROOM (UINT64_C(16) << 20) /* bytes, for what a merge may have to make */
 
 /* ---- input ------------------------------------------------------------------------- */
 
@@ -230,14 +227,6 @@ int tree_merge_settled(struct state *st) {
 
     base_moved_settled(st);
     return r < 0 ? state_fail(st, r, NULL, "cannot settle the merge of the directory trees") : 0;
-}
-
-int tree_merge_room(struct state *st) {
-    int r = io_mkdir(st->trash, "room", 0700);
-
-    if (r == 0 || r == -EEXIST)
-        r = io_rmdir(st->trash, "room");
-    return r == 0 && io_lacks(st->root, ROOM) ? -ENOSPC : r;
 }
 
 static void report(const struct tree_result *res) {

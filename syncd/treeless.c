@@ -21,8 +21,9 @@ static struct treeless *find(struct treeless *set, const struct mailfs_id *id) {
     return e;
 }
 
-/* Not what ends when there is room, or the store is there again (tree_merge_room() makes a
- * directory in it), or what a merge of the trees is there to settle. */
+/* Not what ends when there is room on the disk and by its owner's quota, or the store is there
+ * again (tree_merge_room() makes a directory in it, and a file of each owner's), or what a merge of
+ * the trees is there to settle. */
 static bool lasts(int err) {
     switch (err) {
     case 0:
@@ -58,6 +59,14 @@ void treeless_put(struct treeless **set, const struct mailfs_id *id, int err, ui
 
 bool treeless_has(struct treeless *set, const struct mailfs_id *id) {
     return find(set, id) != NULL;
+}
+
+struct mailfs_id *treeless_all(const struct treeless *set, size_t *n) {
+    struct mailfs_id *v = set == NULL ? NULL : mem_new(HASH_COUNT(set) * sizeof *v);
+    *n = 0;
+    for (const struct treeless *e = set; e != NULL; e = e->hh.next)
+        v[(*n)++] = e->id;
+    return v;
 }
 
 static int lasting_at(const struct treeless *e, uint64_t now) {

@@ -5,6 +5,7 @@
  * are to be compared. Loop thread. */
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include "util/id.h"
@@ -17,6 +18,8 @@ struct treeless;
 /* err: what came of it, a negative errno; 0: it did not fit what is here. now: volume_now(). */
 void treeless_put(struct treeless **set, const struct mailfs_id *id, int err, uint64_t now);
 bool treeless_has(struct treeless *set, const struct mailfs_id *id);
+/* All of them, malloc'ed; NULL: none. */
+struct mailfs_id *treeless_all(const struct treeless *set, size_t *n);
 /*
  * An error of one of them that a merge of the trees would meet as well, whatever room there is,
  * that of id before another's; 0: none. Such a merge would be tried again for ever, and nothing at

@@ -244,8 +244,13 @@ void driver_compare_trees(struct volume *v, const char *why) {
 }
 
 int room;
+struct mailfs_id over_quota;
 
-int tree_merge_room(struct state *st) {
+int tree_merge_room(struct state *st, const struct mailfs_id *in, size_t n) {
+    for (size_t i = 0; i < n; i++) {
+        if (mailfs_id_equal(&in[i], &over_quota))
+            return -EDQUOT;
+    }
     return room;
 }
 
@@ -301,6 +306,7 @@ int round_setup(void **state) {
     fits = 0;
     taken = over = apart = false;
     room = 0;
+    over_quota = (struct mailfs_id){{0xff}};
     gone = false;
     asks = asks_new(mailfs_runs, NULL);
     return 0;

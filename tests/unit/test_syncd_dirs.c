@@ -3,7 +3,10 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
+#include <stdio.h>
+#include <sys/stat.h>
 #include <sys/statvfs.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -226,20 +229,65 @@ static void test_room(void **state) {
 
     for (unsigned i = 0; i < 3; i++) {
         fault_start(grave, FAULT_FAIL_ON, first[i], -ENOSPC);
-        assert_int_equal(tree_merge_room(p.b.st), -ENOSPC);
+        assert_int_equal(tree_merge_room(p.b.st, NULL, 0), -ENOSPC);
         fault_power_on();
     }
     fault_start(grave, FAULT_FAIL_ON, 0, -EROFS);
-    assert_int_equal(tree_merge_room(p.b.st), -EROFS);
+    assert_int_equal(tree_merge_room(p.b.st, NULL, 0), -EROFS);
     fault_power_on();
     fs_mkdir(&p.b, ".mailfs/trash/room"); /* of a life that was killed in it */
-    assert_int_equal(tree_merge_room(p.b.st), 0);
+    assert_int_equal(tree_merge_room(p.b.st, NULL, 0), 0);
     assert_false(fs_there(&p.b, ".mailfs/trash/room"));
     short_of = io_ops_real;
     short_of.fstatvfs = some_room;
     io_ops_set(&short_of);
-    assert_int_equal(tree_merge_room(p.b.st), -ENOSPC);
+    assert_int_equal(tree_merge_room(p.b.st, NULL, 0), -ENOSPC);
     io_ops_set(&io_ops_real);
+}
+
+/* ---- quotas ------------------------------------------------------------------------ */
+
+#define USER 5001
+
+static uid_t over; /* whose quota is used up */
+
+static int chown_quota(int dirfd, const char *name, uid_t uid, gid_t gid, int flags) {
+    return uid == over ? -EDQUOT : io_ops_real.chown(dirfd, name, uid, gid, flags);
+}
+
+static ssize_t write_quota(int fd, const void *buf, size_t n, off_t off) {
+    struct stat sb;
+
+    return fstat(fd, &sb) == 0 && sb.st_uid == over ? -EDQUOT : io_ops_real.pwrite(fd, buf, n, off);
+}
+
+/* Whatever is free: the quota of who owns one of those in which something is lacking. */
+static void quota_refuses(const struct io_ops *ops) {
+    struct mailfs_id root = mailfs_id_root, nowhere = {{1}}, all[] = {root, nowhere, inbox};
+
+    io_ops_set(ops);
+    assert_int_equal(tree_merge_room(p.b.st, NULL, 0), 0);
+    assert_int_equal(tree_merge_room(p.b.st, all, 2), 0);
+    assert_int_equal(tree_merge_room(p.b.st, all, 3), -EDQUOT);
+    over = USER + 1;
+    assert_int_equal(tree_merge_room(p.b.st, all, 3), 0);
+    over = USER;
+    io_ops_set(&io_ops_real);
+}
+
+static void test_room_by_quota(void **state) {
+    struct io_ops blocks = io_ops_real, inodes = io_ops_real;
+    char path[512];
+
+    if (geteuid() != 0)
+        skip(); /* nobody else may give files away */
+    snprintf(path, sizeof(path), "%s/u", p.b.store);
+    assert_int_equal(chown(path, USER, USER), 0);
+    over = USER;
+    blocks.pwrite = write_quota;
+    quota_refuses(&blocks);
+    inodes.chown = chown_quota;
+    quota_refuses(&inodes);
 }
 
 int main(void) {
@@ -251,6 +299,7 @@ int main(void) {
         T(test_told_under_a_former_id),
         T(test_no_container),
         T(test_former_ids_end),
+        T(test_room_by_quota),
         cmocka_unit_test_setup_teardown(test_room, mailbox_setup_grave, mailbox_teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -32,6 +32,20 @@ static void test_treeless(void **state) {
     assert_string_equal(did, "unlisted unlisted unlisted compare ");
 }
 
+/* One user's quota, which the disk's room says nothing of, lets nobody compare the trees: their
+ * merge would fail in his folder. */
+static void test_treeless_by_quota(void **state) {
+    here->link.main = NULL;
+    over_quota = (struct mailfs_id){{1}};
+    merges_await_trees(here->link.merges, &mailfs_id_root, -ENOSPC);
+    merges_await_trees(here->link.merges, &over_quota, -EDQUOT);
+    act(RACT_SCAN, true, false, 0);
+    assert_string_equal(did, "unlisted ");
+    over_quota = (struct mailfs_id){{2}};
+    act(RACT_SCAN, true, false, 0);
+    assert_string_equal(did, "unlisted unlisted compare ");
+}
+
 /* Nor is one listed as gone that may be in what is lacking: the other node would compare the trees,
  * whatever room there is here. */
 static void test_gone_while_treeless(void **state) {
@@ -79,6 +93,7 @@ static void test_treeless_for_good(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         T(test_treeless),
+        T(test_treeless_by_quota),
         T(test_gone_while_treeless),
         T(test_treeless_for_good),
     };
