@@ -275,6 +275,17 @@ static void test_merge(void **state) {
     b_ends();
 }
 
+/* It has gone before any message has got its name: none gets one. */
+static void test_merge_late(void **state) {
+    common();
+    add_new(&p.a, "u", "4.M1.a", "four\n");
+    mark(&p.a, &inbox);
+    asks_enter(asks, asks_now(asks));
+    assert_int_equal(shutdown(ends[1], SHUT_RDWR), 0);
+    assert_int_equal(try_at(&p.b, &p.a), -EOWNERDEAD);
+    assert_false(fs_there(&p.b, "u/new/4.M1.a"));
+}
+
 /* Nothing is wrong with the list, so nobody is told that there is. */
 static void test_raise(void **state) {
     struct io_ops ops = io_ops_real;
@@ -350,10 +361,10 @@ static void test_raise_unsynced(void **state) {
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
 int main(void) {
-    const struct CMUnitTest tests[] = {T(test_look),         T(test_none),          T(test_beside),
-                                       T(test_saw),          T(test_job),           T(test_append),
-                                       T(test_rewrite),      T(test_merge),         T(test_raise),
-                                       T(test_raise_beside), T(test_raise_unsynced)};
+    const struct CMUnitTest tests[] = {
+        T(test_look),       T(test_none),   T(test_beside),       T(test_saw),
+        T(test_job),        T(test_append), T(test_rewrite),      T(test_merge),
+        T(test_merge_late), T(test_raise),  T(test_raise_beside), T(test_raise_unsynced)};
 
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
