@@ -324,6 +324,7 @@ void state_close(struct state *st) {
     free(st->store_path);
     free(st->node);
     free(st->peer);
+    free(st->fed);
     free(st);
 }
 
