@@ -2,11 +2,12 @@
 
 An Acts object is one user on a pair.  Each act is tried until it succeeds, as its kind of
 client would; `want` is then what both nodes must show in the end.  A message whose delivery,
-APPEND, COPY or MOVE failed at first may be there twice: who is refused tries again, and what
-was refused may have happened.  Dovecot answers OK to a STORE or EXPUNGE that it could do in its
+APPEND, COPY or MOVE failed at first may be there twice, and no more often: who is refused tries
+again, and what was refused may have happened.  Dovecot answers OK to a STORE or EXPUNGE that it could do in its
 index only, its files being out of reach: what was done while a mount was away is unsure.
 """
 
+import collections
 import os
 import time
 
@@ -25,8 +26,9 @@ class Acts:
         self.user = pair.user(prefix, folders)
         self.want = {f: {} for f in ("INBOX",) + tuple(folders)}     # folder: {Message-ID: flags}
         self.subscribed, self.files = set(), {}
-        self.twice, self.failures = set(), []
-        self.unsure, self.kills, self.doubled = set(), False, 0     # kills: of a daemon, meanwhile
+        self.twice, self.failures = set(), []       # twice: (folder, Message-ID) that may be
+        self.unsure, self.kills = set(), False      # kills: of a daemon, meanwhile
+        self.doubled = set()                        # Message-IDs that are there twice
         self.witness = storm.Witness()
         self.sessions = {}
 
@@ -76,10 +78,12 @@ class Acts:
     # --- mail in ------------------------------------------------------------------------------
 
     def came(self, folder, ident, flags, failed, start):
-        """It is in the folder now.  Failed at first, or a daemon dies near it: perhaps twice."""
+        """It is in the folder now.  Failed at first, or a daemon dies near it: perhaps twice, then True."""
         self.want[folder][ident] = frozenset(flags)
         if failed or self.kills or self.was_away(start):
-            self.twice.add(ident)
+            self.twice.add((folder, ident))
+            return True
+        return False
 
     def lmtp(self, node, others=(), size=600):
         """One message by LMTP, to other users as well; refused: the same again, to all."""
@@ -167,7 +171,8 @@ class Acts:
                 client.move(",".join(uids), to)
         self.on(node, folder, "MOVE", attempt)
         self.doubt(ident, start)
-        self.came(to, ident, self.want[folder].pop(ident), len(self.failures) > before, start)
+        if self.came(to, ident, self.want[folder].pop(ident), len(self.failures) > before, start):
+            self.twice.add((folder, ident))
 
     def doubt(self, ident, start):
         if self.was_away(start):
@@ -199,6 +204,7 @@ class Acts:
         self.on(node, None, "RENAME", attempt)
         self.drop_sessions()
         self.want[new] = self.want.pop(old)
+        self.twice = {(new if folder == old else folder, ident) for folder, ident in self.twice}
 
     def delete(self, node, folder):
         def attempt(client):
@@ -254,6 +260,7 @@ class Acts:
             wrong.append("folders %s, not %s" % (sorted(view["folders"]), sorted(self.want)))
         for folder in set(self.want) & set(view["folders"]):
             wrong += self.verify_folder(folder, view["folders"][folder][1])
+        wrong += self.verify_copies({folder: rows for folder, (_validity, rows) in view["folders"].items()})
         if set(view["subscribed"]) != self.subscribed:
             wrong.append("subscribed %s, not %s" % (view["subscribed"], sorted(self.subscribed)))
         for name, content in self.files.items():
@@ -269,16 +276,27 @@ class Acts:
         for uid, row in rows.items():
             found.setdefault(row[1], []).append(frozenset(row[0]))
         for ident in set(found) - set(self.want[folder]):
-            if ident not in self.twice | self.unsure:
+            if (folder, ident) not in self.twice and ident not in self.unsure:
                 wrong.append("%s: %s is there and should not" % (folder, ident))
-        self.doubled = max(self.doubled, sum(len(have) - 1 for have in found.values()))
         for ident, flags in self.want[folder].items():
             have = found.get(ident, [])
             if not have:
                 wrong.append("%s: %s is lost" % (folder, ident))
-            elif len(have) > 1 and ident not in self.twice | self.unsure:
+            elif len(have) > 1 and (folder, ident) not in self.twice:
                 wrong.append("%s: %s is there %d times" % (folder, ident, len(have)))
             elif flags not in have and ident not in self.unsure:
                 wrong.append("%s: %s has flags %s, not %s" % (
                     folder, ident, [sorted(h) for h in have], sorted(flags)))
         return wrong
+
+    def verify_copies(self, folders):
+        """Of no message more than one copy too many, in all folders ({name: rows}) together."""
+        more = collections.Counter()
+        for folder, rows in folders.items():
+            for ident, copies in collections.Counter(row[1] for row in rows.values()).items():
+                if ident in self.want.get(folder, ()):
+                    more[ident] += copies - 1
+                elif ident not in self.unsure:
+                    more[ident] += copies
+        self.doubled = {ident for ident, copies in more.items() if copies}
+        return ["%s: %d copies too many" % (ident, copies) for ident, copies in more.items() if copies > 1]

@@ -8,7 +8,7 @@ import tempfile
 import types
 import unittest
 
-from . import compare, imap, storm, util
+from . import acts, compare, imap, storm, util
 
 
 class Parsing(unittest.TestCase):
@@ -67,6 +67,50 @@ class Comparing(unittest.TestCase):
             witness.look("b", "u", "INBOX", 1, {1: "<n>"})
 
 
+class Acting(unittest.TestCase):
+    """What may be there twice: what was refused, or came near a death, one copy of it."""
+
+    def setUp(self):
+        pair = types.SimpleNamespace(nodes=(), user=lambda prefix, folders: prefix)
+        self.acts = acts.Acts(pair, "u", ("F",))
+        self.acts.came("INBOX", "<m>", (), False, 0)
+        self.acts.came("INBOX", "<n>", (), True, 0)
+
+    def wrong(self, inbox, other=""):
+        folders = {folder: {uid: ((), "<%s>" % c) for uid, c in enumerate(idents)}
+                   for folder, idents in (("INBOX", inbox), ("F", other))}
+        return [w for folder, rows in folders.items() for w in self.acts.verify_folder(folder, rows)] + \
+            self.acts.verify_copies(folders)
+
+    def test_copies(self):
+        self.assertFalse(self.wrong("mn"))
+        self.assertFalse(self.acts.doubled)
+        self.assertTrue(self.wrong("m"))
+        self.assertTrue(self.wrong("mmn"))
+        self.assertTrue(self.wrong("mn", "n"))
+        self.assertFalse(self.wrong("mnn"))
+        self.assertEqual(self.acts.doubled, {"<n>"})
+        self.assertTrue(self.wrong("mnnn"))
+
+    def test_moved(self):
+        self.acts.kills = True
+        self.acts.on = lambda *what: None
+        self.acts.move(None, "<m>", "F")
+        self.assertFalse(self.wrong("n", "m"))
+        self.assertFalse(self.wrong("nm", "m"))
+        self.assertFalse(self.wrong("n", "mm"))
+        self.assertTrue(self.wrong("nm", "mm"))
+        self.assertTrue(self.wrong("nm"))
+
+    def test_expunged(self):
+        self.acts.kills = True
+        self.acts.on = lambda *what: None
+        self.acts.copy(None, "<m>", "F")
+        self.acts.expunge(None, "<m>")
+        self.assertFalse(self.wrong("n", "m"))
+        self.assertTrue(self.wrong("nm", "m"))
+
+
 class Trees(unittest.TestCase):
     def setUp(self):
         self.top = tempfile.TemporaryDirectory()
@@ -122,7 +166,7 @@ class Trees(unittest.TestCase):
 def passed():
     """Run them; True if all is well, else what is not has been printed."""
     suite = unittest.TestSuite()
-    for case in (Parsing, Comparing, Trees):
+    for case in (Parsing, Comparing, Acting, Trees):
         suite.addTests(unittest.defaultTestLoader.loadTestsFromTestCase(case))
     result = unittest.TestResult()
     suite.run(result)
