@@ -21,6 +21,7 @@ command is invisible to the next, so everything here enters by nsenter --net --u
   follow      a client that stays connected and checks EXISTS, EXPUNGE and bodies
   crowd       many users whose mailboxes all change on both sides
   relay      what is between the nodes, slowed or swallowed
+  reads       which directories are read, by whomever
   storm, outage
              load: everybody at once; clients and deliveries while a node dies
   compare    both nodes show the same, over IMAP and on disk

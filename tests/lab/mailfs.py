@@ -175,6 +175,10 @@ class Mailfs:
         volume["node"] = everything.get("node")
         return volume
 
+    def marks(self, build):
+        """A line for each: "generation path"."""
+        return util.run([os.path.join(build, "tests", "faults", "tool_marks"), self.state]).stdout.splitlines()
+
     def mounted(self):
         """Is there a mount at the mount point, alive or stale?"""
         with open("/proc/self/mountinfo") as f:

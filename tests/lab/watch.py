@@ -111,12 +111,10 @@ class Watch:
 
     def wait_no_marks(self, build, timeout=10):
         """Settled, and so cleared at the next checkpoint."""
-        tool = os.path.join(build, "tests", "faults", "tool_marks")
-        util.poll(lambda: "no marks: " + self.marks(tool), lambda: not self.marks(tool), timeout)
+        util.poll(lambda: "no marks: " + self.marks(build), lambda: not self.marks(build), timeout)
 
-    def marks(self, tool):
-        return "; ".join(n.host + ": " + line for n in self.pair.nodes for line in util.run(
-            [tool, n.mailfs.state]).stdout.splitlines())
+    def marks(self, build):
+        return "; ".join(n.host + ": " + line for n in self.pair.nodes for line in n.mailfs.marks(build))
 
     def explain(self):
         """Of daemons that do not end: where the kernel has their threads."""
