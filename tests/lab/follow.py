@@ -21,6 +21,7 @@ class Follower:
         self.client = node.imap(user)
         self.validity = self.client.select(folder)["uidvalidity"]
         self.uids, self.exists = [], self.client.exists     # uids: of the first of them
+        self.longest = 0.0      # step, in seconds
         self.client.watch = self.heard
         self.learn()
 
@@ -68,6 +69,11 @@ class Follower:
             self.fail("UIDs do not ascend: %s", self.uids[max(have - 2, 0):have + 5])
 
     def step(self):
+        start = util.now()
+        self.look()
+        self.longest = max(self.longest, util.now() - start)
+
+    def look(self):
         self.client.noop()
         self.learn()
         if not self.uids:
