@@ -32,11 +32,13 @@ def test(t):
     start = util.now()
     t.b.revive()
     t.pair.wait_in_sync()
-    for user in users:
-        compare.assert_has(t.wait_equal(user), set(acked[user]) - set(gone))
+    views = [t.wait_equal(user) for user in users]
     t.figure("b caught up in %.1f s", util.now() - start)
-    ids = compare.count_ids(t.wait_equal(users[0]), "INBOX")
-    t.check(not set(gone) & set(ids), "expunged mail is back")
+    for user, view in zip(users, views):
+        compare.assert_has(view, set(acked[user]) - set(gone))
+        # all that was under way has its name from a, which lived on
+        compare.assert_no_duplicates(view)
+    t.check(not set(gone) & set(compare.count_ids(views[0], "INBOX")), "expunged mail is back")
     t.wait_equal(t.pair.user("after"))
 
 
