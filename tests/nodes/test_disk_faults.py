@@ -3,6 +3,7 @@
 
 import errno
 import os
+import re
 import sys
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.realpath(__file__)), ".."))
@@ -11,7 +12,15 @@ from lab.pair import Pair  # noqa: E402
 
 TIMEOUT = 2
 
-# daemon of node a, operations, class of file, before or after; a mail at this node brings it there
+# daemon of node a, operations, class of file; mail at this node brings it there; so many writes from the first one
+# (mailfs answers a write that fails in its second half with the first: the next one, of whoever writes, fails as a
+# whole); what is said then, and where.  Under L mailfs writes the list all the same, with what it keeps for that.
+HALVES = (("syncd", "pwrite copy", "stage", "b", 2, "status", r"/%s/Maildir: cannot write to the stage: No space"),
+          ("syncd", "write", "dovecot-uidlist", "b", 2, "status", r"/%s/Maildir: cannot apply what .*: No space"),
+          ("mailfs", "pwrite", "tmp", "a", 3, "dovecot", r"/%s/Maildir/tmp/.* failed: No space"),
+          ("mailfs", "pwrite", "dovecot-uidlist", "a", 2, "mailfs", r"store is full"))
+
+# the same; before or after
 CUTS = (("syncd", "commit", "state", points.CUT_BEFORE, "b"),
         ("syncd", "link", "new", points.CUT_AFTER, "b"),
         ("mailfs", "fsync fdatasync", "tmp", points.CUT_AFTER, "a"),
@@ -24,6 +33,9 @@ class Lab:
         self.a, self.b = pair.nodes
         every = {n: {d: points.Points(directory, n, d) for d in points.PROGRAMS} for n in pair.nodes}
         self.points = every[self.a]
+
+    def node(self, letter):
+        return self.a if letter == "a" else self.b
 
     def lmtp(self, node, user):
         """One mail; its Message-ID if it was taken. Nobody bounces, nobody waits long."""
@@ -45,12 +57,27 @@ class Lab:
             raise util.Fail("%s: %s" % (what, error)) from None
 
 
-def half(lab, user, daemon, op, cls, node):
-    """Half a write, and no more room; then all is well again."""
+def said(lab, where, since):
+    """By node a's status, or in that log: what somebody who looks for the cause is told."""
+    if where == "status":
+        status = lab.a.status() or {}
+        return status.get("notes", []) + [status.get("last_error") or ""]
+    return util.tail(lab.a.log(where), since)
+
+
+def half(lab, user, daemon, op, cls, letter, times, where, words):
+    """Half a write, and no more room; that is told, and then all is well again."""
     armed = lab.points[daemon]
-    armed.arm(points.SHORT, op=op, cls=cls, error=errno.ENOSPC, times=2)
-    taken = [lab.lmtp(node, user) for _ in range(3)]
-    lab.t.check(armed.disarm(), "nothing was written to %s by %s", cls, daemon)
+    since = 0 if where == "status" else os.path.getsize(lab.a.log(where))
+    pattern = re.compile(words % user if "%s" in words else words)
+    lab.t.check(not any(map(pattern.search, said(lab, where, since))), "said before: %s", pattern.pattern)
+    armed.arm(points.SHORT, op=op, cls=cls, error=errno.ENOSPC, times=times)
+    taken = [lab.lmtp(lab.node(letter), user) for _ in range(3)]
+    util.poll("%d writes to %s by %s" % (times, cls, daemon), lambda: armed.control.done >= times)
+    armed.disarm()
+    util.poll(lambda: "half a write to %s by %s: %s says %s, and not %s" % (
+        cls, daemon, where, said(lab, where, since), pattern.pattern),
+        lambda: any(map(pattern.search, said(lab, where, since))))
     lab.whole(user, taken, "half a write to " + cls)
     return taken.count(None)
 
@@ -58,7 +85,7 @@ def half(lab, user, daemon, op, cls, node):
 def cut(lab, user, daemon, op, cls, when, letter):
     armed = lab.points[daemon]
     armed.arm(when, op=op, cls=cls, device=lab.a.disk.point)
-    taken = [lab.lmtp(lab.a if letter == "a" else lab.b, user)]
+    taken = [lab.lmtp(lab.node(letter), user)]
     points.wait_done(armed)
     armed.disarm()
     lab.a.crash()
@@ -75,10 +102,9 @@ def story(t, directory):
             util.parallel(*(n.start for n in pair.nodes))
             pair.wait_in_sync()
             users = [pair.user("disk") for _ in range(2)]
-            refused = sum(half(lab, users[0], *where) for where in (
-                ("syncd", "pwrite copy", "stage", lab.b), ("syncd", "write", "dovecot-uidlist", lab.b),
-                ("mailfs", "pwrite", "tmp", lab.a), ("mailfs", "pwrite", "dovecot-uidlist", lab.a)))
-            t.figure("half a write: %d refused", refused)
+            refused = sum(half(lab, users[0], *where) for where in HALVES)
+            t.check(refused, "no mail was refused")
+            t.figure("half a write, in %d places: told, %d refused", len(HALVES), refused)
             for where in CUTS:
                 cut(lab, users[1], *where)
             t.figure("%d power cuts at a call", len(CUTS))
