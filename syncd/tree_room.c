@@ -3,7 +3,7 @@
  *
  * As long as that merge fails nothing at all is applied, so it is looked for before one is begun.
  * What is free on the disk does not say it all: a quota of the file system's counts what its owner
- * has, and who serves all of them meets each one's.
+ * has, and who serves all of them meets each one's. And a disk can be damaged in one directory.
  *
  * No diagnostics.
  */
@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "io/io.h"
+#include "maildir/class.h"
 #include "merge_run.h"
 #include "state_int.h"
 #include "store.h"
@@ -47,13 +48,22 @@ static int owner_room(struct state *st, const struct stat *of) {
     return r;
 }
 
-/* Not here: then it is one of those that are to be made, and what it is to be in has been asked. */
-static int stat_container(struct state *st, const struct mailfs_id *id, struct stat *sb) {
+static int make_one(int in, const char *name) {
+    int r = io_mkdir(in, name, 0700);
+
+    return r == 0 || r == -EEXIST ? io_rmdir(in, name) : r;
+}
+
+/* Can a directory be made in it? The mount does not show one of that name. Not here: then it is one
+ * of those that are to be made, and what it is to be in has been asked. */
+static int look_into(struct state *st, const struct mailfs_id *id, struct stat *sb) {
     struct store_dir d;
     int r = store_dir_open(st, id, &d);
 
     if (r == 0 && fstat(d.fd[0], sb) < 0)
         r = -errno;
+    if (r == 0 && !st->read_only)
+        r = make_one(d.fd[0], MAILDIR_INTERNAL_NAME "-room");
     store_dir_close(&d);
     return r;
 }
@@ -65,7 +75,7 @@ static int owners_room(struct state *st, const struct mailfs_id *in, size_t n) {
     int r = 0;
 
     for (i = 0; r == 0 && i < n; i++) {
-        r = stat_container(st, &in[i], &sb);
+        r = look_into(st, &in[i], &sb);
         if (r == -ENOENT) {
             r = 0;
             continue;
@@ -79,10 +89,8 @@ static int owners_room(struct state *st, const struct mailfs_id *in, size_t n) {
 }
 
 int tree_merge_room(struct state *st, const struct mailfs_id *in, size_t n) {
-    int r = io_mkdir(st->trash, "room", 0700);
+    int r = make_one(st->trash, "room");
 
-    if (r == 0 || r == -EEXIST)
-        r = io_rmdir(st->trash, "room");
     if (r == 0 && io_lacks(st->root, ROOM))
         r = -ENOSPC;
     return r == 0 ? owners_room(st, in, n) : r;

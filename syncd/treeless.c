@@ -51,9 +51,10 @@ void treeless_put(struct treeless **set, const struct mailfs_id *id, int err, ui
         e->id = *id;
         HASH_ADD(hh, *set, id, sizeof e->id, e);
     }
-    if (lasts(err)) {
+    uint64_t until = err == -EIO ? now + TREELESS_EIO_MS : UINT64_MAX;
+    if (lasts(err) && until >= e->until) {
         e->lasting = err;
-        e->until = err == -EIO ? now + TREELESS_EIO_MS : UINT64_MAX;
+        e->until = until;
     }
 }
 

@@ -245,6 +245,23 @@ static void test_room(void **state) {
     io_ops_set(&io_ops_real);
 }
 
+static int mkdir_fails(int dirfd, const char *name, mode_t mode) {
+    return name[0] == '.' ? -EIO : io_ops_real.mkdir(dirfd, name, mode);
+}
+
+/* The disk is damaged in one directory, in which something is lacking. */
+static void test_room_in_it(void **state) {
+    struct io_ops damaged = io_ops_real;
+
+    damaged.mkdir = mkdir_fails;
+    io_ops_set(&damaged);
+    assert_int_equal(tree_merge_room(p.b.st, NULL, 0), 0);
+    assert_int_equal(tree_merge_room(p.b.st, &inbox, 1), -EIO);
+    io_ops_set(&io_ops_real);
+    assert_int_equal(tree_merge_room(p.b.st, &inbox, 1), 0);
+    assert_false(fs_there(&p.b, "u/.mailfs-room"));
+}
+
 /* ---- quotas ------------------------------------------------------------------------ */
 
 #define USER 5001
@@ -299,6 +316,7 @@ int main(void) {
         T(test_told_under_a_former_id),
         T(test_no_container),
         T(test_former_ids_end),
+        T(test_room_in_it),
         T(test_room_by_quota),
         cmocka_unit_test_setup_teardown(test_room, mailbox_setup_grave, mailbox_teardown),
     };

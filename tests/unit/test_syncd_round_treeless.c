@@ -74,6 +74,7 @@ static void test_treeless_for_good(void **state) {
         struct treeless **set = &here->link.merges->treeless;
         merges_await_trees(here->link.merges, &mailfs_id_root, -ENOENT);
         merges_await_trees(here->link.merges, &other, lasting[i]);
+        merges_await_trees(here->link.merges, &other, -EIO);
         merges_await_trees(here->link.merges, &other, -ENOSPC);
         act(RACT_SCAN, true, false, 0);
         assert_string_equal(did, "unlisted ");
