@@ -173,8 +173,6 @@ int base_msg_put(struct state *st, enum base_view view, const struct mailfs_id *
     r = base_msg_encode(msg, &b);
     if (r == 0)
         r = record_put(st, view, T_MSGS, dir, name, b.p, b.len);
-    if (r == 0 && view != BASE_SENT)
-        pending_del(st, dir, name);
     buf_free(&b);
     return r;
 }

@@ -327,6 +327,7 @@ static int acked_op(struct state *st, const struct mailfs_id *dir, const Mfp__Op
     struct mailfs_id id;
 
     if (op->op_case == MFP__OP__OP_MSG) {
+        pending_del(st, dir, op->msg->bname);
         return wire_prepared(op) ? base_prep_put(st, BASE_AGREED, dir, op->msg->bname, NULL) : 0;
     }
     if (op->op_case == MFP__OP__OP_DIR_REMOVE && wire_id(&op->dir_remove->id, &id) == 0) {

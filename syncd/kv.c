@@ -455,6 +455,15 @@ int kv_accept(struct state *st, const struct mailfs_id *id) {
     return r;
 }
 
+bool kv_proposes(struct state *st, const struct mailfs_id *id) {
+    bool some;
+
+    state_lock(st);
+    some = cont_find(&st->proposed, id) != NULL;
+    state_unlock(st);
+    return some;
+}
+
 static void forget(struct state *st, struct kv_layer *l, const struct mailfs_id *id) {
     struct kv_cont *c;
 

@@ -123,6 +123,7 @@ int merge_caught_up(struct state *st, uint64_t turn) {
     state_unlock(st);
     if (!over)
         return 0;
+    pending_merged(st);
     stage_drop_idle(st);
     stage_keep_homeless(st);
     r = store_each_name(st->kept, drop_removed, st);
@@ -436,8 +437,12 @@ void merge_broken_off(struct state *st, bool standby) {
 }
 
 void merge_mailbox_forget(struct state *st, const struct mailfs_id *dir) {
+    bool did = kv_proposes(st, dir);
+
     kv_refuse(st, dir);
     if (st->main)
         coming_forget(st, dir);
     collect_forget_notes(st, dir); /* what was written to the uidlist is not agreed */
+    if (did)
+        pending_rescan(st, dir); /* an error: for status, the next merge counts */
 }

@@ -2,8 +2,7 @@
  * pending: which messages added here the peer does not have yet.
  *
  * In memory, in the order they came (uthash iterates in the order of insertion), so the oldest is
- * the first. About 150 bytes each; at most PENDING_MAX, further ones are not counted. What
- * gets into the base, by whatever way, the peer has: base_msg_put() takes it out.
+ * the first. About 150 bytes each; at most PENDING_MAX, further ones are not counted.
  * A restart counts anew: pending_rescan(). Nothing is logged.
  */
 #include "pending.h"
@@ -47,17 +46,8 @@ static void add_at(struct state *st, const struct mailfs_id *dir, const char *ba
     state_unlock(st);
 }
 
-/* Nor what a merge that nobody has taken over yet gives the peer: its listing had what we are told
- * of only now, and no later one will, if the transaction does not arrive. */
-static bool peer_has(struct state *st, const struct mailfs_id *dir, const char *base) {
-    struct base_msg msg;
-
-    return base_msg_get(st, BASE_PROPOSED, dir, base, &msg) == 0;
-}
-
 void pending_add(struct state *st, const struct mailfs_id *dir, const char *base, uint64_t bytes) {
-    if (!peer_has(st, dir, base))
-        add_at(st, dir, base, bytes, clock_wall_ns());
+    add_at(st, dir, base, bytes, clock_wall_ns());
 }
 
 static void drop(struct state *st, struct pend *p) {
@@ -90,6 +80,29 @@ void pending_clear(struct state *st, const struct mailfs_id *dir) {
     state_unlock(st);
 }
 
+/* Told of, and not acknowledged. */
+static bool is_on_its_way(struct state *st, const struct pend *p) {
+    const char *base = (const char *)p->key + MAILFS_ID_BYTES;
+    struct base_msg msg;
+    struct mailfs_id dir;
+
+    memcpy(dir.b, p->key, MAILFS_ID_BYTES);
+    return base_msg_get(st, BASE_SENT, &dir, base, &msg) == 0 &&
+           base_msg_get(st, BASE_AGREED, &dir, base, &msg) == -ENOENT;
+}
+
+void pending_merged(struct state *st) {
+    struct pend *p, *tmp;
+
+    HASH_ITER(hh, st->pending, p, tmp) {
+        if (is_on_its_way(st, p))
+            continue;
+        state_lock(st);
+        drop(st, p);
+        state_unlock(st);
+    }
+}
+
 void pending_totals(struct state *st, struct pending_totals *out) {
     state_lock(st);
     out->messages = st->pending_count;
@@ -116,6 +129,7 @@ struct rescan {
 static int rescan_name(void *arg, const char *name, unsigned char type) {
     struct rescan *rs = arg;
     char base[MAILDIR_NAME_MAX + 1];
+    struct base_msg msg;
     struct stat sb;
     size_t n = maildir_name_base_len(name, strlen(name));
 
@@ -123,7 +137,7 @@ static int rescan_name(void *arg, const char *name, unsigned char type) {
         return 0;
     memcpy(base, name, n);
     base[n] = '\0';
-    if (peer_has(rs->st, rs->dir, base))
+    if (base_msg_get(rs->st, BASE_AGREED, rs->dir, base, &msg) == 0)
         return 0;
     if (fstatat(rs->fd, name, &sb, AT_SYMLINK_NOFOLLOW) == 0 && S_ISREG(sb.st_mode))
         add_at(rs->st, rs->dir, base, (uint64_t)sb.st_size,

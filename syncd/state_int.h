@@ -299,9 +299,10 @@ void kv_untouch(struct state *st, enum table t, const void *key, size_t nkey);
 typedef int kv_fn(void *arg, const uint8_t *key, size_t nkey, const void *val, size_t nval);
 int kv_each(struct state *st, enum kv_view view, enum table t, const struct mailfs_id *id,
             kv_fn *fn, void *arg);
-/* What is proposed for a container becomes agreed, or is forgotten. */
 /* Has the layer `agreed` a value of this table? */
 bool kv_has_unwritten(struct state *st, enum table t);
+/* What is proposed for a container: is there something? It becomes agreed, or is forgotten. */
+bool kv_proposes(struct state *st, const struct mailfs_id *id);
 int kv_accept(struct state *st, const struct mailfs_id *id);
 void kv_refuse(struct state *st, const struct mailfs_id *id);
 /* Nothing of the container is on its way. */
