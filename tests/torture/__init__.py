@@ -2,6 +2,7 @@
 with what both nodes hold.
 
   ledger    what the clients were told, and what that leaves possible
+  link      when the two were not in sync, and what that leaves open
   clients   the load: SMTP and LMTP in, IMAP clients at both nodes
   faults    what is done to the nodes, and making them whole again
   witness   what a UID was seen to name

@@ -229,7 +229,7 @@ class Reader(Client):
             [p[0].decode() for p in answers] + [self.session.said]))
         if code and int(code.group(2)) == uid:
             self.ledger.added(self.user, target, ident)
-            if verb == "move" and gone(answers):
+            if verb == "move" and gone(answers) and not self.renumbered(uid, ident):
                 self.ledger.removed(self.user, folder, ident, self.node)
             self.load.witness.look(str(self), self.user, target, int(code.group(1)),
                                    {int(code.group(3)): ident})
@@ -244,9 +244,15 @@ class Reader(Client):
         if uid is None:
             return
         self.ledger.removing(self.user, folder, ident)
-        if self.store(folder, uid, ident, "\\Deleted", True) and gone(self.session.expunge(uid)):
+        if (self.store(folder, uid, ident, "\\Deleted", True) and gone(self.session.expunge(uid)) and
+                not self.renumbered(uid, ident)):
             self.ledger.removed(self.user, folder, ident, self.node)
         ids.pop(uid)
+
+    def renumbered(self, uid, ident):
+        """Was it only its UID that went?  A merge that numbers a message anew shows it as expunged, and as one that
+        is new, still marked as deleted (OPERATIONS): no UID EXPUNGE has removed it then."""
+        return self.ledger.apart() and any(i == ident and u > uid for u, i in self.session.ids().items())
 
     def thin_out(self, folder, ids):
         for _ in range(6):

@@ -16,18 +16,34 @@ import threading
 
 from lab import util
 
+from .link import CHECKPOINT, LATE, Link, Span
+
 # ext4 writes out what nobody fsynced within 5 s (its commit=), and late under load
 UNSYNCED = 12.0
 # what a node answered so shortly before it ended may not have left it yet, if nothing waits for it
 UNSENT = 1.0
 ORPHANED = 30       # seconds: what a node had prepared when the other one died is published by then
 
-# With these a syncd loses what it had not synced, and no other death does that; it is on disk after a
-# checkpoint, each ten seconds, and for all of an outage and a round of catching up that can take longer.
-FORGETFUL = ("power",)
-CHECKPOINT = 30.0
+# the faults that end a syncd; with the power alone it loses what it had not synced
+DEADLY = ("kill-syncd", "crash", "power")
 
 BOTH = frozenset((True, False))
+
+
+class Removal:
+    """One that was answered."""
+
+    def __init__(self, copy, message):
+        self.when, self.begun, self.answered = util.now(), copy.added, copy.answered
+        # Postfix says yes before it delivers; when it had done that only its log says, to the second
+        self.queued = message if copy.delivered and message and message.way == "smtp" else None
+
+    def put(self):
+        """The Span in which the message had been put there."""
+        until = self.answered
+        if self.queued:
+            until = self.queued.queued + 1.0 if self.queued.queued else None
+        return Span(self.begun, min(until or self.when, self.when))
 
 
 class Message:
@@ -50,8 +66,10 @@ class Copy:
         self.doomed = False         # somebody has tried to remove it
         self.flags = {}             # flag -> set of bool: what it may be
         self.asked = {}             # flag -> when that was last asked for
-        self.removals = []          # when each answered one was answered
+        self.removals = []          # each Removal, since it was last judged
         self.added, self.node = util.now(), None    # when and where it was last put there
+        self.answered = None        # and when that was answered
+        self.delivered = False      # or was that by who sent it?
 
 
 class Folder:
@@ -60,8 +78,9 @@ class Folder:
         self.former = []            # (when it lost it, name)
         self.must, self.may = False, False
         self.deleting = 0.0         # when somebody last began to
-        self.back = False           # a disk was full when that was done, or a node had just lost its power: it may
-        #                             be there again (OPERATIONS)
+        self.back = False           # a disk was full when that was done, or the other node had just lost its power:
+        #                             it may be there again (OPERATIONS)
+        self.used = util.now()      # when something was last put there
         self.story = []             # (when, what was answered): for whoever has to explain it
 
 
@@ -74,6 +93,7 @@ class Book:
         self.copies = collections.defaultdict(Copy)     # (Folder, Message-ID) -> Copy
         self.folders = []
         self.subscribed = {}                            # name -> set of bool
+        self.gone = collections.defaultdict(list)       # Message-ID -> when it was removed, lately, from any folder
 
     def folder(self, name):
         """The folder that is (or may be) there under this name, or None."""
@@ -86,16 +106,19 @@ class Book:
 class Ledger:
     """Of all users; used by all clients at once."""
 
-    def __init__(self, users):
+    def __init__(self, users, timeout):
         self.lock = threading.RLock()
+        self.link = Link(timeout)
         self.books = {user: Book(user) for user in users}
         self.full = set()           # letters of nodes whose disk has been full in this round: see holds()
-        self.deaths = []            # (when, letter) of each FORGETFUL fault, of all rounds
+        self.disks = set()          # of those, the ones whose disk is full now
+        self.freed = 0.0            # when none was any more
+        self.began = util.now()     # when this round did
         self.undone = []            # (when, node, durable when in sync, what makes it doubtful)
         self.outages = []           # (kind, letters, begin): of this round
         self.former = []            # those before, of the last ORPHANED seconds
         self.events = []            # (when, what was done to the nodes), of all rounds
-        self.twice = []             # Message-IDs, as often as Postfix says that they may be sent once more
+        self.twice = []             # (user, Message-ID, when), as often as Postfix says that it may send it once more
         self.unsaved = []           # Message-IDs, as often as LMTP could not save them: it may be in new/ by then
         self.accepted = collections.Counter()
         for user in users:
@@ -124,15 +147,31 @@ class Ledger:
             self.outages.append((kind, frozenset(n.letter for n in nodes), util.now()))
             if kind == "full":
                 self.full |= {n.letter for n in nodes}
-            if kind in FORGETFUL:
-                self.deaths += [(util.now(), n.letter) for n in nodes]
+                self.disks |= {n.letter for n in nodes}
+            self.died(kind, nodes)
 
-    def both_forgot(self):
-        """Has each node forgotten what was agreed on since its last checkpoint?  What one of them alone
-        has forgotten it learns from the other; after both: union (DESIGN)."""
-        last = {letter: when for when, letter in self.deaths}
-        recent = self.outages and max(last.values(), default=0) >= self.outages[0][2]
-        return bool(recent) and len(last) == 2 and abs(last["a"] - last["b"]) < CHECKPOINT
+    def died(self, kind, nodes):
+        """Told when it is about to be done, and when it has been."""
+        if kind in DEADLY:
+            with self.lock:
+                for node in nodes:
+                    self.link.died(node.letter, util.now(), kind == "power")
+
+    def apart(self):
+        """Are the nodes not in sync, or have they just come to be?"""
+        with self.lock:
+            return self.link.is_apart(util.now())
+
+    def has_room(self):
+        """All disks have."""
+        with self.lock:
+            self.freed = util.now() if self.disks else self.freed
+            self.disks = set()
+
+    def union(self):
+        """The Span of which, in this round, both nodes have forgotten what they agreed on (DESIGN); or None."""
+        span = self.link.union()
+        return span if span and span.until > self.began else None
 
     def power_cut(self, node, alone_since, both):
         """Make doubtful what this node answered and had not on a disk.
@@ -164,6 +203,8 @@ class Ledger:
             copy = book.copies[folder, ident]
             copy.most += 1
             copy.added, copy.node = util.now(), node
+            copy.answered, copy.delivered = None, digest is not None
+            folder.used = util.now()
             self.tell(user, ident, "adding", folder, node)
             return copy
 
@@ -174,6 +215,7 @@ class Ledger:
             message, copy = book.messages[ident], book.copies[folder, ident]
             self.tell(user, ident, "added", folder)
             message.answered = message.answered or util.now()
+            copy.answered = util.now()
             # others may have removed it before its sender was answered, or deleted the folder
             if folder.must and not message.doomed:
                 message.kept = True
@@ -212,9 +254,15 @@ class Ledger:
             self.tell(user, ident, "removed", folder, node)
             copy.most = max(copy.most - self.holds(node), 0)
             copy.flags = {}
-            copy.removals.append(util.now())
+            self.went(self.books[user], ident, copy)
             self.note(node, True, back)
             self.accepted["removals"] += 1
+
+    @staticmethod
+    def went(book, ident, copy):
+        """Its removal was answered."""
+        copy.removals.append(Removal(copy, book.messages.get(ident)))
+        book.gone[ident].append(util.now())
 
     def storing(self, user, folder, ident, flag, value):
         copy = self.books[user].copies[folder, ident]
@@ -299,23 +347,29 @@ class Ledger:
             for copy, most in gone:
                 copy.most += most
         with self.lock:
-            # what a node had been told since its last checkpoint is news to it once more after a power cut
             folder.may = False
-            folder.back = bool(self.full) or any(when > util.now() - CHECKPOINT for when, _letter in self.deaths)
+            folder.back = self.may_be_back(folder, node)
             self.tell_folder(folder, "deleted", node)
-            for (where, _ident), copy in book.copies.items():
+            for (where, ident), copy in book.copies.items():
                 if where is not folder:
                     continue
                 if self.known_at(node, copy, folder.deleting):
                     gone.append((copy, copy.most))
                     copy.most = 0
-                    copy.removals.append(util.now())
+                    self.went(book, ident, copy)
                 # what else was put there keeps the folder alive
                 folder.may |= copy.most > 0
             if folder.may:
                 folder.names = folder.names | self.names_elsewhere(folder)
             self.note(node, False, doubt)
             self.accepted["folders"] += 1
+
+    def may_be_back(self, folder, node):
+        """Deleted while a disk was full; or while the other node was not there again after a power cut, if what
+        that one had been told of it since its last checkpoint is news to it once more (OPERATIONS)."""
+        cut = self.link.cut_at(node)
+        return (bool(self.disks) or folder.deleting < self.freed + LATE or
+                (cut is not None and folder.used > cut - CHECKPOINT))
 
     def names_elsewhere(self, folder):
         """Names that the other node may know it by.  A folder that one node deletes while it is alone, and into
@@ -351,4 +405,5 @@ class Ledger:
     def new_round(self):
         with self.lock:
             self.former = [o for o in self.former + self.outages if o[2] > util.now() - ORPHANED]
-            self.undone, self.outages, self.full = [], [], set()
+            self.undone, self.outages, self.full, self.began = [], [], set(), util.now()
+            self.link.forget(self.began - 2 * CHECKPOINT)

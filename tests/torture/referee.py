@@ -10,11 +10,13 @@ import os
 
 from lab import compare, mail, util
 
-from .ledger import UNSENT
+from .link import CHECKPOINT, LATE
 
-# seconds after its answer in which the end of a process can still undo what a sender knows of it:
-# Postfix removes a mail from its queue after the delivery, and no fsync says so
-QUEUED = 12.0
+# Seconds after its answer in which the end of a process can still undo what a sender knows of it.  Postfix
+# removes a mail from its queue after the delivery, and its log says when to the second; no fsync says so, and
+# a power cut can bring the mail back to the queue.
+ANSWERED = 0.5
+QUEUED, UNSYNCED = 1.5, 12.0
 # of what was done to the nodes before a message was sent, so much is told with its story
 CONTEXT = 30.0
 
@@ -114,24 +116,24 @@ class Judge:
     def too_many(self, key, copy, number):
         """A second delivery, or a removal that was undone?  Where both may be, the former."""
         again = min(number, self.cut_off(key[1]))
-        union = self.ledger.both_forgot()
-        back = number - again if union else min(number - again, len(copy.removals)) if copy else 0
-        if again:
-            self.add("duplicated (allowed)", "%s", self.where(key), number=again)
-        if back:
-            fine = union or any(self.parting(when, copy.added) for when in copy.removals)
-            self.add("came back (allowed)" if fine else "came back", "%s", self.where(key), number=back, ident=key[1])
-        if number > again + back:
-            self.add("duplicated", "%s: %d times", self.where(key), self.there[key], ident=key[1],
-                     number=number - again - back)
+        removals = copy.removals if copy else []
+        fine = min(number - again, max(sum(map(self.is_open, removals)), self.united(key[1])))
+        back = max(0, min(number - again, len(removals)) - fine)
+        for what, times in (("duplicated (allowed)", again), ("came back (allowed)", fine), ("came back", back),
+                            ("duplicated", number - again - fine - back)):
+            if times:
+                self.add(what, "%s: %d times", self.where(key), self.there[key], ident=key[1], number=times)
 
-    def parting(self, when, added):
-        """Could the nodes have been parting at this moment?  See DESIGN, "What stays ambiguous".  A kill
-        of syncd undoes nothing but what was on its way: the message had just been put there, and
-        whether the other node had it was not known yet."""
-        return any(self.kinds[kind].parts and begin < when + 1.0 and
-                   (kind not in ("kill-syncd", "crash") or added > begin - UNSENT)
-                   for kind, _letters, begin in self.ledger.outages)
+    def is_open(self, removal):
+        """May it be undone?  Only where a fault of this round had parted the nodes; see link."""
+        return (any(self.kinds[kind].parts and begin < removal.when + LATE
+                    for kind, _letters, begin in self.ledger.outages) and
+                self.ledger.link.leaves_open(removal.put(), removal.when))
+
+    def united(self, ident):
+        """So often it was removed, from any folder, in what both nodes have forgotten."""
+        union = self.ledger.union()
+        return sum(union.since < when < union.until for when in self.book.gone[ident]) if union else 0
 
     def cut_off(self, ident):
         """How often was the message's delivery cut off, by the end of something on its way?  What was prepared on
@@ -139,12 +141,22 @@ class Judge:
         message = self.book.messages[ident]
         if message.node is None:
             return 0
-        last = max(message.answered or util.now(), message.queued) + (QUEUED if message.way == "smtp" else 0.5)
+        last = max(message.answered or util.now(), message.queued)
         times = [begin for kind, letters, begin in self.ledger.former + self.ledger.outages
                  if self.kinds[kind].cuts and message.node.letter in letters
-                 and message.sent < begin + 1.0 and begin < last]
-        # the name it was prepared with, the last one it got, and what its sender tried once more
-        return max(2 * len(times), self.ledger.twice.count(ident)) + self.ledger.unsaved.count(ident)
+                 and message.sent < begin + LATE and begin < last + self.undoing(message, kind)]
+        again = [when for user, which, when in self.ledger.twice if (user, which) == (self.user, ident)]
+        others = sum(all(abs(when - begin) > 2 * LATE for begin in times) for when in again)
+        # The name it was prepared with, the last one it got, and what its sender tried once more.  What else cut off
+        # an attempt (a panic of Dovecot's; OPERATIONS) its sender knows.
+        return max(2 * len(times), len(again) - others) + others + self.ledger.unsaved.count(ident)
+
+    @staticmethod
+    def undoing(message, kind):
+        """So long after its delivery such a fault can still undo what its sender knows of it."""
+        if message.way != "smtp":
+            return ANSWERED
+        return UNSYNCED if kind == "power" else QUEUED
 
     def nowhere(self):
         total = collections.Counter()
@@ -159,9 +171,11 @@ class Judge:
                 self.add("missing", "%s is nowhere", ident, ident=ident)
 
     def check_flags(self, key, copy):
+        union = self.ledger.union()
         for flag, values in copy.flags.items():
             if (flag.lower() in self.flags[key]) not in values:
-                self.add("flags undone (allowed)" if self.ledger.both_forgot() else "flags lost",
+                forgotten = union and union.since < copy.asked.get(flag, copy.added) < union.until
+                self.add("flags undone (allowed)" if forgotten else "flags lost",
                          "%s: %s is not %s", self.where(key), flag, values, ident=key[1])
 
     def check_subscriptions(self, view):
@@ -188,6 +202,11 @@ class Judge:
         for key, number in self.there.items():
             copy = book.copies[key]
             copy.least = copy.most = number
+        old = util.now() - 2 * CHECKPOINT
+        for ident, times in list(book.gone.items()):
+            book.gone[ident] = [when for when in times if when > old]
+            if not book.gone[ident]:
+                del book.gone[ident]
         # a message that is nowhere stays known: it could come back, much later even
         here = {ident for _folder, ident in book.copies}
         for ident, message in book.messages.items():

@@ -25,9 +25,9 @@ STATE = re.compile(r"volume mail: (in-sync|alone|catching-up|no-peer)")
 class States(threading.Thread):
     """When each node was in sync, as its syncd says in its log."""
 
-    def __init__(self, pair):
+    def __init__(self, pair, ledger):
         super().__init__(daemon=True)
-        self.pair, self.halt = pair, threading.Event()
+        self.pair, self.ledger, self.halt = pair, ledger, threading.Event()
         self.since = {node: None for node in pair.nodes}    # not in sync since then
         self.offset = {node: 0 for node in pair.nodes}
 
@@ -47,6 +47,8 @@ class States(threading.Thread):
             text = f.read()
             self.offset[node] = f.tell()
         for word in STATE.findall(text):
+            with self.ledger.lock:
+                self.ledger.link.said(node.letter, word, util.now())
             if word == "in-sync":
                 self.since[node] = None
             elif self.since[node] is None:
@@ -88,6 +90,7 @@ class Lab:
                 self.states.no_syncd(node)
         self.killed |= {(n, step.kind[5:]) for n in nodes if step.kind in ("kill-mailfs", "kill-syncd")}
         entry.function(self, nodes, chance)
+        self.ledger.died(step.kind, nodes)
         return step.kind if len(nodes) == 1 or not entry.both else step.kind + " (both)"
 
     def heal(self):
@@ -99,6 +102,7 @@ class Lab:
         for node in full:
             self.ledger.outage("kill-postfix", [node])
         faults.heal(self.pair)
+        self.ledger.has_room()
         for node in full:
             self.ledger.outage("kill-postfix", [node])
         self.down, self.killed = set(), set()
@@ -118,11 +122,11 @@ class Torture:
         self.pair.__enter__()
         try:
             self.users = [self.pair.user("torture", ("Archive", "Work")) for _ in range(USERS)]
-            self.ledger, self.witness = Ledger(self.users), Witness()
+            self.ledger, self.witness = Ledger(self.users, TIMEOUT), Witness()
             for user in self.users:
                 for name in ("Archive", "Work"):
                     self.ledger.folder_made(self.ledger.folder_making(user, name), None)
-            self.states = States(self.pair)
+            self.states = States(self.pair, self.ledger)
             self.states.start()
             self.lab = Lab(self.pair, self.ledger, self.states)
             self.load = clients.Load(self.pair, self.ledger, self.witness, self.seed,
@@ -230,9 +234,9 @@ class Torture:
                 words = re.search(r"cleanup\[\d+\]: (\w+): message-id=(\S+)", line)
                 if words:
                     idents[words.group(1)] = words.group(2)
-                words = re.search(r"lmtp\[\d+\]: (\w+): .*may be sent more than once", line)
-                if words and words.group(1) in idents:
-                    self.ledger.twice.append(idents[words.group(1)])
+                words = re.match(r"(\w+ +\d+ [\d:]+) .*lmtp\[\d+\]: (\w+): to=<([^@>]+)@.*may be sent more than once", line)
+                if words and words.group(2) in idents:
+                    self.ledger.twice.append((words.group(3), idents[words.group(2)], moment(words.group(1))))
                 words = re.match(r"(\w+ +\d+ [\d:]+) .*qmgr\[\d+\]: (\w+): removed", line)
                 if words and words.group(2) in idents:
                     self.ledger.left_queue(idents[words.group(2)], moment(words.group(1)))

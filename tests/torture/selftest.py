@@ -23,7 +23,7 @@ class Judging(unittest.TestCase):
     """User u has INBOX with <1>, delivered at a, and <2> and the folder F."""
 
     def setUp(self):
-        self.ledger = Ledger(["u"])
+        self.ledger = Ledger(["u"], 2.0)
         self.book = self.ledger.books["u"]
         self.inbox = self.book.folder("INBOX")
         self.work = self.ledger.folder_making("u", "F")
@@ -53,8 +53,18 @@ class Judging(unittest.TestCase):
         self.assertEqual(self.found(["<1>"]), {}, "what is wrong is counted once")
 
     def test_tried_again(self):
-        self.ledger.twice.append("<1>")
-        self.assertEqual(self.found(["<1>", "<1>", "<2>"]), {"duplicated (allowed)": 1})
+        self.ledger.twice.append(("u", "<1>", util.now()))
+        self.ledger.twice.append(("v", "<2>", util.now()))
+        self.assertEqual(self.found(["<1>", "<1>", "<2>", "<2>"]), {"duplicated (allowed)": 1, "duplicated": 1})
+
+    def test_tried_again_after_cut(self):
+        """Cut off by a fault, and once more by something else."""
+        self.deliver("<3>", way="smtp")
+        self.book.messages["<3>"].sent -= 10
+        self.fault("crash", [A], 9.5)
+        self.ledger.left_queue("<3>", util.now() - 2)
+        self.ledger.twice += [("u", "<3>", util.now() - 9), ("u", "<3>", util.now() - 5)]
+        self.assertEqual(self.found(["<1>", "<2>"] + ["<3>"] * 5), {"duplicated (allowed)": 3, "duplicated": 1})
 
     def test_unsaved(self):
         """Cut off, then refused by LMTP once it was in new/, then taken."""
@@ -105,6 +115,18 @@ class Judging(unittest.TestCase):
         self.ledger.outage("kill-postfix", [A])
         self.assertEqual(self.found(["<1>", "<2>", "<3>", "<3>", "<4>", "<4>"]),
                          {"duplicated (allowed)": 1, "duplicated": 1})
+
+    def test_duplicate_of_power(self):
+        """Out of its queue for seconds: that a power cut undoes, and no kill."""
+        for ident in ("<3>", "<4>"):
+            self.deliver(ident, way="smtp")
+            self.book.messages[ident].sent -= 8
+            self.book.messages[ident].answered -= 8
+            self.ledger.left_queue(ident, util.now() - 5)
+        self.fault("kill-postfix", [A], 0)
+        self.assertEqual(self.found(["<1>", "<2>", "<3>", "<3>", "<4>"]), {"duplicated": 1})
+        self.fault("power", [A], 0)
+        self.assertEqual(self.found(["<1>", "<2>", "<3>", "<3>", "<4>", "<4>"]), {"duplicated (allowed)": 1})
 
     def test_duplicate_elsewhere(self):
         self.deliver("<3>", answered=False)
@@ -178,33 +200,156 @@ class Judging(unittest.TestCase):
         for message in book.messages.values():
             message.sent, message.answered = message.sent - 60, message.answered - 60
         for copy in book.copies.values():
-            copy.added -= 60
+            copy.added, copy.answered = copy.added - 60, copy.answered - 60
+
+    # Times below are seconds before now.
+
+    def expunge(self, put, removed, ident="<2>"):
+        self.ledger.removing("u", self.inbox, ident)
+        self.ledger.removed("u", self.inbox, ident, A)
+        one = self.book.copies[self.inbox, ident].removals[-1]
+        one.begun, one.answered, one.when = util.now() - put - 0.1, util.now() - put, util.now() - removed
+        self.book.gone[ident] = [one.when]
+
+    def fault(self, kind, nodes, begin):
+        """Of any kind, without what it does to the link."""
+        self.ledger.outages.append((kind, frozenset(n.letter for n in nodes), util.now() - begin))
+
+    def said(self, *words):
+        for letter, word, before in words:
+            self.ledger.link.said(letter, word, util.now() - before)
+
+    def cut(self, begin):
+        self.fault("cut", [A, B], begin)
+        self.said(("a", "alone", begin - 2), ("b", "alone", begin - 2))
+
+    def meet(self, begin, over=None):
+        self.said(("a", "catching-up", begin), ("b", "catching-up", begin))
+        if over is not None:
+            self.said(("a", "in-sync", over), ("b", "in-sync", over))
+
+    def kill(self, kind, nodes, begin):
+        self.fault(kind, nodes, begin)
+        for node in nodes:
+            self.ledger.link.died(node.letter, util.now() - begin, kind == "power")
+
+    def test_expunged_at_the_parting(self):
+        self.cut(20)
+        self.expunge(put=20.2, removed=19)
+        self.assertEqual(self.found(), {"came back (allowed)": 1}, "that it had come was not acknowledged")
+
+    def test_expunged_at_the_parting_and_known(self):
+        self.cut(20)
+        self.expunge(put=30, removed=19.5)
+        self.assertEqual(self.found(), {"came back": 1}, "both had it in their bases")
+
+    def test_expunged_long_after(self):
+        self.cut(20)
+        self.expunge(put=30, removed=10)
+        self.assertEqual(self.found(), {"came back": 1})
+
+    def test_put_and_expunged_long_after(self):
+        self.cut(20)
+        self.expunge(put=12, removed=10)
+        self.assertEqual(self.found(), {"came back": 1}, "the other node never had it")
+
+    def test_put_at_the_parting_expunged_long_after(self):
+        self.cut(20)
+        self.expunge(put=19, removed=10)
+        self.assertEqual(self.found(), {"came back (allowed)": 1}, "it looks like one that came anew")
+
+    def test_put_at_the_parting_expunged_in_sync(self):
+        self.cut(20)
+        self.meet(14, over=13)
+        self.expunge(put=19, removed=10)
+        self.assertEqual(self.found(), {"came back": 1})
+
+    def test_expunged_without_a_fault(self):
+        self.said(("a", "alone", 18), ("b", "alone", 18))
+        self.expunge(put=19, removed=18)
+        self.assertEqual(self.found(), {"came back": 1})
+
+    def test_expunged_catching_up(self):
+        """Put there when the nodes had met, in a mailbox still to be merged; the link ended again."""
+        self.cut(30)
+        self.meet(25)
+        self.expunge(put=24, removed=21)
+        self.assertEqual(self.found(), {"came back": 1})
+        self.said(("a", "alone", 20), ("b", "alone", 20))
+        self.expunge(put=24, removed=21)
+        self.assertEqual(self.found(), {"came back (allowed)": 1})
+
+    def test_half_of_a_merge(self):
+        """Put there by a node that was alone; the merge of it was cut short."""
+        self.cut(30)
+        self.meet(20)
+        self.said(("a", "alone", 15), ("b", "alone", 15))
+        self.expunge(put=25, removed=14)
+        self.assertEqual(self.found(), {"came back": 1}, "what one node has carried out is known")
+        self.kill("kill-syncd", [A], 13)
+        self.expunge(put=25, removed=14)
+        self.assertEqual(self.found(), {"came back (allowed)": 1}, "but to a syncd that lives only")
+
+    def test_killed_at_once(self):
+        self.kill("kill-syncd", [A], 20)
+        self.expunge(put=17, removed=15)
+        self.expunge(put=30, removed=20, ident="<1>")
+        self.assertEqual(self.found(), {"came back": 2}, "no merge was under way")
+
+    def test_expunged_after_power(self):
+        self.kill("power", [A], 20)
+        self.expunge(put=25, removed=15)
+        self.expunge(put=60, removed=15, ident="<1>")
+        self.assertEqual(self.found(), {"came back (allowed)": 1, "came back": 1}, "the one since a checkpoint")
+
+    def store(self, asked, ident="<1>"):
+        self.ledger.storing("u", self.inbox, ident, "kw", True)
+        self.ledger.stored("u", self.inbox, ident, "kw", True, A)
+        self.book.copies[self.inbox, ident].asked["kw"] = util.now() - asked
 
     def test_both_died(self):
         self.long_there()
-        self.ledger.storing("u", self.inbox, "<1>", "kw", True)
-        self.ledger.stored("u", self.inbox, "<1>", "kw", True, A)
-        self.ledger.removing("u", self.inbox, "<2>")
-        self.ledger.removed("u", self.inbox, "<2>", A)
-        self.ledger.outage("power", [A])
-        self.assertFalse(self.ledger.both_forgot())
-        self.ledger.outage("power", [B])
+        self.kill("power", [A], 20)
+        self.assertFalse(self.ledger.union())
+        self.kill("power", [B], 15)
+        self.ledger.began -= 60
+        self.store(25)
+        self.expunge(put=60, removed=25)
         self.assertEqual(self.found(), {"came back (allowed)": 1, "flags undone (allowed)": 1})
+
+    def test_both_died_long_ago(self):
+        """What each knows is of the last checkpoint, and what was done after both knew all again counts."""
+        self.long_there()
+        self.ledger.began -= 60
+        self.kill("power", [A, B], 20)
+        self.store(55)
+        self.expunge(put=60, removed=55)
+        self.assertEqual(self.found(), {"came back": 1, "flags lost": 1})
+        self.meet(18, over=17)
+        self.store(10)
+        self.expunge(put=60, removed=10)
+        self.assertEqual(self.found(), {"came back": 1, "flags lost": 1})
+
+    def test_both_died_and_nobody_removed(self):
+        self.kill("power", [A, B], 20)
+        self.ledger.began -= 60
+        self.assertEqual(self.found(["<1>", "<1>", "<2>"]), {"duplicated": 1})
+
+    def test_apart(self):
+        self.assertFalse(self.ledger.apart())
+        self.cut(20)
+        self.assertTrue(self.ledger.apart())
+        self.meet(14, over=0.5)
+        self.assertTrue(self.ledger.apart(), "what a log says may be late")
+        self.ledger.link.times[-1].over -= 2
+        self.assertFalse(self.ledger.apart())
 
     def test_both_killed(self):
         self.long_there()
-        self.ledger.storing("u", self.inbox, "<1>", "kw", True)
-        self.ledger.stored("u", self.inbox, "<1>", "kw", True, A)
-        self.ledger.removing("u", self.inbox, "<2>")
-        self.ledger.removed("u", self.inbox, "<2>", A)
-        self.ledger.outage("kill-syncd", [A, B])
+        self.kill("kill-syncd", [A, B], 20)
+        self.store(22)
+        self.expunge(put=60, removed=20)
         self.assertEqual(self.found(), {"came back": 1, "flags lost": 1})
-
-    def test_expunged_at_the_parting(self):
-        self.ledger.removing("u", self.inbox, "<2>")
-        self.ledger.removed("u", self.inbox, "<2>", A)
-        self.ledger.outage("cut", [A, B])
-        self.assertEqual(self.found(), {"came back (allowed)": 1})
 
     def move(self, answered):
         self.ledger.adding("u", self.work, "<1>", A)
@@ -248,26 +393,44 @@ class Judging(unittest.TestCase):
         self.ledger.folder_deleted("u", self.work, A)
         self.assertEqual(self.found(), {"folders wrong": 1})
 
+    def delete(self):
+        self.ledger.folder_deleting("u", self.work)
+        self.ledger.folder_deleted("u", self.work, A)
+
     def test_folder_deleted_while_full(self):
         self.ledger.outage("full", [B])
-        self.ledger.folder_deleting("u", self.work)
-        self.ledger.folder_deleted("u", self.work, A)
+        self.delete()
         self.assertEqual(self.found(), {"folders back (allowed)": 1})
-        self.ledger.new_round()
-        self.ledger.folder_deleting("u", self.work)
-        self.ledger.folder_deleted("u", self.work, A)
-        self.assertEqual(self.found(), {"folders wrong": 1})
+        self.ledger.has_room()
+        self.ledger.freed -= 5
+        self.delete()
+        self.assertEqual(self.found(), {"folders wrong": 1}, "in the same round, and not full any more")
 
     def test_folder_deleted_after_power_cut(self):
-        self.ledger.outage("power", [B])
-        self.ledger.folder_deleting("u", self.work)
-        self.ledger.folder_deleted("u", self.work, A)
+        self.kill("power", [B], 5)
+        self.delete()
         self.assertEqual(self.found(), {"folders back (allowed)": 1})
 
+    def test_folder_deleted_at_the_node_cut(self):
+        self.kill("power", [A], 5)
+        self.delete()
+        self.assertEqual(self.found(), {"folders wrong": 1})
+
+    def test_folder_of_old_deleted_after_power_cut(self):
+        self.kill("power", [B], 5)
+        self.work.used -= 60
+        self.delete()
+        self.assertEqual(self.found(), {"folders wrong": 1}, "nothing of it was news to b")
+
+    def test_folder_deleted_in_sync_after_power_cut(self):
+        self.kill("power", [B], 5)
+        self.meet(4, over=3)
+        self.delete()
+        self.assertEqual(self.found(), {"folders wrong": 1})
+
     def test_folder_deleted_after_kill(self):
-        self.ledger.outage("crash", [B])
-        self.ledger.folder_deleting("u", self.work)
-        self.ledger.folder_deleted("u", self.work, A)
+        self.kill("crash", [B], 5)
+        self.delete()
         self.assertEqual(self.found(), {"folders wrong": 1})
 
     def test_folder_deleted_and_used(self):

@@ -1,6 +1,10 @@
 """The figures of a run, and of one round of it."""
 
 import collections
+import os
+
+# are the stories of what is allowed told as well?
+TELL = os.environ.get("TELL") == "1"
 
 # what must not be: any of these makes a round fail
 WRONG = collections.OrderedDict((
@@ -18,8 +22,8 @@ WRONG = collections.OrderedDict((
 # what may be, and is counted
 ALLOWED = collections.OrderedDict((
     ("duplicated (allowed)", "deliveries that were cut off and tried again, or were under way when mailfs was killed"),
-    ("came back (allowed)", "removals that were under way when the nodes parted, or after the power of both had gone"),
-    ("folders back (allowed)", "folders there again that were deleted while a disk was full"),
+    ("came back (allowed)", "removals of what was not agreed on when the nodes parted, or of before the power of both had gone"),
+    ("folders back (allowed)", "folders there again that were deleted while a disk was full, or the other node down after a power cut"),
     ("flags undone (allowed)", "changes of flags after both nodes had died"),
 ))
 
@@ -34,7 +38,7 @@ class Figures:
         if what not in WRONG and what not in ALLOWED:
             raise KeyError(what)
         self.count[what] += number
-        if what in WRONG:
+        if what in WRONG or TELL:
             self.words.append("%s: %s" % (what, words))
 
     def wrong(self):
