@@ -20,6 +20,7 @@ enum replica_mutant {
     MUTANT_NO_REQUEST,       /* the token is not asked for again */
     MUTANT_TOKEN_OVER_MERGE, /* the token is relied on after a frozen listing */
     MUTANT_NO_DEADLINE,      /* an overdue acknowledgement is waited for */
+    MUTANT_NO_SILENCE,       /* and silence, as long as nothing is on its way, is not noticed */
     /* transactions */
     MUTANT_NO_ACK_WAIT,      /* U returns before the peer has the transaction */
     MUTANT_ACK_EARLY,        /* acknowledged before it is durable */

@@ -138,7 +138,7 @@ int replica_receive(struct replica *r, uint64_t now, const struct replica_msg *m
 
 static void tick_link(struct replica *r) {
     uint64_t limit = r->config.timeout_ms;
-    if (r->now >= r->heard_at + limit)
+    if (!MUTANT(MUTANT_NO_SILENCE) && r->now >= r->heard_at + limit)
         replica_lose(r, "the peer is silent");
     else if (!MUTANT(MUTANT_NO_DEADLINE) && r->waiting != NULL && r->now >= r->waiting->at + limit)
         replica_lose(r, r->waiting->body ? "the peer has not made a message durable in time"
@@ -174,7 +174,8 @@ static void sooner(uint64_t *t, uint64_t other) {
 uint64_t replica_deadline(const struct replica *r) {
     uint64_t t = UINT64_MAX, limit = r->config.timeout_ms;
     if (r->connected) {
-        sooner(&t, r->heard_at + limit);
+        if (!MUTANT(MUTANT_NO_SILENCE))
+            sooner(&t, r->heard_at + limit);
         sooner(&t, r->sent_at + limit / 3);
         if (r->waiting != NULL && !MUTANT(MUTANT_NO_DEADLINE))
             sooner(&t, r->waiting->at + limit);

@@ -13,7 +13,8 @@
  *       form (of a message that was moved, the removal never comes to a node before the addition)
  *   C6  quiet: both in-sync, equal stores, equal bases; what was told as added is there with the
  *       flags told as set and without those told as cleared, what was told as removed is not
- *   and the machine's own invariants I1 to I13, and that it takes every message of its like.
+ *   C9  a machine takes every message of its like, and asks for nothing that cannot be done
+ *   and the machine's own invariants I1 to I13.
  */
 #include "sim.h"
 
@@ -442,7 +443,8 @@ static void check_published(const struct node *n) {
     DL_FOREACH(n->prepared, p) {
         struct prep_in *in;
         HASH_FIND(hh, n->r->preps_in, &p->prep, sizeof p->prep, in);
-        if (in == NULL && !p->put_off)
+        bool named = names[names_of_content(p->content)].used[n->index]; /* then C7 is to see it */
+        if (in == NULL && !p->put_off && !named)
             fail("C4: %s: content %u is kept and nobody will give it a name", n->name, p->content);
     }
 }

@@ -99,7 +99,7 @@ static void locked(struct client *c, unsigned raise) {
     struct node *n = client_node(c);
     struct box *b = &n->store[c->box];
     if (n->lock[c->box] != NULL)
-        fail("%s: a second L in box %u", n->name, c->box);
+        fail("C2: %s: a second L in box %u", n->name, c->box);
     n->lock[c->box] = c;
     c->txn = txn_new(n, c->box);
     if (b->v == 0) {
@@ -244,9 +244,9 @@ static void check_sent(const struct client *c) {
         return;
     const struct txn *t = c->sent->data;
     if (world.commit == REPLICA_COMMIT_DISK && !t->durable)
-        fail("%s: U of box %u returned and the peer has not made it durable", n->name, c->box);
+        fail("C4: %s: U of box %u returned and the peer has not made it durable", n->name, c->box);
     if (world.commit == REPLICA_COMMIT_MEMORY && !t->received)
-        fail("%s: U of box %u returned and the peer has not got it", n->name, c->box);
+        fail("C4: %s: U of box %u returned and the peer has not got it", n->name, c->box);
 }
 
 void client_released(struct client *c, bool alone) {

@@ -41,7 +41,7 @@ static void until(condition *is, const char *what) {
     while (world.failed == NULL && !is() && world.now < limit && world_step())
         check_step();
     if (world.failed == NULL && !is())
-        fail("waited in vain: %s", what);
+        fail("C5: waited in vain: %s", what);
 }
 
 static void pass(uint64_t ms) {
@@ -409,6 +409,20 @@ static void aborted_and_cut(void) {
         fail("C7: what was aborted is published");
 }
 
+static bool a_named(void) {
+    return nobody() && nodes[B].store[0].msgs.n == 1;
+}
+
+/* The content gets its name from its origin; nobody gives it one at the next start. */
+static void named_and_started(void) {
+    start();
+    go(A, 0, C_VIRTUAL, 0, 0);
+    until(a_named, "delivered on both");
+    node_stop_syncd(&nodes[B]);
+    node_start_syncd(&nodes[B]);
+    until(in_sync, "in sync again");
+}
+
 static bool put_off(void) {
     return world.put_off > 0;
 }
@@ -493,6 +507,22 @@ static void power_of_both(void) {
     until(in_sync, "in sync again");
 }
 
+/* Nothing gets through, and nothing is on its way that would be missed: that alone ends the link,
+ * and who wants L where the token is not has it then. */
+static void silent_peer(void) {
+    start();
+    seen_message(0);
+    pass(8000);
+    world.silent = true;
+    world.silent_until = UINT64_MAX;
+    pass(5000);
+    go(B, 0, C_IMAP, 0, 0);
+    until(nobody, "read");
+    if (!in_state(&nodes[B], REPLICA_ALONE))
+        fail("C5: the peer is silent, and b has not noticed");
+    meet();
+}
+
 /* A disk answers nothing, its syncd goes on pinging: nobody waits longer than the timeout. */
 static void hung_disk(void) {
     start();
@@ -524,6 +554,7 @@ static const struct execution executions[] = {
     {"5", "a move halved by catching up", move_halved, MUTANT_CAUGHT_UP_EARLY},
     {"6", "published by a dead origin's peer", published_once, MUTANT_NO_PUBLISH},
     {"6", "and not twice", published_once, MUTANT_PUBLISH_TWICE},
+    {"6", "named by its origin, and a start", named_and_started, MUTANT_NOT_CONSUMED},
     {"6", "aborted, and the link goes", aborted_and_cut, MUTANT_ABORT_ONCE},
     {"6", "aborted, and not published yet", aborted_before_published, MUTANT_ABORT_KNOWN},
     {"8", "expunged, and a power cut", expunged_and_power, MUTANT_FORGET_REMOVAL},
@@ -531,6 +562,7 @@ static const struct execution executions[] = {
     {"10", "a folder made while its mailbox is frozen", folder_while_frozen, MUTANT_LIST_FOLDERS},
     {"12", "durable before it is acknowledged", slow_disk, MUTANT_ACK_EARLY},
     {"14", "a peer that pings and never acknowledges", hung_disk, MUTANT_NO_DEADLINE},
+    {"14", "a peer that is silent, and nothing is on its way", silent_peer, MUTANT_NO_SILENCE},
     {"15", "a folder made on both sides alone", made_alone, MUTANT_EQUAL_VALIDITY},
 };
 
@@ -550,15 +582,14 @@ static bool run_one(const struct execution *x) {
         printf("8.%s: at %llu ms: %s\n", x->section, (unsigned long long)world.now, world.failure);
     world_free();
     replica_mutant = x->mutant;
-    found = !hold(x);
+    found = !hold(x) && failed_in(mutants[x->mutant].check);
     memcpy(text, world.failure, sizeof text);
     replica_mutant = MUTANT_NONE;
     world_free();
     printf("%s execution 8.%s: %s\n", good ? "PASS" : "FAIL", x->section, x->what);
-    if (found)
-        printf("without (%s): %.100s\n", mutants[x->mutant].name, text);
-    printf("%s execution 8.%s: fails without its rule (%s)\n", found ? "PASS" : "FAIL", x->section,
-           mutants[x->mutant].name);
+    printf("without (%s): %.100s\n", mutants[x->mutant].name, text);
+    printf("%s execution 8.%s: fails without its rule (%s), in %s\n", found ? "PASS" : "FAIL",
+           x->section, mutants[x->mutant].name, mutants[x->mutant].check);
     return good && found;
 }
 
@@ -575,7 +606,7 @@ bool executions_find(enum replica_mutant m) {
     for (size_t i = 0; i < sizeof executions / sizeof *executions && !found; i++) {
         if (executions[i].mutant != m)
             continue;
-        found = !hold(&executions[i]);
+        found = !hold(&executions[i]) && failed_in(mutants[m].check);
         world_free();
     }
     return found;

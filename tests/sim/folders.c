@@ -31,7 +31,7 @@ void folders_apply(struct node *n, struct journaled *j) {
     if (t->folder == 0 || j->folder_done)
         return;
     if (t->folder & own(n))
-        fail("%s: box %u: told of its own folder", n->name, t->box);
+        fail("C9: %s: box %u: told of its own folder", n->name, t->box);
     j->folder_done = true;
     if (t->removed)
         n->folders[t->box] &= ~t->folder;

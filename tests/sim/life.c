@@ -296,6 +296,7 @@ void node_free(struct node *n) {
     clients_forget_untold(n);
     for (unsigned i = 0; i < CLIENTS; i++)
         client_free(&n->client[i]);
+    memset(n, 0, sizeof *n);
 }
 
 /* ---- a pause: stopped processes, or a machine that was suspended ---- */

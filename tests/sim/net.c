@@ -77,7 +77,7 @@ static void deliver(struct event *e) {
     node_before_receive(n, m);
     int err = replica_receive(n->r, node_now(n), m);
     if (err == -EPROTO)
-        fail("%s refuses a %s of an honest peer (box %u)", n->name, msg_names[m->kind],
+        fail("C9: %s refuses a %s of an honest peer (box %u)", n->name, msg_names[m->kind],
              box_index(&m->dir));
 }
 

@@ -111,7 +111,7 @@ static void apply_half(struct node *n, const struct event *e) {
 static void applied(struct node *n, const struct event *e) {
     struct journaled *j = journaled_of(n, e->seq);
     if (j == NULL) {
-        fail("%s: told to apply what is not in the journal", n->name);
+        fail("C9: %s: told to apply what is not in the journal", n->name);
         return;
     }
     j->under_way = false;
@@ -225,7 +225,7 @@ static void scanned(struct node *n, const struct event *e) {
     struct mailfs_id id = box_id(b);
     const struct dir *d = replica_dir_find(n->r, &id);
     if (d != NULL && d->stage == STAGE_FROZEN && !d->job_dead && client_holds(n, b))
-        fail("%s: frozen listing of box %u under L", n->name, b);
+        fail("I4: %s: frozen listing of box %u under L", n->name, b);
     replica_payload_unref(n->own_listing[b]);
     n->own_listing[b] = replica_payload_ref(p);
     replica_scanned(n->r, node_now(n), box_id(b), e->round, p);
@@ -300,7 +300,7 @@ static void merged(struct node *n, const struct event *e) {
         err = merge_into(n, b, e->payload->data, digest, &misfit);
     trace("%s: merged box %u: %d, next %u", n->name, b, err, n->store[b].next);
     if (err != 0 && err != -EIO && err != -ESTALE)
-        fail("%s: merge of box %u: %d", n->name, b, err);
+        fail("C9: %s: merge of box %u: %d", n->name, b, err);
     world.merges++;
     merge_used(n, b);
     if (misfit)

@@ -479,17 +479,28 @@ bool client_holds(const struct node *n, unsigned box); /* L, before U */
 /* ---- mutants, shrinking, other worlds ---- */
 
 struct mutant {
-    const char *name, *section, *rule; /* the execution's number, what the fault takes out */
+    const char *name, *section; /* the execution's number */
+    const char *check, *rule;   /* by which it is to be found; what the fault takes out */
 };
 extern const struct mutant mutants[MUTANT_COUNT];
 enum replica_mutant mutant_named(const char *name); /* MUTANT_NONE: there is no such */
 
-bool run(uint64_t seed, uint64_t steps); /* true: everything held */
-bool run_down(void);                     /* no more faults, until all is quiet: the same */
-bool tree_run(uint64_t seed);            /* the same for trees: tree.c */
-bool executions_run(void);               /* prints PASS and FAIL */
+/* What a seed is a run of: two nodes, or two trees. */
+struct sort {
+    const char *name, *option;                  /* of test_sim: that seed once more */
+    uint64_t group;                             /* so many seeds are one line of output */
+    bool (*run)(uint64_t seed, uint64_t steps); /* true: everything held */
+    uint32_t faults, clients;                   /* there are: bits of enum fault, client_kind */
+    bool sized;                                 /* it has so many clients and mailboxes */
+};
+extern const struct sort sort_nodes, sort_trees;
+
+bool run_down(void);       /* no more faults, until all is quiet; true: everything held */
+bool executions_run(void); /* prints PASS and FAIL */
 bool executions_find(enum replica_mutant m);
-void shrink(uint64_t seed, uint64_t steps);
+/* Finds and prints a smaller run; true: there is less in it, and as printed it fails alike. */
+bool shrink(const struct sort *s, uint64_t seed, uint64_t steps);
+bool failed_in(const char *check); /* "C3" */
 
 /* ---- checks ---- */
 

@@ -2,11 +2,12 @@
  * test_sim - runs of the made-up world
  *
  *     test_sim                          what `make check` runs: the executions, trees, many seeds,
- * and every deliberate fault, each of which must be found test_sim --seeds COUNT [--from N] other
- * seeds test_sim --mutants                the deliberate faults only, as a table test_sim
- * --executions [--trace]   the executions only test_sim --seed N [--steps M] [--trace] [--mutant
- * NAME]     one run, the same every time test_sim --tree N [--trace] [--mutant NAME] the same, of
- * the world of trees
+ *                                       every deliberate fault, each of which must be found
+ *     test_sim --seeds COUNT [--from N] other seeds, of nodes and of trees
+ *     test_sim --mutants                the deliberate faults only, as a table
+ *     test_sim --executions [--trace]   the executions only
+ *     test_sim --seed N [--steps M] [--trace] [--mutant NAME]   one run, the same every time
+ *     test_sim --tree N [--steps M] [--trace] [--mutant NAME]   the same, of the world of trees
  *
  * and, to restrict a run: --without KIND (of fault or client; may be repeated), --clients N,
  * --boxes N.
@@ -27,7 +28,7 @@ enum { SEEDS = 200, TREE_SEEDS = 2000, WITH_MUTANTS = 0 };
 #else
 enum { SEEDS = 3000, TREE_SEEDS = 20000, WITH_MUTANTS = 1 };
 #endif
-enum { QUIET_WITHIN_MS = 400000, GROUP = 100, MUTANT_SEEDS = 4000 };
+enum { QUIET_WITHIN_MS = 400000 };
 
 static bool node_quiet(const struct node *n) {
     if (n->r == NULL || replica_state(n->r) != REPLICA_IN_SYNC || n->journal != NULL)
@@ -71,12 +72,22 @@ bool run_down(void) {
     return world.failed == NULL;
 }
 
-bool run(uint64_t seed, uint64_t steps) {
+static bool run(uint64_t seed, uint64_t steps) {
     world_reset(seed);
     while (world.failed == NULL && world.steps < steps && world_step())
         check_step();
     return world.failed == NULL && run_down();
 }
+
+const struct sort sort_nodes = {
+    .name = "seeds",
+    .option = "seed",
+    .group = 100,
+    .run = run,
+    .faults = (1u << FAULTS) - 1,
+    .clients = (1u << C_KINDS) - 1,
+    .sized = true,
+};
 
 /* ---- many ---- */
 
@@ -101,81 +112,104 @@ static const char *commit_name(void) {
                                                    : "async";
 }
 
-static bool run_group(uint64_t from, uint64_t count, uint64_t steps) {
+static void say_totals(const struct totals *t) {
+    printf("%llu steps: %llu faults, %llu L granted, %llu busy, %llu merges, %llu suspect, "
+           "%llu published, %llu told to clients\n",
+           (unsigned long long)t->steps, (unsigned long long)t->faults,
+           (unsigned long long)t->granted, (unsigned long long)t->busy,
+           (unsigned long long)t->merges, (unsigned long long)t->suspects,
+           (unsigned long long)t->published, (unsigned long long)t->acked);
+}
+
+/* Stops at the first that fails; the other groups are run all the same. */
+static bool run_group(const struct sort *s, uint64_t from, uint64_t count, uint64_t steps) {
     struct totals t = {0};
     uint64_t seed, bad = 0;
     for (seed = from; seed < from + count && bad == 0; seed++) {
-        if (!run(seed, steps))
+        if (!s->run(seed, steps))
             bad = seed;
         add_up(&t);
         if (bad != 0)
             printf("%s: seed %llu, step %llu, at %llu ms: %s\n"
-                   "    see: test_sim --seed %llu --steps %llu --trace\n",
-                   commit_name(), (unsigned long long)seed, (unsigned long long)world.steps,
-                   (unsigned long long)world.now, world.failure, (unsigned long long)seed,
-                   (unsigned long long)steps);
+                   "    see: test_sim --%s %llu --steps %llu --trace\n",
+                   s == &sort_nodes ? commit_name() : s->name, (unsigned long long)seed,
+                   (unsigned long long)world.steps, (unsigned long long)world.now, world.failure,
+                   s->option, (unsigned long long)seed, (unsigned long long)steps);
         world_free();
     }
     if (bad != 0 && !options.trace)
-        shrink(bad, steps);
-    printf("%llu steps: %llu faults, %llu L granted, %llu busy, %llu merges, %llu suspect, "
-           "%llu published, %llu told to clients\n",
-           (unsigned long long)t.steps, (unsigned long long)t.faults, (unsigned long long)t.granted,
-           (unsigned long long)t.busy, (unsigned long long)t.merges, (unsigned long long)t.suspects,
-           (unsigned long long)t.published, (unsigned long long)t.acked);
-    printf("%s sim seeds %llu to %llu\n", bad == 0 ? "PASS" : "FAIL", (unsigned long long)from,
-           (unsigned long long)(from + count - 1));
+        shrink(s, bad, steps);
+    if (s == &sort_nodes)
+        say_totals(&t);
+    printf("%s sim %s %llu to %llu\n", bad == 0 ? "PASS" : "FAIL", s->name,
+           (unsigned long long)from, (unsigned long long)(from + count - 1));
     fflush(stdout);
     return bad == 0;
 }
 
-static bool run_groups(uint64_t from, uint64_t seeds, uint64_t steps) {
+static bool run_groups(const struct sort *s, uint64_t from, uint64_t seeds, uint64_t steps) {
     bool good = true;
-    for (uint64_t s = from; s < from + seeds; s += GROUP)
-        good = run_group(s, from + seeds - s < GROUP ? from + seeds - s : GROUP, steps) && good;
-    return good;
-}
-
-static bool run_trees(uint64_t from, uint64_t seeds) {
-    uint64_t seed = from;
-    while (seed < from + seeds && tree_run(seed))
-        seed++;
-    bool good = seed == from + seeds;
-    if (!good)
-        printf("tree: seed %llu, round %llu: %s\n", (unsigned long long)seed,
-               (unsigned long long)world.steps, world.failure);
-    printf("%s sim trees, seeds %llu to %llu\n", good ? "PASS" : "FAIL", (unsigned long long)from,
-           (unsigned long long)(from + seeds - 1));
+    for (uint64_t at = from, left = seeds; left > 0;) {
+        uint64_t count = left < s->group ? left : s->group;
+        good = run_group(s, at, count, steps) && good;
+        at += count;
+        left -= count;
+    }
     return good;
 }
 
 /* ---- deliberate faults ---- */
 
+static const struct sort *sort_of(enum replica_mutant m) {
+    return strncmp(mutants[m].name, "tree-", 5) == 0 ? &sort_trees : &sort_nodes;
+}
+
+/* The seed that fails in the check that the fault is to be found by, of those that otherwise hold;
+ * 0: none. The world is left as it is then. */
+static uint64_t seed_that_fails(enum replica_mutant m, uint64_t steps) {
+    for (uint64_t seed = 1; seed <= SEEDS; seed++) {
+        if (!sort_of(m)->run(seed, steps) && failed_in(mutants[m].check))
+            return seed;
+        world_free();
+    }
+    return 0;
+}
+
 /* A fault that is there on purpose must be found: else the checks are no checks. */
 static bool find_mutant(enum replica_mutant m, uint64_t steps) {
     const struct mutant *what = &mutants[m];
-    bool tree = strncmp(what->name, "tree-", 5) == 0, found = false;
     uint64_t seed = 0;
     replica_mutant = m;
-    if (executions_find(m)) {
-        found = true;
-        printf("%-20s 8.%-3s %-52s its execution: %.90s\n", what->name, what->section, what->rule,
-               world.failure);
-    }
-    while (seed < MUTANT_SEEDS && !found) {
-        seed++;
-        found = tree ? !tree_run(seed) : !run(seed, steps);
-        if (found)
-            printf("%-20s 8.%-3s %-52s seed %4llu, step %5llu: %.90s\n", what->name, what->section,
-                   what->rule, (unsigned long long)seed, (unsigned long long)world.steps,
-                   world.failure);
-        if (!tree)
-            world_free();
-    }
+    bool scripted = executions_find(m);
+    if (!scripted)
+        seed = seed_that_fails(m, steps);
+    bool found = scripted || seed != 0;
+    printf("%-20s 8.%-3s %-52s ", what->name, what->section, what->rule);
+    if (scripted)
+        printf("its execution: %.90s\n", world.failure);
+    else if (found)
+        printf("seed %4llu, step %5llu: %.90s\n", (unsigned long long)seed,
+               (unsigned long long)world.steps, world.failure);
+    else
+        printf("not found\n");
+    world_free();
     replica_mutant = MUTANT_NONE;
-    printf("%s sim finds the fault %s\n", found ? "PASS" : "FAIL", what->name);
+    printf("%s sim finds the fault %s in %s\n", found ? "PASS" : "FAIL", what->name, what->check);
     fflush(stdout);
     return found;
+}
+
+/* What it prints is a run with less in it that fails in the same check. */
+static bool makes_smaller(enum replica_mutant m, uint64_t steps) {
+    replica_mutant = m;
+    uint64_t seed = seed_that_fails(m, steps);
+    world_free();
+    bool good = seed != 0 && shrink(sort_of(m), seed, steps);
+    replica_mutant = MUTANT_NONE;
+    printf("%s sim makes a failing run of %s smaller (%s)\n", good ? "PASS" : "FAIL",
+           sort_of(m)->name, mutants[m].name);
+    fflush(stdout);
+    return good;
 }
 
 static bool find_mutants(uint64_t steps) {
@@ -184,6 +218,12 @@ static bool find_mutants(uint64_t steps) {
         found += find_mutant(m, steps);
     printf("# deliberate faults: %u of %u found\n", found, all);
     return found == all;
+}
+
+static bool check_the_checks(uint64_t steps) {
+    bool good = find_mutants(steps);
+    good = makes_smaller(MUTANT_KEEP_TOKEN, steps) && good;
+    return makes_smaller(MUTANT_TREE_SAME_VALIDITY, steps) && good;
 }
 
 /* ---- the command line ---- */
@@ -233,11 +273,16 @@ static bool option(struct wanted *w, const char *name, const char *value) {
     return true;
 }
 
+static bool both(uint64_t from, uint64_t seeds, uint64_t steps) {
+    bool good = run_groups(&sort_trees, from, seeds, steps);
+    return run_groups(&sort_nodes, from, seeds, steps) && good;
+}
+
 static bool all(uint64_t steps) {
     bool good = executions_run();
-    good = run_trees(1, TREE_SEEDS) && good;
-    good = run_groups(1, SEEDS, steps) && good;
-    return (!WITH_MUTANTS || find_mutants(steps)) && good;
+    good = run_groups(&sort_trees, 1, TREE_SEEDS, steps) && good;
+    good = run_groups(&sort_nodes, 1, SEEDS, steps) && good;
+    return (!WITH_MUTANTS || check_the_checks(steps)) && good;
 }
 
 int main(int argc, char **argv) {
@@ -256,14 +301,14 @@ int main(int argc, char **argv) {
     }
     bool good;
     if (w.tree != 0)
-        good = run_trees(w.tree, 1);
+        good = run_groups(&sort_trees, w.tree, 1, w.steps);
     else if (w.seed != 0)
-        good = run_group(w.seed, 1, w.steps);
+        good = run_groups(&sort_nodes, w.seed, 1, w.steps);
     else if (w.executions)
         good = executions_run();
     else if (w.seeds != 0)
-        good = run_trees(w.from, w.seeds) && run_groups(w.from, w.seeds, w.steps);
+        good = both(w.from, w.seeds, w.steps);
     else
-        good = w.mutants ? find_mutants(w.steps) : all(w.steps);
+        good = w.mutants ? check_the_checks(w.steps) : all(w.steps);
     return good ? 0 : 1;
 }

@@ -396,6 +396,10 @@ static void settle_again(void) {
     tree_result_free(r);
 }
 
+static bool left_out(enum fault f) {
+    return (options.without & 1u << f) != 0;
+}
+
 /* Both compute; each takes the result unless the link or the node ends before. */
 static void meet(void) {
     struct folder out[DIRS + 1];
@@ -410,6 +414,8 @@ static void meet(void) {
     result_into(r, 3, out);
     check_mail(out);
     unsigned cut = (unsigned)rnd(6); /* 0, 1: that node does not get so far */
+    if (left_out(F_CUT))
+        cut = NODES;
     struct folder both[NODES][DIRS + 1];
     for (unsigned i = 0; i < NODES; i++)
         result_into(r, cut >= NODES ? 3 : 1u << i, both[i]);
@@ -447,7 +453,18 @@ static void forget(unsigned node, const struct tree_node *old) {
     trace("%c: syncd killed", 'a' + (int)node);
 }
 
-bool tree_run(uint64_t seed) {
+static void show_all(void) {
+    for (unsigned k = 0; k < NODES; k++)
+        for (unsigned i = 1; i <= DIRS; i++)
+            if (side[k].now[i].is || side[k].base[i].is)
+                trace("%c: %u was %d (%u, %u, %x) is %d (%u, %u, %x)", 'a' + (int)k, i,
+                      side[k].base[i].is, side[k].base[i].parent, side[k].base[i].name,
+                      side[k].base[i].mail, side[k].now[i].is, side[k].now[i].parent,
+                      side[k].now[i].name, side[k].now[i].mail);
+}
+
+/* A step is a round: both do something, and meet. */
+static bool run(uint64_t seed, uint64_t rounds) {
     struct tree_node old[NODES];
     memset(&world, 0, sizeof world);
     world.trace = options.trace;
@@ -457,25 +474,27 @@ bool tree_run(uint64_t seed) {
     world.rng = seed * 7919u + 3;
     alive = 0;
     mails = 0;
-    for (unsigned round = 0; round < ROUNDS && world.failed == NULL; round++) {
+    for (unsigned round = 0; round < ROUNDS && round < rounds && world.failed == NULL; round++) {
         memcpy(old, side, sizeof old);
         for (unsigned node = 0; node < NODES; node++)
             for (uint64_t n = rnd(12); n > 0; n--)
                 act(node);
         world.steps++;
-        for (unsigned k = 0; k < NODES; k++)
-            for (unsigned i = 1; i <= DIRS; i++)
-                if (side[k].now[i].is || side[k].base[i].is)
-                    trace("%c: %u was %d (%u, %u, %x) is %d (%u, %u, %x)", 'a' + (int)k, i,
-                          side[k].base[i].is, side[k].base[i].parent, side[k].base[i].name,
-                          side[k].base[i].mail, side[k].now[i].is, side[k].now[i].parent,
-                          side[k].now[i].name, side[k].now[i].mail);
+        show_all();
         unsigned node = (unsigned)rnd(NODES);
-        if (chance(15))
+        if (chance(15) && !left_out(F_POWER))
             power_cut(node, &old[node]);
         meet();
-        if (chance(15))
+        if (chance(15) && !left_out(F_SYNCD))
             forget(node, &old[node]);
     }
     return world.failed == NULL;
 }
+
+const struct sort sort_trees = {
+    .name = "trees",
+    .option = "tree",
+    .group = 20000,
+    .run = run,
+    .faults = 1u << F_CUT | 1u << F_POWER | 1u << F_SYNCD,
+};
