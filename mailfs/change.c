@@ -10,8 +10,10 @@
 #include "change.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <pthread.h>
 #include <stdatomic.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -41,21 +43,27 @@ void spot_done(struct spot *s) {
     where_done(&s->w);
 }
 
+const char *spot_shown(const struct spot *s, char *buf, size_t size) {
+    size_t n = strlen(dir_shown(s->dir, buf, size));
+    if (strcmp(buf, "/") == 0)
+        n = 0;
+    snprintf(buf + n, size - n, "/%s", s->name);
+    return buf;
+}
+
 bool spot_hidden(const struct spot *s) {
     return s->class == MAILDIR_INTERNAL;
 }
 
 /* Below what is local already everything may be made: Dovecot empties its trash. */
 int spot_refuses_dir(const struct spot *s) {
-    char path[MARKS_PATH_MAX + 1];
+    char path[PATH_MAX];
     bool local = maildir_class_is_local(s->class) && s->class != MAILDIR_TRASH;
     if (s->w.local || (s->w.kind == MAILDIR_DIR_CONTAINER && !local))
         return 0;
-    if (dir_path(s->dir, path, sizeof path) != 0)
-        path[0] = '\0';
-    log_warn_limited("%s/%s: no user or folder can be called so: its mail would be on this node "
+    log_warn_limited("%s: no user or folder can be called so: its mail would be on this node "
                      "only; give it another name",
-                     path, s->name);
+                     spot_shown(s, path, sizeof path));
     return -EPERM;
 }
 
@@ -75,6 +83,14 @@ static pthread_mutex_t wishes_lock = PTHREAD_MUTEX_INITIALIZER;
 static pthread_cond_t wishes_done = PTHREAD_COND_INITIALIZER;
 static struct wish *wishes;
 static bool leading;
+
+/* Any of them: where one cannot be written none can. */
+static void marks_failed(const struct wish *list, int r) {
+    char path[PATH_MAX];
+    log_error_limited("%s%s: that it is changed cannot be noted in the marks: %s",
+                      dir_shown(list->dir->self, path, sizeof path),
+                      list->next != NULL ? " and others" : "", log_strerror(r));
+}
 
 static int commit_marks(const struct wish *list, uint64_t gen) {
     struct mark batch[BATCH];
@@ -113,7 +129,7 @@ static void wishes_fulfil(void) {
         pthread_mutex_unlock(&wishes_lock);
         int r = commit_marks(list, gen);
         if (r != 0)
-            log_error_limited("marks of changed mailboxes cannot be written: %s", log_strerror(r));
+            marks_failed(list, r);
         pthread_mutex_lock(&wishes_lock);
         for (struct wish *w = list, *next; w != NULL; w = next) {
             next = w->next; /* w is on its waiter's stack */

@@ -27,6 +27,9 @@ struct spot {
 void spot_make(struct spot *s, struct inode *dir, const char *name);
 void spot_done(struct spot *s);
 
+/* Its path below the store, for a line of the log. Returns buf. */
+const char *spot_shown(const struct spot *s, char *buf, size_t size);
+
 /* It is our own, and not to be seen in the mount. */
 bool spot_hidden(const struct spot *s);
 

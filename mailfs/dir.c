@@ -12,6 +12,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -20,6 +21,7 @@
 #include "io/io.h"
 #include "lock.h"
 #include "util/log.h"
+#include "util/str.h"
 
 static pthread_mutex_t ids = PTHREAD_MUTEX_INITIALIZER;
 static struct dir *by_id;
@@ -89,14 +91,15 @@ static int id_register(struct dir *d) {
 }
 
 /* A container that concerns the peer gets its id here. */
-static void dir_identify(struct dir *d, const char *name) {
+static void dir_identify(struct dir *d) {
+    char path[PATH_MAX];
     int r = io_dirid_ensure(d->fd, &d->id);
     if (r == 0)
         r = id_register(d);
     if (r == -EEXIST) {
         log_warn("directory %s bears the id of another one (copied below the mount?): "
                  "it gets a new one",
-                 name);
+                 dir_shown(d->self, path, sizeof path));
         r = mailfs_id_new(&d->id);
         if (r == 0)
             r = io_dirid_replace(d->fd, &d->id);
@@ -104,8 +107,8 @@ static void dir_identify(struct dir *d, const char *name) {
             r = id_register(d);
     }
     if (r != 0)
-        log_error("directory %s cannot be given an id and is not replicated: %s", name,
-                  log_strerror(r));
+        log_error("directory %s cannot be given an id and is not replicated: %s",
+                  dir_shown(d->self, path, sizeof path), log_strerror(r));
 }
 
 /* Both locks: whoever asks where a directory is reads its id under the places'. Returns who holds
@@ -136,10 +139,10 @@ void dir_identify_again(struct inode *in) {
     do
         other = id_change(d, &id);
     while (other != NULL && holder_is_gone(other));
-    if (other != NULL && dir_path(in, path, sizeof path) == 0)
+    if (other != NULL)
         log_warn("directory %s was given the id of another one that is there: "
                  "it goes by its former one until mailfs is started anew",
-                 path);
+                 dir_shown(in, path, sizeof path));
 }
 
 /* --- kinds
@@ -189,14 +192,14 @@ static bool local_above(const struct inode *in) {
  * true: nothing in it is sent. It keeps the id that it had: of a mailbox that was moved to the
  * trash (and nobody told, since the worker died) it says which one that was.
  */
-static bool dir_settle(struct dir *d, const char *name) {
+static bool dir_settle(struct dir *d) {
     inode_places_lock();
     dir_derive(d);
     bool local = local_above(d->self);
     bool wants_id = d->kind == MAILDIR_DIR_CONTAINER && !d->has_id && d->self != inode_root();
     inode_places_unlock();
     if (wants_id && !local)
-        dir_identify(d, name);
+        dir_identify(d);
     else if (wants_id && io_dirid_get(d->fd, &d->id) == 0)
         id_register(d);
     return local;
@@ -218,7 +221,7 @@ int dir_attach(struct inode *in, int fd, struct inode *parent, const char *name)
     if (in == inode_root())
         id_register(d); /* the root's is all zero */
     in->dir = d;
-    bool local = dir_settle(d, name);
+    bool local = dir_settle(d);
     if (d->has_id)
         lock_found(d, local);
     return 0;
@@ -233,7 +236,7 @@ void dir_moved(struct inode *in, struct inode *parent, const char *name) {
     if (same)
         return;
     inode_place_set(in, parent, name);
-    dir_settle(in->dir, name);
+    dir_settle(in->dir);
 }
 
 void dir_removed(struct inode *in) {
@@ -340,6 +343,14 @@ int dir_path(struct inode *dir, char *buf, size_t size) {
     if (r == 0)
         memcpy(buf, path + at, sizeof path - at);
     return r;
+}
+
+const char *dir_shown(struct inode *dir, char *buf, size_t size) {
+    if (dir_path(dir, buf, size) != 0)
+        str_copy(buf, size, "?");
+    else if (buf[0] == '\0')
+        str_copy(buf, size, "/");
+    return buf;
 }
 
 void dir_each(void (*fn)(struct dir *d, void *arg), void *arg) {

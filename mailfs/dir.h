@@ -67,6 +67,8 @@ struct inode *dir_part(struct inode *cont, enum maildir_dir kind);
 
 /* Path below the store, without a leading slash; "" for the root. -ENOENT: cut off from it. */
 int dir_path(struct inode *dir, char *buf, size_t size);
+/* The same for a line of the log: "/" is the root, "?" one whose path is not known. Returns buf. */
+const char *dir_shown(struct inode *dir, char *buf, size_t size);
 
 /*
  * Is it, or one above it, no longer below the root? syncd took it away (the peer removed it), while

@@ -7,6 +7,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -120,9 +121,10 @@ static void tell_remove(const struct spot *at, struct inode *in, bool trashed, p
     Mfl__Act act = MFL__ACT__INIT;
     Mfl__DirRemove remove = MFL__DIR_REMOVE__INIT;
     struct bases b = {0};
+    char path[PATH_MAX];
     if (trashed && (!bases_of(&b, in->dir->fd, "new") || !bases_of(&b, in->dir->fd, "cur")))
         log_warn("the list of what the deleted mailbox %s held is cut: the peer may keep it",
-                 at->name);
+                 spot_shown(at, path, sizeof path));
     remove.id = wire_bytes_of(&in->dir->id);
     remove.name = event_text(at->name);
     remove.n_bases = b.n;

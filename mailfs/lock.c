@@ -8,11 +8,13 @@
  * container. One lock, `locks`, for all states; held for pointer work only; taken inside the
  * connection's.
  *
- * Diagnostics: error: no memory to go on with an L.
+ * Diagnostics: error: no memory to go on with an L; a uidlist that could not be synced, or be given
+ * another time. Nobody can be told: U is no error.
  */
 #include "lock.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <utlist.h>
@@ -133,13 +135,28 @@ int lock_unlink_file(struct inode *cont) {
     return r;
 }
 
+static void list_done(struct inode *cont, const char *not_done, int r) {
+    char path[PATH_MAX];
+    if (r != 0)
+        log_error_limited("%s: dovecot-uidlist cannot be %s: %s",
+                          dir_shown(cont, path, sizeof path), not_done, log_strerror(r));
+}
+
+static void list_sync(const struct lock_l *l) {
+    list_done(l->cont, "synced", numbers_sync(l->cont->dir->fd, &l->numbers));
+}
+
+static void list_distrust(const struct lock_l *l) {
+    list_done(l->cont, "given another time", numbers_distrust(l->cont->dir->fd, &l->numbers));
+}
+
 void lock_end_quietly(struct lock_l *l) {
     struct inode *cont = l->cont;
     inode_ref(cont);
     event_written_all(cont->dir);
     if (vol.has_peer)
-        numbers_sync(cont->dir->fd, &l->numbers);
-    numbers_distrust(cont->dir->fd, &l->numbers);
+        list_sync(l);
+    list_distrust(l);
     lock_tell_died(&l->asked, l->told_going);
     lock_unlink_file(cont);
     lock_free(l);
@@ -154,9 +171,9 @@ static void run_unlink(void *arg) {
     struct lock_l *l = arg;
     fuse_req_t req = l->req;
     if (l->only_here)
-        numbers_sync(l->cont->dir->fd, &l->numbers);
+        list_sync(l);
     if (l->by_other || reserve_is_short())
-        numbers_distrust(l->cont->dir->fd, &l->numbers);
+        list_distrust(l);
     lock_unlink_file(l->cont);
     lock_free(l);
     fuse_reply_err(req, 0); /* whatever happened: Dovecot ignores it, and U must not be an error */

@@ -131,7 +131,7 @@ static void create_granted(struct lock_l *l) {
         give_up(l, EROFS, true);
         return;
     }
-    int raised = reserve_check(l->cont->dir->fd);
+    int raised = reserve_check(l->cont);
     if (raised == 0)
         raised = raise_if_due(l);
     if (raised < 0) {

@@ -1,7 +1,7 @@
 /*
  * numbers - the uidlist synced when nobody else has its numbers
  *
- * Diagnostics: error: a uidlist that could not be synced. Nobody can be told: U is no error.
+ * Diagnostics: none; errors are returned.
  */
 #include "numbers.h"
 
@@ -10,7 +10,6 @@
 #include <unistd.h>
 
 #include "io/io.h"
-#include "util/log.h"
 
 #define LIST "dovecot-uidlist"
 
@@ -29,30 +28,27 @@ static bool same(const struct numbers *a, const struct numbers *b) {
            a->mtime.tv_nsec == b->mtime.tv_nsec;
 }
 
-void numbers_sync(int container, const struct numbers *was) {
+int numbers_sync(int container, const struct numbers *was) {
     struct numbers now;
     numbers_look(container, &now);
     if (now.ino == 0 || same(was, &now))
-        return;
+        return 0;
     int fd = io_open_beneath(container, LIST, O_RDONLY | O_NOFOLLOW, 0);
     int r = fd < 0 ? fd : io_fdatasync(fd);
     if (r == 0 && now.ino != was->ino)
         r = io_fsync(container); /* it was replaced */
     if (fd >= 0)
         close(fd);
-    if (r != 0)
-        log_error_limited("dovecot-uidlist cannot be synced: %s", log_strerror(r));
+    return r;
 }
 
-void numbers_distrust(int container, const struct numbers *was) {
+int numbers_distrust(int container, const struct numbers *was) {
     struct numbers now;
     numbers_look(container, &now);
     if (now.ino == 0 || same(was, &now))
-        return;
+        return 0;
     struct timespec ts[2] = {{.tv_nsec = UTIME_OMIT}, now.mtime};
     if (++ts[1].tv_nsec == 1000000000)
         ts[1] = (struct timespec){.tv_sec = ts[1].tv_sec + 1};
-    int r = io_utimens(container, LIST, ts);
-    if (r != 0)
-        log_error_limited("dovecot-uidlist: %s", log_strerror(r));
+    return io_utimens(container, LIST, ts);
 }

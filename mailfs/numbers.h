@@ -21,15 +21,15 @@ struct numbers {
 };
 
 void numbers_look(int container, struct numbers *out);
-/* Syncs the uidlist if it is not what it was. Errors are logged. */
-void numbers_sync(int container, const struct numbers *was);
+/* Syncs the uidlist if it is not what it was. 0 or -errno. */
+int numbers_sync(int container, const struct numbers *was);
 /*
  * Changes its time if it is not what it was. Dovecot writes into its index what the uidlist looks
  * like, and after that the last UIDs (2.3.19, maildir-save.c:
  * maildir_transaction_save_commit_pre()): where the second step finds no room (the index on the
  * same disk, seen), or its process is killed before it (seen), the next session trusts the index
- * and gives these UIDs again. With another time it reads the list. Errors are logged.
+ * and gives these UIDs again. With another time it reads the list. 0 or -errno.
  */
-void numbers_distrust(int container, const struct numbers *was);
+int numbers_distrust(int container, const struct numbers *was);
 
 #endif

@@ -7,6 +7,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -83,12 +84,25 @@ static void content_end(struct content *c) {
     inode_unref(c->cont, 1);
 }
 
+static void say_not_written(const struct content *c, int r) {
+    char path[PATH_MAX] = "?";
+    struct place place;
+    struct spot at;
+    if (inode_place_get(c->f->in, &place)) {
+        spot_make(&at, place.parent, place.name);
+        spot_shown(&at, path, sizeof path);
+        spot_done(&at);
+        place_done(&place);
+    }
+    log_error_limited("%s: writing a message: %s", path, log_strerror(r));
+}
+
 /* What a caller is told of -errno: of a message, nothing that makes Postfix bounce it (EIO,
  * EDQUOT). */
 static int content_error(const struct content *c, int r) {
     if (!c->message || r == -ENOSPC || r == -EFBIG || r == -EINVAL || r == -EOPNOTSUPP)
         return -r;
-    log_error_limited("writing a message in tmp/: %s", log_strerror(r));
+    say_not_written(c, r);
     return EAGAIN;
 }
 
@@ -133,12 +147,22 @@ static size_t appended_before(const struct file *f, const char *buf, size_t size
     return done;
 }
 
+/* Of what is kept for the lists of UIDs. */
+static bool more_room(const struct content *c, size_t size) {
+    struct place place;
+    bool placed = inode_place_get(c->f->in, &place);
+    bool some = reserve_give(placed ? place.parent : NULL, size);
+    if (placed)
+        place_done(&place);
+    return some;
+}
+
 /* All of it, or an error; of what is vital not for want of room while there is a reserve. */
 static ssize_t write_all(const struct content *c, const char *buf, size_t size, off_t off) {
     size_t done = 0;
     while (done < size) {
         ssize_t n = io_pwrite(c->f->fd, buf + done, size - done, off + (off_t)done);
-        if (n == -ENOSPC && c->vital && reserve_give(size))
+        if (n == -ENOSPC && c->vital && more_room(c, size))
             continue;
         if (n < 0)
             return done > 0 ? (ssize_t)done : n;

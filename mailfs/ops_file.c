@@ -59,7 +59,7 @@ static int create_in_store(fuse_req_t req, const struct spot *at, mode_t mode, i
     cred_take(ctx->uid, ctx->gid);
     do
         fd = open_new(at, mode, flags);
-    while (fd == -ENOSPC && reserve_is_for(at) && reserve_give(0));
+    while (fd == -ENOSPC && reserve_is_for(at) && reserve_give(at->dir, 0));
     cred_back();
     names_end(at->dir, ctx->pid);
     note_die_at("create");

@@ -11,6 +11,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <sys/stat.h>
@@ -441,8 +442,10 @@ static void give(struct waiting *w, const struct spot *at) {
 
 static int local_sync(const struct file *f, const struct spot *at, int datasync) {
     int r = datasync ? io_fdatasync(f->fd) : io_fsync(f->fd);
+    char path[PATH_MAX];
     if (r != 0)
-        log_error_limited("fsync of message tmp/%s: %s", at->name, log_strerror(r));
+        log_error_limited("%s: fsync of a message: %s", spot_shown(at, path, sizeof path),
+                          log_strerror(r));
     return -r;
 }
 

@@ -74,14 +74,13 @@ int raise_next_uid(struct inode *container, uint32_t raise) {
     char path[PATH_MAX];
     uint32_t from = 0, to = 0;
     int r = try_to(container, raise, &from, &to);
-    if (dir_path(container, path, sizeof path) != 0)
-        path[0] = '\0';
     if (r == 1)
-        log_info("serving alone: next UID of %s raised from %u to %u", path[0] != '\0' ? path : "/",
-                 from, to);
+        log_info("serving alone: next UID of %s raised from %u to %u",
+                 dir_shown(container, path, sizeof path), from, to);
     else if (r < 0)
-        log_warn("%s/" LIST ": the next UID cannot be raised, the mailbox's lock is refused until "
-                 "it can: %s",
-                 path, r == -EBADMSG ? "the list is broken" : log_strerror(r));
+        log_warn("%s: the next UID in " LIST " cannot be raised, the mailbox's lock is refused "
+                 "until it can: %s",
+                 dir_shown(container, path, sizeof path),
+                 r == -EBADMSG ? "the list is broken" : log_strerror(r));
     return r;
 }

@@ -10,6 +10,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <pthread.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -80,8 +81,9 @@ bool reserve_is_short(void) {
     return !whole || !disk_has(SHORT);
 }
 
-int reserve_check(int container) {
-    off_t need = need_of(container);
+int reserve_check(struct inode *container) {
+    char path[PATH_MAX];
+    off_t need = need_of(container->dir->fd);
     pthread_mutex_lock(&lock);
     if (fd >= 0 && left < RESERVE && clock_ms() >= tried_at + AGAIN_MS)
         fill();
@@ -89,7 +91,8 @@ int reserve_check(int container) {
     pthread_mutex_unlock(&lock);
     if (enough)
         return 0;
-    log_warn_limited("the store is full: a mailbox's lock is refused");
+    log_warn_limited("%s: the mailbox's lock is refused: the store is full",
+                     dir_shown(container, path, sizeof path));
     return -ENOSPC;
 }
 
@@ -98,17 +101,20 @@ bool reserve_is_for(const struct spot *at) {
            (at->class == MAILDIR_LOCK_OTHER && strcmp(at->name, "dovecot-keywords.lock") == 0);
 }
 
-bool reserve_give(size_t size) {
-    bool some;
+bool reserve_give(struct inode *container, size_t size) {
+    char path[PATH_MAX];
     pthread_mutex_lock(&lock);
-    some = fd >= 0 && left > 0;
+    bool some = fd >= 0 && left > 0;
     if (some) {
         off_t less = (off_t)size + STEP;
         left = left > less ? left - less : 0;
         io_ftruncate(fd, left);
-        log_warn_limited("the store is full: %lld bytes are left of what is kept for UID lists",
-                         (long long)left);
     }
+    off_t rest = left;
     pthread_mutex_unlock(&lock);
+    if (some)
+        log_warn_limited("%s: the store is full: its list is written with what is kept for that, "
+                         "%lld bytes are left",
+                         dir_shown(container, path, sizeof path), (long long)rest);
     return some;
 }

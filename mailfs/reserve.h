@@ -14,7 +14,8 @@
 void reserve_init(void);
 
 /* May L of this container be granted? 0, or -ENOSPC: its lists could not be written anew. */
-int reserve_check(int container);
+struct inode;
+int reserve_check(struct inode *container);
 
 /* Is the store's disk nearly full? */
 bool reserve_is_short(void);
@@ -23,7 +24,8 @@ bool reserve_is_short(void);
 struct spot;
 bool reserve_is_for(const struct spot *at);
 
-/* A write of so many bytes found no room: gives some up. False: there is none left. */
-bool reserve_give(size_t size);
+/* A write of so many bytes in this container (NULL: it is not known) found no room: gives some up.
+ * False: there is none left. */
+bool reserve_give(struct inode *container, size_t size);
 
 #endif

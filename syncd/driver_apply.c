@@ -219,6 +219,7 @@ static bool tried_enough(struct apply *a) {
 /* However often, where nothing is noted of what it lacks: counted as applied, that would be what
  * this node has removed. */
 static bool apply_later(struct apply *a) {
+    char path[1024];
     bool unknown = a->unbegun || a->result.unnoted;
     if (!unknown && (!may_pass(a->err) || (tried_enough(a) && !a->v->stopping)))
         return false;
@@ -226,8 +227,8 @@ static bool apply_later(struct apply *a) {
         apply_leave(a);
         return true;
     }
-    volume_error(a->v, "a transaction of the peer's cannot be applied yet: %s",
-                 log_strerror(a->err));
+    volume_error(a->v, "%.300s: a transaction of the peer's cannot be applied yet: %s",
+                 state_path(a->v->state, &a->dir, path, sizeof path), log_strerror(a->err));
     put_off(a, APPLY_AGAIN_MS);
     return true;
 }

@@ -19,6 +19,7 @@
 #include "util/array.h"
 #include "util/bytes.h"
 #include "util/log.h"
+#include "wire/check.h"
 
 /* ---- the table in memory ----------------------------------------------------------- */
 
@@ -311,6 +312,14 @@ static uint64_t doubts(struct state *st) {
     return n;
 }
 
+/* Any of them: none is in it. */
+static int failed(struct state *st, const struct journal_entry *entries, size_t n, int err) {
+    struct mailfs_id id;
+    bool one = n > 0 && wire_id(&entries[0].txn->dir, &id) == 0;
+
+    return state_fail(st, err, one ? &id : NULL, "cannot write the journal");
+}
+
 int journal_append(struct state *st, struct journal_entry *entries, size_t n) {
     struct batch b = {calloc(n ? n : 1, sizeof(*b.v)), n};
     struct stage_item *dropped = NULL;
@@ -338,7 +347,7 @@ int journal_append(struct state *st, struct journal_entry *entries, size_t n) {
         state_unlock(st);
     }
     stage_unlink(st, dropped);
-    return r < 0 && r != -ENODATA ? state_fail(st, r, NULL, "cannot write the journal") : r;
+    return r < 0 && r != -ENODATA ? failed(st, entries, n, r) : r;
 }
 
 /* ---- start ------------------------------------------------------------------------- */

@@ -206,7 +206,7 @@ static int is_copy(struct state *st, const struct mailfs_id *id, const struct io
 }
 
 int store_dir_adopt(struct state *st, int fd, struct store_dir *out) {
-    char hex[MAILFS_ID_HEX];
+    char path[1024];
     struct mailfs_id id;
     struct io_handle h;
     struct stat sb;
@@ -223,8 +223,8 @@ int store_dir_adopt(struct state *st, int fd, struct store_dir *out) {
     if (r == 0)
         r = is_copy(st, &id, &h);
     if (r > 0) {
-        log_warn("a directory was copied with its id %s: the copy gets a new one",
-                 mailfs_id_format(&id, hex));
+        log_warn("%s: was copied with its id: the copy gets a new one",
+                 state_path(st, &id, path, sizeof(path)));
         r = mailfs_id_new(&id);
         if (r == 0)
             r = io_dirid_replace(fd, &id);

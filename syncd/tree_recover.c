@@ -54,6 +54,7 @@ static int beside(struct recover *rc, const char *name, const struct base_dir *r
 }
 
 static int put_back(struct recover *rc, const char *name) {
+    char path[1024];
     struct store_dir parent;
     struct base_dir rec;
     struct mailfs_id id = mailfs_id_root; /* where the name is none */
@@ -72,7 +73,12 @@ static int put_back(struct recover *rc, const char *name) {
         rec.parent = mailfs_id_root;
         r = beside(rc, name, NULL, NULL);
     }
-    return r == 0 ? note(rc->st, &id, &rec.parent) : r;
+    if (r == 0)
+        r = note(rc->st, &id, &rec.parent);
+    if (r >= 0)
+        log_warn("%s: a directory on its way was put back",
+                 state_path(rc->st, &id, path, sizeof(path)));
+    return r;
 }
 
 static int each(void *arg, const char *name, unsigned char type) {
@@ -86,7 +92,6 @@ static int each(void *arg, const char *name, unsigned char type) {
         rc->left++;
         return 0;
     }
-    log_warn("%s: a directory on its way was put back", rc->st->store_path);
     rc->placed++;
     return rc->anywhere; /* one at a time: what is below it may have its parent again */
 }

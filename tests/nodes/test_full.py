@@ -86,8 +86,10 @@ def test(t):
     ballast = disk.fill(os.path.join(t.b.store, ".mailfs"))
     util.poll("what b keeps of expunged mail to go before its time", lambda: not kept(t.b), 20)
     ids += deliver(t, user)
-    status = t.b.status() or {}
-    t.figure("b: %s", status.get("last_error") or status.get("state"))
+    notes = (t.b.status() or {}).get("notes", [])
+    named = [text for text in notes if user + "/Maildir" in text]
+    t.check(named, "status of b does not name the mailbox: %s", notes)
+    t.figure("b: %s", named[0])
     since, deferred = into_full(t, (user, other))
     os.unlink(ballast)
     start = util.now()

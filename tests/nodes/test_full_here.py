@@ -75,6 +75,21 @@ def told(node):
     return [text for text in status.get("notes", []) + [status.get("last_error") or ""] if "No space" in text]
 
 
+def of_full(node):
+    """What its daemons logged of a full disk."""
+    lines = []
+    for daemon in ("mailfs", "syncd"):
+        with open(node.log(daemon), errors="replace") as f:
+            lines += [line for line in f if re.search("No space|store is full", line)]
+    return lines
+
+
+def nameless(users, lines):
+    """Those that do not say in which mailbox; a checkpoint is the volume's."""
+    return [line for line in lines if "checkpoint" not in line and
+            not any(user + "/Maildir" in line for user in users + ["fresh-"])]
+
+
 def full(t, users, where, what, defers):
     """What is wanted is not that it is refused: but if it cannot be taken, then deferred."""
     since, before = os.path.getsize(t.a.postfix.log), told(t.a)
@@ -87,6 +102,9 @@ def full(t, users, where, what, defers):
     t.figure("%s: %s, %d deferred", what, words[0],
              sum("status=deferred" in line for line in t.a.postfix.said(since)))
     lists(t, users[2])
+    t.equal(nameless(users, words + of_full(t.a)), [], what + ": said without a mailbox")
+    unheard = [user for user in users if defers and not any(user + "/Maildir" in line for line in of_full(t.a))]
+    t.equal(unheard, [], what + ": not named in the log")
     os.unlink(ballast)
     start = util.now()
     t.a.postfix.postfix("flush")
