@@ -116,8 +116,8 @@ void op_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *attr, int valid,
     if (r == 0 && placed)
         event_attr(&at, in, &st, req_pid(req));
     change_end();
-    if (placed && at.w.kind == MAILDIR_DIR_TMP && !at.w.local && (r == -EIO || r == -EDQUOT))
-        r = -EAGAIN; /* as with a write of a message: Postfix would bounce it */
+    if (placed && at.w.kind == MAILDIR_DIR_TMP && !at.w.local) /* as with a write of a message */
+        r = r == -EIO ? -EAGAIN : error_for_now(&at, r);
     reply_stat(req, r, &st, lifetime_attr(in));
     if (placed) {
         spot_done(&at);

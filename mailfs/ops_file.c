@@ -130,12 +130,10 @@ void op_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode,
     } else {
         int r = change_begin1(&at) != 0 ? -EAGAIN : create(req, &at, mode, fi->flags, &in, &st, &f);
         change_end();
-        if (r == -EDQUOT && at.class == MAILDIR_TMP_LOCAL)
-            r = -EAGAIN; /* no quota of a message: Dovecot's LMTP would refuse it for good (552) */
-        if (r != 0)
-            fuse_reply_err(req, -r);
-        else
+        if (r == 0)
             reply_created(req, &at, in, &st, f, fi);
+        else
+            reply_result(req, at.class == MAILDIR_TMP_LOCAL ? error_for_now(&at, r) : r);
     }
     spot_done(&at);
 }

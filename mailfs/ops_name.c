@@ -69,6 +69,8 @@ static void make(fuse_req_t req, const struct spot *at, const struct making *m) 
     else if (r == 0)
         event_appeared(at, in, &st, req_pid(req));
     change_end();
+    if (S_ISDIR(m->mode) && !at->w.local) /* whoever delivers to a new user makes his mailbox */
+        r = error_for_now(at, r);
     reply_entry(req, r, in, &st, at);
 }
 
@@ -165,6 +167,8 @@ void op_link(fuse_req_t req, fuse_ino_t ino, fuse_ino_t parent, const char *name
             inode_ref(in);
         }
         change_end();
+        if (at.w.kind != MAILDIR_DIR_CONTAINER && !at.w.local)
+            r = error_for_now(&at, r);
         reply_entry(req, r, in, &st, &at);
     }
     spot_done(&at);

@@ -150,8 +150,6 @@ static int do_rename(struct renaming *r) {
     /* Unmarked mail may be lost to the merge: a delivery is put off. What L guards must go on. */
     bool from_tmp = r->from->w.kind == MAILDIR_DIR_TMP;
     e = e != 0 && from_tmp ? -EAGAIN : rename_in_store(r);
-    if (e == -EDQUOT && from_tmp)
-        e = -EAGAIN; /* 552 otherwise, see op_create() */
     if (e == 0 && !r->no_op) {
         if (!(r->flags & RENAME_EXCHANGE))
             victim_gone(r);
@@ -160,7 +158,7 @@ static int do_rename(struct renaming *r) {
             one_renamed(r, r->to, r->from);
     }
     change_end();
-    return e;
+    return from_tmp ? error_for_now(r->to, e) : e;
 }
 
 /* Dovecot takes the next UIDVALIDITY. One of the other node's it is not given: it looks for the

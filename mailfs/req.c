@@ -1,17 +1,19 @@
 /*
  * req - what the callbacks have in common: replies, lifetimes, the lock of a directory's names
  *
- * Diagnostics: none.
+ * Diagnostics: error: a disk quota that keeps mail out (the caller gets EAGAIN).
  */
 #include "req.h"
 
 #include <errno.h>
+#include <limits.h>
 
 #include "access.h"
 #include "dir.h"
 #include "file.h"
 #include "keep.h"
 #include "lock.h"
+#include "util/log.h"
 
 static double lifetime_of_dir(const struct dir *d) {
     switch (d->kind) {
@@ -80,6 +82,15 @@ void reply_entry(fuse_req_t req, int r, struct inode *in, const struct stat *st,
 
 void reply_result(fuse_req_t req, int r) {
     fuse_reply_err(req, -r);
+}
+
+int error_for_now(const struct spot *at, int r) {
+    char path[PATH_MAX];
+    if (r != -EDQUOT)
+        return r;
+    log_error_limited("%s: refused for now: %s", spot_shown(at, path, sizeof path),
+                      log_strerror(r));
+    return -EAGAIN;
 }
 
 struct file *req_file(fuse_req_t req, const struct fuse_file_info *fi) {

@@ -41,6 +41,13 @@ void reply_entry(fuse_req_t req, int r, struct inode *in, const struct stat *st,
 /* r: 0 or -errno */
 void reply_result(fuse_req_t req, int r);
 
+/*
+ * What a caller is told of r (0 or -errno) where it may be somebody who delivers: no disk quota.
+ * Postfix would bounce the mail, and Dovecot's LMTP refuse it for good (552). It is logged: the
+ * caller's own words say nothing of a quota then.
+ */
+int error_for_now(const struct spot *at, int r);
+
 /* The open file of a request, or NULL after the reply that there is none any more. */
 struct file *req_file(fuse_req_t req, const struct fuse_file_info *fi);
 

@@ -21,12 +21,7 @@ def limited_disk(node):
 
 
 def limit(node, blocks):
-    try:
-        done = util.run(["setquota", "-u", str(UID), "0", str(blocks), "0", "0", node.store], check=False)
-    except OSError:
-        raise util.Skip("no setquota (package quota)") from None
-    if done.returncode != 0:
-        raise util.Skip("setquota: %s" % done.stderr.strip())
+    util.run(["setquota", "-u", str(UID), "0", str(blocks), "0", "0", node.store])
 
 
 def test(t):
