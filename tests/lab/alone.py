@@ -5,7 +5,7 @@ import re
 import shutil
 import signal
 
-from . import mailfs, rundir, util
+from . import disk, mailfs, rundir, util
 
 
 def worker_of(pid):
@@ -30,26 +30,41 @@ def kill_worker(pid, timeout=10):
 
 
 class Alone:
-    """with Alone() as m: m.path("box") is on the mount, m.stored("box") in the store."""
+    """with Alone() as m: m.path("box") is on the mount, m.stored("box") in the store; size: of its own disk."""
 
-    def __init__(self, program=None, **env):
+    def __init__(self, program=None, size=None, **env):
         self.dir = rundir.create()
         self.store, self.mount, self.state = (os.path.join(self.dir, n) for n in "smd")
         for path in (self.store, self.mount, self.state):
             os.mkdir(path)
+        if size is not None:
+            disk.ext4_at(self.store, os.path.join(self.dir, "image"), size)
+        self.program, self.env = program or mailfs.program("mailfs"), env
         self.conf = os.path.join(self.dir, "mailfs.conf")
         self.log = os.path.join(self.dir, "log")
         with open(self.conf, "w") as f:
             f.write('node = "alone"\nvolume "mail" {\n store = "%s"\n mount = "%s"\n state = "%s"\n}\n' %
                     (self.store, self.mount, self.state))
-        self.pid = util.spawn([program or mailfs.program("mailfs"), "-f", "-c", self.conf], self.log,
-                              env={**os.environ, **mailfs.SAN_ENV, **env})
+        self.start()
+
+    def start(self):
+        """Also once more, after it was killed."""
+        open(self.log, "w").close()
+        self.pid = util.spawn([self.program, "-f", "-c", self.conf], self.log,
+                              env={**os.environ, **mailfs.SAN_ENV, **self.env})
         rundir.record(self.dir, "pid", "%d %d" % (self.pid, util.proc_stat(self.pid)[1]))
         try:
             util.poll(lambda: "mounted: " + self.said(), lambda: "mounted at" in self.said(), 15)
         except util.Fail:
             self.end()
             raise
+
+    def kill(self):
+        """The holder and the worker, at once."""
+        for pid in (self.pid, worker_of(self.pid)):
+            if pid:
+                util.proc_signal(pid, signal.SIGKILL)
+        util.poll("the end of mailfs", lambda: util.reap_children() or not util.proc_alive(self.pid), 15)
 
     def __enter__(self):
         return self
@@ -93,5 +108,6 @@ class Alone:
         finally:
             util.proc_signal(self.pid, signal.SIGKILL)
             rundir.take_mounts_away(self.mount)
-            if not rundir.mounts_below(self.mount):
+            rundir.take_mounts_away(self.store)
+            if not rundir.mounts_below(self.dir):
                 shutil.rmtree(self.dir, ignore_errors=True)
