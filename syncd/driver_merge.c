@@ -21,7 +21,6 @@
 #include "contact.h"
 #include "driver.h"
 #include "driver_merge_int.h"
-#include "follow.h"
 #include "front.h"
 #include "idset.h"
 #include "load.h"
@@ -96,11 +95,8 @@ static void scan_run(void *arg) {
     if (s->err != 0)
         return;
     unread_listing_begins(s->v->state, &s->dir);
-    if (s->sole)
-        s->err = follow_list(s->v->state, &s->dir, s->full, &s->listing, &s->inval);
-    else
-        s->err = (s->follows ? scan_mailbox_following : scan_mailbox_for)(
-            s->v->state, &s->dir, s->full, s->lenders, s->n_lenders, &s->listing);
+    s->err = (s->follows ? scan_mailbox_following : scan_mailbox_for)(
+        s->v->state, &s->dir, s->full, s->lenders, s->n_lenders, &s->listing);
     if (s->err == 0 && s->n_lacking > 0 && s->listing->gone) {
         mfp__listing__free_unpacked(s->listing, NULL);
         s->listing = NULL;
@@ -123,12 +119,8 @@ static void no_lock_there(const struct step *s) {
 static void scan_done(void *arg) {
     struct step *s = arg;
     struct replica_payload *p = NULL;
-    bool put_back = s->inval.n > 0;
     failed_here(s, UNMERGED_LIST);
     reread_noticed(s->v->reread);
-    front_invalidate(s->v->front, &s->inval);
-    if (put_back)
-        oneway_changed(s->v, &s->dir, false);
     if (s->err == 0) {
         if (s->listing->gone)
             no_lock_there(s);
@@ -429,8 +421,6 @@ static void caught_up_run(void *arg) {
         s->err = state_set_contact(s->v->state, true);
     if (s->err == 0 && s->standby)
         s->err = state_set_followed(s->v->state, s->term);
-    if (s->err == 0 && s->sole)
-        s->err = state_set_fed_alone(s->v->state);
 }
 
 static void caught_up_done(void *arg) {
@@ -450,7 +440,6 @@ static void on_mailbox(struct merges *m, const struct replica_action *a) {
     if (a->kind == RACT_SCAN) {
         s->n_lenders = oneway_lenders(m->v, s->lenders);
         s->follows = oneway_only_follows(m->v);
-        s->sole = oneway_is_sole(m->v);
         scan_start(s);
         return;
     }
@@ -492,7 +481,6 @@ static void on_caught_up(struct merges *m, const struct replica_action *a) {
     s->first = a->first;
     s->term = role_of(m->v).term;
     s->standby = follows_from_now(m->v);
-    s->sole = s->standby && oneway_has_all(m->v);
     jobs_barrier(m->v->jobs, caught_up_run, caught_up_done, s);
 }
 

@@ -42,7 +42,6 @@ struct step {
     bool first; /* caught up: since the contact */
     bool peer_blank;
     bool follows;  /* oneway_only_follows(); of the trees: oneway_trees_only_follow() */
-    bool sole;     /* oneway_is_sole(); caught up: it is from now on */
     uint64_t term; /* of this node's role */
     struct state *lenders[CONF_LINKS_MAX];
     size_t n_lenders;

@@ -113,8 +113,7 @@ static uint32_t letters_of(const Mfp__MsgState *s) {
     return there(s) && parse_info(s->info, buf, &n) == 0 && n.standard ? n.keywords : 0;
 }
 
-/* A side's table, with a name for every letter its messages use. What is borrowed, and was never
- * agreed on, names none. */
+/* A side's table, with a name for every letter its messages use. */
 static int table_of(const Mfp__Listing *l, struct maildir_keywords **kw) {
     uint32_t used = 0;
     size_t i;
@@ -122,12 +121,9 @@ static int table_of(const Mfp__Listing *l, struct maildir_keywords **kw) {
                 ? maildir_keywords_parse((const char *)l->keywords.data, l->keywords.len, kw, NULL)
                 : maildir_keywords_new(kw);
 
-    for (i = 0; r == 0 && i < l->n_msgs; i++) {
-        if (l->msgs[i]->borrowed && !l->msgs[i]->was)
-            continue;
+    for (i = 0; r == 0 && i < l->n_msgs; i++)
         used |= letters_of(l->msgs[i]->was) | letters_of(l->msgs[i]->is) |
                 letters_of(l->msgs[i]->half_mine) | letters_of(l->msgs[i]->half_theirs);
-    }
     return r == 0 ? maildir_keywords_name_unknown(*kw, used) : r;
 }
 

@@ -274,8 +274,6 @@ static int carry_out(struct merge_run *m) {
     if (r == 0)
         r = agree_on_dir(m);
     if (r == 0 && m->a.st->main && !m->only_base)
-        r = state_fed_by_another(m->a.st);
-    if (r == 0 && m->a.st->main && !m->only_base)
         r = coming_note(m);
     if (r == 0)
         r = merge_apply_subdirs(m);

@@ -331,17 +331,6 @@ bool oneway_only_follows(const struct volume *link) {
            link->peer_knows_borrowed && state_followed(link->state, role_of(link).term);
 }
 
-bool oneway_is_sole(const struct volume *link) {
-    struct state *lenders[CONF_LINKS_MAX];
-    return oneway_only_follows(link) && oneway_lenders(link, lenders) == 0 &&
-           state_fed_alone(link->state);
-}
-
-bool oneway_has_all(const struct volume *link) {
-    struct state *lenders[CONF_LINKS_MAX];
-    return has_none(link->oneway) && oneway_lenders(link, lenders) == 0;
-}
-
 /* A directory that is made again is empty until the other end of link has filled it. */
 bool oneway_trees_only_follow(const struct volume *link) {
     struct state *lenders[CONF_LINKS_MAX];

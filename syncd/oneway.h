@@ -76,12 +76,6 @@ size_t oneway_lenders(const struct volume *link, struct state **out);
  * Of the trees: neither by any other link.
  */
 bool oneway_only_follows(const struct volume *link);
-/* Besides, nothing has come into the store but from the other end of link: what differs from the
- * base was done to it below the mount. */
-bool oneway_is_sole(const struct volume *link);
-/* A link has been merged, as this node follows its other end: does that one have all there is here,
- * nothing being borrowed, and nothing having come since? */
-bool oneway_has_all(const struct volume *link);
 bool oneway_trees_only_follow(const struct volume *link);
 
 #endif

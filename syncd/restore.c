@@ -156,17 +156,18 @@ static int put_agreed(void *arg, const char *name, const struct base_msg *msg) {
 }
 
 /*
- * Of what is borrowed: as it is here, where its number is free. What only this node has, has none:
- * no base says it, the list that does is a bad one, and the source gives it to another.
+ * Of what is borrowed, and of what only this node has: as it is here, where its number is free. Of
+ * the latter no base says the number, and the list that does is a bad one: below the next UID that
+ * was agreed on it may have been an expunged message's.
  */
-static int put_borrowed(struct restore *t, const Mfp__BaseMsg *m) {
+static int put_own(struct restore *t, const Mfp__BaseMsg *m, uint32_t agreed_next) {
     const struct maildir_uidrec *old = maildir_uidlist_find(t->old, m->bname, strlen(m->bname));
     int r;
 
     if (m->was && !m->borrowed)
         return 0;
     maildir_uidlist_remove(t->list, m->bname);
-    if (!m->is || !old || !m->borrowed)
+    if (!m->is || !old || (!m->borrowed && old->uid < agreed_next))
         return 0;
     r = maildir_uidlist_put(t->list, old->uid, old->ext, m->bname);
     return r == -EEXIST ? 0 : r;
@@ -181,7 +182,7 @@ static int make_list(struct restore *t, const struct base_uidlist *ul) {
     if (r == 0)
         r = base_each_msg(t->a.st, &t->a.dir, put_agreed, t);
     for (i = 0; r == 0 && i < t->l->n_msgs; i++)
-        r = put_borrowed(t, t->l->msgs[i]);
+        r = put_own(t, t->l->msgs[i], ul->n);
     if (r == 0)
         maildir_uidlist_raise_next_to(t->list, ul->n);
     return r;
@@ -202,38 +203,22 @@ static int drop_control(struct restore *t, const char *name) {
     return r == -ENOENT ? 0 : r;
 }
 
-static bool is_agreed(const Mfp__BaseMsg *m) {
-    return m->is && m->was && !m->borrowed && !m->lost;
-}
-
-static bool list_differs(const Mfp__Listing *l) {
+static bool list_differs(const struct restore *t) {
     size_t i;
 
-    for (i = 0; i < l->n_msgs; i++) {
-        const Mfp__BaseMsg *m = l->msgs[i];
-        if (is_agreed(m) && m->is->uid != m->was->uid)
+    for (i = 0; i < t->l->n_msgs; i++) {
+        const Mfp__BaseMsg *m = t->l->msgs[i];
+        if (m->is && m->was && !m->borrowed && m->is->uid != m->was->uid)
             return true;
     }
-    return !merge_part_is_base(l, MERGE_NUMBERS);
-}
-
-bool restore_is_wanted(const Mfp__Listing *l) {
-    size_t i;
-
-    for (i = 0; i < l->n_msgs; i++) {
-        const Mfp__BaseMsg *m = l->msgs[i];
-        if (is_agreed(m) && (m->is->sub != m->was->sub || strcmp(m->is->info, m->was->info) != 0))
-            return true;
-    }
-    return list_differs(l) || !merge_part_is_base(l, MERGE_KEYWORDS) ||
-           !merge_part_is_base(l, MERGE_SUBS);
+    return !merge_part_is_base(t->l, MERGE_NUMBERS);
 }
 
 static int restore_uidlist(struct restore *t) {
     struct base_uidlist ul = {0};
     int r;
 
-    if (t->lent[MERGE_NUMBERS] || !list_differs(t->l))
+    if (t->lent[MERGE_NUMBERS] || !list_differs(t))
         return 0;
     r = keep_control(t, UIDLIST);
     if (r < 0)

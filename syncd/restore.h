@@ -12,13 +12,10 @@
 /*
  * A worker's, in the container's lane, while no link of the volume has begun a merge. lenders:
  * scan.h; what is theirs stays, and so does what they have not agreed on themselves
- * (check_is_lent()). A message that only this node has stays, too, without a UID.
+ * (check_is_lent()). A message that only this node has stays, too, with its UID where that is free.
  * The caller has kept the bad control files. 0, -ENOENT: nothing was agreed on; or an error.
  */
 int restore_mailbox(struct state *st, const struct mailfs_id *dir, struct state *const *lenders,
                     size_t n_lenders, struct invals *inval);
-
-/* Does anything that it puts back differ from the base in this listing? */
-bool restore_is_wanted(const Mfp__Listing *l);
 
 #endif

@@ -18,7 +18,6 @@
 #include "build.h"
 #include "half.h"
 #include "hold.h"
-#include "replica/base_age.h"
 #include "state_int.h"
 #include "util/log.h"
 
@@ -54,13 +53,6 @@ static int scan_subdirs(struct scan *s) {
     return r;
 }
 
-static int scan_version(struct scan *s) {
-    int r = base_version_list(s->st, BASE_OF_MAILBOX, s->dir, &s->out->base_version);
-
-    s->sole = s->sole && s->out->base_valid && !base_age_lacks(s->out->base_version);
-    return r;
-}
-
 /* Which base it is. Where something is lost it counts as another than the other end's: then both
  * list everything, and what is to come again is among that. */
 static int scan_base(struct scan *s) {
@@ -74,7 +66,9 @@ static int scan_base(struct scan *s) {
                  state_path(s->st, s->dir, path, sizeof(path)), s->n_lost);
         memset(digest, 0, sizeof(digest));
     }
-    return r == 0 ? build_bytes(&s->out->base_digest, digest, sizeof(digest)) : r;
+    if (r == 0)
+        r = build_bytes(&s->out->base_digest, digest, sizeof(digest));
+    return r == 0 ? base_version_list(s->st, BASE_OF_MAILBOX, s->dir, &s->out->base_version) : r;
 }
 
 static int scan_head(struct scan *s) {
@@ -113,8 +107,6 @@ static int scan_all(struct scan *s) {
     struct stat sb;
     int r = scan_head(s);
 
-    if (r == 0)
-        r = scan_version(s);
     if (r < 0)
         return r;
     r = store_dir_open(s->st, s->dir, &s->d);
@@ -199,13 +191,6 @@ int scan_mailbox_following(struct state *st, const struct mailfs_id *dir, bool f
                      .follows = true,
                      .lenders = lenders,
                      .n_lenders = n_lenders};
-
-    return scan_run(&s, out);
-}
-
-int scan_mailbox_alone(struct state *st, const struct mailfs_id *dir, bool full,
-                       Mfp__Listing **out) {
-    struct scan s = {.st = st, .dir = dir, .full = full, .follows = true, .sole = true};
 
     return scan_run(&s, out);
 }

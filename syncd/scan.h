@@ -33,12 +33,6 @@ int scan_mailbox_for(struct state *st, const struct mailfs_id *dir, bool full,
 int scan_mailbox_following(struct state *st, const struct mailfs_id *dir, bool full,
                            struct state *const *lenders, size_t n_lenders, Mfp__Listing **out);
 
-/* The same, where it has added and changed nothing either (oneway_is_sole()): unless the base lacks
- * something, messages that it does not have, and files that differ from it, are listed as borrowed.
- */
-int scan_mailbox_alone(struct state *st, const struct mailfs_id *dir, bool full,
-                       Mfp__Listing **out);
-
 /* Containers that are marked or whose parent is marked, and all above them; full: all. Gives ids to
  * containers without one, and new ones to copies. digest: the base's, as base_tree_digest(). */
 int tree_scan(struct state *st, bool full, Mfp__Tree **out, uint8_t digest[STATE_DIGEST],

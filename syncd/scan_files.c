@@ -51,8 +51,7 @@ static void was_drop(struct file_scan *fs, struct file_was *w) {
     free(w);
 }
 
-/* Who follows one node alone has changed none. Of two dovecot-uidvalidity the higher counts,
- * wherever it is from. */
+/* Of two dovecot-uidvalidity the higher counts, wherever it is from. */
 static bool file_is_borrowed(const struct scan *s, const char *name, const struct base_file *was,
                              const struct base_file *is) {
     struct base_file there;
@@ -60,8 +59,6 @@ static bool file_is_borrowed(const struct scan *s, const char *name, const struc
     size_t i;
     int r;
 
-    if (is && s->sole)
-        return true;
     if (maildir_class_of(MAILDIR_DIR_CONTAINER, name, strlen(name)) == MAILDIR_UIDVALIDITY)
         return false;
     for (i = 0; !borrowed && i < s->n_lenders; i++) {

@@ -19,7 +19,6 @@ struct scan {
     struct index kept;
     bool follows; /* what is missing is lost, see scan_mailbox_following(); so many */
     size_t n_lost;
-    bool sole;        /* what else is here than the base has is not this node's to bring */
     bool some_unread; /* unread.h */
     struct store_dir d;
     struct index ix;

@@ -40,7 +40,7 @@ static bool same_state(const struct base_msg *a, const struct base_msg *b) {
 /*
  * A message that was not agreed on with the other end is borrowed if a lender has it at all: its
  * flags and UID may be further here, by what the other end itself said. One that was, if it is here
- * just as a lender has it: then this node did nothing. Nor did one that follows one node alone.
+ * just as a lender has it: then this node did nothing.
  */
 static bool msg_is_borrowed(const struct scan *s, const char *base, const struct base_msg *was,
                             const struct base_msg *is) {
@@ -48,8 +48,6 @@ static bool msg_is_borrowed(const struct scan *s, const char *base, const struct
     size_t i;
     int r;
 
-    if (is && !was && s->sole)
-        return true;
     for (i = 0; i < s->n_lenders; i++) {
         r = base_msg_get(s->lenders[i], BASE_PROPOSED, s->dir, base, &there);
         if (is ? r == 0 && (!was || same_state(&there, is))

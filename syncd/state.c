@@ -324,7 +324,6 @@ void state_close(struct state *st) {
     free(st->store_path);
     free(st->node);
     free(st->peer);
-    free(st->fed);
     free(st);
 }
 

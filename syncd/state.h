@@ -79,11 +79,6 @@ int state_set_met(struct state *st);
  * other end has not got. Durable. */
 int state_set_followed(struct state *st, uint64_t term);
 bool state_followed(struct state *st, uint64_t term);
-/* Likewise, and since then nothing has come into the store by another link. The latter is called
- * before that, by a worker. Durable. */
-int state_set_fed_alone(struct state *st);
-bool state_fed_alone(struct state *st);
-int state_fed_by_another(struct state *st);
 /* The role that this node was known to have last (role.h), a line. Durable. -ENOENT: none. */
 #define STATE_ROLE_MAX 256
 int state_set_role(struct state *st, const char *line);

@@ -113,46 +113,6 @@ bool state_followed(struct state *st, uint64_t term) {
     return is;
 }
 
-/* By name, of one for all links: "" when it is nobody's. */
-static int set_fed(struct state *st, const char *name) {
-    struct state *root = st->main ? st->main : st;
-    char *fed = strdup(name), *was;
-    int r = fed ? meta_put(root, "fed", name) : -ENOMEM;
-
-    if (r < 0) {
-        free(fed);
-        return state_fail(st, r, NULL, "state: cannot note whom the store is fed by");
-    }
-    state_lock(root);
-    was = root->fed;
-    root->fed = fed;
-    state_unlock(root);
-    free(was);
-    return 0;
-}
-
-static bool is_fed(struct state *st, bool by_this) {
-    struct state *root = st->main ? st->main : st;
-    bool is;
-
-    state_lock(root);
-    is = root->fed && *root->fed && (strcmp(root->fed, st->peer) == 0) == by_this;
-    state_unlock(root);
-    return is;
-}
-
-int state_set_fed_alone(struct state *st) {
-    return is_fed(st, true) ? 0 : set_fed(st, st->peer);
-}
-
-bool state_fed_alone(struct state *st) {
-    return is_fed(st, true);
-}
-
-int state_fed_by_another(struct state *st) {
-    return is_fed(st, false) ? set_fed(st, "") : 0;
-}
-
 int state_set_role(struct state *st, const char *line) {
     int r = meta_put(st, "role", line);
 
@@ -373,15 +333,6 @@ static int read_followed(struct state *st) {
     return r == -ENOENT ? 0 : r;
 }
 
-static int read_fed(struct state *st) {
-    char name[256];
-    int r = meta_get(st, "fed", name);
-
-    if (r == 0 && !(st->fed = strdup(name)))
-        r = -ENOMEM;
-    return r == -ENOENT ? 0 : r;
-}
-
 /*
  * Do store, state and peer belong together? Otherwise the base is that of something else, and is
  * forgotten. A store whose id is not its state's may be a copy, of the peer's store even, and two
@@ -422,8 +373,6 @@ int state_check_identity(struct state *st, struct state_start *start) {
         r = check_met(st);
     if (r == 0)
         r = read_followed(st);
-    if (r == 0)
-        r = read_fed(st);
     start->had_contact = st->had_contact;
     start->met = st->met;
     return r;

@@ -201,7 +201,6 @@ struct state {
     uint64_t pending_bytes, pending_count;
     bool had_contact, met;
     uint64_t followed; /* state_set_followed(): the term and one; 0: of none */
-    char *fed;         /* of a volume: the end of a link, state_set_fed_alone(); NULL: of none */
     bool keep_removed; /* from contact, or a difference found, until everything is merged */
     uint64_t keep_turn;
     bool lost;           /* the base, at the start: see state_start */

@@ -9,7 +9,6 @@ import sys
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.realpath(__file__)), ".."))
 from lab import case, compare, mail, util  # noqa: E402
-from lab.damage import a_bit, broken, renumbered, without_second  # noqa: E402
 from lab.util import content, flip  # noqa: E402
 
 CLEAN = (0, set())
@@ -76,6 +75,28 @@ def lost_on_the_standby(t, user):
     t.equal(compare.tree_view(t.a, user), before, "the source")
     os.unlink(extra)
     same_stores(t, user)
+
+
+def renumbered(text):
+    head, *lines = text.decode().splitlines(True)
+    uids = [line.split(" ", 1)[0] for line in lines]
+    return (head + "".join(u + " " + line.split(" ", 1)[1] for u, line in
+                           zip(uids, lines[1:] + lines[:1]))).encode()
+
+
+def without_second(text):
+    lines = text.splitlines(True)
+    return b"".join(lines[:2] + lines[3:])
+
+
+def broken(text):
+    """One bit, and no line can be told for what it is: Dovecot throws such a list away."""
+    return text[:1].replace(b"3", b"2") + text[1:]
+
+
+def a_bit(text):
+    last = text.rstrip(b"\n").rfind(b"\n") + 1
+    return text[:last] + bytes([text[last] ^ 1]) + text[last + 1:]
 
 
 DAMAGE = {"": renumbered, ".One": without_second, ".Two": a_bit, ".Three": broken}

@@ -10,7 +10,6 @@
 #include <cmocka.h>
 
 #include "syncd/base.h"
-#include "syncd/follow.h"
 #include "syncd/merge_run.h"
 #include "syncd/scan.h"
 #include "oneway_pair.h"
@@ -114,15 +113,6 @@ void oneway_only_follow(void) {
     Mfp__Listing *l;
 
     assert_int_equal(scan_mailbox_following(links[0], &shared, true, &links[1], 1, &l), 0);
-    merge_with(l);
-}
-
-void oneway_follow_sole(void) {
-    struct invals inval = {0};
-    Mfp__Listing *l;
-
-    assert_int_equal(follow_list(links[0], &shared, true, &l, &inval), 0);
-    invals_free(&inval);
     merge_with(l);
 }
 

@@ -24,8 +24,6 @@ int oneway_follow_alone(enum fault_kind kind, unsigned at);
 void oneway_follow(void);
 /* The same, where the standby has nothing of its own: scan_mailbox_following(). */
 void oneway_only_follow(void);
-/* And follows no other: follow_list(). */
-void oneway_follow_sole(void);
 /* The same, carried out at this end alone. */
 void oneway_only_follow_half(void);
 /* As the standby lists it to the end of the second link: -1 not at all, 1 borrowed. */

@@ -18,7 +18,6 @@
 #include "syncd/driver.h"
 #include "syncd/driver_merge.h"
 #include "syncd/driver_merge_int.h"
-#include "syncd/follow.h"
 #include "syncd/front.h"
 #include "syncd/load.h"
 #include "syncd/oneway.h"
@@ -101,27 +100,6 @@ int scan_mailbox_following(struct state *st, const struct mailfs_id *dir, bool f
                            struct state *const *lenders, size_t n_lenders, Mfp__Listing **out) {
     note("follow");
     return scan_mailbox_for(st, dir, full, lenders, n_lenders, out);
-}
-
-bool sole;
-
-bool oneway_is_sole(const struct volume *link) {
-    return sole;
-}
-
-bool oneway_has_all(const struct volume *link) {
-    return sole;
-}
-
-int follow_list(struct state *st, const struct mailfs_id *dir, bool full, Mfp__Listing **out,
-                struct invals *inval) {
-    note("alone");
-    return scan_mailbox_for(st, dir, full, NULL, 0, out);
-}
-
-int state_set_fed_alone(struct state *st) {
-    note("fed");
-    return 0;
 }
 
 int state_set_followed(struct state *st, uint64_t term) {
@@ -324,7 +302,7 @@ int round_setup(void **state) {
     did[0] = '\0';
     unsynced = false;
     lock_fn = NULL;
-    standby = follows = sole = false;
+    standby = follows = false;
     fits = 0;
     taken = over = apart = false;
     room = 0;

@@ -18,7 +18,7 @@ extern bool taken;    /* L by a process, in a mailfs that served without syncd *
 extern bool over;     /* the round, when the listing has been made */
 extern bool gone;     /* the mailbox */
 extern bool unsynced; /* what is here already */
-extern bool standby, follows, sole;
+extern bool standby, follows;
 extern int fits;                    /* 0, or what a merge says */
 extern int room;                    /* likewise, for the trees */
 extern struct mailfs_id over_quota; /* the owner of this one has none left */

@@ -29,9 +29,6 @@ static void test_follows(void **state) {
     follows = true;
     act(RACT_SCAN, false, false, 0);
     assert_string_equal(did, "follow scan listed ");
-    sole = true;
-    act(RACT_SCAN, false, false, 0);
-    assert_string_equal(did, "follow scan listed alone scan listed ");
 }
 
 /* It is one when it has caught up as a standby. */
@@ -41,9 +38,6 @@ static void test_followed(void **state) {
     standby = true;
     act(RACT_CAUGHT_UP, false, false, 0);
     assert_string_equal(did, "followed ");
-    sole = true;
-    act(RACT_CAUGHT_UP, false, false, 0);
-    assert_string_equal(did, "followed followed fed ");
 }
 
 #define T(t) cmocka_unit_test_setup_teardown(t, round_setup, round_teardown)
