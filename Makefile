@@ -4,6 +4,7 @@
 #   make check        every suite (needs root; under 15 minutes on two cores)
 #   make bench        how fast it is, beside native ext4, bindfs, an empty FUSE server, Gluster, rsync and others (20 minutes)
 #   make killpoints   the daemons killed at every durable write of a scenario (about 40 minutes)
+#   make faultpoints  the same, and each write fails instead: no room, an error, half of it (over an hour)
 #   make torture      SEEDS=n: so many more seeds of the simulation; ROUNDS=n: two nodes under load
 #   make torture-seed a node is filled with 200,000 messages while mail flows and the link is cut
 #   make mutants      the deliberate faults that the simulation must find, as a table
@@ -129,7 +130,7 @@ ALL_SRC := $(sort $(wildcard lib/*/*.c mailfs/*.c mailfs/*/*.c syncd/*.c syncd/*
 ALL_HDR := $(sort $(wildcard lib/*/*.h mailfs/*.h mailfs/*/*.h syncd/*.h syncd/*/*.h tools/*.h \
 	   tools/*/*.h tests/*/*.h))
 
-.PHONY: all programs tests deps check demo unit sim posix nodes lint fuzz fuzz-bins torture killpoints \
+.PHONY: all programs tests deps check demo unit sim posix nodes lint fuzz fuzz-bins torture killpoints faultpoints \
 	bench mutants torture-seed format install clean print-%
 
 all: programs
@@ -243,7 +244,8 @@ fuzz: deps
 	tests/run --fuzz-seconds $(FUZZ_SECONDS) fuzz
 
 # killpoints: each daemon killed before and after every durable write of a scenario (about 40 minutes)
-killpoints: deps
+# faultpoints: each of them fails, once, with ENOSPC, with EIO, and each write is done by half
+killpoints faultpoints: deps
 	@$(MAKE) --no-print-directory all tests
 	tests/run --build $(BUILD) $@
 

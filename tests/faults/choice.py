@@ -5,9 +5,10 @@ import os
 import random
 import re
 
-from lab import points, util
+from lab import util
+from lab.points import TOOLS, Fault
 
-# One point or more of each kind of durable write: (when, phase, node, daemon, "operation class (site)" as
+# One point or more of each kind of durable write: (fault, phase, node, daemon, "operation class (site)" as
 # a pattern). What they come to is what the phase makes of it in the end.
 SHORT = (
     ("after", "folders", "a", "mailfs", r"commit .*marks_put"),              # a mark: of a new folder, always
@@ -24,13 +25,22 @@ SHORT = (
     ("after", "folders", "a", "mailfs", r"setxattr folder "),                # a folder's id
     ("after", "stop", "a", "syncd", r"commit .*checkpoint"),                 # the base
     ("before", "stop", "a", "syncd", r"commit .*marks_clear"),               # the marks it settles
+    ("SHORT", "deliver", "a", "mailfs", r"pwrite tmp "),                     # the disk says no: to a message
+    ("ENOSPC", "deliver", "a", "mailfs", r"rename new "),
+    ("ENOSPC", "deliver", "b", "syncd", r"fsync stage .*(commit_durable|name_durably)"),  # to what is prepared
+    ("SHORT", "deliver", "b", "syncd", r"pwrite stage "),
+    ("EIO", "deliver", "b", "syncd", r"commit .*journal_append"),            # to a transaction
+    ("EIO", "client", "b", "syncd", r"rename cur "),                         # to its application
+    ("SHORT", "client", "b", "syncd", r"write dovecot-uidlist "),
+    ("SHORT", "folders", "b", "syncd", r"pwrite temp .*put_inline"),
+    ("EIO", "stop", "a", "syncd", r"commit .*checkpoint"),                   # to the base
 )
 
 
-def in_order(found, seed, whens):
-    """[(point, when)]: one of each kind first."""
+def in_order(found, seed, faults):
+    """[(point, fault)]: one of each kind first."""
     order = random.Random(seed)
-    every = [(p, w) for _key, p in sorted(found.items()) for w in whens]
+    every = [(p, f) for _key, p in sorted(found.items()) for f in faults if f.fits(p.step)]
     order.shuffle(every)
     seen = {}
 
@@ -44,27 +54,27 @@ def in_order(found, seed, whens):
 def short(found):
     """Those of SHORT; one that the scenario does not come to any more is an error in the table."""
     chosen = []
-    for when, phase, node, daemon, what in SHORT:
+    for fault, phase, node, daemon, what in SHORT:
         begin = "%s: %s of %s: " % (phase, daemon, node)
         fit = [p for _key, p in sorted(found.items())
                if str(p).startswith(begin) and re.match(what, str(p)[len(begin):])]
         if not fit:
             raise util.Fail("the scenario comes to no point %s%s" % (begin, what))
-        chosen.append((fit[0], when))
+        chosen.append((fit[0], Fault(fault)))
     return chosen
 
 
 class Good:
     """Which points were good with this build: a file."""
 
-    def __init__(self, build, error):
+    def __init__(self, build):
         known = hashlib.sha256()
-        for tool in points.TOOLS.values():
+        for tool in TOOLS.values():
             with open(os.path.join(build, "tests", "faults", tool), "rb") as f:
                 known.update(f.read())
         folder = os.path.join(build, "check")
         os.makedirs(folder, exist_ok=True)
-        self.path = os.path.join(folder, "killpoints-%s%s.good" % (error or "", known.hexdigest()[:12]))
+        self.path = os.path.join(folder, "faults-%s.good" % known.hexdigest()[:12])
         self.known = set()
         if os.path.exists(self.path):
             with open(self.path) as f:

@@ -14,7 +14,6 @@
 #include <limits.h>
 #include <linux/fs.h>
 #include <signal.h>
-#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -43,7 +42,7 @@ extern const char __executable_start[]; /* of ld(1): where the program was loade
 
 struct step {
     const char *op;
-    bool data; /* writes n bytes: may be short */
+    uint32_t turn; /* how often that had been done before which is done here */
     char path[PATH_MAX];
     char class[32];
     char site[128];
@@ -163,8 +162,8 @@ static void die(bool cut) {
         pause();
 }
 
-/* Is this step the one? Then what is to happen with it. */
-static enum points_action wanted(const struct step *s) {
+/* Is this step the one? Then what is to happen with it, the *turn-th time, from 0. */
+static enum points_action wanted(const struct step *s, uint32_t *turn) {
     enum points_action action = (enum points_action)control->action;
     if (action == POINTS_NONE || !fits(s))
         return POINTS_NONE;
@@ -173,6 +172,7 @@ static enum points_action wanted(const struct step *s) {
         return POINTS_NONE;
     if (control->times > 0 && hit >= control->nth + control->times)
         return POINTS_NONE;
+    *turn = hit - control->nth;
     __atomic_add_fetch(&control->done, 1, __ATOMIC_SEQ_CST);
     fprintf(stderr, "points: %u at %s %s %s\n", (unsigned)action, s->op, s->class, s->path);
     return action;
@@ -183,7 +183,7 @@ static enum points_action step_taken(struct step *s) {
     site_now(s->site, sizeof s->site);
     if (control->record != 0)
         note(s);
-    enum points_action action = wanted(s);
+    enum points_action action = wanted(s, &s->turn);
     if (action == POINTS_KILL_BEFORE || action == POINTS_CUT_BEFORE)
         die(action == POINTS_CUT_BEFORE);
     return action;
@@ -196,7 +196,6 @@ static void step_done(enum points_action action) {
 
 static void step_of_fd(struct step *s, const char *op, int fd) {
     s->op = op;
-    s->data = false;
     path_of_fd(fd, s->path);
 }
 
@@ -238,16 +237,12 @@ static int points_open(int dirfd, const char *path, int flags, mode_t mode, uint
     BY_NAME("create", dirfd, path, io_ops_real.open(dirfd, path, flags, mode, resolve));
 }
 
-/* A short write: half of it; the error comes with the next one, as when the disk filled up. */
+/* A short write: half of it; the next one that fits has the error, as when the disk filled up. */
 static ssize_t written(struct step *s, size_t n, ssize_t (*real)(void *arg, size_t n), void *arg) {
-    static _Atomic bool full;
     enum points_action action = step_taken(s);
-    if (action == POINTS_FAIL ||
-        (action == POINTS_SHORT && (n < 2 || atomic_exchange(&full, true))))
+    if (action == POINTS_FAIL || (action == POINTS_SHORT && (n < 2 || s->turn % 2 != 0)))
         return control->error;
     ssize_t r = real(arg, action == POINTS_SHORT ? n / 2 : n);
-    if (action == POINTS_NONE)
-        atomic_store(&full, false);
     step_done(action);
     return r;
 }

@@ -22,8 +22,8 @@ enum points_action {
     POINTS_KILL_BEFORE, /* SIGKILL for this process instead of the step */
     POINTS_KILL_AFTER,  /* ... right after it */
     POINTS_FAIL,        /* the step is not done, `error` is its result */
-    POINTS_SHORT,      /* a write or a copy does half of it, and the next one of all gets `error` */
-    POINTS_CUT_BEFORE, /* the power goes: the file system of `device` is shut down, then SIGKILL */
+    POINTS_SHORT,       /* a write or a copy does half of it, the next one that fits gets `error` */
+    POINTS_CUT_BEFORE,  /* the power goes: the file system of `device` is shut down, then SIGKILL */
     POINTS_CUT_AFTER,
 };
 

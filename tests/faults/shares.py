@@ -11,6 +11,7 @@ import subprocess
 import sys
 
 from lab import util
+from lab.points import Fault
 
 from . import choice
 from .scene import Point
@@ -22,34 +23,34 @@ TRIES = 3
 Outcome = collections.namedtuple("Outcome", "entry verdict twice")
 
 
-def run_one(lab, point, when, verbose):
+def run_one(lab, point, fault, verbose):
     twice = 0
     try:
         for _ in range(TRIES):
-            came, more = lab.come_to(point, when)
+            came, more = lab.come_to(point, fault)
             twice += more
             if came:
                 break
     except (util.Fail, OSError, AssertionError, RuntimeError) as error:
-        print("FAIL %s %s %s: %s" % (lab.error or "killed", when, point, error), flush=True)
+        print("FAIL %s %s: %s" % (fault, point, error), flush=True)
         if lab.pair is not None:
             lab.explain(error)
         lab.down(failed=True)
         return "failed", twice
     if verbose:
-        print("# %s %s %s" % ("ok" if came else "did not come to it", when, point), flush=True)
+        print("# %s %s %s" % ("ok" if came else "did not come to it", fault, point), flush=True)
     return "ok" if came else "missed", twice
 
 
 def run_here(lab, entries, until, verbose, done):
-    """entries: [(number, point, when)]; done(outcome) after each. What is good is noted at once."""
-    good = choice.Good(lab.build, lab.error)
-    for number, point, when in entries:
+    """entries: [(number, point, fault)]; done(outcome) after each. What is good is noted at once."""
+    good = choice.Good(lab.build)
+    for number, point, fault in entries:
         if until and util.now() > until:
             break
-        outcome = Outcome(number, *run_one(lab, point, when, verbose))
+        outcome = Outcome(number, *run_one(lab, point, fault, verbose))
         if outcome.verdict == "ok":
-            good.add("%s %s" % (when, point))
+            good.add("%s %s" % (fault, point))
         done(outcome)
 
 
@@ -59,7 +60,7 @@ def run_share(lab, path, verbose):
     """In a process of its own: the list is at path, what came of it goes to path.done."""
     with open(path) as f:
         work = json.load(f)
-    entries = [(number, Point.read(point), when) for number, point, when in work["entries"]]
+    entries = [(number, Point.read(point), Fault(fault)) for number, point, fault in work["entries"]]
     with open(path + ".done", "w") as f:
         def done(outcome):
             f.write(json.dumps(outcome) + "\n")
@@ -79,7 +80,7 @@ def run_shares(jobs, directory, entries, until):
     paths = [os.path.join(directory, "share-%d" % k) for k in range(jobs)]
     for k, path in enumerate(paths):
         with open(path, "w") as f:
-            json.dump({"until": until, "entries": [(n, p.written(), w) for n, p, w in entries[k::jobs]]}, f)
+            json.dump({"until": until, "entries": [(n, p.written(), f.name) for n, p, f in entries[k::jobs]]}, f)
     running = [subprocess.Popen([sys.executable, os.path.realpath(sys.argv[0]), *sys.argv[1:], "--share", path])
                for path in paths]
     try:

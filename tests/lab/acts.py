@@ -16,6 +16,8 @@ from .dovecot import GID, UID
 
 TICK = 0.02         # the newer of two files wins: their times must differ by what a disk's clock shows
 PATIENCE = 25       # seconds: longer than any restart
+ANSWER = 15         # for one answer
+STALE = 45          # both where a dotlock could not be taken away: Dovecot watches it for 30 s
 
 
 class Acts:
@@ -29,6 +31,7 @@ class Acts:
         self.twice, self.failures = set(), []       # twice: (folder, Message-ID) that may be
         self.unsure, self.kills = set(), False      # kills: of a daemon, meanwhile
         self.doubled = set()                        # Message-IDs that are there twice
+        self.patience, self.answer = PATIENCE, ANSWER
         self.witness = storm.Witness()
         self.sessions = {}
 
@@ -36,7 +39,7 @@ class Acts:
 
     def again(self, what, attempt):
         """attempt() until it succeeds; returns what it does."""
-        deadline = util.now() + PATIENCE
+        deadline = util.now() + self.patience
         while True:
             try:
                 return attempt()
@@ -44,13 +47,13 @@ class Acts:
                 self.drop_sessions()
                 self.failures.append("%s: %s" % (what, error))
                 if util.now() > deadline:
-                    raise util.Fail("%s, tried for %d s: %s" % (what, PATIENCE, error)) from None
+                    raise util.Fail("%s, tried for %d s: %s" % (what, self.patience, error)) from None
                 time.sleep(0.05)
 
     def session(self, node, folder):
         client = self.sessions.get(node)
         if client is None:
-            client = self.sessions[node] = node.imap(self.user, timeout=15)
+            client = self.sessions[node] = node.imap(self.user, timeout=self.answer)
             client.folder = None
         if folder and client.folder != folder:
             client.select(folder)

@@ -18,7 +18,6 @@ import tempfile
 from . import mailfs, util
 
 KILL_BEFORE, KILL_AFTER, FAIL, SHORT, CUT_BEFORE, CUT_AFTER = range(1, 7)
-ACTIONS = {"before": KILL_BEFORE, "after": KILL_AFTER}
 PROGRAMS = {"mailfs": "mailfs", "syncd": "mailfs-syncd"}     # daemon in the lab: program
 TOOLS = {"mailfs": "tool_mailfs", "syncd": "tool_syncd"}
 
@@ -118,9 +117,33 @@ class Sites:
         return " < ".join("%s" % f for f, at in self.frames(daemon, step)[:depth])
 
 
-def errors():
-    """What a disk may say, by name."""
-    return {name: getattr(errno, name) for name in ("ENOSPC", "EDQUOT", "EIO", "EMFILE")}
+KILLS = {"before": KILL_BEFORE, "after": KILL_AFTER}
+# What a disk may say
+ERRORS = {name: getattr(errno, name) for name in ("ENOSPC", "EDQUOT", "EIO", "EMFILE")}
+WRITES = ("pwrite", "write", "copy")
+
+
+class Fault:
+    """What is to happen at a point, once: a kill before or after it, an error, SHORT (half a write, and no room for the rest)."""
+
+    def __init__(self, name):
+        self.name = name
+        self.kill = name in KILLS
+
+    def __str__(self):
+        return self.name
+
+    def fits(self, step):
+        return self.name != "SHORT" or step.op in WRITES
+
+    def arm(self, points, step):
+        where = {"op": step.op, "cls": step.cls, "site": step.where}
+        if self.kill:
+            points.arm(KILLS[self.name], **where)
+        elif self.name == "SHORT":
+            points.arm(SHORT, error=errno.ENOSPC, times=2, **where)
+        else:
+            points.arm(FAIL, error=ERRORS[self.name], **where)
 
 
 def wait_done(points, timeout=10):
