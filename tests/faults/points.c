@@ -143,9 +143,18 @@ static void note(const struct step *s) {
         perror("points: steps");
 }
 
+/* Is it one of these words? (link is no unlink) */
+static bool has_word(const char *words, const char *word) {
+    size_t n = strlen(word);
+    for (const char *at = words; (at = strstr(at, word)) != NULL; at += n)
+        if ((at == words || at[-1] == ' ') && (at[n] == ' ' || at[n] == '\0'))
+            return true;
+    return false;
+}
+
 static bool fits(const struct step *s) {
     const struct points_control *c = control;
-    return (c->op[0] == '\0' || contains(c->op, s->op)) &&
+    return (c->op[0] == '\0' || has_word(c->op, s->op)) &&
            (c->class[0] == '\0' || strcmp(c->class, s->class) == 0) &&
            strncmp(c->site, s->site, strlen(c->site)) == 0 && contains(s->path, c->path);
 }
