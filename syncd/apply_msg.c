@@ -211,11 +211,20 @@ static int rename_published(struct apply *a, const struct stage_pub *pub, const 
  * Removed since by somebody who read it: it stays removed, and its origin is to hear that. Both
  * nodes have agreed on it, whatever becomes of the rest of the transaction. The note of it stays
  * until that is on the disk, and goes with the journal's entry: what is not finished, on a full
- * disk or in a life that ends, is done again, and would find nothing that says it was here.
+ * disk or in a life that ends, is done again, and would find nothing that says it was here. An
+ * origin that does not hear that it has arrived lists it as new: then the two are one by the
+ * number.
  */
-static int take_expunged(struct apply *a, const Mfp__OpMsg *op, const struct place *now) {
+static int take_expunged(struct apply *a, const Mfp__OpMsg *op, const struct stage_pub *pub,
+                         const struct place *now) {
+    struct base_prep number = {pub->incarnation, pub->seq};
+    int r;
+
     apply_suspect(a, "a message was expunged before its origin gave it its name", now->name);
-    return a->former ? 0 : base_agree_msg(a->st, &a->dir, op, a->locked);
+    if (a->former)
+        return 0;
+    r = base_agree_msg(a->st, &a->dir, op, a->locked);
+    return r == 0 ? base_prep_put(a->st, BASE_AGREED, &a->dir, op->bname, &number) : r;
 }
 
 /* 1: it was only about to be, and is not there: it comes as any other. */
@@ -243,7 +252,7 @@ static int take_published(struct apply *a, const Mfp__OpMsg *op, const struct st
     if ((r == 0 || r == -ENOENT) && base_msg_get(a->st, BASE_AGREED, &a->dir, name, &agreed) == 0)
         apply_suspect(a, "a message was named by its origin after it had been published", name);
     if (r == -ENOENT)
-        return take_expunged(a, op, now);
+        return take_expunged(a, op, pub, now);
     if (r < 0)
         return r;
     changed(a, &from, now);

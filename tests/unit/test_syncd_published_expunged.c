@@ -23,8 +23,8 @@ static void published_and_expunged(void) {
     fs_unlink(&p.b, "u/new/9.tmp");
 }
 
-/* a names it, beside another message, in what b receives. */
-static Mfp__Txn *name_beside(uint64_t *id) {
+/* a names it, beside another message, in what b receives; it hears that it has, or does not. */
+static Mfp__Txn *name_heard(uint64_t *id, bool heard) {
     struct acts a = {.n = 0};
     Mfp__Txn *txn, *got;
 
@@ -34,9 +34,16 @@ static Mfp__Txn *name_beside(uint64_t *id) {
     act_add(&p.a, &a, "u", MFL__SUB__NEW, "8.M8.a", 0);
     txn = node_collect(&p.a, &inbox, &a, false);
     *id = node_receive(&p.a, &p.b, txn, &got);
-    assert_int_equal(base_acked(p.a.st, txn), 0);
+    if (heard)
+        assert_int_equal(base_acked(p.a.st, txn), 0);
+    else
+        base_forget_sent(p.a.st);
     mfp__txn__free_unpacked(txn, NULL);
     return got;
+}
+
+static Mfp__Txn *name_beside(uint64_t *id) {
+    return name_heard(id, true);
 }
 
 static int no_room_beside(int fd, const char *name, int to, const char *as, int flags) {
@@ -132,6 +139,18 @@ static void test_cut(void **state) {
     assert_expunged_everywhere();
 }
 
+/* The connection broke on the way back. */
+static void test_unheard(void **state) {
+    uint64_t id;
+    Mfp__Txn *txn;
+
+    published_and_expunged();
+    txn = name_heard(&id, false);
+    assert_int_equal(apply_it(txn, id), 0);
+    mfp__txn__free_unpacked(txn, NULL);
+    assert_expunged_everywhere();
+}
+
 /* There was none for as long as that is tried: the mailbox is merged instead. */
 static void test_given_up(void **state) {
     uint64_t id;
@@ -148,8 +167,9 @@ static void test_given_up(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        T(test_again),    T(test_half_published_and_again), T(test_killed), T(test_cut),
-        T(test_given_up),
+        T(test_again),   T(test_half_published_and_again),
+        T(test_killed),  T(test_cut),
+        T(test_unheard), T(test_given_up),
     };
     return cmocka_run_group_tests_name("syncd_published_expunged", tests, NULL, NULL);
 }
