@@ -8,6 +8,7 @@
 #   make torture      SEEDS=n: so many more seeds of the simulation; ROUNDS=n: two nodes under load
 #   make torture-seed a node is filled with 200,000 messages while mail flows and the link is cut
 #   make mutants      the deliberate faults that the simulation must find, as a table
+#   make rules        rules of the design taken out of the real code, one at a time: their tests must fail (7 minutes)
 #   make demo         two mail servers on this machine, sharing their mailboxes
 #   make lint         formatting, static analysis, layers
 #   make install      honours DESTDIR and PREFIX
@@ -131,7 +132,7 @@ ALL_HDR := $(sort $(wildcard lib/*/*.h mailfs/*.h mailfs/*/*.h syncd/*.h syncd/*
 	   tools/*/*.h tests/*/*.h))
 
 .PHONY: all programs tests deps check demo unit sim posix nodes lint fuzz fuzz-bins torture killpoints faultpoints \
-	bench mutants torture-seed format install clean print-%
+	bench mutants rules torture-seed format install clean print-%
 
 all: programs
 
@@ -267,6 +268,11 @@ torture-seed: deps
 mutants: deps
 	@$(MAKE) --no-print-directory tests
 	tests/run --build $(BUILD) mutants
+
+# each patch of tests/rules in a copy of the tree; tests/rules/run NAME: one of them
+rules: deps
+	@$(MAKE) --no-print-directory all tests
+	tests/run --build $(BUILD) $@
 
 # ROUNDS=5 SCALE=1 PARTS=... ONLY=... JSON=file PLOT=file.png: see tests/bench/run. A peer that cannot be
 # installed is skipped.

@@ -50,6 +50,7 @@ void fs_symlink(struct node *n, const char *target, const char *rel);
 void fs_mkdir(struct node *n, const char *rel);
 void fs_link(struct node *n, const char *from, const char *to);
 struct mailfs_id fs_id(struct node *n, const char *rel); /* of a container; made if it has none */
+void fs_copy_id(struct node *n, const char *from, const char *to); /* as cp -a does */
 
 /* ---- what mailfs would have told ------------------------------------------------------------ */
 

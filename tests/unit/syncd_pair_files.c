@@ -105,3 +105,13 @@ struct mailfs_id fs_id(struct node *n, const char *rel) {
     close(fd);
     return id;
 }
+
+void fs_copy_id(struct node *n, const char *from, const char *to) {
+    struct mailfs_id id = fs_id(n, from);
+    char x[512];
+    int fd = open(fs_path(n, to, x), O_RDONLY | O_DIRECTORY);
+
+    assert_true(fd >= 0);
+    assert_int_equal(io_dirid_set(fd, &id), 0);
+    close(fd);
+}

@@ -220,6 +220,24 @@ static void test_no_time_to_look(void **state) {
     assert_true(counts_as_changed(lenders, 1, LOOK_INSIDE_MS));
 }
 
+/* Its first holder is known: the copy is another directory, and both are on both nodes. */
+static void test_copied_with_its_id(void **state) {
+    struct mailfs_id copy, first;
+
+    fs_mkdir(&p.a, "u/.Copy");
+    fs_mkdir(&p.a, "u/.Copy/new");
+    fs_write(&p.a, "u/.Copy/new/2.M1.a", "two\n");
+    fs_copy_id(&p.a, "u/.Work", "u/.Copy");
+    contact_mark(&p.a, &inbox);
+    contact_all(&p);
+    copy = fs_id(&p.a, "u/.Copy");
+    first = fs_id(&p.a, "u/.Work");
+    assert_true(mailfs_id_equal(&first, &work));
+    assert_false(mailfs_id_equal(&copy, &work));
+    assert_true(fs_there(&p.b, "u/.Work/new/1.M1.a"));
+    assert_true(fs_there(&p.b, "u/.Copy/new/2.M1.a"));
+}
+
 #define T(f) cmocka_unit_test_setup_teardown(f, tree_setup, mailbox_teardown)
 
 int main(void) {
@@ -236,6 +254,7 @@ int main(void) {
         T(test_moved_at_one),
         T(test_moved_and_told),
         T(test_no_time_to_look),
+        T(test_copied_with_its_id),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
