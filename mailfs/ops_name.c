@@ -7,6 +7,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -14,6 +15,7 @@
 #include "dir.h"
 #include "event.h"
 #include "file.h"
+#include "io/dirid.h"
 #include "io/io.h"
 #include "io/marks.h"
 #include "io/undo.h"
@@ -33,6 +35,22 @@ struct making {
     const char *target; /* a symbolic link's */
 };
 
+/* A container without an id would not be replicated, and nothing would show that: neither what is
+ * put into it here, nor that both nodes are not the same. So then it is not made. */
+static int identify(const struct spot *at, int dirfd) {
+    enum maildir_dir kind = maildir_dir_of(at->dir->dir->kind, at->name, strlen(at->name));
+    struct mailfs_id id;
+    if (at->w.local || maildir_class_is_local(at->class) || kind != MAILDIR_DIR_CONTAINER)
+        return 0;
+    int fd = io_open_beneath(dirfd, at->name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW, 0);
+    int r = fd < 0 ? fd : io_dirid_ensure(fd, &id);
+    if (fd >= 0)
+        close(fd);
+    if (r != 0)
+        io_rmdir(dirfd, at->name);
+    return r;
+}
+
 static int make_in_store(fuse_req_t req, const struct spot *at, const struct making *m) {
     const struct fuse_ctx *ctx = fuse_req_ctx(req);
     int dirfd = at->dir->dir->fd, r = names_begin_new(at->dir);
@@ -50,6 +68,8 @@ static int make_in_store(fuse_req_t req, const struct spot *at, const struct mak
     else
         r = io_mknod(dirfd, at->name, m->mode, m->rdev);
     cred_back();
+    if (r == 0 && S_ISDIR(m->mode))
+        r = identify(at, dirfd);
     names_end(at->dir, ctx->pid);
     note_die_at("make");
     return r;

@@ -5,7 +5,7 @@
  * 30 s. Ours has "pid:host" in it: so one that was left behind by a syncd that was killed is
  * nobody's at once, for Dovecot (which looks for the process) and for the syncd that comes after.
  *
- * No diagnostics: without the lock the caller goes on.
+ * Diagnostics: a lock that cannot be removed. Without the lock the caller goes on.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -20,6 +20,7 @@
 #include "io/file.h"
 #include "io/io.h"
 #include "util/clock.h"
+#include "util/log.h"
 #include "util/str.h"
 
 #define LOCK          "subscriptions.lock"
@@ -104,6 +105,18 @@ bool apply_subs_lock(struct apply *a) {
     return taken;
 }
 
+/* One that stays has a living process in it: Dovecot would wait for that for ever. */
 void apply_subs_unlock(struct apply *a) {
-    io_unlink(a->d.fd[0], LOCK);
+    const struct timespec pause = {.tv_nsec = PAUSE_MS * 1000000L};
+    char path[256];
+    int i, r = -EIO;
+
+    for (i = 0; r < 0 && r != -ENOENT && i < TRIES; i++) {
+        if (i > 0)
+            nanosleep(&pause, NULL);
+        r = io_unlink(a->d.fd[0], LOCK);
+    }
+    if (r < 0 && r != -ENOENT)
+        log_error("%s: " LOCK " cannot be removed: remove it: %s",
+                  state_path(a->st, &a->dir, path, sizeof(path)), log_strerror(r));
 }

@@ -14,6 +14,7 @@
 
 #include <cmocka.h>
 
+#include "io/io.h"
 #include "syncd/base.h"
 #include "syncd/merge_run.h"
 #include "syncd/scan.h"
@@ -150,6 +151,34 @@ static void test_files(void **state) {
     free(text);
 }
 
+static unsigned to_fail;
+
+static int unlink_fails(int dirfd, const char *name, int flags) {
+    if (strcmp(name, "subscriptions.lock") != 0 || to_fail == 0)
+        return io_ops_real.unlink(dirfd, name, flags);
+    to_fail--;
+    return -EIO;
+}
+
+/* Nobody else would take that lock away: it is of a process that lives. */
+static void test_subscriptions_unlocked(void **state) {
+    struct io_ops ops = io_ops_real;
+
+    common();
+    fs_write(&p.a, "u/subscriptions", "One\n");
+    fs_write(&p.b, "u/subscriptions", "Two\n");
+    mark(&p.a, &inbox);
+    mark(&p.b, &inbox);
+    ops.unlink = unlink_fails;
+    to_fail = 2;
+    io_ops_set(&ops);
+    contact();
+    io_ops_set(&io_ops_real);
+    assert_int_equal(to_fail, 0);
+    assert_false(fs_there(&p.a, "u/subscriptions.lock"));
+    assert_false(fs_there(&p.b, "u/subscriptions.lock"));
+}
+
 /* SUBSCRIBE takes no L: it may come while the mailbox is frozen, after the listing. */
 static void test_subscribed_meanwhile(void **state) {
     uint8_t d[STATE_DIGEST];
@@ -255,6 +284,7 @@ int main(void) {
         T(test_keywords),
         T(test_files),
         T(test_subscribed_meanwhile),
+        T(test_subscriptions_unlocked),
         cmocka_unit_test_setup_teardown(test_first_contact, merge_setup_empty, mailbox_teardown),
         T(test_uid_of_another),
     };
