@@ -39,25 +39,30 @@ static int path_of(int fd, char path[PATH_MAX]) {
     return n > 0 ? 0 : -errno;
 }
 
-static int make_and_remove(int at, const char *name) {
-    if (mkdirat(at, name, 0700) != 0 && errno != EEXIST)
-        return -errno;
-    int fd = openat(at, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+static int open_and_remove(int at, const char *name) {
+    int fd = openat(at, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
     if (fd < 0)
         fd = -errno;
     unlinkat(at, name, AT_REMOVEDIR);
     return fd;
 }
 
-/* A directory that is in no store any more: all that is done in it finds nothing. With a full disk
- * it is one of another file system. */
+static int gone_in_store(void) {
+    static const char name[] = "gone";
+    if (mkdirat(vol.internal_fd, name, 0700) != 0 && errno != EEXIST)
+        return -errno;
+    return open_and_remove(vol.internal_fd, name);
+}
+
+/* A directory that is in no store any more: all that is done in it finds nothing. Where the store
+ * takes none (its disk is full, or can only be read) it is one of another file system. */
 static int removed_directory(void) {
     static const char *const dirs[] = {"/run", "/dev/shm", "/tmp"};
     char name[64];
-    int fd = make_and_remove(vol.internal_fd, "gone");
-    for (size_t i = 0; (fd == -ENOSPC || fd == -EDQUOT) && i < sizeof dirs / sizeof *dirs; i++) {
-        snprintf(name, sizeof name, "%s/mailfs-gone.%d", dirs[i], (int)getpid());
-        int r = make_and_remove(AT_FDCWD, name);
+    int fd = gone_in_store();
+    for (size_t i = 0; fd < 0 && i < sizeof dirs / sizeof *dirs; i++) {
+        snprintf(name, sizeof name, "%s/mailfs-gone.XXXXXX", dirs[i]);
+        int r = mkdtemp(name) == NULL ? -errno : open_and_remove(AT_FDCWD, name);
         fd = r >= 0 ? r : fd;
     }
     return fd;

@@ -154,8 +154,8 @@ void collect_drop_former(struct collect *c) {
 /*
  * A message without a UID that was moved out and in again looks as if it had never been away: if
  * the other side removed it meanwhile, this one would be taken for the removed one, and go. So the
- * base forgets it as soon as it is seen to come again. Not one that has got a second name (linked
- * from new/ to cur/).
+ * base forgets it as soon as it is seen to come again, and by which number it came. Not one that
+ * has got a second name (linked from new/ to cur/).
  */
 static int forget_former(struct collect *c, const struct change *ch, int sub, const char *info) {
     struct base_msg agreed;
@@ -166,7 +166,8 @@ static int forget_former(struct collect *c, const struct change *ch, int sub, co
     if (ch->is.sub != MFP__SUB__SELF && !is_at(ch, sub, info) && still_there(c, ch))
         return 0;
     agreed.sub = MFP__SUB__SELF;
-    return base_msg_put(c->st, BASE_AGREED, c->dir, ch->base, &agreed);
+    r = base_msg_put(c->st, BASE_AGREED, c->dir, ch->base, &agreed);
+    return r == 0 ? base_prep_put(c->st, BASE_AGREED, c->dir, ch->base, NULL) : r;
 }
 
 /* Prepared, and this is the first name it gets. */

@@ -48,10 +48,13 @@ static int owner_room(struct state *st, const struct stat *of) {
     return r;
 }
 
+/* Two may look at once, and the one remove what the other has made. */
 static int make_one(int in, const char *name) {
     int r = io_mkdir(in, name, 0700);
 
-    return r == 0 || r == -EEXIST ? io_rmdir(in, name) : r;
+    if (r == 0 || r == -EEXIST)
+        r = io_rmdir(in, name);
+    return r == -ENOENT ? 0 : r;
 }
 
 /* Can a directory be made in it? The mount does not show one of that name. Not here: then it is one

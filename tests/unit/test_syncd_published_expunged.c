@@ -151,6 +151,29 @@ static void test_unheard(void **state) {
     assert_expunged_everywhere();
 }
 
+/* a moved it to another mailbox, which b got, and b's client moved it in again: that is not the one
+ * that had been expunged, though it came by the same number. */
+static void test_in_again(void **state) {
+    struct acts b = {.n = 0};
+    uint64_t id;
+    Mfp__Txn *txn;
+
+    published_and_expunged();
+    txn = name_heard(&id, false);
+    assert_int_equal(apply_it(txn, id), 0);
+    mfp__txn__free_unpacked(txn, NULL);
+    fs_unlink(&p.a, "u/new/9.M9.a");
+    fs_write(&p.b, "u/new/9.M9.a", "nine\n");
+    act_add(&p.b, &b, "u", MFL__SUB__NEW, "9.M9.a", 0);
+    mfp__txn__free_unpacked(node_collect(&p.b, &inbox, &b, false), NULL);
+    base_forget_sent(p.b.st);
+    mark(&p.a, &inbox);
+    mark(&p.b, &inbox);
+    contact();
+    assert_true(fs_there(&p.a, "u/new/9.M9.a"));
+    assert_true(fs_there(&p.b, "u/new/9.M9.a"));
+}
+
 /* There was none for as long as that is tried: the mailbox is merged instead. */
 static void test_given_up(void **state) {
     uint64_t id;
@@ -167,9 +190,10 @@ static void test_given_up(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        T(test_again),   T(test_half_published_and_again),
-        T(test_killed),  T(test_cut),
-        T(test_unheard), T(test_given_up),
+        T(test_again),    T(test_half_published_and_again),
+        T(test_killed),   T(test_cut),
+        T(test_unheard),  T(test_in_again),
+        T(test_given_up),
     };
     return cmocka_run_group_tests_name("syncd_published_expunged", tests, NULL, NULL);
 }
