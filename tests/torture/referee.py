@@ -95,8 +95,8 @@ class Judge:
             self.number(key, self.book.copies.get(key))
         self.nowhere()
         for key, copy in self.book.copies.items():
-            # where there are more, it is not known of which of them the flags were told
-            if self.there[key] == 1 <= copy.most:
+            # where there are more, or were, it is not known of which of them the flags were told
+            if self.there[key] == 1 <= copy.most and not (copy.doomed and self.cut_off(key[1])):
                 self.check_flags(key, copy)
         for folder in self.book.folders:
             if folder.must and folder not in self.named:

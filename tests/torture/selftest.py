@@ -147,6 +147,22 @@ class Judging(unittest.TestCase):
         self.ledger.stored("u", self.inbox, "<1>", "kw", False, A)
         self.assertEqual(self.found([row("<1>", ["kw"]), "<2>"]), {"flags lost": 1})
 
+    def marked_and_going(self, fault):
+        """It is marked as deleted, and about to be expunged; one without that mark is there."""
+        self.deliver("<3>")
+        if fault:
+            self.fault("kill-dovecot", [A], 1)
+        self.ledger.removing("u", self.inbox, "<3>")
+        self.ledger.storing("u", self.inbox, "<3>", "\\Deleted", True)
+        self.ledger.stored("u", self.inbox, "<3>", "\\Deleted", True, B)
+        return self.found(["<1>", "<2>", "<3>"])
+
+    def test_expunge_unanswered(self):
+        self.assertEqual(self.marked_and_going(False), {"flags lost": 1})
+
+    def test_expunge_unanswered_of_two(self):
+        self.assertEqual(self.marked_and_going(True), {}, "of two deliveries: the other one")
+
     def stored_after_rename(self, flag, seconds):
         """A flag that is asked for so long after its folder got another name, and lost."""
         self.ledger.adding("u", self.work, "<3>", B, "h", "append")
