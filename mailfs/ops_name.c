@@ -38,7 +38,7 @@ struct making {
 /* A container without an id would not be replicated, and nothing would show that: neither what is
  * put into it here, nor that both nodes are not the same. So then it is not made. */
 static int identify(const struct spot *at, int dirfd) {
-    enum maildir_dir kind = maildir_dir_of(at->dir->dir->kind, at->name, strlen(at->name));
+    enum maildir_dir kind = maildir_dir_of(at->w.kind, at->name, strlen(at->name));
     struct mailfs_id id;
     if (at->w.local || maildir_class_is_local(at->class) || kind != MAILDIR_DIR_CONTAINER)
         return 0;
@@ -46,8 +46,8 @@ static int identify(const struct spot *at, int dirfd) {
     int r = fd < 0 ? fd : io_dirid_ensure(fd, &id);
     if (fd >= 0)
         close(fd);
-    if (r != 0)
-        io_rmdir(dirfd, at->name);
+    if (r != 0 && io_rmdir(dirfd, at->name) != 0)
+        upcall_lost(); /* it stays, and nobody has told of it */
     return r;
 }
 

@@ -151,11 +151,21 @@ void collect_drop_former(struct collect *c) {
     }
 }
 
+/* The number by which another one of that name came, and went. */
+static int forget_number(struct collect *c, const struct change *ch) {
+    struct base_prep prep;
+    int r = base_prep_get(c->st, c->dir, ch->base, &prep);
+
+    if (r == 0)
+        r = base_prep_put(c->st, BASE_AGREED, c->dir, ch->base, NULL);
+    return r == -ENOENT ? 0 : r;
+}
+
 /*
  * A message without a UID that was moved out and in again looks as if it had never been away: if
  * the other side removed it meanwhile, this one would be taken for the removed one, and go. So the
- * base forgets it as soon as it is seen to come again, and by which number it came. Not one that
- * has got a second name (linked from new/ to cur/).
+ * base forgets it as soon as it is seen to come again. Not one that has got a second name (linked
+ * from new/ to cur/).
  */
 static int forget_former(struct collect *c, const struct change *ch, int sub, const char *info) {
     struct base_msg agreed;
@@ -166,8 +176,8 @@ static int forget_former(struct collect *c, const struct change *ch, int sub, co
     if (ch->is.sub != MFP__SUB__SELF && !is_at(ch, sub, info) && still_there(c, ch))
         return 0;
     agreed.sub = MFP__SUB__SELF;
-    r = base_msg_put(c->st, BASE_AGREED, c->dir, ch->base, &agreed);
-    return r == 0 ? base_prep_put(c->st, BASE_AGREED, c->dir, ch->base, NULL) : r;
+    r = forget_number(c, ch);
+    return r == 0 ? base_msg_put(c->st, BASE_AGREED, c->dir, ch->base, &agreed) : r;
 }
 
 /* Prepared, and this is the first name it gets. */
@@ -196,6 +206,9 @@ int collect_note_add(struct collect *c, const Mfl__Add *a) {
         MFP__SUB__SELF) { /* moved out and in again: not the message that had the UID */
         ch->is.uid = 0;
         half_forget_msg(c->st, c->dir, ch->base);
+        r = a->source && a->source->prepared ? 0 : forget_number(c, ch);
+        if (r < 0)
+            return r;
     } else if (!is_at(ch, (int)a->sub, info) && still_there(c, ch)) {
         ch->former = ch->is;
     }

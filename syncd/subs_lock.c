@@ -26,6 +26,7 @@
 #define LOCK          "subscriptions.lock"
 #define STALE_SECONDS 30
 #define TRIES         200
+#define UNLOCK_TRIES  20
 #define PAUSE_MS      10
 #define OWNER_MAX     320
 
@@ -111,7 +112,7 @@ void apply_subs_unlock(struct apply *a) {
     char path[256];
     int i, r = -EIO;
 
-    for (i = 0; r < 0 && r != -ENOENT && i < TRIES; i++) {
+    for (i = 0; r < 0 && r != -ENOENT && i < UNLOCK_TRIES; i++) {
         if (i > 0)
             nanosleep(&pause, NULL);
         r = io_unlink(a->d.fd[0], LOCK);

@@ -23,8 +23,10 @@ static void published_and_expunged(void) {
     fs_unlink(&p.b, "u/new/9.tmp");
 }
 
+enum heard { NO, YES, NOT_YET };
+
 /* a names it, beside another message, in what b receives; it hears that it has, or does not. */
-static Mfp__Txn *name_heard(uint64_t *id, bool heard) {
+static Mfp__Txn *name_to(uint64_t *id, enum heard heard) {
     struct acts a = {.n = 0};
     Mfp__Txn *txn, *got;
 
@@ -34,16 +36,16 @@ static Mfp__Txn *name_heard(uint64_t *id, bool heard) {
     act_add(&p.a, &a, "u", MFL__SUB__NEW, "8.M8.a", 0);
     txn = node_collect(&p.a, &inbox, &a, false);
     *id = node_receive(&p.a, &p.b, txn, &got);
-    if (heard)
+    if (heard == YES)
         assert_int_equal(base_acked(p.a.st, txn), 0);
-    else
+    else if (heard == NO)
         base_forget_sent(p.a.st);
     mfp__txn__free_unpacked(txn, NULL);
     return got;
 }
 
 static Mfp__Txn *name_beside(uint64_t *id) {
-    return name_heard(id, true);
+    return name_to(id, YES);
 }
 
 static int no_room_beside(int fd, const char *name, int to, const char *as, int flags) {
@@ -145,24 +147,17 @@ static void test_unheard(void **state) {
     Mfp__Txn *txn;
 
     published_and_expunged();
-    txn = name_heard(&id, false);
+    txn = name_to(&id, NO);
     assert_int_equal(apply_it(txn, id), 0);
     mfp__txn__free_unpacked(txn, NULL);
     assert_expunged_everywhere();
 }
 
-/* a moved it to another mailbox, which b got, and b's client moved it in again: that is not the one
- * that had been expunged, though it came by the same number. */
-static void test_in_again(void **state) {
+/* a's client has moved it to another mailbox, which b has got, and b's moves it in again: that is
+ * not the one that had been expunged, though it came by the same number. */
+static void assert_comes_in_again(void) {
     struct acts b = {.n = 0};
-    uint64_t id;
-    Mfp__Txn *txn;
 
-    published_and_expunged();
-    txn = name_heard(&id, false);
-    assert_int_equal(apply_it(txn, id), 0);
-    mfp__txn__free_unpacked(txn, NULL);
-    fs_unlink(&p.a, "u/new/9.M9.a");
     fs_write(&p.b, "u/new/9.M9.a", "nine\n");
     act_add(&p.b, &b, "u", MFL__SUB__NEW, "9.M9.a", 0);
     mfp__txn__free_unpacked(node_collect(&p.b, &inbox, &b, false), NULL);
@@ -172,6 +167,41 @@ static void test_in_again(void **state) {
     contact();
     assert_true(fs_there(&p.a, "u/new/9.M9.a"));
     assert_true(fs_there(&p.b, "u/new/9.M9.a"));
+}
+
+static void test_in_again(void **state) {
+    uint64_t id;
+    Mfp__Txn *txn;
+
+    published_and_expunged();
+    txn = name_to(&id, NO);
+    assert_int_equal(apply_it(txn, id), 0);
+    mfp__txn__free_unpacked(txn, NULL);
+    fs_unlink(&p.a, "u/new/9.M9.a");
+    assert_comes_in_again();
+}
+
+/* b was told that it had been moved away; a did not hear that this had arrived. */
+static void test_in_again_told(void **state) {
+    struct acts a = {.n = 0};
+    struct apply_result res;
+    uint64_t id;
+    Mfp__Txn *txn, *got;
+
+    published_and_expunged();
+    txn = name_to(&id, NOT_YET);
+    assert_int_equal(apply_it(txn, id), 0);
+    mfp__txn__free_unpacked(txn, NULL);
+    fs_unlink(&p.a, "u/new/9.M9.a");
+    act_remove(&a, MFL__SUB__NEW, "9.M9.a");
+    txn = node_collect(&p.a, &inbox, &a, false);
+    id = node_receive(&p.a, &p.b, txn, &got);
+    assert_int_equal(apply_txn(p.b.st, got, id, NULL, &res), 0);
+    apply_result_free(&res);
+    mfp__txn__free_unpacked(txn, NULL);
+    mfp__txn__free_unpacked(got, NULL);
+    base_forget_sent(p.a.st);
+    assert_comes_in_again();
 }
 
 /* There was none for as long as that is tried: the mailbox is merged instead. */
@@ -190,10 +220,10 @@ static void test_given_up(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        T(test_again),    T(test_half_published_and_again),
-        T(test_killed),   T(test_cut),
-        T(test_unheard),  T(test_in_again),
-        T(test_given_up),
+        T(test_again),         T(test_half_published_and_again),
+        T(test_killed),        T(test_cut),
+        T(test_unheard),       T(test_in_again),
+        T(test_in_again_told), T(test_given_up),
     };
     return cmocka_run_group_tests_name("syncd_published_expunged", tests, NULL, NULL);
 }
