@@ -71,6 +71,27 @@ static void apply_without_room(const Mfp__Txn *txn, uint64_t id) {
     assert_false(fs_there(&p.b, "u/new/9.M9.a"));
 }
 
+/* There is no room for the other one. */
+static void no_room_yet(void) {
+    uint64_t id;
+    Mfp__Txn *txn;
+
+    published_and_expunged();
+    txn = name_beside(&id);
+    apply_without_room(txn, id);
+    mfp__txn__free_unpacked(txn, NULL);
+}
+
+static void applied(enum heard heard) {
+    uint64_t id;
+    Mfp__Txn *txn;
+
+    published_and_expunged();
+    txn = name_to(&id, heard);
+    assert_int_equal(apply_it(txn, id), 0);
+    mfp__txn__free_unpacked(txn, NULL);
+}
+
 /* It is nowhere, the other one on both, and nothing is noted of it any more. */
 static void assert_expunged_everywhere(void) {
     struct stage_pub pub;
@@ -115,13 +136,7 @@ static void test_half_published_and_again(void **state) {
 
 /* By the next syncd. */
 static void test_killed(void **state) {
-    uint64_t id;
-    Mfp__Txn *txn;
-
-    published_and_expunged();
-    txn = name_beside(&id);
-    apply_without_room(txn, id);
-    mfp__txn__free_unpacked(txn, NULL);
+    no_room_yet();
     node_killed(&p.b);
     node_replay(&p.b);
     assert_expunged_everywhere();
@@ -129,13 +144,7 @@ static void test_killed(void **state) {
 
 /* There was room, and then the power went, and with it what the base had got. */
 static void test_cut(void **state) {
-    uint64_t id;
-    Mfp__Txn *txn;
-
-    published_and_expunged();
-    txn = name_beside(&id);
-    assert_int_equal(apply_it(txn, id), 0);
-    mfp__txn__free_unpacked(txn, NULL);
+    applied(YES);
     node_reopen(&p.b);
     node_replay(&p.b);
     assert_expunged_everywhere();
@@ -143,13 +152,7 @@ static void test_cut(void **state) {
 
 /* The connection broke on the way back. */
 static void test_unheard(void **state) {
-    uint64_t id;
-    Mfp__Txn *txn;
-
-    published_and_expunged();
-    txn = name_to(&id, NO);
-    assert_int_equal(apply_it(txn, id), 0);
-    mfp__txn__free_unpacked(txn, NULL);
+    applied(NO);
     assert_expunged_everywhere();
 }
 
@@ -170,13 +173,7 @@ static void assert_comes_in_again(void) {
 }
 
 static void test_in_again(void **state) {
-    uint64_t id;
-    Mfp__Txn *txn;
-
-    published_and_expunged();
-    txn = name_to(&id, NO);
-    assert_int_equal(apply_it(txn, id), 0);
-    mfp__txn__free_unpacked(txn, NULL);
+    applied(NO);
     fs_unlink(&p.a, "u/new/9.M9.a");
     assert_comes_in_again();
 }
@@ -188,10 +185,7 @@ static void test_in_again_told(void **state) {
     uint64_t id;
     Mfp__Txn *txn, *got;
 
-    published_and_expunged();
-    txn = name_to(&id, NOT_YET);
-    assert_int_equal(apply_it(txn, id), 0);
-    mfp__txn__free_unpacked(txn, NULL);
+    applied(NOT_YET);
     fs_unlink(&p.a, "u/new/9.M9.a");
     act_remove(&a, MFL__SUB__NEW, "9.M9.a");
     txn = node_collect(&p.a, &inbox, &a, false);
@@ -206,13 +200,7 @@ static void test_in_again_told(void **state) {
 
 /* There was none for as long as that is tried: the mailbox is merged instead. */
 static void test_given_up(void **state) {
-    uint64_t id;
-    Mfp__Txn *txn;
-
-    published_and_expunged();
-    txn = name_beside(&id);
-    apply_without_room(txn, id);
-    mfp__txn__free_unpacked(txn, NULL);
+    no_room_yet();
     assert_expunged_everywhere();
 }
 
